@@ -1,0 +1,99 @@
+"""``python -m benchmarks [--quick] [--only NAME ...] [--json FILE]``: prints a Markdown table.
+
+The ratio is the median over the rounds of ours / the peer's, with the smallest and the largest; below 1 we are ahead.
+Exit code 1 when a goal was missed, 0 when all were met or could not be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+from pathlib import Path
+
+import horus_async
+
+from .compare import Result, measure, percentile
+from .figures import FIGURES
+
+
+def main() -> int:
+    """Measure what was asked for."""
+    names = [figure.name for figure in FIGURES]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Our figures beside those of others.")
+    parser.add_argument("--quick", action="store_true", help="two short rounds, to see that all of it runs")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each figure (default 5)")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round as JSON")
+    options = parser.parse_args()
+    rounds, scale = (2, 0.1) if options.quick else (options.rounds, 1.0)
+
+    print(f"horus-async {horus_async.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print(f"{rounds} rounds, the sides alternating in fresh processes\n")
+    print("| what | unit | ours | peer | ratio (min to max) | goal |\n|---|---|---|---|---|---|", flush=True)
+    results = []
+    for figure in FIGURES:
+        if figure.name in options.only:
+            results.append(measure(figure, rounds=rounds, scale=scale))
+            print(_row(results[-1]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps([_as_json(result) for result in results], indent=1), encoding="utf-8")
+    return 1 if any(result.met is False for result in results) else 0
+
+
+def _row(result: Result) -> str:
+    figure = result.figure
+    ratio = result.note or "-"
+    if result.ratios:
+        ratio = f"**{_number(statistics.median(result.ratios))}** ({_range(result.ratios)})"
+    goal = _goal(result)
+    ours, peer = (_cell(samples, figure.percentiles) for samples in (result.ours, result.peer))
+    return f"| {figure.title} | {figure.unit} | {ours} | {figure.peer.label}: {peer} | {ratio} | {goal} |"
+
+
+def _goal(result: Result) -> str:
+    figure = result.figure
+    if figure.max_ours is not None:
+        wanted = f"≤ {_number(figure.max_ours)} {figure.unit}"
+    elif figure.max_ratio is not None:
+        wanted = f"≤ {_number(figure.max_ratio)}"
+    else:
+        return "-"
+    return wanted + {True: ", met", False: ", **missed**", None: ""}[result.met]
+
+
+def _cell(samples: list[float], percentiles: tuple[int, ...]) -> str:
+    if not samples:
+        return "-"
+    if percentiles == (50,):
+        return f"{_number(statistics.median(samples))} ({_range(samples)})"
+    names = {100: "max"}
+    return ", ".join(f"{names.get(p, f'p{p}')} {_number(percentile(samples, p))}" for p in percentiles)
+
+
+def _range(samples: list[float]) -> str:
+    return f"{_number(min(samples))} to {_number(max(samples))}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _as_json(result: Result) -> dict[str, object]:
+    figure = result.figure
+    return {
+        "name": figure.name,
+        "unit": figure.unit,
+        "ours": {f"p{p}": percentile(result.ours, p) for p in figure.percentiles if result.ours},
+        "peer": {"label": figure.peer.label}
+        | {f"p{p}": percentile(result.peer, p) for p in figure.percentiles if result.peer},
+        "ratios": result.ratios,
+        "met": result.met,
+        "note": result.note,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

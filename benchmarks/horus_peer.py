@@ -1,0 +1,82 @@
+"""HORUS's side: the package ``horus-robotics`` from PyPI, through its public API."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import horus
+
+from horus_async.clock.system import perf_ns
+
+from .sampling import LARGE, RATE, SMALL, microseconds_a_call
+
+
+def dict_send_recv(scale: float) -> list[float]:
+    """A small dict through one handle."""
+    return [_send_recv(SMALL, scale)]
+
+
+def large_dict_send_recv(scale: float) -> list[float]:
+    """360 floats in a dict, through one handle."""
+    return [_send_recv(LARGE, scale / 4)]
+
+
+def _send_recv(value: dict[str, Any], scale: float) -> float:
+    any_topic: Any = horus.Topic  # Its type information knows message classes only.
+    topic = any_topic("bench.dict")
+
+    def call() -> None:
+        topic.send(value)
+        if topic.recv() is None:
+            raise AssertionError("the message did not arrive")
+
+    return microseconds_a_call(call, scale=scale)
+
+
+def _two_nodes(ticks: int, *, recording: bool) -> tuple[float, int]:
+    """Microseconds a tick, unpaced, and the bytes of what was recorded."""
+    received = 0
+    count = 0
+
+    def sense(node: Any) -> None:
+        nonlocal count
+        node.send("sensor.reading", {"value": math.sin(count * 0.01), "tick": count})
+        count += 1
+
+    def control(node: Any) -> None:
+        nonlocal received
+        if node.recv("sensor.reading") is not None:
+            received += 1
+
+    scheduler = horus.Scheduler(tick_rate=RATE, deterministic=True, recording=recording)
+    scheduler.add(horus.Node(name="sensor", tick=sense, rate=RATE, order=0, pubs=["sensor.reading"]))
+    scheduler.add(horus.Node(name="controller", tick=control, rate=RATE, order=1, subs=["sensor.reading"]))
+    scheduler.tick_once()
+    start = perf_ns()
+    for _ in range(ticks):
+        scheduler.tick_once()
+    files = scheduler.stop_recording() if recording else []
+    took = perf_ns() - start
+    if received < ticks - 1:
+        raise AssertionError(f"{received} of {ticks} messages arrived")
+    return took / ticks / 1000, sum(Path(file).stat().st_size for file in files)
+
+
+def deterministic_tick(scale: float) -> list[float]:
+    """``tick_once`` in a loop, as ``run`` keeps the pace of the wall clock."""
+    return [_two_nodes(round(30_000 * scale), recording=False)[0]]
+
+
+def recording_extra(scale: float) -> list[float]:
+    """The difference that recording makes; short, as a session ends at 100 MB."""
+    ticks = round(3_000 * scale)
+    plain = _two_nodes(ticks, recording=False)[0]
+    return [_two_nodes(ticks, recording=True)[0] - plain]
+
+
+def recorded_bytes(scale: float) -> list[float]:
+    """The size of all files of a session."""
+    ticks = round(3_000 * scale)
+    return [_two_nodes(ticks, recording=True)[1] / ticks]

@@ -1,0 +1,41 @@
+"""Timing loops and lateness, the same for every side."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from horus_async.clock.system import perf_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SMALL = {"value": 0.123456789, "tick": 12345}
+LARGE = {"ranges": [index * 0.01 + 0.001 for index in range(360)]}
+RATE = 1000
+"""Hz of the scheduler in all runs of nodes."""
+
+
+def microseconds_a_call(call: Callable[[], object], *, scale: float, batch: int = 500) -> float:
+    """The median over batches of the mean time of a call, microseconds."""
+    for _ in range(batch):
+        call()
+    batches = []
+    for _ in range(max(5, round(60 * scale))):
+        start = perf_ns()
+        for _ in range(batch):
+            call()
+        batches.append((perf_ns() - start) / batch / 1000)
+    return statistics.median(batches)
+
+
+def lateness_us(starts: Sequence[tuple[int, int]]) -> list[float]:
+    """How late each tick began, microseconds, from (tick number, nanoseconds at its start) alone.
+
+    The most punctual tick sets the grid, so every side is measured in the same way and nobody's own account of its
+    deadlines is trusted. The first tenth is left out.
+    """
+    period_ns = 1_000_000_000 // RATE
+    against_grid = [start - tick * period_ns for tick, start in starts[len(starts) // 10 :]]
+    earliest = min(against_grid)
+    return [(late - earliest) / 1000 for late in against_grid]

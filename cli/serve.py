@@ -1,0 +1,150 @@
+"""``horus-async serve``: a policy behind HTTP, with a trace of what it was asked."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from horus_async.errors import ConfigurationError, HorusError, PolicyError
+from horus_async.policy import ImageMode, TraceOptions
+
+if TYPE_CHECKING:
+    from horus_async.policy.server import ServerOptions
+
+_EXIT_ON_SIGNAL = 128
+
+
+class ServeError(click.ClickException):
+    """Something that keeps the server from running, on one line."""
+
+    exit_code = 2
+
+
+@click.command("serve")
+@click.argument("policy")
+@click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Write a trace into this folder.")
+@click.option(
+    "--record-images",
+    type=click.Choice([mode.value for mode in ImageMode]),
+    default=ImageMode.HASH_ONLY.value,
+    show_default=True,
+    help="What the trace keeps of camera images.",
+)
+@click.option("--record-no-gzip", is_flag=True, help="Write plain .jsonl.")
+@click.option("--record-rotate-mb", type=float, help="Start a further file of the session at this size.")
+@click.option("--record-keep", type=int, help="Delete the oldest traces of the folder beyond this number.")
+@click.option("--embodiment", help="Name of the robot, for the trace; default: the policy's own.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--api-key", envvar="HORUS_API_KEY", help="Ask clients for Authorization: Bearer KEY.")
+@click.option("--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body.")
+@click.option("--queue", type=click.IntRange(0), default=256, show_default=True, help="How many requests may wait.")
+@click.option(
+    "--timeout", type=float, default=30.0, show_default=True, help="Seconds a request may take, waiting included."
+)
+def serve(policy: str, **options: Any) -> None:
+    """Serve POLICY: a folder with an ONNX export, or module:attr, or file.py:attr.
+
+    Answers POST /act, GET /health, GET /metrics and GET /openapi.json. Ends with exit code 130 after Ctrl-C and 143
+    after SIGTERM, both times after running requests have been answered and the trace has been closed.
+    """
+    _log_to_stderr()
+    try:
+        from horus_async.policy.telemetry import export_as_environment_says
+
+        server_options = _server_options(options)
+        export_as_environment_says()
+        received = _run(policy, server_options)
+    except ModuleNotFoundError as error:
+        raise ServeError(f"serving needs {error.name}: pip install 'horus-async[serve]'") from error
+    except (HorusError, ValueError) as error:
+        raise ServeError(" ".join(str(error).split())) from error
+    if received is not None:
+        raise SystemExit(_EXIT_ON_SIGNAL + received)
+
+
+def _server_options(options: dict[str, Any]) -> ServerOptions:
+    from horus_async.policy.server import ServerOptions
+    from horus_async.policy.service import ServiceOptions
+
+    trace = None
+    if options["record"] is not None:
+        trace = TraceOptions(
+            directory=options["record"],
+            images=ImageMode(options["record_images"]),
+            compress=not options["record_no_gzip"],
+            rotate_mb=options["record_rotate_mb"],
+            keep_files=options["record_keep"],
+        )
+    service = ServiceOptions(
+        queue_limit=options["queue"],
+        request_timeout=options["timeout"],
+        embodiment=options["embodiment"],
+        trace=trace,
+    )
+    return ServerOptions(
+        host=options["host"],
+        port=options["port"],
+        api_key=options["api_key"],
+        max_body_mb=options["max_body_mb"],
+        service=service,
+    )
+
+
+def _run(policy: str, options: ServerOptions) -> int | None:
+    """Serve until a signal comes; returns it. A second one does not wait for running requests."""
+    import trio
+
+    from horus_async.policy.server import serve_policy
+
+    received: list[int] = []
+
+    async def wait_for_signal(
+        stop: trio.Event, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for number in signals:
+                if received:
+                    scope.cancel()
+                received.append(number)
+                stop.set()
+
+    async def serve_and_say(stop: trio.Event, done: trio.CancelScope) -> None:
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(partial(serve_policy, policy, options, stop=stop))
+            click.echo(f"serving {policy} on {url}")
+        done.cancel()
+
+    async def main() -> None:
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(wait_for_signal, stop, nursery.cancel_scope)
+            nursery.start_soon(serve_and_say, stop, nursery.cancel_scope)
+
+    try:
+        trio.run(main)
+    except BaseExceptionGroup as group:
+        raise _first_of_ours(group) from None
+    return received[0] if received else None
+
+
+def _first_of_ours(group: BaseExceptionGroup) -> BaseException:
+    """The one error that ended the server, out of the groups that trio wraps it in."""
+    ours = group.subgroup((PolicyError, ConfigurationError))
+    found: BaseException = ours if ours is not None else group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+def _log_to_stderr() -> None:
+    """Show the server's log, unless whoever called has set up logging already."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("horus_async.policy.http").setLevel(logging.WARNING)

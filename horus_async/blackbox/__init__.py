@@ -1,0 +1,70 @@
+"""The black box: what happened in the last minutes of a run, on disk whatever becomes of the process.
+
+``BlackBox`` writes, ``open_blackbox`` reads the box of a live or dead process, and ``python -m horus_async.blackbox FILE``
+reads one with nothing but Python and lz4, which is why the names below are only imported when somebody uses them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from horus_async.blackbox.events import (
+        ANOMALIES,
+        KINDS,
+        BudgetViolation,
+        Custom,
+        DeadlineMiss,
+        EmergencyStop,
+        Event,
+        FailurePolicy,
+        NodeAdded,
+        NodeError,
+        NodeTick,
+        Record,
+        SchedulerStart,
+        SchedulerStop,
+        Unknown,
+        Watchdog,
+    )
+    from horus_async.blackbox.file import BlackBox, default_blackbox_dir
+    from horus_async.blackbox.reader import BlackBoxReader, newest_box, open_blackbox
+
+__all__ = [
+    "ANOMALIES",
+    "KINDS",
+    "BlackBox",
+    "BlackBoxReader",
+    "BudgetViolation",
+    "Custom",
+    "DeadlineMiss",
+    "EmergencyStop",
+    "Event",
+    "FailurePolicy",
+    "NodeAdded",
+    "NodeError",
+    "NodeTick",
+    "Record",
+    "SchedulerStart",
+    "SchedulerStop",
+    "Unknown",
+    "Watchdog",
+    "default_blackbox_dir",
+    "newest_box",
+    "open_blackbox",
+]
+
+_HOMES = {
+    "BlackBox": "file",
+    "default_blackbox_dir": "file",
+    "BlackBoxReader": "reader",
+    "newest_box": "reader",
+    "open_blackbox": "reader",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'events')}"), name)

@@ -1,0 +1,114 @@
+"""Print a black box with nothing but Python and lz4: ``python -m horus_async.blackbox FILE``.
+
+A second, independent reader that shares no code with the package: the file can be copied to another machine together
+with the box. Prints each event's JSON on a line, oldest first; what is damaged is said on standard error. Exit code 0,
+or 2 when the file cannot be read. The format is told in ``layout.py`` beside this file and in docs/blackbox.md.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import zlib
+
+import lz4.block
+
+PAGE = 4096
+MAGIC = b"HORUS-BLACKBOX 1\n"
+TAKEN = 1 << 63
+
+
+def checked_line(line, salt):  # type: ignore[no-untyped-def]
+    """The JSON of a line whose checksum is right, else None."""
+    return line[9:] if line[:9] == b"%08x " % zlib.crc32(line[9:], salt) else None
+
+
+def salt_of(generation, file_salt):  # type: ignore[no-untyped-def]
+    """Where the checksums in a segment start."""
+    return zlib.crc32(struct.pack("<Q", generation), file_salt)
+
+
+def file_header(data):  # type: ignore[no-untyped-def]
+    """The JSON header at the start of the file, or its copy."""
+    for offset in (0, 2048):
+        magic, _, rest = data[offset : offset + 2048].partition(b"\n")
+        body = checked_line(rest.partition(b"\n")[0], 0x31424248)
+        if magic + b"\n" == MAGIC and body is not None:
+            return json.loads(body)
+    raise ValueError("it has no readable header")
+
+
+def collect(content, used, salt, events):  # type: ignore[no-untyped-def]
+    """Add the whole lines of a raw segment to events; returns how many are damaged."""
+    damaged = position = 0
+    for line in content.split(b"\n"):
+        body = checked_line(line, salt)
+        if body is None and position >= used:
+            break
+        if body is None:
+            damaged += 1
+        else:
+            events[json.loads(body)["seq"]] = body
+        position += len(line) + 1
+    return damaged
+
+
+def collect_blocks(content, used, salt, file_salt, events):  # type: ignore[no-untyped-def]
+    """The same for the blocks of a sealed segment."""
+    damaged = position = 0
+    while position < used:
+        header = content[position : position + 32]
+        if len(header) < 32 or header[12:16] != struct.pack("<I", zlib.crc32(header[:12] + header[16:], salt)):
+            return damaged + 1
+        packed, unpacked, _, generation, _ = struct.unpack("<4xIIIQQ", header)
+        position += 32 + packed
+        try:
+            lines = lz4.block.decompress(content[position - packed : position], uncompressed_size=unpacked)
+        except lz4.block.LZ4BlockError:
+            damaged += 1
+            continue
+        damaged += collect(lines, unpacked, salt_of(generation, file_salt), events)
+    return damaged
+
+
+def read(data):  # type: ignore[no-untyped-def]
+    """The events of a whole file by seq, and how many damaged places it has."""
+    header = file_header(data)
+    size, file_salt = header["segment_size"], header["salt"]
+    events, damaged = {}, 0
+    for offset in range(PAGE, len(data) - size + 1, size):
+        used, word, first_seq, kind, check = struct.unpack_from("<QQQII", data, offset)
+        if word == 0:
+            continue
+        if check != zlib.crc32(data[offset + 8 : offset + 28], file_salt):
+            damaged += 1
+            continue
+        content, salt = data[offset + 32 : offset + size], salt_of(word & ~TAKEN, file_salt)
+        if kind == 1:
+            damaged += collect(content, used, salt, events)
+        else:
+            damaged += collect_blocks(content, used, salt, file_salt, events)
+    return events, damaged
+
+
+def main(arguments):  # type: ignore[no-untyped-def]
+    """Print the box named by the only argument."""
+    if len(arguments) != 1:
+        print("usage: python -m horus_async.blackbox FILE", file=sys.stderr)
+        return 2
+    try:
+        with open(arguments[0], "rb") as file:
+            events, damaged = read(file.read())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"{arguments[0]} cannot be read: {error}", file=sys.stderr)
+        return 2
+    for seq in sorted(events):
+        sys.stdout.buffer.write(events[seq] + b"\n")
+    if damaged:
+        print(f"{damaged} damaged places were left out", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

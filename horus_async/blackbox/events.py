@@ -1,0 +1,260 @@
+"""What a black box holds: frozen events, and the flat JSON object each of them is in the file.
+
+An event knows its own fields only. ``Record`` adds when and where it happened: ``seq`` counts the events of a box from
+0 without a gap, ``run`` names the run, ``tick`` is the scheduler's tick, ``time_ns`` the time of day in nanoseconds
+since 1970. In JSON the two are one flat object, ``{"seq","run","tick","time_ns","event":"DeadlineMiss",...}``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import orjson
+from attrs import fields, frozen
+
+from horus_async.blackbox.values import from_plain, to_json_bytes
+
+_KEYS = {"from_": "from"}
+
+
+class Event:
+    """Base of all events. ``to_dict`` is written out in each class: it is on the path of every tick."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields under their JSON names."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """An event from its JSON fields; fields of later versions are ignored, missing ones are None."""
+        return cls(**{field.name: data.get(_KEYS.get(field.name, field.name)) for field in fields(cls)})  # type: ignore[arg-type, misc]
+
+
+@frozen
+class SchedulerStart(Event):
+    """A run begins. ``nodes`` are the names of its nodes, ``rate`` its tick rate in Hz."""
+
+    nodes: tuple[str, ...]
+    rate: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"nodes": self.nodes, "rate": self.rate}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        return cls(tuple(data.get("nodes") or ()), data.get("rate"))  # type: ignore[arg-type]
+
+
+@frozen
+class SchedulerStop(Event):
+    """A run ended. ``reason`` says what really ended it."""
+
+    reason: str
+    total_ticks: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"reason": self.reason, "total_ticks": self.total_ticks}
+
+
+@frozen
+class NodeAdded(Event):
+    """A node joined the run."""
+
+    name: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+@frozen
+class NodeTick(Event):
+    """A node's tick ended after ``duration_us`` microseconds."""
+
+    name: str
+    duration_us: int
+    success: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "duration_us": self.duration_us, "success": self.success}
+
+
+@frozen
+class NodeError(Event):
+    """A node's callback raised. ``error`` is ``Type: message``."""
+
+    name: str
+    error: str
+    traceback: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "error": self.error, "traceback": self.traceback}
+
+
+@frozen
+class DeadlineMiss(Event):
+    """A node was late. Both in microseconds."""
+
+    name: str
+    deadline_us: int
+    actual_us: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "deadline_us": self.deadline_us, "actual_us": self.actual_us}
+
+
+@frozen
+class BudgetViolation(Event):
+    """A node's tick took longer than its budget. Both in microseconds."""
+
+    name: str
+    budget_us: int
+    actual_us: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "budget_us": self.budget_us, "actual_us": self.actual_us}
+
+
+@frozen
+class FailurePolicy(Event):
+    """A node's failure policy went from one state to another."""
+
+    name: str
+    policy: str
+    from_: str
+    to: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "policy": self.policy, "from": self.from_, "to": self.to}
+
+
+@frozen
+class Watchdog(Event):
+    """A node has been in one tick for too long. ``stage`` is ``warn``, ``unhealthy`` or ``emergency_stop``."""
+
+    name: str
+    stage: str
+    stack: str | None = None
+    """The Python stack of the thread that is blocked, where one is."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "stage": self.stage, "stack": self.stack}
+
+
+@frozen
+class EmergencyStop(Event):
+    """The run was stopped because it was no longer safe."""
+
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"reason": self.reason}
+
+
+@frozen
+class Custom(Event):
+    """Whatever a user's program wants to find there."""
+
+    category: str
+    message: str
+    data: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"category": self.category, "message": self.message, "data": self.data}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        return cls(data.get("category"), data.get("message"), from_plain(data.get("data")))  # type: ignore[arg-type]
+
+
+@frozen
+class Unknown(Event):
+    """An event that a later version wrote: its kind, and its fields as they are."""
+
+    kind: str
+    fields: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.fields
+
+
+KINDS: dict[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (
+        SchedulerStart,
+        SchedulerStop,
+        NodeAdded,
+        NodeTick,
+        NodeError,
+        DeadlineMiss,
+        BudgetViolation,
+        FailurePolicy,
+        Watchdog,
+        EmergencyStop,
+        Custom,
+    )
+}
+"""The kinds of events by name."""
+
+ANOMALIES: frozenset[type[Event]] = frozenset(
+    {NodeError, DeadlineMiss, BudgetViolation, FailurePolicy, Watchdog, EmergencyStop}
+)
+"""The events that say something went wrong."""
+
+
+@frozen
+class Record:
+    """One event with its place in the run. The event's own fields can be read here too: ``record.name``."""
+
+    seq: int
+    run: str
+    tick: int
+    time_ns: int
+    event: Event
+
+    HEAD: ClassVar[frozenset[str]] = frozenset({"seq", "run", "tick", "time_ns", "event"})
+
+    @property
+    def kind(self) -> str:
+        """The event's name: ``DeadlineMiss``."""
+        return self.event.kind if isinstance(self.event, Unknown) else type(self.event).__name__
+
+    @property
+    def is_anomaly(self) -> bool:
+        """True for the kinds in ``ANOMALIES``."""
+        return type(self.event) in ANOMALIES
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "event":
+            raise AttributeError(name)
+        return getattr(self.event, name)
+
+    def to_json(self) -> bytes:
+        """The flat JSON object, without a line end."""
+        return to_json_bytes(
+            {
+                "seq": self.seq,
+                "run": self.run,
+                "tick": self.tick,
+                "time_ns": self.time_ns,
+                "event": self.kind,
+                **self.event.to_dict(),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Record:
+        """The record of one line.
+
+        Raises:
+            ValueError: the line is not a JSON object with the fields every event has.
+        """
+        data = orjson.loads(line)
+        if not isinstance(data, dict) or not cls.HEAD <= data.keys():
+            raise ValueError("a JSON object with " + ", ".join(sorted(cls.HEAD)) + " was expected")
+        kind = data["event"]
+        own = {key: value for key, value in data.items() if key not in cls.HEAD}
+        known = KINDS.get(kind) if isinstance(kind, str) else None
+        event = known.from_dict(own) if known else Unknown(str(kind), own)
+        return cls(data["seq"], data["run"], data["tick"], data["time_ns"], event)

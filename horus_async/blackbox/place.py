@@ -1,0 +1,132 @@
+"""Where a box lies: making its file, keeping those of earlier runs beside it, and keeping other processes out."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from horus_async.blackbox import layout
+from horus_async.errors import BlackBoxError, ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_UNUSABLE = re.compile(r"[/\x00-\x1f\x7f]|^\.|~\d+$")
+_LONGEST_NAME = 200
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, Path]:
+    """Make the file of a new box, locked and allocated, and move the earlier ones aside.
+
+    The new file gets its name last, so that a full disk or a crash in between leaves what was there.
+
+    Returns:
+        The descriptor, which holds the lock, and the path.
+
+    Raises:
+        ConfigurationError: no file can have this name.
+        BlackBoxError: it cannot be made, or another process uses the box.
+    """
+    name = header.name
+    encoded = header.to_bytes()
+    if not name or _UNUSABLE.search(name) or len(os.fsencode(name)) > _LONGEST_NAME:
+        raise ConfigurationError(
+            f"{name!r} cannot name a black box: 1 to {_LONGEST_NAME} bytes, no '/' or control character, "
+            "no leading '.', no '~' and digits at the end"
+        )
+    if len(encoded) > layout.HEADER_ROOM:
+        raise ConfigurationError(f"the run id {header.run[:40]!r}... is too long for the header of a black box")
+    path = folder / f"{name}.hbb"
+    fresh = folder / f".{name}.hbb.new"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, directory)
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            _refuse_if_used(path, stack)
+            fd = _make(fresh, encoded, header.size)
+            try:
+                _move_aside(folder, name, keep)
+                os.rename(fresh, path)
+                os.fsync(directory)
+            except BaseException:
+                os.close(fd)
+                raise
+    except OSError as error:
+        raise BlackBoxError(f"the black box {path} cannot be made: {_reason(error, header.size)}") from None
+    return fd, path
+
+
+def previous_box(folder: Path, name: str, number: int) -> Path:
+    """The path of the box of an earlier run: 1 is the last."""
+    return folder / f"{name}~{number}.hbb"
+
+
+def _refuse_if_used(path: Path, stack: ExitStack) -> None:
+    """Raise if a live process holds the box; else hold it until the new one is in its place."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BlackBoxError(f"{path} is a symbolic link; a black box must be a file of its own") from None
+        raise
+    stack.callback(os.close, fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = ""
+        with suppress(ValueError):
+            owner = f" (process {layout.read_file_header(os.pread(fd, layout.PAGE, 0))[0].pid})"
+        raise BlackBoxError(
+            f"the black box {path} is in use by another run{owner}; give this scheduler another name or blackbox_dir"
+        ) from None
+
+
+def _make(fresh: Path, encoded: bytes, size: int) -> int:
+    with suppress(FileNotFoundError):
+        fresh.unlink()  # left over from a crash between making and naming
+    fd = os.open(fresh, _NEW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _allocate(fd, size)
+        for offset in layout.HEADER_COPIES:
+            os.pwrite(fd, encoded, offset)
+        os.fsync(fd)
+    except BaseException:
+        os.close(fd)
+        fresh.unlink()
+        raise
+    return fd
+
+
+def _allocate(fd: int, size: int) -> None:
+    """Give the file its size and all its blocks now: a store into a hole on a full disk would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+        return
+    chunk = bytes(2**20)
+    for offset in range(0, size, len(chunk)):
+        os.pwrite(fd, chunk, offset)
+
+
+def _move_aside(folder: Path, name: str, keep: int) -> None:
+    """``name.hbb`` to ``name~1.hbb``, that to ``name~2.hbb``, ...; the oldest beyond ``keep`` goes."""
+    boxes = [folder / f"{name}.hbb", *(previous_box(folder, name, number) for number in range(1, keep + 1))]
+    # A crash in here leaves a hole in the row; what is older than the hole need not move.
+    gap = next((number for number, box in enumerate(boxes) if not os.path.lexists(box)), keep)
+    for number in range(gap, 0, -1):
+        os.rename(boxes[number - 1], boxes[number])
+
+
+def _reason(error: OSError, size: int) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{error.strerror} (it needs {size // 2**20} MiB); make room, or use a smaller blackbox_mb"
+    return str(error.strerror)

@@ -1,0 +1,221 @@
+"""The ring: which bytes to store where, in an order that a crash may cut at any point.
+
+Pure: it writes into a buffer it is given and never asks for time, threads or files. Its owner calls it under one lock.
+Events gather as lines in a raw segment. When it is full, the next one is taken and the owner's worker seals it:
+``take_full`` hands out a copy of the lines, the worker compresses them outside the lock, ``seal`` stores the block.
+Only when that block is safe, ``release`` gives the raw segment back. With no free segment left, the one with the
+oldest events is used again, raw or sealed: a worker that falls behind makes the history shorter, and costs nothing else.
+
+Crash safety rests on two rules. A store that makes something valid comes after all stores it speaks of (a segment's
+``generation``, then the ``used`` word after each line or block). And lines are never anywhere for a moment less than
+once: a raw segment is only used again when the block that holds its lines is whole, or when it is the oldest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from zlib import crc32
+
+from horus_async.blackbox import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FEWEST_SEGMENTS = 4
+"""One that is written, one that is sealed from, one that is sealed into, one to go on with."""
+
+_HEAD = b'{"seq":%%d,"run":%b,"tick":%%d,"time_ns":%%d,%%b'
+_NUMBERS_ROOM = 80
+"""What the numbers in a line's head take at most, with room to spare."""
+
+
+class Buffer(Protocol):
+    """Bytes that can be replaced and copied out: an mmap, a bytearray."""
+
+    def __getitem__(self, key: slice, /) -> bytes | bytearray: ...
+    def __setitem__(self, key: slice, value: bytes, /) -> None: ...
+
+
+class Words(Protocol):
+    """The same bytes as 64-bit words; storing one is a single store of the processor."""
+
+    def __setitem__(self, key: int, value: int, /) -> None: ...
+
+
+class FullSegment(NamedTuple):
+    """The lines of a full raw segment, to be compressed."""
+
+    index: int
+    generation: int
+    first_seq: int
+    lines: bytes
+
+
+class Spent(NamedTuple):
+    """A raw segment whose lines are in a sealed one as well."""
+
+    index: int
+    generation: int
+    sealed_index: int
+    sealed_generation: int
+
+
+class Ring:
+    """The writer's side of a box.
+
+    Args:
+        buffer: the whole file's bytes, behind the first page all zero or left over.
+        words: the same bytes as 64-bit words.
+        segments: how many segments there are.
+        segment_size: bytes of one, a multiple of 8.
+        salt: the file's.
+        run: JSON text of the run's id.
+    """
+
+    def __init__(self, buffer: Buffer, words: Words, *, segments: int, segment_size: int, salt: int, run: bytes) -> None:
+        if segments < FEWEST_SEGMENTS:
+            raise ValueError(f"a ring needs {FEWEST_SEGMENTS} segments, {segments} were given")
+        self._buffer = buffer
+        self._words = words
+        self._segment_size = segment_size
+        self._file_salt = salt
+        self._format = _HEAD % run.replace(b"%", b"%%")
+        self.longest = segment_size - layout.SEGMENT_HEADER - layout.LINE_OVERHEAD - len(self._format) - _NUMBERS_ROOM
+        """How many bytes the JSON of an event's own fields may have."""
+        self.next_seq = 0
+        self._generations = [0] * segments
+        self._first_seqs = [0] * segments
+        self._useds = [0] * segments
+        self._generation = 0
+        self._free = deque(range(segments))
+        self._history: deque[int] = deque()  # segments with older events than the current one, oldest first
+        self._full: deque[int] = deque()  # the raw ones of them that nobody has sealed yet, oldest first
+        self._spent: list[Spent] = []
+        self._filling: int | None = None  # the sealed segment that takes the next block
+        self._take_for_lines()
+
+    @property
+    def lost(self) -> int:
+        """How many events have been overwritten."""
+        return self._first_seqs[self._history[0]] if self._history else self._first_seqs[self._current]
+
+    @property
+    def is_short(self) -> bool:
+        """True when the next segment that is taken will cost the oldest events."""
+        return len(self._free) < 2
+
+    def append(self, tick: int, time_ns: int, own: bytes) -> bool:
+        """Write one event; ``own`` is its JSON from ``"event"`` to the closing brace, at most ``longest`` bytes.
+
+        Returns True when a segment became full and can be sealed.
+        """
+        body = self._format % (self.next_seq, tick, time_ns, own)
+        line = b"%08x %b\n" % (crc32(body, self._salt), body)
+        start = self._position
+        end = start + len(line)
+        if rolled := end > self._limit:
+            self._history.append(self._current)
+            self._full.append(self._current)
+            self._useds[self._current] = start - self._start
+            self._take_for_lines()
+            line = layout.make_line(body, self._salt)
+            start = self._start
+            end = start + len(line)
+            if end > self._limit:
+                raise ValueError(f"an event of {len(line)} bytes does not fit into a segment of {self._segment_size}")
+        self._buffer[start:end] = line
+        self._words[self._used_word] = end - self._start
+        self._position = end
+        self.next_seq += 1
+        return rolled
+
+    def take_full(self) -> FullSegment | None:
+        """The lines of the oldest full raw segment that is not sealed yet, or None."""
+        if not self._full:
+            return None
+        index = self._full.popleft()
+        start = self._offset(index) + layout.SEGMENT_HEADER
+        lines = bytes(self._buffer[start : start + self._useds[index]])
+        return FullSegment(index, self._generations[index], self._first_seqs[index], lines)
+
+    def seal(self, full: FullSegment, packed: bytes) -> None:
+        """Store the compressed lines of a full segment, unless it has been used again meanwhile."""
+        if self._generations[full.index] != full.generation:
+            return
+        content = self._segment_size - layout.SEGMENT_HEADER
+        need = layout.BLOCK_HEADER + len(packed)
+        if need > content // 2:
+            self._filling = None  # hardly compressed: the raw segment stays; what follows must not go before it
+            return
+        if (self._filling is None or self._useds[self._filling] + need > content) and not self._take_for_blocks(full):
+            return
+        assert self._filling is not None
+        index, generation = self._filling, self._generations[self._filling]
+        salt = layout.line_salt(self._file_salt, generation)
+        used = self._useds[index]
+        start = self._offset(index) + layout.SEGMENT_HEADER + used
+        block = layout.make_block(packed, len(full.lines), full.generation, full.first_seq, salt)
+        self._buffer[start : start + need] = block
+        self._words[self._offset(index) // 8] = used + need
+        self._useds[index] = used + need
+        self._spent.append(Spent(full.index, full.generation, index, generation))
+
+    def spent(self) -> tuple[Spent, ...]:
+        """The raw segments that can be released once everything stored so far is safe."""
+        return tuple(self._spent)
+
+    def release(self, spent: Iterable[Spent]) -> None:
+        """Use these raw segments again: the blocks that hold their lines are safe."""
+        for entry in spent:
+            self._spent.remove(entry)
+            index, generation, sealed_index, sealed_generation = entry
+            # A block that was overwritten meanwhile holds nothing any more; its raw segment is history again.
+            if self._generations[index] == generation and self._generations[sealed_index] == sealed_generation:
+                self._history.remove(index)
+                self._free.append(index)
+
+    def _take_for_lines(self) -> None:
+        index = self._next_segment()
+        self._take(index, layout.RAW, self.next_seq)
+        self._current = index
+        self._salt = layout.line_salt(self._file_salt, self._generation)
+        self._start = self._position = self._offset(index) + layout.SEGMENT_HEADER
+        self._limit = self._offset(index) + self._segment_size
+        self._used_word = self._offset(index) // 8
+
+    def _take_for_blocks(self, full: FullSegment) -> bool:
+        if not self._free and self._history[0] == full.index:
+            self._filling = None
+            return False  # nothing older is left to make room with; the raw segment stays as it is
+        self._filling = self._next_segment()
+        self._take(self._filling, layout.SEALED, full.first_seq)
+        self._useds[self._filling] = 0
+        self._history.insert(self._history.index(full.index), self._filling)
+        return True
+
+    def _next_segment(self) -> int:
+        """A free segment, or else the one with the oldest events."""
+        if self._free:
+            return self._free.popleft()
+        index = self._history.popleft()
+        if self._full and self._full[0] == index:
+            self._full.popleft()
+        if self._filling == index:
+            self._filling = None
+        return index
+
+    def _take(self, index: int, kind: int, first_seq: int) -> None:
+        self._generation += 1
+        self._generations[index] = self._generation
+        self._first_seqs[index] = first_seq
+        offset = self._offset(index)
+        self._words[layout.TAKEN_WORD // 8] = self._generation
+        self._words[(offset + layout.GENERATION) // 8] = 0
+        self._words[(offset + layout.USED) // 8] = 0
+        rest = layout.segment_rest(self._file_salt, self._generation, first_seq, kind)
+        self._buffer[offset + layout.REST : offset + layout.SEGMENT_HEADER] = rest
+        self._words[(offset + layout.GENERATION) // 8] = self._generation | layout.TAKEN
+
+    def _offset(self, index: int) -> int:
+        return layout.PAGE + index * self._segment_size

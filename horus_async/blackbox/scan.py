@@ -1,0 +1,195 @@
+"""Reading the bytes of a box: which lines are whole, in which order, and what is damaged.
+
+Pure: it gets copies of segments. A line is only believed when it passes its checksum. What follows the ``used`` word is
+the unfinished business of a writer that was stopped, and no damage; what fails before it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import lz4.block
+
+from horus_async.blackbox import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class SegmentImage(NamedTuple):
+    """A copy of one segment."""
+
+    index: int
+    header: bytes
+    """As it was before ``content`` was copied."""
+    content: bytes
+    reach: int
+    """The ``used`` word after ``content`` was copied: further than in ``header`` when somebody was writing."""
+
+
+class Source(NamedTuple):
+    """Lines of one raw segment, as they are or as the block they were sealed into."""
+
+    where: str
+    generation: int
+    first_seq: int
+    content: bytes
+    used: int
+    reach: int
+    unpacked: int
+    """Bytes after unpacking, 0 for lines as they are."""
+    finished: bool
+    """False for a block whose writer may have been stopped in the middle of it."""
+
+
+class Line(NamedTuple):
+    """The JSON of one event."""
+
+    seq: int
+    body: bytes
+
+
+def find_sources(images: list[SegmentImage], file_salt: int, damage: list[str]) -> list[Source]:
+    """Everything in a box that holds lines, oldest first. What is wrong is added to ``damage``."""
+    sources: list[Source] = []
+    for image in images:
+        where = f"segment {image.index}"
+        try:
+            header = layout.read_segment_header(image.header, file_salt)
+        except ValueError as error:
+            damage.append(f"{where}: {error}")
+            continue
+        if header is None:
+            continue
+        if header.kind == layout.RAW:
+            used = header.used
+            reach = max(used, image.reach)
+            sources.append(Source(where, header.generation, header.first_seq, image.content, used, reach, 0, True))
+        else:
+            sources.extend(_blocks(image, header, where, file_salt, damage))
+    return sorted(sources, key=lambda source: (source.first_seq, source.generation, source.unpacked))
+
+
+def _blocks(
+    image: SegmentImage, header: layout.SegmentHeader, where: str, file_salt: int, damage: list[str]
+) -> Iterator[Source]:
+    salt = layout.line_salt(file_salt, header.generation)
+    content, used = image.content, header.used
+    boundary_seen = used == 0
+    broken = False
+    late = offset = 0
+    while offset >= 0:
+        block = layout.read_block_header(content, offset, salt)
+        if block is None:
+            if offset >= used:
+                break
+            if not broken:
+                damage.append(f"{where}: the block at byte {offset} fails its checksum")
+            broken = True
+            offset = content.find(layout.BLOCK_MAGIC, offset + 1)
+            continue
+        broken = False
+        start, offset = offset + layout.BLOCK_HEADER, offset + layout.BLOCK_HEADER + block.packed
+        late += offset > image.reach
+        boundary_seen |= offset == used
+        packed = content[start:offset]
+        name = f"{where}, block at byte {start - layout.BLOCK_HEADER}"
+        lines = block.unpacked
+        yield Source(name, block.generation, block.first_seq, packed, lines, lines, lines, offset <= used)
+    if late > 1 or not (boundary_seen or broken):
+        damage.append(f"{where}: the length in its header is wrong")
+
+
+def read_lines(sources: list[Source], file_salt: int, segment_size: int, damage: list[str], after: int = -1) -> Iterator[Line]:
+    """All whole lines with a ``seq`` beyond ``after``, in order, each once. Gaps are added to ``damage``."""
+    expected: int | None = None
+    position = 0
+    while position < len(sources):
+        group = [sources[position]]
+        position += 1
+        while position < len(sources) and sources[position].first_seq == group[0].first_seq:
+            group.append(sources[position])
+            position += 1
+        if position < len(sources) and sources[position].first_seq <= after + 1:
+            continue
+        for line in _merged(group, file_salt, segment_size, damage):
+            if expected is not None and line.seq < expected:
+                continue
+            if line.seq > (group[0].first_seq if expected is None else expected):
+                damage.append(_gap(group[0].first_seq if expected is None else expected, line.seq))
+            expected = line.seq + 1
+            if line.seq > after:
+                yield line
+
+
+def _gap(first: int, end: int) -> str:
+    return f"event {first} is missing" if end == first + 1 else f"events {first} to {end - 1} are missing"
+
+
+def _merged(group: list[Source], file_salt: int, segment_size: int, damage: list[str]) -> list[Line]:
+    """The lines of sources with the same events: a raw segment, and the block it was sealed into."""
+    lines: dict[int, Line] = {}
+    for source in group:
+        for line in _lines_of(source, file_salt, segment_size, damage):
+            lines.setdefault(line.seq, line)
+    return list(lines.values()) if len(group) == 1 else [lines[seq] for seq in sorted(lines)]
+
+
+def _lines_of(source: Source, file_salt: int, segment_size: int, damage: list[str]) -> list[Line]:
+    content = source.content
+    if source.unpacked:
+        try:
+            if source.unpacked > segment_size:
+                raise ValueError("it claims to be larger than a segment")
+            content = lz4.block.decompress(content, uncompressed_size=source.unpacked)
+        except (lz4.block.LZ4BlockError, ValueError, MemoryError) as error:
+            if source.finished:
+                damage.append(f"{source.where} cannot be unpacked: {error}")
+            return []
+    notes: list[str] = []
+    lines = scan_lines(content, source.used, source.reach, layout.line_salt(file_salt, source.generation), notes)
+    if source.finished:
+        damage.extend(f"{source.where}: {note}" for note in notes)
+    return lines
+
+
+def scan_lines(content: bytes, used: int, reach: int, salt: int, notes: list[str]) -> list[Line]:
+    """The whole lines in the content of a raw segment.
+
+    Args:
+        content: lines and, behind them, whatever was there before.
+        used: lines before this byte are meant to be whole.
+        reach: of the lines that end behind this byte, one at most can be whole.
+        salt: where their checksums start.
+        notes: takes what is wrong.
+    """
+    lines: list[Line] = []
+    boundary_seen = used == 0
+    failed = late = start = 0
+    while start < len(content):
+        end = content.find(b"\n", start)
+        line = _whole_line(content[start:end], salt) if end >= 0 else None
+        if line is None:
+            if start >= used:
+                break
+            failed += 1
+        else:
+            lines.append(line)
+            late += end >= reach
+        if end < 0:
+            break
+        start = end + 1
+        boundary_seen |= start == used
+    if failed:
+        notes.append(f"{failed} line{'s fail their' if failed > 1 else ' fails its'} checksum")
+    elif late > 1 or not boundary_seen:
+        notes.append("the length in its header is wrong")
+    return lines
+
+
+def _whole_line(text: bytes, salt: int) -> Line | None:
+    body = layout.open_line(text, salt)
+    if body is None or not body.startswith(b'{"seq":'):
+        return None
+    digits = body[7 : body.find(b",")]
+    return Line(int(digits), body) if digits.isdigit() else None

@@ -1,0 +1,41 @@
+"""Running a coroutine inside a task by hand: cheap while it does not suspend, whole once it does.
+
+A tick that never waits for anything is started and finished with one ``send(None)``: no task, no switch. When it does
+wait, what it yields is meant for the event loop of the task it was started in (trio's traps and asyncio's futures
+both are), so that task stays with it, as its carrier, and hands on what comes. This uses the coroutine protocol of
+the language and nothing else, and so works under every event loop.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+
+
+@types.coroutine
+def carry(
+    coroutine: Coroutine[Any, Any, Any], trap: Any, turn: Callable[[], Awaitable[None]] | None
+) -> Generator[Any, Any, None]:
+    """Run the rest of a coroutine that has suspended with ``trap``.
+
+    Args:
+        coroutine: It was started, by ``send(None)``, in the task that awaits this.
+        trap: What it yielded.
+        turn: Awaited each time before the coroutine goes on: where one thing runs at a time, its turn has come.
+    """
+    while True:
+        error: BaseException | None = None
+        value = None
+        try:
+            value = yield trap
+        except BaseException as thrown:  # noqa: BLE001 - it is thrown into the coroutine, whose it is
+            error = thrown
+        if turn is not None and not isinstance(error, GeneratorExit):
+            yield from turn().__await__()
+        try:
+            trap = coroutine.send(value) if error is None else coroutine.throw(error)
+        except StopIteration:
+            return

@@ -1,0 +1,1 @@
+"""Time and chance: the system's clocks, precise waiting, virtual time, and random numbers seeded by the tick."""

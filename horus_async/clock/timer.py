@@ -1,0 +1,203 @@
+"""Waiting for an instant to within tens of microseconds, without holding up the event loop.
+
+An event loop sleeps in whole milliseconds (the step of epoll's time-out), too coarse for a 1 kHz node. A timer file
+descriptor has the kernel's resolution and is awaited like a socket. What is left is the latency of being woken: the
+timer is armed that much early, and a short busy wait covers the rest. The lead is measured while running, and bounded,
+so that the spin stays a small part of a millisecond.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import anyio
+import anyio.lowlevel
+
+from .system import CLOCK_MONOTONIC, NANOSECONDS, monotonic_ns, spin_until_monotonic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+MAX_LEAD_NS: Final = 200_000
+"""The longest busy wait, nanoseconds."""
+
+_FIRST_LEAD_NS: Final = 100_000
+
+# The lead follows the 90th percentile of the wake-up latency: nine steps up when a wake-up came too late for it, one
+# step down when it did not, which balances where one in ten is late.
+_LEAD_STEP_NS: Final = 500
+_STEPS_UP: Final = 9
+
+
+class TickTimer:
+    """Waits for instants of the monotonic clock, one task at a time, under trio and asyncio.
+
+    Holds a file descriptor: close it, or use it as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._source: _Source = _TimerFd() if sys.platform == "linux" else _Sleeper()
+        self._woken = False
+        self._closed = False
+        self._lead_ns = _FIRST_LEAD_NS
+        # Reentrant, as a signal handler may call wake() while its own thread is inside wake() or close().
+        self._lock = threading.RLock()
+
+    async def wait_until(self, deadline_ns: int) -> bool:
+        """Sleep until ``monotonic_ns()`` reaches ``deadline_ns``; always a checkpoint, also when it is past already.
+
+        Returns:
+            True at the deadline, never before it; False when ``wake()`` came first.
+
+        Raises:
+            RuntimeError: the timer is closed.
+        """
+        if self._closed:
+            raise RuntimeError("this timer is closed; make a new TickTimer")
+        armed_ns = deadline_ns - self._lead_ns
+        if armed_ns <= monotonic_ns() or self._woken:
+            await anyio.lowlevel.checkpoint()
+        else:
+            await self._source.wait(armed_ns, self._is_woken)
+            if not self._woken:
+                self._learn(monotonic_ns() - armed_ns)
+        if self._woken:
+            self._woken = False
+            return False
+        spin_until_monotonic(deadline_ns)
+        return True
+
+    def wake(self) -> None:
+        """Make the current wait return now, or the next one if nobody waits. From any thread or signal handler.
+
+        Several calls before the wait returns count as one. After ``close()`` it does nothing.
+        """
+        with self._lock:
+            if not self._closed:
+                self._woken = True
+                self._source.ring()
+
+    def close(self) -> None:
+        """Give back the file descriptor. Not while a task waits. Harmless when repeated."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _is_woken(self) -> bool:
+        return self._woken
+
+    def _learn(self, latency_ns: int) -> None:
+        late = latency_ns > self._lead_ns
+        lead = self._lead_ns + (_LEAD_STEP_NS * _STEPS_UP if late else -_LEAD_STEP_NS)
+        self._lead_ns = min(max(lead, 0), MAX_LEAD_NS)
+
+
+class _Source(Protocol):
+    """What wakes a task at an instant, or earlier when rung."""
+
+    async def wait(self, at_ns: int, is_woken: Callable[[], bool]) -> None:
+        """Return at ``at_ns`` or after ``ring()``; ``is_woken`` is asked once a later ring can no longer be missed."""
+
+    def ring(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _TimerFd:
+    """A Linux timer file descriptor. Arming it afresh also clears an expiry that nobody read, so nobody reads it."""
+
+    def __init__(self) -> None:
+        self._fd, self._arm, self._expire = _open_timerfd()
+
+    async def wait(self, at_ns: int, is_woken: Callable[[], bool]) -> None:
+        self._arm(at_ns)
+        if is_woken():
+            await anyio.lowlevel.checkpoint()
+        else:
+            await anyio.wait_readable(self._fd)
+
+    def ring(self) -> None:
+        self._expire()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class _Sleeper:
+    """The event loop's own time-out, and a pipe to ring through: for systems without timer file descriptors."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    async def wait(self, at_ns: int, is_woken: Callable[[], bool]) -> None:
+        del is_woken  # A ring stays in the pipe, so none can be missed.
+        with anyio.move_on_after((at_ns - monotonic_ns()) / NANOSECONDS):
+            await anyio.wait_readable(self._reader)
+            os.read(self._reader, 4096)
+
+    def ring(self) -> None:
+        try:
+            os.write(self._writer, b"\0")
+        except BlockingIOError:
+            return  # A full pipe is readable: the ring is heard all the same.
+
+    def close(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def _open_timerfd() -> tuple[int, Callable[[int], object], Callable[[], object]]:
+    """A timer on the monotonic clock: its descriptor, a call to arm it at an instant, and one to let it expire now."""
+    if sys.version_info >= (3, 13) and sys.platform == "linux":
+        fd = os.timerfd_create(CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
+
+        def arm(at_ns: int) -> object:
+            return os.timerfd_settime_ns(fd, flags=os.TFD_TIMER_ABSTIME, initial=at_ns)
+
+        return fd, arm, lambda: arm(1)
+    return _open_timerfd_by_ctypes()
+
+
+def _open_timerfd_by_ctypes() -> tuple[int, Callable[[int], object], Callable[[], object]]:
+    """The same through the C library, for Python before 3.13. Numbers and structure: timerfd_create(2)."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    timer_abstime = 1
+
+    def check(result: int) -> int:
+        if result < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return result
+
+    fd = check(libc.timerfd_create(CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+
+    def settime(spec: ctypes.Array[ctypes.c_long]) -> int:
+        return check(libc.timerfd_settime(fd, timer_abstime, ctypes.byref(spec), None))
+
+    # struct itimerspec: interval seconds and nanoseconds, then first expiry seconds and nanoseconds. One each for the
+    # waiting task and for whoever wakes it, as they may be different threads.
+    itimerspec = ctypes.c_long * 4
+    for_wait, for_wake = itimerspec(), itimerspec(0, 0, 0, 1)
+
+    def arm(at_ns: int) -> int:
+        for_wait[2], for_wait[3] = divmod(at_ns, NANOSECONDS)
+        return settime(for_wait)
+
+    return fd, arm, lambda: settime(for_wake)

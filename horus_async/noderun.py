@@ -1,0 +1,140 @@
+"""One node in one run: when it is due, what it is doing, how it fared."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from .clock.system import NANOSECONDS
+from .context import INIT_TICK, SHUTDOWN_TICK, TickContext
+from .errors import ConfigurationError
+from .schedule import RateSchedule
+from .stats import Durations, NodeStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from .node import Node
+    from .ports import Ports
+    from .schedule import Schedule, Step
+    from .topics import Subscriber
+
+TICK, INIT, SHUTDOWN = "tick", "init", "shutdown"
+
+
+class NodeRun:
+    """A node while it runs. The runtime drives it; nothing here waits or does I/O."""
+
+    def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:
+        self.node = node
+        self.name = node.name
+        self.ports = ports
+        self.schedule: Schedule | None = None
+        self.on: list[Subscriber] = []
+        if node.on:
+            self.on = [ports.subscriber(topic) for topic in node.on]
+        else:
+            self.schedule = RateSchedule(node.rate or tick_rate, tick_rate)
+        self.nominal_dt = 0.0 if node.on else 1 / (node.rate or tick_rate)
+        self.context = TickContext(node.name, seed, node.budget, self._spent_ns)
+        self.kind = TICK
+        self.rank = 0
+        self.busy = False
+        self.resumed = 0
+        """How often the running callback went on after a suspension."""
+        self.initialised = False
+        self.began_ns = 0
+        """When the running callback began, in the run's time."""
+        self.last_ns: int | None = None
+        """When the last tick began."""
+        self.dt_ns = 0
+        self.durations = Durations()
+        self.misses = 0
+        self.overruns = 0
+        self.errors = 0
+        self.restarts = 0
+        self._ticked_for = 0
+        self.now: Callable[[], int] = lambda: 0
+        """The run's time, nanoseconds; the runtime sets it."""
+        callbacks = {kind: node.callback(kind) for kind in (TICK, INIT, SHUTDOWN)}
+        if node.compute and (tick := callbacks[TICK]) is not None:
+            callbacks[TICK] = _in_thread(tick)
+        self.callbacks = callbacks
+
+    def _spent_ns(self) -> int:
+        return self.now() - self.began_ns
+
+    def messages_waiting(self) -> int:
+        """How many messages on its ``on`` topics have brought no tick yet.
+
+        A message that was taken in another one's tick brings none of its own.
+        """
+        arrived = consumed = 0
+        for subscriber in self.on:
+            arrived += subscriber.arrived
+            consumed += subscriber.consumed
+        return arrived - max(self._ticked_for, consumed)
+
+    def ticks_for_message(self) -> None:
+        """The coming tick is for the oldest message that waits."""
+        self._ticked_for = max(self._ticked_for, sum(subscriber.consumed for subscriber in self.on)) + 1
+
+    def begin(self, step: Step, now_ns: int | None) -> None:
+        """Set the clock of the coming callback.
+
+        Args:
+            step: The scheduler tick it belongs to.
+            now_ns: The wall clock in real time; None where time is virtual, and the step's time is the tick's.
+        """
+        self.busy = True
+        self.resumed = 0
+        began_ns = self.began_ns = self.now()
+        context = self.context
+        if now_ns is None:
+            context.now_ns, context.now, context.elapsed = step.now_ns, step.now, step.elapsed
+        else:
+            context.now_ns, context.now = now_ns, now_ns / NANOSECONDS
+            context.elapsed = began_ns / NANOSECONDS
+        if self.kind is not TICK:
+            context.tick = None
+            context.seed_tick = INIT_TICK if self.kind is INIT else SHUTDOWN_TICK
+            return
+        context.tick = context.seed_tick = step.tick
+        self._set_dt(began_ns, virtual=now_ns is None)
+        self.last_ns = began_ns
+
+    def _set_dt(self, began_ns: int, *, virtual: bool) -> None:
+        if self.last_ns is None or (virtual and not self.on):
+            self.context.dt = self.nominal_dt
+            self.dt_ns = round(self.nominal_dt * NANOSECONDS)
+        else:
+            self.dt_ns = began_ns - self.last_ns
+            self.context.dt = self.dt_ns / NANOSECONDS
+
+    def stats(self) -> NodeStats:
+        """The figures so far."""
+        return NodeStats(
+            ticks=self.durations.count,
+            rate=self.node.rate,
+            mean_us=self.durations.mean_us(),
+            p99_us=self.durations.p99_us(),
+            max_us=self.durations.longest / 1000,
+            budget_overruns=self.overruns,
+            deadline_misses=self.misses,
+            errors=self.errors,
+            restarts=self.restarts,
+            lost=self.ports.lost_in_all(),
+        )
+
+
+def _in_thread(tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def tick_in_thread() -> None:
+        import anyio.to_thread  # noqa: PLC0415 - only for nodes that compute
+
+        result = await anyio.to_thread.run_sync(tick)
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise ConfigurationError("the tick of a node with compute=True must be a plain function, it gave a coroutine")
+
+    return tick_in_thread

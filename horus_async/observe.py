@@ -1,0 +1,127 @@
+"""What the runtime tells those who watch it.
+
+The runtime knows this protocol and nothing of who stands behind it: recorder and black box are observers, and so
+is anything a user adds. Calls come from the thread of the event loop, in the order in which things happened, and
+must not block it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from attrs import field, frozen
+
+
+class Sent(NamedTuple):
+    """One message on its way out. A named tuple, as one is made for each message sent."""
+
+    node: str
+    topic: str
+    seq: int
+    stamp_ns: int
+    payload: bytes
+    """As the codec made it; ``codec.to_json`` turns it into the text of a recorded line."""
+    tick: int
+    """The scheduler tick in which it was sent."""
+
+
+class Received(NamedTuple):
+    """The identity of one message that a node took."""
+
+    topic: str
+    publisher: str
+    seq: int
+
+
+class Execution(NamedTuple):
+    """One finished call of a node's ``tick``, ``init`` or ``shutdown``."""
+
+    kind: str
+    """``tick``, ``init`` or ``shutdown``: the ``kind`` of its recorded line."""
+    node: str
+    tick: int
+    """The scheduler tick in which it began."""
+    now_ns: int
+    dt_ns: int
+    duration_ns: int
+    """Elapsed time; in virtual time the virtual one, so that it is the same in each run."""
+    inputs: list[Received]
+    outputs: list[Sent]
+    error: str | None
+    """``Type: message`` of the exception that ended it."""
+
+
+class External(NamedTuple):
+    """A message from outside this run, under the tick in which a node first took it."""
+
+    tick: int
+    topic: str
+    publisher: str
+    seq: int
+    stamp_ns: int
+    payload: bytes
+
+
+class TickEnd(NamedTuple):
+    """A scheduler tick is over: nothing more will be sent in it."""
+
+    tick: int
+    now_ns: int
+    order: list[str]
+    """The nodes that ticked, in the order in which they began."""
+    sent: list[Sent]
+    """Every message sent in this tick, in order."""
+
+
+@frozen
+class NodeInfo:
+    """What a node declared."""
+
+    name: str
+    rate: float | None
+    """Hz; None for a node that ticks on messages or on every scheduler tick."""
+    on: tuple[str, ...] = ()
+    pubs: tuple[str, ...] = ()
+    subs: tuple[str, ...] = ()
+    order: int = 0
+    compute: bool = False
+
+
+@frozen
+class RunInfo:
+    """A run as it begins."""
+
+    name: str
+    """The scheduler's name."""
+    tick_rate: float
+    """Hz."""
+    deterministic: bool
+    seed: int
+    started_at_ns: int
+    """Wall clock, nanoseconds since 1970."""
+    start_ns: int
+    """What ``now_ns()`` says in tick 0."""
+    namespace: str
+    nodes: tuple[NodeInfo, ...] = field(factory=tuple)
+
+
+class Observer(Protocol):
+    """Somebody who watches a run. Inherit from it and override what you want to hear."""
+
+    def run_started(self, run: RunInfo) -> None:
+        """Before the first ``init``. An exception here keeps the run from starting."""
+
+    def node_added(self, node: NodeInfo) -> None:
+        """A recorded node that plays in this run joined it."""
+
+    def executed(self, execution: Execution) -> None:
+        """A call of a node's callback ended."""
+
+    def received_external(self, message: External) -> None:
+        """A node took a message that came from outside this run, the first one to do so."""
+
+    def tick_ended(self, end: TickEnd) -> None:
+        """Called once a scheduler tick, also for the last."""
+
+    def run_stopped(self, reason: str, ticks: int) -> None:
+        """After the last ``shutdown``; ``ticks`` is the number of scheduler ticks begun."""

@@ -1,0 +1,90 @@
+"""What a scheduler was made with, and what a command line puts in its place."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs import field, frozen
+
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .recorder import RecordingOptions
+
+
+def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """An attrs validator: a finite number above 0."""
+    del instance
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise ConfigurationError(f"{attribute.name}={value!r}: give a number above 0")
+
+
+def _whole(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    del instance
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number")
+
+
+def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:  # noqa: FBT001 - attrs calls it
+    del instance
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name}={value!r}: give True or False")
+
+
+@frozen(kw_only=True)
+class SchedulerOptions:
+    """The options of `Scheduler`, validated."""
+
+    tick_rate: float = field(default=100.0, validator=positive)
+    deterministic: bool = field(default=False, validator=_flag)
+    seed: int = field(default=0, validator=_whole)
+    recording: bool | str | RecordingOptions = False
+    recordings_dir: str | Path | None = None
+    namespace: str = "default"
+    name: str = "scheduler"
+
+
+@frozen(kw_only=True)
+class Overrides:
+    """What the command line says in place of what a program wrote; None leaves it as it is."""
+
+    deterministic: bool | None = None
+    seed: int | None = None
+    recording: str | None = None
+    duration: float | None = None
+    _used: list[str] = field(factory=list, init=False)
+
+    def apply(self, options: SchedulerOptions) -> tuple[SchedulerOptions, float | None]:
+        """The options to use, and the duration if one is set.
+
+        A recording's name goes to the first scheduler that a program makes: a second one would find it taken.
+        """
+        changes = {n: v for n in ("deterministic", "seed") if (v := getattr(self, n)) is not None}
+        if self.recording is not None and not self._used:
+            self._used.append(self.recording)
+            changes["recording"] = self.recording
+        return attrs.evolve(options, **changes), self.duration
+
+
+_overrides = Overrides()
+
+
+def given_overrides() -> Overrides:
+    """What is in force now."""
+    return _overrides
+
+
+@contextmanager
+def overriding(overrides: Overrides) -> Iterator[None]:
+    """Put ``overrides`` in force for every scheduler made meanwhile, from whichever thread."""
+    global _overrides  # noqa: PLW0603 - a program's schedulers are made anywhere in it, and there is one program
+    before, _overrides = _overrides, overrides
+    try:
+        yield
+    finally:
+        _overrides = before

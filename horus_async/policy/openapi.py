@@ -1,0 +1,98 @@
+"""What the server understands, as an OpenAPI 3.1 description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from horus_async import __version__
+
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return _answer(description, {"$ref": "#/components/schemas/Error"})
+
+
+_OBSERVATION = {
+    "type": "object",
+    "description": "One observation; further cameras (base64) and fields are allowed",
+    "properties": {
+        "instruction": {**_TEXT_OR_NULL, "description": "What to do"},
+        "state": {"anyOf": [_NUMBERS, {"type": "null"}], "description": "The robot's state"},
+        "image": {**_TEXT_OR_NULL, "description": "Primary camera: base64 of a JPEG or PNG"},
+        "episode_id": {**_TEXT_OR_NULL, "description": "The episode this observation belongs to"},
+    },
+    "additionalProperties": True,
+}
+
+_ACTIONS = {
+    "type": "object",
+    "required": ["actions", "num_actions", "action_dim", "latency_ms", "request_id"],
+    "properties": {
+        "actions": {"type": "array", "items": _NUMBERS},
+        "num_actions": {"type": "integer", "minimum": 1},
+        "action_dim": {"type": "integer", "minimum": 1},
+        "latency_ms": {"type": "number", "minimum": 0},
+        "request_id": {"type": "string"},
+        "seq": {"type": "integer", "minimum": 0, "description": "Number of the record in the trace"},
+    },
+    "additionalProperties": True,
+}
+
+_ERROR = {
+    "type": "object",
+    "required": ["error", "message", "request_id"],
+    "properties": {name: {"type": "string"} for name in ("error", "message", "request_id")},
+}
+
+_HEALTH = {
+    "type": "object",
+    "required": ["status", "state", "model_loaded", "recording"],
+    "properties": {
+        "status": {"enum": ["ok", "unavailable"]},
+        "state": {"enum": ["loading", "warming", "ready", "degraded", "stopping"]},
+        "model_loaded": {"type": "boolean"},
+        "recording": {
+            "type": "object",
+            "required": ["state", "dropped"],
+            "properties": {"state": {"enum": ["on", "failed", "off"]}, "dropped": {"type": "integer", "minimum": 0}},
+        },
+    },
+}
+
+_ACT = {
+    "summary": "Actions for one observation",
+    "security": [{}, {"bearer": []}],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _OBSERVATION}}},
+    "responses": {
+        "200": _answer("Actions", _ACTIONS),
+        "400": _error("The body is not JSON"),
+        "401": _error("No or a wrong API key"),
+        "408": _error("The body did not come in time"),
+        "413": _error("The body is too large"),
+        "422": _error("A field of the wrong type, or one that the policy misses"),
+        "500": _error("The policy failed"),
+        "503": _error("Not ready, or too many requests are waiting; see Retry-After"),
+        "504": _error("The policy took too long"),
+    },
+}
+
+DESCRIPTION: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "info": {"title": "horus-async policy server", "version": __version__},
+    "paths": {
+        "/act": {"post": _ACT},
+        "/health": {"get": {"responses": {"200": _answer("Ready", _HEALTH), "503": _answer("Not ready", _HEALTH)}}},
+        "/metrics": {"get": {"responses": {"200": {"description": "Prometheus text", "content": {"text/plain": {}}}}}},
+        "/openapi.json": {"get": {"responses": {"200": _answer("This description", {"type": "object"})}}},
+    },
+    "components": {
+        "schemas": {"Error": _ERROR},
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+    },
+}

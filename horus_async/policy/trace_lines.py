@@ -1,0 +1,129 @@
+"""From a file to its lines, a chunk at a time: plain, gzip or LZ4, whole or torn at the end.
+
+What a file is, its first bytes say, not its name. A stream that ends early is normal (the writer was killed): the lines
+up to there come out, and the cut is told. Bytes that contradict the format are damage, and an error.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, BinaryIO
+
+from attrs import define
+
+from horus_async.errors import TraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_CHUNK = 1 << 18
+_GZIP_WINDOW = 31
+_GZIP_MAGIC = b"\x1f\x8b"
+_LZ4_MAGIC = b"\x04\x22\x4d\x18"
+_MAX_LINE = 64 << 20
+
+
+@define
+class LineSource:
+    """The lines of one open file; ``torn`` tells after the last one why the file ends in the middle, or None."""
+
+    file: BinaryIO
+    name: str
+    torn: str | None = None
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines, without their newline; the last one may be cut.
+
+        Raises:
+            TraceError: compressed data that is damaged, a line without end, or the file cannot be read.
+        """
+        rest = b""
+        for chunk in self._text():
+            parts = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
+            rest = parts.pop()
+            yield from parts
+            if len(rest) > _MAX_LINE:
+                raise TraceError(f"{self.name}: a line of more than {_MAX_LINE >> 20} MB; this is no trace")
+        if rest:
+            yield rest
+
+    def _text(self) -> Iterator[bytes]:
+        try:
+            start = self.file.read(4)
+            self.file.seek(0)
+            if start.startswith(_GZIP_MAGIC):
+                yield from self._inflated()
+            elif start == _LZ4_MAGIC or _is_skippable(start):
+                yield from self._lz4()
+            else:
+                while chunk := self.file.read(_CHUNK):
+                    yield chunk
+        except OSError as error:
+            raise TraceError(f"cannot read {self.name}: {error}") from error
+
+    def _inflated(self) -> Iterator[bytes]:
+        """Every member of a gzip file, one after the other."""
+        stream: Any = None
+        while data := self.file.read(_CHUNK):
+            while data:
+                if stream is None:
+                    data = data.lstrip(b"\0")
+                    if not data:
+                        break
+                    stream = zlib.decompressobj(_GZIP_WINDOW)
+                try:
+                    text = stream.decompress(data, _CHUNK)
+                except zlib.error as error:
+                    raise TraceError(f"{self.name}: damaged gzip data: {error}") from error
+                yield text
+                data = stream.unused_data if stream.eof else stream.unconsumed_tail
+                stream = None if stream.eof else stream
+        if stream is not None:
+            yield from self._remaining(stream)
+        if stream is not None and not stream.eof:
+            self.torn = "the compressed data ends in the middle"
+
+    def _remaining(self, stream: Any) -> Iterator[bytes]:
+        try:
+            yield stream.flush()
+        except zlib.error as error:
+            raise TraceError(f"{self.name}: damaged gzip data: {error}") from error
+
+    def _lz4(self) -> Iterator[bytes]:
+        """Every LZ4 frame, one after the other; skippable frames (an index, say) are passed over."""
+        import lz4.frame
+
+        stream: Any = None
+        data = b""
+        while chunk := self.file.read(_CHUNK):
+            data += chunk
+            while data:
+                if stream is None:
+                    if len(data) < 8:
+                        break
+                    if _is_skippable(data[:4]):
+                        data = self._skip(data)
+                        continue
+                    stream = lz4.frame.LZ4FrameDecompressor()
+                try:
+                    text = stream.decompress(data)
+                except RuntimeError as error:
+                    raise TraceError(f"{self.name}: damaged LZ4 data: {error}") from error
+                yield text
+                data = (stream.unused_data or b"") if stream.eof else b""
+                stream = None if stream.eof else stream
+        if stream is not None or data:
+            self.torn = "the compressed data ends in the middle"
+
+    def _skip(self, data: bytes) -> bytes:
+        """The data after a skippable frame: four bytes magic, four bytes length, content."""
+        left = 8 + int.from_bytes(data[4:8], "little") - len(data)
+        if left <= 0:
+            return data[len(data) + left :]
+        self.file.seek(left, 1)
+        return b""
+
+
+def _is_skippable(magic: bytes) -> bool:
+    return len(magic) == 4 and magic[1:] == b"\x2a\x4d\x18" and 0x50 <= magic[0] <= 0x5F

@@ -1,0 +1,143 @@
+"""A node's view of the topics during a run: what it sends and takes, noted for whoever watches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .observe import Received, Sent
+from .topics import Message, check_topic_name, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .topics import Bus, Payload, Publisher, Subscriber
+
+    Taken = tuple[Payload, str, int, int]
+
+
+class Run(Protocol):
+    """What ports need of the run they belong to."""
+
+    tick: int
+    sent: list[Sent]
+    observed: bool
+    stamp_ns: Callable[[], int]
+
+    def topic_used(self, node: str, topic: str, *, writes: bool) -> None:
+        """A node used a topic for the first time."""
+
+    def took(self, topic: str, taken: Taken) -> None:
+        """A node took a message."""
+
+    def stop(self, reason: str = ...) -> None:
+        """End the run."""
+
+
+class Ports:
+    """The topics of one node in one run."""
+
+    def __init__(self, node: str, bus: Bus, run: Run) -> None:
+        self._node = node
+        self._bus = bus
+        self._run = run
+        self._publishers: dict[str, Publisher] = {}
+        self._subscribers: dict[str, Subscriber] = {}
+        self.inputs: list[Received] = []
+        self.outputs: list[Sent] = []
+
+    def publisher(self, topic: str) -> Publisher:
+        """The node's publisher for ``topic``, opened at its first use."""
+        publisher = self._publishers.get(topic)
+        if publisher is None:
+            publisher = self._bus.publisher(check_topic_name(topic), self._node)
+            self._publishers[topic] = publisher
+            self._run.topic_used(self._node, topic, writes=True)
+        return publisher
+
+    def subscriber(self, topic: str) -> Subscriber:
+        """The node's read position in ``topic``, opened at its first use; it starts where the run began."""
+        subscriber = self._subscribers.get(topic)
+        if subscriber is None:
+            subscriber = self._bus.subscriber(check_topic_name(topic), from_start=True)
+            self._subscribers[topic] = subscriber
+            self._run.topic_used(self._node, topic, writes=False)
+        return subscriber
+
+    def begin(self) -> None:
+        """Forget what was noted: a callback begins."""
+        self.inputs = []
+        self.outputs = []
+
+    def send(self, topic: str, value: Any) -> None:
+        """See `Node.send`."""
+        payload = encode(value)
+        publisher = self._publishers.get(topic) or self.publisher(topic)
+        run = self._run
+        stamp_ns = run.stamp_ns()
+        seq = publisher.publish(payload, stamp_ns)
+        if run.observed:
+            self.note(topic, seq, stamp_ns, payload)
+
+    def note(self, topic: str, seq: int, stamp_ns: int, payload: Payload) -> None:
+        """Note a message that went out."""
+        run = self._run
+        if not isinstance(payload, bytes):
+            payload = b"".join(payload)
+        sent = Sent(self._node, topic, seq, stamp_ns, payload, run.tick)
+        self.outputs.append(sent)
+        run.sent.append(sent)
+
+    def take(self, topic: str) -> Taken | None:
+        """The next unread message as it lies in the ring."""
+        taken = (self._subscribers.get(topic) or self.subscriber(topic)).take()
+        if taken is not None and self._run.observed:
+            self.inputs.append(Received(topic, taken[1], taken[2]))
+            self._run.took(topic, taken)
+        return taken
+
+    def recv(self, topic: str, default: Any) -> Any:
+        """See `Node.recv`."""
+        taken = self.take(topic)
+        return default if taken is None else decode(taken[0])
+
+    def recv_all(self, topic: str) -> list[Any]:
+        """See `Node.recv_all`."""
+        values = []
+        while (taken := self.take(topic)) is not None:
+            values.append(decode(taken[0]))
+        return values
+
+    def recv_message(self, topic: str) -> Message | None:
+        """See `Node.recv_message`."""
+        taken = self.take(topic)
+        if taken is None:
+            return None
+        payload, publisher, seq, stamp_ns = taken
+        return Message(decode(payload), topic, seq, stamp_ns, publisher)
+
+    def latest(self, topic: str) -> Any:
+        """See `Node.latest`."""
+        newest = self.subscriber(topic).latest()
+        return None if newest is None else decode(newest[0])
+
+    def has_msg(self, topic: str) -> bool:
+        """See `Node.has_msg`."""
+        return self.subscriber(topic).has_message()
+
+    async def receive(self, topic: str) -> Any:
+        """See `Node.receive`."""
+        while (taken := self.take(topic)) is None:
+            await self.subscriber(topic).wait()
+        return decode(taken[0])
+
+    def lost(self, topic: str) -> int:
+        """See `Node.lost`."""
+        return self.subscriber(topic).lost
+
+    def lost_in_all(self) -> int:
+        """Messages lost in all topics of the node."""
+        return sum(subscriber.lost for subscriber in list(self._subscribers.values()))
+
+    def request_stop(self) -> None:
+        """See `Node.request_stop`."""
+        self._run.stop()

@@ -1,0 +1,470 @@
+"""One run: who does what when. The engine behind `Scheduler`.
+
+How it works. A plan, a plain generator, says what comes next: call a node's callback, or wait for something. A worker
+task carries it out. Most ticks never suspend, and then a tick costs no task and no switch. When one does suspend, the
+worker stays with it as its carrier (see `carrier`) and a new worker goes on with the plan. So at any time one worker
+follows the plan and each suspended tick has a task of its own, and nothing else is needed for nodes that wait side by
+side. Real and virtual time differ only in the `pace`.
+
+This module stays in one piece, as its parts share one state: which tick it is, who is busy, whether the run ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+
+from .carrier import carry
+from .clock.system import NANOSECONDS, perf_ns
+from .context import current
+from .errors import EmergencyStop, NodeFailure
+from .graph import causal_order, topic_edges
+from .noderun import INIT, SHUTDOWN, TICK, NodeRun
+from .observe import Execution, External, Observer, RunInfo, Sent, TickEnd
+from .pace import VirtualPace
+from .schedule import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+
+    from .node import Node
+    from .pace import Pace
+    from .ports import Taken
+    from .schedule import Timeline
+    from .topics import Bus
+
+    Job = NodeRun | Coroutine[Any, Any, None]
+    Plan = Generator[Job, None, None]
+
+_log = logging.getLogger("horus_async")
+
+
+class Runtime:
+    """The engine of one run."""
+
+    def __init__(self, info: RunInfo, bus: Bus, timeline: Timeline, observers: Iterable[Observer]) -> None:
+        self.info = info
+        self.bus = bus
+        self.timeline = timeline
+        self.observers: list[Observer] = list(observers)
+        self.observed = bool(self.observers)
+        self.tick = 0
+        self.ticks = 0
+        self.sent: list[Sent] = []
+        self.runs: dict[str, NodeRun] = {}
+        self.reason = ""
+        """Why the run ends; empty while it goes on."""
+        self.failures: list[tuple[NodeRun, BaseException]] = []
+        self._aborted = False
+        self._pace: Pace | None = None
+        self._order: list[NodeRun] = []
+        self._order_known = False
+        self._topics: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+        self._step = Step(0, 0, info.start_ns, info.start_ns / NANOSECONDS, 0.0)
+        self._step_open = False
+        self._began: list[str] = []
+        self._taken: dict[tuple[str, str], tuple[int, int]] = {}
+        self._stirred = False
+        self._stamp_base_ns = info.start_ns
+        self.at_step: list[Callable[[Step], None]] = []
+        """Called as a scheduler tick begins, before any node."""
+
+    # Setting up
+
+    def add(self, run: NodeRun, *, pubs: Sequence[str], subs: Sequence[str]) -> None:
+        """A node takes part, with the topics it declared."""
+        self.runs[run.name] = run
+        self._topics[run.name] = (dict.fromkeys(pubs), dict.fromkeys(subs))
+        for subscriber in run.on:
+            subscriber.on_message(self._stir)
+
+    def topic_used(self, node: str, topic: str, *, writes: bool) -> None:
+        """A node used a topic for the first time: the causal order may have to change."""
+        known = self._topics.get(node)
+        if known is not None and topic not in known[0 if writes else 1]:
+            known[0 if writes else 1][topic] = None
+            self._order_known = False
+
+    def _find_order(self) -> None:
+        runs = sorted(self.runs.values(), key=lambda run: run.node.order)
+        edges = topic_edges({n: t[0] for n, t in self._topics.items()}, {n: t[1] for n, t in self._topics.items()})
+        names = self.order_nodes([run.name for run in runs], edges, self._step.order)
+        self._order = [self.runs[name] for name in names]
+        for rank, run in enumerate(self._order):
+            run.rank = rank
+        self._order_known = True
+
+    def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:  # noqa: ARG002 - a replay overrides this
+        """The order in which nodes tick."""
+        return causal_order(names, edges)
+
+    def stop(self, reason: str = "stop") -> None:
+        """End the run after the current tick. From any thread or signal handler; the first reason stays."""
+        self.reason = self.reason or reason
+        if self._pace is not None:
+            self._pace.wake()
+
+    def abort(self, reason: str) -> None:
+        """End the run at once."""
+        self._aborted = True
+        self.stop(reason)
+
+    def _stir(self) -> None:
+        """A message came for a node that ticks on messages."""
+        self._stirred = True
+        if self._pace is not None:
+            self._pace.wake()
+
+    def stamp_ns(self) -> int:
+        """The time for a message that is sent now."""
+        assert self._pace is not None
+        return self._pace.stamp_ns(self._stamp_base_ns)
+
+    def elapsed_ns(self) -> int:
+        """The run's time, nanoseconds."""
+        return 0 if self._pace is None else self._pace.elapsed_ns()
+
+    # Running
+
+    async def run(self, pace: Pace) -> None:
+        """Run to the end and shut down.
+
+        Raises:
+            NodeFailure: A node failed for good.
+        """
+        self.start(pace)
+        try:
+            await self._drive(self._whole_plan())
+        except anyio.get_cancelled_exc_class():
+            self.reason = self.reason or "cancelled"
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.shut_down()
+        self.raise_failures()
+
+    def start(self, pace: Pace) -> None:
+        """Begin: tell the observers, make ready."""
+        self.attach(pace)
+        for observer in self.observers:
+            observer.run_started(self.info)
+
+    def attach(self, pace: Pace) -> None:
+        """Take time from ``pace`` from here on."""
+        self._pace = pace
+        for run in self.runs.values():
+            run.now = pace.elapsed_ns
+
+    async def run_one_tick(self) -> bool:
+        """Run one tick, and ``init`` before the first; False when there is none any more."""
+        assert self._pace is not None
+        if not all(run.initialised for run in self.runs.values()):
+            await self._drive(self._init_plan())
+        step = self.timeline.next_step(None) if not self.reason else None
+        if step is None:
+            return False
+        await self._drive(self._one_tick_plan(step))
+        self.raise_failures()
+        return True
+
+    async def shut_down(self) -> None:
+        """Call every ``shutdown`` and tell the observers; whatever fails on the way is kept with the failures."""
+        assert self._pace is not None
+        self._aborted = False
+        await self._drive(self._shutdown_plan())
+        self._end_tick()
+        self._tell("run_stopped", self.reason or "stop", self.ticks)
+        self._pace.close()
+
+    def raise_failures(self) -> None:
+        """Raise what ended the run, if a node's failure did.
+
+        Raises:
+            NodeFailure: With the name of the node that failed first.
+        """
+        if not self.failures:
+            return
+        for _, error in self.failures:
+            if isinstance(error, EmergencyStop) or not isinstance(error, Exception):
+                raise error
+        first = self.failures[0][0]
+        errors = [error for _, error in self.failures if isinstance(error, Exception)]
+        raise NodeFailure(f"node {first.name!r} failed in tick {self.tick}", errors, first.name, self.tick)
+
+    async def _drive(self, plan: Plan) -> None:
+        """Carry out a plan; ticks that are still suspended at its end are cancelled."""
+        done = anyio.Event()
+        async with anyio.create_task_group() as group:
+            self._group, self._plan, self._plan_done = group, plan, done
+            group.start_soon(self._work, None)
+            await done.wait()
+            assert self._pace is not None
+            self._pace.let_go()
+            group.cancel_scope.cancel()
+
+    async def _work(self, after: NodeRun | None) -> None:
+        """Follow the plan until a tick suspends, then stay with that tick."""
+        pace = self._pace
+        assert pace is not None
+        if after is not None:
+            await pace.settle(after)
+        for job in self._plan:
+            if not isinstance(job, NodeRun):
+                await job
+                continue
+            coroutine = self._call(job)
+            if coroutine is None:
+                continue
+            try:
+                trap = coroutine.send(None)
+            except StopIteration:
+                self._finish(job, None)
+                continue
+            except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
+                self._finish(job, error)
+                continue
+            await self._stay_with(job, coroutine, trap)
+            return
+        self._plan_done.set()
+
+    async def _stay_with(self, run: NodeRun, coroutine: Coroutine[Any, Any, Any], trap: Any) -> None:
+        pace = self._pace
+        turn: Callable[[], Any]
+        if isinstance(pace, VirtualPace):
+            pace.suspended += 1
+            turn = functools.partial(pace.turn, run.rank)
+        else:
+            turn = functools.partial(_count_resumption, run)
+        self._group.start_soon(self._work, run)
+        error: BaseException | None = None
+        try:
+            await carry(coroutine, trap, turn)
+        except BaseException as raised:
+            error = raised
+            if isinstance(raised, anyio.get_cancelled_exc_class()):
+                raise
+        finally:
+            if isinstance(pace, VirtualPace):
+                pace.suspended -= 1
+            self._finish(run, error)
+            assert pace is not None
+            pace.wake()
+
+    # The plan
+
+    def _whole_plan(self) -> Plan:
+        assert self._pace is not None
+        yield from self._init_plan()
+        self._pace.start()
+        while not self.reason:
+            step = self.timeline.next_step(self._pace.late_at_ns())
+            at_ns = self.timeline.end_ns if step is None else step.at_ns
+            while not self._pace.reached(at_ns):
+                yield self._pace.reach(at_ns)
+                if self.reason:
+                    return
+                if self._stirred:
+                    yield from self._message_pass()
+            if step is None:
+                self.reason = self.reason or self.timeline.end_reason
+                return
+            yield from self._tick_pass(step)
+
+    def _init_plan(self) -> Plan:
+        self._find_order()
+        for run in self._order:
+            run.initialised = True
+            if run.callbacks[INIT] is not None:
+                yield from self._alone(run, INIT)
+            if self.reason:
+                return
+
+    def _one_tick_plan(self, step: Step) -> Plan:
+        assert self._pace is not None
+        if not self._pace.reached(step.at_ns):
+            yield self._pace.reach(step.at_ns)
+        yield from self._tick_pass(step)
+        for run in self._order:
+            while run.busy and not self._aborted:
+                yield self._pace.until_idle(run)
+        if self._stirred:
+            yield from self._message_pass()
+
+    def _shutdown_plan(self) -> Plan:
+        for run in self._order:
+            if run.initialised and run.callbacks[SHUTDOWN] is not None:
+                yield from self._alone(run, SHUTDOWN)
+
+    def _alone(self, run: NodeRun, kind: str) -> Plan:
+        """Call ``init`` or ``shutdown`` and wait until it has ended."""
+        assert self._pace is not None
+        run.kind = kind
+        yield run
+        while run.busy and not self._aborted and (kind is SHUTDOWN or not self.reason):
+            yield self._pace.until_idle(run)
+        run.kind = TICK
+
+    def _tick_pass(self, step: Step) -> Plan:
+        """One scheduler tick: each node that is due, in order."""
+        self._begin_step(step)
+        tick = step.tick
+        pace = self._pace
+        virtual = isinstance(pace, VirtualPace)
+        for run in self._order:
+            schedule = run.schedule
+            if schedule is None:
+                yield from self._ticks_for_messages(run)
+            else:
+                while schedule.next_tick <= tick and not self._aborted:
+                    left_out = schedule.advance(tick) - 1 + run.busy
+                    if left_out:
+                        self._missed_periods(run, left_out)
+                    if not run.busy:
+                        yield run
+            if virtual and pace.suspended:
+                yield pace.settle()
+        if virtual:
+            self._stirred = False  # what a loop sends back arrives in the next tick
+
+    def _message_pass(self) -> Plan:
+        """Something came between two ticks: the nodes that tick on it do so now."""
+        self._stirred = False
+        for run in self._order:
+            if run.on:
+                yield from self._ticks_for_messages(run)
+        if isinstance(self._pace, VirtualPace):
+            self._stirred = False
+
+    def _ticks_for_messages(self, run: NodeRun) -> Plan:
+        for _ in range(run.messages_waiting()):
+            if run.busy or self._aborted or run.messages_waiting() <= 0:
+                return
+            run.ticks_for_message()
+            yield run
+
+    def _begin_step(self, step: Step) -> None:
+        self._end_tick()
+        if not self._order_known or step.order is not self._step.order:
+            self._step = step
+            self._find_order()
+        assert self._pace is not None
+        if not self._pace.virtual:
+            step = step._replace(now_ns=self.stamp_ns())
+        self._step = step
+        self._stamp_base_ns = step.now_ns - step.at_ns
+        self.tick = step.tick
+        self.ticks += 1
+        self._step_open = True
+        for prepare in self.at_step:
+            prepare(step)
+
+    def _end_tick(self) -> None:
+        if self._step_open and self.observed:
+            self._tell("tick_ended", TickEnd(self.tick, self._step.now_ns, self._began, self.sent))
+        self.sent = []
+        self._began = []
+        self._step_open = False
+
+    # One callback
+
+    def _call(self, run: NodeRun) -> Coroutine[Any, Any, Any] | None:
+        """Begin a node's callback; None when it has ended already."""
+        callback = run.callbacks[run.kind]
+        assert callback is not None
+        if self.observed:
+            run.ports.begin()
+            if run.kind is TICK:
+                self._began.append(run.name)
+        run.begin(self._step, None if isinstance(self._pace, VirtualPace) else self.stamp_ns())
+        current.set(run.context)
+        run.started_ns = perf_ns()
+        try:
+            result = callback()
+        except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
+            self._finish(run, error)
+            return None
+        if result is None:
+            self._finish(run, None)
+            return None
+        if hasattr(result, "send"):
+            return result  # type: ignore[no-any-return]
+        if hasattr(result, "__await__"):
+            return _awaited(result)
+        self._finish(run, None)
+        return None
+
+    def _finish(self, run: NodeRun, error: BaseException | None) -> None:
+        """A callback has ended."""
+        run.busy = False
+        if run.kind is TICK:
+            run.durations.add(perf_ns() - run.started_ns)
+        if self.observed:
+            context, ports = run.context, run.ports
+            text = None if error is None else f"{type(error).__name__}: {error}"
+            tick = self.tick if context.tick is None else context.tick
+            duration_ns = run.now() - run.began_ns
+            self._tell(
+                "executed",
+                Execution(
+                    run.kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, ports.inputs, ports.outputs, text
+                ),
+            )
+        if error is not None:
+            self._failed(run, error)
+
+    def _failed(self, run: NodeRun, error: BaseException) -> None:
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            return  # the run ends, and this tick with it
+        run.errors += 1
+        error.add_note(f"in {run.kind} of node {run.name!r}, tick {self.tick}")
+        self.failures.append((run, error))
+        self._group.start_soon(_tell_node, run.node, error)
+        self.abort(f"fatal: {run.name}: {type(error).__name__}: {error}")
+
+    def _missed_periods(self, run: NodeRun, count: int) -> None:
+        """A node was still busy, or the scheduler late, when it was due."""
+        run.misses += count
+
+    def took(self, topic: str, taken: Taken) -> None:
+        """A node took a message: tell of those that came from outside, once."""
+        payload, publisher, seq, stamp_ns = taken
+        if publisher in self.runs:
+            return
+        last = self._taken.get((topic, publisher), (-1, -1))
+        if (stamp_ns, seq) <= last:
+            return
+        self._taken[topic, publisher] = (stamp_ns, seq)
+        self._tell("received_external", External(self.tick, topic, publisher, seq, stamp_ns, bytes(payload)))
+
+    def _tell(self, what: str, *arguments: Any) -> None:
+        for observer in self.observers:
+            try:
+                getattr(observer, what)(*arguments)
+            except Exception:  # an observer must not take the robot down
+                _log.exception("%s failed and is left out from here on", type(observer).__name__)
+                self.observers.remove(observer)
+
+
+async def _count_resumption(run: NodeRun) -> None:
+    run.resumed += 1
+
+
+async def _tell_node(node: Node, error: BaseException) -> None:
+    on_error = node.callback("on_error")
+    if on_error is None:
+        return
+    try:
+        result = on_error(error)
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        _log.exception("on_error of node %r failed", node.name)
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable

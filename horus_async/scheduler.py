@@ -1,0 +1,295 @@
+"""The public front: nodes in, a run out."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from .errors import ConfigurationError, ContextError
+from .node import Node
+from .options import SchedulerOptions, given_overrides
+from .schedule import RateTimeline, exact
+from .signals import stopped_by_signals
+from .stats import SchedulerStats
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from .noderun import NodeRun
+    from .pace import Pace
+    from .recorder import Recorder, RecordingOptions
+    from .runtime import Runtime
+
+
+class Scheduler:
+    """Runs nodes: in real time, or deterministically in virtual time.
+
+    Args:
+        tick_rate: Hz; no node can be faster.
+        deterministic: Virtual time, one node at a time, as fast as the machine allows: the same program and seed give
+            the same messages, byte for byte.
+        seed: Where the random numbers of a deterministic run come from. In real time they come from the operating
+            system, and the seed used is recorded.
+        recording: True, a session name, or `RecordingOptions`.
+        recordings_dir: Where sessions are kept; by default ``HORUS_RECORDINGS_DIR``, else the user's data directory.
+        namespace: Topics are seen within it; by default ``HORUS_NAMESPACE``, else ``default``.
+        name: Names the run in recordings and black boxes.
+
+    Raises:
+        ConfigurationError: An option cannot work as given.
+    """
+
+    def __init__(
+        self,
+        *,
+        tick_rate: float = 100.0,
+        deterministic: bool = False,
+        seed: int = 0,
+        recording: bool | str | RecordingOptions = False,
+        recordings_dir: str | Path | None = None,
+        namespace: str | None = None,
+        name: str = "scheduler",
+    ) -> None:
+        self._options = SchedulerOptions(
+            tick_rate=tick_rate,
+            deterministic=deterministic,
+            seed=seed,
+            recording=recording,
+            recordings_dir=recordings_dir,
+            namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
+            name=name,
+        )
+        self._options, self._duration = given_overrides().apply(self._options)
+        self._nodes: dict[str, Node] = {}
+        self._runtime: Runtime | None = None
+        self._recorder: Recorder | None = None
+        self._running = False
+        self._stepping = False
+
+    # Setting up
+
+    def add(self, node: Node) -> Self:
+        """Add a node.
+
+        Raises:
+            ConfigurationError: It is no node, its name is taken, or its rate is above the scheduler's.
+        """
+        if not isinstance(node, Node):
+            raise ConfigurationError(f"add() takes a Node, not {node!r} ({type(node).__name__})")
+        if not hasattr(node, "_functions"):
+            raise ConfigurationError(
+                f"{type(node).__name__} was not set up: its __init__ must call super().__init__()"
+            )
+        if node.name in self._nodes:
+            raise ConfigurationError(f"there is a node {node.name!r} already: names are unique in a scheduler")
+        if node.rate is not None and exact(node.rate) > exact(self._options.tick_rate):
+            raise ConfigurationError(
+                f"node {node.name!r} has rate={node.rate} Hz, above the scheduler's tick_rate="
+                f"{self._options.tick_rate} Hz: raise tick_rate or lower the rate"
+            )
+        self._nodes[node.name] = node
+        return self
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes, as they were added."""
+        return tuple(self._nodes.values())
+
+    # Running
+
+    async def run(self, duration: float | None = None) -> None:
+        """Run until ``duration`` seconds are over, or until it is stopped.
+
+        Under trio in every mode, under anyio and asyncio too. In deterministic mode time is virtual whatever the
+        clock outside.
+
+        Raises:
+            NodeFailure: A node failed for good. Every ``shutdown`` has run.
+            SessionExistsError, RecordingError: The recording cannot begin.
+            ContextError: It runs already.
+        """
+        with self._only_once(), stopped_by_signals(self.stop):
+            await self._in_its_time(functools.partial(self._run_with, duration))
+
+    def run_sync(self, duration: float | None = None) -> None:
+        """As `run`, from a program without an event loop."""
+        import trio  # noqa: PLC0415 - keeps `import horus_async` light
+
+        from .clock.virtual import VirtualClock  # noqa: PLC0415
+
+        clock = VirtualClock() if self._virtual else None
+        with self._only_once(), stopped_by_signals(self.stop):
+            trio.run(self._run_alone, duration, clock=clock)
+
+    async def tick_once(self) -> None:
+        """Run one scheduler tick at once; the first one runs every ``init`` before.
+
+        Call `aclose` (or use ``async with scheduler``) after the last, for ``shutdown`` and the recording's end.
+
+        Raises:
+            NodeFailure: A node failed for good.
+        """
+        if self._running:
+            raise ContextError("the scheduler is running: tick_once() is for one that is not")
+        await self._in_its_time(self._step_with)
+
+    async def aclose(self) -> None:
+        """End what `tick_once` began: every ``shutdown`` runs, recordings are closed."""
+        if self._stepping:
+            await self._in_its_time(self._close_with)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def stop(self, reason: str = "stop") -> None:
+        """End the run after the current tick; from any thread."""
+        if self._runtime is not None:
+            self._runtime.stop(reason)
+
+    # Looking at it
+
+    def stats(self) -> SchedulerStats:
+        """Figures of the run, also while it goes on."""
+        runtime = self._runtime
+        return SchedulerStats(
+            tick=-1 if runtime is None or not runtime.ticks else runtime.tick,
+            nodes={} if runtime is None else {name: run.stats() for name, run in runtime.runs.items()},
+            recording=None if self._recorder is None else self._recorder.stats(),
+        )
+
+    # Recordings
+
+    def stop_recording(self) -> list[str]:
+        """End the recording and return its files: the scheduler's first, then the nodes'.
+
+        Before or after the run has ended, as often as you like. An empty list when nothing was recorded.
+        """
+        return [] if self._recorder is None else [str(path) for path in self._recorder.stop()]
+
+    @staticmethod
+    def list_recordings(recordings_dir: str | Path | None = None) -> list[str]:
+        """The names of all sessions, oldest first."""
+        from .recorder import list_sessions  # noqa: PLC0415
+
+        return [session.name for session in list_sessions(recordings_dir)]
+
+    @staticmethod
+    def delete_recording(name: str, recordings_dir: str | Path | None = None) -> bool:
+        """Delete a session; False when there is none of that name."""
+        from .recorder import delete_session  # noqa: PLC0415
+
+        return delete_session(name, recordings_dir)
+
+    # Inside
+
+    @property
+    def _virtual(self) -> bool:
+        return self._options.deterministic
+
+    def _only_once(self) -> _Busy:
+        if self._running or self._stepping:
+            raise ContextError("this scheduler runs already; end it first (stop(), or aclose() after tick_once())")
+        return _Busy(self)
+
+    async def _in_its_time(self, work: Callable[[Pace], Awaitable[None]]) -> None:
+        """Await ``work(pace)`` where time is as this scheduler needs it: here, or in a trio run with a clock of ours."""
+        from .pace import RealPace, VirtualPace, virtual_trio_clock  # noqa: PLC0415
+
+        if not self._virtual:
+            await work(RealPace())
+            return
+        clock = virtual_trio_clock()
+        if clock is not None:
+            await work(self._virtual_pace(clock, alone=False))
+            return
+        from .nested import run_in_virtual_time  # noqa: PLC0415
+
+        await run_in_virtual_time(
+            lambda clock: work(self._virtual_pace(clock, alone=True)), on_cancel=lambda: self.stop("cancelled")
+        )
+
+    def _virtual_pace(self, clock: Any, *, alone: bool) -> Pace:
+        from .pace import VirtualPace  # noqa: PLC0415
+
+        return VirtualPace(clock, alone=alone, offset_ns=self._offset_ns())
+
+    def _offset_ns(self) -> int:
+        return self._runtime.elapsed_ns() if self._stepping and self._runtime is not None else 0
+
+    async def _run_alone(self, duration: float | None) -> None:
+        import trio  # noqa: PLC0415
+
+        from .pace import RealPace  # noqa: PLC0415
+
+        pace = self._virtual_pace(trio.lowlevel.current_clock(), alone=True) if self._virtual else RealPace()
+        await self._run_with(duration, pace)
+
+    async def _run_with(self, duration: float | None, pace: Pace) -> None:
+        runtime = self._set_up(self._duration if self._duration is not None else duration)
+        try:
+            await runtime.run(pace)
+        finally:
+            self._tear_down(runtime)
+
+    async def _step_with(self, pace: Pace) -> None:
+        if not self._stepping:
+            runtime = self._set_up(None)
+            self._stepping = True
+            runtime.start(pace)
+        else:
+            assert self._runtime is not None
+            self._runtime.attach(pace)
+        assert self._runtime is not None
+        await self._runtime.run_one_tick()
+
+    async def _close_with(self, pace: Pace) -> None:
+        runtime = self._runtime
+        assert runtime is not None
+        runtime.attach(pace)
+        try:
+            await runtime.shut_down()
+        finally:
+            self._stepping = False
+            self._tear_down(runtime)
+
+    def _set_up(self, duration: float | None) -> Runtime:
+        from .assembly import assemble  # noqa: PLC0415
+
+        self._runtime, self._recorder = assemble(self._options, self.nodes, duration)
+        return self._runtime
+
+    def _tear_down(self, runtime: Runtime) -> None:
+        for run in runtime.runs.values():
+            run.node._ports = None  # noqa: SLF001 - the scheduler lends a node its ports
+        runtime.bus.close()
+        if self._recorder is not None:
+            self._recorder.stop()
+
+
+class _Busy:
+    """Marks a scheduler as running."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def __enter__(self) -> None:
+        self._scheduler._running = True  # noqa: SLF001 - its own helper
+
+    def __exit__(self, *_: object) -> None:
+        self._scheduler._running = False  # noqa: SLF001
+
+
+def run(*nodes: Node, duration: float | None = None, **scheduler_options: Any) -> None:
+    """Run nodes under a `Scheduler` made with ``scheduler_options``."""
+    scheduler = Scheduler(**scheduler_options)
+    for node in nodes:
+        scheduler.add(node)
+    scheduler.run_sync(duration)

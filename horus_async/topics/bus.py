@@ -1,0 +1,384 @@
+"""Who publishes and who listens: the rings of one participant, and the places where participants meet.
+
+A ``Bus`` belongs to one participant: a run of a scheduler, or the handles of one topic. Each of its topics has one
+ring, shared by its publishers. Within a process buses meet in an exchange, which tells subscribers about rings that
+appear, and waiting ones about messages. An isolated bus has an exchange of its own and so hears only itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import threading
+import warnings
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+from horus_async.clock.system import wall_ns
+from horus_async.errors import ConfigurationError, TopicError
+from horus_async.topics.layout import DEFAULT_CAPACITY
+from horus_async.topics.memory import SharedFile
+from horus_async.topics.names import check_namespace, check_topic_name, path_component
+from horus_async.topics.ring import RingWriter
+from horus_async.topics.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from horus_async.topics.ring import Cursor, Payload
+
+PUBLISHER_NAME_LIMIT = 255
+"""Bytes of a publisher's name in UTF-8."""
+
+_ring_numbers = itertools.count()
+
+
+class Channel:
+    """One topic where buses of this process meet."""
+
+    __slots__ = ("__weakref__", "_lock", "subscribers", "watchers", "writers")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        # Tuples that are replaced, never changed: whoever loops over one is not disturbed.
+        self.writers: tuple[RingWriter, ...] = ()
+        self.subscribers: tuple[Subscriber, ...] = ()
+        self.watchers: tuple[Callable[[], None], ...] = ()
+
+    def add_writer(self, writer: RingWriter) -> None:
+        """Show a new ring, still empty, to all who listen."""
+        with self._lock:
+            self.writers = (*self.writers, writer)
+            for subscriber in self.subscribers:
+                subscriber.attach(writer, writer.start())
+
+    def remove_writer(self, writer: RingWriter) -> None:
+        """Forget a closed ring. Those who read it already read it to its end."""
+        with self._lock:
+            self.writers = tuple(other for other in self.writers if other is not writer)
+        for watcher in self.watchers:
+            watcher()
+
+    def add_subscriber(self, subscriber: Subscriber, where: Callable[[RingWriter], Cursor]) -> None:
+        """Let ``subscriber`` read all rings, each from ``where`` on."""
+        with self._lock:
+            for writer in self.writers:
+                subscriber.attach(writer, where(writer))
+            self.subscribers = (*self.subscribers, subscriber)
+
+    def remove_subscriber(self, subscriber: Subscriber) -> None:
+        """Tell it about new rings no longer."""
+        with self._lock:
+            self.subscribers = tuple(other for other in self.subscribers if other is not subscriber)
+
+    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Call ``watcher`` after each message; gives a function that ends it."""
+
+        def unwatch() -> None:
+            with self._lock:
+                # Once: the same callback may have been registered by somebody else, too.
+                remaining = list(self.watchers)
+                with suppress(ValueError):
+                    remaining.remove(watcher)
+                self.watchers = tuple(remaining)
+
+        with self._lock:
+            self.watchers = (*self.watchers, watcher)
+        return unwatch
+
+
+class Exchange:
+    """The channels of one process by namespace and topic. They last as long as somebody holds them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channels: weakref.WeakValueDictionary[tuple[str, str], Channel] = weakref.WeakValueDictionary()
+
+    def channel(self, namespace: str, topic: str) -> Channel:
+        """The channel of a topic."""
+        with self._lock:
+            channel = self._channels.get((namespace, topic))
+            if channel is None:
+                channel = self._channels[namespace, topic] = Channel()
+            return channel
+
+    def clear(self) -> None:
+        """Forget everything, in a new process after a fork."""
+        self._lock = threading.Lock()
+        self._channels = weakref.WeakValueDictionary()
+
+    def writers(self, namespace: str) -> list[RingWriter]:
+        """All rings of a namespace."""
+        with self._lock:
+            channels = [channel for (where, _), channel in self._channels.items() if where == namespace]
+        return [writer for channel in channels for writer in channel.writers]
+
+
+_exchange = Exchange()
+"""Where all buses of this process meet that are not isolated."""
+
+_open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
+
+
+class Publisher:
+    """One named publisher of one topic. Made by ``Bus.publisher``; may be used from several threads."""
+
+    __slots__ = ("_acquire", "_bus", "_channel", "_next", "_number", "_release", "_write", "name", "topic")
+
+    def __init__(self, bus: Bus, topic: str, name: str, channel: Channel, lock: threading.Lock) -> None:
+        self._bus = bus
+        self.topic = topic
+        self.name = name
+        self._channel = channel
+        self.use_lock(lock)
+        self._next = 0
+        self._number = 0
+        self._write: Callable[[Payload, int, int, int], None] = self._first_write
+
+    def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None) -> int:
+        """Write one message into the ring and wake those who wait for it.
+
+        Args:
+            payload: what ``codec.encode`` made, or JSON text.
+            stamp_ns: time stamp, nanoseconds since 1970.
+            seq: its sequence number; default: one more than the last, from 0.
+
+        Returns:
+            The sequence number.
+
+        Raises:
+            MessageTooLargeError: it can never fit.
+            TopicError: the bus is closed, or there is no shared memory left.
+        """
+        self._acquire()
+        try:
+            if seq is None:
+                seq = self._next
+            self._write(payload, self._number, seq, stamp_ns)
+            self._next = seq + 1
+        finally:
+            self._release()
+        if self._channel.watchers:
+            for watcher in self._channel.watchers:
+                watcher()
+        return seq
+
+    def use_lock(self, lock: threading.Lock) -> None:
+        """Hold ``lock`` while writing; all publishers of a ring have the same one."""
+        self._acquire = lock.acquire
+        self._release = lock.release
+
+    def _first_write(self, payload: Payload, _: int, seq: int, stamp_ns: int) -> None:
+        ring = self._bus._ring(self.topic)  # noqa: SLF001 - one unit, in two classes
+        self._number = ring.add_publisher(self.name)
+        self._write = ring.write
+        ring.write(payload, self._number, seq, stamp_ns)
+
+
+class _Line:
+    """One topic of a bus: the ring with its lock and publishers."""
+
+    __slots__ = ("capacity", "channel", "files", "lock", "publishers", "ring")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.lock = threading.Lock()
+        self.publishers: dict[str, Publisher] = {}
+        self.capacity: int | None = None
+        self.ring: RingWriter | None = None
+        self.files: list[SharedFile] = []
+
+
+class Bus:
+    """The rings of one participant in a namespace. Close it, or use it as a context manager."""
+
+    def __init__(self, namespace: str | None = None, *, isolated: bool = False) -> None:
+        """Open it; memory is taken with the first message of each topic.
+
+        Args:
+            namespace: default: the environment's ``HORUS_NAMESPACE``, else ``default``.
+            isolated: see only messages that were published through this very bus. Others can still watch it.
+
+        Raises:
+            ConfigurationError: not a name for a namespace.
+        """
+        self._closed = True  # until it is whole, for __del__
+        self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
+        self.isolated = isolated
+        self._exchange = Exchange() if isolated else _exchange
+        self._lock = threading.RLock()
+        self._lines: dict[str, _Line] = {}
+        self._process = os.getpid()
+        self._opened = weakref.WeakKeyDictionary[RingWriter, "Cursor"]()
+        for writer in self._exchange.writers(self.namespace):
+            self._opened[writer] = writer.end()
+        self._closed = False
+        _open_buses.add(self)
+
+    def publisher(self, topic: str, name: str, *, capacity: int | None = None) -> Publisher:
+        """The publisher ``name`` of ``topic``: always the same one for the same two names.
+
+        Args:
+            topic: name of the topic.
+            name: who publishes, usually a node; 1 to 255 bytes of UTF-8.
+            capacity: bytes that the ring shall hold, rounded up to a power of two (default 1 MiB). The largest
+                that anybody asks for counts.
+
+        Raises:
+            TopicNameError: not a name for a topic.
+            ConfigurationError: not a name for a publisher, or not a capacity.
+            TopicError: the bus is closed.
+        """
+        line = self._line(check_topic_name(topic))
+        if not name or len(name.encode("utf-8", "surrogatepass")) > PUBLISHER_NAME_LIMIT or not _is_text(name):
+            raise ConfigurationError(f"a publisher's name is 1 to {PUBLISHER_NAME_LIMIT} bytes of UTF-8, not {name!r}")
+        with self._lock:
+            if capacity is not None:
+                self._want(line, capacity)
+            if name not in line.publishers:
+                line.publishers[name] = Publisher(self, topic, name, line.channel, line.lock)
+            return line.publishers[name]
+
+    def subscriber(self, topic: str, *, from_start: bool = False) -> Subscriber:
+        """A new place to read ``topic`` from.
+
+        Args:
+            topic: name of the topic.
+            from_start: begin with what was published since this bus was opened, instead of from now on.
+
+        Raises:
+            TopicNameError: not a name for a topic.
+            TopicError: the bus is closed.
+        """
+        channel = self._line(check_topic_name(topic)).channel
+        subscriber = Subscriber(topic, channel)
+        channel.add_subscriber(subscriber, self._beginning if from_start else RingWriter.end)
+        return subscriber
+
+    def close(self) -> None:
+        """Say in each ring that nothing more comes, and remove the files. Live readers can still read the rest."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            lines = list(self._lines.values())
+            self._lines.clear()
+        if self._process != os.getpid():
+            return  # a copy, made by a fork: everything belongs to the other process
+        for line in lines:
+            with line.lock:
+                if line.ring is not None:
+                    line.ring.close()
+                for file in line.files:
+                    file.unlink()
+            if line.ring is not None:
+                line.channel.remove_writer(line.ring)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._closed:
+            if any(line.files for line in self._lines.values()):
+                warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Bus {self.namespace!r} of {len(self._lines)} topics{', closed' if self._closed else ''}>"
+
+    def _line(self, topic: str) -> _Line:
+        with self._lock:
+            if self._closed:
+                raise TopicError(f"topic {topic!r}: the bus is closed")
+            if topic not in self._lines:
+                self._lines[topic] = _Line(self._exchange.channel(self.namespace, topic))
+            return self._lines[topic]
+
+    def _beginning(self, writer: RingWriter) -> Cursor:
+        return self._opened.get(writer) or writer.start()
+
+    @staticmethod
+    def _want(line: _Line, capacity: int) -> None:
+        if type(capacity) is not int or capacity < 1:
+            raise ConfigurationError(f"capacity is a number of bytes, at least 1, not {capacity!r}")
+        line.capacity = max(capacity, line.capacity or 0)
+        if line.ring is not None:
+            line.ring.want_capacity(capacity)
+
+    def _ring(self, topic: str) -> RingWriter:
+        """The ring of a topic, made now if this is its first message. Called with the line's lock held."""
+        line = self._line(topic)
+        if line.ring is None:
+            if self._process != os.getpid():
+                raise TopicError(_after_fork(topic))
+            name = f"{path_component(topic)}@{self._process:x}-{next(_ring_numbers):x}"
+
+            def allocate(generation: int, size: int) -> mmap.mmap:
+                file = SharedFile(self.namespace, f"{name}.{generation}", size)
+                line.files.append(file)
+                return file.map
+
+            line.ring = RingWriter(
+                allocate,
+                topic=topic,
+                namespace=self.namespace,
+                capacity=line.capacity or DEFAULT_CAPACITY,
+                pid=self._process,
+                started_ns=wall_ns(),
+                lock=line.lock,
+            )
+            line.channel.add_writer(line.ring)
+        return line.ring
+
+    def forked(self) -> None:
+        """Give up in a new process after a fork: the rings belong to the old one."""
+        self._lock = threading.RLock()
+        for topic, line in self._lines.items():
+            line.lock = threading.Lock()  # the old one may be held by a thread that does not exist here
+            for publisher in line.publishers.values():
+                publisher.use_lock(line.lock)
+            if line.ring is not None:
+                line.ring.refuse(_after_fork(topic))
+
+
+def _after_fork(topic: str) -> str:
+    return f"topic {topic!r} was opened before a fork; open it again in the new process"
+
+
+def default_namespace() -> str:
+    """The namespace where none is given: the environment's ``HORUS_NAMESPACE``, else ``default``."""
+    return os.environ.get("HORUS_NAMESPACE") or "default"
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _close_all() -> None:
+    """The backstop for buses that nobody closed: no file outlives the process."""
+    for bus in list(_open_buses):
+        bus.close()
+
+
+def _forget_all() -> None:
+    for bus in list(_open_buses):
+        bus.forked()
+    _open_buses.clear()
+    _exchange.clear()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_forget_all)

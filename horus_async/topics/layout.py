@@ -1,0 +1,128 @@
+"""The layout of a ring in shared memory. Numbers and formats only: no memory is touched here.
+
+This page is enough to write a reader in any language. All numbers are little-endian; a *word* is an unsigned 64-bit
+integer at an 8-byte aligned offset, read and written in one piece. A *position* counts bytes of the ring's data
+since the ring began. It only grows, so no two records ever have the same one.
+
+**One file is one generation of one ring.** A ring has one writing process and carries one topic. It is::
+
+    0               HEADER_WORDS words, see ``Word``
+    TEXT_AT         topic name, namespace: each a u16 length and so many bytes of ASCII
+    PUBLISHERS_AT   publisher table, up to the data: for each publisher a u16 length and so many bytes of UTF-8
+    DATA_AT word    the data: CAPACITY bytes, a power of two. Position p lies at DATA_AT + p % CAPACITY
+
+**A record** begins at a position divisible by 8 and never wraps: ``RECORD`` (40 bytes), the payload, zero to seven
+bytes of padding. Where too little room is left before the end of the data, the writer puts ``PAD`` + the position there instead
+of a length, and the next record is at the next multiple of CAPACITY. The first record of a generation has the position
+CAPACITY, so that 0 in ``LATEST`` says that there is none.
+
+**Writing.** Before it overwrites anything the writer stores in ``OLDEST`` the position of the oldest record that will
+be left; it does so for a whole stretch of the ring at a time. It writes the record, and then its position to
+``LATEST``. A writer that dies in between leaves no trace of an unfinished record.
+
+**Reading** at position p: if ``LATEST`` < p there is nothing yet. Else copy the record at p, and only then read
+``OLDEST``: if it is greater than p, the copy may be torn; drop it and go on at ``OLDEST``. Otherwise the copy is whole
+and the next record is at p + size. Record indices have no gaps, so the index of the next record that is read tells
+exactly how many were lost.
+
+**Memory order.** The above needs stores to become visible in the order in which they were made, as on x86-64. On other
+processors the writer sets ``CHECKED`` to 1 and fills in each record's CRC; a reader that finds a wrong one looks again
+later. The CRC-32 is that of ``CRC_START``, which holds the position, and the payload: what is left there from an
+earlier lap, or zero-filled memory, is not taken for the record.
+
+**Growing.** A message too large for the ring, or a publisher too many for the table, makes the writer open the next
+generation, a file of its own, and store its number in ``NEXT`` of the old one, which is never written again. Readers
+finish the old one and follow. ``FIRST_INDEX`` is the index of a generation's first record.
+
+**Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores 1 in ``CLOSED``,
+after the last record, and removes the file; whoever has it mapped can still read.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+
+MAGIC = int.from_bytes(b"HORUSRNG", "little")
+VERSION = 1
+
+
+class Word(IntEnum):
+    """The words of the header, by their index. Those not named are 0 and reserved."""
+
+    MAGIC = 0
+    VERSION = 1
+    DATA_AT = 2
+    """Offset of the data in the file."""
+    CAPACITY = 3
+    """Bytes of data, a power of two."""
+    GENERATION = 4
+    """0 for a ring's first file."""
+    FIRST_INDEX = 5
+    CHECKED = 6
+    PID = 7
+    """Process of the writer; for people. Liveness is told by the lock alone."""
+    STARTED_NS = 8
+    """Wall clock at which the ring (generation 0) was opened, nanoseconds since 1970."""
+    SCHEMA_AT = 9
+    """Reserved for a description of the message type: its offset and length."""
+    SCHEMA_LENGTH = 10
+    LATEST = 16
+    """Position of the newest record; 0 before the first. From here on words change while the ring is in use."""
+    OLDEST = 17
+    NEXT = 18
+    """Number of the next generation; 0 if there is none."""
+    CLOSED = 19
+    PUBLISHERS = 20
+    """Publishers in the table; grows after their names are written."""
+    SLEEPERS = 24
+    """Reserved for the doorbell: other than 0 when a reader sleeps."""
+
+
+HEADER_WORDS = 64
+TEXT_AT = HEADER_WORDS * 8
+PUBLISHERS_AT = 2048
+FIRST_DATA_AT = 8192
+"""Where the data of a generation 0 begins; a ring with very many publishers gets a larger table later."""
+
+NAME_LENGTH = struct.Struct("<H")
+
+RECORD = struct.Struct("<QQQqII")
+"""Length of the payload in bytes; index in the ring; the publisher's own sequence number; time stamp (ns since 1970);
+number of the publisher in the table; CRC-32, or 0 where ``CHECKED`` is 0."""
+
+CRC_START = struct.Struct("<QQQQqI")
+"""What goes into the CRC before the payload: the record's position, then its fields up to the CRC."""
+
+PAD = 1 << 63
+"""In place of a record's length, with the position added: the rest of this lap is empty."""
+
+ALIGNMENT = 8
+SEGMENTS = 64
+"""A ring makes room in stretches of at most this fraction of it."""
+
+DEFAULT_CAPACITY = 1 << 20
+CAPACITY_MIN = 4096
+RING_LIMIT = 256 << 20
+"""Bytes of data to which a ring grows at most."""
+
+MESSAGE_LIMIT = RING_LIMIT // 2 - RECORD.size
+"""Bytes of the largest payload that fits into any ring."""
+
+ROOM_FOR = 4
+"""A ring grows unless it holds this many messages of the size of the one to be written."""
+
+
+def record_size(length: int) -> int:
+    """Bytes that a payload of ``length`` takes in the ring, its record header and padding included."""
+    return (RECORD.size + length + ALIGNMENT - 1) & -ALIGNMENT
+
+
+def rounded_capacity(wanted: int) -> int:
+    """The capacity of a ring that was asked to hold ``wanted`` bytes: a power of two within the limits."""
+    return min(max(1 << (wanted - 1).bit_length(), CAPACITY_MIN), RING_LIMIT)
+
+
+def capacity_for(capacity: int, length: int) -> int:
+    """The capacity that a ring of ``capacity`` needs for a payload of ``length``: itself if it is large enough."""
+    return max(capacity, rounded_capacity(record_size(length) * ROOM_FOR))

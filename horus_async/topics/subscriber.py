@@ -1,0 +1,174 @@
+"""A place to read a topic from, over all of its rings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from horus_async.errors import TopicError
+from horus_async.topics.ring import RingReader
+from horus_async.topics.wakeup import Bell, checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from horus_async.topics.bus import Channel
+    from horus_async.topics.ring import Cursor, Region, RingWriter, Taken
+
+
+class Subscriber:
+    """Reads one topic, the rings of all its publishers merged by time stamp. Made by ``Bus.subscriber``.
+
+    For one thread at a time; only ``on_message`` callbacks come from the publishers' threads.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_channel",
+        "_ended_arrived",
+        "_ended_lost",
+        "_ended_newest",
+        "_only",
+        "_readers",
+        "_unwatch",
+        "closed",
+        "topic",
+    )
+
+    def __init__(self, topic: str, channel: Channel) -> None:
+        self.topic = topic
+        self.closed = False
+        self._channel = channel
+        self._readers: tuple[RingReader, ...] = ()
+        self._only: RingReader | None = None
+        self._unwatch: list[Callable[[], None]] = []
+        self._ended_arrived = 0
+        self._ended_lost = 0
+        self._ended_newest: Taken | None = None
+
+    @property
+    def lost(self) -> int:
+        """Messages that were overwritten before they were read."""
+        return self._ended_lost + sum(reader.lost for reader in self._readers)
+
+    @property
+    def arrived(self) -> int:
+        """Messages that came since this was opened, lost ones included."""
+        return self._ended_arrived + sum(reader.arrived for reader in self._readers)
+
+    @property
+    def consumed(self) -> int:
+        """Messages taken or lost."""
+        return self._ended_arrived + sum(reader.consumed for reader in self._readers)
+
+    def attach(self, writer: RingWriter, cursor: Cursor) -> None:
+        """Read one more ring, from ``cursor`` on."""
+
+        def follow(generation: int) -> Region | None:
+            return writer.generations[generation]
+
+        self._set_readers((*self._readers, RingReader(cursor, follow)))
+
+    def has_message(self) -> bool:
+        """Whether there is an unread message. Consumes nothing."""
+        only = self._only
+        if only is not None:
+            return only.has_message()
+        return any(reader.has_message() for reader in self._readers)
+
+    def take(self) -> Taken | None:
+        """The next unread message, the one with the smallest time stamp where there are several rings; or None.
+
+        A tuple of payload, publisher, sequence number and time stamp (ns since 1970).
+        """
+        only = self._only
+        if only is None:
+            return self._take_merged()
+        message = only.take()
+        if message is None and only.ended:
+            self._forget(only)
+        return message
+
+    def latest(self) -> Taken | None:
+        """The newest message there is, also one from before this was opened; None before the first. Consumes nothing."""
+        found = [reader.latest() for reader in self._readers]
+        messages = [message for message in (self._ended_newest, *found) if message is not None]
+        return max(messages, key=_stamp, default=None)
+
+    def on_message(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called right after each message that is published in this process.
+
+        It is called in the publisher's thread, must be quick and must not raise.
+
+        Returns:
+            A function that ends it; ``close`` does too.
+        """
+        unwatch = self._channel.watch(callback)
+        self._unwatch.append(unwatch)
+        return unwatch
+
+    async def wait(self) -> None:
+        """Wait until ``has_message()``. Works under trio and asyncio; polls nothing.
+
+        Other tasks get a turn in any case.
+
+        Raises:
+            TopicError: this is closed, or was closed while waiting.
+        """
+        if self.has_message():
+            await checkpoint()
+            return
+        bell = Bell()
+        unwatch = self._channel.watch(bell.ring)
+        try:
+            while not self.closed and not self.has_message():
+                await bell.wait()
+        finally:
+            unwatch()
+        if self.closed:
+            raise TopicError(f"topic {self.topic!r} is closed")
+
+    def close(self) -> None:
+        """Stop listening. Those who wait get an error."""
+        if self.closed:
+            return
+        self.closed = True
+        self._channel.remove_subscriber(self)
+        for unwatch in self._unwatch:
+            unwatch()
+        self._set_readers(())
+        for watcher in self._channel.watchers:
+            watcher()
+
+    def _set_readers(self, readers: tuple[RingReader, ...]) -> None:
+        self._readers = readers
+        self._only = readers[0] if len(readers) == 1 else None
+
+    def _take_merged(self) -> Taken | None:
+        while True:
+            first: RingReader | None = None
+            first_stamp = 0
+            for reader in self._readers:
+                stamp = reader.next_stamp()
+                if stamp is None:
+                    if reader.ended:
+                        self._forget(reader)
+                elif first is None or stamp < first_stamp:
+                    first, first_stamp = reader, stamp
+            if first is None:
+                return None
+            message = first.take()
+            if message is not None:  # else it was overwritten just now
+                return message
+
+    def _forget(self, reader: RingReader) -> None:
+        """Let go of a ring that is read to its end, but not of its numbers."""
+        self._ended_arrived += reader.arrived
+        self._ended_lost += reader.lost
+        self._ended_newest = max(
+            filter(None, (self._ended_newest, reader.latest())), key=_stamp, default=None
+        )
+        self._set_readers(tuple(other for other in self._readers if other is not reader))
+
+
+def _stamp(message: Taken) -> int:
+    return message[3]

@@ -1,0 +1,242 @@
+"""The topic as a program uses it: values in, values out."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import frozen
+
+from horus_async.clock.system import wall_ns
+from horus_async.errors import TopicError, TopicTypeError
+from horus_async.topics.bus import Bus, default_namespace
+from horus_async.topics.codec import decode, encode
+from horus_async.topics.names import check_namespace, check_topic_name
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from horus_async.topics.ring import Taken
+
+
+@frozen
+class Message:
+    """A value with its identity: (topic, publisher, seq) names one message for good."""
+
+    value: Any
+    topic: str
+    seq: int
+    """Counts the messages of this publisher on this topic, from 0."""
+    stamp_ns: int
+    """When it was sent, nanoseconds since 1970."""
+    publisher: str
+    """The node that sent it; for a bare ``Topic`` handle ``topic-`` and the process id."""
+
+
+class Topic:
+    """A handle on a topic, for any program: sends, and hears all that is sent after it was opened, itself included.
+
+    Close it, or use it as a context manager. For one task or thread at a time::
+
+        with Topic("arm.joints") as joints:
+            joints.send({"shoulder": 0.5})
+            joints.recv()   # {'shoulder': 0.5}
+    """
+
+    __slots__ = ("__weakref__", "_bus", "_closed", "_publish", "_subscriber", "_type", "name", "namespace")
+
+    def __init__(
+        self, name: str, type: type | None = None, *, capacity: int | None = None, namespace: str | None = None  # noqa: A002
+    ) -> None:
+        """Open it.
+
+        Args:
+            name: 1 to 255 of ``A-Z a-z 0-9 _ . - /``, no leading ``/``, no ``..``; case-sensitive.
+            type: the only class of values that may be sent, usually an attrs class; default any.
+            capacity: bytes that may wait unread (default 1 MiB); rounded up to a power of two, and larger messages
+                make it grow by itself.
+            namespace: only topics in the same one meet; default: the environment's ``HORUS_NAMESPACE``, else
+                ``default``.
+
+        Raises:
+            TopicNameError: not a name for a topic.
+            ConfigurationError: not a name for a namespace, or not a capacity.
+            TopicTypeError: ``type`` is not a class.
+        """
+        self._closed = True  # until it is whole, for __del__
+        self.name = check_topic_name(name)
+        if type is not None and not isinstance(type, _type_of_types):
+            raise TopicTypeError(f"topic {name!r}: type= takes a class, not {type!r}")
+        self._type = type
+        self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
+        self._bus = _acquire_bus(self.namespace, name)
+        try:
+            self._publish = self._bus.publisher(name, f"topic-{os.getpid()}", capacity=capacity).publish
+            self._subscriber = self._bus.subscriber(name)
+        except BaseException:
+            _release_bus(self._bus, name)
+            raise
+        self._closed = False
+
+    def send(self, value: Any) -> None:
+        """Send a value to all who listen.
+
+        Raises:
+            ValueNotSupportedError: no topic can carry it; names the type and where in the value it is.
+            TopicTypeError: not of this topic's type.
+            MessageTooLargeError: larger than any ring can be.
+            TopicError: the handle is closed, or there is no shared memory left.
+        """
+        if self._type is not None and not isinstance(value, self._type):
+            raise TopicTypeError(f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}")
+        self._publish(encode(value), wall_ns())
+
+    def recv(self, default: Any = None) -> Any:
+        """The next unread value, or ``default`` if there is none.
+
+        Raises:
+            MessageDecodeError: the next message is damaged; it is consumed.
+            TopicTypeError: the next message is of another type than this topic's; it is consumed.
+        """
+        message = self._subscriber.take()
+        if message is None:
+            return default
+        value = decode(message[0])
+        if self._type is not None and not isinstance(value, self._type):
+            raise self._mismatch(value)
+        return value
+
+    def recv_message(self) -> Message | None:
+        """The next unread message with its identity, or None. Raises as ``recv`` does."""
+        message = self._subscriber.take()
+        return None if message is None else self._message(message)
+
+    def recv_all(self) -> list[Any]:
+        """All unread values, oldest first. Raises as ``recv`` does."""
+        values = []
+        while self._subscriber.has_message():
+            message = self._subscriber.take()
+            if message is not None:
+                values.append(self._message(message).value)
+        return values
+
+    def latest(self) -> Any:
+        """The newest value there is, also one sent before the handle was opened; None before the first.
+
+        Consumes nothing. Raises as ``recv`` does.
+        """
+        message = self._subscriber.latest()
+        return None if message is None else self._message(message).value
+
+    def has_msg(self) -> bool:
+        """Whether there is an unread message. Consumes nothing."""
+        return self._subscriber.has_message()
+
+    async def receive(self) -> Any:
+        """Wait for the next unread value.
+
+        Raises:
+            TopicError: the handle is closed, or was closed while waiting; and as ``recv`` does.
+        """
+        while True:
+            await self._subscriber.wait()
+            message = self._subscriber.take()
+            if message is not None:
+                return self._message(message).value
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive()
+        except TopicError:
+            if self._closed:
+                raise StopAsyncIteration from None
+            raise
+
+    @property
+    def lost(self) -> int:
+        """Messages that were overwritten before this handle read them."""
+        return self._subscriber.lost
+
+    def close(self) -> None:
+        """Give it up. What was sent stays readable for live handles; the last handle removes the shared memory."""
+        if self._closed:
+            return
+        self._closed = True
+        self._publish = _closed_publish
+        self._subscriber.close()
+        _release_bus(self._bus, self.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._closed:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Topic {self.name!r} in {self.namespace!r}{', closed' if self._closed else ''}>"
+
+    def _message(self, message: Taken) -> Message:
+        payload, publisher, seq, stamp_ns = message
+        value = decode(payload)
+        if self._type is not None and not isinstance(value, self._type):
+            raise self._mismatch(value)
+        return Message(value, self.name, seq, stamp_ns, publisher)
+
+    def _mismatch(self, value: Any) -> TopicTypeError:
+        assert self._type is not None
+        return TopicTypeError(f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title(type(value))}")
+
+
+_type_of_types = type
+
+# The handles of a topic share a bus, so that a process has one ring a topic and one sequence of numbers in it.
+_buses: dict[tuple[str, str], tuple[Bus, int]] = {}
+_buses_lock = threading.RLock()
+
+
+def _acquire_bus(namespace: str, topic: str) -> Bus:
+    with _buses_lock:
+        bus, handles = _buses.get((namespace, topic)) or (Bus(namespace), 0)
+        _buses[namespace, topic] = bus, handles + 1
+        return bus
+
+
+def _release_bus(bus: Bus, topic: str) -> None:
+    with _buses_lock:
+        known, handles = _buses.get((bus.namespace, topic), (None, 0))
+        if known is bus:
+            del _buses[bus.namespace, topic]
+            if handles > 1:
+                _buses[bus.namespace, topic] = bus, handles - 1
+                return
+    bus.close()
+
+
+def _forget_all() -> None:
+    """In a new process after a fork: the handles belong to the old one."""
+    global _buses_lock  # noqa: PLW0603 - the old one may be held by a thread that does not exist here
+    _buses_lock = threading.RLock()
+    _buses.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def _closed_publish(*_: object) -> int:
+    raise TopicError("this topic handle is closed")
+
+
+def _title(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

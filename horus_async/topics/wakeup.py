@@ -1,0 +1,61 @@
+"""Waking a task from any thread, under trio and under asyncio, without importing either before it is needed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Bell:
+    """Made inside a task that is going to wait; ``ring`` may be called by anybody, any number of times."""
+
+    __slots__ = ("_event", "_run_soon", "_thread")
+
+    def __init__(self) -> None:
+        import anyio
+
+        self._event = anyio.Event()
+        self._thread = threading.get_ident()
+        self._run_soon = _run_soon()
+
+    def ring(self) -> None:
+        """Wake the task that waits, or the next one to do so."""
+        if threading.get_ident() == self._thread:
+            self._event.set()
+            return
+        try:
+            self._run_soon(self._event_set)
+        except RuntimeError:  # the event loop has ended, and with it whoever waited
+            return
+
+    def _event_set(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Wait until somebody has rung since the last time."""
+        import anyio
+
+        await self._event.wait()
+        self._event = anyio.Event()
+
+
+async def checkpoint() -> None:
+    """Let other tasks run, and be cancelled."""
+    import anyio.lowlevel
+
+    await anyio.lowlevel.checkpoint()
+
+
+def _run_soon() -> Callable[[Callable[[], None]], object]:
+    """How to run a function in the event loop of the current task, from any thread."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        run_sync_soon: Callable[[Callable[[], None]], object] = trio.lowlevel.current_trio_token().run_sync_soon
+        return run_sync_soon
+    import asyncio
+
+    return asyncio.get_running_loop().call_soon_threadsafe

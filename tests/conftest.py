@@ -1,0 +1,96 @@
+"""What every test gets: a corner of its own for shared memory, recordings and black boxes, and a check for leaks."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+# Worker threads that trio and anyio keep for reuse end by themselves after ten idle seconds.
+_POOL_THREADS = ("Trio thread", "AnyIO worker thread", "asyncio_")
+
+
+@pytest.fixture(autouse=True)
+def namespace(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A topic namespace that no other test uses, also for the processes that the test starts."""
+    name = f"test{uuid.uuid4().hex[:12]}"
+    monkeypatch.setenv("HORUS_NAMESPACE", name)
+    return name
+
+
+@pytest.fixture(autouse=True)
+def recordings_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's recordings go."""
+    folder = tmp_path / "recordings"
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def blackbox_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's black boxes go."""
+    folder = tmp_path / "blackbox"
+    monkeypatch.setenv("HORUS_BLACKBOX_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(namespace: str) -> Iterator[None]:
+    """Fail a test that leaves shared memory, threads or file descriptors behind."""
+    threads_before = set(threading.enumerate())
+    files_before = _open_files()
+    yield
+    left = _leaks(namespace, threads_before, files_before)
+    if left:
+        gc.collect()  # An object in a reference cycle is not a leak.
+        left = _leaks(namespace, threads_before, files_before)
+    assert not left, "left behind by this test: " + ", ".join(left)
+
+
+def _leaks(namespace: str, threads_before: set[threading.Thread], files_before: dict[int, str]) -> list[str]:
+    new_files = _open_files().items() - files_before.items()
+    return [
+        *(f"shared memory {path}" for path in _shared_memory_of(namespace)),
+        *(f"thread {thread.name}" for thread in _lasting_threads(threads_before)),
+        *(f"file descriptor {number} -> {target}" for number, target in sorted(new_files)),
+    ]
+
+
+def _shared_memory_of(namespace: str) -> list[Path]:
+    if not _SHARED_MEMORY.is_dir():
+        return []
+    tops = [top for top in _SHARED_MEMORY.iterdir() if top.name.startswith(("horus", namespace))]
+    mine = [top for top in tops if namespace in top.name]
+    mine += [path for top in tops if top.is_dir() and top not in mine for path in top.glob(f"*{namespace}*")]
+    return [path for path in mine if path.is_file() or any(inside.is_file() for inside in path.rglob("*"))]
+
+
+def _lasting_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and thread.is_alive() and not thread.name.startswith(_POOL_THREADS)
+    ]
+
+
+def _open_files() -> dict[int, str]:
+    """What each open descriptor of this process stands for; empty where the system does not tell."""
+    if sys.platform != "linux":
+        return {}
+    found = {}
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found[int(link.name)] = str(link.readlink())
+        except FileNotFoundError:
+            continue  # The descriptor that listed the folder.
+    return found
