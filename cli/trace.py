@@ -1,4 +1,7 @@
-"""``horus-async trace``: look at policy traces, check them, export them, and replay them through another policy."""
+"""``horus-async trace``: look at policy traces, check them, export them, and replay them through another policy.
+
+One module a command is the rule of this folder, so the group's six commands stay together.
+"""
 
 from __future__ import annotations
 
@@ -37,30 +40,40 @@ if TYPE_CHECKING:
 
     from horus_async.policy import LoadedPolicy
 
-UNREADABLE_TRACE, NO_MODEL_OR_USAGE, FAIL_ON = 1, 2, 3
+FAIL_ON = 3
 _SINCE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class CommandError(click.ClickException):
-    """An error on one line, with the exit code its command gives it."""
+class UnreadableError(click.ClickException):
+    """Input that cannot be read, on one line: exit code 2."""
 
-    def __init__(self, error: Exception | str, exit_code: int = 2) -> None:
-        super().__init__(" ".join(str(error).split()))
-        self.exit_code = exit_code
+    exit_code = 2
+
+
+class BadTraceError(click.ClickException):
+    """A damaged trace, or one that cannot be replayed, on one line: exit code 1."""
+
+    exit_code = 1
 
 
 @contextmanager
-def _exits(exit_code: int = 2) -> Iterator[None]:
+def _exits(as_error: type[click.ClickException] = UnreadableError) -> Iterator[None]:
     try:
         yield
+    except PolicyError as error:
+        raise UnreadableError(_one_line(error)) from error
     except HorusError as error:
-        raise CommandError(error, exit_code) from error
+        raise as_error(_one_line(error)) from error
 
 
-class _Since(click.ParamType):
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+class _Since(click.ParamType):  # type: ignore[type-arg]
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -144,7 +157,7 @@ def check(file: Path, *, as_json: bool) -> None:
     """Check a trace: 0 whole or merely cut at the end, 1 damaged, 2 not a trace."""
     with _exits():
         reader = TraceReader(file)
-    with reader, _exits(1):
+    with reader, _exits(BadTraceError):
         for _ in reader.requests():
             pass
     found = {"file": str(file), "requests": reader.count, "errors": reader.errors, "notes": reader.notes}
@@ -199,10 +212,10 @@ def replay(file: Path, model: str | None, **options: Any) -> None:
         return
     if model is None:
         raise click.UsageError("--model is missing; without one, --no-replay reads the trace")
-    with _exits(UNREADABLE_TRACE):
+    with _exits(BadTraceError):
         reader = TraceReader(file)
     with reader:
-        with _exits(NO_MODEL_OR_USAGE):
+        with _exits():
             policy = load_policy(model)
         totals = ReplaySummary(diff, Thresholds(**_thresholds(options)))
         _replay(reader, policy, totals, options)
@@ -239,7 +252,7 @@ def _replay(reader: TraceReader, policy: LoadedPolicy, totals: ReplaySummary, op
     chosen = ReplayOptions(
         diff=totals.diff, limits=totals.limits, first=options["first"], image_dir=options["image_dir"]
     )
-    with _replay_exits():
+    with _exits(BadTraceError):
         trio.run(replay_trace, reader, policy, chosen, tell)
     names = {"trace_file": str(reader.path), "model": policy.name}
     written = report(totals, results, header=reader.header, notes=reader.notes, **names)
@@ -247,7 +260,7 @@ def _replay(reader: TraceReader, policy: LoadedPolicy, totals: ReplaySummary, op
         try:
             output.write_bytes(written + b"\n")
         except OSError as error:
-            raise CommandError(f"cannot write the report: {error}", NO_MODEL_OR_USAGE) from error
+            raise UnreadableError(f"cannot write the report: {error}") from error
     if as_json:
         click.echo(written)
         return
@@ -256,19 +269,8 @@ def _replay(reader: TraceReader, policy: LoadedPolicy, totals: ReplaySummary, op
         click.echo(f"  {line}")
 
 
-@contextmanager
-def _replay_exits() -> Iterator[None]:
-    try:
-        with _exits(UNREADABLE_TRACE):
-            yield
-    except CommandError as error:
-        if isinstance(error.__cause__, PolicyError):
-            error.exit_code = NO_MODEL_OR_USAGE
-        raise
-
-
 def _only_read(file: Path, *, as_json: bool) -> None:
-    with _exits(UNREADABLE_TRACE), TraceReader(file) as reader:
+    with _exits(BadTraceError), TraceReader(file) as reader:
         for _ in reader.requests():
             pass
         if as_json:

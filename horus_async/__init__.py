@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from horus_async.policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
     from horus_async.recorder.options import Fsync, RecordingOptions
     from horus_async.recorder.recorder import RecordingStats
-    from horus_async.recorder.verify import Difference, VerifyReport
     from horus_async.scheduler import Scheduler, run
     from horus_async.stats import NodeStats, SchedulerStats
     from horus_async.topics import Message, Topic
+    from horus_async.verify import Difference, VerifyReport
 
 __version__ = "0.1.0"
 
@@ -119,10 +119,10 @@ _HOMES = {
     "policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "recorder.options": ("Fsync", "RecordingOptions"),
     "recorder.recorder": ("RecordingStats",),
-    "recorder.verify": ("Difference", "VerifyReport"),
     "scheduler": ("Scheduler", "run"),
     "stats": ("NodeStats", "SchedulerStats"),
     "topics": ("Message", "Topic"),
+    "verify": ("Difference", "VerifyReport"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

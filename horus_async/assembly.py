@@ -11,23 +11,68 @@ from .noderun import NodeRun
 from .observe import RunInfo
 from .ports import Ports
 from .recorder import Recorder, RecordingOptions
+from .replay import (
+    ExternalPlayer,
+    Lines,
+    LiveTwin,
+    Player,
+    RecordedTimeline,
+    ReplayOptions,
+    ReplayRuntime,
+    replaced_by,
+    replay_info,
+)
 from .runtime import Runtime
-from .schedule import RateTimeline
+from .schedule import RateTimeline, exact
 from .topics import Bus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from .node import Node
     from .options import SchedulerOptions
+    from .replay import PlayedFile
 
 
 def assemble(
-    options: SchedulerOptions, nodes: Sequence[Node], duration: float | None
+    options: SchedulerOptions,
+    nodes: Sequence[Node],
+    duration: float | None,
+    replay: ReplayOptions | None,
+    played: Sequence[PlayedFile],
 ) -> tuple[Runtime, Recorder | None]:
-    """A runtime ready to start, and the recorder that watches it."""
+    """A runtime ready to start, and the recorder that watches it.
+
+    Raises:
+        ReplayError: The replay options cannot be met.
+        ContextError: A node takes part in another run.
+    """
+    recorder = make_recorder(options)
+    info = run_info(options, nodes)
+    observers = [] if recorder is None else [recorder]
+    bus = Bus(options.namespace, isolated=options.deterministic or replay is not None)
+    try:
+        if replay is not None:
+            return replay_runtime(info, bus, nodes, duration, replay, observers), recorder
+        timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
+        runtime = Runtime(info, bus, timeline, observers)
+        for file in played:
+            scale = float(exact(options.tick_rate) / exact(file.session.tick_rate))
+            add_player(runtime, Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority))
+        for node in nodes:
+            add_node(runtime, node)
+    except BaseException:
+        bus.close()
+        for node in nodes:
+            node._ports = None  # noqa: SLF001 - the run lent it
+        raise
+    return runtime, recorder
+
+
+def run_info(options: SchedulerOptions, nodes: Sequence[Node]) -> RunInfo:
+    """What the run is."""
     started_ns = wall_ns()
-    info = RunInfo(
+    return RunInfo(
         name=options.name,
         tick_rate=options.tick_rate,
         deterministic=options.deterministic,
@@ -37,12 +82,6 @@ def assemble(
         namespace=options.namespace,
         nodes=tuple(node.info() for node in nodes),
     )
-    recorder = make_recorder(options)
-    bus = Bus(options.namespace, isolated=options.deterministic)
-    timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
-    runtime = Runtime(info, bus, timeline, [] if recorder is None else [recorder])
-    add_nodes(runtime, nodes)
-    return runtime, recorder
 
 
 def make_recorder(options: SchedulerOptions) -> Recorder | None:
@@ -57,20 +96,93 @@ def make_recorder(options: SchedulerOptions) -> Recorder | None:
     return Recorder(asked, options.recordings_dir, block=options.deterministic)
 
 
-def add_nodes(runtime: Runtime, nodes: Iterable[Node]) -> None:
-    """Let nodes take part in a run, lending each its ports.
+def add_node(
+    runtime: Runtime, node: Node, make_run: Callable[[Node, Ports], NodeRun] | None = None, ports: Ports | None = None
+) -> NodeRun:
+    """Let a node take part in a run, lending it its ports.
 
     Raises:
-        ContextError: One takes part in another run already.
+        ContextError: It takes part in another run already.
     """
-    for node in nodes:
-        if node._ports is not None:  # noqa: SLF001 - the run lends a node its ports
-            raise ContextError(f"node {node.name!r} is running already, in another scheduler")
+    if node._ports is not None:  # noqa: SLF001 - the run lends a node its ports
+        raise ContextError(f"node {node.name!r} is running already, in another scheduler")
+    if ports is None:
         ports = Ports(node.name, runtime.bus, runtime)
-        run = NodeRun(node, ports, tick_rate=runtime.info.tick_rate, seed=runtime.info.seed)
-        node._ports = ports  # noqa: SLF001
-        for topic in node.subs:
-            ports.subscriber(topic)
         for topic in node.pubs:
             ports.publisher(topic)
-        runtime.add(run, pubs=tuple(node.pubs), subs=(*node.subs, *(node.on or ())))
+    for topic in node.subs:
+        ports.subscriber(topic)
+    node._ports = ports  # noqa: SLF001
+    if make_run is None:
+        run = NodeRun(node, ports, tick_rate=runtime.info.tick_rate, seed=runtime.info.seed)
+    else:
+        run = make_run(node, ports)
+    runtime.add(run, pubs=tuple(node.pubs), subs=(*node.subs, *(node.on or ())))
+    return run
+
+
+def add_player(runtime: Runtime, player: Player) -> None:
+    """Let a recorded node take part in a run."""
+    player.run = add_node(runtime, player.node)
+    player.run.schedule = player.lines
+
+
+def replay_runtime(
+    info: RunInfo,
+    bus: Bus,
+    nodes: Sequence[Node],
+    duration: float | None,
+    replay: ReplayOptions,
+    observers: list[Recorder],
+) -> ReplayRuntime:
+    """A run of recorded nodes, with live ones in the place of some."""
+    replay.check()
+    session = replay.session
+    rewinds: list[Callable[[], None]] = []
+    timeline = RecordedTimeline(replay, duration=duration, on_rewind=lambda: [rewind() for rewind in rewinds])
+    runtime = ReplayRuntime(replay_info(info, session), bus, timeline, observers)
+    replaced = replaced_by(nodes, session)
+    for name in session.nodes:
+        if name not in replaced and (replay.nodes is None or name in replay.nodes):
+            player = Player(replay, name)
+            add_player(runtime, player)
+            rewinds.append(player.lines.rewind)
+    runtime.stands_for = {live: recorded for recorded, live in replaced.items()}
+    for node in nodes:
+        run = add_node(runtime, node, _twin_maker(runtime, replay) if node.name in session.nodes else None)
+        rewinds.append(_rewind_of(run, replay))
+    external = ExternalPlayer(replay, runtime)
+    runtime.at_step.append(external)
+    rewinds.append(external.rewind)
+    return runtime
+
+
+def _twin_maker(runtime: Runtime, replay: ReplayOptions) -> Callable[[Node, Ports], NodeRun]:
+    def make(node: Node, ports: Ports) -> NodeRun:
+        recorded = replay.session.nodes[node.name]
+        same_schedule = node.rate == recorded.rate and tuple(node.on or ()) == recorded.on
+        if replay.session.deterministic or not same_schedule:
+            run = NodeRun(node, ports, tick_rate=runtime.info.tick_rate, seed=runtime.info.seed)
+        else:
+            run = LiveTwin(
+                node,
+                ports,
+                Lines(replay, node.name),
+                real_time=True,
+                tick_rate=runtime.info.tick_rate,
+                seed=runtime.info.seed,
+            )
+        return run
+
+    return make
+
+
+def _rewind_of(run: NodeRun, replay: ReplayOptions) -> Callable[[], None]:
+    def rewind() -> None:
+        if isinstance(run, LiveTwin):
+            run.lines.rewind()
+        elif run.schedule is not None:
+            run.schedule.rewind(replay.start or 0)
+
+    rewind()
+    return rewind

@@ -144,4 +144,7 @@ class PolicyError(HorusError):
 
 
 class AppError(HorusError):
-    """A program that the command line cannot load."""
+    """A program that the command line cannot load, or that failed."""
+
+    failed = False
+    """It was found and ran into an error of its own."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .recorder import RecordingOptions
+    from .scheduler import Scheduler
 
 
 def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -57,24 +58,25 @@ class Overrides:
     seed: int | None = None
     recording: str | None = None
     duration: float | None = None
-    _used: list[str] = field(factory=list, init=False)
+    made: list[Scheduler] = field(factory=list, init=False)
+    """The schedulers that the program has made."""
 
-    def apply(self, options: SchedulerOptions) -> tuple[SchedulerOptions, float | None]:
-        """The options to use, and the duration if one is set.
+    def apply(self, scheduler: Scheduler, options: SchedulerOptions) -> SchedulerOptions:
+        """The options that ``scheduler`` is to use.
 
         A recording's name goes to the first scheduler that a program makes: a second one would find it taken.
         """
         changes = {n: v for n in ("deterministic", "seed") if (v := getattr(self, n)) is not None}
-        if self.recording is not None and not self._used:
-            self._used.append(self.recording)
+        if self.recording is not None and not self.made:
             changes["recording"] = self.recording
-        return attrs.evolve(options, **changes), self.duration
+        self.made.append(scheduler)
+        return attrs.evolve(options, **changes)
 
 
-_overrides = Overrides()
+_overrides: Overrides | None = None
 
 
-def given_overrides() -> Overrides:
+def given_overrides() -> Overrides | None:
     """What is in force now."""
     return _overrides
 

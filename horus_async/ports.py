@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .observe import Received, Sent
-from .topics import Message, check_topic_name, decode, encode
+from .topics import Message, check_topic_name
+from .topics.codec import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .topics import Bus, Payload, Publisher, Subscriber
+    from .recorder import ExecutionRecord
+    from .topics import Bus, Publisher, Subscriber
+    from .topics.ring import Payload
 
     Taken = tuple[Payload, str, int, int]
 
@@ -67,6 +70,9 @@ class Ports:
         """Forget what was noted: a callback begins."""
         self.inputs = []
         self.outputs = []
+
+    def expect(self, line: ExecutionRecord | None) -> None:
+        """A tick begins in whose place ``line`` was recorded; only a verified node minds."""
 
     def send(self, topic: str, value: Any) -> None:
         """See `Node.send`."""

@@ -25,6 +25,9 @@ class Schedule(Protocol):
     def advance(self, tick: int) -> int:
         """Go past ``tick``; returns how many of the node's ticks were due since the last call, this one included."""
 
+    def rewind(self, tick: int) -> None:
+        """Begin (again) at ``tick``."""
+
 
 class RateSchedule:
     """A node of ``rate`` Hz under a scheduler of ``tick_rate`` Hz: its k-th tick is the first at or after k / rate."""
@@ -44,6 +47,11 @@ class RateSchedule:
         self._done = done
         self.next_tick = -(-done * self._per // self._ticks)
         return passed
+
+    def rewind(self, tick: int) -> None:
+        """Begin (again) at ``tick``."""
+        self._done = -(-tick * self._ticks // self._per)
+        self.next_tick = -(-self._done * self._per // self._ticks)
 
 
 class Step(NamedTuple):

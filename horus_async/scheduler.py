@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from .errors import ConfigurationError, ContextError
+from .errors import ConfigurationError, ContextError, ReplayError
 from .node import Node
 from .options import SchedulerOptions, given_overrides
-from .schedule import RateTimeline, exact
+from .schedule import exact
 from .signals import stopped_by_signals
 from .stats import SchedulerStats
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
-    from .noderun import NodeRun
     from .pace import Pace
     from .recorder import Recorder, RecordingOptions
+    from .replay import PlayedFile, ReplayOptions
     from .runtime import Runtime
+    from .verify import VerifyReport
 
 
 class Scheduler:
@@ -62,8 +65,14 @@ class Scheduler:
             namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
             name=name,
         )
-        self._options, self._duration = given_overrides().apply(self._options)
+        self._duration: float | None = None
+        overrides = given_overrides()
+        if overrides is not None:
+            self._options = overrides.apply(self, self._options)
+            self._duration = overrides.duration
         self._nodes: dict[str, Node] = {}
+        self._replay: ReplayOptions | None = None
+        self._played: list[PlayedFile] = []
         self._runtime: Runtime | None = None
         self._recorder: Recorder | None = None
         self._running = False
@@ -94,9 +103,125 @@ class Scheduler:
         return self
 
     @property
+    def name(self) -> str:
+        """The name of the run in recordings and black boxes."""
+        return self._options.name
+
+    @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes, as they were added."""
         return tuple(self._nodes.values())
+
+    # Replay
+
+    @classmethod
+    def replay_from(cls, session: str | Path, namespace: str | None = None) -> Self:
+        """A scheduler that replays a session: all its nodes, on its clock, to its end.
+
+        Add live nodes to it: one that has a recorded node's name, or declares a topic that a recorded node sent on,
+        takes its place.
+
+        Args:
+            session: A session's name or folder, or its scheduler file.
+            namespace: Where the messages are published; by default as for any scheduler.
+
+        Raises:
+            SessionNotFoundError, DamagedRecordingError, UnsupportedVersionError: It cannot be read.
+        """
+        from .recorder import open_session  # noqa: PLC0415
+        from .replay import ReplayOptions  # noqa: PLC0415
+
+        opened = open_session(session)
+        scheduler = cls(
+            tick_rate=opened.tick_rate, deterministic=opened.deterministic, seed=opened.seed, namespace=namespace
+        )
+        scheduler._replay = ReplayOptions(session=opened)
+        return scheduler
+
+    def add_replay(self, node_file: str | Path, priority: int = 0) -> Self:
+        """Let one recorded node play among the live ones; the run goes on until its duration or a stop.
+
+        Args:
+            node_file: Its file in a session.
+            priority: Its ``order``.
+
+        Raises:
+            SessionNotFoundError, DamagedRecordingError, UnsupportedVersionError: It cannot be read.
+            ConfigurationError: There is a node of that name already.
+        """
+        from .replay import PlayedFile  # noqa: PLC0415
+
+        played = PlayedFile.open(node_file, priority)
+        if played.node in self._nodes or any(played.node == other.node for other in self._played):
+            raise ConfigurationError(f"there is a node {played.node!r} already: names are unique in a scheduler")
+        self._played.append(played)
+        return self
+
+    def start_at_tick(self, tick: int) -> Self:
+        """Replay from this tick on, inclusive."""
+        self._replaying("start_at_tick").set_start(tick)
+        return self
+
+    def stop_at_tick(self, tick: int) -> Self:
+        """Replay up to this tick, inclusive."""
+        self._replaying("stop_at_tick").set_stop(tick)
+        return self
+
+    def set_replay_speed(self, speed: float) -> Self:
+        """1.0 as recorded (default), 0.01 to 100, or ``math.inf`` for as fast as possible."""
+        self._replaying("set_replay_speed").set_speed(speed)
+        return self
+
+    def loop(self) -> Self:
+        """Repeat the range without end; the clock goes back with it."""
+        self._replaying("loop").loop = True
+        return self
+
+    def only(self, *nodes: str) -> Self:
+        """Let only these recorded nodes play."""
+        self._replaying("only").set_nodes(nodes)
+        return self
+
+    def set_replay_override(self, node: str, topic: str, value: Any) -> Self:
+        """Replace what a recorded node sent on a topic: by a value, or by what a function of the `Message` returns.
+
+        Raises:
+            ReplayError: It sent nothing there; the message lists what it did send.
+        """
+        self._replaying("set_replay_override").set_override(node, topic, value)
+        return self
+
+    def _replaying(self, method: str) -> ReplayOptions:
+        if self._replay is None:
+            raise ReplayError(
+                f"{method}() is for a replay, and this scheduler replays nothing: make it with Scheduler.replay_from()"
+            )
+        return self._replay
+
+    @staticmethod
+    async def verify(
+        session: str | Path,
+        scheduler: Scheduler | Callable[[], Scheduler],
+        nodes: Iterable[str] | None = None,
+    ) -> VerifyReport:
+        """Give live nodes the recorded inputs and clock, and compare what they send with what was recorded.
+
+        Every recorded node plays; the live nodes of the same names listen and are listened to, so a difference in one
+        does not spread to the others.
+
+        Args:
+            session: A session's name, folder or scheduler file.
+            scheduler: Has the live nodes; or a function that makes it.
+            nodes: Only these; by default all that the session has too.
+
+        Raises:
+            ReplayError: A name in ``nodes`` is in neither of them.
+            NodeFailure: A live node failed.
+        """
+        from .verification import verify  # noqa: PLC0415
+
+        live = scheduler if isinstance(scheduler, Scheduler) else scheduler()
+        return await verify(session, live, None if nodes is None else tuple(nodes))
 
     # Running
 
@@ -192,12 +317,17 @@ class Scheduler:
 
     @property
     def _virtual(self) -> bool:
-        return self._options.deterministic
+        return self._options.deterministic or self._replay is not None
 
-    def _only_once(self) -> _Busy:
+    @contextmanager
+    def _only_once(self) -> Iterator[None]:
         if self._running or self._stepping:
             raise ContextError("this scheduler runs already; end it first (stop(), or aclose() after tick_once())")
-        return _Busy(self)
+        self._running = True
+        try:
+            yield
+        finally:
+            self._running = False
 
     async def _in_its_time(self, work: Callable[[Pace], Awaitable[None]]) -> None:
         """Await ``work(pace)`` where time is as this scheduler needs it: here, or in a trio run with a clock of ours."""
@@ -219,7 +349,8 @@ class Scheduler:
     def _virtual_pace(self, clock: Any, *, alone: bool) -> Pace:
         from .pace import VirtualPace  # noqa: PLC0415
 
-        return VirtualPace(clock, alone=alone, offset_ns=self._offset_ns())
+        speed = math.inf if self._replay is None else self._replay.speed
+        return VirtualPace(clock, alone=alone, speed=speed, offset_ns=self._offset_ns())
 
     def _offset_ns(self) -> int:
         return self._runtime.elapsed_ns() if self._stepping and self._runtime is not None else 0
@@ -263,7 +394,7 @@ class Scheduler:
     def _set_up(self, duration: float | None) -> Runtime:
         from .assembly import assemble  # noqa: PLC0415
 
-        self._runtime, self._recorder = assemble(self._options, self.nodes, duration)
+        self._runtime, self._recorder = assemble(self._options, self.nodes, duration, self._replay, self._played)
         return self._runtime
 
     def _tear_down(self, runtime: Runtime) -> None:
@@ -272,19 +403,6 @@ class Scheduler:
         runtime.bus.close()
         if self._recorder is not None:
             self._recorder.stop()
-
-
-class _Busy:
-    """Marks a scheduler as running."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-
-    def __enter__(self) -> None:
-        self._scheduler._running = True  # noqa: SLF001 - its own helper
-
-    def __exit__(self, *_: object) -> None:
-        self._scheduler._running = False  # noqa: SLF001
 
 
 def run(*nodes: Node, duration: float | None = None, **scheduler_options: Any) -> None:

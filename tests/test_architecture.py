@@ -34,7 +34,7 @@ ALLOWED = {
 }
 
 # Modules that belong to a room without bearing its name.
-FRONT = {"assembly": "scheduler"}
+FRONT = dict.fromkeys(("assembly", "replay", "verify", "verification"), "scheduler")
 
 
 def _sources() -> dict[str, Path]:

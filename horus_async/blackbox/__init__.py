@@ -1,6 +1,6 @@
 """The black box: what happened in the last minutes of a run, on disk whatever becomes of the process.
 
-``BlackBox`` writes, ``open_blackbox`` reads the box of a live or dead process, and ``python -m horus_async.blackbox FILE``
+``BlackBox`` writes, ``open_blackbox`` reads the box of a live or dead process. ``python -m horus_async.blackbox FILE``
 reads one with nothing but Python and lz4, which is why the names below are only imported when somebody uses them.
 """
 

@@ -11,6 +11,8 @@ import json
 import struct
 import sys
 import zlib
+from pathlib import Path
+from typing import Any
 
 import lz4.block
 
@@ -19,27 +21,28 @@ MAGIC = b"HORUS-BLACKBOX 1\n"
 TAKEN = 1 << 63
 
 
-def checked_line(line, salt):  # type: ignore[no-untyped-def]
+def checked_line(line: bytes, salt: int) -> bytes | None:
     """The JSON of a line whose checksum is right, else None."""
     return line[9:] if line[:9] == b"%08x " % zlib.crc32(line[9:], salt) else None
 
 
-def salt_of(generation, file_salt):  # type: ignore[no-untyped-def]
+def salt_of(generation: int, file_salt: int) -> int:
     """Where the checksums in a segment start."""
     return zlib.crc32(struct.pack("<Q", generation), file_salt)
 
 
-def file_header(data):  # type: ignore[no-untyped-def]
+def file_header(data: bytes) -> dict[str, Any]:
     """The JSON header at the start of the file, or its copy."""
     for offset in (0, 2048):
         magic, _, rest = data[offset : offset + 2048].partition(b"\n")
         body = checked_line(rest.partition(b"\n")[0], 0x31424248)
         if magic + b"\n" == MAGIC and body is not None:
-            return json.loads(body)
+            header: dict[str, Any] = json.loads(body)
+            return header
     raise ValueError("it has no readable header")
 
 
-def collect(content, used, salt, events):  # type: ignore[no-untyped-def]
+def collect(content: bytes, used: int, salt: int, events: dict[int, bytes]) -> int:
     """Add the whole lines of a raw segment to events; returns how many are damaged."""
     damaged = position = 0
     for line in content.split(b"\n"):
@@ -54,7 +57,7 @@ def collect(content, used, salt, events):  # type: ignore[no-untyped-def]
     return damaged
 
 
-def collect_blocks(content, used, salt, file_salt, events):  # type: ignore[no-untyped-def]
+def collect_blocks(content: bytes, used: int, salt: int, file_salt: int, events: dict[int, bytes]) -> int:
     """The same for the blocks of a sealed segment."""
     damaged = position = 0
     while position < used:
@@ -72,13 +75,14 @@ def collect_blocks(content, used, salt, file_salt, events):  # type: ignore[no-u
     return damaged
 
 
-def read(data):  # type: ignore[no-untyped-def]
+def read(data: bytes) -> tuple[dict[int, bytes], int]:
     """The events of a whole file by seq, and how many damaged places it has."""
     header = file_header(data)
     size, file_salt = header["segment_size"], header["salt"]
-    events, damaged = {}, 0
+    events: dict[int, bytes] = {}
+    damaged = 0
     for offset in range(PAGE, len(data) - size + 1, size):
-        used, word, first_seq, kind, check = struct.unpack_from("<QQQII", data, offset)
+        used, word, _, kind, check = struct.unpack_from("<QQQII", data, offset)
         if word == 0:
             continue
         if check != zlib.crc32(data[offset + 8 : offset + 28], file_salt):
@@ -92,14 +96,13 @@ def read(data):  # type: ignore[no-untyped-def]
     return events, damaged
 
 
-def main(arguments):  # type: ignore[no-untyped-def]
+def main(arguments: list[str]) -> int:
     """Print the box named by the only argument."""
     if len(arguments) != 1:
         print("usage: python -m horus_async.blackbox FILE", file=sys.stderr)
         return 2
     try:
-        with open(arguments[0], "rb") as file:
-            events, damaged = read(file.read())
+        events, damaged = read(Path(arguments[0]).read_bytes())
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"{arguments[0]} cannot be read: {error}", file=sys.stderr)
         return 2

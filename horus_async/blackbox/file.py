@@ -22,23 +22,25 @@ import orjson
 from platformdirs import user_state_path
 
 from horus_async.blackbox import layout
-from horus_async.blackbox.events import Custom, Event, Record
+from horus_async.blackbox.events import Custom
 from horus_async.blackbox.place import place_box
 from horus_async.blackbox.reader import BlackBoxReader
 from horus_async.blackbox.ring import Ring
-from horus_async.blackbox.shorten import own_json, shortened_json
+from horus_async.blackbox.shorten import shortened_json
 from horus_async.clock.system import NANOSECONDS, iso_utc, monotonic_ns, wall_ns
 from horus_async.errors import BlackBoxError, ConfigurationError
 
 if TYPE_CHECKING:
+    from horus_async.blackbox.events import Event, Record
     from horus_async.blackbox.reader import Kinds, Ticks
+    from horus_async.blackbox.ring import Spent
 
 _log = logging.getLogger(__name__)
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 def default_blackbox_dir() -> Path:
-    """Where boxes go unless told otherwise: ``HORUS_BLACKBOX_DIR``, else ``horus/blackbox`` in the user's state folder."""
+    """Where boxes go by default: ``HORUS_BLACKBOX_DIR``, else ``horus/blackbox`` in the user's state folder."""
     if chosen := os.environ.get("HORUS_BLACKBOX_DIR"):
         return Path(chosen).expanduser()
     return user_state_path("horus", appauthor=False) / "blackbox"
@@ -111,9 +113,9 @@ class BlackBox:
             ConfigurationError: an option cannot work.
             BlackBoxError: the disk is full, another process uses this box, or the file cannot be made.
         """
-        if sys.byteorder != "little":
+        if sys.byteorder == "big":
             raise BlackBoxError("the black box needs a little-endian machine; use blackbox_mb=0 here")
-        if isinstance(size_mb, bool) or not isinstance(size_mb, int) or size_mb < 1:
+        if type(size_mb) is not int or size_mb < 1:
             raise ConfigurationError(f"size_mb is {size_mb!r}; a black box has a whole number of MiB, at least 1")
         if keep < 1:
             raise ConfigurationError(f"keep is {keep!r}; at least the last run's box is kept")
@@ -123,7 +125,7 @@ class BlackBox:
         size = size_mb * 2**20
         header = layout.FileHeader(
             name=name,
-            run=run or f"{iso_utc(now).replace(':', '').replace('-', '').replace('.', '')}-{secrets.token_hex(3)}",
+            run=run or f"{iso_utc(now)[:19].replace(':', '').replace('-', '')}-{secrets.token_hex(3)}",
             pid=os.getpid(),
             started_at=iso_utc(now),
             started_ns=now,
@@ -155,10 +157,9 @@ class BlackBox:
         Raises:
             BlackBoxError: the box is closed, or belongs to the process this one was forked from.
         """
-        kind = type(event).__name__
-        own = own_json(kind, event.to_dict())
+        own = event.own_json()
         if len(own) > self._longest:
-            own = shortened_json(kind, event.to_dict(), self._longest)
+            own = shortened_json(event, self._longest)
         with self._lock:
             if self._ring is None:
                 raise BlackBoxError(f"the black box {self.path} takes no events: {self._why_closed}")
@@ -216,8 +217,8 @@ class BlackBox:
             self._map.close()
             os.close(self._fd)
 
-    def _forked(self) -> None:
-        """In a forked child: let go of the file, without a word to the parent's lock and thread."""
+    def let_go(self) -> None:
+        """In a forked child: forget the file, without a word to the parent's lock and thread."""
         self._lock = threading.Lock()
         self._closing = True
         self._shut(f"it belongs to process {os.getppid()}")
@@ -257,7 +258,7 @@ class BlackBox:
             with self._lock:
                 self._ring.seal(full, packed)
 
-    def _release(self, spent: tuple[Any, ...]) -> None:
+    def _release(self, spent: tuple[Spent, ...]) -> None:
         assert self._ring is not None
         with self._lock:
             self._ring.release(spent)
@@ -276,7 +277,7 @@ _open_boxes: weakref.WeakSet[BlackBox] = weakref.WeakSet()
 
 def _let_go_after_fork() -> None:
     for box in list(_open_boxes):
-        box._forked()
+        box.let_go()
     _open_boxes.clear()
 
 

@@ -35,7 +35,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 import orjson
-from attrs import frozen
+from attrs import asdict, fields, frozen
 
 SCHEMA_VERSION = 1
 PAGE = 4096
@@ -166,7 +166,7 @@ class FileHeader:
 
     def to_bytes(self) -> bytes:
         """One copy of the header."""
-        body = orjson.dumps({name: getattr(self, name) for name in self.__slots__ if not name.startswith("_")})
+        body = orjson.dumps(asdict(self))
         return MAGIC + make_line(body, HEADER_SALT)
 
 
@@ -193,7 +193,7 @@ def _file_header(data: object) -> FileHeader:
         version = data.get("schema_version") if isinstance(data, dict) else None
         raise ValueError(f"its schema_version is {version!r}, this release reads {SCHEMA_VERSION}")
     try:
-        header = FileHeader(**{name: data[name] for name in FileHeader.__slots__ if not name.startswith("_")})
+        header = FileHeader(**{field.name: data[field.name] for field in fields(FileHeader)})
         numbers = (header.pid, header.started_ns, header.size, header.segment_size, header.salt)
     except KeyError as error:
         raise ValueError(f"its header has no {error}") from None

@@ -53,7 +53,7 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
             fd = _make(fresh, encoded, header.size)
             try:
                 _move_aside(folder, name, keep)
-                os.rename(fresh, path)
+                fresh.rename(path)
                 os.fsync(directory)
             except BaseException:
                 os.close(fd)
@@ -123,7 +123,7 @@ def _move_aside(folder: Path, name: str, keep: int) -> None:
     # A crash in here leaves a hole in the row; what is older than the hole need not move.
     gap = next((number for number, box in enumerate(boxes) if not os.path.lexists(box)), keep)
     for number in range(gap, 0, -1):
-        os.rename(boxes[number - 1], boxes[number])
+        boxes[number - 1].rename(boxes[number])
 
 
 def _reason(error: OSError, size: int) -> str:

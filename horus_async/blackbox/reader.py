@@ -124,6 +124,15 @@ class BlackBoxReader:
         return min((source.first_seq for source in sources if source.finished), default=0)
 
     @property
+    def newest_seq(self) -> int:
+        """``seq`` of the newest event, -1 in an empty box."""
+        sources = find_sources(list(self._images.values()), self.header.salt, [])
+        newest = max((source.first_seq for source in sources), default=0) - 1
+        for seq, _ in self._lines(newest, []):
+            newest = seq
+        return newest
+
+    @property
     def damage(self) -> list[str]:
         """What is wrong with the file, one line each. Damaged events are never shown."""
         if self._damage is None:

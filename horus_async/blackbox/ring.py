@@ -4,7 +4,7 @@ Pure: it writes into a buffer it is given and never asks for time, threads or fi
 Events gather as lines in a raw segment. When it is full, the next one is taken and the owner's worker seals it:
 ``take_full`` hands out a copy of the lines, the worker compresses them outside the lock, ``seal`` stores the block.
 Only when that block is safe, ``release`` gives the raw segment back. With no free segment left, the one with the
-oldest events is used again, raw or sealed: a worker that falls behind makes the history shorter, and costs nothing else.
+oldest events is used again, raw or sealed: a worker that falls behind makes the history shorter, and that is all.
 
 Crash safety rests on two rules. A store that makes something valid comes after all stores it speaks of (a segment's
 ``generation``, then the ``used`` word after each line or block). And lines are never anywhere for a moment less than
@@ -46,7 +46,7 @@ class Words(Protocol):
 class FullSegment(NamedTuple):
     """The lines of a full raw segment, to be compressed."""
 
-    index: int
+    number: int
     generation: int
     first_seq: int
     lines: bytes
@@ -55,7 +55,7 @@ class FullSegment(NamedTuple):
 class Spent(NamedTuple):
     """A raw segment whose lines are in a sealed one as well."""
 
-    index: int
+    number: int
     generation: int
     sealed_index: int
     sealed_generation: int
@@ -73,7 +73,9 @@ class Ring:
         run: JSON text of the run's id.
     """
 
-    def __init__(self, buffer: Buffer, words: Words, *, segments: int, segment_size: int, salt: int, run: bytes) -> None:
+    def __init__(
+        self, buffer: Buffer, words: Words, *, segments: int, segment_size: int, salt: int, run: bytes
+    ) -> None:
         if segments < FEWEST_SEGMENTS:
             raise ValueError(f"a ring needs {FEWEST_SEGMENTS} segments, {segments} were given")
         self._buffer = buffer
@@ -93,6 +95,8 @@ class Ring:
         self._full: deque[int] = deque()  # the raw ones of them that nobody has sealed yet, oldest first
         self._spent: list[Spent] = []
         self._filling: int | None = None  # the sealed segment that takes the next block
+        # The raw segment that takes the next line, and where that goes:
+        self._current = self._salt = self._start = self._position = self._limit = self._used_word = 0
         self._take_for_lines()
 
     @property
@@ -114,7 +118,8 @@ class Ring:
         line = b"%08x %b\n" % (crc32(body, self._salt), body)
         start = self._position
         end = start + len(line)
-        if rolled := end > self._limit:
+        rolled = end > self._limit
+        if rolled:
             self._history.append(self._current)
             self._full.append(self._current)
             self._useds[self._current] = start - self._start
@@ -141,7 +146,7 @@ class Ring:
 
     def seal(self, full: FullSegment, packed: bytes) -> None:
         """Store the compressed lines of a full segment, unless it has been used again meanwhile."""
-        if self._generations[full.index] != full.generation:
+        if self._generations[full.number] != full.generation:
             return
         content = self._segment_size - layout.SEGMENT_HEADER
         need = layout.BLOCK_HEADER + len(packed)
@@ -159,7 +164,7 @@ class Ring:
         self._buffer[start : start + need] = block
         self._words[self._offset(index) // 8] = used + need
         self._useds[index] = used + need
-        self._spent.append(Spent(full.index, full.generation, index, generation))
+        self._spent.append(Spent(full.number, full.generation, index, generation))
 
     def spent(self) -> tuple[Spent, ...]:
         """The raw segments that can be released once everything stored so far is safe."""
@@ -185,13 +190,13 @@ class Ring:
         self._used_word = self._offset(index) // 8
 
     def _take_for_blocks(self, full: FullSegment) -> bool:
-        if not self._free and self._history[0] == full.index:
+        if not self._free and self._history[0] == full.number:
             self._filling = None
             return False  # nothing older is left to make room with; the raw segment stays as it is
         self._filling = self._next_segment()
         self._take(self._filling, layout.SEALED, full.first_seq)
         self._useds[self._filling] = 0
-        self._history.insert(self._history.index(full.index), self._filling)
+        self._history.insert(self._history.index(full.number), self._filling)
         return True
 
     def _next_segment(self) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class SegmentImage(NamedTuple):
     """A copy of one segment."""
 
-    index: int
+    number: int
     header: bytes
     """As it was before ``content`` was copied."""
     content: bytes
@@ -53,7 +53,7 @@ def find_sources(images: list[SegmentImage], file_salt: int, damage: list[str]) 
     """Everything in a box that holds lines, oldest first. What is wrong is added to ``damage``."""
     sources: list[Source] = []
     for image in images:
-        where = f"segment {image.index}"
+        where = f"segment {image.number}"
         try:
             header = layout.read_segment_header(image.header, file_salt)
         except ValueError as error:
@@ -100,7 +100,9 @@ def _blocks(
         damage.append(f"{where}: the length in its header is wrong")
 
 
-def read_lines(sources: list[Source], file_salt: int, segment_size: int, damage: list[str], after: int = -1) -> Iterator[Line]:
+def read_lines(
+    sources: list[Source], file_salt: int, segment_size: int, damage: list[str], after: int = -1
+) -> Iterator[Line]:
     """All whole lines with a ``seq`` beyond ``after``, in order, each once. Gaps are added to ``damage``."""
     expected: int | None = None
     position = 0

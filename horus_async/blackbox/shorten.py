@@ -1,27 +1,26 @@
-"""The JSON of an event's own fields, and how it is cut when it is too large for a box, so that it fits and says so."""
+"""Cutting an event that is too large for a box, so that it fits and says so."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from horus_async.blackbox.values import to_json_bytes
 
-
-def own_json(kind: str, own: dict[str, Any]) -> bytes:
-    """JSON of an event's own fields, from ``"event"`` to the closing brace."""
-    return to_json_bytes({"event": kind, **own})[1:]
+if TYPE_CHECKING:
+    from horus_async.blackbox.events import Event
 
 
-def shortened_json(kind: str, own: dict[str, Any], limit: int) -> bytes:
-    """The same in at most ``limit`` bytes.
+def shortened_json(event: Event, limit: int) -> bytes:
+    """``event.own_json()`` in at most ``limit`` bytes.
 
     Texts that are too long lose their middle, lists their end, and anything else becomes the start of its JSON text.
     """
-    encoded = own_json(kind, own)
+    own = event.to_dict()
+    encoded = event.own_json()
     room = limit
     while len(encoded) > limit:
         room //= 2
-        encoded = own_json(kind, {key: _cut(value, room) for key, value in own.items()})
+        encoded = event.HEAD + to_json_bytes({key: _cut(value, room) for key, value in own.items()})[1:]
     return encoded
 
 

@@ -7,6 +7,7 @@ What JSON lacks and a robot's numbers often are, is tagged and comes back as it 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -18,11 +19,17 @@ _DEEPEST = 50
 def to_json_bytes(value: Any) -> bytes:
     """Compact JSON of any value. Never raises because of what the value holds."""
     try:
-        encoded = orjson.dumps(value, repr, _OPTIONS)
+        encoded = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError):
         return orjson.dumps(_plain(value, 0))
     # orjson writes NaN as null without a word, so a null is worth a second, slower look.
     return encoded if b"null" not in encoded else orjson.dumps(_plain(value, 0))
+
+
+@lru_cache(maxsize=1024)
+def quoted(text: str) -> bytes:
+    """JSON of a text that comes again and again, such as a node's name."""
+    return to_json_bytes(text)
 
 
 def from_plain(value: Any) -> Any:
@@ -40,19 +47,22 @@ def from_plain(value: Any) -> Any:
 
 def _plain(value: Any, depth: int) -> Any:
     """The value in terms of what orjson writes without loss."""
+    plain: Any
     if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str(value).encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, int):
-        return int(value) if -(2**63) <= value < 2**64 else {"$int": str(int(value))}
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {"$float": str(float(value))}
-    if depth < _DEEPEST and isinstance(value, dict):
-        return {_plain(str(key), depth): _plain(item, depth + 1) for key, item in value.items()}
-    if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, depth + 1) for item in value]
-    return _other(value)
+        plain = value
+    elif isinstance(value, str):
+        plain = str(value).encode("utf-8", "backslashreplace").decode()
+    elif isinstance(value, int):
+        plain = int(value) if -(2**63) <= value < 2**64 else {"$int": str(int(value))}
+    elif isinstance(value, float):
+        plain = float(value) if math.isfinite(value) else {"$float": str(float(value))}
+    elif depth < _DEEPEST and isinstance(value, dict):
+        plain = {_plain(str(key), depth): _plain(item, depth + 1) for key, item in value.items()}
+    elif depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        plain = [_plain(item, depth + 1) for item in value]
+    else:
+        plain = _other(value)
+    return plain
 
 
 def _other(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""The policy server without HTTP: its state, its queue, and what becomes of one request."""
+"""The policy server without HTTP: its state, its queue, and what becomes of one request.
+
+One class, and a little longer than others: the path of a request through it is best read in one place.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """OpenTelemetry: a span ``act`` a request, where the API is installed; nothing at all where it is not.
 
-The span and the trace line name each other: the span carries ``horus.record.seq`` and ``horus.session_id``, the
-line ``trace_id`` and ``span_id``. A ``traceparent`` header of the client becomes the parent. Which exporter, the program that
-runs the server decides; ``horus-async serve`` sends to ``OTEL_EXPORTER_OTLP_ENDPOINT`` where that is set.
+The span and the trace line name each other: the span carries ``horus.record.seq`` and ``horus.session_id``, the line
+``trace_id`` and ``span_id``. A ``traceparent`` header of the client becomes the parent. The program that runs the
+server decides where spans go; ``horus-async serve`` sends them to ``OTEL_EXPORTER_OTLP_ENDPOINT`` where that is set.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@
     footer     on a clean close
 
 Every line is one JSON object with ``kind`` and ``schema_version``. The names are those of the v1 format that other
-policy servers write; additive fields do not change the version, and readers ignore what they do not know. Ours on
-top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras`` (names of
-the cameras the request had), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that could not be recorded
-since the line before), and in the header ``horus_version`` and ``part``.
+policy servers write; additive fields do not change the version, and readers ignore what they do not know. Ours on top
+of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras`` (names
+of the cameras the request had), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that could not be recorded
+since the line before), and in the header ``horus_version``, ``policy`` and ``part``.
 """
 
 from __future__ import annotations

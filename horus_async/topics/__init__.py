@@ -1,7 +1,8 @@
 """Topics: named streams of messages in shared memory."""
 
-from horus_async.topics.bus import Bus, Publisher, default_namespace
+from horus_async.topics.bus import Bus, default_namespace
 from horus_async.topics.names import check_namespace, check_topic_name
+from horus_async.topics.publisher import Publisher
 from horus_async.topics.subscriber import Subscriber
 from horus_async.topics.topic import Message, Topic
 

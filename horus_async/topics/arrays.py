@@ -11,11 +11,12 @@ NumPy is never imported before a message needs it.
 
 from __future__ import annotations
 
-import binascii
 import math
 import re
 import sys
 from typing import TYPE_CHECKING, Any
+
+from horus_async.topics.base64 import to_base64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     Tag = Callable[[Any], Any]
-    Buffer = Callable[[memoryview], int]
+    Buffer = Callable[[memoryview], int | str]
     Data = Callable[[Any], bytes | memoryview]
 
 _SIMPLE = re.compile(r"[<>|=]?[A-Za-z?]\d*(\[\d*[A-Za-zμ]+(/\d+)?\])?")
@@ -67,7 +68,9 @@ def to_fields(value: Any, tag: Tag, buffer: Buffer) -> dict[str, Any]:
         dtype = _dtype_to_text(value.dtype)
         data = _scalar_bytes(value, tag)
         if kind not in (np.bytes_, np.str_) and kind is not type(np.zeros((), _dtype_from_text(dtype))[()]):
-            raise ValueError(f"{kind.__module__}.{kind.__qualname__}, which would arrive as {value.dtype.type.__name__}")
+            raise ValueError(
+                f"{kind.__module__}.{kind.__qualname__}, which would arrive as {value.dtype.type.__name__}"
+            )
         return {"dtype": dtype, "shape": [], "data": data, "scalar": True}
     if kind is not np.ndarray:
         raise ValueError(f"{kind.__module__}.{kind.__qualname__}, a subclass of ndarray; send numpy.asarray() of it")
@@ -123,14 +126,10 @@ def _scalar_bytes(value: Any, tag: Tag) -> Any:
     elif isinstance(value, np.str_):
         raw = str(value).encode("utf-32-le")
     elif value.dtype.hasobject:
-        return _array_fields(np.asarray(value), tag, _base64)["data"]
+        return _array_fields(np.asarray(value), tag, to_base64)["data"]
     else:
         raw = value.tobytes()
-    return _base64(memoryview(raw))
-
-
-def _base64(raw: memoryview) -> Any:
-    return binascii.b2a_base64(raw, newline=False).decode()
+    return to_base64(memoryview(raw))
 
 
 def _build(dtype: np.dtype[Any], shape: tuple[int, ...], content: Any, untag: Tag, data: Data) -> np.ndarray[Any, Any]:
@@ -204,7 +203,9 @@ def _dtype_from_text(text: Any) -> np.dtype[Any]:
     if isinstance(text, dict):
         known = {key: text[key] for key in ("names", "offsets", "itemsize", "titles") if key in text}
         formats = [_format_from_text(item) for item in text["formats"]]
-        return np.dtype({**known, "formats": formats}, align=text.get("aligned") is True)
+        description: Any = {**known, "formats": formats}
+        structured: np.dtype[Any] = np.dtype(description, align=text.get("aligned") is True)
+        return structured
     if not isinstance(text, str) or not _SIMPLE.fullmatch(text):
         raise ValueError(f"not a dtype: {text!r:.60}")
     return np.dtype(text)

@@ -13,23 +13,25 @@ import os
 import threading
 import warnings
 import weakref
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from horus_async.clock.system import wall_ns
 from horus_async.errors import ConfigurationError, TopicError
+from horus_async.topics.exchange import Channel, Exchange
 from horus_async.topics.layout import DEFAULT_CAPACITY
 from horus_async.topics.memory import SharedFile
 from horus_async.topics.names import check_namespace, check_topic_name, path_component
-from horus_async.topics.ring import RingWriter
+from horus_async.topics.publisher import Publisher
 from horus_async.topics.subscriber import Subscriber
+from horus_async.topics.turn import Turn
+from horus_async.topics.writer import RingWriter
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Callable
     from types import TracebackType
 
-    from horus_async.topics.ring import Cursor, Payload
+    from horus_async.topics.ring import Cursor
 
 PUBLISHER_NAME_LIMIT = 255
 """Bytes of a publisher's name in UTF-8."""
@@ -37,156 +39,24 @@ PUBLISHER_NAME_LIMIT = 255
 _ring_numbers = itertools.count()
 
 
-class Channel:
-    """One topic where buses of this process meet."""
-
-    __slots__ = ("__weakref__", "_lock", "subscribers", "watchers", "writers")
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        # Tuples that are replaced, never changed: whoever loops over one is not disturbed.
-        self.writers: tuple[RingWriter, ...] = ()
-        self.subscribers: tuple[Subscriber, ...] = ()
-        self.watchers: tuple[Callable[[], None], ...] = ()
-
-    def add_writer(self, writer: RingWriter) -> None:
-        """Show a new ring, still empty, to all who listen."""
-        with self._lock:
-            self.writers = (*self.writers, writer)
-            for subscriber in self.subscribers:
-                subscriber.attach(writer, writer.start())
-
-    def remove_writer(self, writer: RingWriter) -> None:
-        """Forget a closed ring. Those who read it already read it to its end."""
-        with self._lock:
-            self.writers = tuple(other for other in self.writers if other is not writer)
-        for watcher in self.watchers:
-            watcher()
-
-    def add_subscriber(self, subscriber: Subscriber, where: Callable[[RingWriter], Cursor]) -> None:
-        """Let ``subscriber`` read all rings, each from ``where`` on."""
-        with self._lock:
-            for writer in self.writers:
-                subscriber.attach(writer, where(writer))
-            self.subscribers = (*self.subscribers, subscriber)
-
-    def remove_subscriber(self, subscriber: Subscriber) -> None:
-        """Tell it about new rings no longer."""
-        with self._lock:
-            self.subscribers = tuple(other for other in self.subscribers if other is not subscriber)
-
-    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
-        """Call ``watcher`` after each message; gives a function that ends it."""
-
-        def unwatch() -> None:
-            with self._lock:
-                # Once: the same callback may have been registered by somebody else, too.
-                remaining = list(self.watchers)
-                with suppress(ValueError):
-                    remaining.remove(watcher)
-                self.watchers = tuple(remaining)
-
-        with self._lock:
-            self.watchers = (*self.watchers, watcher)
-        return unwatch
-
-
-class Exchange:
-    """The channels of one process by namespace and topic. They last as long as somebody holds them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._channels: weakref.WeakValueDictionary[tuple[str, str], Channel] = weakref.WeakValueDictionary()
-
-    def channel(self, namespace: str, topic: str) -> Channel:
-        """The channel of a topic."""
-        with self._lock:
-            channel = self._channels.get((namespace, topic))
-            if channel is None:
-                channel = self._channels[namespace, topic] = Channel()
-            return channel
-
-    def clear(self) -> None:
-        """Forget everything, in a new process after a fork."""
-        self._lock = threading.Lock()
-        self._channels = weakref.WeakValueDictionary()
-
-    def writers(self, namespace: str) -> list[RingWriter]:
-        """All rings of a namespace."""
-        with self._lock:
-            channels = [channel for (where, _), channel in self._channels.items() if where == namespace]
-        return [writer for channel in channels for writer in channel.writers]
-
-
 _exchange = Exchange()
 """Where all buses of this process meet that are not isolated."""
+
+_NOBODY = Channel()
+"""Outside of a bus that is not isolated there is nobody: it meets all in the exchange."""
 
 _open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
 
 
-class Publisher:
-    """One named publisher of one topic. Made by ``Bus.publisher``; may be used from several threads."""
-
-    __slots__ = ("_acquire", "_bus", "_channel", "_next", "_number", "_release", "_write", "name", "topic")
-
-    def __init__(self, bus: Bus, topic: str, name: str, channel: Channel, lock: threading.Lock) -> None:
-        self._bus = bus
-        self.topic = topic
-        self.name = name
-        self._channel = channel
-        self.use_lock(lock)
-        self._next = 0
-        self._number = 0
-        self._write: Callable[[Payload, int, int, int], None] = self._first_write
-
-    def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None) -> int:
-        """Write one message into the ring and wake those who wait for it.
-
-        Args:
-            payload: what ``codec.encode`` made, or JSON text.
-            stamp_ns: time stamp, nanoseconds since 1970.
-            seq: its sequence number; default: one more than the last, from 0.
-
-        Returns:
-            The sequence number.
-
-        Raises:
-            MessageTooLargeError: it can never fit.
-            TopicError: the bus is closed, or there is no shared memory left.
-        """
-        self._acquire()
-        try:
-            if seq is None:
-                seq = self._next
-            self._write(payload, self._number, seq, stamp_ns)
-            self._next = seq + 1
-        finally:
-            self._release()
-        if self._channel.watchers:
-            for watcher in self._channel.watchers:
-                watcher()
-        return seq
-
-    def use_lock(self, lock: threading.Lock) -> None:
-        """Hold ``lock`` while writing; all publishers of a ring have the same one."""
-        self._acquire = lock.acquire
-        self._release = lock.release
-
-    def _first_write(self, payload: Payload, _: int, seq: int, stamp_ns: int) -> None:
-        ring = self._bus._ring(self.topic)  # noqa: SLF001 - one unit, in two classes
-        self._number = ring.add_publisher(self.name)
-        self._write = ring.write
-        ring.write(payload, self._number, seq, stamp_ns)
-
-
 class _Line:
-    """One topic of a bus: the ring with its lock and publishers."""
+    """One topic of a bus: the ring with its publishers, and where it is heard."""
 
-    __slots__ = ("capacity", "channel", "files", "lock", "publishers", "ring")
+    __slots__ = ("capacity", "channel", "files", "outside", "publishers", "ring", "turn")
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, outside: Channel) -> None:
         self.channel = channel
-        self.lock = threading.Lock()
+        self.outside = outside
+        self.turn = Turn()
         self.publishers: dict[str, Publisher] = {}
         self.capacity: int | None = None
         self.ring: RingWriter | None = None
@@ -240,7 +110,14 @@ class Bus:
             if capacity is not None:
                 self._want(line, capacity)
             if name not in line.publishers:
-                line.publishers[name] = Publisher(self, topic, name, line.channel, line.lock)
+                line.publishers[name] = Publisher(
+                    topic,
+                    name,
+                    open_ring=partial(self._open_ring, topic),
+                    channel=line.channel,
+                    outside=line.outside,
+                    turn=line.turn,
+                )
             return line.publishers[name]
 
     def subscriber(self, topic: str, *, from_start: bool = False) -> Subscriber:
@@ -270,13 +147,16 @@ class Bus:
         if self._process != os.getpid():
             return  # a copy, made by a fork: everything belongs to the other process
         for line in lines:
-            with line.lock:
-                if line.ring is not None:
-                    line.ring.close()
-                for file in line.files:
-                    file.unlink()
-            if line.ring is not None:
-                line.channel.remove_writer(line.ring)
+            with line.turn:
+                ring, line.ring = line.ring, None
+                if ring is not None:
+                    ring.close()
+                while line.files:
+                    line.files.pop().unlink()
+            if ring is not None:
+                line.channel.remove_writer(ring)
+                if self.isolated:
+                    line.outside.remove_writer(ring)
 
     def __enter__(self) -> Self:
         return self
@@ -300,7 +180,9 @@ class Bus:
             if self._closed:
                 raise TopicError(f"topic {topic!r}: the bus is closed")
             if topic not in self._lines:
-                self._lines[topic] = _Line(self._exchange.channel(self.namespace, topic))
+                # An isolated bus does not hear what is outside, but is heard there.
+                outside = _exchange.channel(self.namespace, topic) if self.isolated else _NOBODY
+                self._lines[topic] = _Line(self._exchange.channel(self.namespace, topic), outside)
             return self._lines[topic]
 
     def _beginning(self, writer: RingWriter) -> Cursor:
@@ -314,8 +196,8 @@ class Bus:
         if line.ring is not None:
             line.ring.want_capacity(capacity)
 
-    def _ring(self, topic: str) -> RingWriter:
-        """The ring of a topic, made now if this is its first message. Called with the line's lock held."""
+    def _open_ring(self, topic: str) -> RingWriter:
+        """The ring of a topic, made now if this is its first message. Called with the line's turn taken."""
         line = self._line(topic)
         if line.ring is None:
             if self._process != os.getpid():
@@ -334,18 +216,20 @@ class Bus:
                 capacity=line.capacity or DEFAULT_CAPACITY,
                 pid=self._process,
                 started_ns=wall_ns(),
-                lock=line.lock,
+                turn=line.turn,
             )
             line.channel.add_writer(line.ring)
+            if self.isolated:
+                line.outside.add_writer(line.ring)
         return line.ring
 
     def forked(self) -> None:
         """Give up in a new process after a fork: the rings belong to the old one."""
         self._lock = threading.RLock()
         for topic, line in self._lines.items():
-            line.lock = threading.Lock()  # the old one may be held by a thread that does not exist here
+            line.turn = Turn()  # the old one may have been taken by a thread that does not exist here
             for publisher in line.publishers.values():
-                publisher.use_lock(line.lock)
+                publisher.use_turn(line.turn)
             if line.ring is not None:
                 line.ring.refuse(_after_fork(topic))
 

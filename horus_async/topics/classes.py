@@ -13,7 +13,7 @@ import sys
 import weakref
 from enum import Enum, Flag
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -49,7 +49,7 @@ def to_fields(value: Any) -> tuple[str, Any] | None:
     if isinstance(value, Enum):
         return name, value.value if isinstance(value, Flag) else value.name
     if issubclass(kind, _CONTAINERS):
-        raise ValueError(f"{name}, which is also a {kind.__mro__[-2].__name__}: its items would be lost")
+        raise ValueError(f"{name}, which is also a {kind.__mro__[-2].__name__}: its items would be lost")  # noqa: TRY004 - told apart from a bug
     fields = {field: getattr(value, field, _UNSET) for field in defaults}
     return name, {field: item for field, item in fields.items() if item is not _UNSET}
 
@@ -100,7 +100,7 @@ def _look_up(name: str) -> type | None:
         if found is None:
             continue
         for part in parts[end:]:
-            found = vars(found).get(part) if isinstance(found, type) or isinstance(found, ModuleType) else None
+            found = vars(found).get(part) if isinstance(found, (type, ModuleType)) else None
             if found is None:
                 break
         if isinstance(found, type) and f"{found.__module__}.{found.__qualname__}" == name:
@@ -124,11 +124,11 @@ def _defaults(kind: type) -> dict[str, Default]:
         return {}
     if attrs.has(kind):
         return {attribute.name: _attrs_default(attribute) for attribute in attrs.fields(kind)}
-    return {attribute.name: _dataclass_default(attribute) for attribute in dataclasses.fields(kind)}
+    return {attribute.name: _dataclass_default(attribute) for attribute in dataclasses.fields(cast("Any", kind))}
 
 
 def _attrs_default(attribute: attrs.Attribute[Any]) -> Default:
-    default = attribute.default
+    default: Any = attribute.default
     if default is attrs.NOTHING:
         return None if attribute.init else lambda _: _UNSET
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]

@@ -12,9 +12,9 @@ since the ring began. It only grows, so no two records ever have the same one.
     DATA_AT word    the data: CAPACITY bytes, a power of two. Position p lies at DATA_AT + p % CAPACITY
 
 **A record** begins at a position divisible by 8 and never wraps: ``RECORD`` (40 bytes), the payload, zero to seven
-bytes of padding. Where too little room is left before the end of the data, the writer puts ``PAD`` + the position there instead
-of a length, and the next record is at the next multiple of CAPACITY. The first record of a generation has the position
-CAPACITY, so that 0 in ``LATEST`` says that there is none.
+bytes of padding. Where too little room is left before the end of the data, the writer puts ``PAD`` + the position
+there instead of a length, and the next record is at the next multiple of CAPACITY. The first record of a generation
+has the position CAPACITY, so that 0 in ``LATEST`` says that there is none.
 
 **Writing.** Before it overwrites anything the writer stores in ``OLDEST`` the position of the oldest record that will
 be left; it does so for a whole stretch of the ring at a time. It writes the record, and then its position to
@@ -90,6 +90,10 @@ NAME_LENGTH = struct.Struct("<H")
 RECORD = struct.Struct("<QQQqII")
 """Length of the payload in bytes; index in the ring; the publisher's own sequence number; time stamp (ns since 1970);
 number of the publisher in the table; CRC-32, or 0 where ``CHECKED`` is 0."""
+
+INDEX_WORD = 1
+STAMP_WORD = 3
+"""Where index and time stamp are in a record, in words."""
 
 CRC_START = struct.Struct("<QQQQqI")
 """What goes into the CRC before the payload: the record's position, then its fields up to the CRC."""

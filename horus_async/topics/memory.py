@@ -84,7 +84,7 @@ def _create(base: Path, namespace: str, name: str) -> int:
 def _open_folder(path: Path, parent: int | None = None) -> int:
     name = path if parent is None else path.name
     with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=parent)  # noqa: PTH102 - pathlib cannot work below a descriptor
+        os.mkdir(name, 0o700, dir_fd=parent)
     try:
         descriptor = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
     except OSError as error:

@@ -69,7 +69,7 @@ def _problem(name: str, pattern: re.Pattern[str], alphabet: str) -> str | None:
         return f"is too long: {len(name)} characters, at most {NAME_LIMIT}"
     if not pattern.fullmatch(name):
         bad = next(char for char in name if not pattern.fullmatch(char))
-        return f"holds {ascii(bad)}; allowed are {alphabet}"
+        return f"holds {bad!a}; allowed are {alphabet}"
     if ".." in name:
         return "must not hold '..'"
     return None

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from horus_async.errors import TopicError
-from horus_async.topics.ring import RingReader
+from horus_async.topics.reader import RingReader
 from horus_async.topics.wakeup import Bell, checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.topics.bus import Channel
-    from horus_async.topics.ring import Cursor, Region, RingWriter, Taken
+    from horus_async.topics.exchange import Channel
+    from horus_async.topics.ring import Cursor, Region, Taken
+    from horus_async.topics.writer import RingWriter
 
 
 class Subscriber:
@@ -66,7 +67,7 @@ class Subscriber:
         def follow(generation: int) -> Region | None:
             return writer.generations[generation]
 
-        self._set_readers((*self._readers, RingReader(cursor, follow)))
+        self._set_readers((*self._readers, RingReader(cursor, follow, writer)))
 
     def has_message(self) -> bool:
         """Whether there is an unread message. Consumes nothing."""
@@ -79,17 +80,30 @@ class Subscriber:
         """The next unread message, the one with the smallest time stamp where there are several rings; or None.
 
         A tuple of payload, publisher, sequence number and time stamp (ns since 1970).
+
+        Raises:
+            TopicError: this is closed.
         """
         only = self._only
         if only is None:
             return self._take_merged()
+        if only.writer is not None:
+            # One message behind a writer of this process: the writer still has it at hand.
+            index, region, end, near = only.writer.near
+            if index == only.index and region is only.region:
+                only.index = index + 1
+                only.position = end
+                return near
         message = only.take()
         if message is None and only.ended:
             self._forget(only)
         return message
 
     def latest(self) -> Taken | None:
-        """The newest message there is, also one from before this was opened; None before the first. Consumes nothing."""
+        """The newest message there is, also one from before this was opened; None before the first.
+
+        Consumes nothing.
+        """
         found = [reader.latest() for reader in self._readers]
         messages = [message for message in (self._ended_newest, *found) if message is not None]
         return max(messages, key=_stamp, default=None)
@@ -144,6 +158,8 @@ class Subscriber:
         self._only = readers[0] if len(readers) == 1 else None
 
     def _take_merged(self) -> Taken | None:
+        if self.closed:
+            raise TopicError(f"topic {self.topic!r} is closed")
         while True:
             first: RingReader | None = None
             first_stamp = 0
@@ -164,9 +180,7 @@ class Subscriber:
         """Let go of a ring that is read to its end, but not of its numbers."""
         self._ended_arrived += reader.arrived
         self._ended_lost += reader.lost
-        self._ended_newest = max(
-            filter(None, (self._ended_newest, reader.latest())), key=_stamp, default=None
-        )
+        self._ended_newest = max(filter(None, (self._ended_newest, reader.latest())), key=_stamp, default=None)
         self._set_readers(tuple(other for other in self._readers if other is not reader))
 
 

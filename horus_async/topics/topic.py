@@ -18,7 +18,7 @@ from horus_async.topics.names import check_namespace, check_topic_name
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from horus_async.topics.ring import Taken
+    from horus_async.topics.ring import Payload, Taken
 
 
 @frozen
@@ -48,7 +48,12 @@ class Topic:
     __slots__ = ("__weakref__", "_bus", "_closed", "_publish", "_subscriber", "_type", "name", "namespace")
 
     def __init__(
-        self, name: str, type: type | None = None, *, capacity: int | None = None, namespace: str | None = None  # noqa: A002
+        self,
+        name: str,
+        type: type | None = None,  # noqa: A002 - the contract's name
+        *,
+        capacity: int | None = None,
+        namespace: str | None = None,
     ) -> None:
         """Open it.
 
@@ -196,7 +201,9 @@ class Topic:
 
     def _mismatch(self, value: Any) -> TopicTypeError:
         assert self._type is not None
-        return TopicTypeError(f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title(type(value))}")
+        return TopicTypeError(
+            f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title(type(value))}"
+        )
 
 
 _type_of_types = type
@@ -234,7 +241,7 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def _closed_publish(*_: object) -> int:
+def _closed_publish(payload: Payload, stamp_ns: int, seq: int | None = None) -> int:  # noqa: ARG001
     raise TopicError("this topic handle is closed")
 
 

@@ -1,0 +1,57 @@
+"""The command line. One module a command, imported when it is called, so that ``--help`` stays quick."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from horus_async.errors import HorusError
+
+from ._errors import clear_errors
+
+_COMMANDS = {
+    "demo": "Record, replay and verify a simulated robot, start to end.",
+    "run": "Run a robot program.",
+    "replay": "Replay a recorded session.",
+    "record": "Work with recorded sessions.",
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are called; all of them turn errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        try:
+            module = importlib.import_module(f"horus_async.cli.{cmd_name}")
+        except ModuleNotFoundError as error:
+            raise HorusError(f"{cmd_name} needs the package {error.name!r}, which is not installed") from error
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with clear_errors():
+            return super().invoke(ctx)
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="horus-async", prog_name="horus-async")
+def main() -> None:
+    """Run, record and replay robot programs, and find out why one stopped.
+
+    Example: horus-async run --record night robot.py
+    """

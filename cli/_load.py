@@ -1,0 +1,152 @@
+"""From what somebody typed to a program: APP is a script, ``file.py:attr`` or ``module:attr``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import runpy
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from horus_async import Scheduler
+from horus_async.errors import AppError, HorusError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+
+MODULE_NAME = "__mp_main__"
+"""A script that is loaded without being run gets this name, as ``multiprocessing`` gives it: its classes count as
+those of ``__main__``, and its ``if __name__ == "__main__"`` does not apply."""
+
+
+def run_script(app: str, args: Sequence[str]) -> None:
+    """Run a script as ``__main__``.
+
+    Raises:
+        AppError: There is no such file, or it raised.
+    """
+    path = _file(app)
+    with _program(path, args):
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except HorusError:
+            raise
+        except Exception as error:
+            raise _failed(path, error) from error
+
+
+def load_scheduler(app: str, args: Sequence[str]) -> Scheduler:
+    """The scheduler of a program, without running it.
+
+    For a script that is its ``build(args)``, else its ``scheduler``.
+
+    Raises:
+        AppError: There is none.
+    """
+    where, attribute = split_app(app)
+    module = _load_file(_file(where), args) if _is_file(where) else _load_module(where)
+    if attribute is None:
+        found = getattr(module, "build", None) or getattr(module, "scheduler", None)
+        if found is None:
+            raise AppError(
+                f"{app} has neither a function build(args) that returns a Scheduler nor a Scheduler named scheduler; "
+                "add one, or name another with FILE.py:NAME"
+            )
+    else:
+        found = getattr(module, attribute, None)
+        if found is None:
+            raise AppError(f"{where} has no {attribute!r}")
+    return _scheduler(app, found, args)
+
+
+def split_app(app: str) -> tuple[str, str | None]:
+    """``file.py:attr`` in its two parts."""
+    where, colon, attribute = app.rpartition(":")
+    if not colon or not attribute.isidentifier():
+        return app, None
+    return where, attribute
+
+
+def _scheduler(app: str, found: Any, args: Sequence[str]) -> Scheduler:
+    if callable(found) and not isinstance(found, Scheduler):
+        try:
+            takes = bool(inspect.signature(found).parameters)
+            found = found(list(args)) if takes else found()
+        except HorusError:
+            raise
+        except Exception as error:
+            raise AppError(f"{app} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Scheduler):
+        raise AppError(f"{app} gives {type(found).__name__}, not a Scheduler")
+    return found
+
+
+def _is_file(where: str) -> bool:
+    return where.endswith(".py") or "/" in where or Path(where).is_file()
+
+
+def _file(where: str) -> Path:
+    path = Path(where)
+    if not path.is_file():
+        raise AppError(f"there is no file {where!r}")
+    return path
+
+
+def _load_module(name: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.split(".")[0] == error.name.split(".")[0]:
+            raise AppError(f"there is no module {name!r}; name a script, FILE.py:NAME or MODULE:NAME") from error
+        raise AppError(f"{name} failed: {error}") from error
+    except HorusError:
+        raise
+    except Exception as error:
+        raise AppError(f"{name} failed: {type(error).__name__}: {error}") from error
+
+
+def _load_file(path: Path, args: Sequence[str]) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
+    if spec is None or spec.loader is None:
+        raise AppError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE_NAME] = module
+    with _program(path, args):
+        try:
+            spec.loader.exec_module(module)
+        except HorusError:
+            raise
+        except Exception as error:
+            raise _failed(path, error) from error
+    return module
+
+
+@contextmanager
+def _program(path: Path, args: Sequence[str]) -> Iterator[None]:
+    """A program sees its own arguments, and the modules beside it (which nodes may import while they run)."""
+    argv, sys.argv = sys.argv, [str(path), *args]
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.argv = argv
+
+
+def _failed(path: Path, error: Exception) -> AppError:
+    line = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = f":{trace.tb_lineno}"
+        trace = trace.tb_next
+    failure = AppError(f"{path}{line}: {type(error).__name__}: {error}")
+    failure.failed = True
+    return failure

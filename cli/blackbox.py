@@ -1,0 +1,181 @@
+"""``horus-async blackbox``: what happened in the last minutes of a run, also of one that crashed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from collections import deque
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from horus_async.blackbox import ANOMALIES, Record, default_blackbox_dir, newest_box, open_blackbox
+from horus_async.blackbox.reader import BlackBoxReader, Filter, kind_name
+from horus_async.cli._errors import FOUND, clear_errors
+from horus_async.clock.system import clock_face
+from horus_async.errors import BlackBoxError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+POLL_SECONDS = 0.1
+_TICKS = re.compile(r"(\d+)(?:-(\d+))?")
+_UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+
+
+def _kind(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else kind_name(text)
+    except BlackBoxError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _ticks(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = _TICKS.fullmatch(text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is neither a tick such as 120 nor a range such as 100-200")
+    first = int(match[1])
+    last = int(match[2]) if match[2] else first
+    if last < first:
+        raise click.BadParameter(f"{text!r} ends before it begins")
+    return first, last
+
+
+@click.command(
+    epilog="Example: horus-async blackbox --anomalies --last 20 shows what went wrong last, "
+    "and horus-async blackbox --follow what happens now."
+)
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--anomalies", is_flag=True, help="Only what went wrong. Exit code 1 when there is any.")
+@click.option(
+    "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C; also when the program starts again."
+)
+@click.option("--node", metavar="N", help="Only events about this node.")
+@click.option("--event", "kind", metavar="E", callback=_kind, help="Only this kind of event, such as DeadlineMiss.")
+@click.option("--tick", "ticks", metavar="N|N-M", callback=_ticks, help="Only this tick, or these, both included.")
+@click.option("--last", metavar="N", type=click.IntRange(min=0), help="Only the last N of what is left.")
+@click.option("--utc", is_flag=True, help="Show times in UTC instead of local time.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def blackbox(
+    *,
+    path: Path | None,
+    anomalies: bool,
+    follow: bool,
+    node: str | None,
+    kind: str | None,
+    ticks: tuple[int, int] | None,
+    last: int | None,
+    utc: bool,
+    as_json: bool,
+) -> None:
+    """Show the events in a black box.
+
+    PATH is a box (.hbb) or a folder of boxes, whose newest is shown; by default the folder where boxes are written.
+    """
+    with clear_errors(), ExitStack() as stack:
+        wanted = Filter(_kinds(kind, anomalies=anomalies), node, ticks)
+        box = _newest(path, stack, wait=follow)
+        show = _as_json if as_json else lambda record: _as_text(record, utc=utc)
+        shown = _print(_last(box.iterate(wanted), last), show)
+        _print_notes(box, with_lost=not as_json)
+        if follow:
+            _follow(box, wanted, show, stack)
+        if anomalies and shown:
+            sys.exit(FOUND)
+
+
+def _kinds(kind: str | None, *, anomalies: bool) -> frozenset[str] | None:
+    chosen = None if kind is None else frozenset({kind})
+    if not anomalies:
+        return chosen
+    names = frozenset(anomaly.__name__ for anomaly in ANOMALIES)
+    return names if chosen is None else names & chosen
+
+
+def _newest(path: Path | None, stack: ExitStack, *, wait: bool) -> BlackBoxReader:
+    folder = default_blackbox_dir() if path is None else path
+    while True:
+        try:
+            if path is not None and not path.exists():
+                raise BlackBoxError(f"there is no {path}")
+            is_file = path is not None and not path.is_dir()
+            return stack.enter_context(open_blackbox(folder if is_file else newest_box(folder)))
+        except BlackBoxError:
+            if not wait or folder.is_file():
+                raise
+        _pause()
+
+
+def _last(records: Iterator[Record], last: int | None) -> Iterable[Record]:
+    return records if last is None else deque(records, maxlen=last)
+
+
+def _print(records: Iterable[Record], show: Callable[[Record], str]) -> int:
+    count = 0
+    for record in records:
+        click.echo(show(record))
+        count += 1
+    return count
+
+
+def _print_notes(box: BlackBoxReader, *, with_lost: bool) -> None:
+    """What a reader of the output must know and a program that parses it need not, on standard error."""
+    for note in box.damage:
+        click.echo(f"damaged: {note}", err=True)
+    if with_lost and box.lost:
+        click.echo(f"{box.lost} older events have been overwritten", err=True)
+
+
+def _follow(box: BlackBoxReader, wanted: Filter, show: Callable[[Record], str], stack: ExitStack) -> None:
+    """Print what is added, as ``tail -F`` does: a box that takes the place of this one is read from its start."""
+    seen = box.newest_seq
+    while True:
+        sys.stdout.flush()
+        _pause()
+        # Looked for before the last look at the old box: whatever its run still wrote is there by then.
+        successor = _successor(box)
+        if box.refresh():
+            _print(box.iterate(wanted, after=seen), show)
+            seen = box.newest_seq
+        if successor is not None:
+            box.close()
+            box, seen = stack.enter_context(successor), -1
+            _print(box.iterate(wanted), show)
+            seen = box.newest_seq
+
+
+def _successor(box: BlackBoxReader) -> BlackBoxReader | None:
+    try:
+        found = open_blackbox(box.path)
+    except BlackBoxError:
+        return None  # between two runs, or removed: another one may come
+    if found.header == box.header:
+        found.close()
+        return None
+    return found
+
+
+def _pause() -> None:
+    threading.Event().wait(POLL_SECONDS)
+
+
+def _as_json(record: Record) -> str:
+    return record.to_json().decode()
+
+
+def _as_text(record: Record, *, utc: bool) -> str:
+    kind = click.style(record.kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly)
+    fields = ", ".join(f"{name}: {_value(value)}" for name, value in record.event.to_dict().items())
+    return f"[{clock_face(record.time_ns, utc=utc)}] {kind} {{ {fields} }}"
+
+
+def _value(value: object) -> str:
+    # As JSON, so that no text in an event can break the line or speak to the terminal.
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,0 +1,140 @@
+"""``horus-async replay``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+import orjson
+import trio
+
+from horus_async import Scheduler
+from horus_async.errors import ReplayError
+from horus_async.recorder import open_session
+from horus_async.topics.codec import decode
+
+from ._errors import FOUND, USAGE
+from ._load import load_scheduler
+from ._render import print_json
+
+if TYPE_CHECKING:
+    from horus_async.recorder import Session
+
+
+@click.command()
+@click.argument("session")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option("--speed", default="1.0", metavar="X|max", help="0.01 to 100, or max for as fast as possible.")
+@click.option("--start-tick", type=int, metavar="N", help="First tick, inclusive.")
+@click.option("--stop-tick", type=int, metavar="N", help="Last tick, inclusive.")
+@click.option("--loop", is_flag=True, help="Repeat until Ctrl-C.")
+@click.option("--nodes", metavar="A,B", help="Only these nodes.")
+@click.option("--override", "overrides", multiple=True, metavar="NODE.TOPIC=JSON", help="Replace what a node sent.")
+@click.option("--verify", "app", metavar="APP", help="Compare the nodes of APP with what was recorded.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def replay(  # noqa: PLR0913 - the options of a command
+    session: str,
+    args: tuple[str, ...],
+    speed: str,
+    start_tick: int | None,
+    stop_tick: int | None,
+    loop: bool,
+    nodes: str | None,
+    overrides: tuple[str, ...],
+    app: str | None,
+    as_json: bool,
+) -> None:
+    """Publish the messages of SESSION again, at their recorded ticks, for whoever listens.
+
+    With --verify the nodes of APP get the recorded inputs and clock, and what they send is compared with what was
+    recorded, bit by bit: exit 0 when nothing differs, 1 when something does, 2 when nothing could be compared. APP is
+    a script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; it is not
+    run. What comes after -- are its args.
+
+    Example: horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
+    """
+    opened = open_session(session)
+    names = None if nodes is None else [name.strip() for name in nodes.split(",")]
+    if app is not None:
+        _verify(opened, app, args, names, start_tick, stop_tick, as_json=as_json)
+        return
+    if args:
+        raise click.UsageError("arguments after -- belong to --verify APP")
+    scheduler = Scheduler.replay_from(opened.path)
+    scheduler.set_replay_speed(_speed(speed))
+    if start_tick is not None:
+        scheduler.start_at_tick(start_tick)
+    if stop_tick is not None:
+        scheduler.stop_at_tick(stop_tick)
+    if loop:
+        scheduler.loop()
+    if names is not None:
+        scheduler.only(*names)
+    for override in overrides:
+        node, topic, value = parse_override(opened, override)
+        scheduler.set_replay_override(node, topic, value)
+    scheduler.run_sync()
+    stats = scheduler.stats()
+    ticks = {name: node.ticks for name, node in stats.nodes.items()}
+    if as_json:
+        print_json({"session": opened.name, "tick": stats.tick, "node_ticks": ticks})
+    else:
+        click.echo(f"replayed {opened.name} to tick {stats.tick}: {len(ticks)} nodes, {sum(ticks.values())} node ticks")
+
+
+def _speed(text: str) -> float:
+    if text == "max":
+        return math.inf
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: give a number from 0.01 to 100, or max", param_hint="--speed") from None
+
+
+def parse_override(session: Session, text: str) -> tuple[str, str, Any]:
+    """``NODE.TOPIC=JSON``, matched against the session's nodes and topics, whatever dots they hold.
+
+    Raises:
+        ReplayError: No such pair, or more than one; or what follows is not JSON.
+    """
+    where, equals, value = text.partition("=")
+    pairs = [(node, topic) for node in session.nodes for topic in session.output_topics(node)]
+    found = [(node, topic) for node, topic in pairs if f"{node}.{topic}" == where]
+    if not equals or len(found) != 1:
+        known = ", ".join(f"{node}.{topic}" for node, topic in pairs)
+        problem = "means more than one pair" if len(found) > 1 else "is no NODE.TOPIC=JSON"
+        raise ReplayError(f"--override {text!r} {problem}; the session has {known}")
+    try:
+        orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise ReplayError(f"--override {text!r}: the value is not JSON ({error})") from None
+    return (*found[0], decode(value.encode()))
+
+
+def _verify(
+    session: Session,
+    app: str,
+    args: tuple[str, ...],
+    names: list[str] | None,
+    start: int | None,
+    stop: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    from horus_async.verification import verify  # noqa: PLC0415 - only here
+
+    scheduler = load_scheduler(app, args)
+    report = trio.run(lambda: verify(session.path, scheduler, None if names is None else tuple(names), start, stop))
+    if as_json:
+        print_json(attrs.asdict(report))
+    else:
+        click.echo(f"compared {report.compared} messages, {report.differences} differ")
+        if report.first_difference is not None:
+            click.echo(f"first difference: {report.first_difference}")
+    if report.compared == 0:
+        click.echo(f"nothing was compared: {app} has no node of session {session.name!r} that sent anything", err=True)
+        raise SystemExit(USAGE)
+    if report.differences:
+        raise SystemExit(FOUND)

@@ -1,0 +1,91 @@
+"""Where two message values differ. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MISSING = "(missing)"
+"""Stands for a field that only one side has."""
+
+
+def first_difference(a: Any, b: Any, *, tolerance: float | None = None, path: str = "") -> tuple[str, Any, Any]:
+    """The path of the first place where ``a`` and ``b`` differ and both values there; ``("", a, b)`` if nowhere.
+
+    Args:
+        a: A message value.
+        b: Another.
+        tolerance: Numbers this far apart (absolute) count as equal. None: every bit counts, -0.0 is not 0.0 and an
+            int is no float.
+        path: Where ``a`` and ``b`` stand themselves.
+    """
+    found = _search(a, b, tolerance, path)
+    return found if found is not None else (path, a, b)
+
+
+def same(a: Any, b: Any, *, tolerance: float | None = None) -> bool:
+    """Whether there is no difference; see `first_difference`."""
+    return _search(a, b, tolerance, "") is None
+
+
+def _search(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[str, Any, Any] | None:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return _search_dicts(a, b, tolerance, path)
+    if isinstance(a, list | tuple) and type(a) is type(b):
+        return _search_lists(a, b, tolerance, path)
+    if hasattr(a, "__attrs_attrs__") and type(a) is type(b):
+        names = [field.name for field in a.__attrs_attrs__]
+        return _search_dicts({n: getattr(a, n) for n in names}, {n: getattr(b, n) for n in names}, tolerance, path)
+    if hasattr(a, "dtype") and hasattr(b, "dtype"):
+        return _search_arrays(a, b, tolerance, path)
+    return None if _equal(a, b, tolerance) else (path, a, b)
+
+
+def _search_dicts(
+    a: dict[Any, Any], b: dict[Any, Any], tolerance: float | None, path: str
+) -> tuple[str, Any, Any] | None:
+    for key in [*a, *(key for key in b if key not in a)]:
+        inner = f"{path}.{key}" if path else str(key)
+        if key not in a or key not in b:
+            return inner, a.get(key, MISSING), b.get(key, MISSING)
+        if (found := _search(a[key], b[key], tolerance, inner)) is not None:
+            return found
+    if tolerance is None and list(a) != list(b):
+        return path, list(a), list(b)
+    return None
+
+
+def _search_lists(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[str, Any, Any] | None:
+    for index, (left, right) in enumerate(zip(a, b, strict=False)):
+        if (found := _search(left, right, tolerance, f"{path}[{index}]")) is not None:
+            return found
+    if len(a) == len(b):
+        return None
+    shorter = min(len(a), len(b))
+    return (
+        f"{path}[{shorter}]",
+        a[shorter] if shorter < len(a) else MISSING,
+        b[shorter] if shorter < len(b) else MISSING,
+    )
+
+
+def _search_arrays(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[str, Any, Any] | None:
+    if a.shape != b.shape or (tolerance is None and a.dtype != b.dtype):
+        return path, f"{a.dtype}{list(a.shape)}", f"{b.dtype}{list(b.shape)}"
+    if tolerance is None and a.tobytes() == b.tobytes():
+        return None
+    for index, (left, right) in enumerate(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)):
+        if not _equal(left, right, tolerance):
+            return f"{path}[{index}]", left, right
+    return None
+
+
+def _equal(a: Any, b: Any, tolerance: float | None) -> bool:
+    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    if numbers and not isinstance(a, bool) and not isinstance(b, bool):
+        if math.isnan(a) or math.isnan(b):
+            return math.isnan(a) and math.isnan(b)
+        if tolerance is not None:
+            return a == b or abs(a - b) <= tolerance
+        return type(a) is type(b) and a == b and math.copysign(1, a) == math.copysign(1, b)
+    return type(a) is type(b) and bool(a == b)

@@ -1,0 +1,472 @@
+"""The lines of a recording: making them, and reading them back. Pure: text in, text out.
+
+Builders give one line of JSON with its newline. The order of the fields is part of how small a file gets, not of the
+format: what changes from line to line stands together at the end, where LZ4 finds the longest repetitions.
+
+Parsers take any bytes and give a record, None for a kind they do not know, or a ``RecordingError``.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from attrs import field, frozen
+
+from horus_async import __version__
+from horus_async.clock.system import iso_utc
+from horus_async.errors import DamagedRecordingError, UnsupportedVersionError
+from horus_async.observe import NodeInfo
+from horus_async.topics.codec import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from horus_async.observe import Execution, External, RunInfo, Sent, TickEnd
+
+SCHEMA_VERSION = 1
+"""The version of the lines; fields may be added without changing it."""
+
+DIGEST_BYTES = 3
+"""Bytes of a tick's digest. The outputs themselves are in the recording: the digest only says quickly that ticks
+differ, and each further byte of it would cost two in every tick."""
+
+
+# -- what readers get --------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Header:
+    """The first line of a file."""
+
+    role: str
+    """``node``, ``scheduler`` or ``external``: whose file it is."""
+    session: str
+    node: str
+    """The node's name; in the scheduler's file the scheduler's."""
+    tick_rate: float
+    seed: int
+    started_at: str
+    deterministic: bool
+    start_ns: int
+    namespace: str
+    info: NodeInfo | None
+    """What the node declared; None in the scheduler's file and the one for messages from outside."""
+    horus_version: str
+
+
+@frozen
+class RecordedInput:
+    """The identity of a message that a node took."""
+
+    topic: str
+    publisher: str
+    seq: int
+
+
+@frozen
+class RecordedOutput:
+    """A message that a node sent."""
+
+    topic: str
+    seq: int
+    stamp_ns: int
+    data: Any
+    """As JSON has it, tags and all; ``codec.decode(payload)`` gives the value."""
+    tick: int
+    """The scheduler tick in which it was sent."""
+
+    @property
+    def payload(self) -> bytes:
+        """The JSON text, byte for byte as recorded."""
+        return orjson.dumps(self.data)
+
+
+@frozen
+class ExecutionRecord:
+    """One call of a node's ``tick``, ``init`` or ``shutdown``."""
+
+    kind: str
+    tick: int
+    now_ns: int
+    dt_ns: int
+    duration_ns: int
+    inputs: tuple[RecordedInput, ...]
+    outputs: tuple[RecordedOutput, ...]
+    error: str | None
+
+
+@frozen
+class GapRecord:
+    """Something is missing here."""
+
+    tick: int
+    """The first tick of which a line is missing."""
+    dropped: int
+    """How many lines of this file are missing."""
+    reason: str
+    kind: str = field(default="gap", init=False)
+
+
+@frozen
+class SchedulerTick:
+    """One tick of the scheduler."""
+
+    tick: int
+    now_ns: int
+    order: tuple[str, ...]
+    digest: str
+    kind: str = field(default="tick", init=False)
+
+
+@frozen
+class ExternalMessage:
+    """A message from outside the run, under the tick in which it was read first."""
+
+    tick: int
+    topic: str
+    publisher: str
+    seq: int
+    stamp_ns: int
+    data: Any
+    kind: str = field(default="message", init=False)
+
+    @property
+    def payload(self) -> bytes:
+        """The JSON text."""
+        return orjson.dumps(self.data)
+
+
+@frozen
+class Footer:
+    """The last line of a file that was closed."""
+
+    ended_at: str
+    ticks: int
+    inputs: int
+    outputs: int
+    dropped: int
+    kind: str = field(default="footer", init=False)
+
+
+Record = Header | ExecutionRecord | GapRecord | SchedulerTick | ExternalMessage | Footer
+
+
+# -- building lines ----------------------------------------------------------------------------------------------------
+
+
+class _Quoted(dict[str, bytes]):
+    """Names as JSON strings, each made once."""
+
+    def __missing__(self, name: str) -> bytes:
+        quoted = self[name] = _quote(name)
+        return quoted
+
+
+def _quote(text: str) -> bytes:
+    try:
+        return orjson.dumps(text)
+    except TypeError:  # half a surrogate pair, which no UTF-8 text can hold
+        return orjson.dumps(text.encode(errors="replace").decode())
+
+
+_quoted = _Quoted()
+
+_EXECUTION = (
+    b'{"kind":"%b","dt_ns":%d,"duration_ns":%d,"error":%b,"inputs":[%b],"outputs":[%b],"now_ns":%d,"tick":%d}\n'
+)
+_INPUT = b'{"topic":%b,"publisher":%b,"seq":%d}'
+_OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d}'
+_LATER_OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}'
+_TICK = b'{"kind":"tick","order":[%b],"digest":"%b","now_ns":%d,"tick":%d}\n'
+_MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}\n'
+
+
+def json_text(payload: bytes) -> bytes:
+    """A payload as it stands in a line. Most are JSON on one line already."""
+    if payload[:1] != b"\0" and b"\n" not in payload:
+        return payload
+    return to_json(payload)
+
+
+def execution_line(execution: Execution) -> bytes:
+    """The line of one call of a node's callback."""
+    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, outputs, error = execution
+    texts = [
+        _OUTPUT % (_quoted[topic], json_text(payload), stamp_ns, seq)
+        if sent_in == tick
+        else _LATER_OUTPUT % (_quoted[topic], json_text(payload), stamp_ns, seq, sent_in)
+        for _, topic, seq, stamp_ns, payload, sent_in in outputs
+    ]
+    taken = [_INPUT % (_quoted[topic], _quoted[publisher], seq) for topic, publisher, seq in inputs]
+    failure = b"null" if error is None else _quote(error)
+    return _EXECUTION % (
+        kind.encode(),
+        dt_ns,
+        duration_ns,
+        failure,
+        b",".join(taken),
+        b",".join(texts),
+        now_ns,
+        tick,
+    )
+
+
+def tick_line(end: TickEnd) -> bytes:
+    """The scheduler's line of one tick."""
+    tick, now_ns, order, sent = end
+    return _TICK % (b",".join([_quoted[name] for name in order]), tick_digest(sent).encode(), now_ns, tick)
+
+
+def message_line(message: External) -> bytes:
+    """The line of a message from outside.
+
+    Raises:
+        ValueError: the payload, which another process made, is no JSON.
+    """
+    tick, topic, publisher, seq, stamp_ns, payload = message
+    text = json_text(payload)
+    orjson.loads(text)
+    return _MESSAGE % (_quoted[topic], _quoted[publisher], text, stamp_ns, seq, tick)
+
+
+def gap_line(tick: int, dropped: int, reason: str) -> bytes:
+    """The line that stands where ``dropped`` lines are missing, the first of them of ``tick``."""
+    return _line({"kind": "gap", "tick": tick, "dropped": dropped, "reason": reason})
+
+
+def footer_line(ended_at_ns: int, *, ticks: int, inputs: int, outputs: int, dropped: int) -> bytes:
+    """The last line of a file."""
+    return _line(
+        {
+            "kind": "footer",
+            "ended_at": iso_utc(ended_at_ns),
+            "ticks": ticks,
+            "inputs": inputs,
+            "outputs": outputs,
+            "dropped": dropped,
+        }
+    )
+
+
+def header_line(run: RunInfo, session: str, role: str, node: NodeInfo | None = None) -> bytes:
+    """The first line of a file; ``role`` says whose it is."""
+    declared = {} if node is None else node_fields(node)
+    return _line(
+        {
+            "kind": "header",
+            "schema_version": SCHEMA_VERSION,
+            "session": session,
+            "role": role,
+            "node": run.name if node is None else node.name,
+            **run_fields(run),
+            **declared,
+            **versions(),
+        }
+    )
+
+
+def run_fields(run: RunInfo) -> dict[str, Any]:
+    """What headers and the manifest say of a run."""
+    return {
+        "tick_rate": run.tick_rate,
+        "seed": run.seed,
+        "started_at": iso_utc(run.started_at_ns),
+        "deterministic": run.deterministic,
+        "start_ns": run.start_ns,
+        "namespace": run.namespace,
+    }
+
+
+def node_fields(node: NodeInfo) -> dict[str, Any]:
+    """What a header says of a node."""
+    return {
+        "rate": node.rate,
+        "on": node.on,
+        "pubs": node.pubs,
+        "subs": node.subs,
+        "order": node.order,
+        "compute": node.compute,
+    }
+
+
+def versions() -> dict[str, str]:
+    """What made the recording."""
+    return {
+        "horus_version": __version__,
+        "python": platform.python_version(),
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }
+
+
+def _line(fields: Mapping[str, Any]) -> bytes:
+    # The standard library's encoder, as a seed may be larger than 64 bits.
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def tick_digest(sent: Iterable[Sent]) -> str:
+    """Six hexadecimal digits over all messages sent in a tick, in order.
+
+    The BLAKE2b hash, ``DIGEST_BYTES`` bytes long, of ``node topic seq`` and the JSON text of each, every part followed
+    by a zero byte. The stamps are left out, so that runs in real time can be compared. A tick without messages has
+    ``EMPTY_DIGEST``.
+    """
+    parts = []
+    for node, topic, seq, _, payload, _ in sent:
+        parts.append(b"%b %b %d\0" % (_quoted[node], _quoted[topic], seq))
+        parts.append(json_text(payload))
+        parts.append(b"\0")
+    return blake2b(b"".join(parts), digest_size=DIGEST_BYTES).hexdigest() if parts else EMPTY_DIGEST
+
+
+EMPTY_DIGEST = blake2b(b"", digest_size=DIGEST_BYTES).hexdigest()
+"""The digest of a tick in which nothing was sent."""
+
+
+# -- parsing lines -----------------------------------------------------------------------------------------------------
+
+
+def parse_line(line: bytes) -> Record | None:
+    """The record in a line; None if its kind is unknown to this release.
+
+    Raises:
+        DamagedRecordingError: it is not JSON, or a field is missing or of the wrong type.
+        UnsupportedVersionError: the header of another format version.
+    """
+    try:
+        fields = orjson.loads(line)
+        if not isinstance(fields, dict):
+            raise DamagedRecordingError(f"a line that is not a JSON object: {line[:60]!r}")
+        parse = _PARSERS.get(fields.get("kind"))
+        return None if parse is None else parse(fields, line)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedRecordingError(f"a line that cannot be read ({reason}): {line[:60]!r}") from error
+
+
+def _parse_execution(fields: dict[str, Any], line: bytes) -> Record:
+    tick = _whole(fields, "tick")
+    if "digest" in fields:
+        names = fields["order"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError("field 'order' is not a list of names")
+        return SchedulerTick(tick, _whole(fields, "now_ns"), tuple(names), _text(fields, "digest"))
+    inputs = [RecordedInput(_text(i, "topic"), _text(i, "publisher"), _whole(i, "seq")) for i in fields["inputs"]]
+    outputs = [
+        RecordedOutput(
+            _text(o, "topic"),
+            _whole(o, "seq"),
+            _whole(o, "stamp_ns"),
+            o["data"],
+            _whole(o, "tick") if "tick" in o else tick,
+        )
+        for o in fields["outputs"]
+    ]
+    error = fields["error"]
+    if error is not None and not isinstance(error, str):
+        raise TypeError("field 'error' is neither null nor a string")
+    whole = (_whole(fields, name) for name in ("now_ns", "dt_ns", "duration_ns"))
+    return ExecutionRecord(fields["kind"], tick, *whole, tuple(inputs), tuple(outputs), error)
+
+
+def _parse_gap(fields: dict[str, Any], line: bytes) -> Record:
+    return GapRecord(_whole(fields, "tick"), _whole(fields, "dropped"), _text(fields, "reason"))
+
+
+def _parse_message(fields: dict[str, Any], line: bytes) -> Record:
+    return ExternalMessage(
+        _whole(fields, "tick"),
+        _text(fields, "topic"),
+        _text(fields, "publisher"),
+        _whole(fields, "seq"),
+        _whole(fields, "stamp_ns"),
+        fields["data"],
+    )
+
+
+def _parse_footer(fields: dict[str, Any], line: bytes) -> Record:
+    counts = (_whole(fields, name) for name in ("ticks", "inputs", "outputs", "dropped"))
+    return Footer(_text(fields, "ended_at"), *counts)
+
+
+def _parse_header(fields: dict[str, Any], line: bytes) -> Record:
+    check_version(fields, "recording")
+    # Read once more, as the fast parser makes floats of integers beyond 64 bits.
+    fields = json.loads(line)
+    role = _text(fields, "role") if "role" in fields else "node"
+    return Header(
+        role=role,
+        session=_text(fields, "session"),
+        node=_text(fields, "node"),
+        tick_rate=float(fields["tick_rate"]),
+        seed=_whole(fields, "seed"),
+        started_at=_text(fields, "started_at"),
+        deterministic=bool(fields.get("deterministic", False)),
+        start_ns=_whole(fields, "start_ns") if "start_ns" in fields else 0,
+        namespace=str(fields.get("namespace", "")),
+        info=parse_node(fields) if role == "node" else None,
+        horus_version=str(fields.get("horus_version", "")),
+    )
+
+
+def parse_node(fields: Mapping[str, Any]) -> NodeInfo:
+    """What a header says its node declared."""
+    rate = fields.get("rate")
+    return NodeInfo(
+        name=_text(fields, "node"),
+        rate=None if rate is None else float(rate),
+        on=_names(fields, "on"),
+        pubs=_names(fields, "pubs"),
+        subs=_names(fields, "subs"),
+        order=_whole(fields, "order") if "order" in fields else 0,
+        compute=bool(fields.get("compute", False)),
+    )
+
+
+def check_version(fields: Mapping[str, Any], what: str) -> None:
+    """Refuse what another format version wrote.
+
+    Raises:
+        UnsupportedVersionError: ``schema_version`` is not the one of this release.
+    """
+    version = fields.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise UnsupportedVersionError(
+            f"this {what} has schema_version {version!r}; this release reads {SCHEMA_VERSION}: install a newer one"
+        )
+
+
+def _whole(fields: Any, name: str) -> int:
+    value = fields[name]
+    if type(value) is not int:
+        raise TypeError(f"field {name!r} is not a whole number")
+    return value
+
+
+def _text(fields: Any, name: str) -> str:
+    value = fields[name]
+    if type(value) is not str:
+        raise TypeError(f"field {name!r} is not a string")
+    return value
+
+
+def _names(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = fields.get(name) or ()
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"field {name!r} is not a list of names")
+    return tuple(value)
+
+
+_PARSERS = {
+    "header": _parse_header,
+    "tick": _parse_execution,
+    "init": _parse_execution,
+    "shutdown": _parse_execution,
+    "gap": _parse_gap,
+    "message": _parse_message,
+    "footer": _parse_footer,
+}

@@ -1,0 +1,408 @@
+"""Replay: a recorded session as a source of messages.
+
+Recorded nodes take part in a run as nodes: each plays what the original sent, at the recorded ticks and moments, with
+the recorded sequence numbers and stamps, through the real topics. So the engine needs no replay branches, and live
+nodes, other processes and recorders see recorded messages as they see any.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from attrs import define, evolve, field, frozen
+
+from .clock.system import NANOSECONDS
+from .errors import ReplayError
+from .graph import causal_order
+from .node import Node
+from .noderun import NodeRun
+from .recorder import open_session
+from .runtime import Runtime
+from .schedule import Step, exact
+from .topics import Message
+from .topics.codec import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .observe import RunInfo
+    from .ports import Ports
+    from .recorder import ExecutionRecord, RecordedOutput, Session
+    from .topics.ring import Payload
+
+MIN_SPEED, MAX_SPEED = 0.01, 100.0
+
+
+@define(kw_only=True)
+class ReplayOptions:
+    """What of a session is replayed, and how."""
+
+    session: Session
+    start: int | None = None
+    """First tick, inclusive."""
+    stop: int | None = None
+    """Last tick, inclusive."""
+    speed: float = 1.0
+    loop: bool = False
+    nodes: tuple[str, ...] | None = None
+    """Only these nodes play; None for all."""
+    overrides: dict[tuple[str, str], Any] = field(factory=dict)
+    """(node, topic) to a value, or to a function of the message."""
+
+    def set_start(self, tick: int) -> None:
+        """Begin at ``tick``."""
+        self._check_tick("start_at_tick", tick)
+        self.start = tick
+
+    def set_stop(self, tick: int) -> None:
+        """End after ``tick``."""
+        self._check_tick("stop_at_tick", tick)
+        self.stop = tick
+
+    def _check_tick(self, what: str, tick: int) -> None:
+        first, last = self.session.first_tick, self.session.last_tick
+        if not isinstance(tick, int) or isinstance(tick, bool) or first is None or last is None:
+            raise ReplayError(f"{what}({tick!r}): give a tick number; the session has ticks {first} to {last}")
+        if not first <= tick <= last:
+            raise ReplayError(f"{what}({tick}): session {self.session.name!r} has ticks {first} to {last}")
+
+    def set_speed(self, speed: float) -> None:
+        """Set the speed, 1.0 as recorded, ``inf`` as fast as possible."""
+        number = isinstance(speed, int | float) and not isinstance(speed, bool)
+        if not number or not (MIN_SPEED <= speed <= MAX_SPEED or speed == math.inf):
+            raise ReplayError(f"speed {speed!r}: give a number from {MIN_SPEED} to {MAX_SPEED:g}, or math.inf")
+        self.speed = speed
+
+    def set_override(self, node: str, topic: str, value: Any) -> None:
+        """Replace what a recorded node sent on a topic."""
+        known = {name: self.session.output_topics(name) for name in self.session.nodes}
+        if node not in known:
+            raise ReplayError(f"no node {node!r} in session {self.session.name!r}; it has {', '.join(sorted(known))}")
+        if topic not in known[node]:
+            topics = ", ".join(sorted(known[node])) or "nothing"
+            raise ReplayError(f"node {node!r} sent nothing on {topic!r} in session {self.session.name!r}; it sent {topics}")
+        if not callable(value):
+            encode(value)
+        self.overrides[node, topic] = value
+
+    def set_nodes(self, nodes: Sequence[str]) -> None:
+        """Let only these play."""
+        for name in nodes:
+            if name not in self.session.nodes:
+                known = ", ".join(sorted(self.session.nodes))
+                raise ReplayError(f"no node {name!r} in session {self.session.name!r}; it has {known}")
+        self.nodes = tuple(nodes)
+
+    def check(self) -> None:
+        """Raise what only the whole of the options shows.
+
+        Raises:
+            ReplayError: Nothing would be replayed.
+        """
+        if self.session.first_tick is None:
+            raise ReplayError(f"session {self.session.name!r} has no ticks: there is nothing to replay")
+        if self.start is not None and self.stop is not None and self.start > self.stop:
+            raise ReplayError(f"start_at_tick({self.start}) is after stop_at_tick({self.stop})")
+
+
+@frozen
+class PlayedFile:
+    """One recorded node that plays among live ones."""
+
+    session: Session
+    node: str
+    priority: int = 0
+
+    @classmethod
+    def open(cls, path: str | Path, priority: int) -> PlayedFile:
+        """Open a node's file.
+
+        Raises:
+            ReplayError: It is no node's file.
+        """
+        session = open_session(path)
+        node = session.node_of(Path(path).expanduser())
+        if node is None:
+            raise ReplayError(f"{str(path)!r} is not a node's file; session {session.name!r} has {sorted(session.nodes)}")
+        return cls(session, node, priority)
+
+
+class RecordedTimeline:
+    """The recorded scheduler ticks, at their recorded times."""
+
+    def __init__(self, options: ReplayOptions, *, duration: float | None, on_rewind: Callable[[], None]) -> None:
+        self._options = options
+        session = options.session
+        self._deterministic = session.deterministic
+        self._rate = exact(session.tick_rate)
+        self._tick_rate = session.tick_rate
+        self._period_ns = round(NANOSECONDS / self._rate)
+        self._start_ns = session.start_ns
+        self._on_rewind = on_rewind
+        self._ticks = self._read()
+        self._first: int | None = None
+        self._base_ns = 0
+        self._at_ns = 0
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._limit_ns = None if duration is None else round(exact(duration) * NANOSECONDS)
+        self.end_ns = 0
+        self.end_reason = "replay finished"
+
+    def _read(self) -> Iterator[Any]:
+        options = self._options
+        return iter(options.session.scheduler_ticks(options.start, options.stop))
+
+    def next_step(self, late_at_ns: int | None = None) -> Step | None:
+        """The next tick; see `Timeline`. A replay is never late."""
+        del late_at_ns
+        line = next(self._ticks, None)
+        if line is None and self._options.loop and self._first is not None:
+            self._base_ns = self._at_ns + self._period_ns
+            self._first = None
+            self._ticks = self._read()
+            self._on_rewind()
+            line = next(self._ticks, None)
+        if line is None:
+            return self._end(self._at_ns + self._period_ns if self._first is not None else 0)
+        moment_ns = self._moment_ns(line)
+        if self._first is None:
+            self._first = moment_ns
+        at_ns = max(self._at_ns, self._base_ns + moment_ns - self._first)
+        if self._limit_ns is not None and at_ns >= self._limit_ns:
+            self.end_reason = "duration"
+            return self._end(self._limit_ns)
+        self._at_ns = at_ns
+        order = tuple(line.order)
+        order = self._orders.setdefault(order, order)
+        elapsed = line.tick / self._tick_rate if self._deterministic else (line.now_ns - self._start_ns) / NANOSECONDS
+        now = self._start_ns / NANOSECONDS + elapsed if self._deterministic else line.now_ns / NANOSECONDS
+        return Step(line.tick, at_ns, line.now_ns, now, elapsed, order)
+
+    def _moment_ns(self, line: Any) -> int:
+        if self._deterministic:
+            return int(line.tick * NANOSECONDS / self._rate)
+        return int(line.now_ns)
+
+    def _end(self, at_ns: int) -> None:
+        self.end_ns = at_ns if self._limit_ns is None else min(at_ns, self._limit_ns)
+
+
+class Lines:
+    """One recorded node's callbacks, in order; also a `Schedule` of its ticks."""
+
+    def __init__(self, options: ReplayOptions, node: str, scale: float = 1.0) -> None:
+        self._options = options
+        self._node = node
+        self._scale = scale
+        """Live ticks a recorded tick."""
+        self.current: ExecutionRecord | None = None
+        self.unmatched: list[ExecutionRecord] = []
+        """Ticks that were passed over by `take`."""
+        self.next_tick: float = math.inf
+        self.rewind()
+
+    def rewind(self, tick: int = 0) -> None:
+        """Start over."""
+        del tick
+        options = self._options
+        self._source = iter(options.session.executions(self._node, options.start, options.stop))
+        self._next: ExecutionRecord | None = None
+        self._step()
+
+    def _step(self) -> None:
+        self._next = next((line for line in self._source if line.kind == "tick"), None)
+        self.next_tick = math.inf if self._next is None else self._live_tick(self._next.tick)
+
+    def _live_tick(self, tick: int) -> int:
+        return tick if self._scale == 1.0 else math.ceil(tick * self._scale)
+
+    def advance(self, tick: int) -> int:
+        """See `Schedule`: one tick at a time, none is ever left out."""
+        del tick
+        self.current = self._next
+        self._step()
+        return 1
+
+    def take(self, tick: int) -> ExecutionRecord | None:
+        """The line of a tick that a live node begins in ``tick``, if the recorded node ticked there."""
+        while self.next_tick < tick and self._next is not None:
+            self.unmatched.append(self._next)
+            self._step()
+        if self.next_tick != tick:
+            return None
+        self.advance(tick)
+        return self.current
+
+    def special(self, kind: str) -> list[ExecutionRecord]:
+        """The ``init`` or ``shutdown`` lines."""
+        session = self._options.session
+        edge = session.first_tick if kind == "init" else session.last_tick
+        return [line for line in session.executions(self._node, edge, edge) if line.kind == kind]
+
+
+class Player:
+    """A recorded node that plays: it sends what the original sent, when it did."""
+
+    def __init__(self, options: ReplayOptions, node: str, scale: float = 1.0, *, order: int | None = None) -> None:
+        self._options = options
+        self._deterministic = options.session.deterministic
+        info = options.session.nodes[node]
+        self.lines = Lines(options, node, scale)
+        self.run: NodeRun
+        whole_start = options.start in (None, options.session.first_tick)
+        whole_end = options.stop in (None, options.session.last_tick) and not options.loop
+        self.node = Node(
+            node,
+            tick=self._play,
+            init=(lambda _: self._play_special("init")) if whole_start else None,
+            shutdown=(lambda _: self._play_special("shutdown")) if whole_end else None,
+            pubs=options.session.output_topics(node) | set(info.pubs),
+            order=info.order if order is None else order,
+        )
+        self._replacements = {topic: value for (name, topic), value in options.overrides.items() if name == node}
+
+    def _play(self, _: Node) -> Any:
+        line = self.lines.current
+        assert line is not None
+        for index, output in enumerate(line.outputs):
+            if self._is_late(line, output):
+                return self._play_rest(line, index)
+            self._publish(output)
+        return None
+
+    async def _play_rest(self, line: ExecutionRecord, index: int) -> None:
+        """The original was suspended before it sent the rest: wait as long."""
+        began_ns = self.run.began_ns
+        for output in line.outputs[index:]:
+            wait_ns = began_ns + output.stamp_ns - line.now_ns - self.run.now()
+            if wait_ns > 0:
+                await anyio.sleep(wait_ns / NANOSECONDS)
+            self._publish(output)
+
+    def _is_late(self, line: ExecutionRecord, output: RecordedOutput) -> bool:
+        if self._deterministic:
+            return output.stamp_ns > line.now_ns
+        return output.tick != line.tick
+
+    def _play_special(self, kind: str) -> None:
+        for line in self.lines.special(kind):
+            for output in line.outputs:
+                self._publish(output)
+
+    def _publish(self, output: RecordedOutput) -> None:
+        payload: Payload = output.payload
+        if output.topic in self._replacements:
+            payload = encode(self._replace(self._replacements[output.topic], output.payload, output))
+        ports = self.run.ports
+        ports.publisher(output.topic).publish(payload, output.stamp_ns, output.seq)
+        ports.note(output.topic, output.seq, output.stamp_ns, payload)
+
+    def _replace(self, replacement: Any, payload: bytes, output: RecordedOutput) -> Any:
+        if not callable(replacement):
+            return replacement
+        return replacement(Message(decode(payload), output.topic, output.seq, output.stamp_ns, self.node.name))
+
+
+class LiveTwin(NodeRun):
+    """A live node in the place of a recorded one: it ticks when that did, at the time that it was."""
+
+    def __init__(self, node: Node, ports: Ports, lines: Lines, *, real_time: bool, tick_rate: float, seed: int) -> None:
+        super().__init__(node, ports, tick_rate=tick_rate, seed=seed)
+        self.lines = lines
+        self.line: ExecutionRecord | None = None
+        self._real_time = real_time
+        if real_time and not self.on:
+            self.schedule = lines
+
+    def begin(self, step: Step, now_ns: int | None) -> None:
+        """See `NodeRun.begin`; with the recorded time where that was real."""
+        super().begin(step, now_ns)
+        if self.kind != "tick":
+            return
+        self.line = self.lines.current if self.schedule is self.lines else self.lines.take(step.tick)
+        self.ports.expect(self.line)
+        if self._real_time and self.line is not None:
+            context = self.context
+            context.now_ns, context.now = self.line.now_ns, self.line.now_ns / NANOSECONDS
+            self.dt_ns, context.dt = self.line.dt_ns, self.line.dt_ns / NANOSECONDS
+
+
+class ReplayRuntime(Runtime):
+    """A run that follows the order in which recorded nodes ticked."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stands_for: dict[str, str] = {}
+        """Live node to the recorded one in whose place it runs."""
+        self._known_orders: dict[Any, list[str]] = {}
+
+    def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:
+        """As recorded; nodes that were not there are put where their topics want them."""
+        if recorded is None:
+            return causal_order(names, edges)
+        key = (tuple(recorded), tuple(names), tuple(sorted((name, *sorted(after)) for name, after in edges.items())))
+        if key not in self._known_orders:
+            self._known_orders[key] = self._order_like(list(recorded), names, edges)
+        return self._known_orders[key]
+
+    def _order_like(self, recorded: list[str], names: list[str], edges: dict[str, set[str]]) -> list[str]:
+        places: dict[str, list[str]] = {}
+        for name in names:
+            places.setdefault(self.stands_for.get(name, name), []).append(name)
+        chain = [name for original in dict.fromkeys(recorded) for name in places.get(original, ())]
+        fixed = set(chain)
+        constraints = {name: {n for n in edges.get(name, ()) if not (name in fixed and n in fixed)} for name in names}
+        for first, second in zip(chain, chain[1:], strict=False):
+            constraints[first].add(second)
+        return causal_order([*chain, *(name for name in names if name not in fixed)], constraints)
+
+
+def replay_info(info: RunInfo, session: Session) -> RunInfo:
+    """A run with the session's clock and seed."""
+    return evolve(
+        info,
+        tick_rate=session.tick_rate,
+        deterministic=session.deterministic,
+        seed=session.seed,
+        start_ns=session.start_ns,
+    )
+
+
+class ExternalPlayer:
+    """Plays the messages that came from outside the recorded run, each in the tick in which it was first read."""
+
+    def __init__(self, options: ReplayOptions, runtime: Runtime) -> None:
+        self._options = options
+        self._runtime = runtime
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Start over."""
+        options = self._options
+        self._source = iter(options.session.external(options.start, options.stop))
+        self._next = next(self._source, None)
+
+    def __call__(self, step: Step) -> None:
+        """Publish what belongs to the tick that begins."""
+        while self._next is not None and self._next.tick <= step.tick:
+            message = self._next
+            publisher = self._runtime.bus.publisher(message.topic, message.publisher)
+            publisher.publish(message.payload, message.stamp_ns, message.seq)
+            self._next = next(self._source, None)
+
+
+def replaced_by(live: Sequence[Node], session: Session) -> dict[str, str]:
+    """Recorded node to the live one that takes its place: by name, or by a topic that both publish."""
+    replaced: dict[str, str] = {}
+    for node in live:
+        if node.name in session.nodes:
+            replaced[node.name] = node.name
+    for node in live:
+        topics = set(node.pubs)
+        for name in session.nodes:
+            if name not in replaced and topics & session.output_topics(name):
+                replaced[name] = node.name
+    return replaced

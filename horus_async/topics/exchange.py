@@ -1,0 +1,96 @@
+"""Where the buses of one process meet: who writes a topic, who reads it, who waits for it."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from horus_async.topics.ring import Cursor
+    from horus_async.topics.subscriber import Subscriber
+    from horus_async.topics.writer import RingWriter
+
+
+class Channel:
+    """One topic where buses of this process meet."""
+
+    __slots__ = ("__weakref__", "_lock", "subscribers", "watchers", "writers")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        # Tuples that are replaced, never changed: whoever loops over one is not disturbed.
+        self.writers: tuple[RingWriter, ...] = ()
+        self.subscribers: tuple[Subscriber, ...] = ()
+        self.watchers: tuple[Callable[[], None], ...] = ()
+
+    def add_writer(self, writer: RingWriter) -> None:
+        """Show a new ring, still empty, to all who listen."""
+        with self._lock:
+            self.writers = (*self.writers, writer)
+            for subscriber in self.subscribers:
+                subscriber.attach(writer, writer.start())
+
+    def remove_writer(self, writer: RingWriter) -> None:
+        """Forget a closed ring. Those who read it already read it to its end."""
+        with self._lock:
+            self.writers = tuple(other for other in self.writers if other is not writer)
+        for watcher in self.watchers:
+            watcher()
+
+    def add_subscriber(self, subscriber: Subscriber, where: Callable[[RingWriter], Cursor]) -> None:
+        """Let ``subscriber`` read all rings, each from ``where`` on."""
+        with self._lock:
+            for writer in self.writers:
+                subscriber.attach(writer, where(writer))
+            self.subscribers = (*self.subscribers, subscriber)
+
+    def remove_subscriber(self, subscriber: Subscriber) -> None:
+        """Tell it about new rings no longer."""
+        with self._lock:
+            self.subscribers = tuple(other for other in self.subscribers if other is not subscriber)
+
+    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Call ``watcher`` after each message; gives a function that ends it."""
+
+        def unwatch() -> None:
+            with self._lock:
+                # Once: the same callback may have been registered by somebody else, too.
+                remaining = list(self.watchers)
+                with suppress(ValueError):
+                    remaining.remove(watcher)
+                self.watchers = tuple(remaining)
+
+        with self._lock:
+            self.watchers = (*self.watchers, watcher)
+        return unwatch
+
+
+class Exchange:
+    """The channels of one process by namespace and topic. They last as long as somebody holds them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channels: weakref.WeakValueDictionary[tuple[str, str], Channel] = weakref.WeakValueDictionary()
+
+    def channel(self, namespace: str, topic: str) -> Channel:
+        """The channel of a topic."""
+        with self._lock:
+            channel = self._channels.get((namespace, topic))
+            if channel is None:
+                channel = self._channels[namespace, topic] = Channel()
+            return channel
+
+    def clear(self) -> None:
+        """Forget everything, in a new process after a fork."""
+        self._lock = threading.Lock()
+        self._channels = weakref.WeakValueDictionary()
+
+    def writers(self, namespace: str) -> list[RingWriter]:
+        """All rings of a namespace."""
+        with self._lock:
+            channels = [channel for (where, _), channel in self._channels.items() if where == namespace]
+        return [writer for channel in channels for writer in channel.writers]

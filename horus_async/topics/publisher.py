@@ -1,0 +1,118 @@
+"""Sending: a named publisher and its way into the ring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from horus_async.topics.ring import LATEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from horus_async.topics.exchange import Channel
+    from horus_async.topics.ring import Payload
+    from horus_async.topics.turn import Turn
+    from horus_async.topics.writer import RingWriter
+
+
+class Publisher:
+    """One named publisher of one topic. Made by ``Bus.publisher``; may be used from several threads."""
+
+    __slots__ = (
+        "_channel",
+        "_give_turn",
+        "_next",
+        "_number",
+        "_open_ring",
+        "_outside",
+        "_ring",
+        "_take_turn",
+        "_turn",
+        "name",
+        "topic",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        name: str,
+        *,
+        open_ring: Callable[[], RingWriter],
+        channel: Channel,
+        outside: Channel,
+        turn: Turn,
+    ) -> None:
+        self.topic = topic
+        self.name = name
+        self._open_ring = open_ring
+        self._channel = channel
+        self._outside = outside
+        self.use_turn(turn)
+        self._next = 0
+        self._number = 0
+        self._ring: RingWriter | None = None
+
+    def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None) -> int:
+        """Write one message into the ring and wake those who wait for it.
+
+        Args:
+            payload: what ``codec.encode`` made, or JSON text.
+            stamp_ns: time stamp, nanoseconds since 1970.
+            seq: its sequence number; default: one more than the last, from 0.
+
+        Returns:
+            The sequence number.
+
+        Raises:
+            MessageTooLargeError: it can never fit.
+            TopicError: the bus is closed, or there is no shared memory left.
+        """
+        try:
+            self._take_turn()
+        except IndexError:  # another thread is writing
+            self._turn.wait()
+        try:
+            if seq is None:
+                seq = self._next
+            # The common case is written out here rather than called: this is the price of every message.
+            ring = self._ring
+            length = len(payload)
+            if ring is not None and type(payload) is bytes and length in ring.packers:
+                pack, size = ring.packers[length]
+                start = ring.tail
+                end = start + size
+                if end > ring.limit:
+                    start = ring.make_room(size)
+                    end = start + size
+                index = ring.index
+                at = ring.data_at + (start & ring.mask)
+                pack(ring.map, at, length, index, seq, stamp_ns, self._number, payload)
+                ring.words[LATEST] = start
+                ring.tail = end
+                ring.index = index + 1
+                ring.near = index, ring.region, end, (payload, self.name, seq, stamp_ns)
+            else:
+                self._write(payload, seq, stamp_ns)
+            self._next = seq + 1
+        finally:
+            self._give_turn(None)
+        if self._channel.watchers:
+            for watcher in self._channel.watchers:
+                watcher()
+        if self._outside.watchers:
+            for watcher in self._outside.watchers:
+                watcher()
+        return seq
+
+    def use_turn(self, turn: Turn) -> None:
+        """Write only while having ``turn``; all publishers of a ring share it."""
+        self._turn = turn
+        self._take_turn = turn.take
+        self._give_turn = turn.give
+
+    def _write(self, payload: Payload, seq: int, stamp_ns: int) -> None:
+        if self._ring is None:
+            ring = self._open_ring()
+            self._number = ring.add_publisher(self.name)
+            self._ring = ring
+        self._ring.write(payload, self._number, seq, stamp_ns)

@@ -1,0 +1,253 @@
+"""Writing a ring: one writer in one process, whose publishers share it."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import TYPE_CHECKING
+
+from horus_async.errors import MessageTooLargeError, TopicError
+from horus_async.topics.layout import (
+    FIRST_DATA_AT,
+    MESSAGE_LIMIT,
+    NAME_LENGTH,
+    PAD,
+    PUBLISHERS_AT,
+    RECORD,
+    RING_LIMIT,
+    ROOM_FOR,
+    SEGMENTS,
+    Word,
+    capacity_for,
+    record_size,
+    rounded_capacity,
+)
+from horus_async.topics.ring import (
+    CLOSED,
+    LATEST,
+    NEXT,
+    OLDEST,
+    SMALL,
+    STORES_IN_ORDER,
+    Cursor,
+    checksum,
+    create_region,
+)
+from horus_async.topics.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from horus_async.topics.ring import Memory, Payload, Region, Taken
+
+    Near = tuple[int, Region | None, int, Taken | None]
+    """Index of the newest message, its region, the position after it, and the message itself."""
+
+NOTHING_NEAR: Near = (-1, None, 0, None)
+
+_packers: dict[int, tuple[Callable[..., None], int]] = {}
+"""For each small length met so far: packs a record with its payload in one call; its size in the ring."""
+
+
+class RingWriter:
+    """The one writer of a ring. ``write``, ``add_publisher`` and ``close`` must not overlap: have the ``turn``."""
+
+    __slots__ = (
+        "__weakref__",
+        "_allocate",
+        "_checkpoints",
+        "_header",
+        "_names",
+        "_refusal",
+        "_turn",
+        "_wanted",
+        "data_at",
+        "generations",
+        "index",
+        "limit",
+        "map",
+        "mask",
+        "namespace",
+        "near",
+        "packers",
+        "region",
+        "tail",
+        "topic",
+        "words",
+    )
+
+    def __init__(
+        self,
+        allocate: Callable[[int, int], Memory],
+        *,
+        topic: str,
+        namespace: str,
+        capacity: int,
+        pid: int = 0,
+        started_ns: int = 0,
+        checked: bool = not STORES_IN_ORDER,
+        turn: Turn | None = None,
+    ) -> None:
+        """Open generation 0.
+
+        Args:
+            allocate: gives zeroed memory for a generation, called with its number and size in bytes.
+            topic: name of the topic, for the header.
+            namespace: its namespace, for the header.
+            capacity: bytes of data, rounded up to a power of two within the limits of ``layout``.
+            pid: process that writes, for the header.
+            started_ns: wall clock, for the header.
+            checked: write a CRC with each record.
+            turn: taken by whoever writes, where several threads do.
+        """
+        self._turn = Turn() if turn is None else turn
+        self._allocate = allocate
+        self.topic = topic
+        self.namespace = namespace
+        self._header = {Word.CHECKED: int(checked), Word.PID: pid, Word.STARTED_NS: started_ns}
+        # A ring with checksums finds no packer, and so goes the slower way for each message.
+        self.packers = {} if checked else _packers
+        self._refusal = ""
+        self._names: list[bytes] = []
+        self.index = 0
+        self.tail = 0
+        self.limit = 0
+        self.near = NOTHING_NEAR
+        self._wanted = rounded_capacity(capacity)
+        self.generations: list[Region] = []
+        self._open_generation(self._wanted)
+
+    def start(self) -> Cursor:
+        """Where the first message of all was, or will be."""
+        return Cursor(self.generations[0], self.generations[0].capacity, 0)
+
+    def end(self) -> Cursor:
+        """Where the next message will be."""
+        with self._turn:
+            return Cursor(self.region, self.tail, self.index)
+
+    def want_capacity(self, capacity: int) -> None:
+        """Let the ring grow to ``capacity`` bytes with the next message that needs room."""
+        self._wanted = max(self._wanted, rounded_capacity(capacity))
+
+    def add_publisher(self, name: str) -> int:
+        """Enter a publisher into the table; gives its number."""
+        before = self._names
+        self._names = [*before, name.encode()]
+        region = self.region
+        if self._table_size() <= region.data_at:
+            self._write_names(region)
+            return len(before)
+        try:
+            self._open_generation(region.capacity)
+        except BaseException:
+            self._names = before
+            raise
+        return len(before)
+
+    def write(self, payload: Payload, publisher: int, seq: int, stamp_ns: int) -> None:
+        """Write one message of any size; the oldest ones make room.
+
+        Raises:
+            MessageTooLargeError: it can never fit.
+            TopicError: the ring is closed, or there is no shared memory left to grow.
+        """
+        parts = [payload] if isinstance(payload, bytes) else payload
+        length = sum(map(len, parts))
+        size = record_size(length)
+        start = self.tail
+        if start + size > self.limit:
+            start = self.make_room(size)
+        region = self.region
+        crc = checksum(start, payload, length, self.index, seq, stamp_ns, publisher) if region.checked else 0
+        memory = region.map
+        at = region.offset(start)
+        RECORD.pack_into(memory, at, length, self.index, seq, stamp_ns, publisher, crc)
+        at += RECORD.size
+        for part in parts:
+            memory[at : at + len(part)] = part
+            at += len(part)
+        region.words[LATEST] = start
+        self.tail = start + size
+        self.index += 1
+        self.near = NOTHING_NEAR
+        if length <= SMALL and length not in _packers:
+            _packers[length] = struct.Struct(f"<QQQqI4x{length}s").pack_into, size
+
+    def close(self) -> None:
+        """Tell readers that nothing more will come. Later writes are errors."""
+        if not self._refusal:
+            self.refuse(f"topic {self.topic!r} is closed")
+            self.words[CLOSED] = 1
+
+    def refuse(self, reason: str) -> None:
+        """Make every later write an error that gives ``reason``."""
+        self._refusal = reason
+        self.limit = 0  # so that the hot path needs no check of its own
+
+    def make_room(self, size: int) -> int:
+        """Claim the next stretch of the ring, at least ``size`` bytes; gives the position of the next record."""
+        if self._refusal:
+            raise TopicError(self._refusal)
+        length = size - RECORD.size
+        if length > MESSAGE_LIMIT:
+            raise MessageTooLargeError(
+                f"a message of about {length} bytes is too large for topic {self.topic!r}: the limit is "
+                f"MESSAGE_LIMIT = {MESSAGE_LIMIT} bytes, half of RING_LIMIT = {RING_LIMIT}; send it in parts"
+            )
+        capacity = self.mask + 1
+        wanted = max(self._wanted, capacity if size * ROOM_FOR <= capacity else capacity_for(capacity, length))
+        if wanted > capacity:
+            capacity = wanted
+            self._open_generation(capacity)
+        start = self.tail
+        behind = start & self.mask
+        if behind + size > capacity:
+            start += capacity - behind
+        segment = capacity // SEGMENTS
+        limit = (start + size + segment - 1) & -segment
+        checkpoints = self._checkpoints
+        checkpoints.append(start)
+        while checkpoints[0] < limit - capacity:
+            checkpoints.popleft()
+        self.words[OLDEST] = checkpoints[0]
+        if start != self.tail:
+            self.words[self.region.offset(self.tail) >> 3] = PAD | self.tail
+        self.tail = start
+        self.limit = limit
+        return start
+
+    def _open_generation(self, capacity: int) -> None:
+        number = len(self.generations)
+        data_at = FIRST_DATA_AT
+        while data_at < self._table_size():
+            data_at *= 2
+        memory = self._allocate(number, data_at + capacity)
+        region = create_region(
+            memory,
+            data_at=data_at,
+            words={**self._header, Word.GENERATION: number, Word.FIRST_INDEX: self.index},
+            topic=self.topic,
+            namespace=self.namespace,
+        )
+        self._write_names(region)
+        old = self.generations[-1] if self.generations else None
+        self.generations = [*self.generations, region]
+        self.region = region
+        if old is not None:
+            old.words[NEXT] = number
+        self.map = region.map
+        self.words = region.words
+        self.data_at = data_at
+        self.mask = capacity - 1
+        self.tail = self.limit = capacity
+        self._wanted = capacity
+        self._checkpoints: deque[int] = deque()
+
+    def _table_size(self) -> int:
+        return PUBLISHERS_AT + sum(NAME_LENGTH.size + len(name) for name in self._names)
+
+    def _write_names(self, region: Region) -> None:
+        table = b"".join(NAME_LENGTH.pack(len(name)) + name for name in self._names)
+        region.map[PUBLISHERS_AT : PUBLISHERS_AT + len(table)] = table
+        region.words[Word.PUBLISHERS] = len(self._names)

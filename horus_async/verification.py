@@ -1,0 +1,101 @@
+"""Running a verification: every recorded node plays, live ones shadow theirs."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING
+
+from .assembly import add_node, add_player, run_info
+from .clock.virtual import VirtualClock
+from .errors import ReplayError
+from .nested import run_in_virtual_time
+from .options import SchedulerOptions
+from .pace import VirtualPace
+from .recorder import open_session
+from .replay import ExternalPlayer, Lines, LiveTwin, Player, RecordedTimeline, ReplayOptions, ReplayRuntime, replay_info
+from .topics import Bus
+from .verify import SHADOW, Comparison, ShadowPorts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .node import Node
+    from .ports import Ports
+    from .recorder import Session
+    from .scheduler import Scheduler
+    from .verify import VerifyReport
+
+
+async def verify(
+    session: str | Path,
+    scheduler: Scheduler,
+    nodes: tuple[str, ...] | None,
+    start: int | None = None,
+    stop: int | None = None,
+) -> VerifyReport:
+    """See `Scheduler.verify`; ``start`` and ``stop`` are ticks, inclusive."""
+    opened = open_session(session)
+    options = ReplayOptions(session=opened)
+    if start is not None:
+        options.set_start(start)
+    if stop is not None:
+        options.set_stop(stop)
+    return await verify_nodes(options, _chosen(opened, scheduler, nodes))
+
+
+async def verify_nodes(replay: ReplayOptions, live: list[Node]) -> VerifyReport:
+    """Compare ``live`` nodes with what ``replay`` holds of them, over its range of ticks."""
+    replay.check()
+    session = replay.session
+    comparison = Comparison()
+    info = replay_info(run_info(SchedulerOptions(tick_rate=session.tick_rate), live), session)
+
+    async def work(clock: VirtualClock) -> None:
+        with Bus(info.namespace, isolated=True) as bus:
+            timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)
+            runtime = ReplayRuntime(info, bus, timeline, [comparison])
+            for name in session.nodes:
+                add_player(runtime, Player(replay, name))
+            for node in live:
+                _add_shadow(runtime, replay, node, comparison)
+            runtime.at_step.append(ExternalPlayer(replay, runtime))
+            try:
+                await runtime.run(VirtualPace(clock, alone=True, speed=math.inf))
+            finally:
+                for node in live:
+                    node._ports = None  # noqa: SLF001 - the run lent it
+
+    await run_in_virtual_time(work, on_cancel=lambda: None)
+    return comparison.finish()
+
+
+def _chosen(session: Session, scheduler: Scheduler, nodes: tuple[str, ...] | None) -> list[Node]:
+    here = {node.name: node for node in scheduler.nodes}
+    for name in nodes or ():
+        if name not in here or name not in session.nodes:
+            both = ", ".join(sorted(here.keys() & session.nodes.keys())) or "none"
+            raise ReplayError(f"node {name!r} is not both live and in session {session.name!r}; those that are: {both}")
+    return [node for name, node in here.items() if name in session.nodes and (nodes is None or name in nodes)]
+
+
+def _add_shadow(runtime: ReplayRuntime, replay: ReplayOptions, node: Node, comparison: Comparison) -> None:
+    session = replay.session
+    recorded = session.nodes[node.name]
+    real_time = not session.deterministic
+    topics = set(recorded.subs) | set(recorded.on)
+    ports = ShadowPorts(node.name, runtime.bus, runtime, topics, real_time=real_time)
+    run = add_node(runtime, node, functools.partial(_twin, runtime, Lines(replay, node.name)), ports)
+    if replay.start is not None and run.schedule is not None and not real_time:
+        run.schedule.rewind(replay.start)
+    comparison.twins[run.name] = run  # type: ignore[assignment] - made as one just now
+
+
+def _twin(runtime: ReplayRuntime, lines: Lines, node: Node, ports: Ports) -> LiveTwin:
+    info = runtime.info
+    twin = LiveTwin(
+        node, ports, lines, real_time=not info.deterministic, tick_rate=info.tick_rate, seed=info.seed
+    )
+    twin.name = node.name + SHADOW
+    runtime.stands_for[twin.name] = node.name
+    return twin

@@ -1,0 +1,176 @@
+"""Does live code still do what was recorded? Recorded inputs and clock in, outputs compared bit by bit."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from .compare import first_difference
+from .observe import Execution, Observer
+from .ports import Ports
+from .topics.codec import decode, encode, to_json
+
+if TYPE_CHECKING:
+    from .observe import Sent
+    from .ports import Run, Taken
+    from .recorder import ExecutionRecord, RecordedOutput
+    from .replay import LiveTwin
+    from .topics import Bus
+
+SHADOW = "@live"
+"""Added to the name of a live node that is only listened to, beside the recorded one that plays."""
+NOTHING = "(nothing)"
+"""Stands for a message that only one side sent."""
+
+
+@frozen
+class Difference:
+    """One place where live code did something else."""
+
+    tick: int
+    node: str
+    topic: str
+    field: str
+    """The path inside the message, ``pose.x`` or ``ranges[3]``; empty for the whole value."""
+    recorded: Any
+    live: Any
+
+    def __str__(self) -> str:
+        where = f"tick {self.tick}, node {self.node}, topic {self.topic}"
+        field = f", field {self.field}" if self.field else ""
+        return f"{where}{field}: recorded {self.recorded!r}, live {self.live!r}"
+
+
+@frozen
+class VerifyReport:
+    """What a comparison found."""
+
+    compared: int
+    """Messages compared."""
+    differences: int
+    """Messages that differ, are missing or are too many."""
+    first_difference: Difference | None
+
+    @property
+    def passed(self) -> bool:
+        """At least one message was compared and none differs. Comparing nothing is no pass."""
+        return self.compared > 0 and self.differences == 0
+
+
+class ShadowPorts(Ports):
+    """What a live node sees of the topics while it is verified: the recorded inputs; what it sends goes nowhere."""
+
+    def __init__(self, node: str, bus: Bus, run: Run, recorded_topics: set[str], *, real_time: bool) -> None:
+        super().__init__(node, bus, run)
+        self._recorded_topics = recorded_topics
+        self._real_time = real_time
+        self._expected: dict[str, deque[tuple[str, int]]] = {}
+        self._early: dict[tuple[str, str, int], Taken] = {}
+        self._seqs: dict[str, int] = {}
+
+    def expect(self, line: ExecutionRecord | None) -> None:
+        """A tick begins, for which ``line`` says what the recorded one took."""
+        if line is None:
+            return
+        for taken in line.inputs:
+            self._recorded_topics.add(taken.topic)
+            self._expected.setdefault(taken.topic, deque()).append((taken.publisher, taken.seq))
+
+    def publisher(self, topic: str) -> Any:
+        """A verified node publishes nothing."""
+        raise AssertionError(f"{topic}: send() of a verified node does not get here")
+
+    def send(self, topic: str, value: Any) -> None:
+        """Note what would have been sent."""
+        payload = encode(value)
+        seq = self._seqs[topic] = self._seqs.get(topic, -1) + 1
+        self.note(topic, seq, self._run.stamp_ns(), payload)
+
+    def take(self, topic: str) -> Taken | None:
+        """The message that the recorded node took at this point, if it has come by now."""
+        if topic not in self._recorded_topics:
+            return super().take(topic)
+        expected = self._expected.get(topic)
+        if not expected:
+            return None
+        publisher, seq = expected[0]
+        taken = self._early.pop((topic, publisher, seq), None)
+        while taken is None:
+            candidate = super().take(topic)
+            if candidate is None:
+                return None
+            if (candidate[1], candidate[2]) == (publisher, seq):
+                taken = candidate
+            else:
+                self._early[topic, candidate[1], candidate[2]] = candidate
+        expected.popleft()
+        return taken
+
+    def has_msg(self, topic: str) -> bool:
+        """In a session from real time: whether the recorded node took one at this point."""
+        if self._real_time and topic in self._recorded_topics:
+            return bool(self._expected.get(topic))
+        return super().has_msg(topic) or bool(self._early and self._expected.get(topic))
+
+
+class Comparison(Observer):
+    """Listens to a run in which live nodes shadow recorded ones, and compares what they send."""
+
+    def __init__(self) -> None:
+        self.compared = 0
+        self.differences = 0
+        self.first: Difference | None = None
+        self.twins: dict[str, LiveTwin] = {}
+
+    def executed(self, execution: Execution) -> None:
+        """Compare one tick's outputs with the recorded ones."""
+        twin = self.twins.get(execution.node)
+        if twin is None:
+            return
+        self._account_for(twin)
+        name = twin.node.name
+        if execution.kind == "tick":
+            recorded = twin.line.outputs if twin.line is not None else ()
+        else:
+            recorded = [output for line in twin.lines.special(execution.kind) for output in line.outputs]
+        for index in range(max(len(recorded), len(execution.outputs))):
+            left = recorded[index] if index < len(recorded) else None
+            right = execution.outputs[index] if index < len(execution.outputs) else None
+            self._compare(name, execution.tick, left, right)
+
+    def finish(self) -> VerifyReport:
+        """What was found, with the recorded ticks that live nodes never came to."""
+        for twin in self.twins.values():
+            while twin.lines.next_tick != math.inf:
+                twin.lines.advance(0)
+                assert twin.lines.current is not None
+                twin.lines.unmatched.append(twin.lines.current)
+            self._account_for(twin)
+        return VerifyReport(self.compared, self.differences, self.first)
+
+    def _account_for(self, twin: LiveTwin) -> None:
+        """Recorded ticks that the live node left out: what they sent is missing."""
+        for line in twin.lines.unmatched:
+            for output in line.outputs:
+                self._compare(twin.node.name, line.tick, output, None)
+        twin.lines.unmatched.clear()
+
+    def _compare(self, node: str, tick: int, recorded: RecordedOutput | None, live: Sent | None) -> None:
+        self.compared += 1
+        topic = recorded.topic if recorded is not None else live.topic  # type: ignore[union-attr]
+        left = NOTHING if recorded is None else recorded.payload
+        right = NOTHING if live is None else to_json(live.payload)
+        if recorded is not None and live is not None and recorded.topic != live.topic:
+            self._note(Difference(tick, node, topic, "", f"sent on {topic}", f"sent on {live.topic}"))
+        elif left != right:
+            values = [NOTHING if side == NOTHING else decode(side) for side in (left, right)]
+            field, a, b = first_difference(*values) if NOTHING not in (left, right) else ("", *values)
+            self._note(Difference(tick, node, topic, field, a, b))
+
+    def _note(self, difference: Difference) -> None:
+        self.differences += 1
+        if self.first is None or difference.tick < self.first.tick:
+            self.first = difference

@@ -1,0 +1,110 @@
+"""A ring in plain memory, and the means to stop it between any two stores."""
+
+from __future__ import annotations
+
+import lz4.block
+from attrs import define, field
+
+from horus_async.blackbox import layout
+from horus_async.blackbox.ring import Ring
+from horus_async.blackbox.scan import Line, SegmentImage, find_sources, read_lines
+
+SALT = 0x5EED
+RUN = b'"r"'
+
+
+class RecordingMemory:
+    """Bytes that remember every store made to them, as mmap and as 64-bit words."""
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
+        self.stores: list[tuple[int, bytes, bool]] = []
+        """Offset, bytes, and whether a crash may leave a part of them only."""
+
+    def __getitem__(self, key: slice) -> bytes:
+        return bytes(self.data[key])
+
+    def __setitem__(self, key: slice, value: bytes) -> None:
+        assert key.stop - key.start == len(value)
+        assert key.stop <= len(self.data)
+        self._store(key.start, bytes(value), tearable=True)
+
+    def _store(self, offset: int, value: bytes, *, tearable: bool) -> None:
+        self.stores.append((offset, value, tearable))
+        self.data[offset : offset + len(value)] = value
+
+    @property
+    def words(self) -> RecordingWords:
+        return RecordingWords(self)
+
+
+class RecordingWords:
+    """The same as 64-bit words: one store of the processor, which a crash cannot tear."""
+
+    def __init__(self, memory: RecordingMemory) -> None:
+        self.memory = memory
+
+    def __setitem__(self, key: int, value: int) -> None:
+        self.memory._store(8 * key, value.to_bytes(8, "little"), tearable=False)
+
+
+@define
+class SmallRing:
+    """A ring with few small segments, and the worker's part done by hand."""
+
+    segments: int = 6
+    segment_size: int = 512
+    memory: RecordingMemory = field(init=False)
+    ring: Ring = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.memory = RecordingMemory(layout.PAGE + self.segments * self.segment_size)
+        self.ring = Ring(
+            self.memory,
+            self.memory.words,
+            segments=self.segments,
+            segment_size=self.segment_size,
+            salt=SALT,
+            run=RUN,
+        )
+
+    def append(self, text: str = "") -> None:
+        """One event with a text of its own."""
+        seq = self.ring.next_seq
+        self.ring.append(seq, seq * 1000, b'"event":"Custom","text":"%b"}' % text.encode())
+
+    def seal(self) -> bool:
+        """Seal the oldest full segment; False when there is none."""
+        full = self.ring.take_full()
+        if full is not None:
+            self.ring.seal(full, lz4.block.compress(full.lines, store_size=False))
+        return full is not None
+
+    def release(self) -> None:
+        """What the worker does after a sync."""
+        self.ring.release(self.ring.spent())
+
+    def read(self) -> tuple[list[Line], list[str]]:
+        """What a reader makes of the memory as it is."""
+        return read_image(bytes(self.memory.data), self.segment_size)
+
+
+def read_image(data: bytes, segment_size: int) -> tuple[list[Line], list[str]]:
+    """The lines and the damage in the bytes of a whole box."""
+    damage: list[str] = []
+    images = [
+        SegmentImage(
+            number,
+            data[offset : offset + layout.SEGMENT_HEADER],
+            data[offset + layout.SEGMENT_HEADER : offset + segment_size],
+            int.from_bytes(data[offset : offset + 8], "little"),
+        )
+        for number, offset in enumerate(range(layout.PAGE, len(data), segment_size))
+    ]
+    sources = find_sources(images, SALT, damage)
+    return list(read_lines(sources, SALT, segment_size, damage)), damage
+
+
+def seqs(lines: list[Line]) -> list[int]:
+    """Their sequence numbers."""
+    return [line.seq for line in lines]

@@ -1,0 +1,330 @@
+"""The ring of a black box, against a list, against crashes at every store, and against flipped bits."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from horus_async.blackbox import layout
+
+from .memory import RUN, SALT, SmallRing, read_image, seqs
+
+
+def fill(ring: SmallRing, events: int, *, seed: int = 0) -> None:
+    """Append events of many sizes, with the worker at work now and then."""
+    chance = random.Random(seed)
+    for _ in range(events):
+        ring.append("x" * chance.randrange(60))
+        if chance.random() < 0.3:
+            ring.seal()
+        if chance.random() < 0.2:
+            ring.release()
+
+
+def test_events_come_back_in_order_and_whole() -> None:
+    """What was appended is read back, with nothing reported as damaged."""
+    box = SmallRing()
+    for _ in range(5):
+        box.append()
+    lines, damage = box.read()
+
+    assert [line.body for line in lines] == [
+        b'{"seq":%d,"run":"r","tick":%d,"time_ns":%d,"event":"Custom","text":""}' % (n, n, n * 1000) for n in range(5)
+    ]
+    assert damage == []
+
+
+def test_an_untouched_box_holds_nothing() -> None:
+    """Zeros never pass for events, although the checksum of nothing is zero."""
+    assert read_image(bytes(layout.PAGE + 4 * 512), 512) == ([], [])
+    assert layout.open_line(b"00000000 ", 0) == b""  # the trap: no salt, nothing to check
+    assert layout.line_salt(SALT, 1) != 0
+
+
+def test_wraps_thousands_of_times() -> None:
+    """J.1-27, J.1-29: the ring stays as large as it was, holds the newest events, and counts what it lost."""
+    box = SmallRing()
+    size = len(box.memory.data)
+    fill(box, 12_000)
+    box.memory.stores.clear()
+    lines, damage = box.read()
+
+    assert len(box.memory.data) == size
+    assert seqs(lines) == list(range(box.ring.lost, 12_000))
+    assert box.ring.lost > 11_000
+    assert damage == []
+
+
+def test_sealing_keeps_more_events_in_the_same_space() -> None:
+    """Compressed history goes further back than the same box without sealing."""
+    sealed, raw = SmallRing(segments=12, segment_size=4096), SmallRing(segments=12, segment_size=4096)
+    for _ in range(3000):
+        for box in (sealed, raw):
+            box.append("the same text each time")
+        if sealed.seal():
+            sealed.release()
+
+    assert len(sealed.read()[0]) > 2 * len(raw.read()[0])
+
+
+def test_events_that_do_not_compress_are_kept_as_they_are() -> None:
+    """Random text is not sealed into more space than it had, and stays in order."""
+    box = SmallRing(segments=6, segment_size=1024)
+    chance = random.Random(1)
+    for _ in range(200):
+        box.append(chance.randbytes(100).hex())
+        box.seal()
+        box.release()
+        lines, damage = box.read()
+        assert seqs(lines) == list(range(box.ring.lost, box.ring.next_seq))
+        assert damage == []
+
+
+def test_an_event_larger_than_a_segment_is_refused() -> None:
+    """The ring says so instead of writing over its neighbours."""
+    box = SmallRing()
+    with pytest.raises(ValueError, match="does not fit"):
+        box.append("x" * 600)
+
+    assert box.read()[1] == []
+
+
+def test_longest_event_fits() -> None:
+    """An event of the length that the ring names goes in, whatever the numbers in front of it."""
+    box = SmallRing()
+    head = b'"event":"Custom","text":"'
+    box.ring.append(2**63, 2**63, head + b"x" * (box.ring.longest - len(head) - 2) + b'"}')
+
+    assert seqs(box.read()[0]) == [0]
+
+
+def test_a_ring_needs_four_segments() -> None:
+    """Fewer cannot seal without losing what they seal."""
+    with pytest.raises(ValueError, match="4 segments"):
+        SmallRing(segments=3)
+
+
+def test_crash_at_every_store() -> None:
+    """J.1-30: stopped after any store, or in any part of one, a box holds a gapless suffix and loses nothing newer.
+
+    What an append had stored completely before the crash is there, whatever sealing was under way.
+    """
+    box = SmallRing(segments=5, segment_size=400)
+    acknowledged: list[tuple[int, int, int]] = []  # stores so far, events so far, lost so far
+    chance = random.Random(3)
+    for _ in range(160):
+        box.append("y" * chance.randrange(40))
+        acknowledged.append((len(box.memory.stores), box.ring.next_seq, box.ring.lost))
+        if chance.random() < 0.5:
+            box.seal()
+            acknowledged.append((len(box.memory.stores), box.ring.next_seq, box.ring.lost))
+        if chance.random() < 0.5:
+            box.release()
+    image = bytearray(len(box.memory.data))
+    states = 0
+    position = 0
+    for number, (offset, value, tearable) in enumerate(box.memory.stores):
+        while acknowledged[position][0] <= number:
+            position += 1
+        before = acknowledged[position - 1] if position else (0, 0, 0)
+        after = acknowledged[position]
+        cuts = [0, *((1, len(value) // 2, len(value) - 1) if tearable else ())]
+        for cut in cuts:
+            torn = bytearray(image)
+            torn[offset : offset + cut] = value[:cut]
+            assert_gapless(bytes(torn), 400, before, after)
+            backwards = bytearray(image)
+            backwards[offset + len(value) - cut : offset + len(value)] = value[len(value) - cut :]
+            assert_gapless(bytes(backwards), 400, before, after)
+            states += 2
+        image[offset : offset + len(value)] = value
+    assert image == box.memory.data
+    assert states > 2000
+
+
+def assert_gapless(data: bytes, segment_size: int, before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
+    """Every event up to ``before`` that ``after`` has not overwritten is there, in a row, and nothing is damaged."""
+    lines, damage = read_image(data, segment_size)
+    found = seqs(lines)
+
+    assert damage == []
+    assert found == list(range(found[0], found[-1] + 1)) if found else before[1] == 0
+    if found:
+        assert before[2] <= found[0] <= after[2]
+        assert before[1] - 1 <= found[-1] < after[1]
+
+
+def test_every_bit_of_a_line() -> None:
+    """J.1-30: a flipped bit in an event is reported, and the event is not shown; its neighbours are."""
+    box = SmallRing()
+    for _ in range(3):
+        box.append("abc")
+    whole = bytes(box.memory.data)
+    lines, _ = box.read()
+    first = layout.PAGE + layout.SEGMENT_HEADER + len(lines[0].body) + layout.LINE_OVERHEAD
+    for position in range(first, first + len(lines[1].body) + layout.LINE_OVERHEAD):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[position] ^= 1 << bit
+            found, damage = read_image(bytes(data), 512)
+            assert damage
+            assert lines[0] in found
+            assert 1 not in seqs(found)
+            assert set(found) <= set(lines)
+
+
+def test_every_byte_of_a_line_torn() -> None:
+    """A line of which only a part was stored is no event; before its end is written it is no damage either."""
+    box = SmallRing()
+    box.append("abc")
+    before = bytes(box.memory.data)
+    box.append("def")
+    offset, line, _ = box.memory.stores[-2]
+    for cut in range(len(line)):
+        data = bytearray(before)
+        data[offset : offset + cut] = line[:cut]
+        assert (seqs(read_image(bytes(data), 512)[0]), read_image(bytes(data), 512)[1]) == ([0], [])
+        after = bytearray(box.memory.data)
+        after[offset + cut : offset + len(line)] = bytes(len(line) - cut)
+        found, damage = read_image(bytes(after), 512)
+        assert seqs(found) == [0]
+        assert damage
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_every_bit_of_the_headers(sealed: bool) -> None:
+    """J.1-30: a flipped bit in the header of a segment or block is reported, or changes nothing that is shown."""
+    box = SmallRing(segments=5)
+    for _ in range(8):
+        box.append("some text that is long enough to be packed")
+    if sealed:
+        assert box.seal()
+        box.release()
+        while box.ring.next_seq < 25:  # until the raw copy of what was sealed is gone
+            box.append("other")
+    whole = bytes(box.memory.data)
+    lines, damage = read_image(whole, 512)
+    assert damage == []
+    for start in range(layout.PAGE, len(whole), 512):
+        for position in range(start, start + layout.SEGMENT_HEADER + layout.BLOCK_HEADER):
+            for bit in range(8):
+                data = bytearray(whole)
+                data[position] ^= 1 << bit
+                found, damage = read_image(bytes(data), 512)
+                assert set(found) <= set(lines)
+                assert found == lines or damage
+
+
+def test_every_bit_of_a_block() -> None:
+    """A flipped bit in compressed lines never shows a false event, and what is lost is reported."""
+    box = SmallRing(segments=5)
+    for _ in range(8):
+        box.append("text text text text")
+    assert box.seal()
+    offset, block, _ = next(store for store in reversed(box.memory.stores) if store[1].startswith(layout.BLOCK_MAGIC))
+    data = bytearray(box.memory.data)
+    raw = next(store for store in box.memory.stores if store[1].endswith(b"}\n"))[0]
+    data[raw - layout.SEGMENT_HEADER : raw] = bytes(layout.SEGMENT_HEADER)  # the raw copy is gone
+    lines, damage = read_image(bytes(data), 512)
+    assert damage == []
+    for position in range(offset, offset + len(block)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[position] ^= 1 << bit
+            found, damage = read_image(bytes(flipped), 512)
+            assert set(found) <= set(lines)
+            assert damage
+
+
+def test_one_of_two_copies_is_enough() -> None:
+    """While raw lines and their block are both there, damage to one is reported and costs nothing."""
+    box = SmallRing(segments=8)
+    for _ in range(12):
+        box.append("abc")
+    assert box.seal()
+    whole = bytes(box.memory.data)
+    lines, damage = read_image(whole, 512)
+    assert damage == []
+    data = bytearray(whole)
+    data[layout.PAGE + layout.SEGMENT_HEADER + 40] ^= 4
+    found, damage = read_image(bytes(data), 512)
+
+    assert found == lines
+    assert damage == ["segment 0: 1 line fails its checksum"]
+
+
+def test_left_over_bytes_of_an_earlier_lap_never_pass() -> None:
+    """A power cut that brings a new header to the disk without its lines shows none of the old ones."""
+    box = SmallRing(segments=5)
+    fill(box, 300)
+    assert seqs(box.read()[0])[-1] == 299
+    data = bytearray(box.memory.data)
+    generation = 10**6
+    offset = layout.PAGE + 2 * 512
+    data[offset + 8 : offset + 16] = (generation | layout.TAKEN).to_bytes(8, "little")
+    data[offset + 16 : offset + 32] = layout.segment_rest(SALT, generation, 300, layout.RAW)
+    found, damage = read_image(bytes(data), 512)
+
+    assert damage
+    assert all(line.seq < 300 for line in found)
+
+
+class RingAgainstList(RuleBasedStateMachine):
+    """The ring and its reader against a list of everything that was ever appended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = SmallRing()
+        self.bodies: list[bytes] = []
+        self.taken: list[tuple[object, bytes]] = []
+
+    @rule(texts=st.lists(st.text(st.sampled_from("ab c"), max_size=250), min_size=1, max_size=30))
+    def append(self, texts: list[str]) -> None:
+        """Add events."""
+        for text in texts:
+            number = len(self.bodies)
+            self.box.append(text)
+            head = b'{"seq":%d,"run":%b,"tick":%d,"time_ns":%d,' % (number, RUN, number, number * 1000)
+            self.bodies.append(head + b'"event":"Custom","text":"%b"}' % text.encode())
+
+    @rule()
+    def seal(self) -> None:
+        """Let the worker seal a segment at once."""
+        self.box.seal()
+
+    @rule()
+    def take(self) -> None:
+        """Let the worker begin to seal."""
+        import lz4.block  # noqa: PLC0415
+
+        full = self.box.ring.take_full()
+        if full is not None:
+            self.taken.append((full, lz4.block.compress(full.lines, store_size=False)))
+
+    @precondition(lambda self: self.taken)
+    @rule()
+    def seal_late(self) -> None:
+        """Let it end, whatever happened meanwhile."""
+        full, packed = self.taken.pop(0)
+        self.box.ring.seal(full, packed)  # type: ignore[arg-type]
+
+    @rule()
+    def release(self) -> None:
+        """Let the worker finish a sync."""
+        self.box.release()
+
+    @invariant()
+    def newest_events_are_there(self) -> None:
+        """Everything from ``lost`` on is there, and nothing is damaged."""
+        lines, damage = self.box.read()
+        self.box.memory.stores.clear()
+        assert damage == []
+        assert [line.body for line in lines] == self.bodies[self.box.ring.lost :]
+
+
+RingAgainstList.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_ring_against_list = RingAgainstList.TestCase

@@ -1,0 +1,137 @@
+"""From what the user names to a policy."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from horus_async.errors import PolicyError
+from horus_async.policy import config_hash, from_object, image_hash, load_policy, model_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def _plain(request: dict[str, Any]) -> list[list[float]]:
+    return [[1.0]]
+
+
+async def _coroutine(request: dict[str, Any]) -> list[list[float]]:
+    return [[2.0]]
+
+
+class _WithAct:
+    metadata = {"embodiment": "arm", "concurrency": 3, "unknown": 1}
+
+    def act(self, observation: dict[str, Any]) -> list[list[float]]:
+        return [[3.0]]
+
+
+class _Callable:
+    async def __call__(self, request: dict[str, Any]) -> list[list[float]]:
+        return [[4.0]]
+
+
+def _factory() -> _WithAct:
+    return _WithAct()
+
+
+@pytest.mark.parametrize(
+    ("found", "is_async", "concurrency"),
+    [
+        (_plain, False, 1),
+        (_coroutine, True, 64),
+        (_WithAct(), False, 3),
+        (_WithAct, False, 3),
+        (_Callable, True, 64),
+        (_factory, False, 3),
+        (partial(_coroutine), True, 64),
+        (lambda *arguments: _plain(*arguments), False, 1),
+    ],
+)
+def test_every_form_of_policy_loads(found: Any, is_async: bool, concurrency: int) -> None:
+    """Functions, coroutine functions, objects with act, and classes and functions that make one are all policies."""
+    loaded = from_object(found, name="x")
+    assert (loaded.is_async, loaded.concurrency) == (is_async, concurrency)
+    assert callable(loaded.act)
+
+
+async def _async_factory() -> _WithAct:
+    return _WithAct()
+
+
+class _NeedsArguments:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+
+def _two(first: int, second: int) -> None: ...
+
+
+def _fails() -> None:
+    raise RuntimeError("no weights")
+
+
+@pytest.mark.parametrize("found", [3, "text", _NeedsArguments, _two, _fails, _async_factory, lambda: 3, object()])
+def test_what_is_no_policy_is_refused(found: Any) -> None:
+    """An object that neither is a policy nor makes one raises PolicyError."""
+    with pytest.raises(PolicyError, match="x"):
+        from_object(found, name="x")
+
+
+def test_a_file_names_its_policy(policy_module: Callable[[str], str]) -> None:
+    """file.py:attr loads, and its model hash follows the file's content."""
+    first = load_policy(policy_module("def policy(request): return [[1]]"))
+    second = load_policy(policy_module("def policy(request): return [[2]]"))
+    assert first.act({}) == [[1]]
+    assert first.model_hash != second.model_hash
+    assert len(first.model_hash) == 16
+
+
+@pytest.mark.parametrize("spec", ["nowhere", "nowhere:x", "no/such.py:x", "json:no_such", ":x", "json:", ""])
+def test_a_name_that_leads_nowhere_is_an_error(spec: str) -> None:
+    """A name that is no folder, module or attribute raises PolicyError."""
+    with pytest.raises(PolicyError):
+        load_policy(spec)
+
+
+def test_a_module_that_fails_is_an_error(policy_module: Callable[[str], str]) -> None:
+    """A module that cannot be imported raises PolicyError with its reason."""
+    with pytest.raises(PolicyError, match="ZeroDivisionError"):
+        load_policy(policy_module("1 / 0"))
+
+
+def test_model_hash_covers_every_file(tmp_path: Path) -> None:
+    """External weights, configuration, names and subfolders all change the model hash; hidden files do not."""
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    seen = {model_hash(tmp_path)}
+    (tmp_path / "model.onnx.data").write_bytes(b"weights A")
+    seen.add(model_hash(tmp_path))
+    (tmp_path / "model.onnx.data").write_bytes(b"weights B")
+    seen.add(model_hash(tmp_path))
+    (tmp_path / "model.onnx.data").rename(tmp_path / "other.data")
+    seen.add(model_hash(tmp_path))
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "vocab.txt").write_bytes(b"a")
+    seen.add(model_hash(tmp_path))
+    assert len(seen) == 5
+    (tmp_path / ".cache").write_bytes(b"x")
+    assert model_hash(tmp_path) in seen
+
+
+def test_hashes_of_nothing_are_empty(tmp_path: Path) -> None:
+    """An empty folder and no configuration have the empty hash."""
+    assert model_hash(tmp_path) == config_hash(None) == config_hash({}) == ""
+
+
+def test_config_hash_ignores_the_order_of_keys() -> None:
+    """The same configuration in another order has the same hash."""
+    assert config_hash({"a": 1, "b": [2]}) == config_hash({"b": [2], "a": 1}) != config_hash({"a": 1})
+
+
+def test_image_hash_is_that_of_the_v1_format() -> None:
+    """The image hash is the first 16 digits of the SHA-256 of the base64 text."""
+    assert image_hash("aGVsbG8=") == "333d6b3a3c1f5db6"
