@@ -61,11 +61,11 @@ def collect_blocks(content: bytes, used: int, salt: int, file_salt: int, events:
     """The same for the blocks of a sealed segment."""
     damaged = position = 0
     while position < used:
-        header = content[position : position + 32]
-        if len(header) < 32 or header[12:16] != struct.pack("<I", zlib.crc32(header[:12] + header[16:], salt)):
+        header = content[position : position + 36]
+        if len(header) < 36 or header[12:16] != struct.pack("<I", zlib.crc32(header[:12] + header[16:], salt)):
             return damaged + 1
-        packed, unpacked, _, generation, _ = struct.unpack("<4xIIIQQ", header)
-        position += 32 + packed
+        packed, unpacked, _, generation, _ = struct.unpack("<4xIIIQQ4x", header)
+        position += 36 + packed
         try:
             lines = lz4.block.decompress(content[position - packed : position], uncompressed_size=unpacked)
         except lz4.block.LZ4BlockError:

@@ -17,15 +17,16 @@ Segment: a header of 32 bytes, then its content.
 A raw segment holds lines, a sealed one blocks. A line is eight hex digits, a space, the JSON of one event and a line
 end. The digits are the crc32 of the JSON, starting from the salt of its segment, which is the crc32 of the generation
 (64 bits, without the top bit), starting from the file's salt: bytes left over from an earlier use of the same space
-never pass, and neither do zeros. A block is a header of 32 bytes and the whole content of one raw segment as an LZ4
+never pass, and neither do zeros. A block is a header of 36 bytes and the whole content of one raw segment as an LZ4
 block:
 
     0   magic       "HBLK"
     4   packed      32 bits: bytes of the LZ4 block
     8   unpacked    32 bits: bytes of the lines
-    12  check       32 bits: crc32 of the other 28 bytes, starting from the salt of the sealed segment
+    12  check       32 bits: crc32 of the other 32 bytes, starting from the salt of the sealed segment
     16  generation  of the raw segment: gives the salt of the lines
     24  first_seq   seq of its first event
+    32  content     32 bits: crc32 of the LZ4 block, starting from the salt of the sealed segment
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ TAKEN = 1 << 63
 RAW, SEALED = 1, 2
 
 BLOCK_MAGIC = b"HBLK"
-BLOCK_HEADER = 32
+BLOCK_HEADER = 36
 
 LINE_OVERHEAD = 10
 """Bytes of a line that are not its JSON."""
@@ -60,8 +61,8 @@ _CHECKED = Struct("<QQI")
 _REST = Struct("<QII")
 _SEGMENT = Struct("<QQQII")
 _BLOCK_SIZES = Struct("<4sII")
-_BLOCK_NAME = Struct("<QQ")
-_BLOCK = Struct("<4sIIIQQ")
+_BLOCK_NAME = Struct("<QQI")
+_BLOCK = Struct("<4sIIIQQI")
 
 
 def line_salt(file_salt: int, generation: int) -> int:
@@ -123,12 +124,13 @@ class BlockHeader(NamedTuple):
     unpacked: int
     generation: int
     first_seq: int
+    content: int
 
 
 def make_block(packed: bytes, unpacked: int, generation: int, first_seq: int, salt: int) -> bytes:
     """A block, header and all. ``salt`` is that of the sealed segment it goes to."""
     sizes = _BLOCK_SIZES.pack(BLOCK_MAGIC, len(packed), unpacked)
-    name = _BLOCK_NAME.pack(generation, first_seq)
+    name = _BLOCK_NAME.pack(generation, first_seq, crc32(packed, salt))
     return sizes + crc32(sizes + name, salt).to_bytes(4, "little") + name + packed
 
 
@@ -136,11 +138,11 @@ def read_block_header(data: bytes, offset: int, salt: int) -> BlockHeader | None
     """The block header at an offset, or None where there is none that passes its checksum."""
     if len(data) - offset < BLOCK_HEADER:
         return None
-    magic, packed, unpacked, check, generation, first_seq = _BLOCK.unpack_from(data, offset)
+    magic, packed, unpacked, check, generation, first_seq, content = _BLOCK.unpack_from(data, offset)
     checked = data[offset : offset + 12] + data[offset + 16 : offset + BLOCK_HEADER]
     if magic != BLOCK_MAGIC or check != crc32(checked, salt):
         return None
-    return BlockHeader(packed, unpacked, generation, first_seq)
+    return BlockHeader(packed, unpacked, generation, first_seq, content)
 
 
 @frozen(kw_only=True)

@@ -7,6 +7,7 @@ the unfinished business of a writer that was stopped, and no damage; what fails 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 import lz4.block
 
@@ -95,6 +96,8 @@ def _blocks(
         packed = content[start:offset]
         name = f"{where}, block at byte {start - layout.BLOCK_HEADER}"
         lines = block.unpacked
+        if offset <= used and crc32(packed, salt) != block.content:
+            damage.append(f"{name} fails its checksum")  # its lines have their own: some may still be whole
         yield Source(name, block.generation, block.first_seq, packed, lines, lines, lines, offset <= used)
     if late > 1 or not (boundary_seen or broken):
         damage.append(f"{where}: the length in its header is wrong")

@@ -12,6 +12,7 @@ import trio
 from attrs import define
 
 from horus_async.clock.system import perf_ns
+from horus_async.errors import PolicyError
 from horus_async.policy.interface import Answer, Observation, answer_of
 
 if TYPE_CHECKING:
@@ -70,13 +71,24 @@ class PolicyCaller:
         )
 
     async def warm_up(self) -> None:
-        """Let the policy run once before it counts, where it knows how to."""
-        if self.policy.warm_up is None:
-            return
-        if inspect.iscoroutinefunction(self.policy.warm_up):
-            await self.policy.warm_up()
-        else:
-            await trio.to_thread.run_sync(self.policy.warm_up, abandon_on_cancel=True)
+        """Let the policy run once before it counts, where it knows how to.
+
+        Raises:
+            PolicyError: it failed.
+        """
+        warm_up = self.policy.warm_up
+        try:
+            if warm_up is None:
+                return
+            if inspect.iscoroutinefunction(warm_up):
+                await warm_up()
+            else:
+                await trio.to_thread.run_sync(warm_up, abandon_on_cancel=True)
+        except PolicyError:
+            raise
+        # A policy's own warm_up may fail in any way; whatever it is, the policy cannot be used.
+        except Exception as error:
+            raise PolicyError(f"{self.policy.name} failed to warm up: {type(error).__name__}: {error}") from error
 
     def _ask_in_thread(self, call: Call) -> Answer:
         call.started_ns = perf_ns()

@@ -16,7 +16,6 @@ from attrs import define, evolve, field, frozen, validators
 
 from horus_async import __version__
 from horus_async.clock.system import perf_ns, wall_ns
-from horus_async.errors import PolicyError
 from horus_async.policy.calling import Call, PolicyCaller
 from horus_async.policy.interface import Answer, AnswerError, Observation, ObservationError
 from horus_async.policy.loading import LoadedPolicy, load_policy
@@ -129,13 +128,7 @@ class PolicyService:
             policy = evolve(policy, embodiment=self.options.embodiment)
         self.policy = policy
         self._caller = PolicyCaller(policy)
-        try:
-            await self._caller.warm_up()
-        except PolicyError:
-            raise
-        # A user's warm_up may fail in any way; whatever it is, the policy cannot be served.
-        except Exception as error:
-            raise PolicyError(f"{policy.name} failed to warm up: {type(error).__name__}: {error}") from error
+        await self._caller.warm_up()
         if self.options.trace is not None:
             self.recorder = TraceRecorder(policy, self.options.trace)
         self._warm = True

@@ -24,7 +24,7 @@ class Lost(NamedTuple):
 class Backlog:
     """The queue. ``put_*`` belong to the event loop's thread, ``take`` to the writer's.
 
-    Each side writes only its own counters, so neither needs a lock. When more than ``limit`` bytes wait, the event
+    Each side writes only its own counters, and an item's cost is there before the item is, so neither needs a lock. When more than ``limit`` bytes wait, the event
     loop waits for the writer if ``block``; otherwise records are dropped until half of it is free, counted per file
     and announced in the queue as ``Lost`` where they would have stood.
     """
@@ -53,8 +53,8 @@ class Backlog:
             if not self._admit(cost):
                 self._drop("node", execution.node, execution.tick)
                 return
-        self._items.append(execution)
         self._costs.append(cost)
+        self._items.append(execution)
         self._put += cost
         if len(self._items) >= self._nudge_at:
             self._nudge()
@@ -69,8 +69,8 @@ class Backlog:
 
     def put_node(self, node: NodeInfo) -> None:
         """Queue a node that joined; never dropped."""
-        self._items.append(node)
         self._costs.append(0)
+        self._items.append(node)
 
     def end(self) -> None:
         """Nothing more will come: announce what was dropped last."""
@@ -100,8 +100,8 @@ class Backlog:
             if not self._admit(cost):
                 self._drop(role, "", tick)
                 return
-        self._items.append(item)
         self._costs.append(cost)
+        self._items.append(item)
         self._put += cost
 
     def _nudge(self) -> None:
@@ -116,7 +116,9 @@ class Backlog:
                 # The writer frees all it has, so a record larger than the limit finds room, too: an empty queue.
                 while self._put - self._taken + cost > self._limit and self._put != self._taken and not self.refusing:
                     self._room.wait(0.1)
-            return True
+            if not self.refusing:
+                self._announce()
+                return True
         waiting = self._put - self._taken
         if waiting and waiting + cost > (self._limit // 2 if self._dropping else self._limit):
             return False
@@ -132,6 +134,6 @@ class Backlog:
     def _announce(self) -> None:
         self._dropping = False
         if self._lost:
-            self._items.append(Lost(self._lost))
             self._costs.append(0)
+            self._items.append(Lost(self._lost))
             self._lost = {}

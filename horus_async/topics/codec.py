@@ -25,7 +25,7 @@ from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError
 from horus_async.topics.decoding import ATOMS, binary_to_json, decode_tagged
-from horus_async.topics.encoding import STRICT, encode_tagged, explain
+from horus_async.topics.encoding import STRICT, encode_tagged
 
 if TYPE_CHECKING:
     from horus_async.topics.ring import Payload
@@ -42,21 +42,19 @@ def encode(value: Any) -> Payload:
         ValueNotSupportedError: names the type and where in the value it is.
     """
     try:
-        text = dumps(value, None, STRICT)
-    except TypeError:
-        return encode_tagged(value)
-    # orjson writes some values as others without a word: tuples as lists, NaN as null, enums as their values.
-    try:
+        # First, as orjson writes some values as others without a word (tuples as lists, enums as their values), and
+        # is brought down by deeply nested tuples.
         if type(value) is dict:
             for item in value.values():
                 if type(item) not in ATOMS and not _is_plain(item):
                     return encode_tagged(value)
         elif not _is_plain(value):
             return encode_tagged(value)
+        text = dumps(value, None, STRICT)
         if (_DOLLAR in text or (_N in text and text.find(b"null") >= 0)) and _needs_tags(value):
-            return encode_tagged(value)
-    except RecursionError as error:
-        raise explain(value, error) from None
+            return encode_tagged(value)  # orjson writes NaN and the infinities as null
+    except (TypeError, RecursionError):
+        return encode_tagged(value)
     return text
 
 
@@ -93,7 +91,7 @@ def as_bytes(payload: Payload) -> bytes:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value that orjson took is made of JSON's own types only. It is a tree of at most 254 levels then."""
+    """Whether a value is made of JSON's own types only."""
     kind = type(value)
     if kind is dict:
         items = value.values()

@@ -1,0 +1,61 @@
+"""``session.json``: what a session is and which files it has."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from horus_async.errors import DamagedRecordingError
+
+from .naming import MANIFEST
+from .records import check_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_LIMIT = 1 << 24
+
+
+def write_manifest(folder: Path, fields: Mapping[str, Any], *, sync: bool = False) -> None:
+    """Write the manifest, or put a new one in its place: whoever looks sees the old one or the new one, whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = json.dumps(fields, indent=2).encode() + b"\n"
+    partial = folder / f".{MANIFEST}.part"
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(text)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        partial.replace(folder / MANIFEST)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """What the manifest says; None if there is none.
+
+    Raises:
+        DamagedRecordingError: it cannot be read or is no manifest.
+        UnsupportedVersionError: another format version wrote it.
+    """
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LIMIT)
+        fields = json.loads(text)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedRecordingError(f"{path} cannot be read: {error}") from error
+    if not isinstance(fields, dict):
+        raise DamagedRecordingError(f"{path} is no manifest: it is not a JSON object")
+    check_version(fields, "session")
+    return fields

@@ -1,0 +1,135 @@
+"""The observer that records a run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from horus_async.errors import RecordingError, SessionExistsError
+from horus_async.observe import Observer
+
+from .naming import MANIFEST, SUFFIX, check_session_name, default_session_name, recordings_root
+from .writer import RecordingState, RecordingStats, SessionWriter
+
+if TYPE_CHECKING:
+    from horus_async.observe import Execution, External, NodeInfo, RunInfo, TickEnd
+
+    from .options import RecordingOptions
+
+__all__ = ["Recorder", "RecordingState", "RecordingStats"]
+
+
+class Recorder(Observer):
+    """Records one run into a session of its own.
+
+    The event loop's thread only queues what it is told; another thread makes lines of it and writes them. With
+    ``block`` (deterministic runs) a full queue makes the run wait, else records are dropped and counted.
+
+    ``root`` is the folder for sessions; None for the usual one (``recordings_root``).
+    """
+
+    def __init__(
+        self, options: RecordingOptions, root: str | os.PathLike[str] | None = None, *, block: bool
+    ) -> None:
+        self._options = options
+        self._root = root
+        self._block = block
+        self._writer: SessionWriter | None = None
+        self._stopped = False
+
+    @property
+    def session(self) -> str | None:
+        """The session's name; None before the run began."""
+        return None if self._writer is None else self._writer.folder.name
+
+    @property
+    def path(self) -> Path | None:
+        """The session's folder; None before the run began."""
+        return None if self._writer is None else self._writer.folder
+
+    def stats(self) -> RecordingStats:
+        """How the recording fares."""
+        if self._writer is None:
+            return RecordingStats(RecordingState.OFF, 0, 0, 0)
+        return self._writer.stats()
+
+    def stop(self) -> list[Path]:
+        """End the recording, whether or not the run has ended, and give its files; twice gives the same.
+
+        The scheduler's file comes first, then the nodes', then the one for messages from outside if there is one. A
+        recorder that never began has none.
+        """
+        self._finish("recording stopped")
+        return [] if self._writer is None else self._writer.paths()
+
+    # -- Observer ------------------------------------------------------------------------------------------------------
+
+    def run_started(self, run: RunInfo) -> None:
+        """Make the session's folder and files.
+
+        Raises:
+            SessionExistsError: a session of that name is there already.
+            SessionNameError: the name cannot be a folder's.
+            RecordingError: the folder or its files cannot be made.
+        """
+        name = self._options.name or default_session_name(run.started_at_ns)
+        root = recordings_root(self._root)
+        folder = root / check_session_name(name)
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            if not folder.is_dir() and not root.is_dir():
+                raise RecordingError(f"cannot record into {root}: it is not a folder") from None
+            raise SessionExistsError(
+                f"there is a session {name!r} in {root} already: choose another name, or delete it first"
+            ) from None
+        except OSError as error:
+            raise RecordingError(f"cannot record into {root}: {error.strerror or error}") from error
+        try:
+            self._writer = SessionWriter(folder, run, self._options, secrets.token_hex(4), block=self._block)
+        except OSError as error:
+            _remove_beginnings(folder)
+            raise RecordingError(f"cannot record into {folder}: {error.strerror or error}") from error
+        backlog = self._writer.backlog
+        # The two calls made many times a tick go straight to the queue.
+        self.executed = backlog.put_execution  # type: ignore[method-assign]
+        self.tick_ended = backlog.put_tick  # type: ignore[method-assign]
+
+    def node_added(self, node: NodeInfo) -> None:
+        """Make a file for a node that joined."""
+        if self._writer is not None and not self._stopped:
+            self._writer.backlog.put_node(node)
+
+    def received_external(self, message: External) -> None:
+        """Record a message from outside."""
+        if self._writer is not None and not self._stopped:
+            self._writer.backlog.put_external(message)
+
+    def executed(self, execution: Execution) -> None:
+        """Outside of a recording there is nothing to do; within one, the queue stands here."""
+
+    def tick_ended(self, end: TickEnd) -> None:
+        """Outside of a recording there is nothing to do; within one, the queue stands here."""
+
+    def run_stopped(self, reason: str, ticks: int) -> None:
+        """Write all that waits, and close the files."""
+        self._finish(reason)
+
+    def _finish(self, reason: str) -> None:
+        if self._writer is None or self._stopped:
+            return
+        self._stopped = True
+        del self.executed
+        del self.tick_ended
+        self._writer.finish(reason)
+
+
+def _remove_beginnings(folder: Path) -> None:
+    """Take away what a recording that could not begin has left, and nothing else."""
+    for path in folder.iterdir():
+        if path.name.endswith(SUFFIX) or path.name == MANIFEST:
+            path.unlink(missing_ok=True)
+    folder.rmdir()
