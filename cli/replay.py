@@ -13,6 +13,7 @@ import trio
 from horus_async import Scheduler
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
+from horus_async.replay import session_topics
 from horus_async.topics.codec import decode
 
 from ._errors import FOUND, USAGE
@@ -100,7 +101,7 @@ def parse_override(session: Session, text: str) -> tuple[str, str, Any]:
         ReplayError: No such pair, or more than one; or what follows is not JSON.
     """
     where, equals, value = text.partition("=")
-    pairs = [(node, topic) for node in session.nodes for topic in session.output_topics(node)]
+    pairs = [(node, topic) for node in session.nodes for topic in session_topics(session, node)]
     found = [(node, topic) for node, topic in pairs if f"{node}.{topic}" == where]
     if not equals or len(found) != 1:
         known = ", ".join(f"{node}.{topic}" for node, topic in pairs)

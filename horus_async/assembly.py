@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .blackbox.watch import BlackBoxObserver
 from .clock.random import system_seed
 from .clock.system import wall_ns
 from .errors import ContextError
 from .noderun import NodeRun
-from .observe import RunInfo
+from .observe import Observer, RunInfo
 from .ports import Ports
 from .recorder import Recorder, RecordingOptions
 from .replay import (
@@ -29,6 +30,7 @@ from .topics import Bus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .blackbox import BlackBox
     from .node import Node
     from .options import SchedulerOptions
     from .replay import PlayedFile
@@ -40,6 +42,7 @@ def assemble(
     duration: float | None,
     replay: ReplayOptions | None,
     played: Sequence[PlayedFile],
+    blackbox: BlackBox | None,
 ) -> tuple[Runtime, Recorder | None]:
     """A runtime ready to start, and the recorder that watches it.
 
@@ -49,13 +52,17 @@ def assemble(
     """
     recorder = make_recorder(options)
     info = run_info(options, nodes)
-    observers = [] if recorder is None else [recorder]
+    observers: list[Observer] = [] if recorder is None else [recorder]
+    if blackbox is not None:
+        observers.append(BlackBoxObserver(blackbox))
     bus = Bus(options.namespace, isolated=options.deterministic or replay is not None)
     try:
         if replay is not None:
-            return replay_runtime(info, bus, nodes, duration, replay, observers), recorder
+            runtime: Runtime = replay_runtime(info, bus, nodes, duration, replay, observers)
+            return runtime, recorder
         timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
         runtime = Runtime(info, bus, timeline, observers)
+        runtime.max_deadline_misses = options.max_deadline_misses
         for file in played:
             scale = float(exact(options.tick_rate) / exact(file.session.tick_rate))
             add_player(runtime, Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority))
@@ -133,7 +140,7 @@ def replay_runtime(
     nodes: Sequence[Node],
     duration: float | None,
     replay: ReplayOptions,
-    observers: list[Recorder],
+    observers: list[Observer],
 ) -> ReplayRuntime:
     """A run of recorded nodes, with live ones in the place of some."""
     replay.check()

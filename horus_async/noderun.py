@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .clock.system import NANOSECONDS
 from .context import INIT_TICK, SHUTDOWN_TICK, TickContext
 from .errors import ConfigurationError
+from .failure import FailureMachine
 from .schedule import RateSchedule
 from .stats import Durations, NodeStats
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from .schedule import Schedule, Step
     from .topics import Subscriber
 
-TICK, INIT, SHUTDOWN = "tick", "init", "shutdown"
+TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
+_CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
 
 
 class NodeRun:
@@ -53,10 +55,24 @@ class NodeRun:
         self.overruns = 0
         self.errors = 0
         self.restarts = 0
+        self.failure = FailureMachine(node.policy)
+        self.deadline_ns = None if node.deadline is None else round(node.deadline * NANOSECONDS)
+        self.budget_ns = None if node.budget is None else round(node.budget * NANOSECONDS)
+        self.period_ns = round(self.nominal_dt * NANOSECONDS)
+        self.due_ns = 0
+        """When the running tick was due, in the run's time."""
+        self.started_ns = 0
+        """When the running callback began, on the system's finest clock."""
+        self.coroutine: Any = None
+        """The running callback's, once it has suspended."""
+        self.misses_in_a_row = 0
+        self.unsafe = False
+        """It missed its deadline and its safe state was entered; a met deadline ends that."""
+        self.skips_next = False
         self._ticked_for = 0
         self.now: Callable[[], int] = lambda: 0
         """The run's time, nanoseconds; the runtime sets it."""
-        callbacks = {kind: node.callback(kind) for kind in (TICK, INIT, SHUTDOWN)}
+        callbacks = {kind: node.callback(name) for kind, name in _CALLBACKS.items()}
         if node.compute and (tick := callbacks[TICK]) is not None:
             callbacks[TICK] = _in_thread(tick)
         self.callbacks = callbacks
@@ -102,6 +118,7 @@ class NodeRun:
         context.tick = context.seed_tick = step.tick
         self._set_dt(began_ns, virtual=now_ns is None)
         self.last_ns = began_ns
+        self.due_ns = began_ns if self.on else min(began_ns, step.at_ns)
 
     def _set_dt(self, began_ns: int, *, virtual: bool) -> None:
         if self.last_ns is None or (virtual and not self.on):

@@ -37,7 +37,7 @@ class Execution(NamedTuple):
     """One finished call of a node's ``tick``, ``init`` or ``shutdown``."""
 
     kind: str
-    """``tick``, ``init`` or ``shutdown``: the ``kind`` of its recorded line."""
+    """``tick``, ``init``, ``shutdown`` or ``safe_state``: the ``kind`` of its recorded line."""
     node: str
     tick: int
     """The scheduler tick in which it began."""
@@ -49,6 +49,61 @@ class Execution(NamedTuple):
     outputs: list[Sent]
     error: str | None
     """``Type: message`` of the exception that ended it."""
+    took_ns: int = 0
+    """Elapsed time on the wall clock, in every mode."""
+
+
+class NodeFailed(NamedTuple):
+    """A callback of a node raised."""
+
+    node: str
+    error: str
+    traceback: str
+
+
+class DeadlineMissed(NamedTuple):
+    """A tick ended after its deadline, or its node was still busy when the next was due."""
+
+    node: str
+    deadline_ns: int
+    actual_ns: int
+    """Lateness of its start plus execution."""
+
+
+class BudgetOverrun(NamedTuple):
+    """A tick took longer than its budget."""
+
+    node: str
+    budget_ns: int
+    actual_ns: int
+
+
+class PolicyChanged(NamedTuple):
+    """A node's failure policy went from one state to another."""
+
+    node: str
+    policy: str
+    from_: str
+    to: str
+
+
+class WatchdogFired(NamedTuple):
+    """A tick takes much too long. Told from the watchdog's own thread."""
+
+    node: str
+    stage: str
+    """``warn``, ``unhealthy`` or ``emergency_stop``."""
+    stack: str
+    """Where the node's code stands."""
+
+
+class EmergencyStopped(NamedTuple):
+    """The run was stopped because it was no longer safe."""
+
+    reason: str
+
+
+Incident = NodeFailed | DeadlineMissed | BudgetOverrun | PolicyChanged | WatchdogFired | EmergencyStopped
 
 
 class External(NamedTuple):
@@ -116,6 +171,9 @@ class Observer(Protocol):
 
     def executed(self, execution: Execution) -> None:
         """A call of a node's callback ended."""
+
+    def incident(self, tick: int, incident: Incident) -> None:
+        """Something went wrong, or was about to. The only call that can come from another thread."""
 
     def received_external(self, message: External) -> None:
         """A node took a message that came from outside this run, the first one to do so."""

@@ -46,6 +46,10 @@ class SchedulerOptions:
     seed: int = field(default=0, validator=_whole)
     recording: bool | str | RecordingOptions = False
     recordings_dir: str | Path | None = None
+    blackbox_mb: int = field(default=0, validator=_whole)
+    blackbox_dir: str | Path | None = None
+    watchdog: float | None = field(default=None, validator=attrs.validators.optional(positive))
+    max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(positive))
     namespace: str = "default"
     name: str = "scheduler"
 
@@ -57,6 +61,7 @@ class Overrides:
     deterministic: bool | None = None
     seed: int | None = None
     recording: str | None = None
+    blackbox_mb: int | None = None
     duration: float | None = None
     made: list[Scheduler] = field(factory=list, init=False)
     """The schedulers that the program has made."""
@@ -66,7 +71,7 @@ class Overrides:
 
         A recording's name goes to the first scheduler that a program makes: a second one would find it taken.
         """
-        changes = {n: v for n in ("deterministic", "seed") if (v := getattr(self, n)) is not None}
+        changes = {n: v for n in ("deterministic", "seed", "blackbox_mb") if (v := getattr(self, n)) is not None}
         if self.recording is not None and not self.made:
             changes["recording"] = self.recording
         self.made.append(scheduler)

@@ -11,7 +11,7 @@ from .topics.codec import decode, encode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .recorder import ExecutionRecord
+    from .recorder.records import ExecutionRecord
     from .topics import Bus, Publisher, Subscriber
     from .topics.ring import Payload
 

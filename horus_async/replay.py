@@ -20,6 +20,7 @@ from .graph import causal_order
 from .node import Node
 from .noderun import NodeRun
 from .recorder import open_session
+from .recorder.records import ExecutionRecord, ExternalMessage, SchedulerTick
 from .runtime import Runtime
 from .schedule import Step, exact
 from .topics import Message
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
 
     from .observe import RunInfo
     from .ports import Ports
-    from .recorder import ExecutionRecord, RecordedOutput, Session
+    from .recorder import Session
+    from .recorder.records import RecordedOutput
     from .topics.ring import Payload
 
 MIN_SPEED, MAX_SPEED = 0.01, 100.0
+_PLAYED = ("tick", "safe_state")
+"""Kinds of lines that belong to the ticks of a run, not to its beginning or end."""
 
 
 @define(kw_only=True)
@@ -78,7 +82,7 @@ class ReplayOptions:
 
     def set_override(self, node: str, topic: str, value: Any) -> None:
         """Replace what a recorded node sent on a topic."""
-        known = {name: self.session.output_topics(name) for name in self.session.nodes}
+        known = {name: session_topics(self.session, name) for name in self.session.nodes}
         if node not in known:
             raise ReplayError(f"no node {node!r} in session {self.session.name!r}; it has {', '.join(sorted(known))}")
         if topic not in known[node]:
@@ -124,10 +128,20 @@ class PlayedFile:
             ReplayError: It is no node's file.
         """
         session = open_session(path)
-        node = session.node_of(Path(path).expanduser())
+        file = Path(path).expanduser().resolve()
+        node = next((name for name, recorded in session.files.items() if recorded.path.resolve() == file), None)
         if node is None:
             raise ReplayError(f"{str(path)!r} is not a node's file; session {session.name!r} has {sorted(session.nodes)}")
         return cls(session, node, priority)
+
+
+def session_topics(session: Session, node: str) -> set[str]:
+    """The topics that a recorded node sent on."""
+    topics = set(session.nodes[node].pubs)
+    for line in session.executions(node):
+        if isinstance(line, ExecutionRecord):
+            topics.update(output.topic for output in line.outputs)
+    return topics
 
 
 class RecordedTimeline:
@@ -153,7 +167,8 @@ class RecordedTimeline:
 
     def _read(self) -> Iterator[Any]:
         options = self._options
-        return iter(options.session.scheduler_ticks(options.start, options.stop))
+        lines = options.session.scheduler_ticks(options.start, options.stop)
+        return (line for line in lines if isinstance(line, SchedulerTick))
 
     def next_step(self, late_at_ns: int | None = None) -> Step | None:
         """The next tick; see `Timeline`. A replay is never late."""
@@ -208,12 +223,13 @@ class Lines:
         """Start over."""
         del tick
         options = self._options
-        self._source = iter(options.session.executions(self._node, options.start, options.stop))
+        lines = options.session.executions(self._node, options.start, options.stop)
+        self._source = (line for line in lines if isinstance(line, ExecutionRecord))
         self._next: ExecutionRecord | None = None
         self._step()
 
     def _step(self) -> None:
-        self._next = next((line for line in self._source if line.kind == "tick"), None)
+        self._next = next((line for line in self._source if line.kind in _PLAYED), None)
         self.next_tick = math.inf if self._next is None else self._live_tick(self._next.tick)
 
     def _live_tick(self, tick: int) -> int:
@@ -240,7 +256,8 @@ class Lines:
         """The ``init`` or ``shutdown`` lines."""
         session = self._options.session
         edge = session.first_tick if kind == "init" else session.last_tick
-        return [line for line in session.executions(self._node, edge, edge) if line.kind == kind]
+        lines = session.executions(self._node, edge, edge)
+        return [line for line in lines if isinstance(line, ExecutionRecord) and line.kind == kind]
 
 
 class Player:
@@ -259,7 +276,7 @@ class Player:
             tick=self._play,
             init=(lambda _: self._play_special("init")) if whole_start else None,
             shutdown=(lambda _: self._play_special("shutdown")) if whole_end else None,
-            pubs=options.session.output_topics(node) | set(info.pubs),
+            pubs=session_topics(options.session, node) | set(info.pubs),
             order=info.order if order is None else order,
         )
         self._replacements = {topic: value for (name, topic), value in options.overrides.items() if name == node}
@@ -382,7 +399,8 @@ class ExternalPlayer:
     def rewind(self) -> None:
         """Start over."""
         options = self._options
-        self._source = iter(options.session.external(options.start, options.stop))
+        messages = options.session.external(options.start, options.stop)
+        self._source = (message for message in messages if isinstance(message, ExternalMessage))
         self._next = next(self._source, None)
 
     def __call__(self, step: Step) -> None:
@@ -403,6 +421,6 @@ def replaced_by(live: Sequence[Node], session: Session) -> dict[str, str]:
     for node in live:
         topics = set(node.pubs)
         for name in session.nodes:
-            if name not in replaced and topics & session.output_topics(name):
+            if name not in replaced and topics & session_topics(session, name):
                 replaced[name] = node.name
     return replaced

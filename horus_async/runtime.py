@@ -14,6 +14,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import traceback
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -24,9 +26,25 @@ from .clock.system import NANOSECONDS, perf_ns
 from .context import current
 from .errors import EmergencyStop, NodeFailure
 from .graph import causal_order, topic_edges
-from .noderun import INIT, SHUTDOWN, TICK, NodeRun
-from .observe import Execution, External, Observer, RunInfo, Sent, TickEnd
+from .failure import Action, Change, State
+from .noderun import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
+from .observe import (
+    BudgetOverrun,
+    DeadlineMissed,
+    EmergencyStopped,
+    Execution,
+    External,
+    Incident,
+    NodeFailed,
+    Observer,
+    PolicyChanged,
+    RunInfo,
+    Sent,
+    TickEnd,
+    WatchdogFired,
+)
 from .pace import VirtualPace
+from .policies import Miss
 from .schedule import Step
 
 if TYPE_CHECKING:
@@ -60,6 +78,9 @@ class Runtime:
         self.reason = ""
         """Why the run ends; empty while it goes on."""
         self.failures: list[tuple[NodeRun, BaseException]] = []
+        self.emergency: EmergencyStop | None = None
+        self.max_deadline_misses: int | None = None
+        self._interludes: deque[NodeRun] = deque()
         self._aborted = False
         self._pace: Pace | None = None
         self._order: list[NodeRun] = []
@@ -186,11 +207,14 @@ class Runtime:
 
         Raises:
             NodeFailure: With the name of the node that failed first.
+            EmergencyStop: The run was no longer safe.
         """
+        if self.emergency is not None:
+            raise self.emergency
         if not self.failures:
             return
         for _, error in self.failures:
-            if isinstance(error, EmergencyStop) or not isinstance(error, Exception):
+            if not isinstance(error, Exception):
                 raise error
         first = self.failures[0][0]
         errors = [error for _, error in self.failures if isinstance(error, Exception)]
@@ -228,6 +252,7 @@ class Runtime:
             except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
                 self._finish(job, error)
                 continue
+            job.coroutine = coroutine
             await self._stay_with(job, coroutine, trap)
             return
         self._plan_done.set()
@@ -268,7 +293,7 @@ class Runtime:
                 yield self._pace.reach(at_ns)
                 if self.reason:
                     return
-                if self._stirred:
+                if self._stirred or self._interludes:
                     yield from self._message_pass()
             if step is None:
                 self.reason = self.reason or self.timeline.end_reason
@@ -296,6 +321,10 @@ class Runtime:
             yield from self._message_pass()
 
     def _shutdown_plan(self) -> Plan:
+        if self.emergency is not None:
+            for run in self._order:
+                if run.callbacks[SAFE_STATE] is not None:
+                    yield from self._alone(run, SAFE_STATE)
         for run in self._order:
             if run.initialised and run.callbacks[SHUTDOWN] is not None:
                 yield from self._alone(run, SHUTDOWN)
@@ -305,9 +334,8 @@ class Runtime:
         assert self._pace is not None
         run.kind = kind
         yield run
-        while run.busy and not self._aborted and (kind is SHUTDOWN or not self.reason):
+        while run.busy and not (kind is INIT and self.reason):
             yield self._pace.until_idle(run)
-        run.kind = TICK
 
     def _tick_pass(self, step: Step) -> Plan:
         """One scheduler tick: each node that is due, in order."""
@@ -325,7 +353,7 @@ class Runtime:
                     if left_out:
                         self._missed_periods(run, left_out)
                     if not run.busy:
-                        yield run
+                        yield from self._tick(run)
             if virtual and pace.suspended:
                 yield pace.settle()
         if virtual:
@@ -334,6 +362,7 @@ class Runtime:
     def _message_pass(self) -> Plan:
         """Something came between two ticks: the nodes that tick on it do so now."""
         self._stirred = False
+        yield from self._make_safe()
         for run in self._order:
             if run.on:
                 yield from self._ticks_for_messages(run)
@@ -344,8 +373,38 @@ class Runtime:
         for _ in range(run.messages_waiting()):
             if run.busy or self._aborted or run.messages_waiting() <= 0:
                 return
+            if run.failure.waits(self.elapsed_ns()):
+                return
             run.ticks_for_message()
-            yield run
+            yield from self._tick(run)
+
+    def _tick(self, run: NodeRun) -> Plan:
+        """A node is due: let it tick, unless its policy or a missed deadline keeps it from it."""
+        if run.skips_next:
+            run.skips_next = False
+            return
+        if run.failure.state is not State.RUNNING:
+            if run.failure.waits(self.elapsed_ns()):
+                return
+            if run.failure.state in (State.WAITING, State.RESTING):
+                if self._policy_changed(run, run.failure.time_up) is Action.INIT:
+                    run.restarts += 1
+                    if run.callbacks[INIT] is not None:
+                        run.kind = INIT
+                        yield run
+                if run.busy or run.failure.waits(self.elapsed_ns()) or self._aborted:
+                    return
+        yield run
+        if self._interludes:
+            yield from self._make_safe()
+
+    def _make_safe(self) -> Plan:
+        """Nodes whose safe state is to be entered, while the run goes on."""
+        while self._interludes and not self._aborted:
+            run = self._interludes.popleft()
+            if run.callbacks[SAFE_STATE] is not None and not run.busy:
+                run.kind = SAFE_STATE
+                yield run
 
     def _begin_step(self, step: Step) -> None:
         self._end_tick()
@@ -400,35 +459,112 @@ class Runtime:
 
     def _finish(self, run: NodeRun, error: BaseException | None) -> None:
         """A callback has ended."""
+        kind, took_ns = run.kind, perf_ns() - run.started_ns
         run.busy = False
-        if run.kind is TICK:
-            run.durations.add(perf_ns() - run.started_ns)
+        run.coroutine = None
+        run.kind = TICK
+        if kind is TICK:
+            run.durations.add(took_ns)
         if self.observed:
-            context, ports = run.context, run.ports
-            text = None if error is None else f"{type(error).__name__}: {error}"
-            tick = self.tick if context.tick is None else context.tick
-            duration_ns = run.now() - run.began_ns
-            self._tell(
-                "executed",
-                Execution(
-                    run.kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, ports.inputs, ports.outputs, text
-                ),
-            )
+            self._tell("executed", self._execution(run, kind, error, took_ns))
         if error is not None:
-            self._failed(run, error)
+            self._failed(run, kind, error)
+        elif kind is TICK:
+            if run.failure.failures:
+                self._policy_changed(run, run.failure.succeeded)
+            if run.deadline_ns is not None or run.budget_ns is not None or run.misses_in_a_row:
+                self._judge(run)
 
-    def _failed(self, run: NodeRun, error: BaseException) -> None:
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            return  # the run ends, and this tick with it
-        run.errors += 1
-        error.add_note(f"in {run.kind} of node {run.name!r}, tick {self.tick}")
-        self.failures.append((run, error))
-        self._group.start_soon(_tell_node, run.node, error)
-        self.abort(f"fatal: {run.name}: {type(error).__name__}: {error}")
+    def _execution(self, run: NodeRun, kind: str, error: BaseException | None, took_ns: int) -> Execution:
+        context, ports = run.context, run.ports
+        text = None if error is None else f"{type(error).__name__}: {error}"
+        tick = self.tick if context.tick is None else context.tick
+        duration_ns = run.now() - run.began_ns
+        return Execution(
+            kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, ports.inputs, ports.outputs, text, took_ns
+        )
+
+    # Safety
+
+    def _judge(self, run: NodeRun) -> None:
+        """Was the tick that has just ended in time?"""
+        now_ns = run.now()
+        if run.budget_ns is not None and now_ns - run.began_ns > run.budget_ns:
+            run.overruns += 1
+            self._incident(BudgetOverrun(run.name, run.budget_ns, now_ns - run.began_ns))
+        actual_ns = now_ns - run.due_ns
+        if run.deadline_ns is not None and actual_ns > run.deadline_ns:
+            self._missed(run, 1, run.deadline_ns, actual_ns)
+        else:
+            run.misses_in_a_row = 0
+            run.unsafe = False
 
     def _missed_periods(self, run: NodeRun, count: int) -> None:
         """A node was still busy, or the scheduler late, when it was due."""
+        late_since_ns = run.due_ns if run.busy else (run.last_ns or 0)
+        self._missed(run, count, run.deadline_ns or run.period_ns, run.now() - late_since_ns)
+
+    def _missed(self, run: NodeRun, count: int, deadline_ns: int, actual_ns: int) -> None:
         run.misses += count
+        run.misses_in_a_row += count
+        self._incident(DeadlineMissed(run.name, deadline_ns, actual_ns))
+        if self.max_deadline_misses is not None and run.misses_in_a_row >= self.max_deadline_misses:
+            self.emergency_stop(f"deadline miss threshold exceeded: {run.name} missed {run.misses_in_a_row} in a row")
+        elif run.node.on_miss is Miss.STOP:
+            self.emergency_stop(f"{run.name} missed its deadline")
+        elif run.node.on_miss is Miss.SKIP:
+            run.skips_next = True
+        elif run.node.on_miss is Miss.SAFE_MODE and not run.unsafe:
+            run.unsafe = True
+            self._interludes.append(run)
+
+    def emergency_stop(self, reason: str) -> None:
+        """End the run at once: every node's safe state, then every ``shutdown``. From any thread."""
+        if self.emergency is None:
+            self.emergency = EmergencyStop(reason)
+            self._incident(EmergencyStopped(reason))
+            self.reason = ""  # whatever was about to end the run, this is what did
+        self.abort(f"emergency stop: {reason}")
+
+    def _policy_changed(self, run: NodeRun, happen: Callable[[], Change]) -> Action:
+        before = run.failure.state
+        change = happen()
+        if change.to is not before:
+            policy = type(run.failure.policy).__name__
+            self._incident(PolicyChanged(run.name, policy, before.value, change.to.value))
+        return change.action
+
+    def _failed(self, run: NodeRun, kind: str, error: BaseException) -> None:
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            return  # the run ends, and this callback with it
+        run.errors += 1
+        error.add_note(f"in {kind} of node {run.name!r}, tick {self.tick}")
+        text = f"{type(error).__name__}: {error}"
+        self._incident(NodeFailed(run.name, text, "".join(traceback.format_exception(error))))
+        self._group.start_soon(_tell_node, run.node, error)
+        now_ns = self.elapsed_ns()
+        action = self._policy_changed(run, lambda: run.failure.failed(now_ns))
+        if not isinstance(error, Exception) or action is Action.END_RUN or kind is SHUTDOWN:
+            self.failures.append((run, error))
+        if not isinstance(error, Exception) or action is Action.END_RUN:
+            self.abort(f"fatal: {run.name}: {text}")
+        else:
+            _log.warning("node %r failed in %s: %s", run.name, kind, text)
+
+    def _incident(self, incident: Incident) -> None:
+        if self.observed:
+            self._tell("incident", self.tick, incident)
+
+    def blocked_for_ns(self, run: NodeRun) -> int:
+        """How long a node's tick has been running, on the wall clock; for the watchdog."""
+        return perf_ns() - run.started_ns if run.busy and run.kind is TICK else 0
+
+    def watchdog_fired(self, run: NodeRun, stage: str, stack: str) -> None:
+        """A tick takes much too long; told by the watchdog's thread."""
+        self._incident(WatchdogFired(run.name, stage, stack))
+        virtual = self._pace is None or self._pace.virtual
+        if stage == "emergency_stop" and not virtual:
+            self.emergency_stop(f"watchdog: the tick of {run.name} does not end")
 
     def took(self, topic: str, taken: Taken) -> None:
         """A node took a message: tell of those that came from outside, once."""
@@ -461,7 +597,8 @@ async def _tell_node(node: Node, error: BaseException) -> None:
     try:
         result = on_error(error)
         if inspect.isawaitable(result):
-            await result
+            with anyio.CancelScope(shield=True):
+                await result
     except Exception:
         _log.exception("on_error of node %r failed", node.name)
 

@@ -14,12 +14,14 @@ from .options import SchedulerOptions, given_overrides
 from .schedule import exact
 from .signals import stopped_by_signals
 from .stats import SchedulerStats
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
+    from .blackbox import BlackBox
     from .pace import Pace
     from .recorder import Recorder, RecordingOptions
     from .replay import PlayedFile, ReplayOptions
@@ -38,6 +40,11 @@ class Scheduler:
             system, and the seed used is recorded.
         recording: True, a session name, or `RecordingOptions`.
         recordings_dir: Where sessions are kept; by default ``HORUS_RECORDINGS_DIR``, else the user's data directory.
+        blackbox_mb: Size of the black box, MB of 2**20 bytes; 0 for none.
+        blackbox_dir: Where it lies; by default ``HORUS_BLACKBOX_DIR``, else the user's state directory.
+        watchdog: Seconds after which a running tick is reported; at three times that the run is stopped. In a
+            deterministic run it only reports.
+        max_deadline_misses: So many of one node in a row are an emergency stop.
         namespace: Topics are seen within it; by default ``HORUS_NAMESPACE``, else ``default``.
         name: Names the run in recordings and black boxes.
 
@@ -53,6 +60,10 @@ class Scheduler:
         seed: int = 0,
         recording: bool | str | RecordingOptions = False,
         recordings_dir: str | Path | None = None,
+        blackbox_mb: int = 0,
+        blackbox_dir: str | Path | None = None,
+        watchdog: float | None = None,
+        max_deadline_misses: int | None = None,
         namespace: str | None = None,
         name: str = "scheduler",
     ) -> None:
@@ -62,6 +73,10 @@ class Scheduler:
             seed=seed,
             recording=recording,
             recordings_dir=recordings_dir,
+            blackbox_mb=blackbox_mb,
+            blackbox_dir=blackbox_dir,
+            watchdog=watchdog,
+            max_deadline_misses=max_deadline_misses,
             namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
             name=name,
         )
@@ -75,6 +90,7 @@ class Scheduler:
         self._played: list[PlayedFile] = []
         self._runtime: Runtime | None = None
         self._recorder: Recorder | None = None
+        self._blackbox: BlackBox | None = None
         self._running = False
         self._stepping = False
 
@@ -279,7 +295,32 @@ class Scheduler:
         if self._runtime is not None:
             self._runtime.stop(reason)
 
+    def emergency_stop(self, reason: str) -> None:
+        """Every node's ``enter_safe_state``, then every ``shutdown``; `run` raises `EmergencyStop`. From any thread.
+
+        Raises:
+            ContextError: It does not run.
+        """
+        if self._runtime is None or not (self._running or self._stepping):
+            raise ContextError("emergency_stop() is for a scheduler that runs, and this one does not")
+        self._runtime.emergency_stop(reason)
+
     # Looking at it
+
+    @property
+    def blackbox(self) -> BlackBox | None:
+        """The black box: while it runs, and what it held afterwards. None without ``blackbox_mb``.
+
+        Raises:
+            BlackBoxError: It cannot be opened.
+        """
+        if self._blackbox is None and self._options.blackbox_mb:
+            from .blackbox import BlackBox  # noqa: PLC0415
+
+            self._blackbox = BlackBox.create(
+                self._options.blackbox_dir, name=self._options.name, size_mb=self._options.blackbox_mb
+            )
+        return self._blackbox
 
     def stats(self) -> SchedulerStats:
         """Figures of the run, also while it goes on."""
@@ -366,7 +407,8 @@ class Scheduler:
     async def _run_with(self, duration: float | None, pace: Pace) -> None:
         runtime = self._set_up(self._duration if self._duration is not None else duration)
         try:
-            await runtime.run(pace)
+            with Watchdog(runtime, self._options.watchdog):
+                await runtime.run(pace)
         finally:
             self._tear_down(runtime)
 
@@ -394,7 +436,11 @@ class Scheduler:
     def _set_up(self, duration: float | None) -> Runtime:
         from .assembly import assemble  # noqa: PLC0415
 
-        self._runtime, self._recorder = assemble(self._options, self.nodes, duration, self._replay, self._played)
+        if self._blackbox is not None and self._runtime is not None:
+            self._blackbox = None  # a run has a box of its own
+        self._runtime, self._recorder = assemble(
+            self._options, self.nodes, duration, self._replay, self._played, self.blackbox
+        )
         return self._runtime
 
     def _tear_down(self, runtime: Runtime) -> None:
@@ -403,6 +449,8 @@ class Scheduler:
         runtime.bus.close()
         if self._recorder is not None:
             self._recorder.stop()
+        if self._blackbox is not None:
+            self._blackbox.close()
 
 
 def run(*nodes: Node, duration: float | None = None, **scheduler_options: Any) -> None:

@@ -16,7 +16,7 @@ from .topics.codec import decode, encode, to_json
 if TYPE_CHECKING:
     from .observe import Sent
     from .ports import Run, Taken
-    from .recorder import ExecutionRecord, RecordedOutput
+    from .recorder.records import ExecutionRecord, RecordedOutput
     from .replay import LiveTwin
     from .topics import Bus
 

@@ -1,6 +1,6 @@
 """A simulated arm that asks a policy server where to go: a closed loop of observe, ask, move.
 
-    python client.py http://127.0.0.1:8000 [EPISODES]
+python client.py http://127.0.0.1:8000 [EPISODES]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The whole story in one go: make a policy, serve and record it, replay the trace against it and its quantised twin.
 
-    python main.py [FOLDER]
+python main.py [FOLDER]
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def train(steps: int = 500, seed: int = 7) -> tuple[Weights, float]:
     answers = teacher(states).reshape(len(states), -1)
     sizes = [4, HIDDEN, HIDDEN, STEPS * 2]
     weights: Weights = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         weights += [random.normal(0, inputs**-0.5, (inputs, outputs)), np.zeros(outputs)]
     means, squares = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
     for step in range(1, steps + 1):

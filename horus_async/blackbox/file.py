@@ -23,7 +23,7 @@ from platformdirs import user_state_path
 
 from horus_async.blackbox import layout
 from horus_async.blackbox.events import Custom
-from horus_async.blackbox.place import place_box
+from horus_async.blackbox.place import find_box, place_box
 from horus_async.blackbox.reader import BlackBoxReader
 from horus_async.blackbox.ring import Ring
 from horus_async.blackbox.shorten import shortened_json
@@ -81,9 +81,7 @@ class BlackBox:
         self._close_lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
-        # Opened while the name is surely ours: after the next run began, the path is that run's box.
-        self._read_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, self._read_fd)
+        self._header = header
         self._worker = threading.Thread(target=self._look_after, name=f"blackbox {header.name}", daemon=True)
         self._worker.start()
         _open_boxes.add(self)
@@ -186,14 +184,14 @@ class BlackBox:
         """What the box holds, oldest first, also after it was closed. The arguments are those of the reader.
 
         Raises:
-            BlackBoxError: there is no such kind of event.
+            BlackBoxError: there is no such kind of event, or the file of a closed box is gone.
         """
-        with BlackBoxReader(os.dup(self._read_fd), self.path) as reader:
+        with self._reader() as reader:
             return reader.events(kind, node, ticks, last)
 
     def anomalies(self) -> list[Record]:
         """The events that say something went wrong, oldest first."""
-        with BlackBoxReader(os.dup(self._read_fd), self.path) as reader:
+        with self._reader() as reader:
             return reader.anomalies()
 
     def close(self) -> None:
@@ -207,6 +205,12 @@ class BlackBox:
         with self._lock:
             self._shut("it is closed")
         _open_boxes.discard(self)
+
+    def _reader(self) -> BlackBoxReader:
+        with self._lock:
+            if self._ring is not None:
+                return BlackBoxReader(os.dup(self._fd), self.path)
+        return find_box(self.path, self._header)
 
     def _shut(self, why: str) -> None:
         if self._ring is not None:

@@ -7,13 +7,17 @@ import fcntl
 import os
 import re
 from contextlib import ExitStack, suppress
+from glob import escape
 from typing import TYPE_CHECKING
 
 from horus_async.blackbox import layout
+from horus_async.blackbox.reader import open_blackbox
 from horus_async.errors import BlackBoxError, ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from horus_async.blackbox.reader import BlackBoxReader
 
 _UNUSABLE = re.compile(r"[/\x00-\x1f\x7f]|^\.|~\d+$")
 _LONGEST_NAME = 200
@@ -66,6 +70,21 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
 def previous_box(folder: Path, name: str, number: int) -> Path:
     """The path of the box of an earlier run: 1 is the last."""
     return folder / f"{name}~{number}.hbb"
+
+
+def find_box(path: Path, header: layout.FileHeader) -> BlackBoxReader:
+    """Open the box with this header, which has another name when later runs moved it aside.
+
+    Raises:
+        BlackBoxError: it is gone.
+    """
+    for candidate in (path, *sorted(path.parent.glob(f"{escape(header.name)}~*.hbb"))):
+        with suppress(BlackBoxError):
+            reader = open_blackbox(candidate)
+            if reader.header == header:
+                return reader
+            reader.close()
+    raise BlackBoxError(f"the black box of run {header.run} is no longer in {path.parent}")
 
 
 def _refuse_if_used(path: Path, stack: ExitStack) -> None:

@@ -136,7 +136,9 @@ def fill(binding: Binding, observation: Observation) -> numpy.ndarray:
         raise ObservationError(f"request field {binding.field!r} is no array of {binding.dtype}: {error}") from error
     while array.ndim < rank and (array.ndim == rank - 1 or binding.dtype == "object"):
         array = array[None]
-    expected = [size if size is not None else "any" for size in binding.shape]
+    expected: list[int | str] = [size if size is not None else "any" for size in binding.shape]
+    if rank > 1 and expected[0] == "any":
+        expected[0] = 1
     if array.ndim != rank or any(
         have != want for have, want in zip(array.shape, expected, strict=True) if want != "any"
     ):

@@ -24,9 +24,10 @@ class Lost(NamedTuple):
 class Backlog:
     """The queue. ``put_*`` belong to the event loop's thread, ``take`` to the writer's.
 
-    Each side writes only its own counters, and an item's cost is there before the item is, so neither needs a lock. When more than ``limit`` bytes wait, the event
-    loop waits for the writer if ``block``; otherwise records are dropped until half of it is free, counted per file
-    and announced in the queue as ``Lost`` where they would have stood.
+    Each side writes only its own counters, and an item's cost is there before the item is, so neither needs a lock.
+    When more than ``limit`` bytes wait, the event loop waits for the writer if ``block``; otherwise records are
+    dropped until half of it is free, counted per file and announced in the queue as ``Lost`` where they would have
+    stood.
     """
 
     def __init__(self, limit: int, *, block: bool) -> None:
@@ -49,10 +50,9 @@ class Backlog:
         cost = _RECORD_COST
         for sent in execution[7]:
             cost += _MESSAGE_COST + len(sent[4])
-        if self._put - self._taken + cost > self._limit or self._dropping:
-            if not self._admit(cost):
-                self._drop("node", execution.node, execution.tick)
-                return
+        if (self._put - self._taken + cost > self._limit or self._dropping) and not self._admit(cost):
+            self._drop("node", execution.node, execution.tick)
+            return
         self._costs.append(cost)
         self._items.append(execution)
         self._put += cost
@@ -75,7 +75,6 @@ class Backlog:
     def end(self) -> None:
         """Nothing more will come: announce what was dropped last."""
         self._announce()
-        self.wake.set()
 
     def take(self, count: int) -> list[Any]:
         """Up to ``count`` items, oldest first. Their room is free again with ``taken_care_of``."""
@@ -96,10 +95,9 @@ class Backlog:
         self._nudge_at = _NUDGE_RECORDS
 
     def _put_other(self, item: TickEnd | External, cost: int, role: str, tick: int) -> None:
-        if self._put - self._taken + cost > self._limit or self._dropping:
-            if not self._admit(cost):
-                self._drop(role, "", tick)
-                return
+        if (self._put - self._taken + cost > self._limit or self._dropping) and not self._admit(cost):
+            self._drop(role, "", tick)
+            return
         self._costs.append(cost)
         self._items.append(item)
         self._put += cost

@@ -53,6 +53,8 @@ class FrameFile:
         """Bytes of whole frames in the file."""
         self.counts = Counts()
         """What whole frames hold, and all that was ever dropped."""
+        self.topics: set[str] = set()
+        """The topics of the outputs."""
         self._header = header
         self._gap: _Gap | None = None
         self._lines: list[bytes] = []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError, SessionExistsError
@@ -14,7 +12,10 @@ from .naming import MANIFEST, SUFFIX, check_session_name, default_session_name, 
 from .writer import RecordingState, RecordingStats, SessionWriter
 
 if TYPE_CHECKING:
-    from horus_async.observe import Execution, External, NodeInfo, RunInfo, TickEnd
+    import os
+    from pathlib import Path
+
+    from horus_async.observe import Execution, External, Incident, NodeInfo, RunInfo, TickEnd
 
     from .options import RecordingOptions
 
@@ -30,9 +31,7 @@ class Recorder(Observer):
     ``root`` is the folder for sessions; None for the usual one (``recordings_root``).
     """
 
-    def __init__(
-        self, options: RecordingOptions, root: str | os.PathLike[str] | None = None, *, block: bool
-    ) -> None:
+    def __init__(self, options: RecordingOptions, root: str | os.PathLike[str] | None = None, *, block: bool) -> None:
         self._options = options
         self._root = root
         self._block = block
@@ -98,6 +97,9 @@ class Recorder(Observer):
         self.executed = backlog.put_execution  # type: ignore[method-assign]
         self.tick_ended = backlog.put_tick  # type: ignore[method-assign]
 
+    def incident(self, tick: int, incident: Incident) -> None:
+        """Incidents are the black box's; the lines hold each tick's error."""
+
     def node_added(self, node: NodeInfo) -> None:
         """Make a file for a node that joined."""
         if self._writer is not None and not self._stopped:
@@ -114,7 +116,7 @@ class Recorder(Observer):
     def tick_ended(self, end: TickEnd) -> None:
         """Outside of a recording there is nothing to do; within one, the queue stands here."""
 
-    def run_stopped(self, reason: str, ticks: int) -> None:
+    def run_stopped(self, reason: str, ticks: int) -> None:  # noqa: ARG002 - the files count their ticks themselves
         """Write all that waits, and close the files."""
         self._finish(reason)
 

@@ -88,7 +88,7 @@ class RecordedOutput:
 
 @frozen
 class ExecutionRecord:
-    """One call of a node's ``tick``, ``init`` or ``shutdown``."""
+    """One call of a node's ``tick``, ``init``, ``shutdown`` or ``enter_safe_state``."""
 
     kind: str
     tick: int
@@ -150,6 +150,8 @@ class Footer:
     inputs: int
     outputs: int
     dropped: int
+    topics: tuple[str, ...] | None = None
+    """The topics of a node's outputs."""
     kind: str = field(default="footer", init=False)
 
 
@@ -195,7 +197,7 @@ def json_text(payload: bytes) -> bytes:
 
 def execution_line(execution: Execution) -> bytes:
     """The line of one call of a node's callback."""
-    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, outputs, error = execution
+    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, outputs, error, _ = execution
     texts = [
         _OUTPUT % (_quoted[topic], json_text(payload), stamp_ns, seq)
         if sent_in == tick
@@ -239,18 +241,10 @@ def gap_line(tick: int, dropped: int, reason: str) -> bytes:
     return _line({"kind": "gap", "tick": tick, "dropped": dropped, "reason": reason})
 
 
-def footer_line(ended_at_ns: int, *, ticks: int, inputs: int, outputs: int, dropped: int) -> bytes:
-    """The last line of a file."""
-    return _line(
-        {
-            "kind": "footer",
-            "ended_at": iso_utc(ended_at_ns),
-            "ticks": ticks,
-            "inputs": inputs,
-            "outputs": outputs,
-            "dropped": dropped,
-        }
-    )
+def footer_line(ended_at_ns: int, counts: Mapping[str, int], topics: Iterable[str] | None = None) -> bytes:
+    """The last line of a file; ``counts`` has ``ticks``, ``inputs``, ``outputs`` and ``dropped``."""
+    named = {} if topics is None else {"topics": list(topics)}
+    return _line({"kind": "footer", "ended_at": iso_utc(ended_at_ns), **counts, **named})
 
 
 def header_line(run: RunInfo, session: str, role: str, node: NodeInfo | None = None) -> bytes:
@@ -348,7 +342,7 @@ def parse_line(line: bytes) -> Record | None:
         raise DamagedRecordingError(f"a line that cannot be read ({reason}): {line[:60]!r}") from error
 
 
-def _parse_execution(fields: dict[str, Any], line: bytes) -> Record:
+def _parse_execution(fields: dict[str, Any], _: bytes) -> Record:
     tick = _whole(fields, "tick")
     if "digest" in fields:
         names = fields["order"]
@@ -373,11 +367,11 @@ def _parse_execution(fields: dict[str, Any], line: bytes) -> Record:
     return ExecutionRecord(fields["kind"], tick, *whole, tuple(inputs), tuple(outputs), error)
 
 
-def _parse_gap(fields: dict[str, Any], line: bytes) -> Record:
+def _parse_gap(fields: dict[str, Any], _: bytes) -> Record:
     return GapRecord(_whole(fields, "tick"), _whole(fields, "dropped"), _text(fields, "reason"))
 
 
-def _parse_message(fields: dict[str, Any], line: bytes) -> Record:
+def _parse_message(fields: dict[str, Any], _: bytes) -> Record:
     return ExternalMessage(
         _whole(fields, "tick"),
         _text(fields, "topic"),
@@ -388,9 +382,9 @@ def _parse_message(fields: dict[str, Any], line: bytes) -> Record:
     )
 
 
-def _parse_footer(fields: dict[str, Any], line: bytes) -> Record:
+def _parse_footer(fields: dict[str, Any], _: bytes) -> Record:
     counts = (_whole(fields, name) for name in ("ticks", "inputs", "outputs", "dropped"))
-    return Footer(_text(fields, "ended_at"), *counts)
+    return Footer(_text(fields, "ended_at"), *counts, topics=_names(fields, "topics") if "topics" in fields else None)
 
 
 def _parse_header(fields: dict[str, Any], line: bytes) -> Record:
@@ -466,6 +460,7 @@ _PARSERS = {
     "tick": _parse_execution,
     "init": _parse_execution,
     "shutdown": _parse_execution,
+    "safe_state": _parse_execution,
     "gap": _parse_gap,
     "message": _parse_message,
     "footer": _parse_footer,

@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from horus_async.clock.system import iso_utc, monotonic_ns, sleep_until_monotonic, wall_ns
 from horus_async.errors import HorusError
@@ -120,8 +120,9 @@ class SessionWriter:
     def finish(self, reason: str) -> None:
         """Write what waits, the footers, the indexes and the manifest; returns when that is done."""
         self._end_reason = reason
-        self._ending = True
         self.backlog.end()
+        self._ending = True
+        self.backlog.wake.set()
         self._thread.join()
 
     # -- the thread ----------------------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ class SessionWriter:
         try:
             self._write_until_end()
             self._finish()
-        except Exception:
+        except Exception:  # a recording must not take the run down
             _log.exception("recording %s: the writer failed for good", self.folder.name)
             self.state = RecordingState.FAILED
         finally:
@@ -166,19 +167,22 @@ class SessionWriter:
         kind = type(item)
         if kind is Execution:
             file = self._nodes.get(item.node) or self._add_node(NodeInfo(item.node, None))
-            ticks = 1 if item.kind == "tick" else 0
-            self._write(file, execution_line, item, ticks, len(item.inputs), len(item.outputs))
+            for sent in item.outputs:
+                file.topics.add(sent[1])
+            self._write(file, execution_line, item, item.kind == "tick", len(item.inputs), len(item.outputs))
         elif kind is TickEnd:
-            self._write(self._scheduler, tick_line, item, 1, 0, 0)
+            self._write(self._scheduler, tick_line, item, ticks=1)
         elif kind is External:
-            self._write(self._external_file(), message_line, item, 0, 1, 0)
+            self._write(self._external_file(), message_line, item, inputs=1)
         elif kind is Lost:
             for (role, node), (tick, count) in item.counts.items():
                 self._file_of(role, node).lose(tick, count, _BACKLOG_FULL)
         else:
             self._add_node(item)
 
-    def _write(self, file: FrameFile, build: Any, item: Any, ticks: int, inputs: int, outputs: int) -> None:
+    def _write(  # noqa: PLR0917 - called for each line
+        self, file: FrameFile, build: Any, item: Any, ticks: int = 0, inputs: int = 0, outputs: int = 0
+    ) -> None:
         if self.state is RecordingState.FAILED:
             file.lose(item.tick, 1, self._failure)
             return
@@ -254,13 +258,12 @@ class SessionWriter:
         self.state = RecordingState.OFF
 
     def _add_footer(self, file: FrameFile, ended_ns: int) -> None:
-        counts = file.counts
-        inputs, outputs = counts.inputs, counts.outputs
+        counts = asdict(file.counts)
         if file is self._scheduler:
-            inputs = sum(node.counts.inputs for node in self._nodes.values())
-            outputs = sum(node.counts.outputs for node in self._nodes.values())
-        line = footer_line(ended_ns, ticks=counts.ticks, inputs=inputs, outputs=outputs, dropped=counts.dropped)
-        file.add(file.last_tick, line)
+            counts["inputs"] = sum(node.counts.inputs for node in self._nodes.values())
+            counts["outputs"] = sum(node.counts.outputs for node in self._nodes.values())
+        topics = sorted(file.topics) if file in self._nodes.values() else None
+        file.add(file.last_tick, footer_line(ended_ns, counts, topics))
 
     def _manifest(self, ended_ns: int | None, reason: str | None) -> dict[str, Any]:
         return {

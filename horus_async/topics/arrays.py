@@ -124,7 +124,7 @@ def _scalar_bytes(value: Any, tag: Tag) -> Any:
     if isinstance(value, np.bytes_):  # by itself: as an array it would lose zeros at its end
         raw = bytes(value)
     elif isinstance(value, np.str_):
-        raw = str(value).encode("utf-32-le")
+        raw = str.encode(value, "utf-32-le")  # str() of it would cut zeros off
     elif value.dtype.hasobject:
         return _array_fields(np.asarray(value), tag, to_base64)["data"]
     else:
@@ -153,10 +153,11 @@ def _build(dtype: np.dtype[Any], shape: tuple[int, ...], content: Any, untag: Ta
         return structured
     if len(content) != size:
         raise ValueError(f"{len(content)} objects for an array of {size}")
-    flat = np.empty(size, dtype)
+    array = np.empty(shape, dtype)
+    flat = array.reshape(-1)
     for index, item in enumerate(content):
         flat[index] = untag(item)
-    return flat.reshape(shape)
+    return array
 
 
 def _dtype_to_text(dtype: np.dtype[Any]) -> Any:

@@ -42,20 +42,24 @@ def encode(value: Any) -> Payload:
         ValueNotSupportedError: names the type and where in the value it is.
     """
     try:
-        # First, as orjson writes some values as others without a word (tuples as lists, enums as their values), and
-        # is brought down by deeply nested tuples.
+        # Types first: orjson writes some values as others without a word (tuples as lists, enums as their values), and
+        # deeply nested tuples bring it down.
+        plain = True
         if type(value) is dict:
             for item in value.values():
                 if type(item) not in ATOMS and not _is_plain(item):
-                    return encode_tagged(value)
-        elif not _is_plain(value):
-            return encode_tagged(value)
-        text = dumps(value, None, STRICT)
-        if (_DOLLAR in text or (_N in text and text.find(b"null") >= 0)) and _needs_tags(value):
-            return encode_tagged(value)  # orjson writes NaN and the infinities as null
-    except (TypeError, RecursionError):
-        return encode_tagged(value)
-    return text
+                    plain = False
+                    break
+        else:
+            plain = _is_plain(value)
+        if plain:
+            text = dumps(value, None, STRICT)
+            # NaN and the infinities became null.
+            if not (_DOLLAR in text or (_N in text and text.find(b"null") >= 0)) or not _needs_tags(value):
+                return text
+    except (TypeError, RecursionError):  # large integers, keys that are not text, too deep
+        pass
+    return encode_tagged(value)
 
 
 def decode(payload: bytes) -> Any:

@@ -35,6 +35,7 @@ class RecordingMemory:
 
     @property
     def words(self) -> RecordingWords:
+        """The words of this memory."""
         return RecordingWords(self)
 
 

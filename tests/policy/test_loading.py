@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -23,8 +23,12 @@ async def _coroutine(request: dict[str, Any]) -> list[list[float]]:
     return [[2.0]]
 
 
+def _any_arguments(*arguments: Any) -> list[list[float]]:
+    return [[5.0]]
+
+
 class _WithAct:
-    metadata = {"embodiment": "arm", "concurrency": 3, "unknown": 1}
+    metadata: ClassVar = {"embodiment": "arm", "concurrency": 3, "unknown": 1}
 
     def act(self, observation: dict[str, Any]) -> list[list[float]]:
         return [[3.0]]
@@ -49,7 +53,7 @@ def _factory() -> _WithAct:
         (_Callable, True, 64),
         (_factory, False, 3),
         (partial(_coroutine), True, 64),
-        (lambda *arguments: _plain(*arguments), False, 1),
+        (_any_arguments, False, 1),
     ],
 )
 def test_every_form_of_policy_loads(found: Any, is_async: bool, concurrency: int) -> None:

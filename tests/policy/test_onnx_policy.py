@@ -24,10 +24,14 @@ pytest.importorskip("onnxruntime")
 FLOAT, UINT8, STRING = 1, 2, 8
 
 
-def export(folder: Path, nodes: list[tuple[str, list[str], str]], inputs: dict[str, tuple[int, list[Any]]], **more: Any) -> Path:
+def export(
+    folder: Path, nodes: list[tuple[str, list[str], str]], inputs: dict[str, tuple[int, list[Any]]], **more: Any
+) -> Path:
     """Write a graph of simple nodes with the output ``actions``, float32."""
     helper = onnx.helper
-    constants = [onnx.numpy_helper.from_array(numpy.asarray(value), name) for name, value in more.get("constants", {}).items()]
+    constants = [
+        onnx.numpy_helper.from_array(numpy.asarray(value), name) for name, value in more.get("constants", {}).items()
+    ]
     graph = helper.make_graph(
         [helper.make_node(kind, sources, [target]) for kind, sources, target in nodes],
         "test",
@@ -46,7 +50,9 @@ def export(folder: Path, nodes: list[tuple[str, list[str], str]], inputs: dict[s
 def double(folder: Path, **more: Any) -> Path:
     """A policy that doubles its state of two."""
     two = {"two": numpy.float32(2)}
-    return export(folder, [("Mul", ["state", "two"], "actions")], {"state": (FLOAT, ["batch", 2])}, constants=two, **more)
+    return export(
+        folder, [("Mul", ["state", "two"], "actions")], {"state": (FLOAT, ["batch", 2])}, constants=two, **more
+    )
 
 
 def test_fields_go_to_inputs_of_their_name(tmp_path: Path) -> None:
@@ -60,7 +66,9 @@ def test_fields_go_to_inputs_of_their_name(tmp_path: Path) -> None:
 def test_chunks_lose_their_batch(tmp_path: Path) -> None:
     """An output of batch × steps × dimensions becomes steps × dimensions."""
     shape = {"shape": numpy.array([1, 3, 2], numpy.int64)}
-    folder = export(tmp_path / "e", [("Reshape", ["state", "shape"], "actions")], {"state": (FLOAT, [1, 6])}, constants=shape)
+    folder = export(
+        tmp_path / "e", [("Reshape", ["state", "shape"], "actions")], {"state": (FLOAT, [1, 6])}, constants=shape
+    )
     assert load_policy(folder).act({"state": [1, 2, 3, 4, 5, 6]}).tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
@@ -104,7 +112,9 @@ def test_camera_images_are_decoded(tmp_path: Path) -> None:
             load_policy(folder).act({"image": bad})
 
 
-@pytest.mark.parametrize("state", [None, [1.0], [1.0, 2.0, 3.0], "text", [[1.0, 2.0], [3.0, 4.0]], ["a", "b"], {"x": 1}])
+@pytest.mark.parametrize(
+    "state", [None, [1.0], [1.0, 2.0, 3.0], "text", [[1.0, 2.0], [3.0, 4.0]], ["a", "b"], {"x": 1}]
+)
 def test_observations_that_do_not_fit_are_named(tmp_path: Path, state: Any) -> None:
     """A missing field or another shape raises ObservationError with the field's name."""
     with pytest.raises(ObservationError, match="state"):
@@ -150,13 +160,13 @@ def test_a_policy_json_that_does_not_fit_is_refused(tmp_path: Path, config: Any)
 
 def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
     """No graph, two graphs, and a graph that is garbage raise PolicyError."""
-    with pytest.raises(PolicyError, match="one .onnx"):
+    with pytest.raises(PolicyError, match=r"one \.onnx"):
         load_policy(tmp_path)
     (tmp_path / "a.onnx").write_bytes(b"garbage")
     with pytest.raises(PolicyError, match=r"a\.onnx"):
         load_policy(tmp_path)
     (tmp_path / "b.onnx").write_bytes(b"garbage")
-    with pytest.raises(PolicyError, match="one .onnx"):
+    with pytest.raises(PolicyError, match=r"one \.onnx"):
         load_policy(tmp_path)
 
 

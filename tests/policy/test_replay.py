@@ -76,7 +76,9 @@ def test_deviations_are_told_per_dimension() -> None:
     assert diff.max_abs_diff == 0.5
 
 
-@given(st.lists(st.floats(-1e3, 1e3).filter(lambda value: abs(value) > 1e-3), min_size=1, max_size=20), st.floats(0.1, 9))
+@given(
+    st.lists(st.floats(-1e3, 1e3).filter(lambda value: abs(value) > 1e-3), min_size=1, max_size=20), st.floats(0.1, 9)
+)
 def test_cosine_is_one_for_itself_and_scale_free(vector: list[float], scale: float) -> None:
     """The cosine of a vector with itself, scaled, is 1, with its opposite -1."""
     assert cosine(vector, [scale * value for value in vector]) == pytest.approx(1.0)
@@ -114,7 +116,9 @@ def test_a_trace_replays_against_the_same_policy(simple: Path) -> None:
 
 def test_differences_are_shown_and_gate_only_when_asked(simple: Path, policy_module: Callable[[str], str]) -> None:
     """Another policy's differences exit 0 by themselves and 3 with --fail-on; the first one is named."""
-    other = policy_module("def policy(r):\n return [[v * (s + 1) / 10 + (r['state'][0] > 0.1) for v in r['state']] for s in range(4)]")
+    other = policy_module(
+        "def policy(r):\n return [[v * (s + 1) / 10 + (r['state'][0] > 0.1) for v in r['state']] for s in range(4)]"
+    )
     assert replay(simple, "--model", other).exit_code == 0
     result = replay(simple, "--model", other, "--fail-on", "actions")
     assert result.exit_code == 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +17,7 @@ from tests.policy.conftest import only_trace, reach, read_all, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.policy.conftest import ServerProcess
 
@@ -32,7 +32,7 @@ async def test_fifty_clients_at_once_each_get_their_own_answer(tmp_path: Path, c
     """50 clients asking at once all get the answer to their own question, and the trace holds each once, in order."""
 
     async def awaited(request: dict[str, Any]) -> list[list[float]]:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         return reach(request)
 
     policy = awaited if coroutine else reach
@@ -49,7 +49,9 @@ async def test_fifty_clients_at_once_each_get_their_own_answer(tmp_path: Path, c
             nursery.start_soon(client, number)
     lines = read_all(only_trace(tmp_path)).lines  # type: ignore[attr-defined]
     assert [line["seq"] for line in lines] == list(range(200))
-    assert {tuple(line["request"]["state"]) for line in lines} == {(float(n), float(s)) for n in range(50) for s in range(4)}
+    assert {tuple(line["request"]["state"]) for line in lines} == {
+        (float(n), float(s)) for n in range(50) for s in range(4)
+    }
     assert all(line["response"]["actions"] == reach(line["request"]) for line in lines)
 
 
@@ -222,7 +224,9 @@ def test_a_killed_server_leaves_a_readable_trace(
     with httpx.Client(base_url=server.url) as scraper:
         while written < 60:
             lines = scraper.get("/metrics").text.splitlines()
-            written = next(int(float(line.split()[1])) for line in lines if line.startswith("horus_trace_records_total "))
+            written = next(
+                int(float(line.split()[1])) for line in lines if line.startswith("horus_trace_records_total ")
+            )
     server.finish(signal.SIGKILL)
     stop.set()
     for thread in threads:

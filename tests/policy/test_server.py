@@ -22,9 +22,7 @@ IMAGE = "aGVsbG8gd29ybGQh"
 async def test_act_answers_with_actions() -> None:
     """A request gets the policy's actions, their shape, the latency, and its own id back."""
     async with serving(reach) as served:
-        response = await served.client.post(
-            "/act", json={"state": [1.0, 2.0]}, headers={"X-Request-ID": "mine-1"}
-        )
+        response = await served.client.post("/act", json={"state": [1.0, 2.0]}, headers={"X-Request-ID": "mine-1"})
     body = response.json()
     assert response.status_code == 200
     assert body["actions"] == reach({"state": [1.0, 2.0]})
@@ -49,7 +47,7 @@ async def test_the_policy_sees_every_field() -> None:
 
 
 async def _coroutine(request: dict[str, Any]) -> dict[str, Any]:
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     return {"actions": reach(request), "cache": {"status": "hit"}, "confidence": 0.5}
 
 
@@ -117,15 +115,18 @@ async def test_a_line_holds_what_the_v1_format_promises(tmp_path: Path) -> None:
     assert reader.notes == []
 
 
+HASHES = {"image_sha256": image_hash(IMAGE), "wrist_sha256": image_hash(IMAGE)}
+
+
 @pytest.mark.parametrize(
     ("mode", "kept"),
     [
-        (ImageMode.FULL, {"image_b64": IMAGE, "wrist_b64": IMAGE, "image_sha256": image_hash(IMAGE), "wrist_sha256": image_hash(IMAGE)}),
-        (ImageMode.HASH_ONLY, {"image_sha256": image_hash(IMAGE), "wrist_sha256": image_hash(IMAGE)}),
+        (ImageMode.FULL, {"image_b64": IMAGE, "wrist_b64": IMAGE, **HASHES}),
+        (ImageMode.HASH_ONLY, HASHES),
         (ImageMode.NONE, {}),
     ],
     ids=["full", "hash_only", "none"],
-)  # fmt: skip
+)
 async def test_image_modes_hold_for_every_camera(tmp_path: Path, mode: ImageMode, kept: dict[str, str]) -> None:
     """Each camera is kept in full, as its hash, or not at all, and no mode leaks an image."""
     async with serving(reach, trace=TraceOptions(directory=tmp_path, images=mode)) as served:

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_list_shows_every_trace(folder: Path) -> None:
-    """list has a row a file, with counts, and a reason where a file is no trace."""
+    """``list`` has a row a file, with counts, and a reason where a file is no trace."""
     found = {Path(str(row["file"])).name: row for row in rows("list", folder)}
     assert len(found) == 3
     assert found["foreign.jsonl"]["requests"] == 3
@@ -72,7 +72,7 @@ def test_list_shows_every_trace(folder: Path) -> None:
     ],
 )
 def test_query_filters(folder: Path, arguments: list[str], count: int) -> None:
-    """query finds exactly the requests that match all filters."""
+    """``query`` finds exactly the requests that match all filters."""
     assert len(rows("query", folder, *arguments)) == count
 
 
@@ -85,18 +85,22 @@ def test_query_reads_what_is_named_or_fails(folder: Path) -> None:
 
 
 def test_summary_groups(folder: Path) -> None:
-    """summary counts by episode, model, day or task, with the latency percentiles of the successful requests."""
+    """``summary`` counts by episode, model, day or task, with the latency percentiles of the successful requests."""
     by_episode = {row["bucket"]: row for row in rows("summary", folder, "--by", "episode")}
     assert set(by_episode) == {"a", "b", "(none)"}
     assert (by_episode["b"]["count"], by_episode["b"]["failed_count"], by_episode["b"]["success_rate"]) == (2, 1, 0.5)
     assert by_episode["b"]["latency_p50_ms"] == by_episode["b"]["latency_max_ms"] == 50.0
     assert {row["bucket"] for row in rows("summary", folder, "--by", "day")} == {"2023-11-14", "2026-04-24"}
     assert len(rows("summary", folder, "--by", "model")) == 2
-    assert {row["bucket"] for row in rows("summary", folder, "--by", "task")} == {"pick", "(none)", "pick up the red cup"}
+    assert {row["bucket"] for row in rows("summary", folder, "--by", "task")} == {
+        "pick",
+        "(none)",
+        "pick up the red cup",
+    }
 
 
 def test_check_tells_whole_cut_and_damaged_apart(folder: Path, tmp_path: Path) -> None:
-    """check exits 0 for whole or cut traces, 1 for damaged ones, 2 for what is none."""
+    """``check`` exits 0 for whole or cut traces, 1 for damaged ones, 2 for what is none."""
     whole = folder / "foreign.jsonl"
     data = whole.read_bytes()
     assert run("check", whole).exit_code == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 from horus_async.errors import ConfigurationError
 from horus_async.policy import RecordingState, TraceOptions, TraceReader, TraceRecorder, from_object
@@ -67,12 +69,9 @@ def test_a_writer_that_lags_drops_and_counts(tmp_path: Path, monkeypatch: pytest
     assert (reader.footer["total_requests"], reader.footer["dropped"]) == (6, 5)
 
 
-def test_an_exchange_that_cannot_be_written_keeps_its_number(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_exchange_that_cannot_be_written_keeps_its_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One exchange that fails to encode becomes a line with an error; those around it are whole."""
-    bad = exchange({"state": [1.0]}, request_id="bad")
-    bad = type(bad)(**{**{name: getattr(bad, name) for name in bad.__slots__ if name != "__weakref__"}, "body": b"{"})
+    bad = evolve(exchange({"state": [1.0]}, request_id="bad"), body=b"{")
     path = record(tmp_path, [exchange({"state": [1.0]}), bad, exchange({"state": [2.0]})])
     lines = read_all(path).lines  # type: ignore[attr-defined]
     assert [line["seq"] for line in lines] == [0, 1, 2]
@@ -133,9 +132,8 @@ def test_the_image_mode_is_no_string(tmp_path: Path) -> None:
 
 def test_a_failed_disk_is_cut_back_to_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that ends in the middle is taken back, and the same lines are written once space returns."""
-    from horus_async.policy import trace_file
-
-    real, calls = trace_file.os.write, []
+    real = os.write
+    calls: list[int] = []
 
     def torn_once(descriptor: int, data: memoryview) -> int:
         calls.append(len(data))
@@ -145,7 +143,7 @@ def test_a_failed_disk_is_cut_back_to_whole_lines(tmp_path: Path, monkeypatch: p
             raise OSError(28, "No space left on device")
         return real(descriptor, data)
 
-    monkeypatch.setattr(trace_file.os, "write", torn_once)
+    monkeypatch.setattr("horus_async.policy.trace_file.os.write", torn_once)
     options = TraceOptions(directory=tmp_path, retry_interval=0.01)
     with TraceRecorder(POLICY, options) as recorder:
         recorder.record(exchange({"state": [1.0]}))

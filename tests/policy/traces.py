@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import lz4.frame
 import orjson
 
-from horus_async.policy import Exchange, Failure, TraceOptions, TraceRecorder, from_object
+from horus_async.policy import Exchange, Failure, ImageMode, TraceOptions, TraceRecorder, from_object
 from horus_async.policy.interface import answer_of
 from tests.policy.conftest import only_trace, reach
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from horus_async.policy import ImageMode
 
 
 def exchange(request: dict[str, Any], **fields: Any) -> Exchange:
@@ -36,9 +34,11 @@ def exchange(request: dict[str, Any], **fields: Any) -> Exchange:
     return Exchange(body=orjson.dumps(request), **{**chosen, **fields})
 
 
-def record(folder: Path, exchanges: list[Exchange], *, compress: bool = True, images: ImageMode | None = None) -> Path:
+def record(
+    folder: Path, exchanges: list[Exchange], *, compress: bool = True, images: ImageMode = ImageMode.HASH_ONLY
+) -> Path:
     """Record exchanges as a server would; returns the file."""
-    options = TraceOptions(directory=folder, compress=compress, **({"images": images} if images else {}))
+    options = TraceOptions(directory=folder, compress=compress, images=images)
     with TraceRecorder(from_object(reach, name="test:reach"), options) as recorder:
         for one in exchanges:
             assert recorder.record(one) is not None
@@ -50,10 +50,11 @@ def foreign_lines(count: int = 3, **header: Any) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = [
         {
             "kind": "header", "schema_version": 1, "session_id": "87cc760b-f9d4-4a39-afa2-f4148c5f9c99",
-            "started_at": "2026-04-24T17:13:05.241Z", "model_hash": "7a8b3c1d9f2e4a55", "config_hash": "e12f44c7b1a93802",
-            "export_dir": "/opt/export", "model_type": "pi05", "export_kind": "monolithic", "embodiment": "franka",
+            "started_at": "2026-04-24T17:13:05.241Z", "model_hash": "7a8b3c1d9f2e4a55",
+            "config_hash": "e12f44c7b1a93802", "export_dir": "/opt/export", "model_type": "pi05", "export_kind": "monolithic", "embodiment": "franka",
             "hardware": {"gpu": "", "cuda": "", "ort": ""}, "providers": [], "sample_rate": 1.0,
-            "redaction": {"image": "hash_only", "instruction": "full"}, "notes": "", "reflex_version": "0.11.2", **header,
+            "redaction": {"image": "hash_only", "instruction": "full"}, "notes": "", "reflex_version": "0.11.2",
+            **header,
         }
     ]  # fmt: skip
     for seq in range(count):
@@ -69,7 +70,9 @@ def foreign_lines(count: int = 3, **header: Any) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     lines.append({"kind": "something_else", "schema_version": 1})
-    lines.append({"kind": "footer", "schema_version": 1, "ended_at": "2026-04-24T17:20:00.000Z", "total_requests": count})
+    lines.append(
+        {"kind": "footer", "schema_version": 1, "ended_at": "2026-04-24T17:20:00.000Z", "total_requests": count}
+    )
     return lines
 
 

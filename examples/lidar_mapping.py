@@ -1,0 +1,247 @@
+"""A robot's log becomes a map: driver, odometry, mapper and a guard that stops the robot before it hits something.
+
+    horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
+    horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
+
+LOG is plain text, one scan a line, columns counted from 0: 0 is the time stamp in microseconds, 2 and 3 are the left and
+right wheel's encoder ticks, 24 to 705 are 682 lidar ranges in millimetres over 240°, from the robot's right to its left.
+The stamps need not be even. The map is written as a PNG (light free, dark occupied, grey unknown) when the log has ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from horus_async import HorusError, Node, Scheduler, elapsed, sleep
+
+STOP_DISTANCE_M = 0.55
+"""The guard commands a stop when something ahead is closer than this, metres from the lidar."""
+
+TICK_RATE = 100.0
+WHEEL_RADIUS_M = 0.077
+HALF_AXLE_M = 0.165
+TICKS_PER_TURN = 2000
+LIDAR_AHEAD_M = 0.145
+"""From the axle to the lidar."""
+BEAM_ANGLES = np.radians(np.linspace(-120.0, 120.0, 682))
+NEAREST_MM = 20
+"""The lidar reports faults as smaller numbers, and no return as 0."""
+GUARDED_ANGLE = math.radians(30)
+"""The guard looks this far to either side of straight ahead."""
+
+CELL_M = 0.05
+MAP_M = 40.0
+"""Side of the square map; the robot starts in its middle."""
+HIT, PASS, SURE = 3, 1, 60
+"""Evidence of a cell: what a beam that ends in it adds, what one that passes takes away, and where it saturates."""
+
+Ranges = npt.NDArray[np.int16]
+
+
+@frozen
+class Scan:
+    """One line of the log."""
+
+    stamp_us: int
+    left: int
+    right: int
+    ranges_mm: Ranges
+
+
+class Driver(Node):
+    """Plays the log: each line is sent at its own stamp, counted from the first."""
+
+    name = "driver"
+    pubs = ("encoders", "scan")
+
+    def __init__(self, log: list[Scan]) -> None:
+        super().__init__()
+        self.log_lines = log
+
+    async def init(self) -> None:
+        """Begin with the first line."""
+        self.next_line = 0
+
+    async def tick(self) -> None:
+        """Send what falls into the time from this tick to the next, each at its moment; at the end stop the run."""
+        if self.next_line == len(self.log_lines):
+            self.request_stop()
+        at, until = elapsed(), elapsed() + 1 / TICK_RATE
+        while self.next_line < len(self.log_lines):
+            scan = self.log_lines[self.next_line]
+            due = (scan.stamp_us - self.log_lines[0].stamp_us) / 1e6
+            if due >= until:
+                return
+            if due > at:
+                await sleep(due - at)
+                at = due
+            self.next_line += 1
+            self.send("encoders", {"stamp_us": scan.stamp_us, "left": scan.left, "right": scan.right})
+            self.send("scan", {"stamp_us": scan.stamp_us, "ranges_mm": scan.ranges_mm})
+
+
+class Odometry(Node):
+    """Where the robot is, from how far each wheel has turned (differential drive)."""
+
+    name = "odometry"
+    on = "encoders"
+    pubs = ("pose",)
+
+    async def init(self) -> None:
+        """Begin in the middle, looking along x."""
+        self.last: dict[str, int] | None = None
+        self.x = self.y = self.theta = 0.0
+
+    async def tick(self) -> None:
+        """One reading of the encoders: go on along an arc."""
+        reading = self.recv("encoders")
+        last = self.last or reading
+        per_tick = 2 * math.pi * WHEEL_RADIUS_M / TICKS_PER_TURN
+        left = (reading["left"] - last["left"]) * per_tick
+        right = (reading["right"] - last["right"]) * per_tick
+        forward, turn = (left + right) / 2, (right - left) / (2 * HALF_AXLE_M)
+        self.x += forward * math.cos(self.theta + turn / 2)
+        self.y += forward * math.sin(self.theta + turn / 2)
+        self.theta += turn
+        self.last = reading
+        self.send("pose", {"stamp_us": reading["stamp_us"], "x": self.x, "y": self.y, "theta": self.theta})
+
+
+class Mapper(Node):
+    """An occupancy grid: cells gain where beams end, and lose where beams pass."""
+
+    name = "mapper"
+    on = "pose"
+    subs = ("scan",)
+    pubs = ("map.update",)
+
+    async def init(self) -> None:
+        """Nothing is known."""
+        side = round(MAP_M / CELL_M)
+        self.grid: npt.NDArray[np.int8] = np.zeros((side, side), np.int8)
+        self.scans = 0
+
+    async def tick(self) -> None:
+        """Draw the scan of a pose."""
+        pose, scan = self.recv("pose"), self.recv("scan")
+        assert scan["stamp_us"] == pose["stamp_us"]
+        self.draw(pose, scan["ranges_mm"])
+        self.scans += 1
+        occupied = int(np.count_nonzero(self.grid > 0))
+        self.send("map.update", {"scans": self.scans, "occupied": occupied, "crc": zlib.crc32(self.grid)})
+
+    def draw(self, pose: dict[str, float], ranges_mm: Ranges) -> None:
+        """Add one scan; what lies outside of the map is left out."""
+        seen = ranges_mm >= NEAREST_MM
+        angles = BEAM_ANGLES[seen] + pose["theta"]
+        ranges = ranges_mm[seen] / 1000
+        x = pose["x"] + LIDAR_AHEAD_M * math.cos(pose["theta"])
+        y = pose["y"] + LIDAR_AHEAD_M * math.sin(pose["theta"])
+        along = np.arange(0.0, ranges.max(initial=0.0), CELL_M)
+        beam, step = np.nonzero(along[None, :] < ranges[:, None] - CELL_M)
+        self.add(x + along[step] * np.cos(angles[beam]), y + along[step] * np.sin(angles[beam]), -PASS)
+        self.add(x + ranges * np.cos(angles), y + ranges * np.sin(angles), HIT)
+
+    def add(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], evidence: int) -> None:
+        """Change each cell that holds one of the points, once."""
+        side = len(self.grid)
+        column = np.floor(x / CELL_M).astype(np.intp) + side // 2
+        row = side // 2 - 1 - np.floor(y / CELL_M).astype(np.intp)
+        inside = (0 <= column) & (column < side) & (0 <= row) & (row < side)
+        cells = row[inside], column[inside]
+        self.grid[cells] = np.clip(self.grid[cells] + evidence, -SURE, SURE)
+
+    def png(self) -> bytes:
+        """The map as a picture: light free, dark occupied, grey unknown."""
+        return gray_png((128 - self.grid.astype(np.int16) * 127 // SURE).astype(np.uint8))
+
+
+class Guard(Node):
+    """Commands a stop when something ahead is too close."""
+
+    name = "guard"
+    on = "scan"
+    pubs = ("cmd",)
+
+    async def tick(self) -> None:
+        """One scan: the nearest thing ahead decides."""
+        scan = self.recv("scan")
+        ahead = scan["ranges_mm"][np.abs(BEAM_ANGLES) < GUARDED_ANGLE]
+        nearest_m = int(ahead[ahead >= NEAREST_MM].min(initial=32767)) / 1000
+        self.send("cmd", {"stop": nearest_m < STOP_DISTANCE_M, "nearest_m": nearest_m})
+
+
+def gray_png(picture: npt.NDArray[np.uint8]) -> bytes:
+    """A PNG file of a picture, shape (height, width), 0 black to 255 white (PNG specification, RFC 2083)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = picture.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    unfiltered = np.pad(picture, ((0, 0), (1, 0))).tobytes()
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(unfiltered)), chunk(b"IEND", b""))
+    )
+
+
+def read_log(path: Path) -> list[Scan]:
+    """All lines of a log.
+
+    Raises:
+        HorusError: It cannot be read; the message says where.
+    """
+    log = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="ascii").splitlines(), 1):
+            columns = line.split()
+            ranges = [int(column) for column in columns[24 : 24 + len(BEAM_ANGLES)]]
+            if len(ranges) < len(BEAM_ANGLES):
+                raise HorusError(f"{path}, line {number}: {len(columns)} columns, at least 706 are needed")
+            stamp_us, left, right = (int(columns[index]) for index in (0, 2, 3))
+            log.append(Scan(stamp_us, left, right, np.array(ranges, np.int16)))
+    except (OSError, ValueError, OverflowError) as error:
+        raise HorusError(f"{path} is not a log: {error}") from error
+    if not log:
+        raise HorusError(f"{path} holds no scan")
+    return log
+
+
+def options(args: list[str]) -> Any:
+    """What was asked for on the command line."""
+    parser = argparse.ArgumentParser(prog="lidar_mapping.py", description="Map what a robot's log saw.")
+    parser.add_argument("log", type=Path, metavar="LOG", help="the robot's log")
+    parser.add_argument("--map", type=Path, default=Path("map.png"), metavar="FILE", help="where the map goes")
+    return parser.parse_args(args)
+
+
+def build(args: list[str]) -> Scheduler:
+    """The robot, ready to run: what ``horus-async replay --verify`` takes its nodes from."""
+    scheduler = Scheduler(tick_rate=TICK_RATE, name="lidar_mapping")
+    for node in (Driver(read_log(options(args).log)), Odometry(), Mapper(), Guard()):
+        scheduler.add(node)
+    return scheduler
+
+
+def main(args: list[str]) -> None:
+    """Run it and write the map."""
+    scheduler = build(args)
+    scheduler.run_sync()
+    mapper = next(node for node in scheduler.nodes if isinstance(node, Mapper))
+    target = options(args).map
+    target.write_bytes(mapper.png())
+    print(f"{mapper.scans} scans mapped: {target}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,424 @@
+"""The box as a file: real kills, restarts, full disks, two processes, readers of a live box."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from horus_async.blackbox import BlackBox, Custom, DeadlineMiss, EmergencyStop, NodeTick, newest_box, open_blackbox
+from horus_async.blackbox import file as file_module
+from horus_async.errors import BlackBoxError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAIN = Path(file_module.__file__).with_name("__main__.py")
+
+WRITER = """
+import os, sys
+from horus_async.blackbox import BlackBox, DeadlineMiss, Custom
+box = BlackBox.create(sys.argv[1], name="arm", size_mb=1, run="run-1", sync_interval=0.01)
+n = 0
+while True:
+    event = DeadlineMiss("arm", n, 2 * n) if n % 10 else Custom("c", "x" * (n * 37 % 900), {"n": n})
+    box.record(event, n, n)
+    n += 1
+    os.write(1, b".")
+"""
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[BlackBox]:
+    """A small box."""
+    with BlackBox.create(tmp_path, name="arm", size_mb=1, run="run-1") as box:
+        yield box
+
+
+def run_writer(folder: Path, events: int) -> None:
+    """Kill a writing process after it said that it recorded so many."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    left = events
+    while left > 0:
+        left -= len(os.read(process.stdout.fileno(), left))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("events", [1, 2, 50, 3000, 20_000])
+def test_kill_nine(tmp_path: Path, events: int) -> None:
+    """J.1-30: after kill -9, from the first event on, the last events are there without a gap and without damage."""
+    run_writer(tmp_path, events)
+    with open_blackbox(tmp_path / "arm.hbb") as box:
+        records = box.events()
+
+        assert [record.seq for record in records] == list(range(box.lost, box.lost + len(records)))
+        assert records[-1].seq >= events - 1
+        assert all(record.tick == record.seq for record in records)
+        assert all(record.actual_us == 2 * record.seq for record in records if isinstance(record.event, DeadlineMiss))
+        assert box.damage == []
+        assert box.path.stat().st_size == 2**20
+
+
+def test_restarts_keep_the_evidence(tmp_path: Path) -> None:
+    """A new run moves the boxes of the last three aside, in order, and drops the one before them."""
+    for number in range(6):
+        with BlackBox.create(tmp_path, name="arm", size_mb=1, run=f"run-{number}") as box:
+            box.custom("n", "n", number=number)
+    found = {path.name: open_blackbox(path).run for path in tmp_path.iterdir()}
+
+    assert found == {"arm.hbb": "run-5", "arm~1.hbb": "run-4", "arm~2.hbb": "run-3", "arm~3.hbb": "run-2"}
+    assert newest_box(tmp_path).name == "arm.hbb"
+
+
+def test_a_crash_while_boxes_are_moved_leaves_a_hole_that_is_filled(tmp_path: Path) -> None:
+    """What is older than the hole stays where it is; a file left half made is made again."""
+    for name in ("arm", "arm~2", "arm~3"):
+        (tmp_path / f"{name}.hbb").write_text(name)
+    (tmp_path / ".arm.hbb.new").write_text("half made")
+    BlackBox.create(tmp_path, name="arm", size_mb=1).close()
+
+    assert [(tmp_path / f"arm~{n}.hbb").read_text() for n in (1, 2, 3)] == ["arm", "arm~2", "arm~3"]
+    assert not (tmp_path / ".arm.hbb.new").exists()
+
+
+def test_second_writer_is_refused(box: BlackBox, tmp_path: Path) -> None:
+    """A box that a live run writes is not taken away from it; the message says who has it and what to do."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert "BlackBoxError: the black box" in line
+    assert f"is in use by another run (process {os.getpid()})" in line
+    assert "blackbox_dir" in line
+    assert sorted(path.name for path in tmp_path.glob("*.hbb")) == ["arm.hbb"]
+    box.custom("still", "mine")
+
+
+def test_the_box_is_free_after_close_and_readable(tmp_path: Path) -> None:
+    """A closed box takes no events, still shows its own, also after the next run took the name."""
+    first = BlackBox.create(tmp_path, name="arm", size_mb=1)
+    first.record(NodeTick("a", 1, True), 1, 1)
+    first.close()
+    first.close()
+    with BlackBox.create(tmp_path, name="arm", size_mb=1) as second:
+        second.custom("a", "b")
+
+        assert [record.kind for record in first.events()] == ["NodeTick"]
+        assert [record.kind for record in second.events()] == ["Custom"]
+    assert first.lost == 0
+    for kept in tmp_path.glob("arm~*.hbb"):
+        kept.unlink()
+    with pytest.raises(BlackBoxError, match="is no longer in"):
+        first.events()
+    with pytest.raises(BlackBoxError, match="is closed"):
+        first.custom("a", "b")
+
+
+def test_modes(tmp_path: Path) -> None:
+    """New folders are 0700 and boxes 0600."""
+    with BlackBox.create(tmp_path / "a" / "b", name="arm", size_mb=1) as box:
+        assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+        assert stat.S_IMODE(box.path.stat().st_mode) == 0o600
+
+
+def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    """A link in place of the box is neither followed nor moved."""
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "arm.hbb").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BlackBoxError, match="symbolic link"):
+        BlackBox.create(tmp_path, name="arm", size_mb=1)
+
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+def test_size_is_exact_and_allocated(box: BlackBox) -> None:
+    """J.1-29: the file has its full size, in blocks of the disk, before the first event."""
+    status = box.path.stat()
+
+    assert status.st_size == 2**20
+    assert status.st_blocks * 512 >= 2**20
+
+
+def test_full_disk_is_an_error_at_open(tmp_path: Path) -> None:
+    """Without room for the whole box there is an error then, no half a box, and the last run's box stays."""
+    BlackBox.create(tmp_path, name="arm", size_mb=1, run="last").close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        with pytest.raises(BlackBoxError, match=r"too large \(it needs 2 MiB\); make room") as caught:
+            BlackBox.create(tmp_path, name="arm", size_mb=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["arm.hbb"]
+    assert open_blackbox(tmp_path / "arm.hbb").run == "last"
+
+
+@pytest.mark.parametrize("options", [{"size_mb": 0}, {"size_mb": 1.5}, {"keep": 0}, {"sync_interval": 0.0}])
+def test_options_that_cannot_work(tmp_path: Path, options: dict[str, float]) -> None:
+    """The message names the value."""
+    with pytest.raises(ConfigurationError, match=str(next(iter(options.values())))):
+        BlackBox.create(tmp_path, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".hidden", "a\n", "arm~1", "x" * 201])
+def test_names_that_cannot_be_files(tmp_path: Path, name: str) -> None:
+    """A scheduler's name that cannot name a box is refused."""
+    with pytest.raises(ConfigurationError, match="cannot name a black box"):
+        BlackBox.create(tmp_path, name=name, size_mb=1)
+
+
+def test_filters(box: BlackBox) -> None:
+    """J.1-32: events by kind, node, ticks and number, and the anomalies; an unknown kind lists the kinds."""
+    for tick in range(10):
+        box.record(NodeTick("a", tick, True), tick, tick)
+        box.record(DeadlineMiss("b", 1, tick), tick, tick)
+
+    assert len(box.events()) == 20
+    assert {record.run for record in box.events()} == {"run-1"}
+    assert [record.tick for record in box.events(kind="deadlinemiss", ticks=(3, 5))] == [3, 4, 5]
+    assert [record.tick for record in box.events(kind=DeadlineMiss, ticks=range(3, 5))] == [3, 4]
+    assert [record.name for record in box.events(ticks=4)] == ["a", "b"]
+    assert [record.tick for record in box.events(node="a", last=2)] == [8, 9]
+    assert len(box.events(kind=[NodeTick, "Custom"])) == 10
+    assert box.events(last=0) == []
+    assert box.anomalies() == box.events(kind=DeadlineMiss)
+    with pytest.raises(BlackBoxError, match="no event kind 'Miss'; the kinds are SchedulerStart"):
+        box.events(kind="Miss")
+
+
+def test_custom_events(box: BlackBox) -> None:
+    """J.1-32: a program's own events carry any data, and the tick of the event before."""
+    box.record(NodeTick("a", 1, True), 41, 1)
+    box.custom("arm", "limit", joint=3, message="mine", category=float("inf"))
+    record = box.events(last=1)[0]
+
+    assert record.event == Custom("arm", "limit", {"joint": 3, "message": "mine", "category": float("inf")})
+    assert record.tick == 41
+    assert record.time_ns > 10**18
+
+
+def test_the_clock_may_step_backwards(box: BlackBox) -> None:
+    """The order is that of the calls, whatever the time of day says."""
+    for number, time_ns in enumerate((5_000, 4_000, -3, 6_000)):
+        box.record(NodeTick("a", 1, True), number, time_ns)
+
+    assert [record.tick for record in box.events()] == [0, 1, 2, 3]
+    assert [record.time_ns for record in box.events()] == [5_000, 4_000, -3, 6_000]
+
+
+def test_an_event_too_large_is_shortened_and_says_so(box: BlackBox) -> None:
+    """It is kept in part, and the box goes on."""
+    box.record(EmergencyStop("x" * 3_000_000), 1, 1)
+    box.custom("a", "b", data=list(range(500_000)))
+    first, second = box.events()
+
+    assert "shortened by" in first.reason
+    assert first.reason.startswith("xxx")
+    assert "shortened by" in second.data["shortened"]
+
+
+def test_threads_share_a_box(box: BlackBox) -> None:
+    """Events of many threads are all there, each whole, each thread's in its order."""
+
+    def write(name: str) -> None:
+        for number in range(1000):
+            box.record(NodeTick(name, number, True), number, number)
+
+    threads = [threading.Thread(target=write, args=(f"t{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    records = box.events()
+
+    assert [record.seq for record in records] == list(range(box.lost, 4000))
+    for name in ("t0", "t1", "t2", "t3"):
+        durations = [record.duration_us for record in records if record.name == name]
+        assert durations == list(range(1000))[len(durations) * -1 :]
+
+
+def test_reading_while_it_is_written(tmp_path: Path) -> None:
+    """J.1-30: a reader of a live box always sees a gapless row of events, newer each time, and no damage."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        os.read(process.stdout.fileno(), 1)
+        drain = threading.Thread(target=process.stdout.read)
+        drain.start()
+        with open_blackbox(tmp_path / "arm.hbb") as box:
+            newest = -1
+            for _ in range(12):
+                box.refresh()
+                found = [record.seq for record in box.events()]
+                assert found == list(range(box.lost, box.lost + len(found)))
+                assert found[-1] >= newest
+                assert box.damage == []
+                newest = found[-1]
+    finally:
+        process.kill()
+        process.wait()
+        drain.join()
+        process.stdout.close()
+    assert newest > 0
+
+
+def test_a_forked_child_leaves_the_box_alone(box: BlackBox) -> None:
+    """The child cannot write, and does not keep the box locked when its parent goes."""
+    box.custom("parent", "before")
+    child = os.fork()
+    if child == 0:
+        try:
+            box.custom("child", "after")
+        except BlackBoxError as error:
+            os._exit(7 if "belongs to process" in str(error) else 8)
+        os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    box.custom("parent", "after")
+    assert [record.category for record in box.events()] == ["parent", "parent"]
+
+
+def test_closing_gives_the_lock_back(box: BlackBox) -> None:
+    """After close nothing of the box is held."""
+    box.close()
+    with box.path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_failing_sync_is_said_and_costs_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of the disk is logged once and kept; events are still taken."""
+
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(file_module, "_fdatasync", fail)
+    with BlackBox.create(tmp_path, name="arm", size_mb=1) as box:
+        box.custom("a", "b")
+    assert box.sync_error == "Input/output error"
+    assert len(box.events()) == 1
+    assert ["cannot be brought to the disk" in message for message in caplog.messages] == [True]
+
+
+@pytest.mark.parametrize("sync_interval", [None, 0.001])
+def test_close_brings_everything_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync_interval: float | None
+) -> None:
+    """J.1-30: with a sync interval the file is synced, at the latest when it is closed; without one never."""
+    synced: list[int] = []
+    monkeypatch.setattr(file_module, "_fdatasync", synced.append)
+    with BlackBox.create(tmp_path, name="arm", size_mb=1, sync_interval=sync_interval) as box:
+        box.custom("a", "b")
+    assert bool(synced) == (sync_interval is not None)
+
+
+def test_fuzzed_files_give_events_or_an_error(box: BlackBox, tmp_path: Path) -> None:
+    """Whatever happened to a file, reading it gives true events or a BlackBoxError, and reports the damage."""
+    for number in range(800):
+        box.record(Custom("c", "m" * (number % 50), {"n": number}), number, number)
+    true = set(map(repr, box.events()))
+    whole = box.path.read_bytes()
+    chance = random.Random(5)
+    target = tmp_path / "fuzzed"
+    used = 120_000
+    refused: list[str] = []
+    for round_number in range(60):
+        data = bytearray(whole)
+        for _ in range(chance.randrange(1, 6)):
+            start = chance.randrange(used)
+            end = start + chance.choice((1, 8, 200, 5000))
+            data[start:end] = chance.choice((chance.randbytes(end - start), bytes(end - start), data[: end - start]))
+        target.write_bytes(data[: chance.randrange(len(data))] if round_number % 3 == 0 else data)
+        try:
+            with open_blackbox(target) as reader:
+                assert set(map(repr, reader.events())) <= true
+                assert reader.damage or len(reader.events()) == 800
+                assert reader.lost >= 0
+        except BlackBoxError as error:
+            refused.append(str(error))
+    assert all("is not a readable black box" in words for words in refused)
+    assert len(refused) < 30
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(10_000), b"HORUS-BLACKBOX 1\n", os.urandom(9000)])
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    """A file that is no box is an error that says so."""
+    (tmp_path / "f.hbb").write_bytes(content)
+    with pytest.raises(BlackBoxError, match="is not a readable black box"):
+        open_blackbox(tmp_path / "f.hbb")
+    with pytest.raises(BlackBoxError, match="no black box in"):
+        newest_box(tmp_path)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    """A folder, a FIFO and nothing at all are errors, not a hang."""
+    os.mkfifo(tmp_path / "fifo")
+    for path, words in ((tmp_path, "folder"), (tmp_path / "fifo", "special file"), (tmp_path / "no", "No such file")):
+        with pytest.raises(BlackBoxError, match=words):
+            open_blackbox(path)
+
+
+def test_one_header_is_enough(box: BlackBox, tmp_path: Path) -> None:
+    """A damaged file header is reported, and its copy used."""
+    box.custom("a", "b")
+    data = bytearray(box.path.read_bytes())
+    data[30] ^= 1
+    (tmp_path / "damaged.hbb").write_bytes(data)
+    reader = open_blackbox(tmp_path / "damaged.hbb")
+
+    assert len(reader.events()) == 1
+    assert reader.damage == ["the header at byte 0 fails its checksum"]
+
+
+def test_the_small_reader_agrees(tmp_path: Path) -> None:
+    """The independent reader prints the same events, and imports nothing but lz4."""
+    run_writer(tmp_path, 6000)
+    probe = (
+        "import runpy, sys; sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally: print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    command = [sys.executable, "-I", "-c", probe, str(MAIN), str(tmp_path / "arm.hbb")]
+    done = subprocess.run(command, capture_output=True, check=True)
+    with open_blackbox(tmp_path / "arm.hbb") as box:
+        assert [orjson.loads(line) for line in done.stdout.splitlines()] == [
+            orjson.loads(record.to_json()) for record in box.events()
+        ]
+    assert not {"horus_async", "orjson", "attrs", "attr"} & set(done.stderr.decode().split())
+
+
+def test_the_small_reader_as_a_module(box: BlackBox) -> None:
+    """``python -m horus_async.blackbox FILE`` prints the events; exit code 2 when the file cannot be read."""
+    box.custom("a", "b")
+    command = [sys.executable, "-m", "horus_async.blackbox"]
+    done = subprocess.run([*command, str(box.path)], capture_output=True, check=True)
+    assert orjson.loads(done.stdout)["event"] == "Custom"
+    bad = subprocess.run([*command, "/dev/null"], capture_output=True, text=True, check=False)
+    assert (bad.returncode, bad.stdout, bad.stderr) == (2, "", "/dev/null cannot be read: it has no readable header\n")
+
+
+def test_default_folder(blackbox_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HORUS_BLACKBOX_DIR, else the user's state folder."""
+    with BlackBox.create(size_mb=1) as box:
+        assert box.path == blackbox_dir / "scheduler.hbb"
+    monkeypatch.delenv("HORUS_BLACKBOX_DIR")
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    expected = Path("/somewhere/horus/blackbox")
+    assert sys.platform != "linux" or file_module.default_blackbox_dir() == expected
