@@ -102,7 +102,7 @@ def _load_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is not None and name.split(".")[0] == error.name.split(".")[0]:
+        if error.name is not None and name.split(".", maxsplit=1)[0] == error.name.split(".")[0]:
             raise AppError(f"there is no module {name!r}; name a script, FILE.py:NAME or MODULE:NAME") from error
         raise AppError(f"{name} failed: {error}") from error
     except HorusError:

@@ -79,8 +79,8 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
 
 def progress(label: str, total: int) -> Any:
     """A progress bar on standard error, on a terminal only."""
-    from rich.console import Console  # noqa: PLC0415 - only where it is shown
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(
         TextColumn("{task.description}"),

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 @click.option("--override", "overrides", multiple=True, metavar="NODE.TOPIC=JSON", help="Replace what a node sent.")
 @click.option("--verify", "app", metavar="APP", help="Compare the nodes of APP with what was recorded.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def replay(  # noqa: PLR0913 - the options of a command
+def replay(
     session: str,
     args: tuple[str, ...],
+    *,
     speed: str,
     start_tick: int | None,
     stop_tick: int | None,
@@ -59,7 +60,7 @@ def replay(  # noqa: PLR0913 - the options of a command
     opened = open_session(session)
     names = None if nodes is None else [name.strip() for name in nodes.split(",")]
     if app is not None:
-        _verify(opened, app, args, names, start_tick, stop_tick, as_json=as_json)
+        _verify(opened, app, args, names=names, start=start_tick, stop=stop_tick, as_json=as_json)
         return
     if args:
         raise click.UsageError("arguments after -- belong to --verify APP")
@@ -118,13 +119,13 @@ def _verify(
     session: Session,
     app: str,
     args: tuple[str, ...],
+    *,
     names: list[str] | None,
     start: int | None,
     stop: int | None,
-    *,
     as_json: bool,
 ) -> None:
-    from horus_async.verification import verify  # noqa: PLC0415 - only here
+    from horus_async.verification import verify
 
     scheduler = load_scheduler(app, args)
     report = trio.run(lambda: verify(session.path, scheduler, None if names is None else tuple(names), start, stop))

@@ -9,6 +9,8 @@ from horus_async.options import Overrides, overriding
 from ._load import load_scheduler, run_script, split_app
 from ._render import show_summary
 
+DEFAULT_BLACKBOX_MB = 16
+
 
 @click.command()
 @click.argument("app")
@@ -17,8 +19,18 @@ from ._render import show_summary
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to run.")
 @click.option("--deterministic", is_flag=True, help="Virtual time, one node at a time.")
 @click.option("--seed", type=int, metavar="N", help="Seed of a deterministic run.")
-def run(  # noqa: PLR0913 - the options of a command
-    app: str, args: tuple[str, ...], record: str | None, duration: float | None, deterministic: bool, seed: int | None
+@click.option("--blackbox-mb", type=click.IntRange(min=1), metavar="N", help="Size of the black box (default 16).")
+@click.option("--no-blackbox", is_flag=True, help="No black box.")
+def run(
+    app: str,
+    args: tuple[str, ...],
+    *,
+    record: str | None,
+    duration: float | None,
+    deterministic: bool,
+    seed: int | None,
+    blackbox_mb: int | None,
+    no_blackbox: bool,
 ) -> None:
     """Run APP: a script, or FILE.py:NAME or MODULE:NAME of a Scheduler or a function that returns one.
 
@@ -26,8 +38,15 @@ def run(  # noqa: PLR0913 - the options of a command
 
     Example: horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
     """
+    if no_blackbox and blackbox_mb is not None:
+        raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     overrides = Overrides(
-        deterministic=deterministic or None, seed=seed, recording=record, duration=duration
+        deterministic=deterministic or None,
+        seed=seed,
+        recording=record,
+        duration=duration,
+        blackbox_mb=0 if no_blackbox else blackbox_mb,
+        blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
     )
     with overriding(overrides):
         try:

@@ -26,6 +26,7 @@ from horus_async.policy import (
     Thresholds,
     TraceReader,
     export,
+    find_traces,
     list_traces,
     load_policy,
     matching,
@@ -38,7 +39,7 @@ from horus_async.policy import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from horus_async.policy import LoadedPolicy
+    from horus_async.policy import LoadedPolicy, TraceRequest
 
 FAIL_ON = 3
 _SINCE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -143,7 +144,7 @@ def query(paths: tuple[Path, ...], *, as_json: bool, limit: int | None, **wanted
 def summary(paths: tuple[Path, ...], *, as_json: bool, by: str, **wanted: Any) -> None:
     """Count requests, failures and latencies in PATHS (files or folders; default: here)."""
     with _exits():
-        rows = summarise(matching(_here_if_none(paths), Filter(**wanted), _warn), Bucket(by))
+        rows = summarise(_shown_progress(_here_if_none(paths), Filter(**wanted)), Bucket(by))
     if as_json:
         _print_json(rows)
         return
@@ -177,7 +178,7 @@ def check(file: Path, *, as_json: bool) -> None:
 def export_command(paths: tuple[Path, ...], output: Path, form: str, **wanted: Any) -> None:
     """Write the successful requests in PATHS as a training corpus: observations, actions, episodes."""
     with _exits():
-        count = export(matching(_here_if_none(paths), Filter(**wanted), _warn), output, ExportFormat(form))
+        count = export(_shown_progress(_here_if_none(paths), Filter(**wanted)), output, ExportFormat(form))
     click.echo(f"{count} requests written to {output}")
 
 
@@ -297,6 +298,21 @@ def _print_header(reader: TraceReader, policy: LoadedPolicy | None) -> None:
         recorded, ours = reader.header.get(name), getattr(policy, name)
         if recorded and ours and recorded != ours:
             click.echo(f"  note: {name} is {ours}, the trace was recorded with {recorded}")
+
+
+def _shown_progress(paths: list[Path], wanted: Filter) -> Iterator[tuple[TraceReader, TraceRequest]]:
+    """What matches, with a bar on the terminal that grows by the bytes read."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    total = sum(path.stat().st_size for path in find_traces(paths))
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar, done, current = progress.add_task("reading", total=total), 0, None
+        for trace, request in matching(paths, wanted, _warn):
+            if trace is not current:
+                done, current = done + (current.size if current else 0), trace
+            progress.update(bar, completed=done + trace.position())
+            yield trace, request
 
 
 def _here_if_none(paths: Iterable[Path]) -> list[Path]:

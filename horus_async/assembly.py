@@ -28,7 +28,7 @@ from .schedule import RateTimeline, exact
 from .topics import Bus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .blackbox import BlackBox
     from .node import Node
@@ -146,7 +146,7 @@ def replay_runtime(
     replay.check()
     session = replay.session
     rewinds: list[Callable[[], None]] = []
-    timeline = RecordedTimeline(replay, duration=duration, on_rewind=lambda: [rewind() for rewind in rewinds])
+    timeline = RecordedTimeline(replay, duration=duration, on_rewind=lambda: _call_all(rewinds))
     runtime = ReplayRuntime(replay_info(info, session), bus, timeline, observers)
     replaced = replaced_by(nodes, session)
     for name in session.nodes:
@@ -162,6 +162,11 @@ def replay_runtime(
     runtime.at_step.append(external)
     rewinds.append(external.rewind)
     return runtime
+
+
+def _call_all(functions: Iterable[Callable[[], None]]) -> None:
+    for function in functions:
+        function()
 
 
 def _twin_maker(runtime: Runtime, replay: ReplayOptions) -> Callable[[Node, Ports], NodeRun]:

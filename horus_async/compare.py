@@ -84,8 +84,8 @@ def _equal(a: Any, b: Any, tolerance: float | None) -> bool:
     numbers = isinstance(a, int | float) and isinstance(b, int | float)
     if numbers and not isinstance(a, bool) and not isinstance(b, bool):
         if math.isnan(a) or math.isnan(b):
-            return math.isnan(a) and math.isnan(b)
+            return bool(math.isnan(a) and math.isnan(b))
         if tolerance is not None:
-            return a == b or abs(a - b) <= tolerance
-        return type(a) is type(b) and a == b and math.copysign(1, a) == math.copysign(1, b)
-    return type(a) is type(b) and bool(a == b)
+            return bool(a == b or abs(a - b) <= tolerance)
+        return bool(type(a) is type(b) and a == b and math.copysign(1, a) == math.copysign(1, b))
+    return bool(type(a) is type(b) and a == b)

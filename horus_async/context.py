@@ -15,8 +15,8 @@ from .clock.system import NANOSECONDS, wall_ns
 from .errors import ContextError
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
+    from random import Random
 
     import numpy as np
 
@@ -30,7 +30,8 @@ class TickContext:
     """What the functions below answer in one node's callback."""
 
     __slots__ = (
-        "_generators",
+        "_np_random",
+        "_random",
         "_spent_ns",
         "budget",
         "dt",
@@ -55,30 +56,25 @@ class TickContext:
         self.dt = 0.0
         self.elapsed = 0.0
         self._spent_ns = spent_ns
-        self._generators: dict[type, tuple[int, random.Random | np.random.Generator]] = {}
+        self._random: tuple[int, Random] | None = None
+        self._np_random: tuple[int, np.random.Generator] | None = None
 
     def spent(self) -> float:
         """Seconds since the running callback began."""
         return self._spent_ns() / NANOSECONDS
 
-    def random(self) -> random.Random:
+    def random(self) -> Random:
         """The generator of this tick, always the same one."""
-        import random as random_module  # noqa: PLC0415 - used where it is asked for
-
-        return self._generator(random_module.Random, tick_random)  # type: ignore[return-value]
+        kept = self._random
+        if kept is None or kept[0] != self.seed_tick:
+            kept = self._random = (self.seed_tick, tick_random(self.seed, self.node, self.seed_tick))
+        return kept[1]
 
     def np_random(self) -> np.random.Generator:
         """The NumPy generator of this tick, always the same one."""
-        import numpy as np  # noqa: PLC0415 - NumPy is imported only when used
-
-        return self._generator(np.random.Generator, tick_np_random)  # type: ignore[return-value]
-
-    def _generator(
-        self, kind: type, make: Callable[[int, str, int], random.Random | np.random.Generator]
-    ) -> random.Random | np.random.Generator:
-        kept = self._generators.get(kind)
+        kept = self._np_random
         if kept is None or kept[0] != self.seed_tick:
-            kept = self._generators[kind] = (self.seed_tick, make(self.seed, self.node, self.seed_tick))
+            kept = self._np_random = (self.seed_tick, tick_np_random(self.seed, self.node, self.seed_tick))
         return kept[1]
 
 
@@ -151,7 +147,7 @@ def tick() -> int:
     return number
 
 
-def rng() -> random.Random:
+def rng() -> Random:
     """A random generator of this tick, seeded from the run's seed, the node's name and the tick.
 
     Called twice in a tick it is the same generator, continuing. See `horus_async.clock.random` for the derivation.
@@ -183,6 +179,6 @@ def budget_remaining() -> float:
 
 async def sleep(seconds: float) -> None:
     """Sleep in the time of the run: in virtual time it costs none of ours."""
-    import anyio  # noqa: PLC0415 - keeps `import horus_async` light
+    import anyio
 
     await anyio.sleep(seconds)

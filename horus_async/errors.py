@@ -58,12 +58,14 @@ class NodeFailure(ExceptionGroup[Exception], HorusError):  # noqa: N818 - it is 
     tick: int
 
     def __new__(cls, message: str, exceptions: Sequence[Exception], node: str = "", tick: int = 0) -> Self:
+        """Make the group; ``node`` and ``tick`` as in the class."""
         self = super().__new__(cls, message, exceptions)
         self.node = node
         self.tick = tick
         return self
 
     def __init__(self, message: str, exceptions: Sequence[Exception], node: str = "", tick: int = 0) -> None:
+        del node, tick  # kept by __new__
         super().__init__(message, exceptions)
 
     def derive(self, excs: Sequence[Exception]) -> NodeFailure:  # type: ignore[override]
@@ -80,7 +82,7 @@ class TopicError(HorusError):
 
 
 class TopicNameError(TopicError, ValueError):
-    """A topic name outside ``[A-Za-z0-9_.\\-/]{1,255}``, with a leading ``/`` or with ``..``."""
+    """A topic name with other characters than letters, digits and ``_.-/``, a leading ``/``, ``..``, or over 255."""
 
 
 class ValueNotSupportedError(TopicError, TypeError):

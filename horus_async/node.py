@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .errors import ConfigurationError, ContextError
 from .observe import NodeInfo
@@ -75,7 +75,7 @@ class Node:
     _ports: Ports | None = None
     _own: ClassVar[Any] = object()
 
-    def __init__(  # noqa: PLR0913 - the options of a node; all but the name by keyword
+    def __init__(
         self,
         name: str | None = None,
         *,
@@ -125,7 +125,8 @@ class Node:
         return type(self).__name__ if type(self) is not Node else f"node_{uuid.uuid4().hex[:8]}"
 
     def _check(self) -> None:
-        bad_name = not isinstance(self.name, str) or _FORBIDDEN_IN_NAMES & set(self.name) or not self.name.isprintable()
+        name: Any = self.name
+        bad_name = not isinstance(name, str) or _FORBIDDEN_IN_NAMES & set(self.name) or not self.name.isprintable()
         if bad_name or len(self.name.encode()) > _MAX_NAME or self.name.startswith("/") or ".." in self.name:
             raise ConfigurationError(
                 f"{self.name!r} cannot be a node's name; use up to {_MAX_NAME} printable characters "
@@ -223,10 +224,9 @@ class Node:
         """Wait for the next unread message and return its value."""
         return await self._running().receive(topic)
 
-    async def subscribe(self, topic: str) -> AsyncIterator[Any]:
-        """Iterate over messages as they come, for ever."""
-        while True:
-            yield await self.receive(topic)
+    def subscribe(self, topic: str) -> AsyncIterator[Any]:
+        """Iterate over messages as they come, for ever: ``async for value in node.subscribe("scan")``."""
+        return _Messages(self, topic)
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before this node read them."""
@@ -235,6 +235,20 @@ class Node:
     def request_stop(self) -> None:
         """Ask the scheduler to end the run."""
         self._running().request_stop()
+
+
+class _Messages:
+    """What `Node.subscribe` gives; no generator, as one that is left in the middle would have to be closed."""
+
+    def __init__(self, node: Node, topic: str) -> None:
+        self._node = node
+        self._topic = topic
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._node.receive(self._topic)
 
 
 def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Node]:

@@ -146,12 +146,12 @@ class NodeRun:
 
 def _in_thread(tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:
     async def tick_in_thread() -> None:
-        import anyio.to_thread  # noqa: PLC0415 - only for nodes that compute
+        import anyio.to_thread
 
         result = await anyio.to_thread.run_sync(tick)
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
-            raise ConfigurationError("the tick of a node with compute=True must be a plain function, it gave a coroutine")
+            raise ConfigurationError("the tick of a node with compute=True must be a plain function, no coroutine function")
 
     return tick_in_thread

@@ -1,13 +1,13 @@
 """What the runtime tells those who watch it.
 
-The runtime knows this protocol and nothing of who stands behind it: recorder and black box are observers, and so
+The runtime knows `Observer` and nothing of who stands behind it: recorder and black box are observers, and so
 is anything a user adds. Calls come from the thread of the event loop, in the order in which things happened, and
 must not block it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -160,7 +160,7 @@ class RunInfo:
     nodes: tuple[NodeInfo, ...] = field(factory=tuple)
 
 
-class Observer(Protocol):
+class Observer:
     """Somebody who watches a run. Inherit from it and override what you want to hear."""
 
     def run_started(self, run: RunInfo) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field, frozen
@@ -21,20 +21,41 @@ if TYPE_CHECKING:
 def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     """An attrs validator: a finite number above 0."""
     del instance
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+    number: Any = value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
         raise ConfigurationError(f"{attribute.name}={value!r}: give a number above 0")
 
 
 def _whole(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
     del instance
-    if not isinstance(value, int) or isinstance(value, bool):
+    number: Any = value
+    if isinstance(number, bool) or not isinstance(number, int):
         raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number")
 
 
-def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:  # noqa: FBT001 - attrs calls it
+def _count(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    _whole(instance, attribute, value)
+    if value < 1:
+        raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number above 0")
+
+
+def _flag(instance: object, attribute: attrs.Attribute[bool], value: Any) -> None:
     del instance
     if not isinstance(value, bool):
         raise ConfigurationError(f"{attribute.name}={value!r}: give True or False")
+
+
+def checked_duration(duration: float | None) -> float | None:
+    """How long a run lasts, seconds; None and ``inf`` mean until it is stopped.
+
+    Raises:
+        ConfigurationError: It is no such number.
+    """
+    if duration is None or duration == float("inf"):
+        return None
+    if not isinstance(duration, int | float) or isinstance(duration, bool) or not duration >= 0:
+        raise ConfigurationError(f"duration={duration!r}: give seconds, 0 or more, or None")
+    return float(duration)
 
 
 @frozen(kw_only=True)
@@ -49,7 +70,7 @@ class SchedulerOptions:
     blackbox_mb: int = field(default=0, validator=_whole)
     blackbox_dir: str | Path | None = None
     watchdog: float | None = field(default=None, validator=attrs.validators.optional(positive))
-    max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(positive))
+    max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(_count))
     namespace: str = "default"
     name: str = "scheduler"
 
@@ -62,6 +83,8 @@ class Overrides:
     seed: int | None = None
     recording: str | None = None
     blackbox_mb: int | None = None
+    blackbox_mb_by_default: int = 0
+    """For a program that asked for no black box and was told nothing of it here."""
     duration: float | None = None
     made: list[Scheduler] = field(factory=list, init=False)
     """The schedulers that the program has made."""
@@ -71,7 +94,9 @@ class Overrides:
 
         A recording's name goes to the first scheduler that a program makes: a second one would find it taken.
         """
-        changes = {n: v for n in ("deterministic", "seed", "blackbox_mb") if (v := getattr(self, n)) is not None}
+        changes: dict[str, Any] = {n: v for n in ("deterministic", "seed", "blackbox_mb") if (v := getattr(self, n)) is not None}
+        if options.blackbox_mb == 0:
+            changes.setdefault("blackbox_mb", self.blackbox_mb_by_default)
         if self.recording is not None and not self.made:
             changes["recording"] = self.recording
         self.made.append(scheduler)

@@ -171,7 +171,10 @@ class _EventTimer:
         return self._clock_ns() >= deadline_ns
 
     def wake(self) -> None:
-        self._token.run_sync_soon(lambda: self._woken.set())
+        self._token.run_sync_soon(self._set)
+
+    def _set(self) -> None:
+        self._woken.set()
 
     def close(self) -> None:
         """Nothing is held."""
@@ -200,7 +203,7 @@ class VirtualPace:
         speed: float = math.inf,
         offset_ns: int = 0,
     ) -> None:
-        import trio.testing  # noqa: F401, PLC0415 - wait_all_tasks_blocked; not needed in real time
+        import trio.testing
 
         self.offset_ns = offset_ns
         self.suspended = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 
-from attrs import frozen, validators
 from attrs import field as _field
+from attrs import frozen, validators
 
 
 class Miss(enum.Enum):

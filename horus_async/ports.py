@@ -9,13 +9,11 @@ from .topics import Message, check_topic_name
 from .topics.codec import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .recorder.records import ExecutionRecord
     from .topics import Bus, Publisher, Subscriber
     from .topics.ring import Payload
 
-    Taken = tuple[Payload, str, int, int]
+    Taken = tuple[bytes, str, int, int]
 
 
 class Run(Protocol):
@@ -24,7 +22,9 @@ class Run(Protocol):
     tick: int
     sent: list[Sent]
     observed: bool
-    stamp_ns: Callable[[], int]
+
+    def stamp_ns(self) -> int:
+        """The time for a message that is sent now."""
 
     def topic_used(self, node: str, topic: str, *, writes: bool) -> None:
         """A node used a topic for the first time."""

@@ -7,6 +7,7 @@ nodes, other processes and recorders see recorded messages as they see any.
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,15 +69,17 @@ class ReplayOptions:
 
     def _check_tick(self, what: str, tick: int) -> None:
         first, last = self.session.first_tick, self.session.last_tick
-        if not isinstance(tick, int) or isinstance(tick, bool) or first is None or last is None:
+        number: Any = tick
+        if isinstance(number, bool) or not isinstance(number, int) or first is None or last is None:
             raise ReplayError(f"{what}({tick!r}): give a tick number; the session has ticks {first} to {last}")
         if not first <= tick <= last:
             raise ReplayError(f"{what}({tick}): session {self.session.name!r} has ticks {first} to {last}")
 
     def set_speed(self, speed: float) -> None:
         """Set the speed, 1.0 as recorded, ``inf`` as fast as possible."""
-        number = isinstance(speed, int | float) and not isinstance(speed, bool)
-        if not number or not (MIN_SPEED <= speed <= MAX_SPEED or speed == math.inf):
+        number: Any = speed
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or not (MIN_SPEED <= speed <= MAX_SPEED or speed == math.inf):
             raise ReplayError(f"speed {speed!r}: give a number from {MIN_SPEED} to {MAX_SPEED:g}, or math.inf")
         self.speed = speed
 
@@ -87,7 +90,9 @@ class ReplayOptions:
             raise ReplayError(f"no node {node!r} in session {self.session.name!r}; it has {', '.join(sorted(known))}")
         if topic not in known[node]:
             topics = ", ".join(sorted(known[node])) or "nothing"
-            raise ReplayError(f"node {node!r} sent nothing on {topic!r} in session {self.session.name!r}; it sent {topics}")
+            raise ReplayError(
+                f"node {node!r} sent nothing on {topic!r} in session {self.session.name!r}; it sent {topics}"
+            )
         if not callable(value):
             encode(value)
         self.overrides[node, topic] = value
@@ -131,7 +136,8 @@ class PlayedFile:
         file = Path(path).expanduser().resolve()
         node = next((name for name, recorded in session.files.items() if recorded.path.resolve() == file), None)
         if node is None:
-            raise ReplayError(f"{str(path)!r} is not a node's file; session {session.name!r} has {sorted(session.nodes)}")
+            known = ", ".join(sorted(session.nodes))
+            raise ReplayError(f"{str(path)!r} is not a node's file; session {session.name!r} has {known}")
         return cls(session, node, priority)
 
 
@@ -181,14 +187,16 @@ class RecordedTimeline:
             self._on_rewind()
             line = next(self._ticks, None)
         if line is None:
-            return self._end(self._at_ns + self._period_ns if self._first is not None else 0)
+            self._end(self._at_ns + self._period_ns if self._first is not None else 0)
+            return None
         moment_ns = self._moment_ns(line)
         if self._first is None:
             self._first = moment_ns
         at_ns = max(self._at_ns, self._base_ns + moment_ns - self._first)
         if self._limit_ns is not None and at_ns >= self._limit_ns:
             self.end_reason = "duration"
-            return self._end(self._limit_ns)
+            self._end(self._limit_ns)
+            return None
         self._at_ns = at_ns
         order = tuple(line.order)
         order = self._orders.setdefault(order, order)
@@ -372,7 +380,7 @@ class ReplayRuntime(Runtime):
         chain = [name for original in dict.fromkeys(recorded) for name in places.get(original, ())]
         fixed = set(chain)
         constraints = {name: {n for n in edges.get(name, ()) if not (name in fixed and n in fixed)} for name in names}
-        for first, second in zip(chain, chain[1:], strict=False):
+        for first, second in itertools.pairwise(chain):
             constraints[first].add(second)
         return causal_order([*chain, *(name for name in names if name not in fixed)], constraints)
 

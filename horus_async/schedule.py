@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def exact(number: float) -> Fraction:
     """The decimal number somebody wrote: 33.3 is 333/10, not the binary fraction next to it."""
-    return Fraction(repr(number))
+    return Fraction(repr(number if type(number) in (int, float) else float(number)))
 
 
 class Schedule(Protocol):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ConfigurationError, ContextError, ReplayError
 from .node import Node
-from .options import SchedulerOptions, given_overrides
+from .options import SchedulerOptions, checked_duration, given_overrides
 from .schedule import exact
 from .signals import stopped_by_signals
 from .stats import SchedulerStats
@@ -144,8 +144,8 @@ class Scheduler:
         Raises:
             SessionNotFoundError, DamagedRecordingError, UnsupportedVersionError: It cannot be read.
         """
-        from .recorder import open_session  # noqa: PLC0415
-        from .replay import ReplayOptions  # noqa: PLC0415
+        from .recorder import open_session
+        from .replay import ReplayOptions
 
         opened = open_session(session)
         scheduler = cls(
@@ -165,7 +165,7 @@ class Scheduler:
             SessionNotFoundError, DamagedRecordingError, UnsupportedVersionError: It cannot be read.
             ConfigurationError: There is a node of that name already.
         """
-        from .replay import PlayedFile  # noqa: PLC0415
+        from .replay import PlayedFile
 
         played = PlayedFile.open(node_file, priority)
         if played.node in self._nodes or any(played.node == other.node for other in self._played):
@@ -234,7 +234,7 @@ class Scheduler:
             ReplayError: A name in ``nodes`` is in neither of them.
             NodeFailure: A live node failed.
         """
-        from .verification import verify  # noqa: PLC0415
+        from .verification import verify
 
         live = scheduler if isinstance(scheduler, Scheduler) else scheduler()
         return await verify(session, live, None if nodes is None else tuple(nodes))
@@ -257,9 +257,9 @@ class Scheduler:
 
     def run_sync(self, duration: float | None = None) -> None:
         """As `run`, from a program without an event loop."""
-        import trio  # noqa: PLC0415 - keeps `import horus_async` light
+        import trio
 
-        from .clock.virtual import VirtualClock  # noqa: PLC0415
+        from .clock.virtual import VirtualClock
 
         clock = VirtualClock() if self._virtual else None
         with self._only_once(), stopped_by_signals(self.stop):
@@ -315,7 +315,7 @@ class Scheduler:
             BlackBoxError: It cannot be opened.
         """
         if self._blackbox is None and self._options.blackbox_mb:
-            from .blackbox import BlackBox  # noqa: PLC0415
+            from .blackbox import BlackBox
 
             self._blackbox = BlackBox.create(
                 self._options.blackbox_dir, name=self._options.name, size_mb=self._options.blackbox_mb
@@ -343,14 +343,14 @@ class Scheduler:
     @staticmethod
     def list_recordings(recordings_dir: str | Path | None = None) -> list[str]:
         """The names of all sessions, oldest first."""
-        from .recorder import list_sessions  # noqa: PLC0415
+        from .recorder import list_sessions
 
         return [session.name for session in list_sessions(recordings_dir)]
 
     @staticmethod
     def delete_recording(name: str, recordings_dir: str | Path | None = None) -> bool:
         """Delete a session; False when there is none of that name."""
-        from .recorder import delete_session  # noqa: PLC0415
+        from .recorder import delete_session
 
         return delete_session(name, recordings_dir)
 
@@ -371,8 +371,8 @@ class Scheduler:
             self._running = False
 
     async def _in_its_time(self, work: Callable[[Pace], Awaitable[None]]) -> None:
-        """Await ``work(pace)`` where time is as this scheduler needs it: here, or in a trio run with a clock of ours."""
-        from .pace import RealPace, VirtualPace, virtual_trio_clock  # noqa: PLC0415
+        """Await ``work(pace)`` where time is as this scheduler needs it: here, or in a trio run of its own."""
+        from .pace import RealPace, virtual_trio_clock
 
         if not self._virtual:
             await work(RealPace())
@@ -381,14 +381,14 @@ class Scheduler:
         if clock is not None:
             await work(self._virtual_pace(clock, alone=False))
             return
-        from .nested import run_in_virtual_time  # noqa: PLC0415
+        from .nested import run_in_virtual_time
 
         await run_in_virtual_time(
             lambda clock: work(self._virtual_pace(clock, alone=True)), on_cancel=lambda: self.stop("cancelled")
         )
 
     def _virtual_pace(self, clock: Any, *, alone: bool) -> Pace:
-        from .pace import VirtualPace  # noqa: PLC0415
+        from .pace import VirtualPace
 
         speed = math.inf if self._replay is None else self._replay.speed
         return VirtualPace(clock, alone=alone, speed=speed, offset_ns=self._offset_ns())
@@ -397,15 +397,15 @@ class Scheduler:
         return self._runtime.elapsed_ns() if self._stepping and self._runtime is not None else 0
 
     async def _run_alone(self, duration: float | None) -> None:
-        import trio  # noqa: PLC0415
+        import trio
 
-        from .pace import RealPace  # noqa: PLC0415
+        from .pace import RealPace
 
         pace = self._virtual_pace(trio.lowlevel.current_clock(), alone=True) if self._virtual else RealPace()
         await self._run_with(duration, pace)
 
     async def _run_with(self, duration: float | None, pace: Pace) -> None:
-        runtime = self._set_up(self._duration if self._duration is not None else duration)
+        runtime = self._set_up(checked_duration(duration if self._duration is None else self._duration))
         try:
             with Watchdog(runtime, self._options.watchdog):
                 await runtime.run(pace)
@@ -434,7 +434,7 @@ class Scheduler:
             self._tear_down(runtime)
 
     def _set_up(self, duration: float | None) -> Runtime:
-        from .assembly import assemble  # noqa: PLC0415
+        from .assembly import assemble
 
         if self._blackbox is not None and self._runtime is not None:
             self._blackbox = None  # a run has a box of its own

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-class Interrupted(SystemExit, KeyboardInterrupt):  # noqa: N818 - reads as what happened
+class Interrupted(SystemExit, KeyboardInterrupt):
     """A run was ended by a signal, everything was shut down, and the process exits with 128 + its number.
 
     It is a `KeyboardInterrupt` too, so that a program that catches Ctrl-C still does.
@@ -42,11 +42,11 @@ def stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
         stop(f"signal {signal.Signals(signum).name}")
 
     before: dict[int, Any] = {}
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(signum)
+    for watched in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(watched)
         if _is_default(handler):
-            before[signum] = handler
-            signal.signal(signum, handle)
+            before[watched] = handler
+            signal.signal(watched, handle)
     try:
         yield
     finally:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING
 
 from .assembly import add_node, add_player, run_info
-from .clock.virtual import VirtualClock
 from .errors import ReplayError
 from .nested import run_in_virtual_time
 from .options import SchedulerOptions
@@ -20,8 +18,8 @@ from .verify import SHADOW, Comparison, ShadowPorts
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .clock.virtual import VirtualClock
     from .node import Node
-    from .ports import Ports
     from .recorder import Session
     from .scheduler import Scheduler
     from .verify import VerifyReport
@@ -85,17 +83,17 @@ def _add_shadow(runtime: ReplayRuntime, replay: ReplayOptions, node: Node, compa
     real_time = not session.deterministic
     topics = set(recorded.subs) | set(recorded.on)
     ports = ShadowPorts(node.name, runtime.bus, runtime, topics, real_time=real_time)
-    run = add_node(runtime, node, functools.partial(_twin, runtime, Lines(replay, node.name)), ports)
-    if replay.start is not None and run.schedule is not None and not real_time:
-        run.schedule.rewind(replay.start)
-    comparison.twins[run.name] = run  # type: ignore[assignment] - made as one just now
-
-
-def _twin(runtime: ReplayRuntime, lines: Lines, node: Node, ports: Ports) -> LiveTwin:
-    info = runtime.info
     twin = LiveTwin(
-        node, ports, lines, real_time=not info.deterministic, tick_rate=info.tick_rate, seed=info.seed
+        node,
+        ports,
+        Lines(replay, node.name),
+        real_time=real_time,
+        tick_rate=session.tick_rate,
+        seed=session.seed,
     )
     twin.name = node.name + SHADOW
     runtime.stands_for[twin.name] = node.name
-    return twin
+    add_node(runtime, node, lambda _node, _ports: twin, ports)
+    if replay.start is not None and twin.schedule is not None and not real_time:
+        twin.schedule.rewind(replay.start)
+    comparison.twins[twin.name] = twin

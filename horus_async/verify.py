@@ -14,6 +14,8 @@ from .ports import Ports
 from .topics.codec import decode, encode, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .observe import Sent
     from .ports import Run, Taken
     from .recorder.records import ExecutionRecord, RecordedOutput
@@ -132,6 +134,7 @@ class Comparison(Observer):
             return
         self._account_for(twin)
         name = twin.node.name
+        recorded: Sequence[RecordedOutput]
         if execution.kind == "tick":
             recorded = twin.line.outputs if twin.line is not None else ()
         else:
@@ -166,7 +169,7 @@ class Comparison(Observer):
         if recorded is not None and live is not None and recorded.topic != live.topic:
             self._note(Difference(tick, node, topic, "", f"sent on {topic}", f"sent on {live.topic}"))
         elif left != right:
-            values = [NOTHING if side == NOTHING else decode(side) for side in (left, right)]
+            values = [decode(side) if isinstance(side, bytes) else side for side in (left, right)]
             field, a, b = first_difference(*values) if NOTHING not in (left, right) else ("", *values)
             self._note(Difference(tick, node, topic, field, a, b))
 

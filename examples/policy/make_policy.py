@@ -21,9 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 LINKS = (0.5, 0.4)
 STEPS = 8
-DAMPING = 0.1
+DAMPING = 0.3
 LARGEST_STEP = 0.2
-HIDDEN = 64
+HIDDEN = 48
 Array = np.ndarray
 Weights = list[Array]
 
@@ -67,10 +67,10 @@ def sample_states(count: int, seed: int) -> Array:
     return np.concatenate([joints, hand_position(goals)], axis=1)
 
 
-def train(steps: int = 500, seed: int = 7) -> tuple[Weights, float]:
+def train(steps: int = 800, seed: int = 7) -> tuple[Weights, float]:
     """Weights of the network, and its root mean square error in radians on states it has not seen."""
     random = np.random.default_rng(seed)
-    states = sample_states(2048, seed=1)
+    states = sample_states(1024, seed=1)
     answers = teacher(states).reshape(len(states), -1)
     sizes = [4, HIDDEN, HIDDEN, STEPS * 2]
     weights: Weights = []
@@ -78,11 +78,12 @@ def train(steps: int = 500, seed: int = 7) -> tuple[Weights, float]:
         weights += [random.normal(0, inputs**-0.5, (inputs, outputs)), np.zeros(outputs)]
     means, squares = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
     for step in range(1, steps + 1):
+        rate = 0.02 * (1 - step / steps)
         for index, gradient in enumerate(gradients(weights, states, answers)):
             means[index] = 0.9 * means[index] + 0.1 * gradient
             squares[index] = 0.999 * squares[index] + 0.001 * gradient**2
             scale = np.sqrt(squares[index] / (1 - 0.999**step)) + 1e-8
-            weights[index] -= 0.005 * means[index] / (1 - 0.9**step) / scale
+            weights[index] -= rate * means[index] / (1 - 0.9**step) / scale
     unseen = sample_states(512, seed=2)
     error = forward(weights, unseen)[-1] - teacher(unseen).reshape(len(unseen), -1)
     return [w.astype(np.float32) for w in weights], float(np.sqrt(np.mean(error**2)))

@@ -260,12 +260,15 @@ class BlackBox:
                 return
             packed = lz4.block.compress(full.lines, store_size=False)
             with self._lock:
-                self._ring.seal(full, packed)
+                if not self._ring.seal(full, packed):
+                    return
 
     def _release(self, spent: tuple[Spent, ...]) -> None:
         assert self._ring is not None
         with self._lock:
             self._ring.release(spent)
+            if spent and self._ring.has_full:
+                self._wake.set()  # what found no room may find it now
 
     def _sync(self) -> None:
         try:

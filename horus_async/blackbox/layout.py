@@ -4,7 +4,7 @@ The file is one page of 4096 bytes and, after it, segments of equal size; what i
 
 Page: at 0 and again at 2048 the text ``HORUS-BLACKBOX 1``, a line end, and one line (see below, salt ``HEADER_SALT``)
 whose JSON says ``schema_version, name, run, pid, started_at, started_ns, size, segment_size, salt``. At 4088 a 64-bit
-word, the generation of the segment taken last: a reader that finds it changed while it copied the file copies again.
+word that changes before a segment is taken or given back: a reader that finds it changed while it copied copies again.
 
 Segment: a header of 32 bytes, then its content.
 
@@ -44,7 +44,7 @@ MAGIC = b"HORUS-BLACKBOX 1\n"
 HEADER_COPIES = (0, 2048)
 HEADER_ROOM = 2000
 HEADER_SALT = 0x31424248
-TAKEN_WORD = 4088
+CHANGES_WORD = 4088
 
 SEGMENT_HEADER = 32
 USED, GENERATION, REST = 0, 8, 16

@@ -197,27 +197,38 @@ class BlackBoxReader:
         """Copy what changed, until no segment was taken meanwhile: then the copies are of one moment."""
         changed = False
         for _ in range(_MOST_COPIES):
-            taken = os.pread(self._fd, 8, layout.TAKEN_WORD)
+            changes = os.pread(self._fd, 8, layout.CHANGES_WORD)
             for index in range(min(self.header.segments, max(0, self._size - layout.PAGE) // self.header.segment_size)):
                 changed |= self._copy_segment(index)
-            if os.pread(self._fd, 8, layout.TAKEN_WORD) == taken:
+            if os.pread(self._fd, 8, layout.CHANGES_WORD) == changes:
                 self._copy_notes = []
                 return changed
         self._copy_notes = ["the box changed faster than it could be read"]
         return changed
 
-    def _copy_segment(self, index: int) -> bool:
-        offset = layout.PAGE + index * self.header.segment_size
-        header = os.pread(self._fd, layout.SEGMENT_HEADER, offset)
-        if len(header) < layout.SEGMENT_HEADER or (index in self._images and self._images[index].header == header):
+    def _copy_segment(self, number: int) -> bool:
+        offset = layout.PAGE + number * self.header.segment_size
+        header = self._segment_header(offset)
+        unchanged = number in self._images and self._images[number].header == header
+        if unchanged or len(header) < layout.SEGMENT_HEADER:  # the latter in a file that was cut meanwhile
             return False
-        if header[layout.GENERATION : layout.REST] == bytes(8):  # holds nothing
-            self._images[index] = SegmentImage(index, header, b"", 0)
-            return True
-        content = os.pread(self._fd, self.header.segment_size - layout.SEGMENT_HEADER, offset + layout.SEGMENT_HEADER)
-        reach = int.from_bytes(os.pread(self._fd, 8, offset), "little")
-        self._images[index] = SegmentImage(index, header, content, reach)
+        content, reach = b"", 0
+        if header[layout.GENERATION : layout.REST] != bytes(8):
+            size = self.header.segment_size - layout.SEGMENT_HEADER
+            content = os.pread(self._fd, size, offset + layout.SEGMENT_HEADER)
+            after = self._segment_header(offset)
+            if after[layout.GENERATION :] != header[layout.GENERATION :]:
+                return self._copy_segment(number)  # it was taken meanwhile; that takes far longer than a copy
+            reach = int.from_bytes(after[: layout.GENERATION], "little")
+        self._images[number] = SegmentImage(number, header, content, reach)
         return True
+
+    def _segment_header(self, offset: int) -> bytes:
+        """A header of one moment: copying it is not one step, so it counts when it is the same twice."""
+        header = os.pread(self._fd, layout.SEGMENT_HEADER, offset)
+        while (again := os.pread(self._fd, layout.SEGMENT_HEADER, offset)) != header:
+            header = again
+        return header
 
     def _known_damage(self) -> list[str]:
         cut = [f"the file has {self._size} bytes of {self.header.size}"] if self._size < self.header.size else []

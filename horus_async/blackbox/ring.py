@@ -3,8 +3,9 @@
 Pure: it writes into a buffer it is given and never asks for time, threads or files. Its owner calls it under one lock.
 Events gather as lines in a raw segment. When it is full, the next one is taken and the owner's worker seals it:
 ``take_full`` hands out a copy of the lines, the worker compresses them outside the lock, ``seal`` stores the block.
-Only when that block is safe, ``release`` gives the raw segment back. With no free segment left, the one with the
-oldest events is used again, raw or sealed: a worker that falls behind makes the history shorter, and that is all.
+Only when that block is safe, ``release`` gives the raw segment back. When free segments run out, the ones with the
+oldest events are used again, raw or sealed: a worker that falls behind makes the history shorter, and that is all. One
+free segment is always left to seal into, so that sealing by itself never costs an event.
 
 Crash safety rests on two rules. A store that makes something valid comes after all stores it speaks of (a segment's
 ``generation``, then the ``used`` word after each line or block). And lines are never anywhere for a moment less than
@@ -26,6 +27,9 @@ FEWEST_SEGMENTS = 4
 """One that is written, one that is sealed from, one that is sealed into, one to go on with."""
 
 _HEAD = b'{"seq":%%d,"run":%b,"tick":%%d,"time_ns":%%d,%%b'
+_RESERVE = 1
+"""Free segments that only sealing may take."""
+
 _NUMBERS_ROOM = 80
 """What the numbers in a line's head take at most, with room to spare."""
 
@@ -90,6 +94,7 @@ class Ring:
         self._first_seqs = [0] * segments
         self._useds = [0] * segments
         self._generation = 0
+        self._changes = 0
         self._free = deque(range(segments))
         self._history: deque[int] = deque()  # segments with older events than the current one, oldest first
         self._full: deque[int] = deque()  # the raw ones of them that nobody has sealed yet, oldest first
@@ -106,8 +111,13 @@ class Ring:
 
     @property
     def is_short(self) -> bool:
-        """True when the next segment that is taken will cost the oldest events."""
-        return len(self._free) < 2
+        """True when taking another segment or two will cost the oldest events."""
+        return len(self._free) <= _RESERVE + 1
+
+    @property
+    def has_full(self) -> bool:
+        """True when a full segment waits to be sealed."""
+        return bool(self._full)
 
     def append(self, tick: int, time_ns: int, own: bytes) -> bool:
         """Write one event; ``own`` is its JSON from ``"event"`` to the closing brace, at most ``longest`` bytes.
@@ -144,18 +154,23 @@ class Ring:
         lines = bytes(self._buffer[start : start + self._useds[index]])
         return FullSegment(index, self._generations[index], self._first_seqs[index], lines)
 
-    def seal(self, full: FullSegment, packed: bytes) -> None:
-        """Store the compressed lines of a full segment, unless it has been used again meanwhile."""
+    def seal(self, full: FullSegment, packed: bytes) -> bool:
+        """Store the compressed lines of a full segment, unless it has been used again meanwhile.
+
+        Returns False when there is no room until something is released: it will be handed out again.
+        """
         if self._generations[full.number] != full.generation:
-            return
+            return True
         content = self._segment_size - layout.SEGMENT_HEADER
         need = layout.BLOCK_HEADER + len(packed)
         if need > content // 2:
             self._filling = None  # hardly compressed: the raw segment stays; what follows must not go before it
-            return
-        if (self._filling is None or self._useds[self._filling] + need > content) and not self._take_for_blocks(full):
-            return
-        assert self._filling is not None
+            return True
+        if self._filling is None or self._useds[self._filling] + need > content:
+            if not self._free:
+                self._full.appendleft(full.number)
+                return False
+            self._filling = self._take_for_blocks(full)
         index, generation = self._filling, self._generations[self._filling]
         salt = layout.line_salt(self._file_salt, generation)
         used = self._useds[index]
@@ -165,6 +180,7 @@ class Ring:
         self._words[self._offset(index) // 8] = used + need
         self._useds[index] = used + need
         self._spent.append(Spent(full.number, full.generation, index, generation))
+        return True
 
     def spent(self) -> tuple[Spent, ...]:
         """The raw segments that can be released once everything stored so far is safe."""
@@ -177,11 +193,15 @@ class Ring:
             index, generation, sealed_index, sealed_generation = entry
             # A block that was overwritten meanwhile holds nothing any more; its raw segment is history again.
             if self._generations[index] == generation and self._generations[sealed_index] == sealed_generation:
+                self._announce_change()
+                self._words[(self._offset(index) + layout.GENERATION) // 8] = 0
                 self._history.remove(index)
                 self._free.append(index)
 
     def _take_for_lines(self) -> None:
-        index = self._next_segment()
+        while len(self._free) <= _RESERVE:
+            self._free.append(self._oldest())
+        index = self._free.popleft()
         self._take(index, layout.RAW, self.next_seq)
         self._current = index
         self._salt = layout.line_salt(self._file_salt, self._generation)
@@ -189,33 +209,35 @@ class Ring:
         self._limit = self._offset(index) + self._segment_size
         self._used_word = self._offset(index) // 8
 
-    def _take_for_blocks(self, full: FullSegment) -> bool:
-        if not self._free and self._history[0] == full.number:
-            self._filling = None
-            return False  # nothing older is left to make room with; the raw segment stays as it is
-        self._filling = self._next_segment()
-        self._take(self._filling, layout.SEALED, full.first_seq)
-        self._useds[self._filling] = 0
-        self._history.insert(self._history.index(full.number), self._filling)
-        return True
+    def _take_for_blocks(self, full: FullSegment) -> int:
+        index = self._free.popleft()
+        self._take(index, layout.SEALED, full.first_seq)
+        self._useds[index] = 0
+        self._history.insert(self._history.index(full.number), index)
+        return index
 
-    def _next_segment(self) -> int:
-        """A free segment, or else the one with the oldest events."""
-        if self._free:
-            return self._free.popleft()
+    def _oldest(self) -> int:
+        """Give up the segment with the oldest events."""
         index = self._history.popleft()
         if self._full and self._full[0] == index:
             self._full.popleft()
         if self._filling == index:
             self._filling = None
+        self._announce_change()
+        self._words[(self._offset(index) + layout.GENERATION) // 8] = 0
+        self._generations[index] = 0
         return index
+
+    def _announce_change(self) -> None:
+        self._changes += 1
+        self._words[layout.CHANGES_WORD // 8] = self._changes
 
     def _take(self, index: int, kind: int, first_seq: int) -> None:
         self._generation += 1
         self._generations[index] = self._generation
         self._first_seqs[index] = first_seq
         offset = self._offset(index)
-        self._words[layout.TAKEN_WORD // 8] = self._generation
+        self._announce_change()
         self._words[(offset + layout.GENERATION) // 8] = 0
         self._words[(offset + layout.USED) // 8] = 0
         rest = layout.segment_rest(self._file_salt, self._generation, first_seq, kind)

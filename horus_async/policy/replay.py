@@ -54,7 +54,8 @@ class Replayed:
     """What became of one request.
 
     Exactly one of these holds: it was compared (diffs), ``skipped`` says why it was not put to the policy, ``raised``
-    how the policy failed on it, or ``unlike`` why its answer had no counterpart.
+    how the policy failed on it, or ``unlike`` why its answer had no counterpart. ``lacking`` names the cameras that
+    the request once had and was replayed without, because the trace kept nothing of them.
     """
 
     seq: int
@@ -64,6 +65,7 @@ class Replayed:
     skipped: str | None = None
     raised: str | None = None
     unlike: str | None = None
+    lacking: tuple[str, ...] = ()
 
     def part(self, mode: DiffMode) -> ActionsDiff | LatencyDiff | CacheDiff | None:
         """The diff of one mode."""
@@ -153,4 +155,4 @@ def _compared(request: TraceRequest, answer: Answer, policy_ms: float, options: 
     if DiffMode.CACHE in parts:
         cache = answer.blocks.get("cache", {}).get("status")
         diffs["cache"] = compare_cache(request.cache_status, None if cache is None else str(cache))
-    return Replayed(request.seq, **diffs)
+    return Replayed(request.seq, **diffs, lacking=tuple(request.lacking()))

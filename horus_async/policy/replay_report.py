@@ -86,6 +86,7 @@ class ReplaySummary:
     skipped: int = 0
     raised: int = 0
     unlike: int = 0
+    lacking: int = 0
     first_raised_seq: int | None = None
     parts: dict[DiffMode, PartSummary] = Factory(lambda self: {part: PartSummary() for part in self.diff.parts()}, True)
     min_cosine: float = math.inf
@@ -95,6 +96,7 @@ class ReplaySummary:
         """Count one request."""
         self.skipped += result.skipped is not None
         self.unlike += result.unlike is not None
+        self.lacking += bool(result.lacking)
         self.replayed += result.skipped is None
         if result.raised is not None:
             self.raised += 1
@@ -135,6 +137,7 @@ class ReplaySummary:
         """The summary for people."""
         lines = [f"replayed: {self.replayed}", f"diffed: {self.diffed}"]
         counted = {"skipped": self.skipped, "policy failed": self.raised, "without counterpart": self.unlike}
+        counted["replayed without their cameras, of which the trace kept nothing"] = self.lacking
         lines += [f"{name}: {count}" for name, count in counted.items() if count]
         for part, summary in self.parts.items():
             lines.append(
@@ -167,6 +170,7 @@ class ReplaySummary:
             "n_skipped": self.skipped,
             "n_raised": self.raised,
             "n_without_counterpart": self.unlike,
+            "n_without_cameras": self.lacking,
             "min_cosine": self.min_cosine if self.min_cosine != math.inf else None,
             "per_dim_max_abs": self.per_dim_max_abs,
             "thresholds": {
@@ -208,6 +212,8 @@ def _result_dict(result: Replayed, limits: Thresholds) -> dict[str, Any]:
         shown["latency"] = {**as_dict(result.latency), "threshold_pct": limits.latency_percent}
     if result.cache is not None:
         shown["cache"] = as_dict(result.cache)
+    if result.lacking:
+        shown["without_cameras"] = list(result.lacking)
     shown |= {name: text for name in ("skipped", "raised", "unlike") if (text := getattr(result, name)) is not None}
     return shown
 

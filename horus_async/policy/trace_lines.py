@@ -21,7 +21,7 @@ _CHUNK = 1 << 18
 _GZIP_WINDOW = 31
 _GZIP_MAGIC = b"\x1f\x8b"
 _LZ4_MAGIC = b"\x04\x22\x4d\x18"
-_MAX_LINE = 64 << 20
+_MAX_LINE = 1 << 30
 
 
 @define
@@ -38,15 +38,20 @@ class LineSource:
         Raises:
             TraceError: compressed data that is damaged, a line without end, or the file cannot be read.
         """
-        rest = b""
+        pending: list[bytes] = []
+        size = 0
         for chunk in self._text():
-            parts = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
-            rest = parts.pop()
-            yield from parts
-            if len(rest) > _MAX_LINE:
+            first, *rest = chunk.split(b"\n")
+            pending.append(first)
+            size += len(first)
+            if rest:
+                yield b"".join(pending)
+                yield from rest[:-1]
+                pending, size = [rest[-1]], len(rest[-1])
+            if size > _MAX_LINE:
                 raise TraceError(f"{self.name}: a line of more than {_MAX_LINE >> 20} MB; this is no trace")
-        if rest:
-            yield rest
+        if size:
+            yield b"".join(pending)
 
     def _text(self) -> Iterator[bytes]:
         try:

@@ -70,17 +70,20 @@ class TraceRequest:
         return None if status is None else str(status)
 
     def cameras(self) -> dict[str, tuple[str | None, str | None]]:
-        """Each camera the request had: its base64 text and its hash, None where the trace kept it not."""
-        named = self.line.get("cameras")
+        """Each camera of which the trace kept something: its base64 text and its hash, None where it is not there."""
         cameras: dict[str, tuple[str | None, str | None]] = {}
-        if isinstance(named, list):
-            cameras = {str(name): (None, None) for name in named}
         for key in self.request:
             for suffix in ("_b64", "_sha256"):
                 if key.endswith(suffix) and len(key) > len(suffix) and isinstance(self.request[key], str):
                     name = key.removesuffix(suffix)
                     cameras[name] = (self.request.get(f"{name}_b64"), self.request.get(f"{name}_sha256"))
         return cameras
+
+    def lacking(self) -> list[str]:
+        """Cameras that the request had, and of which the trace kept nothing (image mode ``none``)."""
+        named = self.line.get("cameras")
+        kept = self.cameras()
+        return [str(name) for name in named if str(name) not in kept] if isinstance(named, list) else []
 
     def observation(self) -> dict[str, Any]:
         """The observation as the policy saw it, without the cameras that the trace did not keep in full."""

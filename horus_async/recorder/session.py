@@ -59,7 +59,7 @@ class Session:
             raise DamagedRecordingError(f"session {folder} cannot be read: {why}")
         header = headers[0]
         self.name = header.session
-        self.scheduler_name = self.scheduler.header.node if self.scheduler and self.scheduler.header else header.session
+        self.scheduler_name = next((line.node for line in headers if line.role == SCHEDULER_STEM), "scheduler")
         self.tick_rate = header.tick_rate
         """Hz."""
         self.deterministic = header.deterministic

@@ -131,7 +131,7 @@ class SessionWriter:
         try:
             self._write_until_end()
             self._finish()
-        except Exception:  # a recording must not take the run down
+        except Exception:  # noqa: BLE001 - a recording must not take the run down
             _log.exception("recording %s: the writer failed for good", self.folder.name)
             self.state = RecordingState.FAILED
         finally:
@@ -189,7 +189,8 @@ class SessionWriter:
         try:
             line = build(item)
         except (HorusError, ValueError, TypeError, MemoryError) as error:
-            _log.error("recording %s: a line of %s cannot be written: %s", self.folder.name, file.path.name, error)
+            if not file.counts.dropped:
+                _log.error("recording %s: a line of %s cannot be written: %s", self.folder.name, file.path.name, error)
             file.lose(item.tick, 1, f"cannot be written: {error}")
             return
         if file.add(item.tick, line, ticks=ticks, inputs=inputs, outputs=outputs):

@@ -72,6 +72,18 @@ def test_sealing_keeps_more_events_in_the_same_space() -> None:
     assert len(sealed.read()[0]) > 2 * len(raw.read()[0])
 
 
+def test_sealing_by_itself_costs_no_event() -> None:
+    """A worker that comes late, when the ring is full, makes room and overwrites nothing."""
+    box = SmallRing(segments=8, segment_size=4096)
+    while box.ring.lost == 0:
+        box.append("the same text each time")
+    lines, _ = box.read()
+    while box.seal():
+        box.release()
+
+    assert box.read() == (lines, [])
+
+
 def test_events_that_do_not_compress_are_kept_as_they_are() -> None:
     """Random text is not sealed into more space than it had, and stays in order."""
     box = SmallRing(segments=6, segment_size=1024)

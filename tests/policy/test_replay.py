@@ -251,14 +251,24 @@ def test_images_replay_from_the_trace_and_from_a_folder(tmp_path: Path, policy_m
     request = {"state": [1.0], "image": text, "wrist": text}
     full = record(tmp_path / "full", [exchange(request, result=result)], images=ImageMode.FULL)
     hashes = record(tmp_path / "hashes", [exchange(request, result=result)])
-    nothing = record(tmp_path / "nothing", [exchange(request, result=result)], images=ImageMode.NONE)
     assert replay(full, "--model", model, "--fail-on", "actions").exit_code == 0
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "0001.jpg").write_bytes(frame)
     folder = ["--image-dir", str(tmp_path / "frames")]
     assert replay(hashes, "--model", model, "--fail-on", "actions").exit_code == 3
     assert replay(hashes, "--model", model, "--fail-on", "actions", *folder).exit_code == 0
-    assert replay(nothing, "--model", model, "--fail-on", "actions", *folder).exit_code == 3
+
+
+def test_a_trace_without_any_image_replays_as_it_is(tmp_path: Path, policy_module: Callable[[str], str]) -> None:
+    """In image mode none requests replay without their cameras, and the report says which those were."""
+    request = {"state": [1.0, 2.0], "image": "aGVsbG8="}
+    path = record(tmp_path / "nothing", [exchange(request)], images=ImageMode.NONE)
+    result = replay(path, "--model", SAME, "--fail-on", "actions")
+    assert result.exit_code == 0
+    assert "replayed without their cameras, of which the trace kept nothing: 1" in result.stdout
+    assert report_of(path, "--model", SAME)["per_request_diffs"][0]["without_cameras"] == ["image"]
+    needs = policy_module("def policy(r): return [[len(r['image'])]]")
+    assert replay(path, "--model", needs, "--fail-on", "actions").exit_code == 3
 
 
 def test_recorded_failures_have_no_counterpart(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def foreign_lines(count: int = 3, **header: Any) -> list[dict[str, Any]]:
         {
             "kind": "header", "schema_version": 1, "session_id": "87cc760b-f9d4-4a39-afa2-f4148c5f9c99",
             "started_at": "2026-04-24T17:13:05.241Z", "model_hash": "7a8b3c1d9f2e4a55",
-            "config_hash": "e12f44c7b1a93802", "export_dir": "/opt/export", "model_type": "pi05", "export_kind": "monolithic", "embodiment": "franka",
+            "config_hash": "e12f44c7b1a93802", "export_dir": "/opt/export", "model_type": "pi05",
+            "export_kind": "monolithic", "embodiment": "franka",
             "hardware": {"gpu": "", "cuda": "", "ort": ""}, "providers": [], "sample_rate": 1.0,
             "redaction": {"image": "hash_only", "instruction": "full"}, "notes": "", "reflex_version": "0.11.2",
             **header,

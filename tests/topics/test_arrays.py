@@ -21,7 +21,6 @@ DTYPES = (
     | hnp.unicode_string_dtypes()
     | hnp.byte_string_dtypes()
     | hnp.array_dtypes(allow_subarrays=True)
-    | st.just(np.dtype("V5"))
 )
 
 

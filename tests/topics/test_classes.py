@@ -31,7 +31,9 @@ class Command:
     """Frozen, with a private name, a converter, a validator and a field that is not for __init__."""
 
     _id: int = attrs.field(converter=lambda value: value + 1)
-    pose: Pose | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.instance_of(Pose)))
+    pose: Pose | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(Pose))
+    )
     double: int = attrs.field(init=False, default=attrs.Factory(lambda self: 2 * self._id, takes_self=True))
 
 

@@ -23,7 +23,9 @@ from horus_async.topics.codec import as_bytes, decode, encode, to_json
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ATOMS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.binary(max_size=700)
-HASHABLE = st.recursive(ATOMS.filter(lambda value: value == value), lambda items: st.lists(items, max_size=3).map(tuple))  # noqa: PLR0124
+HASHABLE = st.recursive(
+    ATOMS.filter(lambda value: value == value), lambda items: st.lists(items, max_size=3).map(tuple)
+)  # noqa: PLR0124
 TIMES = st.datetimes() | st.datetimes(timezones=st.timezones()).map(
     lambda time: time.astimezone(datetime.timezone(time.utcoffset() or datetime.timedelta()))
 )
@@ -223,7 +225,9 @@ def test_values_that_hold_themselves() -> None:
     loop: list[Any] = [1]
     loop.append({"again": loop})
 
-    with pytest.raises(ValueNotSupportedError, match=r"value\[1\]\['again'\] is not supported: a value that holds itself"):
+    with pytest.raises(
+        ValueNotSupportedError, match=r"value\[1\]\['again'\] is not supported: a value that holds itself"
+    ):
         encode(loop)
 
 

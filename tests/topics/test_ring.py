@@ -344,10 +344,10 @@ def test_the_layout_as_a_stranger_reads_it(checked: bool) -> None:
     seen = []
     while position <= latest:
         at = data_at + position % capacity
-        length, index, seq, stamp, publisher, crc = struct.unpack_from("<QQQqII", data, at)
-        if length == (1 << 63) + position:
+        if struct.unpack_from("<Q", data, at) == ((1 << 63) + position,):
             position += capacity - position % capacity
             continue
+        length, index, seq, stamp, publisher, crc = struct.unpack_from("<QQQqII", data, at)
         payload = data[at + 40 : at + 40 + length]
         if checked:
             assert crc == zlib.crc32(struct.pack("<QQQQqI", position, length, index, seq, stamp, publisher) + payload)
