@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from horus_async.cli._errors import USAGE, fail
 from horus_async.errors import ConfigurationError, HorusError, PolicyError
 from horus_async.policy import ImageMode, TraceOptions
 
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from horus_async.policy.server import ServerOptions
 
 _EXIT_ON_SIGNAL = 128
-
-
-class ServeError(click.ClickException):
-    """Something that keeps the server from running, on one line."""
-
-    exit_code = 2
 
 
 @click.command("serve")
@@ -54,6 +49,7 @@ def serve(policy: str, **options: Any) -> None:
     after SIGTERM, both times after running requests have been answered and the trace has been closed.
     """
     _log_to_stderr()
+    received: int | None = None
     try:
         from horus_async.policy.telemetry import export_as_environment_says
 
@@ -61,9 +57,9 @@ def serve(policy: str, **options: Any) -> None:
         export_as_environment_says()
         received = _run(policy, server_options)
     except ModuleNotFoundError as error:
-        raise ServeError(f"serving needs {error.name}: pip install 'horus-async[serve]'") from error
+        fail(f"serving needs {error.name}: pip install 'horus-async[serve]'", USAGE)
     except (HorusError, ValueError) as error:
-        raise ServeError(" ".join(str(error).split())) from error
+        fail(str(error), USAGE)
     if received is not None:
         raise SystemExit(_EXIT_ON_SIGNAL + received)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from horus_async.cli._errors import FOUND, USAGE, fail
 from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.errors import HorusError, PolicyError
 from horus_async.policy import (
@@ -48,30 +49,15 @@ _PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class UnreadableError(click.ClickException):
-    """Input that cannot be read, on one line: exit code 2."""
-
-    exit_code = 2
-
-
-class BadTraceError(click.ClickException):
-    """A damaged trace, or one that cannot be replayed, on one line: exit code 1."""
-
-    exit_code = 1
-
-
 @contextmanager
-def _exits(as_error: type[click.ClickException] = UnreadableError) -> Iterator[None]:
+def _exits(code: int = USAGE) -> Iterator[None]:
+    """End with ``code`` and one line on an error of ours; a policy that does not load is always wrong usage."""
     try:
         yield
     except PolicyError as error:
-        raise UnreadableError(_one_line(error)) from error
+        fail(str(error), USAGE)
     except HorusError as error:
-        raise as_error(_one_line(error)) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        fail(str(error), code)
 
 
 class _Since(click.ParamType):  # type: ignore[type-arg]
@@ -158,7 +144,7 @@ def check(file: Path, *, as_json: bool) -> None:
     """Check a trace: 0 whole or merely cut at the end, 1 damaged, 2 not a trace."""
     with _exits():
         reader = TraceReader(file)
-    with reader, _exits(BadTraceError):
+    with reader, _exits(FOUND):
         for _ in reader.requests():
             pass
     found = {"file": str(file), "requests": reader.count, "errors": reader.errors, "notes": reader.notes}
@@ -213,7 +199,7 @@ def replay(file: Path, model: str | None, **options: Any) -> None:
         return
     if model is None:
         raise click.UsageError("--model is missing; without one, --no-replay reads the trace")
-    with _exits(BadTraceError):
+    with _exits(FOUND):
         reader = TraceReader(file)
     with reader:
         with _exits():
@@ -253,7 +239,7 @@ def _replay(reader: TraceReader, policy: LoadedPolicy, totals: ReplaySummary, op
     chosen = ReplayOptions(
         diff=totals.diff, limits=totals.limits, first=options["first"], image_dir=options["image_dir"]
     )
-    with _exits(BadTraceError):
+    with _exits(FOUND):
         trio.run(replay_trace, reader, policy, chosen, tell)
     names = {"trace_file": str(reader.path), "model": policy.name}
     written = report(totals, results, header=reader.header, notes=reader.notes, **names)
@@ -261,7 +247,7 @@ def _replay(reader: TraceReader, policy: LoadedPolicy, totals: ReplaySummary, op
         try:
             output.write_bytes(written + b"\n")
         except OSError as error:
-            raise UnreadableError(f"cannot write the report: {error}") from error
+            fail(f"cannot write the report: {error}", USAGE)
     if as_json:
         click.echo(written)
         return
@@ -271,7 +257,7 @@ def _replay(reader: TraceReader, policy: LoadedPolicy, totals: ReplaySummary, op
 
 
 def _only_read(file: Path, *, as_json: bool) -> None:
-    with _exits(BadTraceError), TraceReader(file) as reader:
+    with _exits(FOUND), TraceReader(file) as reader:
         for _ in reader.requests():
             pass
         if as_json:

@@ -3,9 +3,10 @@
     horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
     horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
 
-LOG is plain text, one scan a line, columns counted from 0: 0 is the time stamp in microseconds, 2 and 3 are the left and
-right wheel's encoder ticks, 24 to 705 are 682 lidar ranges in millimetres over 240°, from the robot's right to its left.
-The stamps need not be even. The map is written as a PNG (light free, dark occupied, grey unknown) when the log has ended.
+LOG is plain text, one scan a line. Columns, counted from 0: 0 is the time stamp in microseconds, 2 and 3 are the left
+and right wheel's encoder ticks, 24 to 705 are 682 lidar ranges in millimetres over 240°, from the robot's right to its
+left, 0 where nothing came back. The stamps need not be even. When the log has ended, the map is written as a PNG: light
+is free, dark is occupied, grey is unknown.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from horus_async import HorusError, Node, Scheduler, elapsed, sleep
 STOP_DISTANCE_M = 0.55
 """The guard commands a stop when something ahead is closer than this, metres from the lidar."""
 
-TICK_RATE = 100.0
+DRIVER_RATE = 10.0
+"""Hz: how often the driver looks what comes next. It sends each scan at its stamp, not at its own ticks."""
+
 WHEEL_RADIUS_M = 0.077
 HALF_AXLE_M = 0.165
 TICKS_PER_TURN = 2000
@@ -62,6 +65,7 @@ class Driver(Node):
     """Plays the log: each line is sent at its own stamp, counted from the first."""
 
     name = "driver"
+    rate = DRIVER_RATE
     pubs = ("encoders", "scan")
 
     def __init__(self, log: list[Scan]) -> None:
@@ -73,10 +77,10 @@ class Driver(Node):
         self.next_line = 0
 
     async def tick(self) -> None:
-        """Send what falls into the time from this tick to the next, each at its moment; at the end stop the run."""
+        """Send what falls into the time from this tick to the next, each at its moment; after the last stop the run."""
         if self.next_line == len(self.log_lines):
             self.request_stop()
-        at, until = elapsed(), elapsed() + 1 / TICK_RATE
+        at, until = elapsed(), elapsed() + 1 / DRIVER_RATE
         while self.next_line < len(self.log_lines):
             scan = self.log_lines[self.next_line]
             due = (scan.stamp_us - self.log_lines[0].stamp_us) / 1e6
@@ -138,7 +142,7 @@ class Mapper(Node):
         self.draw(pose, scan["ranges_mm"])
         self.scans += 1
         occupied = int(np.count_nonzero(self.grid > 0))
-        self.send("map.update", {"scans": self.scans, "occupied": occupied, "crc": zlib.crc32(self.grid)})
+        self.send("map.update", {"scans": self.scans, "occupied": occupied, "crc": zlib.crc32(self.grid.tobytes())})
 
     def draw(self, pose: dict[str, float], ranges_mm: Ranges) -> None:
         """Add one scan; what lies outside of the map is left out."""
@@ -157,7 +161,7 @@ class Mapper(Node):
         side = len(self.grid)
         column = np.floor(x / CELL_M).astype(np.intp) + side // 2
         row = side // 2 - 1 - np.floor(y / CELL_M).astype(np.intp)
-        inside = (0 <= column) & (column < side) & (0 <= row) & (row < side)
+        inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
         cells = row[inside], column[inside]
         self.grid[cells] = np.clip(self.grid[cells] + evidence, -SURE, SURE)
 
@@ -227,7 +231,7 @@ def options(args: list[str]) -> Any:
 
 def build(args: list[str]) -> Scheduler:
     """The robot, ready to run: what ``horus-async replay --verify`` takes its nodes from."""
-    scheduler = Scheduler(tick_rate=TICK_RATE, name="lidar_mapping")
+    scheduler = Scheduler(name="lidar_mapping")
     for node in (Driver(read_log(options(args).log)), Odometry(), Mapper(), Guard()):
         scheduler.add(node)
     return scheduler

@@ -144,7 +144,8 @@ async def mix(sensor_file: str, original: Heard) -> None:
     scheduler = Scheduler(tick_rate=100, deterministic=True).add_replay(sensor_file, priority=0)
     await scheduler.add(Controller()).add(listener).run(SECONDS)
     check_equal(original, listener.heard)
-    print(f"proved: the live controller sent {len(listener.heard['ctrl.cmd'])} commands, all equal to the recorded ones")
+    commands = len(listener.heard["ctrl.cmd"])
+    print(f"proved: the live controller sent {commands} commands, all equal to the recorded ones")
 
 
 def limited(reading: Message) -> dict[str, float]:

@@ -50,6 +50,7 @@ def assemble(
         ReplayError: The replay options cannot be met.
         ContextError: A node takes part in another run.
     """
+    check_free(nodes)
     recorder = make_recorder(options)
     info = run_info(options, nodes)
     observers: list[Observer] = [] if recorder is None else [recorder]
@@ -74,6 +75,17 @@ def assemble(
             node._ports = None  # noqa: SLF001 - the run lent it
         raise
     return runtime, recorder
+
+
+def check_free(nodes: Sequence[Node]) -> None:
+    """Raise for a node that takes part in another run.
+
+    Raises:
+        ContextError: It does.
+    """
+    for node in nodes:
+        if node._ports is not None:  # noqa: SLF001 - the run lends a node its ports
+            raise ContextError(f"node {node.name!r} is running already, in another scheduler")
 
 
 def run_info(options: SchedulerOptions, nodes: Sequence[Node]) -> RunInfo:
@@ -106,13 +118,7 @@ def make_recorder(options: SchedulerOptions) -> Recorder | None:
 def add_node(
     runtime: Runtime, node: Node, make_run: Callable[[Node, Ports], NodeRun] | None = None, ports: Ports | None = None
 ) -> NodeRun:
-    """Let a node take part in a run, lending it its ports.
-
-    Raises:
-        ContextError: It takes part in another run already.
-    """
-    if node._ports is not None:  # noqa: SLF001 - the run lends a node its ports
-        raise ContextError(f"node {node.name!r} is running already, in another scheduler")
+    """Let a node, which takes part in no other run, take part in this one, lending it its ports."""
     if ports is None:
         ports = Ports(node.name, runtime.bus, runtime)
         for topic in node.pubs:

@@ -28,19 +28,19 @@ class HorusFixture:
 
     def run_nodes(self, *nodes: Node, **options: Any) -> Captured:
         """See `horus_async.testing.run_nodes`."""
-        from .testing import run_nodes  # noqa: PLC0415 - a test run that never uses it does not pay for it
+        from .testing import run_nodes
 
         return run_nodes(*nodes, namespace=self.namespace, **options)
 
     async def run_nodes_async(self, *nodes: Node, **options: Any) -> Captured:
         """See `horus_async.testing.run_nodes_async`."""
-        from .testing import run_nodes_async  # noqa: PLC0415
+        from .testing import run_nodes_async
 
         return await run_nodes_async(*nodes, namespace=self.namespace, **options)
 
     def scheduler(self, **options: Any) -> Scheduler:
         """A `Scheduler` in this test's namespace, in virtual time unless ``deterministic=False`` is given."""
-        from .scheduler import Scheduler  # noqa: PLC0415
+        from .scheduler import Scheduler
 
         return Scheduler(**{"deterministic": True, "namespace": self.namespace, **options})
 
@@ -48,7 +48,7 @@ class HorusFixture:
 @pytest.fixture
 def horus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HorusFixture:
     """A corner of its own for a test of nodes: topic namespace, recordings, black boxes."""
-    from .testing import unique_namespace  # noqa: PLC0415
+    from .testing import unique_namespace
 
     fixture = HorusFixture(unique_namespace(), tmp_path / "recordings", tmp_path / "blackbox")
     monkeypatch.setenv("HORUS_NAMESPACE", fixture.namespace)

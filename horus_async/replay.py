@@ -21,7 +21,7 @@ from .graph import causal_order
 from .node import Node
 from .noderun import NodeRun
 from .recorder import open_session
-from .recorder.records import ExecutionRecord, ExternalMessage, SchedulerTick
+from .recorder.records import ExecutionRecord
 from .runtime import Runtime
 from .schedule import Step, exact
 from .topics import Message
@@ -143,11 +143,7 @@ class PlayedFile:
 
 def session_topics(session: Session, node: str) -> set[str]:
     """The topics that a recorded node sent on."""
-    topics = set(session.nodes[node].pubs)
-    for line in session.executions(node):
-        if isinstance(line, ExecutionRecord):
-            topics.update(output.topic for output in line.outputs)
-    return topics
+    return session.output_topics(node) | set(session.nodes[node].pubs)
 
 
 class RecordedTimeline:
@@ -173,8 +169,7 @@ class RecordedTimeline:
 
     def _read(self) -> Iterator[Any]:
         options = self._options
-        lines = options.session.scheduler_ticks(options.start, options.stop)
-        return (line for line in lines if isinstance(line, SchedulerTick))
+        return iter(options.session.scheduler_ticks(options.start, options.stop))
 
     def next_step(self, late_at_ns: int | None = None) -> Step | None:
         """The next tick; see `Timeline`. A replay is never late."""
@@ -284,7 +279,7 @@ class Player:
             tick=self._play,
             init=(lambda _: self._play_special("init")) if whole_start else None,
             shutdown=(lambda _: self._play_special("shutdown")) if whole_end else None,
-            pubs=session_topics(options.session, node) | set(info.pubs),
+            pubs=session_topics(options.session, node),
             order=info.order if order is None else order,
         )
         self._replacements = {topic: value for (name, topic), value in options.overrides.items() if name == node}
@@ -408,7 +403,7 @@ class ExternalPlayer:
         """Start over."""
         options = self._options
         messages = options.session.external(options.start, options.stop)
-        self._source = (message for message in messages if isinstance(message, ExternalMessage))
+        self._source = iter(messages)
         self._next = next(self._source, None)
 
     def __call__(self, step: Step) -> None:

@@ -264,14 +264,19 @@ class Runtime(Safety):
 
     def _one_tick_plan(self, step: Step) -> Plan:
         assert self._pace is not None
-        if not self._pace.reached(step.at_ns):
+        if self._pace.virtual and not self._pace.reached(step.at_ns):
             yield self._pace.reach(step.at_ns)
         yield from self._tick_pass(step)
+        yield from self._until_all_idle()
+        if self._stirred:
+            yield from self._message_pass()
+            yield from self._until_all_idle()
+
+    def _until_all_idle(self) -> Plan:
+        assert self._pace is not None
         for run in self._order:
             while run.busy and not self._aborted:
                 yield self._pace.until_idle(run)
-        if self._stirred:
-            yield from self._message_pass()
 
     def _shutdown_plan(self) -> Plan:
         if self.emergency is not None:
@@ -308,6 +313,9 @@ class Runtime(Safety):
                         yield from self._tick(run)
             if isinstance(pace, VirtualPace) and pace.suspended:
                 yield pace.settle()
+        if not self._order_known and self._stirred:
+            self._find_order()  # a message came to a node that nobody knew to be its consumer
+            yield from self._message_pass()
         if isinstance(pace, VirtualPace):
             self._stirred = False  # what a loop sends back arrives in the next tick
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ConfigurationError, ContextError, ReplayError
@@ -375,23 +375,25 @@ class Scheduler:
         from .pace import RealPace, virtual_trio_clock
 
         if not self._virtual:
-            await work(RealPace())
+            with closing(RealPace(offset_ns=self._offset_ns())) as pace:
+                await work(pace)
             return
         clock = virtual_trio_clock()
         if clock is not None:
-            await work(self._virtual_pace(clock, alone=False))
+            await self._in_virtual_time(work, clock, alone=False)
             return
         from .nested import run_in_virtual_time
 
         await run_in_virtual_time(
-            lambda clock: work(self._virtual_pace(clock, alone=True)), on_cancel=lambda: self.stop("cancelled")
+            functools.partial(self._in_virtual_time, work, alone=True), on_cancel=lambda: self.stop("cancelled")
         )
 
-    def _virtual_pace(self, clock: Any, *, alone: bool) -> Pace:
+    async def _in_virtual_time(self, work: Callable[[Pace], Awaitable[None]], clock: Any, *, alone: bool) -> None:
         from .pace import VirtualPace
 
         speed = math.inf if self._replay is None else self._replay.speed
-        return VirtualPace(clock, alone=alone, speed=speed, offset_ns=self._offset_ns())
+        with closing(VirtualPace(clock, alone=alone, speed=speed, offset_ns=self._offset_ns())) as pace:
+            await work(pace)
 
     def _offset_ns(self) -> int:
         return self._runtime.elapsed_ns() if self._stepping and self._runtime is not None else 0
@@ -399,10 +401,11 @@ class Scheduler:
     async def _run_alone(self, duration: float | None) -> None:
         import trio
 
-        from .pace import RealPace
-
-        pace = self._virtual_pace(trio.lowlevel.current_clock(), alone=True) if self._virtual else RealPace()
-        await self._run_with(duration, pace)
+        work = functools.partial(self._run_with, duration)
+        if self._virtual:
+            await self._in_virtual_time(work, trio.lowlevel.current_clock(), alone=True)
+        else:
+            await self._in_its_time(work)
 
     async def _run_with(self, duration: float | None, pace: Pace) -> None:
         runtime = self._set_up(checked_duration(duration if self._duration is None else self._duration))
@@ -446,6 +449,7 @@ class Scheduler:
     def _tear_down(self, runtime: Runtime) -> None:
         for run in runtime.runs.values():
             run.node._ports = None  # noqa: SLF001 - the scheduler lends a node its ports
+            run.ports.close()
         runtime.bus.close()
         if self._recorder is not None:
             self._recorder.stop()

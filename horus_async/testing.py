@@ -26,7 +26,7 @@ from .scheduler import Scheduler
 from .topics.codec import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .runtime import Runtime
 
@@ -183,7 +183,7 @@ class _Feeder(Node):
                 )
 
     def tick(self) -> None:
-        from .context import tick as current_tick  # noqa: PLC0415 - `tick` is this method here
+        from .context import tick as current_tick  # `tick` is this method here
 
         for topic, value in self._by_tick.get(current_tick(), ()):
             self.send(topic, value)

@@ -61,8 +61,9 @@ async def verify_nodes(replay: ReplayOptions, live: list[Node]) -> VerifyReport:
             try:
                 await runtime.run(VirtualPace(clock, alone=True, speed=math.inf))
             finally:
-                for node in live:
-                    node._ports = None  # noqa: SLF001 - the run lent it
+                for run in runtime.runs.values():
+                    run.node._ports = None  # noqa: SLF001 - the run lent it
+                    run.ports.close()
 
     await run_in_virtual_time(work, on_cancel=lambda: None)
     return comparison.finish()

@@ -1,20 +1,24 @@
-"""One file of a session while it is written: lines gather in memory and go out as whole frames."""
+"""One file of a session while it is written: lines come in on one side and go out as whole frames on the other."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
+from horus_async.errors import HorusError
+from horus_async.observe import Execution, TickEnd
+
 from .frames import IndexEntry, build_index, pack
-from .records import gap_line
+from .records import Counts, count_line, execution_line, gap_line, line_tick, message_line, tick_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 FRAME_TEXT = 1 << 20
-"""Bytes of text after which a frame is packed without waiting for the flush."""
+"""Bytes of text after which a frame ends, so that a reader never needs much memory."""
 
 ENTRY_TEXT = 1 << 18
 """Bytes of text that one entry of the index covers at least. Frames of a slow recording are small; together they are
@@ -22,17 +26,7 @@ few enough to search through, and the index stays short."""
 
 
 @define
-class Counts:
-    """How much a file holds, as its footer says it."""
-
-    ticks: int = 0
-    inputs: int = 0
-    outputs: int = 0
-    dropped: int = 0
-
-
-@define
-class _Gap:
+class Gap:
     """Lines that are missing: the tick of the first, how many, and why."""
 
     tick: int
@@ -43,93 +37,108 @@ class _Gap:
 class FrameFile:
     """Appends frames to a file and keeps what its index needs.
 
-    A write that fails is cut off again, so the file ends with a whole frame as far as the disk obeys. ``header`` is
-    written with the first flush, in a frame of its own.
+    ``inbox`` takes lines, and records that are to become lines, from the event loop's thread; so do the counters
+    ``ticks``, ``inputs``, ``outputs``, ``refused`` and ``topics``. All else belongs to the writer's thread. A write
+    that fails is cut off again, so the file ends with a whole frame as far as the disk obeys. ``header`` is written
+    with the first flush, in a frame of its own.
     """
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.path = path
+        self.inbox: list[Any] = []
+        self.ticks = self.inputs = self.outputs = self.refused = 0
+        self.topics: set[str] = set()
         self.written = 0
         """Bytes of whole frames in the file."""
-        self.counts = Counts()
-        """What whole frames hold, and all that was ever dropped."""
-        self.topics: set[str] = set()
-        """The topics of the outputs."""
+        self.unwritten = Counts()
+        """Of what was taken from the inbox, that which did not reach the file."""
+        self.lines_lost = 0
+        self.problem: str | None = None
+        """Why a record could not become a line, if that ever happened."""
         self._header = header
-        self._gap: _Gap | None = None
-        self._lines: list[bytes] = []
-        self._text_size = 0
-        self._first_tick = self._last_tick = 0
-        self._ticks = self._inputs = self._outputs = 0
-        self._announced: list[_Gap] = []
+        self._gap: Gap | None = None
         self._entries: list[IndexEntry] = []
         self._entry_text = 0
         self._highest_tick: int | None = None
         self._fd = -1
 
-    # -- lines ---------------------------------------------------------------------------------------------------------
+    @property
+    def counts(self) -> Counts:
+        """What the file holds, once all is written, and what was dropped."""
+        lost = self.unwritten
+        return Counts(
+            self.ticks - lost.ticks,
+            self.inputs - lost.inputs,
+            self.outputs - lost.outputs,
+            self.refused + self.lines_lost,
+        )
 
-    def add(self, tick: int, line: bytes, *, ticks: int = 0, inputs: int = 0, outputs: int = 0) -> bool:
-        """Keep a line for the next frame; True when that has grown large enough to be written.
+    # -- the inbox -----------------------------------------------------------------------------------------------------
 
-        If lines were lost since the one before, a gap line says so first.
-        """
-        if self._gap is not None:
-            self.announce_gap()
-        self._add(tick, line)
-        self._ticks += ticks
-        self._inputs += inputs
-        self._outputs += outputs
-        return self._text_size >= FRAME_TEXT
+    def take(self) -> list[Any]:
+        """Everything in the inbox. The other thread may go on filling it meanwhile."""
+        count = len(self.inbox)
+        items = self.inbox[:count]
+        del self.inbox[:count]
+        return items
 
-    def lose(self, tick: int, lines: int, reason: str) -> None:
-        """Count lines that will not be written."""
-        self.counts.dropped += lines
-        self._widen_gap(tick, lines, reason)
-
-    def announce_gap(self) -> None:
-        """Add the gap line of what was lost last, if anything was."""
-        gap, self._gap = self._gap, None
-        if gap is not None:
-            self._add(gap.tick, gap_line(gap.tick, gap.dropped, gap.reason))
-            self._announced.append(gap)
-
-    def give_up(self, reason: str) -> None:
-        """Lose the lines that wait for a frame."""
-        later, self._gap = self._gap, None
-        new = len(self._lines) - len(self._announced)
-        if self._lines:
-            self.counts.dropped += new
-            self._widen_gap(self._first_tick, new + sum(gap.dropped for gap in self._announced), reason)
-        if later is not None:
-            self._widen_gap(later.tick, later.dropped, reason)
-        self._clear()
-
-    def _add(self, tick: int, line: bytes) -> None:
-        if not self._lines:
-            self._first_tick = self._last_tick = tick
-        elif tick > self._last_tick:
-            self._last_tick = tick
-        self._lines.append(line)
-        self._text_size += len(line)
+    def lose(self, items: Iterable[Any], reason: str) -> None:
+        """Count items that will not be written, and announce them in a gap line when something is written again."""
+        for item in items:
+            if type(item) is Gap:
+                self._widen_gap(item.tick, item.dropped, reason)
+                continue
+            kind, tick, counts = count_line(item)
+            if kind == "gap":
+                self._widen_gap(tick, counts.dropped, reason)
+            elif kind != "footer":
+                self.unwritten.add(counts)
+                self.lines_lost += 1
+                self._widen_gap(tick, 1, reason)
 
     def _widen_gap(self, tick: int, lines: int, reason: str) -> None:
         if self._gap is None:
-            self._gap = _Gap(tick, lines, reason)
+            self._gap = Gap(tick, lines, reason)
         else:
             self._gap.dropped += lines
 
-    def _clear(self) -> None:
-        self._lines = []
-        self._announced = []
-        self._text_size = self._ticks = self._inputs = self._outputs = 0
+    def _lines(self, items: list[Any]) -> Iterator[bytes]:
+        """The lines of these items, with gap lines where some are missing."""
+        for item in items:
+            line = item if type(item) is bytes else self._line(item)
+            if line is not None:
+                if self._gap is not None:
+                    yield self._gap_line()
+                yield line
+        if self._gap is not None:
+            yield self._gap_line()
+
+    def _line(self, item: Any) -> bytes | None:
+        kind = type(item)
+        try:
+            if kind is Execution:
+                return execution_line(item)
+            if kind is TickEnd:
+                return tick_line(item)
+            if kind is Gap:
+                return gap_line(item.tick, item.dropped, item.reason)
+            return message_line(item)
+        except (HorusError, ValueError, TypeError, LookupError, MemoryError) as error:
+            self.problem = str(error)
+            self.lose([item], f"cannot be written: {error}")
+            return None
+
+    def _gap_line(self) -> bytes:
+        gap, self._gap = self._gap, None
+        assert gap is not None
+        return gap_line(gap.tick, gap.dropped, gap.reason)
+
+    # -- the file ------------------------------------------------------------------------------------------------------
 
     @property
     def last_tick(self) -> int:
         """The highest tick that a whole frame holds a line of; 0 if none does."""
         return self._highest_tick or 0
-
-    # -- the file ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Make the file, which must not be there yet, and write its header.
@@ -143,24 +152,26 @@ class FrameFile:
         if not self.written:
             self._append(pack(self._header, 1))
 
-    def flush(self) -> bool:
-        """Write what has gathered as one frame, in one call; whether there was any.
+    def write(self, items: list[Any]) -> bool:
+        """Write these items as frames, one unless they are many; whether there was anything to write.
 
         Raises:
-            OSError: the disk refused. The lines still wait; ``give_up`` loses them.
+            OSError: the disk refused. What was not written is counted as lost.
         """
-        if not self._lines:
-            return False
-        if not self.written:
-            self.open()
-        frame = pack(b"".join(self._lines), len(self._lines))
-        self._append(frame)
-        self._index(len(frame))
-        self.counts.ticks += self._ticks
-        self.counts.inputs += self._inputs
-        self.counts.outputs += self._outputs
-        self._clear()
-        return True
+        plain = self._gap is None and set(map(type, items)) <= _LINES_ONLY
+        lines = items if plain else list(self._lines(items))
+        done = 0
+        try:
+            if not self.written:
+                self.open()
+            while done < len(lines):
+                end = _frame_end(lines, done)
+                self._write_frame(lines[done:end])
+                done = end
+        except OSError as error:
+            self.lose(lines[done:], f"cannot write: {error.strerror or error}")
+            raise
+        return bool(lines)
 
     def cut_back(self) -> None:
         """Cut off whatever a failed write left behind the last whole frame.
@@ -194,6 +205,14 @@ class FrameFile:
             os.close(self._fd)
             self._fd = -1
 
+    def _write_frame(self, lines: list[bytes]) -> None:
+        text = b"".join(lines)
+        frame = pack(text, len(lines))
+        self._append(frame)
+        first = line_tick(lines[0])
+        last = line_tick(lines[-1])
+        self._index(len(frame), len(text), len(lines), first, last)
+
     def _append(self, data: bytes) -> None:
         try:
             done = os.pwrite(self._fd, data, self.written)
@@ -204,14 +223,30 @@ class FrameFile:
             raise
         self.written += len(data)
 
-    def _index(self, size: int) -> None:
-        high = self._last_tick if self._highest_tick is None else max(self._highest_tick, self._last_tick)
-        self._highest_tick = high
+    def _index(self, size: int, text: int, lines: int, first: int | None, last: int | None) -> None:
+        high = self._highest_tick
+        if last is not None and (high is None or last > high):
+            high = self._highest_tick = last
+        high = 0 if high is None else high
         if self._entries and self._entry_text < ENTRY_TEXT:
-            last = self._entries[-1]
-            lines = last.lines + len(self._lines)
-            self._entries[-1] = IndexEntry(last.offset, last.size + size, last.first_tick, high, lines)
+            entry = self._entries[-1]
+            self._entries[-1] = IndexEntry(entry.offset, entry.size + size, entry.first_tick, high, entry.lines + lines)
         else:
-            self._entries.append(IndexEntry(self.written - size, size, self._first_tick, high, len(self._lines)))
+            self._entries.append(IndexEntry(self.written - size, size, high if first is None else first, high, lines))
             self._entry_text = 0
-        self._entry_text += self._text_size
+        self._entry_text += text
+
+
+_LINES_ONLY = {bytes}
+
+
+def _frame_end(lines: list[bytes], begin: int) -> int:
+    """Where the frame ends that begins with this line: as many as fit, at least one."""
+    if begin == 0 and sum(map(len, lines)) <= FRAME_TEXT:
+        return len(lines)
+    room = FRAME_TEXT
+    for position in range(begin, len(lines)):
+        room -= len(lines[position])
+        if room < 0:
+            return max(position, begin + 1)
+    return len(lines)

@@ -25,8 +25,9 @@ __all__ = ["Recorder", "RecordingState", "RecordingStats"]
 class Recorder(Observer):
     """Records one run into a session of its own.
 
-    The event loop's thread only queues what it is told; another thread makes lines of it and writes them. With
-    ``block`` (deterministic runs) a full queue makes the run wait, else records are dropped and counted.
+    The event loop's thread makes the short lines and leaves them, and all that is longer, to another thread, which
+    packs and writes them. With ``block`` (deterministic runs) the run waits when too much is left, else records are
+    dropped and counted.
 
     ``root`` is the folder for sessions; None for the usual one (``recordings_root``).
     """
@@ -92,10 +93,9 @@ class Recorder(Observer):
         except OSError as error:
             _remove_beginnings(folder)
             raise RecordingError(f"cannot record into {folder}: {error.strerror or error}") from error
-        backlog = self._writer.backlog
-        # The two calls made many times a tick go straight to the queue.
-        self.executed = backlog.put_execution  # type: ignore[method-assign]
-        self.tick_ended = backlog.put_tick  # type: ignore[method-assign]
+        # The two calls made many times a tick go straight through.
+        self.executed = self._writer.intake.put_execution  # type: ignore[method-assign]
+        self.tick_ended = self._writer.intake.put_tick  # type: ignore[method-assign]
 
     def incident(self, tick: int, incident: Incident) -> None:
         """Incidents are the black box's; the lines hold each tick's error."""
@@ -103,18 +103,18 @@ class Recorder(Observer):
     def node_added(self, node: NodeInfo) -> None:
         """Make a file for a node that joined."""
         if self._writer is not None and not self._stopped:
-            self._writer.backlog.put_node(node)
+            self._writer.add_node(node)
 
     def received_external(self, message: External) -> None:
         """Record a message from outside."""
         if self._writer is not None and not self._stopped:
-            self._writer.backlog.put_external(message)
+            self._writer.put_external(message)
 
     def executed(self, execution: Execution) -> None:
-        """Outside of a recording there is nothing to do; within one, the queue stands here."""
+        """Outside of a recording there is nothing to do; within one, the intake stands here."""
 
     def tick_ended(self, end: TickEnd) -> None:
-        """Outside of a recording there is nothing to do; within one, the queue stands here."""
+        """Outside of a recording there is nothing to do; within one, the intake stands here."""
 
     def run_stopped(self, reason: str, ticks: int) -> None:  # noqa: ARG002 - the files count their ticks themselves
         """Write all that waits, and close the files."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import orjson
-from attrs import field, frozen
+from attrs import asdict, define, field, frozen
 
 from horus_async import __version__
 from horus_async.clock.system import iso_utc
@@ -174,9 +174,23 @@ def _quote(text: str) -> bytes:
 
 _quoted = _Quoted()
 
+
+class _Orders(dict[tuple[str, ...], bytes]):
+    """Orders of nodes as JSON; a run has few, or the last thousand are kept."""
+
+    def __missing__(self, order: tuple[str, ...]) -> bytes:
+        if len(self) >= 1000:
+            self.clear()
+        text = self[order] = b",".join([_quoted[name] for name in order])
+        return text
+
+
+_orders = _Orders()
+
 _EXECUTION = (
     b'{"kind":"%b","dt_ns":%d,"duration_ns":%d,"error":%b,"inputs":[%b],"outputs":[%b],"now_ns":%d,"tick":%d}\n'
 )
+_KINDS = {"tick": b"tick", "init": b"init", "shutdown": b"shutdown", "safe_state": b"safe_state"}
 _INPUT = b'{"topic":%b,"publisher":%b,"seq":%d}'
 _OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d}'
 _LATER_OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}'
@@ -184,41 +198,42 @@ _TICK = b'{"kind":"tick","order":[%b],"digest":"%b","now_ns":%d,"tick":%d}\n'
 _MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}\n'
 
 
-def json_text(payload: bytes) -> bytes:
-    """A payload as it stands in a line. Most are JSON on one line already."""
-    if payload[:1] != b"\0" and b"\n" not in payload:
-        return payload
-    return to_json(payload)
-
-
 def execution_line(execution: Execution) -> bytes:
     """The line of one call of a node's callback."""
     kind, _, tick, now_ns, dt_ns, duration_ns, inputs, outputs, error, _ = execution
-    if len(outputs) == 1:  # by far the most frequent, and a fifth faster without the list
-        sent = _output(outputs[0], tick)
+    if len(outputs) == 1:  # the most frequent by far, spelled out as it is made for each tick of each node
+        _, topic, seq, stamp_ns, payload, sent_in = outputs[0]
+        if not payload[0]:
+            payload = to_json(payload)
+        if sent_in == tick:
+            sent = _OUTPUT % (_quoted[topic], payload, stamp_ns, seq)
+        else:
+            sent = _LATER_OUTPUT % (_quoted[topic], payload, stamp_ns, seq, sent_in)
     else:
-        sent = b",".join([_output(output, tick) for output in outputs])
-    if inputs:
+        sent = b",".join([_output(output, tick) for output in outputs]) if outputs else b""
+    if len(inputs) == 1:
+        topic, publisher, seq = inputs[0]
+        taken = _INPUT % (_quoted[topic], _quoted[publisher], seq)
+    elif inputs:
         taken = b",".join([_INPUT % (_quoted[topic], _quoted[publisher], seq) for topic, publisher, seq in inputs])
     else:
         taken = b""
     failure = b"null" if error is None else _quote(error)
-    return _EXECUTION % (kind.encode(), dt_ns, duration_ns, failure, taken, sent, now_ns, tick)
+    return _EXECUTION % (_KINDS[kind], dt_ns, duration_ns, failure, taken, sent, now_ns, tick)
 
 
 def _output(sent: Sent, tick: int) -> bytes:
     _, topic, seq, stamp_ns, payload, sent_in = sent
-    if payload[:1] == b"\0" or b"\n" in payload:
-        payload = to_json(payload)
+    text = payload if payload[0] else to_json(payload)
     if sent_in == tick:
-        return _OUTPUT % (_quoted[topic], payload, stamp_ns, seq)
-    return _LATER_OUTPUT % (_quoted[topic], payload, stamp_ns, seq, sent_in)
+        return _OUTPUT % (_quoted[topic], text, stamp_ns, seq)
+    return _LATER_OUTPUT % (_quoted[topic], text, stamp_ns, seq, sent_in)
 
 
 def tick_line(end: TickEnd) -> bytes:
     """The scheduler's line of one tick."""
     tick, now_ns, order, sent = end
-    return _TICK % (b",".join([_quoted[name] for name in order]), tick_digest(sent).encode(), now_ns, tick)
+    return _TICK % (_orders[tuple(order)], tick_digest(sent).encode(), now_ns, tick)
 
 
 def message_line(message: External) -> bytes:
@@ -228,9 +243,49 @@ def message_line(message: External) -> bytes:
         ValueError: the payload, which another process made, is no JSON.
     """
     tick, topic, publisher, seq, stamp_ns, payload = message
-    text = json_text(payload)
+    text = to_json(payload)
     orjson.loads(text)
     return _MESSAGE % (_quoted[topic], _quoted[publisher], text, stamp_ns, seq, tick)
+
+
+@define
+class Counts:
+    """What a footer counts."""
+
+    ticks: int = 0
+    inputs: int = 0
+    outputs: int = 0
+    dropped: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Add another's counts to these."""
+        self.ticks += other.ticks
+        self.inputs += other.inputs
+        self.outputs += other.outputs
+        self.dropped += other.dropped
+
+
+def count_line(item: bytes | Execution | TickEnd | External) -> tuple[str, int, Counts]:
+    """The kind, the tick and the counts of a line that was built here, or of what it is built from."""
+    if not isinstance(item, bytes):
+        inputs, outputs = len(getattr(item, "inputs", ())), len(getattr(item, "outputs", ()))
+        kind = getattr(item, "kind", "tick" if hasattr(item, "sent") else "message")
+        return kind, item.tick, Counts(kind == "tick", inputs + (kind == "message"), outputs)
+    fields = orjson.loads(item)
+    kind = fields["kind"]
+    inputs, outputs = fields.get("inputs", ()), fields.get("outputs", ())
+    if kind in {"gap", "footer"}:
+        return kind, fields.get("tick", 0), Counts(dropped=fields["dropped"])
+    return kind, fields["tick"], Counts(kind == "tick", len(inputs) + (kind == "message"), len(outputs))
+
+
+def line_tick(line: bytes) -> int | None:
+    """The tick of a line that was built here; None if it has none."""
+    at = line.rfind(b'"tick":', -28)
+    if at >= 0:
+        return int(line[at + 7 : -2])
+    tick = orjson.loads(line).get("tick")
+    return tick if isinstance(tick, int) else None
 
 
 def gap_line(tick: int, dropped: int, reason: str) -> bytes:
@@ -238,10 +293,10 @@ def gap_line(tick: int, dropped: int, reason: str) -> bytes:
     return _line({"kind": "gap", "tick": tick, "dropped": dropped, "reason": reason})
 
 
-def footer_line(ended_at_ns: int, counts: Mapping[str, int], topics: Iterable[str] | None = None) -> bytes:
-    """The last line of a file; ``counts`` has ``ticks``, ``inputs``, ``outputs`` and ``dropped``."""
+def footer_line(ended_at_ns: int, counts: Counts, topics: Iterable[str] | None = None) -> bytes:
+    """The last line of a file."""
     named = {} if topics is None else {"topics": list(topics)}
-    return _line({"kind": "footer", "ended_at": iso_utc(ended_at_ns), **counts, **named})
+    return _line({"kind": "footer", "ended_at": iso_utc(ended_at_ns), **asdict(counts), **named})
 
 
 def header_line(run: RunInfo, session: str, role: str, node: NodeInfo | None = None) -> bytes:
@@ -302,21 +357,23 @@ def _line(fields: Mapping[str, Any]) -> bytes:
 def tick_digest(sent: Iterable[Sent]) -> str:
     """Six hexadecimal digits over all messages sent in a tick, in order.
 
-    The CRC-32 (ISO 3309, as in zlib and gzip) of, for each message, ``NODE TOPIC SEQ JSON`` and a zero byte, where
-    node and topic are JSON strings, seq is decimal and the JSON text is the recorded one; of it the low 24 bits. The
-    stamps are left out, so that runs in real time can be compared. A tick without messages has ``EMPTY_DIGEST``.
+    The low 24 bits of the CRC-32 (ISO 3309, as in zlib and gzip) of, for each message, ``NODE TOPIC SEQ JSON`` and a
+    space: node and topic are JSON strings, seq is decimal, the JSON text is the recorded one. The stamps are left
+    out, so that runs in real time can be compared. A tick without messages has ``EMPTY_DIGEST``.
+
+    The outputs themselves are in the recording. The digest only says quickly that ticks differ, and each further
+    digit would cost a byte in every tick, as nothing in it repeats.
     """
-    crc = 0
-    for node, topic, seq, _, payload, _ in sent:
-        if payload[:1] == b"\0" or b"\n" in payload:
-            payload = to_json(payload)  # noqa: PLW2901 - the text of it
-        crc = crc32(b"%b %b %d %b\0" % (_quoted[node], _quoted[topic], seq, payload), crc)
-    return f"{crc & _DIGEST_MASK:06x}"
+    text = b"".join(
+        [
+            _DIGESTED % (_quoted[node], _quoted[topic], seq, payload if payload[0] else to_json(payload))
+            for node, topic, seq, _, payload, _ in sent
+        ]
+    )
+    return "%06x" % (crc32(text) & 0xFFFFFF)
 
 
-_DIGEST_MASK = 0xFFFFFF
-# The outputs themselves are in the recording. The digest only says quickly that ticks differ, and each further digit
-# would cost a byte in every tick, as nothing in it repeats.
+_DIGESTED = b"%b %b %d %b "
 
 EMPTY_DIGEST = "000000"
 """The digest of a tick in which nothing was sent."""

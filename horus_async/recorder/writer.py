@@ -7,43 +7,35 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, frozen
+from attrs import frozen
 
-from horus_async.clock.system import iso_utc, monotonic_ns, sleep_until_monotonic, wall_ns
-from horus_async.errors import HorusError
-from horus_async.observe import Execution, External, NodeInfo, RunInfo, TickEnd
+from horus_async.clock.system import iso_utc, monotonic_ns, wall_ns
+from horus_async.observe import NodeInfo
 
-from .backlog import Backlog, Lost
 from .framefile import FrameFile
+from .intake import Intake
 from .manifest import write_manifest
 from .naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
-from .options import Fsync, RecordingOptions
+from .options import Fsync
 from .records import (
     SCHEMA_VERSION,
-    execution_line,
     footer_line,
     header_line,
-    message_line,
     run_fields,
-    tick_line,
     versions,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from horus_async.observe import External, RunInfo
+
+    from .options import RecordingOptions
+
 _log = logging.getLogger("horus_async.recorder")
 
 RETRY_SECONDS = 1.0
 """How long a recording that failed waits before it tries again."""
-
-_BACKLOG_FULL = "more came than could be written in time"
-
-# In real time the interpreter's lock is let go after so many lines, for at least so long, so that the event loop is
-# not held up by the formatting: 32 lines take some 50 µs.
-_POLITE_LINES = 32
-_POLITE_PAUSE_NS = 20_000
-_BATCH_LINES = 512
 
 
 class RecordingState(enum.Enum):
@@ -77,13 +69,11 @@ class SessionWriter:
 
     def __init__(self, folder: Path, run: RunInfo, options: RecordingOptions, identity: str, *, block: bool) -> None:
         self.folder = folder
-        self.backlog = Backlog(int(options.memory_mb * (1 << 20)), block=block)
         self.state = RecordingState.ON
         self._run_info = run
         self._identity = identity
         self._sync = options.fsync is Fsync.INTERVAL
-        self._interval_ns = int(options.interval * 1e9)
-        self._polite = not block
+        self._interval = options.interval
         self._ending = False
         self._end_reason = ""
         self._failure = ""
@@ -92,13 +82,16 @@ class SessionWriter:
         self._scheduler = FrameFile(path, header_line(run, folder.name, "scheduler"))
         self._nodes: dict[str, FrameFile] = {}
         self._external: FrameFile | None = None
+        limit = int(options.memory_mb * (1 << 20))
+        self.intake = Intake(self._scheduler, self.node_file, limit=limit, block=block)
         try:
             self._scheduler.open()
             for node in run.nodes:
-                self._add_node(node).open()
+                self.add_node(node).open()
             write_manifest(folder, self._manifest(None, None), sync=self._sync)
         except OSError:
-            self._close_files()
+            for file in self._files():
+                file.close()
             raise
         self._thread = threading.Thread(target=self._work, name=f"recorder {folder.name}", daemon=True)
         self._thread.start()
@@ -108,7 +101,7 @@ class SessionWriter:
         files = self._files()
         return RecordingStats(
             self.state,
-            sum(file.counts.outputs for file in list(self._nodes.values())),
+            sum(file.counts.outputs for file in files),
             sum(file.written for file in files),
             sum(file.counts.dropped for file in files),
         )
@@ -120,12 +113,34 @@ class SessionWriter:
     def finish(self, reason: str) -> None:
         """Write what waits, the footers, the indexes and the manifest; returns when that is done."""
         self._end_reason = reason
-        self.backlog.end()
+        self.intake.end()
         self._ending = True
-        self.backlog.wake.set()
+        self.intake.wake.set()
         self._thread.join()
 
-    # -- the thread ----------------------------------------------------------------------------------------------------
+    # -- the event loop's thread ---------------------------------------------------------------------------------------
+
+    def add_node(self, node: NodeInfo) -> FrameFile:
+        """The file of a node; made, in memory, if it has none."""
+        file = self._nodes.get(node.name)
+        if file is None:
+            path = self.folder / file_name(node.name, self._identity)
+            file = FrameFile(path, header_line(self._run_info, self.folder.name, "node", node))
+            self._nodes[node.name] = file
+        return file
+
+    def node_file(self, name: str) -> FrameFile:
+        """The file of a node by its name, also of one that nobody announced."""
+        return self._nodes.get(name) or self.add_node(NodeInfo(name, None))
+
+    def put_external(self, message: External) -> None:
+        """Record a message from outside."""
+        if self._external is None:
+            path = self.folder / plain_file_name(EXTERNAL_STEM, self._identity)
+            self._external = FrameFile(path, header_line(self._run_info, self.folder.name, "external"))
+        self.intake.put_external(self._external, message)
+
+    # -- the writer's thread -------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         try:
@@ -135,81 +150,39 @@ class SessionWriter:
             _log.exception("recording %s: the writer failed for good", self.folder.name)
             self.state = RecordingState.FAILED
         finally:
-            self.backlog.refusing = True
-            self._close_files()
+            self.intake.refusing = True
+            for file in self._files():
+                file.close()
 
     def _write_until_end(self) -> None:
         ending = False
-        due = monotonic_ns() + self._interval_ns
+        wake = self.intake.wake
         while not ending:
-            self.backlog.wake.wait(max(0, due - monotonic_ns()) / 1e9)
-            self.backlog.rearm()
+            wake.wait(self._interval)
+            wake.clear()
             ending = self._ending
-            self._drain(None if ending else due)
-            if monotonic_ns() >= due or ending:
-                due = monotonic_ns() + self._interval_ns
-                self._flush()
-
-    def _drain(self, until: int | None) -> None:
-        """Turn what waits into lines, until it is time to flush."""
-        batch = _POLITE_LINES if self._polite else _BATCH_LINES
-        while items := self.backlog.take(batch):
-            for item in items:
-                self._take(item)
-            self.backlog.taken_care_of(len(items))
-            now = monotonic_ns()
-            if until is not None and now >= until:
-                break
-            if self._polite:
-                sleep_until_monotonic(now + _POLITE_PAUSE_NS)
-
-    def _take(self, item: Any) -> None:
-        kind = type(item)
-        if kind is Execution:
-            file = self._nodes.get(item.node) or self._add_node(NodeInfo(item.node, None))
-            for sent in item.outputs:
-                file.topics.add(sent[1])
-            self._write(file, execution_line, item, item.kind == "tick", len(item.inputs), len(item.outputs))
-        elif kind is TickEnd:
-            self._write(self._scheduler, tick_line, item, ticks=1)
-        elif kind is External:
-            self._write(self._external_file(), message_line, item, inputs=1)
-        elif kind is Lost:
-            for (role, node), (tick, count) in item.counts.items():
-                self._file_of(role, node).lose(tick, count, _BACKLOG_FULL)
-        else:
-            self._add_node(item)
-
-    def _write(  # noqa: PLR0917 - called for each line
-        self, file: FrameFile, build: Any, item: Any, ticks: int = 0, inputs: int = 0, outputs: int = 0
-    ) -> None:
-        if self.state is RecordingState.FAILED:
-            file.lose(item.tick, 1, self._failure)
-            return
-        try:
-            line = build(item)
-        except (HorusError, ValueError, TypeError, MemoryError) as error:
-            if not file.counts.dropped:
-                _log.error("recording %s: a line of %s cannot be written: %s", self.folder.name, file.path.name, error)
-            file.lose(item.tick, 1, f"cannot be written: {error}")
-            return
-        if file.add(item.tick, line, ticks=ticks, inputs=inputs, outputs=outputs):
-            self._attempt(file.flush)
-
-    def _flush(self) -> None:
-        if self.state is RecordingState.FAILED:
-            if monotonic_ns() >= self._retry_at:
+            if self.state is RecordingState.FAILED and monotonic_ns() >= self._retry_at:
                 self._resume()
-            return
-        for file in self._files():
-            if not self._attempt(file.announce_gap, file.flush, *((file.sync,) if self._sync else ())):
-                return
+            for file in self._files():
+                self._write(file)
 
-    def _attempt(self, *steps: Any) -> bool:
-        """Do these steps with a file; a failure ends the recording for now."""
+    def _write(self, file: FrameFile) -> None:
+        """Write what a file's inbox holds, or count it as lost while nothing can be written."""
+        items = file.take()
+        if self.state is RecordingState.FAILED:
+            file.lose(items, self._failure)
+        else:
+            had_problem = file.problem is not None
+            self._attempt(file, items)
+            if file.problem is not None and not had_problem:
+                _log.error("recording %s: a line of %s: %s", self.folder.name, file.path.name, file.problem)
+        self.intake.written(items)
+
+    def _attempt(self, file: FrameFile, items: list[Any]) -> bool:
+        """Write to a file; a failure ends the recording for now."""
         try:
-            for step in steps:
-                step()
+            if file.write(items) and self._sync:
+                file.sync()
         except OSError as error:
             self._fail(error)
             return False
@@ -220,18 +193,20 @@ class SessionWriter:
             _log.error("recording %s stopped, the run goes on: %s", self.folder.name, error)
         self._failure = f"cannot write: {error.strerror or error}"
         self.state = RecordingState.FAILED
-        self.backlog.refusing = True
+        self.intake.refusing = True
         self._retry_at = monotonic_ns() + int(RETRY_SECONDS * 1e9)
-        for file in self._files():
-            file.give_up(self._failure)
 
     def _resume(self) -> None:
         """Try to write again: behind the last whole frame, beginning with what is missing."""
         for file in self._files():
-            if not self._attempt(file.cut_back, file.announce_gap, file.flush):
+            try:
+                file.cut_back()
+                file.write([])
+            except OSError as error:
+                self._fail(error)
                 return
         self.state = RecordingState.ON
-        self.backlog.refusing = False
+        self.intake.refusing = False
         _log.warning("recording %s goes on; its gap lines say what is missing", self.folder.name)
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -239,32 +214,29 @@ class SessionWriter:
     def _finish(self) -> None:
         if self.state is RecordingState.FAILED:
             self._resume()
-        if self.state is RecordingState.FAILED:
-            _log.error("recording %s ends without its last lines: %s", self.folder.name, self._failure)
-            return
         ended_ns = wall_ns()
-        for file in self._files():
-            # In two steps, as the footer counts what the first has written.
-            if not self._attempt(file.announce_gap, file.flush):
-                return
-        for file in self._files():
-            self._add_footer(file, ended_ns)
-            if not self._attempt(file.flush, file.seal, *((file.sync,) if self._sync else ())):
-                return
         try:
+            if self.state is RecordingState.FAILED:
+                raise OSError(self._failure)
+            for file in self._files():
+                file.write([self._footer(file, ended_ns)])
+                file.seal()
+                if self._sync:
+                    file.sync()
             write_manifest(self.folder, self._manifest(ended_ns, self._end_reason), sync=self._sync)
         except OSError as error:
             self._fail(error)
-            return
-        self.state = RecordingState.OFF
+            _log.error("recording %s ends without its last lines: %s", self.folder.name, error)
+        else:
+            self.state = RecordingState.OFF
 
-    def _add_footer(self, file: FrameFile, ended_ns: int) -> None:
-        counts = asdict(file.counts)
+    def _footer(self, file: FrameFile, ended_ns: int) -> bytes:
+        counts = file.counts
+        nodes = self._nodes.values()
         if file is self._scheduler:
-            counts["inputs"] = sum(node.counts.inputs for node in self._nodes.values())
-            counts["outputs"] = sum(node.counts.outputs for node in self._nodes.values())
-        topics = sorted(file.topics) if file in self._nodes.values() else None
-        file.add(file.last_tick, footer_line(ended_ns, counts, topics))
+            counts.inputs = sum(node.counts.inputs for node in nodes)
+            counts.outputs = sum(node.counts.outputs for node in nodes)
+        return footer_line(ended_ns, counts, sorted(file.topics) if file in nodes else None)
 
     def _manifest(self, ended_ns: int | None, reason: str | None) -> dict[str, Any]:
         return {
@@ -285,26 +257,3 @@ class SessionWriter:
     def _files(self) -> list[FrameFile]:
         extra = [] if self._external is None else [self._external]
         return [self._scheduler, *self._nodes.values(), *extra]
-
-    def _add_node(self, node: NodeInfo) -> FrameFile:
-        file = self._nodes.get(node.name)
-        if file is None:
-            path = self.folder / file_name(node.name, self._identity)
-            file = FrameFile(path, header_line(self._run_info, self.folder.name, "node", node))
-            self._nodes[node.name] = file
-        return file
-
-    def _external_file(self) -> FrameFile:
-        if self._external is None:
-            path = self.folder / plain_file_name(EXTERNAL_STEM, self._identity)
-            self._external = FrameFile(path, header_line(self._run_info, self.folder.name, "external"))
-        return self._external
-
-    def _file_of(self, role: str, node: str) -> FrameFile:
-        if role == "node":
-            return self._nodes.get(node) or self._add_node(NodeInfo(node, None))
-        return self._scheduler if role == "scheduler" else self._external_file()
-
-    def _close_files(self) -> None:
-        for file in self._files():
-            file.close()

@@ -13,8 +13,8 @@ since the ring began. It only grows, so no two records ever have the same one.
 
 **A record** begins at a position divisible by 8 and never wraps: ``RECORD`` (40 bytes), the payload, zero to seven
 bytes of padding. Where too little room is left before the end of the data, the writer puts ``PAD`` + the position
-there instead of a length (and no more: there may be no room), and the next record is at the next multiple of CAPACITY. The first record of a generation
-has the position CAPACITY, so that 0 in ``LATEST`` says that there is none.
+there instead of a length (and no more: there may be no room), and the next record is at the next multiple of
+CAPACITY. The first record of a generation has the position CAPACITY, so that 0 in ``LATEST`` says that there is none.
 
 **Writing.** Before it overwrites anything the writer stores in ``OLDEST`` the position of the oldest record that will
 be left; it does so for a whole stretch of the ring at a time. It writes the record, and then its position to

@@ -57,7 +57,12 @@ class RingReader:
     def lost(self) -> int:
         """Messages that were overwritten before this reader came to them."""
         self._locate()
-        return self._lost
+        lost = self._lost
+        region: Region | None = self.region
+        while region is not None and (following := region.words[NEXT]):
+            region = self._follow(following)
+            lost += region.overwritten() if region is not None else 0
+        return lost
 
     @property
     def consumed(self) -> int:

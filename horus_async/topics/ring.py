@@ -96,6 +96,15 @@ class Region:
         """Where in the memory a position lies."""
         return self.data_at + (position & (self.capacity - 1))
 
+    def overwritten(self) -> int:
+        """How many messages of this generation are gone."""
+        words = self.words
+        while (oldest := words[OLDEST]) > self.capacity and words[LATEST] >= oldest:
+            index = words[(self.offset(oldest) >> 3) + INDEX_WORD]
+            if words[OLDEST] == oldest:
+                return index - self.first_index
+        return 0
+
     def newest(self) -> Cursor | None:
         """The newest message; None if there is none (or if it is just being replaced by one as large as the ring)."""
         words = self.words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 _TRIES = 600
+_SERVING = ("httpx", "hypercorn", "prometheus_client", "starlette")
+
+needs_server = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in _SERVING),
+    reason=f"needs the extra serve and httpx: {', '.join(_SERVING)}",
+)
 
 
 def reach(request: dict[str, Any]) -> list[list[float]]:
@@ -66,9 +73,8 @@ async def serving(
     policy: Any, *, trace: TraceOptions | None = None, warm: bool = True, **options: Any
 ) -> AsyncIterator[Served]:
     """A server for ``policy`` on a free port; stopped, with its trace closed, at the end."""
-    httpx = pytest.importorskip("httpx")
-    pytest.importorskip("starlette")
-    pytest.importorskip("hypercorn")
+    import httpx
+
     from horus_async.policy.server import ServerOptions, serve_policy
     from horus_async.policy.service import ServiceOptions
 
@@ -107,8 +113,6 @@ class ServerProcess:
 @pytest.fixture
 def server_process(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Starts servers; whatever still runs at the end is killed."""
-    pytest.importorskip("hypercorn")
-    pytest.importorskip("httpx")
     started: list[subprocess.Popen[str]] = []
 
     def start(policy: str, *arguments: str, before: str = "") -> ServerProcess:

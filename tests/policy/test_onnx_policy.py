@@ -13,7 +13,7 @@ import pytest
 from horus_async.errors import PolicyError
 from horus_async.policy import ObservationError, TraceOptions, load_policy, model_hash
 from horus_async.policy.interface import answer_of
-from tests.policy.conftest import only_trace, read_all, serving
+from tests.policy.conftest import needs_server, only_trace, read_all, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,6 +178,7 @@ def test_wrong_action_names_fail_the_warm_up(tmp_path: Path) -> None:
         loaded.warm_up()
 
 
+@needs_server
 async def test_an_export_is_served_and_recorded(tmp_path: Path) -> None:
     """A folder is served: actions of the model, 422 for an observation that does not fit, both in the trace."""
     folder = double(tmp_path / "export")

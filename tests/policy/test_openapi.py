@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.policy.conftest import serving
+from tests.policy.conftest import needs_server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.policy.conftest import ServerProcess
+
+pytestmark = needs_server
 
 
 async def test_the_description_names_every_path() -> None:

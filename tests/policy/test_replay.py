@@ -169,7 +169,7 @@ def test_an_unreadable_trace_is_exit_1(tmp_path: Path, text: bytes | None) -> No
     for arguments in (["--model", SAME], ["--no-replay"]):
         result = replay(path, *arguments)
         assert result.exit_code == 1
-        assert result.stderr.startswith("Error: ")
+        assert result.stderr.startswith("horus-async: ")
         assert result.stderr.count("\n") == 1
 
 

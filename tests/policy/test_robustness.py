@@ -13,13 +13,15 @@ import trio
 import trio.testing
 
 from horus_async.policy import TraceOptions
-from tests.policy.conftest import only_trace, reach, read_all, serving
+from tests.policy.conftest import needs_server, only_trace, reach, read_all, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.policy.conftest import ServerProcess
+
+pytestmark = needs_server
 
 POLICY = """
 def policy(request):

@@ -10,11 +10,13 @@ import trio
 
 from horus_async.errors import ConfigurationError, PolicyError
 from horus_async.policy import ImageMode, ObservationError, TraceOptions, image_hash
-from tests.policy.conftest import only_trace, reach, read_all, serving
+from tests.policy.conftest import needs_server, only_trace, reach, read_all, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+pytestmark = needs_server
 
 IMAGE = "aGVsbG8gd29ybGQh"
 

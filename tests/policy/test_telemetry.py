@@ -8,7 +8,7 @@ import pytest
 
 from horus_async.policy import TraceOptions
 from horus_async.policy.telemetry import ActSpan, export_as_environment_says
-from tests.policy.conftest import only_trace, reach, read_all, serving
+from tests.policy.conftest import needs_server, only_trace, reach, read_all, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,8 @@ trace = pytest.importorskip("opentelemetry.trace")
 sdk = pytest.importorskip("opentelemetry.sdk.trace")
 export = pytest.importorskip("opentelemetry.sdk.trace.export")
 in_memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+
+pytestmark = needs_server
 
 
 @pytest.fixture

@@ -26,15 +26,23 @@ class Pose:
     path: list[Any] = attrs.field(factory=list)
 
 
+def _next(value: int) -> int:
+    return value + 1
+
+
+def _double(command: Command) -> int:
+    return 2 * command._id
+
+
 @attrs.frozen
 class Command:
     """Frozen, with a private name, a converter, a validator and a field that is not for __init__."""
 
-    _id: int = attrs.field(converter=lambda value: value + 1)
+    _id: int = attrs.field(converter=_next)
     pose: Pose | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.instance_of(Pose))
     )
-    double: int = attrs.field(init=False, default=attrs.Factory(lambda self: 2 * self._id, takes_self=True))
+    double: int = attrs.field(init=False, default=attrs.Factory(_double, takes_self=True))
 
 
 @attrs.define(slots=False)

@@ -95,7 +95,8 @@ def test_a_symbolic_link_in_place_of_the_file_is_not_followed(root: Path, tmp_pa
 def test_a_foreign_owner_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that belongs to somebody else is an error that names it and both users."""
     root.mkdir(mode=0o700)
-    monkeypatch.setattr(os, "geteuid", lambda owner=root.stat().st_uid: owner + 1)
+    owner = root.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
 
     with pytest.raises(TopicPermissionError, match=f"{root} belongs to user"):
         SharedFile("n", "ring", 4096)
@@ -141,7 +142,7 @@ def test_the_lock_lasts_as_long_as_the_mapping(root: Path) -> None:
 def test_a_folder_that_vanishes_in_between(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process that removes the empty folder at the wrong moment does no harm."""
     open_file = os.open
-    removed = []
+    removed: list[str] = []
 
     def unlucky(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         if path == "ring" and not removed:

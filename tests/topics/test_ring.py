@@ -334,7 +334,8 @@ def test_the_layout_as_a_stranger_reads_it(checked: bool) -> None:
     assert struct.pack("<Q", words[0]) == b"HORUSRNG"
     assert words[1:8] == (1, 8192, 4096, 0, 0, int(checked), 7)
     data_at, capacity, latest, position = words[2], words[3], words[16], words[17]
-    texts, names = [], []
+    texts: list[str] = []
+    names: list[str] = []
     for found, offset, count in ((texts, 512, 2), (names, 2048, words[20])):
         for _ in range(count):
             (length,) = struct.unpack_from("<H", data, offset)

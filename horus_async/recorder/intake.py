@@ -1,0 +1,186 @@
+"""The event loop's side of a recording: records become lines and wait, within a limit, for the writer's thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from horus_async.errors import HorusError
+
+from .framefile import Gap
+from .records import execution_line, tick_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from horus_async.observe import Execution, External, TickEnd
+
+    from .framefile import FrameFile
+
+EAGER_BYTES = 4096
+"""Messages up to this size become a line at once: that takes a microsecond, less than carrying the record to another
+thread does. Larger ones, and those that need base64, are left to the writer's thread."""
+
+_NUDGE_BYTES = 4 << 20
+_ITEM_COST = 80
+_RECORD_COST = 1000
+_BACKLOG_FULL = "more came than could be written in time"
+
+
+class Intake:
+    """Puts records into the inboxes of files. ``put_*`` belong to one thread, ``written`` to the writer's.
+
+    Each side writes only its own counters, so neither needs a lock. When more than ``limit`` bytes wait, the event
+    loop waits for the writer if ``block``; otherwise records are dropped until half of it is free, counted per file
+    and announced as a gap where they would have stood.
+    """
+
+    def __init__(self, scheduler: FrameFile, node_file: Callable[[str], FrameFile], *, limit: int, block: bool) -> None:
+        self.wake = threading.Event()
+        """Set when the writer should look before its interval is over."""
+        self.refusing = False
+        """Set by the writer while it cannot write: nobody waits for it then."""
+        self._scheduler = scheduler
+        self._nodes: dict[str, FrameFile] = {}
+        self._node_file = node_file
+        self._limit = limit
+        self._nudge = self._watch = min(_NUDGE_BYTES, limit // 4)
+        # Above ``_watch`` a record has to ask; while records are dropped, each has to.
+        self._block = block
+        self._put = self._taken = 0
+        self._room = threading.Condition()
+        self._dropping = False
+        self._gaps: dict[FrameFile, Gap] = {}
+
+    def put_execution(self, execution: Execution) -> None:
+        """Take an execution."""
+        file = self._nodes.get(execution[1])
+        if file is None:
+            file = self._nodes[execution[1]] = self._node_file(execution[1])
+        outputs = execution[7]
+        cost = 0
+        eager = True
+        for sent in outputs:
+            payload = sent[4]
+            cost += len(payload)
+            file.topics.add(sent[1])
+            if not payload or not payload[0]:
+                eager = False
+        item: Any = execution
+        if eager and cost <= EAGER_BYTES and not self._dropping:
+            try:
+                item = execution_line(execution)
+                cost = len(item) + _ITEM_COST
+            except (HorusError, ValueError, TypeError, LookupError):
+                cost += _RECORD_COST  # the writer's thread finds out why, and counts it
+        else:
+            cost += _RECORD_COST
+        if self._put - self._taken + cost > self._watch and not self._admit(cost):
+            self._drop(file, execution[2])
+            return
+        file.inbox.append(item)
+        self._put += cost
+        if execution[0] == "tick":
+            file.ticks += 1
+        file.inputs += len(execution[6])
+        file.outputs += len(outputs)
+
+    def put_tick(self, end: TickEnd) -> None:
+        """Take the end of a scheduler tick."""
+        item: Any = end
+        cost = _RECORD_COST
+        size = 0
+        for sent in end[3]:
+            payload = sent[4]
+            size += len(payload) if payload and payload[0] else EAGER_BYTES + 1
+        if size <= EAGER_BYTES and not self._dropping:
+            item = tick_line(end)
+            cost = len(item) + _ITEM_COST
+        if self._put - self._taken + cost > self._watch and not self._admit(cost):
+            self._drop(self._scheduler, end[0])
+            return
+        self._scheduler.inbox.append(item)
+        self._put += cost
+        self._scheduler.ticks += 1
+
+    def put_external(self, file: FrameFile, message: External) -> None:
+        """Take a message from outside; the writer's thread makes the line, as it has to look whether it is JSON."""
+        cost = _RECORD_COST + len(message.payload)
+        if self._put - self._taken + cost > self._watch and not self._admit(cost):
+            self._drop(file, message.tick)
+            return
+        file.inbox.append(message)
+        self._put += cost
+        file.inputs += 1
+
+    def end(self) -> None:
+        """Nothing more will come: announce what was dropped last."""
+        self._announce()
+
+    def written(self, items: list[Any]) -> None:
+        """Make the room of these items free again; they are written or lost."""
+        if set(map(type, items)) == {bytes}:
+            self._taken += sum(map(len, items)) + _ITEM_COST * len(items)
+        else:
+            self._taken += sum([_cost(item) for item in items])
+        if self._block:
+            with self._room:
+                self._room.notify()
+
+    def _admit(self, cost: int) -> bool:
+        """Whether there is room after all; waits for it where that is the rule."""
+        if not self._dropping and self._put - self._taken + cost <= self._limit:
+            if not self.wake.is_set():
+                self.wake.set()
+            return True
+        if self._block and not self.refusing:
+            self._wait(cost)
+            if not self.refusing:
+                self._announce()
+                return True
+        waiting = self._put - self._taken
+        if waiting and waiting + cost > (self._limit // 2 if self._dropping else self._limit):
+            return False
+        self._announce()
+        return True
+
+    def _wait(self, cost: int) -> None:
+        with self._room:
+            # A record larger than the limit finds room, too: when nothing else waits.
+            while self._put != self._taken and self._put - self._taken + cost > self._limit and not self.refusing:
+                self.wake.set()
+                self._room.wait(0.1)
+
+    def _drop(self, file: FrameFile, tick: int) -> None:
+        self._dropping = True
+        self._watch = -1
+        self.wake.set()
+        file.refused += 1
+        gap = self._gaps.get(file)
+        if gap is None:
+            self._gaps[file] = Gap(tick, 1, _BACKLOG_FULL)
+        else:
+            gap.dropped += 1
+
+    def _announce(self) -> None:
+        self._dropping = False
+        self._watch = self._nudge
+        for file, gap in self._gaps.items():
+            file.inbox.append(gap)
+        self._gaps = {}
+
+
+def _cost(item: Any) -> int:
+    """What an item in an inbox was charged."""
+    if type(item) is bytes:
+        return len(item) + _ITEM_COST
+    if type(item) is Gap:
+        return 0
+    return _RECORD_COST + _payload_bytes(item)
+
+
+def _payload_bytes(item: Any) -> int:
+    outputs = getattr(item, "outputs", None)
+    if outputs is not None:
+        return sum([len(sent.payload) for sent in outputs])
+    return len(getattr(item, "payload", b""))

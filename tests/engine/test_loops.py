@@ -1,0 +1,422 @@
+"""Under which event loops a scheduler runs, how runs begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+import trio
+import trio.testing
+
+from horus_async import ContextError, Node, Scheduler, now, rng, run, sleep, tick
+from horus_async.clock.system import monotonic_ns
+from tests.engine.programs import Log, both_modes, every_runner, listener, run_nodes, scheduler_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def busy_program(log: Log) -> list[Node]:
+    """A program with a bit of everything: rates, sleeps, threads, events, a loop, random numbers."""
+
+    async def sleepy(n: Node) -> None:
+        n.send("x", rng().random())
+        await sleep(0.015)
+        n.send("x", rng().random())
+
+    async def equally_sleepy(n: Node) -> None:
+        await trio.sleep(0.015)
+        n.send("x", tick())
+
+    async def threaded(n: Node) -> None:
+        n.send("y", await trio.to_thread.run_sync(rng().random))
+        n.send("x", "back")
+
+    async def asker(n: Node) -> None:
+        n.send("question", tick())
+        n.send("x", await n.receive("answer"))
+
+    async def answerer(n: Node) -> None:
+        question = await n.receive("question")
+        await sleep(0.004)
+        n.send("answer", question)
+
+    return [
+        listener(log, ["x", "y", "z"]),
+        Node("sleepy", tick=sleepy, rate=30, pubs="x"),
+        Node("twin", tick=equally_sleepy, rate=30),
+        Node("threaded", tick=threaded, rate=50, pubs=["x", "y"]),
+        Node("compute", tick=lambda n: n.send("z", rng().random()), compute=True, rate=20),
+        Node("event", on="y", tick=lambda n: n.send("z", n.recv("y"))),
+        Node("asker", tick=asker, rate=10, pubs="question", subs="answer"),
+        Node("answerer", tick=answerer, rate=10, pubs="answer", subs="question"),
+    ]
+
+
+def result_of(runner: Callable[[Scheduler, float], None]) -> list[Any]:
+    """What the busy program's listener hears."""
+    log = Log()
+    runner(scheduler_of(*busy_program(log), seed=5), 1.0)
+    return log.lines
+
+
+@every_runner
+def test_a_deterministic_run_is_the_same_under_every_event_loop(runner: Callable[[Scheduler, float], None]) -> None:
+    """run_sync, trio, anyio on both backends and asyncio give the same messages, stamps and order (J.1-34)."""
+    expected = result_of(lambda scheduler, duration: scheduler.run_sync(duration))
+    assert len(expected) > 200
+    assert result_of(runner) == expected
+
+
+async def test_a_deterministic_run_is_the_same_under_autojump_clock(autojump_clock: trio.testing.MockClock) -> None:
+    """So does a test under pytest-trio's autojump_clock."""
+    log = Log()
+    await scheduler_of(*busy_program(log), seed=5).run(1.0)
+    expected = await trio.to_thread.run_sync(result_of, lambda scheduler, duration: scheduler.run_sync(duration))
+    assert log.lines == expected
+
+
+async def test_a_deterministic_run_is_the_same_in_a_trio_test() -> None:
+    """And one without a test clock."""
+    log = Log()
+    await scheduler_of(*busy_program(log), seed=5).run(1.0)
+    expected = await trio.to_thread.run_sync(result_of, lambda scheduler, duration: scheduler.run_sync(duration))
+    assert log.lines == expected
+
+
+@every_runner
+def test_real_time_runs_under_every_event_loop(runner: Callable[[Scheduler, float], None]) -> None:
+    """Async ticks, sleeps, messages, compute nodes and events work under each."""
+    log = Log()
+
+    async def tick_a(n: Node) -> None:
+        await sleep(0.001)
+        n.send("x", await n.receive("y"))
+
+    a = Node("a", tick=tick_a, pubs="x", rate=50)
+    b = Node("b", tick=lambda n: n.send("y", 1), compute=True, pubs="y")
+    runner(scheduler_of(a, b, listener(log, ["x"]), Node("e", on="x", tick=log.says("e")), deterministic=False), 0.2)
+    assert log.lines.count("e") >= 3
+
+
+async def test_autojump_clock_makes_real_time_runs_quick(autojump_clock: trio.testing.MockClock) -> None:
+    """An hour in real-time mode under autojump_clock takes seconds and has exactly its ticks."""
+    log = Log()
+
+    async def slow(n: Node) -> None:
+        await trio.sleep(600)
+        log("slept", trio.current_time() - start)
+
+    start = trio.current_time()
+    nodes = Node("hourly", tick=lambda n: log(tick()), rate=0.01), Node("slow", tick=slow, rate=0.001)
+    await scheduler_of(*nodes, deterministic=False, tick_rate=1).run(3600)
+    assert [line for line in log.lines if isinstance(line, int)] == [*range(0, 3600, 100)]
+    assert len([line for line in log.lines if not isinstance(line, int)]) == 4
+    assert trio.current_time() - start == pytest.approx(3600, abs=0.1)
+
+
+async def test_time_of_a_scheduler_and_its_test_go_together(autojump_clock: trio.testing.MockClock) -> None:
+    """Under autojump_clock a test's own sleeps and the scheduler's ticks share the clock, in both modes."""
+    for deterministic in (True, False):
+        log = Log()
+        scheduler = scheduler_of(Node("n", tick=log.says("tick")), deterministic=deterministic, tick_rate=10)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scheduler.run, 10.0)
+            await trio.sleep(5.05)
+            assert len(log.lines) == 51
+        assert len(log.lines) == 100
+
+
+async def test_stats_while_it_runs(autojump_clock: trio.testing.MockClock) -> None:
+    """Another task sees tick, node figures and rates of a running scheduler (J.1-49)."""
+    scheduler = scheduler_of(Node("n", tick=lambda n: None, rate=50), Node("m", tick=lambda n: None))
+    assert scheduler.stats().recording is None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scheduler.run, 10.0)
+        await trio.sleep(1.005)
+        first = scheduler.stats()
+        await trio.sleep(1)
+        second = scheduler.stats()
+    assert (first.tick, second.tick) == (100, 200)
+    assert (first.nodes["n"].ticks, second.nodes["n"].ticks) == (51, 101)
+    assert (first.nodes["n"].rate, first.nodes["m"].rate) == (50, None)
+    assert scheduler.stats().nodes["m"].ticks == 1000
+    figures = second.nodes["n"]
+    assert 0 < figures.mean_us <= figures.max_us
+    assert 0 < figures.p99_us <= figures.max_us
+    assert (figures.errors, figures.restarts, figures.lost, figures.budget_overruns, figures.deadline_misses) == (0,) * 5
+    with pytest.raises(AttributeError):
+        second.tick = 3  # type: ignore[misc]
+
+
+def test_stats_from_another_thread() -> None:
+    """stats() may be called from anywhere while a scheduler runs (J.1-49)."""
+    seen: list[Any] = []
+    asked = threading.Event()
+    scheduler = scheduler_of(Node("n", tick=lambda n: asked.is_set() and n.request_stop()), deterministic=False)
+
+    def ask() -> None:
+        while not seen or "n" not in seen[-1].nodes or seen[-1].nodes["n"].ticks < 3:
+            seen.append(scheduler.stats())
+        asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    scheduler.run_sync(20)
+    thread.join()
+    assert seen[-1].nodes["n"].ticks >= 3
+
+
+@both_modes
+@every_runner
+def test_stop_from_another_thread(runner: Callable[[Scheduler, float | None], None], deterministic: bool) -> None:
+    """stop() ends a run without a duration, from any thread; shutdown runs."""
+    log = Log()
+    ticking = threading.Event()
+    n = Node("n", tick=lambda n: ticking.set(), shutdown=log.says("off"))
+    scheduler = scheduler_of(n, deterministic=deterministic)
+
+    def stop() -> None:
+        ticking.wait(20)
+        scheduler.stop()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    runner(scheduler, None)
+    thread.join()
+    assert log.lines == ["off"]
+
+
+def test_runs_in_a_row_and_side_by_side() -> None:
+    """Schedulers in one process do not disturb each other: not one after the other, not in threads at once."""
+    expected = result_of(lambda scheduler, duration: scheduler.run_sync(duration))
+    results: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(result_of(lambda s, duration: s.run_sync(duration))))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 3
+
+
+async def test_two_deterministic_schedulers_in_one_nursery() -> None:
+    """Side by side in one event loop each gives what it gives alone."""
+    logs = [Log(), Log()]
+    async with trio.open_nursery() as nursery:
+        for log in logs:
+            nursery.start_soon(scheduler_of(*busy_program(log), seed=5).run, 1.0)
+    assert logs[0].lines == logs[1].lines
+    assert len(logs[0].lines) > 200
+
+
+async def test_a_scheduler_runs_once_at_a_time() -> None:
+    """A second run() of a running scheduler is an error; the first goes on."""
+    log = Log()
+    scheduler = scheduler_of(Node("n", tick=log.says("tick")), deterministic=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scheduler.run, 0.1)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(ContextError, match="runs already"):
+            await scheduler.run(0.1)
+        with pytest.raises(ContextError):
+            await scheduler.tick_once()
+    assert len(log.lines) >= 3
+
+
+# Cancellation from outside
+
+
+def suspended(log: Log) -> list[Node]:
+    """Nodes that wait in all possible ways; each says when it shuts down."""
+
+    async def forever(n: Node) -> None:
+        await trio.sleep_forever()
+
+    async def message(n: Node) -> None:
+        await n.receive("never")
+
+    async def sleeping(n: Node) -> None:
+        try:
+            await sleep(0.05)
+        finally:
+            log("cleaned up")
+
+    async def threaded(n: Node) -> None:
+        await trio.to_thread.run_sync(lambda: None)
+
+    async def shutdown(n: Node) -> None:
+        await sleep(0.001)
+        log(n.name)
+
+    ticks = {"forever": forever, "message": message, "sleeping": sleeping, "threaded": threaded}
+    nodes = [Node(name, tick=function, shutdown=shutdown) for name, function in ticks.items()]
+    return [*nodes, Node("event", on="never", tick=print, shutdown=shutdown), Node("e", tick=print, shutdown=shutdown)]
+
+
+NAMES = ["e", "event", "forever", "message", "sleeping", "threaded"]
+
+
+@both_modes
+async def test_cancelled_by_a_time_out(deterministic: bool) -> None:
+    """move_on_after around run() runs every shutdown, also async ones, and leaves nothing behind."""
+    log = Log()
+    scheduler = scheduler_of(*quiet(suspended(log)), deterministic=deterministic)
+    with trio.move_on_after(0.15) as scope:
+        await scheduler.run()
+    assert scope.cancelled_caught
+    assert sorted(line for line in log.lines if line != "cleaned up") == NAMES
+
+
+@both_modes
+async def test_cancelled_under_autojump_clock(deterministic: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """The same where time is a test's."""
+    log = Log()
+    scheduler = scheduler_of(*quiet(suspended(log)), deterministic=deterministic)
+    with trio.move_on_after(0.125) as scope:
+        await scheduler.run()
+    assert scope.cancelled_caught
+    assert sorted(line for line in log.lines if line != "cleaned up") == NAMES
+    assert "cleaned up" in log.lines
+
+
+def quiet(nodes: list[Node]) -> list[Node]:
+    """Nodes whose tick does not print."""
+    for n in nodes:
+        if n._functions["tick"] is print:
+            n._functions["tick"] = lambda n: None
+    return nodes
+
+
+@both_modes
+def test_cancelled_in_a_nursery(deterministic: bool) -> None:
+    """An error in a sibling task cancels run(): every shutdown runs and the error comes out."""
+    log = Log()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scheduler_of(*quiet(suspended(log)), deterministic=deterministic).run)
+            await trio.sleep(0.05)
+            raise KeyError("sibling")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        trio.run(main)
+    assert isinstance(caught.value.exceptions[0], KeyError)
+    assert sorted(line for line in log.lines if line != "cleaned up") == NAMES
+
+
+@both_modes
+def test_cancelled_under_asyncio(deterministic: bool) -> None:
+    """asyncio's wait_for around run() runs every shutdown too."""
+    log = Log()
+
+    async def stays(n: Node) -> None:
+        await anyio.sleep_forever()
+
+    async def shutdown(n: Node) -> None:
+        await sleep(0.001)
+        log("off")
+
+    async def main() -> None:
+        scheduler = scheduler_of(
+            Node("a", tick=stays, shutdown=shutdown),
+            Node("b", tick=lambda n: None, shutdown=shutdown),
+            deterministic=deterministic,
+        )
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(scheduler.run(), 0.1)
+
+    asyncio.run(main())
+    assert log.lines == ["off", "off"]
+
+
+# One tick at a time
+
+
+@both_modes
+async def test_tick_once(deterministic: bool) -> None:
+    """The first one runs init; aclose runs shutdown; ticks count from 0."""
+    log = Log()
+    scheduler = scheduler_of(
+        Node("n", init=log.says("init"), tick=lambda n: log(tick()), shutdown=log.says("off")),
+        deterministic=deterministic,
+    )
+    await scheduler.tick_once()
+    assert log.lines == ["init", 0]
+    await scheduler.tick_once()
+    await scheduler.tick_once()
+    assert log.lines == ["init", 0, 1, 2]
+    await scheduler.aclose()
+    await scheduler.aclose()
+    assert log.lines == ["init", 0, 1, 2, "off"]
+
+
+@both_modes
+def test_tick_once_a_thousand_times_under_plain_trio(deterministic: bool) -> None:
+    """It costs no waiting for the wall clock, and leaks nothing on the way."""
+    log = Log()
+
+    async def main() -> None:
+        scheduler = scheduler_of(
+            Node("n", tick=lambda n: n.send("t", tick()), pubs="t"),
+            listener(log, ["t"]),
+            deterministic=deterministic,
+        )
+        async with scheduler:
+            for _ in range(1000):
+                await scheduler.tick_once()
+
+    began = monotonic_ns()
+    trio.run(main)
+    assert [line[0] for line in log.lines] == [*range(1000)]
+    assert monotonic_ns() - began < 9e9  # at the rate of 100 Hz it would take 10 s
+
+
+def test_ticks_one_by_one_are_those_of_a_run() -> None:
+    """tick_once as often as a run has ticks gives the run's messages, with stamps, times and random numbers."""
+
+    def program(log: Log) -> list[Node]:
+        def noise(n: Node) -> None:
+            n.send("x", (rng().random(), now()))
+
+        async def slow(n: Node) -> None:
+            await sleep(0.004)
+            n.send("x", tick())
+
+        return [Node("noise", tick=noise, rate=50), Node("slow", tick=slow, rate=20), listener(log, ["x"])]
+
+    log, stepped = Log(), Log()
+    run_nodes(*program(log), duration=0.5)
+
+    async def main() -> None:
+        async with scheduler_of(*program(stepped)) as scheduler:
+            for _ in range(50):
+                await scheduler.tick_once()
+
+    trio.run(main)
+    assert len(log.lines) > 30
+    assert stepped.lines == log.lines
+
+
+async def test_tick_once_waits_for_suspended_ticks(autojump_clock: trio.testing.MockClock) -> None:
+    """A step is over when every tick that it began is."""
+    log = Log()
+
+    async def slow(n: Node) -> None:
+        await trio.sleep(0.5)
+        log("done")
+
+    async with scheduler_of(Node("slow", tick=slow)) as scheduler:
+        await scheduler.tick_once()
+        assert log.lines == ["done"]
+
+
+def test_run_without_nodes() -> None:
+    """A scheduler without nodes runs to its end."""
+    Scheduler(deterministic=True).run_sync(1)
+    run(duration=0.01)
