@@ -40,6 +40,7 @@ def assemble(
     options: SchedulerOptions,
     nodes: Sequence[Node],
     duration: float | None,
+    *,
     replay: ReplayOptions | None,
     played: Sequence[PlayedFile],
     blackbox: BlackBox | None,
@@ -59,7 +60,7 @@ def assemble(
     bus = Bus(options.namespace, isolated=options.deterministic or replay is not None)
     try:
         if replay is not None:
-            runtime: Runtime = replay_runtime(info, bus, nodes, duration, replay, observers)
+            runtime: Runtime = replay_runtime(info, bus, nodes, duration=duration, replay=replay, observers=observers)
             return runtime, recorder
         timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
         runtime = Runtime(info, bus, timeline, observers)
@@ -144,6 +145,7 @@ def replay_runtime(
     info: RunInfo,
     bus: Bus,
     nodes: Sequence[Node],
+    *,
     duration: float | None,
     replay: ReplayOptions,
     observers: list[Observer],

@@ -8,11 +8,41 @@ the language and nothing else, and so works under every event loop.
 
 from __future__ import annotations
 
+import dis
+import functools
 import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
+
+
+_WAITING = frozenset({"GET_AWAITABLE", "GET_ANEXT", "BEFORE_ASYNC_WITH", "YIELD_VALUE", "YIELD_FROM", "SEND"})
+"""The instructions of the language with which a coroutine can suspend."""
+
+
+@functools.cache
+def _waits(code: types.CodeType) -> bool:
+    return any(instruction.opname in _WAITING for instruction in dis.get_instructions(code))
+
+
+def may_suspend(coroutine: Any) -> bool:
+    """Whether a coroutine that has not begun could suspend: whether its code awaits anything at all."""
+    code = getattr(coroutine, "cr_code", None)
+    return code is None or _waits(code)
+
+
+class RightNow:
+    """Runs tasks at once, where there is no waiting: as much of a task group as such code needs."""
+
+    def start_soon(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+        """Run it to its end, or to where it would have to wait: there it is cut off."""
+        coroutine = function(*arguments)
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            return
+        coroutine.close()
 
 
 @types.coroutine

@@ -152,6 +152,6 @@ def _in_thread(tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
-            raise ConfigurationError("the tick of a node with compute=True must be a plain function, no coroutine function")
+            raise ConfigurationError("the tick of a node with compute=True must be a plain function")
 
     return tick_in_thread

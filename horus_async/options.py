@@ -53,7 +53,8 @@ def checked_duration(duration: float | None) -> float | None:
     """
     if duration is None or duration == float("inf"):
         return None
-    if not isinstance(duration, int | float) or isinstance(duration, bool) or not duration >= 0:
+    number: Any = duration
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
         raise ConfigurationError(f"duration={duration!r}: give seconds, 0 or more, or None")
     return float(duration)
 
@@ -94,7 +95,8 @@ class Overrides:
 
         A recording's name goes to the first scheduler that a program makes: a second one would find it taken.
         """
-        changes: dict[str, Any] = {n: v for n in ("deterministic", "seed", "blackbox_mb") if (v := getattr(self, n)) is not None}
+        given = {"deterministic": self.deterministic, "seed": self.seed, "blackbox_mb": self.blackbox_mb}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if options.blackbox_mb == 0:
             changes.setdefault("blackbox_mb", self.blackbox_mb_by_default)
         if self.recording is not None and not self.made:

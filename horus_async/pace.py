@@ -188,6 +188,55 @@ class _EventTimer:
         """Nothing is held."""
 
 
+class StillPace:
+    """Virtual time for a single tick in which nothing waits. No event loop is needed for that."""
+
+    virtual = True
+
+    def __init__(self, offset_ns: int) -> None:
+        self.offset_ns = offset_ns
+
+    def start(self) -> None:
+        """See `Pace`."""
+        self.offset_ns = 0
+
+    def elapsed_ns(self) -> int:
+        """See `Pace`."""
+        return self.offset_ns
+
+    def stamp_ns(self, start_ns: int) -> int:
+        """See `Pace`."""
+        return start_ns + self.offset_ns
+
+    def late_at_ns(self) -> int | None:
+        """See `Pace`."""
+        return None
+
+    def reached(self, at_ns: int) -> bool:
+        """See `Pace`."""
+        self.offset_ns = max(self.offset_ns, at_ns)
+        return True
+
+    async def reach(self, at_ns: int) -> None:
+        """See `Pace`."""
+        self.reached(at_ns)
+
+    async def settle(self, run: NodeRun | None = None) -> None:
+        """Nothing is suspended here."""
+
+    async def until_idle(self, run: NodeRun) -> None:
+        """Nothing is busy here."""
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+    def let_go(self) -> None:
+        """Nobody waits."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class VirtualPace:
     """Virtual time: it moves when nothing more can happen at the instant it shows.
 

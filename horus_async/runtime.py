@@ -12,12 +12,13 @@ This module stays in one piece, as its parts share one state: which tick it is, 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
 
-from .carrier import carry
+from .carrier import RightNow, carry, may_suspend
 from .clock.system import NANOSECONDS, perf_ns
 from .context import current
 from .failure import Action, State
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .topics import Bus
 
     Job = NodeRun | Coroutine[Any, Any, None]
+    """Call that node's callback; or wait for that."""
     Plan = Generator[Job, None, None]
 
 
@@ -67,6 +69,7 @@ class Runtime(Safety):
         self._began: list[str] = []
         self._taken: dict[tuple[str, str], tuple[int, int]] = {}
         self._stirred = False
+        self._virtual = False
         self._stamp_base_ns = info.start_ns
         self.at_step: list[Callable[[Step], None]] = []
         """Called as a scheduler tick begins, before any node."""
@@ -149,20 +152,46 @@ class Runtime(Safety):
     def attach(self, pace: Pace) -> None:
         """Take time from ``pace`` from here on."""
         self._pace = pace
+        self._virtual = pace.virtual
         for run in self.runs.values():
             run.now = pace.elapsed_ns
 
-    async def run_one_tick(self) -> bool:
-        """Run one tick, and ``init`` before the first; False when there is none any more."""
-        assert self._pace is not None
-        if not all(run.initialised for run in self.runs.values()):
-            await self._drive(self._init_plan())
-        step = self.timeline.next_step(None) if not self.reason else None
-        if step is None:
-            return False
-        await self._drive(self._one_tick_plan(step))
+    async def finish_tick(self, plan: Plan, begun: Job | None = None) -> None:
+        """Carry out the plan of one tick, or what `begin_tick` left of it.
+
+        Raises:
+            NodeFailure: A node failed for good.
+        """
+        await self._drive(plan, begun)
         self.raise_failures()
-        return True
+
+    def begin_tick(self, plan: Plan) -> Job | None:
+        """Carry out the plan of one tick as far as nothing has to wait; that is most often all of it.
+
+        Returns:
+            The job that may have to wait, for `finish_tick`, or None when the tick is over.
+
+        Raises:
+            NodeFailure: A node failed for good.
+        """
+        self._group = RightNow()
+        for job in plan:
+            if not isinstance(job, NodeRun):
+                return job
+            coroutine = self._call(job)
+            if coroutine is None:
+                continue
+            if may_suspend(coroutine):
+                job.coroutine = coroutine
+                return job
+            try:
+                coroutine.send(None)
+            except StopIteration:
+                self._finish(job, None)
+            except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
+                self._finish(job, error)
+        self.raise_failures()
+        return None
 
     async def shut_down(self) -> None:
         """Call every ``shutdown`` and tell the observers; whatever fails on the way is kept with the failures."""
@@ -173,30 +202,34 @@ class Runtime(Safety):
         self._tell("run_stopped", self.reason or "stop", self.ticks)
         self._pace.close()
 
-    async def _drive(self, plan: Plan) -> None:
-        """Carry out a plan; ticks that are still suspended at its end are cancelled."""
+    async def _drive(self, plan: Plan, begun: Job | None = None) -> None:
+        """Carry out a plan, the job ``begun`` first; ticks that are still suspended at its end are cancelled."""
         done = anyio.Event()
         async with anyio.create_task_group() as group:
             self._group, self._plan, self._plan_done = group, plan, done
-            group.start_soon(self._work, None)
+            group.start_soon(self._work, None, begun)
             await done.wait()
             assert self._pace is not None
             self._pace.let_go()
             group.cancel_scope.cancel()
 
-    async def _work(self, after: NodeRun | None) -> None:
+    async def _work(self, after: NodeRun | None, begun: Job | None = None) -> None:
         """Follow the plan until a tick suspends, then stay with that tick."""
         pace = self._pace
         assert pace is not None
         if after is not None:
             await pace.settle(after)
-        for job in self._plan:
+        for job in self._plan if begun is None else itertools.chain((begun,), self._plan):
             if not isinstance(job, NodeRun):
                 await job
                 continue
-            coroutine = self._call(job)
-            if coroutine is None:
-                continue
+            if job.coroutine is None:
+                coroutine = self._call(job)
+                if coroutine is None:
+                    continue
+            else:
+                coroutine = job.coroutine  # begin_tick has called it, in another context
+                current.set(job.context)
             try:
                 trap = coroutine.send(None)
             except StopIteration:
@@ -262,8 +295,14 @@ class Runtime(Safety):
             if self.reason:
                 return
 
-    def _one_tick_plan(self, step: Step) -> Plan:
+    def one_tick_plan(self) -> Plan:
+        """One tick, and every ``init`` before the first."""
         assert self._pace is not None
+        if not all(run.initialised for run in self.runs.values()):
+            yield from self._init_plan()
+        step = self.timeline.next_step(None) if not self.reason else None
+        if step is None:
+            return
         if self._pace.virtual and not self._pace.reached(step.at_ns):
             yield self._pace.reach(step.at_ns)
         yield from self._tick_pass(step)
@@ -316,7 +355,7 @@ class Runtime(Safety):
         if not self._order_known and self._stirred:
             self._find_order()  # a message came to a node that nobody knew to be its consumer
             yield from self._message_pass()
-        if isinstance(pace, VirtualPace):
+        if self._virtual:
             self._stirred = False  # what a loop sends back arrives in the next tick
 
     def _message_pass(self) -> Plan:
@@ -326,7 +365,7 @@ class Runtime(Safety):
         for run in self._order:
             if run.on:
                 yield from self._ticks_for_messages(run)
-        if isinstance(self._pace, VirtualPace):
+        if self._virtual:
             self._stirred = False
 
     def _ticks_for_messages(self, run: NodeRun) -> Plan:
@@ -399,7 +438,7 @@ class Runtime(Safety):
             run.ports.begin()
             if run.kind is TICK:
                 self._began.append(run.name)
-        run.begin(self._step, None if isinstance(self._pace, VirtualPace) else self.stamp_ns())
+        run.begin(self._step, None if self._virtual else self.stamp_ns())
         current.set(run.context)
         run.started_ns = perf_ns()
         try:

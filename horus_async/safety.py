@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from .carrier import RightNow
     from .node import Node
     from .pace import Pace
 
@@ -45,7 +46,7 @@ _log = logging.getLogger("horus_async")
 class Safety(ABC):
     """Late nodes, failing nodes, and how a run ends because of them."""
 
-    _group: TaskGroup
+    _group: TaskGroup | RightNow
     _pace: Pace | None
 
     def __init__(self, observers: Iterable[Observer]) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .pace import Pace
     from .recorder import Recorder, RecordingOptions
     from .replay import PlayedFile, ReplayOptions
-    from .runtime import Runtime
+    from .runtime import Job, Plan, Runtime
     from .verify import VerifyReport
 
 
@@ -275,7 +275,9 @@ class Scheduler:
         """
         if self._running:
             raise ContextError("the scheduler is running: tick_once() is for one that is not")
-        await self._in_its_time(self._step_with)
+        rest = self._begin_tick() if self._virtual else (None, None)
+        if rest is not None:
+            await self._in_its_time(functools.partial(self._finish_tick, *rest))
 
     async def aclose(self) -> None:
         """End what `tick_once` began: every ``shutdown`` runs, recordings are closed."""
@@ -415,16 +417,27 @@ class Scheduler:
         finally:
             self._tear_down(runtime)
 
-    async def _step_with(self, pace: Pace) -> None:
-        if not self._stepping:
-            runtime = self._set_up(None)
-            self._stepping = True
-            runtime.start(pace)
-        else:
-            assert self._runtime is not None
+    def _begin_tick(self) -> tuple[Plan, Job] | None:
+        """Do as much of a tick as needs no waiting; gives what is left, or None."""
+        from .pace import StillPace
+
+        runtime = self._stepped(StillPace(self._offset_ns()))
+        plan = runtime.one_tick_plan()
+        job = runtime.begin_tick(plan)
+        return None if job is None else (plan, job)
+
+    async def _finish_tick(self, plan: Plan | None, job: Job | None, pace: Pace) -> None:
+        runtime = self._stepped(pace)
+        await runtime.finish_tick(runtime.one_tick_plan() if plan is None else plan, job)
+
+    def _stepped(self, pace: Pace) -> Runtime:
+        if self._stepping and self._runtime is not None:
             self._runtime.attach(pace)
-        assert self._runtime is not None
-        await self._runtime.run_one_tick()
+            return self._runtime
+        runtime = self._set_up(None)
+        self._stepping = True
+        runtime.start(pace)
+        return runtime
 
     async def _close_with(self, pace: Pace) -> None:
         runtime = self._runtime
@@ -442,7 +455,7 @@ class Scheduler:
         if self._blackbox is not None and self._runtime is not None:
             self._blackbox = None  # a run has a box of its own
         self._runtime, self._recorder = assemble(
-            self._options, self.nodes, duration, self._replay, self._played, self.blackbox
+            self._options, self.nodes, duration, replay=self._replay, played=self._played, blackbox=self.blackbox
         )
         return self._runtime
 

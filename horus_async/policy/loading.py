@@ -15,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, frozen, validators
 
 from horus_async.errors import PolicyError
 from horus_async.policy.hashes import file_hash
@@ -37,7 +37,7 @@ class LoadedPolicy:
     reset: Callable[[str], Any] | None = None
     warm_up: Callable[[], Any] | None = None
     is_async: bool = False
-    concurrency: int = 1
+    concurrency: int = field(default=1, validator=[validators.instance_of(int), validators.ge(1)])
     model_hash: str = ""
     config_hash: str = ""
     export_dir: str = ""
@@ -96,7 +96,10 @@ def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPo
     metadata = getattr(made, "metadata", None)
     if not isinstance(metadata, dict):
         return loaded
-    return evolve(loaded, **{key: metadata[key] for key in _METADATA if key in metadata})
+    try:
+        return evolve(loaded, **{key: metadata[key] for key in _METADATA if key in metadata})
+    except (TypeError, ValueError) as error:
+        raise PolicyError(f"the metadata of {name} cannot be used: {error}") from error
 
 
 def _import(place: str) -> ModuleType:

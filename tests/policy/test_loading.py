@@ -139,3 +139,14 @@ def test_config_hash_ignores_the_order_of_keys() -> None:
 def test_image_hash_is_that_of_the_v1_format() -> None:
     """The image hash is the first 16 digits of the SHA-256 of the base64 text."""
     assert image_hash("aGVsbG8=") == "333d6b3a3c1f5db6"
+
+
+@pytest.mark.parametrize("concurrency", [0, "2", None, 1.5])
+def test_metadata_that_cannot_be_used_is_refused(concurrency: Any) -> None:
+    """A concurrency that is no whole number from 1 raises PolicyError."""
+
+    class Odd(_WithAct):
+        metadata: ClassVar = {"concurrency": concurrency}
+
+    with pytest.raises(PolicyError, match="metadata"):
+        from_object(Odd, name="x")

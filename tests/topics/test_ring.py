@@ -120,7 +120,7 @@ class RingModel(RuleBasedStateMachine):
 
     def _surely_left(self, index: int) -> bool:
         """Whether a message must still be in the ring, given that it makes room by stretches."""
-        capacity = self.writer.region.capacity
+        capacity = self.writer.generations[0].capacity  # the message may have been lost before the ring grew
         sizes = [record_size(len(written[0])) for written in self.written[index:]]
         return sum(sizes) + max(sizes) <= capacity - 2 * capacity // layout.SEGMENTS
 

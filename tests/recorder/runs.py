@@ -1,0 +1,70 @@
+"""Small recorded runs for the tests, made without an engine."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import orjson
+
+from horus_async.observe import Execution, NodeInfo, Received, RunInfo, Sent, TickEnd
+from horus_async.recorder import Recorder, RecordingOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from horus_async.observe import Observer
+
+PERIOD_NS = 10_000_000
+NODES = (
+    NodeInfo("sensor", 100.0, pubs=("sensor.reading",)),
+    NodeInfo("controller", 100.0, subs=("sensor.reading",), pubs=("ctrl.cmd",)),
+)
+
+
+def run_info(nodes: tuple[NodeInfo, ...] = NODES, *, deterministic: bool = True, seed: int = 7) -> RunInfo:
+    """A run that begins at virtual time 0."""
+    return RunInfo(
+        name="scheduler",
+        tick_rate=100.0,
+        deterministic=deterministic,
+        seed=seed,
+        started_at_ns=1_795_230_000_123_000_000,
+        start_ns=0,
+        namespace="default",
+        nodes=nodes,
+    )
+
+
+def execution(node: str, tick: int, sent: tuple[Sent, ...] = (), taken: tuple[Received, ...] = ()) -> Execution:
+    """A tick of a node in virtual time."""
+    return Execution("tick", node, tick, tick * PERIOD_NS, PERIOD_NS, 0, list(taken), list(sent), None)
+
+
+def message(node: str, topic: str, tick: int, value: object, seq: int | None = None) -> Sent:
+    """A message sent in a tick."""
+    return Sent(node, topic, tick if seq is None else seq, tick * PERIOD_NS, orjson.dumps(value), tick)
+
+
+def play(observer: Observer, ticks: range, noise: random.Random) -> None:
+    """A sensor that sends noise, and a controller that follows it."""
+    for tick in ticks:
+        reading = message("sensor", "sensor.reading", tick, {"value": noise.random(), "tick": tick})
+        command = message("controller", "ctrl.cmd", tick, {"output": noise.random(), "integral": noise.random()})
+        observer.executed(execution("sensor", tick, (reading,)))
+        observer.executed(execution("controller", tick, (command,), (Received("sensor.reading", "sensor", tick),)))
+        observer.tick_ended(TickEnd(tick, tick * PERIOD_NS, ["sensor", "controller"], [reading, command]))
+
+
+def recorder(root: Path, name: str | None = "session", *, block: bool = True, **options: float) -> Recorder:
+    """A recorder that has not begun."""
+    return Recorder(RecordingOptions(name=name, **options), root, block=block)
+
+
+def record(root: Path, ticks: int = 100, name: str = "session") -> list[Path]:
+    """Record a whole run; its files, the scheduler's first."""
+    observer = recorder(root, name)
+    observer.run_started(run_info())
+    play(observer, range(ticks), random.Random(1))
+    observer.run_stopped("duration", ticks)
+    return observer.stop()
