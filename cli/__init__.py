@@ -16,6 +16,8 @@ _COMMANDS = {
     "run": "Run a robot program.",
     "replay": "Replay a recorded session.",
     "record": "Work with recorded sessions.",
+    "serve": "Serve a learned policy over HTTP.",
+    "trace": "Work with traces of a policy server.",
 }
 
 

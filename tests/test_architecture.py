@@ -34,7 +34,10 @@ ALLOWED = {
 }
 
 # Modules that belong to a room without bearing its name.
-FRONT = dict.fromkeys(("assembly", "replay", "verify", "verification"), "scheduler")
+FRONT = {
+    **dict.fromkeys(("assembly", "replay", "verify", "verification"), "scheduler"),
+    "pytest_plugin": "testing",
+}
 
 
 def _sources() -> dict[str, Path]:
