@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         ContextError,
         DamagedRecordingError,
+        DeterminismError,
         EmergencyStop,
         HorusError,
         MessageDecodeError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         UnsupportedVersionError,
         ValueNotSupportedError,
     )
+    from horus_async.guard import Guard, GuardFinding
     from horus_async.node import Node, node
     from horus_async.policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
     from horus_async.recorder.options import Fsync, RecordingOptions
@@ -64,11 +66,14 @@ __all__ = [
     "ConfigurationError",
     "ContextError",
     "DamagedRecordingError",
+    "DeterminismError",
     "Difference",
     "EmergencyStop",
     "FailurePolicy",
     "Fatal",
     "Fsync",
+    "Guard",
+    "GuardFinding",
     "HorusError",
     "Ignore",
     "Message",
@@ -115,6 +120,7 @@ __all__ = [
 
 _HOMES = {
     "context": ("budget_remaining", "dt", "elapsed", "now", "now_ns", "np_rng", "rng", "sleep", "tick"),
+    "guard": ("Guard", "GuardFinding"),
     "node": ("Node", "node"),
     "policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "recorder.options": ("Fsync", "RecordingOptions"),

@@ -8,6 +8,7 @@ from .blackbox.watch import BlackBoxObserver
 from .clock.random import system_seed
 from .clock.system import wall_ns
 from .errors import ContextError
+from .guard import Guard, GuardedPorts, RunGuard
 from .noderun import NodeRun
 from .observe import Observer, RunInfo
 from .ports import Ports
@@ -59,11 +60,15 @@ def assemble(
         observers.append(BlackBoxObserver(blackbox))
     bus = Bus(options.namespace, isolated=options.deterministic or replay is not None)
     try:
+        guard = RunGuard(options.guard) if options.deterministic and options.guard is not Guard.OFF else None
         if replay is not None:
-            runtime: Runtime = replay_runtime(info, bus, nodes, duration=duration, replay=replay, observers=observers)
+            runtime: Runtime = replay_runtime(
+                info, bus, nodes, duration=duration, replay=replay, observers=observers, guard=guard
+            )
             return runtime, recorder
         timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
         runtime = Runtime(info, bus, timeline, observers)
+        runtime.guard = guard
         runtime.max_deadline_misses = options.max_deadline_misses
         for file in played:
             scale = float(exact(options.tick_rate) / exact(file.session.tick_rate))
@@ -121,7 +126,9 @@ def add_node(
 ) -> NodeRun:
     """Let a node, which takes part in no other run, take part in this one, lending it its ports."""
     if ports is None:
-        ports = Ports(node.name, runtime.bus, runtime)
+        guard = runtime.guard
+        made = (node.name, runtime.bus, runtime)
+        ports = Ports(*made) if guard is None else GuardedPorts(*made, guard)
         for topic in node.pubs:
             ports.publisher(topic)
     for topic in node.subs:
@@ -131,6 +138,7 @@ def add_node(
         run = NodeRun(node, ports, tick_rate=runtime.info.tick_rate, seed=runtime.info.seed)
     else:
         run = make_run(node, ports)
+    run.context.guard = runtime.guard
     runtime.add(run, pubs=tuple(node.pubs), subs=(*node.subs, *(node.on or ())))
     return run
 
@@ -149,6 +157,7 @@ def replay_runtime(
     duration: float | None,
     replay: ReplayOptions,
     observers: list[Observer],
+    guard: RunGuard | None = None,
 ) -> ReplayRuntime:
     """A run of recorded nodes, with live ones in the place of some."""
     replay.check()
@@ -156,6 +165,7 @@ def replay_runtime(
     rewinds: list[Callable[[], None]] = []
     timeline = RecordedTimeline(replay, duration=duration, on_rewind=lambda: _call_all(rewinds))
     runtime = ReplayRuntime(replay_info(info, session), bus, timeline, observers)
+    runtime.guard = guard
     replaced = replaced_by(nodes, session)
     for name in session.nodes:
         if name not in replaced and (replay.nodes is None or name in replay.nodes):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from .guard import RunGuard
+
 INIT_TICK = -1
 """The tick number that ``rng()`` is derived from in ``init``."""
 SHUTDOWN_TICK = -2
@@ -36,6 +38,7 @@ class TickContext:
         "budget",
         "dt",
         "elapsed",
+        "guard",
         "node",
         "now",
         "now_ns",
@@ -55,6 +58,8 @@ class TickContext:
         self.now_ns = 0
         self.dt = 0.0
         self.elapsed = 0.0
+        self.guard: RunGuard | None = None
+        """Who is told of calls that break determinism."""
         self._spent_ns = spent_ns
         self._random: tuple[int, Random] | None = None
         self._np_random: tuple[int, np.random.Generator] | None = None

@@ -145,6 +145,10 @@ class PolicyError(HorusError):
     """A policy that cannot be loaded, or that failed."""
 
 
+class DeterminismError(HorusError):
+    """A node of a deterministic run, guarded by ``Guard.ERROR``, asked for something that is different in each run."""
+
+
 class AppError(HorusError):
     """A program that the command line cannot load, or that failed."""
 

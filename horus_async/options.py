@@ -9,6 +9,7 @@ import attrs
 from attrs import field, frozen
 
 from .errors import ConfigurationError
+from .guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,12 @@ def checked_duration(duration: float | None) -> float | None:
     return float(duration)
 
 
+def _guard(instance: object, attribute: attrs.Attribute[Guard], value: Any) -> None:
+    del instance
+    if not isinstance(value, Guard):
+        raise ConfigurationError(f"{attribute.name}={value!r}: give Guard.WARN, Guard.ERROR or Guard.OFF")
+
+
 @frozen(kw_only=True)
 class SchedulerOptions:
     """The options of `Scheduler`, validated."""
@@ -66,6 +73,7 @@ class SchedulerOptions:
     tick_rate: float = field(default=100.0, validator=positive)
     deterministic: bool = field(default=False, validator=_flag)
     seed: int = field(default=0, validator=_whole)
+    guard: Guard = field(default=Guard.WARN, validator=_guard)
     recording: bool | str | RecordingOptions = False
     recordings_dir: str | Path | None = None
     blackbox_mb: int = field(default=0, validator=_whole)

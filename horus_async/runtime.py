@@ -39,6 +39,7 @@ from .schedule import Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 
+    from .guard import RunGuard
     from .pace import Pace
     from .ports import Taken
     from .schedule import Timeline
@@ -57,6 +58,8 @@ class Runtime(Safety):
         self.info = info
         self.bus = bus
         self.timeline = timeline
+        self.guard: RunGuard | None = None
+        """Watches the nodes' callbacks for calls that break determinism."""
         self.ticks = 0
         self.sent: list[Sent] = []
         self.runs: dict[str, NodeRun] = {}

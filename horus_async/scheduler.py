@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ConfigurationError, ContextError, ReplayError
+from .guard import Guard
 from .node import Node
 from .options import SchedulerOptions, checked_duration, given_overrides
 from .schedule import exact
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .blackbox import BlackBox
+    from .guard import GuardFinding, RunGuard
     from .pace import Pace
     from .recorder import Recorder, RecordingOptions
     from .replay import PlayedFile, ReplayOptions
@@ -38,6 +40,8 @@ class Scheduler:
             the same messages, byte for byte.
         seed: Where the random numbers of a deterministic run come from. In real time they come from the operating
             system, and the seed used is recorded.
+        guard: What a deterministic run does when a node calls something that is different in each run, such as
+            ``time.time()``: log the line once (and keep it in `guard_findings`), raise, or nothing.
         recording: True, a session name, or `RecordingOptions`.
         recordings_dir: Where sessions are kept; by default ``HORUS_RECORDINGS_DIR``, else the user's data directory.
         blackbox_mb: Size of the black box, MB of 2**20 bytes; 0 for none.
@@ -58,6 +62,7 @@ class Scheduler:
         tick_rate: float = 100.0,
         deterministic: bool = False,
         seed: int = 0,
+        guard: Guard = Guard.WARN,
         recording: bool | str | RecordingOptions = False,
         recordings_dir: str | Path | None = None,
         blackbox_mb: int = 0,
@@ -71,6 +76,7 @@ class Scheduler:
             tick_rate=tick_rate,
             deterministic=deterministic,
             seed=seed,
+            guard=guard,
             recording=recording,
             recordings_dir=recordings_dir,
             blackbox_mb=blackbox_mb,
@@ -91,6 +97,7 @@ class Scheduler:
         self._runtime: Runtime | None = None
         self._recorder: Recorder | None = None
         self._blackbox: BlackBox | None = None
+        self._guard: RunGuard | None = None
         self._running = False
         self._stepping = False
 
@@ -333,6 +340,11 @@ class Scheduler:
             recording=None if self._recorder is None else self._recorder.stats(),
         )
 
+    @property
+    def guard_findings(self) -> tuple[GuardFinding, ...]:
+        """The lines that break determinism, as far as this run or the last one met them; in the order of finding."""
+        return () if self._guard is None else self._guard.findings
+
     # Recordings
 
     def stop_recording(self) -> list[str]:
@@ -457,9 +469,14 @@ class Scheduler:
         self._runtime, self._recorder = assemble(
             self._options, self.nodes, duration, replay=self._replay, played=self._played, blackbox=self.blackbox
         )
+        self._guard = self._runtime.guard
+        if self._guard is not None:
+            self._guard.begin()
         return self._runtime
 
     def _tear_down(self, runtime: Runtime) -> None:
+        if runtime.guard is not None:
+            runtime.guard.end()
         for run in runtime.runs.values():
             run.node._ports = None  # noqa: SLF001 - the scheduler lends a node its ports
             run.ports.close()

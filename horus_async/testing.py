@@ -28,6 +28,7 @@ from .topics.codec import decode, encode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from .observe import Sent
     from .runtime import Runtime
 
     Feed = Mapping[str, Iterable[tuple[int, Any]]]
@@ -138,14 +139,19 @@ class _Capture(Observer):
         self.captured = Captured()
 
     def executed(self, execution: Execution) -> None:
+        if execution.kind == "init":
+            self._keep(execution.outputs)  # no tick has begun, so none will tell of them
         if execution.kind == "tick":
             self.captured.ticks.setdefault(execution.node, []).append(execution.tick)
         if execution.error is not None:
             self.captured.errors.append(CapturedError(execution.tick, execution.node, execution.error))
 
     def tick_ended(self, end: TickEnd) -> None:
-        for sent in end.sent:
-            message = CapturedMessage(sent.tick, sent.node, sent.topic, sent.seq, sent.stamp_ns, decode(sent.payload))
+        self._keep(end.sent)
+
+    def _keep(self, sent: Iterable[Sent]) -> None:
+        for one in sent:
+            message = CapturedMessage(one.tick, one.node, one.topic, one.seq, one.stamp_ns, decode(one.payload))
             self.captured.messages.append(message)
 
 

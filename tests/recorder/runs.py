@@ -48,9 +48,12 @@ def message(node: str, topic: str, tick: int, value: object, seq: int | None = N
 
 def play(observer: Observer, ticks: range, noise: random.Random) -> None:
     """A sensor that sends noise, and a controller that follows it."""
+    integral = 0.0
     for tick in ticks:
-        reading = message("sensor", "sensor.reading", tick, {"value": noise.random(), "tick": tick})
-        command = message("controller", "ctrl.cmd", tick, {"output": noise.random(), "integral": noise.random()})
+        value = noise.random()
+        integral += value * 0.01
+        reading = message("sensor", "sensor.reading", tick, {"value": value, "tick": tick})
+        command = message("controller", "ctrl.cmd", tick, {"output": 0.5 * value + 0.1 * integral, "integral": integral})
         observer.executed(execution("sensor", tick, (reading,)))
         observer.executed(execution("controller", tick, (command,), (Received("sensor.reading", "sensor", tick),)))
         observer.tick_ended(TickEnd(tick, tick * PERIOD_NS, ["sensor", "controller"], [reading, command]))

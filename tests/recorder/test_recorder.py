@@ -96,7 +96,7 @@ def test_each_message_is_recorded_once_in_order(tmp_path: Path) -> None:
     observer.run_stopped("duration", 3)
     session = open_session("session", tmp_path)
     executions = [line for line in session.executions("sensor") if isinstance(line, ExecutionRecord)]
-    assert [[output.seq for output in line.outputs] for line in executions] == [[0, 1, 2], [], [3, 4, 5]]
+    assert [[output.seq for output in line.outputs] for line in executions] == [[0, 1, 2], [], [6, 7, 8]]
     assert [line.tick for line in executions] == [0, 1, 2]
     assert [output.payload for line in executions for output in line.outputs] == [message.payload for message in sent]
 

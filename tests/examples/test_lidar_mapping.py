@@ -1,0 +1,178 @@
+"""``examples/lidar_mapping.py`` from the command line, on a small log and, where it is there, on a real robot's."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from horus_async.recorder import ExecutionRecord, Session, open_session
+
+from .programs import EXAMPLES, LIDAR_AHEAD_M, ROOT, WALL_M, WIDTH_M, horus, write_log
+
+EXAMPLE = EXAMPLES / "lidar_mapping.py"
+REAL_LOG = ROOT.parent / "shared" / "data" / "mines_exp2.dat"
+TOPICS = 5
+"""Messages a scan: encoders, scan, pose, map.update, cmd."""
+
+
+def _record(folder: Path, log: Path, *options: str, name: str = "drive", **env: str) -> Session:
+    done = horus("run", *options, "--record", name, EXAMPLE, "--", log, "--map", "map.png", cwd=folder, **env)
+    assert done.returncode == 0, done.stderr
+    return open_session(name)
+
+
+def _sent(session: Session, node: str) -> list[tuple[int, int, dict[str, object]]]:
+    """Tick, stamp and data of all that a node sent."""
+    lines = [line for line in session.executions(node) if isinstance(line, ExecutionRecord)]
+    return [(output.tick, output.stamp_ns, output.data) for line in lines for output in line.outputs]
+
+
+def _pixels(png: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """The picture in an 8 bit grey PNG without filters, with all its checksums checked."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    at, chunks = 8, {}
+    while at < len(png):
+        length, kind = struct.unpack_from(">I4s", png, at)
+        data = png[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", png, at + 8 + length) == (zlib.crc32(kind + data),)
+        chunks[kind] = data
+        at += 12 + length
+    assert at == len(png)
+    width, height, *mode = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert mode == [8, 0, 0, 0, 0]
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)
+    assert not rows[:, 0].any()
+    return rows[:, 1:]
+
+
+def test_each_scan_is_sent_at_its_own_stamp(tmp_path: Path) -> None:
+    """Virtual time carries the log's uneven stamps to the nanosecond, each scan goes through every node, and the run
+    ends by itself."""
+    scans = write_log(tmp_path / "log.dat")
+    session = _record(tmp_path, tmp_path / "log.dat", "--deterministic")
+
+    driven = _sent(session, "driver")
+    assert [stamp for _, stamp, _ in driven] == [1000 * stamp for stamp, _ in scans for _ in ("encoders", "scan")]
+    for node in ("odometry", "mapper", "guard"):
+        assert [stamp for _, stamp, _ in _sent(session, node)] == [1000 * stamp for stamp, _ in scans]
+
+
+def test_the_odometry_and_the_guard_see_what_there_is(tmp_path: Path) -> None:
+    """The robot ends where it was driven to, and the guard stops it when the wall is near, not before."""
+    scans = write_log(tmp_path / "log.dat")
+    session = _record(tmp_path, tmp_path / "log.dat", "--deterministic")
+
+    pose = _sent(session, "odometry")[-1][2]
+    assert pose["x"] == pytest.approx(WALL_M - LIDAR_AHEAD_M - scans[-1][1], abs=0.001)
+    assert (pose["y"], pose["theta"]) == (0.0, 0.0)
+    commands = [command for _, _, command in _sent(session, "guard")]
+    assert [command["stop"] for command in commands] == [ahead < 0.55 for _, ahead in scans] == sorted(
+        command["stop"] for command in commands
+    )
+
+
+def test_the_map_shows_the_corridor(tmp_path: Path) -> None:
+    """Dark where the walls are, light where the robot drove, grey behind the wall."""
+    write_log(tmp_path / "log.dat")
+    _record(tmp_path, tmp_path / "log.dat", "--deterministic")
+    picture = _pixels((tmp_path / "map.png").read_bytes())
+
+    def at(x: float, y: float) -> int:
+        return int(picture[len(picture) // 2 - 1 - int(np.floor(y / 0.05)), len(picture) // 2 + int(np.floor(x / 0.05))])
+
+    assert at(1.0, 0.0) > 150
+    assert at(WALL_M + 0.5, 0.0) == 128
+    assert min(at(WALL_M, 0.0), at(WALL_M - 0.025, 0.0)) < 64
+    assert min(at(1.0, WIDTH_M / 2), at(1.0, WIDTH_M / 2 - 0.025)) < 64
+
+
+def test_verify_compares_every_message_and_finds_a_changed_constant(tmp_path: Path) -> None:
+    """J.1-15: unchanged code passes with exit 0; a changed constant is named with tick, node, topic and field, exit 1.
+
+    Nothing is run or written for it: no map appears.
+    """
+    scans = write_log(tmp_path / "log.dat")
+    session = _record(tmp_path, tmp_path / "log.dat", "--deterministic")
+    (tmp_path / "map.png").unlink()
+    changed, count = re.subn(r"^STOP_DISTANCE_M = .*$", "STOP_DISTANCE_M = 0.8", EXAMPLE.read_text(), flags=re.MULTILINE)
+    assert count == 1
+    (tmp_path / "changed.py").write_text(changed)
+    verify = ("replay", "drive", "--speed", "max", "--verify")
+
+    same = horus(*verify, EXAMPLE, "--", "log.dat", cwd=tmp_path)
+    other = horus(*verify, "changed.py", "--", "log.dat", cwd=tmp_path)
+
+    assert (same.returncode, same.stdout) == (0, f"compared {TOPICS * len(scans)} messages, 0 differ\n")
+    now_stopped = [n for n, (_, ahead) in enumerate(scans) if 0.55 <= ahead < 0.8]
+    tick = _sent(session, "guard")[now_stopped[0]][0]
+    assert other.returncode == 1
+    assert f"compared {TOPICS * len(scans)} messages, {len(now_stopped)} differ" in other.stdout
+    assert f"tick {tick}, node guard, topic cmd, field stop: recorded False, live True" in other.stdout
+    assert not (tmp_path / "map.png").exists()
+
+
+def test_the_recording_is_the_same_whatever_the_hash_seed(tmp_path: Path) -> None:
+    """J.1-34: apart from header and times of day, each file holds the same bytes under PYTHONHASHSEED 0, 1, random."""
+    write_log(tmp_path / "log.dat")
+    found = []
+    for run, seed in enumerate(("0", "1", "random")):
+        session = _record(tmp_path, tmp_path / "log.dat", "--deterministic", name=f"run{run}", PYTHONHASHSEED=seed)
+        found.append({file.path.name.partition("@")[0]: _body(file.path) for file in session.all_files()})
+
+    assert sorted(found[0]) == ["driver", "guard", "mapper", "odometry", "scheduler"]
+    assert found[0] == found[1] == found[2]
+
+
+def _body(path: Path) -> bytes:
+    """A file's lines without the header, and without when it ended."""
+    import lz4.frame
+
+    with lz4.frame.open(path) as file:
+        header, *lines = file.read().splitlines()
+    assert header.startswith(b'{"kind":"header"')
+    return b"\n".join(re.sub(rb'"ended_at":"[^"]*"', b"", line) for line in lines)
+
+
+def test_in_real_time_every_scan_is_handled_too(tmp_path: Path) -> None:
+    """However late the machine is, no scan is left out, and the run ends by itself."""
+    scans = write_log(tmp_path / "log.dat", 12, seconds=0.4)
+    session = _record(tmp_path, tmp_path / "log.dat")
+
+    for node in ("odometry", "mapper", "guard"):
+        assert len(_sent(session, node)) == len(scans)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "no.dat is not a log"),
+        ("", "no.dat holds no scan"),
+        ("1 2 3\n", "no.dat, line 1: 3 columns, at least 706 are needed"),
+        (" ".join(["x"] * 707), "no.dat is not a log"),
+    ],
+    ids=["missing", "empty", "short", "words"],
+)
+def test_a_bad_log_is_one_clear_line(tmp_path: Path, text: str | None, says: str) -> None:
+    """The line names the file and what is wrong with it; exit 2, running or verifying."""
+    if text is not None:
+        (tmp_path / "no.dat").write_text(text)
+    done = horus("run", EXAMPLE, "--", "no.dat", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+
+
+@pytest.mark.skipif(not REAL_LOG.is_file(), reason="the real robot's log is not on this machine")
+def test_a_real_robots_log(tmp_path: Path) -> None:
+    """All 641 scans of a real drive are mapped, and a verification compares each message and finds none different."""
+    session = _record(tmp_path, REAL_LOG, "--deterministic")
+    verified = horus("replay", "drive", "--speed", "max", "--verify", EXAMPLE, "--", REAL_LOG, cwd=tmp_path)
+
+    assert len(_sent(session, "mapper")) == 641
+    assert (verified.returncode, verified.stdout) == (0, f"compared {641 * TOPICS} messages, 0 differ\n")

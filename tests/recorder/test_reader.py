@@ -1,0 +1,296 @@
+"""Reading files back: whole, cut off, damaged, and made of anything."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import struct
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import lz4.frame
+import pytest
+
+from horus_async.errors import DamagedRecordingError, HorusError, SessionNotFoundError, UnsupportedVersionError
+from horus_async.recorder import ExecutionRecord, GapRecord, RecordedFile, SchedulerTick, frames
+from horus_async.recorder.frames import Frame, pack, reader_of, scan
+from horus_async.recorder.records import Footer, Header, header_line
+
+from . import independent
+from .runs import execution, message, play, record, recorder, run_info
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from horus_async.recorder.frames import Damage
+
+
+def recording(root: Path, flushes: int = 5, ticks: int = 20) -> Path:
+    """A sensor's file with one frame for each flush, closed."""
+    observer = recorder(root, interval=60)
+    observer.run_started(run_info())
+    assert observer._writer is not None
+    for flush in range(flushes):
+        play(observer, range(flush * ticks, (flush + 1) * ticks), random.Random(flush))
+        for file in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
+            file.write(file.take())
+    observer.run_stopped("duration", flushes * ticks)
+    return observer.stop()[1]
+
+
+def ticks_of(file: RecordedFile, start: int | None = None, stop: int | None = None) -> list[int]:
+    """The ticks of the executions."""
+    return [line.tick for line in file.records(start, stop) if isinstance(line, ExecutionRecord)]
+
+
+def test_a_closed_file_is_read_whole(tmp_path: Path) -> None:
+    """Header, every line in order, footer; no cut, no damage."""
+    file = RecordedFile(recording(tmp_path))
+    assert file.header is not None
+    assert file.header.node == "sensor"
+    assert ticks_of(file) == list(range(100))
+    assert file.footer is not None
+    assert file.footer.ticks == 100
+    assert (file.cut, file.damage, file.first_tick, file.last_tick) == (None, [], 0, 99)
+    assert file.indexed
+    assert file.survey() == []
+
+
+def test_two_readers_agree(tmp_path: Path) -> None:
+    """A reader written from the description alone finds the same lines."""
+    for path in record(tmp_path, 300):
+        mine = [line for line in RecordedFile(path).records() if not isinstance(line, Footer)]
+        theirs = independent.lines(path.read_bytes())
+        assert (theirs[0]["kind"], theirs[-1]["kind"]) == ("header", "footer")
+        assert len(mine) == len(theirs) - 2 == 300
+        for record_, line in zip(mine, theirs[1:-1], strict=True):
+            assert isinstance(record_, ExecutionRecord | SchedulerTick)
+            assert (record_.kind, record_.tick, record_.now_ns) == (line["kind"], line["tick"], line["now_ns"])
+            if isinstance(record_, ExecutionRecord):
+                assert [(o.topic, o.seq, o.stamp_ns, o.data) for o in record_.outputs] == [
+                    (o["topic"], o["seq"], o["stamp_ns"], o["data"]) for o in line["outputs"]
+                ]
+
+
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize(("start", "stop"), [(None, 7), (0, 0), (37, 41), (20, 39), (99, None), (100, None), (60, 5)])
+def test_ranges_of_ticks(tmp_path: Path, index: bool, start: int | None, stop: int | None) -> None:
+    """Both ends are included, with the index and without it."""
+    path = recording(tmp_path)
+    if not index:
+        path.write_bytes(path.read_bytes()[:-1])
+    file = RecordedFile(path)
+    expected = [t for t in range(100) if (start is None or t >= start) and (stop is None or t <= stop)]
+    assert ticks_of(file, start, stop) == expected
+    assert file.indexed is index or start is None
+
+
+def test_seeking_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the index a seek decodes about a frame, not the file."""
+    monkeypatch.setattr("horus_async.recorder.framefile.ENTRY_TEXT", 1)
+    file = RecordedFile(recording(tmp_path, flushes=20))
+    decoded: list[int] = []
+    decode = frames._decode
+
+    def counting(read: frames.Read, offset: int, size: int) -> Frame | Damage:
+        decoded.append(offset)
+        return decode(read, offset, size)
+
+    monkeypatch.setattr(frames, "_decode", counting)
+    assert ticks_of(file, 250, 250) == [250]
+    assert len(decoded) <= 2
+
+
+def test_every_truncation_gives_the_whole_frames(tmp_path: Path) -> None:
+    """J.1-7: cut anywhere, a file opens without repair, gives all whole frames, and says where it is cut."""
+    data = recording(tmp_path, flushes=3, ticks=4).read_bytes()
+    found = [piece for piece in scan(reader_of(data), 0, len(data)) if isinstance(piece, Frame)]
+    ends = [piece.offset + piece.size for piece in found]
+    path = tmp_path / "cut.jsonl.lz4"
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        whole = sum(end <= length for end in ends)
+        if whole == 0:
+            with pytest.raises(DamagedRecordingError, match="cut"):
+                RecordedFile(path)
+            continue
+        file = RecordedFile(path)
+        assert ticks_of(file) == list(range(4 * min(whole - 1, 3)))
+        assert file.damage == []
+        if length in ends:
+            assert file.cut is None
+        else:
+            assert file.cut is not None
+            assert file.cut.offset == ends[whole - 1]
+            assert file.cut.offset + file.cut.size == length
+
+
+def test_every_bit_of_the_header_frame(tmp_path: Path) -> None:
+    """J.1-9: each bit of the first frame flipped gives all other lines, or an error of ours; never anything else."""
+    data = recording(tmp_path, flushes=2, ticks=3).read_bytes()
+    first = next(piece for piece in scan(reader_of(data), 0, len(data)) if isinstance(piece, Frame))
+    path = tmp_path / "flipped.jsonl.lz4"
+    for position, bit in itertools.product(range(first.size), range(8)):
+        broken = bytearray(data)
+        broken[position] ^= 1 << bit
+        path.write_bytes(broken)
+        file = RecordedFile(path)
+        assert ticks_of(file) == list(range(6))
+        if file.header is None:
+            assert [damage.offset for damage in file.survey()] == [0]
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_damage_in_the_middle_costs_one_frame(tmp_path: Path, index: bool) -> None:
+    """A damaged frame is reported with its place; everything before and after it is read."""
+    path = recording(tmp_path)
+    data = bytearray(path.read_bytes())
+    found = [piece for piece in scan(reader_of(bytes(data)), 0, len(data)) if isinstance(piece, Frame)]
+    data[found[2].offset + found[2].size // 2] ^= 0x40
+    path.write_bytes(data if index else data[:-1])
+    file = RecordedFile(path)
+    assert ticks_of(file) == [*range(20), *range(40, 100)]
+    assert [(damage.offset, damage.size) for damage in file.damage] == [(found[2].offset, found[2].size)]
+    assert f"damaged at byte {found[2].offset}" in str(file.damage[0])
+
+
+def test_a_line_that_is_no_line_is_damage(tmp_path: Path) -> None:
+    """A whole frame can still hold nonsense: it is noted, and the lines around it are read."""
+    path = tmp_path / "x.jsonl.lz4"
+    head = pack(header_line(run_info(), "s", "scheduler"), 1)
+    good = b'{"kind":"gap","tick":1,"dropped":1,"reason":"r"}\n'
+    path.write_bytes(head + pack(good + b"nonsense\n" + b'{"kind":"future"}\n' + good, 4))
+    file = RecordedFile(path)
+    assert list(file.records()) == [GapRecord(1, 1, "r")] * 2
+    assert [damage.offset for damage in file.damage] == [len(head)]
+
+
+def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
+    """J.1-9: foreign, empty, missing and newer files are refused with a clear error that names the file."""
+    path = tmp_path / "x.jsonl.lz4"
+    with pytest.raises(SessionNotFoundError, match="there is no file"):
+        RecordedFile(path)
+    for content in (b"", b"foreign text", lz4.frame.compress(b"foreign text\n"), pack(b"[1]\n", 1)):
+        path.write_bytes(content)
+        with pytest.raises(DamagedRecordingError, match=r"x\.jsonl\.lz4"):
+            RecordedFile(path)
+    newer = header_line(run_info(), "s", "scheduler").replace(b'"schema_version":1', b'"schema_version":2')
+    path.write_bytes(pack(newer, 1))
+    with pytest.raises(UnsupportedVersionError, match=r"x\.jsonl\.lz4.*schema_version 2"):
+        RecordedFile(path)
+    with pytest.raises(DamagedRecordingError, match="not a file"):
+        RecordedFile(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(DamagedRecordingError, match="not a file"):
+        RecordedFile(tmp_path / "fifo")
+
+
+def test_a_growing_file_can_be_read(tmp_path: Path) -> None:
+    """A recording is readable while it is written, up to its last flush."""
+    observer = recorder(tmp_path, interval=0.001)
+    observer.run_started(run_info())
+    path = observer._writer.paths()[1]  # type: ignore[union-attr]
+    header = RecordedFile(path).header
+    assert isinstance(header, Header)
+    play(observer, range(5), random.Random(1))
+    observer.run_stopped("duration", 5)
+    assert ticks_of(RecordedFile(path)) == list(range(5))
+
+
+def test_memory_stays_at_a_few_frames(tmp_path: Path) -> None:
+    """J.1-12: reading takes the memory of a few frames, however long the file is."""
+    observer = recorder(tmp_path)
+    observer.run_started(run_info())
+    for tick in range(200):
+        observer.executed(execution("sensor", tick, (message("sensor", "t", tick, "x" * 100_000),)))
+    observer.run_stopped("duration", 200)
+    file = RecordedFile(observer.stop()[1])
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in file.records(10))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 191
+    assert peak < 8 << 20  # the text is 20 MB
+
+
+# -- fuzzing -----------------------------------------------------------------------------------------------------------
+
+
+def havoc(data: bytes, other: bytes, noise: random.Random) -> bytes:
+    """One of the things that happen to files: cuts, flips, wrong lengths, splices, repeated parts, noise."""
+    kind = noise.randrange(6)
+    at, to = sorted(noise.randrange(len(data)) for _ in range(2))
+    if kind == 0:
+        return data[:at]
+    if kind == 1:
+        broken = bytearray(data)
+        for _ in range(noise.randrange(1, 5)):
+            broken[noise.randrange(len(data))] ^= 1 << noise.randrange(8)
+        return bytes(broken)
+    if kind == 2:
+        length = noise.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])
+        return data[:at] + struct.pack("<I", length) + data[at + 4 :]
+    if kind == 3:
+        return data[:at] + other[noise.randrange(len(other)) :]
+    if kind == 4:
+        return data[:to] + data[at:]
+    return data[:at] + noise.randbytes(to - at) + data[to:]
+
+
+def read_everything(path: Path) -> None:
+    """Use all of a reader; a recorded tick it gives must be one that was written."""
+    file = RecordedFile(path)
+    allowed = set(range(60))
+    for line in file.records():
+        if isinstance(line, ExecutionRecord):
+            assert line.tick in allowed
+            assert all(set(sent.data) == {"value", "tick"} for sent in line.outputs)
+    assert (file.cut, file.footer, file.first_tick, file.last_tick) is not None
+    list(file.records(7, 20))
+    file.survey()
+
+
+def fuzz(tmp_path: Path, rounds: int, attempt: Callable[[Path], None]) -> int:
+    """Break a small file in many ways; the number of times that gave an error of ours."""
+    data = recording(tmp_path / "a", flushes=3, ticks=20).read_bytes()
+    shutil.rmtree(tmp_path / "a")
+    other = recording(tmp_path / "a", flushes=2, ticks=3).read_bytes()
+    path = tmp_path / "fuzzed.jsonl.lz4"
+    refused = 0
+    for seed in range(rounds):
+        path.write_bytes(havoc(data, other, random.Random(seed)))
+        try:
+            attempt(path)
+        except HorusError:
+            refused += 1
+    return refused
+
+
+def test_garbage_gives_data_or_an_error_of_ours(tmp_path: Path) -> None:
+    """J.1-9: whatever happens to a file, reading gives recorded data or a HorusError, and nothing else."""
+    assert fuzz(tmp_path, 1500, read_everything) > 0
+
+
+def test_the_fuzzer_finds_a_planted_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the checksum of the index ignored, the same fuzzer fails: it can find what it is there for."""
+    monkeypatch.setattr(frames, "_checksum", lambda content: _AlwaysEqual())
+    with pytest.raises(Exception) as failure:  # noqa: PT011 - any but ours
+        fuzz(tmp_path, 1500, read_everything)
+    assert not isinstance(failure.value, HorusError)
+
+
+class _AlwaysEqual(int):
+    """A checksum that matches whatever it is compared with."""
+
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
