@@ -15,7 +15,9 @@ _COMMANDS = {
     "demo": "Record, replay and verify a simulated robot, start to end.",
     "run": "Run a robot program.",
     "replay": "Replay a recorded session.",
+    "check": "Does a program do the same each time?",
     "record": "Work with recorded sessions.",
+    "doctor": "Check this machine.",
     "serve": "Serve a learned policy over HTTP.",
     "trace": "Work with traces of a policy server.",
 }

@@ -79,6 +79,10 @@ TABLE: dict[tuple[type[FailurePolicy], State, Happening], Change] = {
 }
 
 
+_MOST_DOUBLINGS = 40
+"""Of the wait before a restart: a tenth of a second has become three thousand years by then."""
+
+
 class FailureMachine:
     """One node's state under its policy. Times are the run's, nanoseconds."""
 
@@ -126,7 +130,7 @@ class FailureMachine:
 
     def _wait(self) -> float:
         if isinstance(self.policy, Restart):
-            return self.policy.backoff * 2.0 ** (self.failures - 1)
+            return self.policy.backoff * 2.0 ** min(self.failures - 1, _MOST_DOUBLINGS)
         if isinstance(self.policy, Skip):
             return self.policy.cooldown
         return 0.0

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextvars
+import ctypes
+import threading
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 import trio
 
+from .clock.trio_order import tasks_in_order
 from .clock.virtual import VirtualClock
+from .topics.wakeup import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+
+_threads: set[int] = set()
+"""Those in which virtual time passes now."""
 
 
 async def run_in_virtual_time(
@@ -22,19 +30,25 @@ async def run_in_virtual_time(
     ``on_cancel`` is called, in the thread of the outer loop, when that one is cancelled: it has to end the work.
     """
     clock = VirtualClock()
+    bell = Bell()
+    ended = False
     failure: BaseException | None = None
 
     async def inner() -> None:
         await work(clock)
 
     def in_thread() -> None:
-        nonlocal failure
+        nonlocal failure, ended
+        _threads.add(threading.get_ident())
         try:
-            trio.run(inner, clock=clock)
+            with tasks_in_order():
+                trio.run(inner, clock=clock)
         except BaseException as error:  # noqa: BLE001 - raised again in the outer loop
             failure = error
-
-    ended = False
+        finally:
+            _threads.discard(threading.get_ident())
+            ended = True
+            bell.ring()
 
     async def watch_for_cancel() -> None:
         try:
@@ -43,11 +57,29 @@ async def run_in_virtual_time(
             if not ended:
                 on_cancel()
 
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(in_thread,), name="horus-async virtual time", daemon=True)
     async with anyio.create_task_group() as group:
         group.start_soon(watch_for_cancel)
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(in_thread)
-        ended = True
+        thread.start()
+        cancelled: BaseException | None = None
+        while not ended:
+            try:
+                with anyio.CancelScope(shield=True):
+                    await bell.wait()
+            except anyio.get_cancelled_exc_class() as error:  # asyncio's own kind heeds no shield
+                on_cancel()
+                cancelled = error
+        thread.join()
         group.cancel_scope.cancel()
+        if cancelled is not None:
+            raise cancelled
     if failure is not None:
         raise failure
+
+
+def interrupt() -> bool:
+    """Raise `KeyboardInterrupt` in what runs in virtual time beside the main thread; False when nothing does."""
+    for thread in tuple(_threads):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+    return bool(_threads)

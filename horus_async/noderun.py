@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import TYPE_CHECKING, Any
 
 from .clock.system import NANOSECONDS
@@ -42,6 +43,7 @@ class NodeRun:
         self.kind = TICK
         self.rank = 0
         self.busy = False
+        """A callback of it is running; the runtime says so."""
         self.resumed = 0
         """How often the running callback went on after a suspension."""
         self.initialised = False
@@ -65,6 +67,17 @@ class NodeRun:
         """When the running callback began, on the system's finest clock."""
         self.coroutine: Any = None
         """The running callback's, once it has suspended."""
+        self.ended_ns = 0
+        """When the last tick ended, in the run's time; where that is real."""
+        self.real_time = False
+        self.thread: int | None = None
+        """The thread that a tick with ``compute=True`` is in."""
+        self.in_a_hurry = False
+        """An emergency stop: nothing waits for a thread to end."""
+        self.reported: BaseException | None = None
+        """What the running callback raised, once the run was told of it."""
+        self.needs_init = False
+        """Its ``init`` has to run, again, before its next tick."""
         self.misses_in_a_row = 0
         self.unsafe = False
         """It missed its deadline and its safe state was entered; a met deadline ends that."""
@@ -74,7 +87,7 @@ class NodeRun:
         """The run's time, nanoseconds; the runtime sets it."""
         callbacks = {kind: node.callback(name) for kind, name in _CALLBACKS.items()}
         if node.compute and (tick := callbacks[TICK]) is not None:
-            callbacks[TICK] = _in_thread(tick)
+            callbacks[TICK] = _in_thread(self, tick)
         self.callbacks = callbacks
 
     def _spent_ns(self) -> int:
@@ -102,7 +115,6 @@ class NodeRun:
             step: The scheduler tick it belongs to.
             now_ns: The wall clock in real time; None where time is virtual, and the step's time is the tick's.
         """
-        self.busy = True
         self.resumed = 0
         began_ns = self.began_ns = self.now()
         context = self.context
@@ -116,17 +128,13 @@ class NodeRun:
             context.seed_tick = INIT_TICK if self.kind is INIT else SHUTDOWN_TICK
             return
         context.tick = context.seed_tick = step.tick
-        self._set_dt(began_ns, virtual=now_ns is None)
-        self.last_ns = began_ns
-        self.due_ns = began_ns if self.on else min(began_ns, step.at_ns)
-
-    def _set_dt(self, began_ns: int, *, virtual: bool) -> None:
-        if self.last_ns is None or (virtual and not self.on):
-            self.context.dt = self.nominal_dt
-            self.dt_ns = round(self.nominal_dt * NANOSECONDS)
+        if self.last_ns is None or (now_ns is None and not self.on):
+            context.dt, self.dt_ns = self.nominal_dt, self.period_ns
         else:
             self.dt_ns = began_ns - self.last_ns
-            self.context.dt = self.dt_ns / NANOSECONDS
+            context.dt = self.dt_ns / NANOSECONDS
+        self.last_ns = began_ns
+        self.due_ns = began_ns if self.on or began_ns < step.at_ns else step.at_ns
 
     def stats(self) -> NodeStats:
         """The figures so far."""
@@ -144,11 +152,24 @@ class NodeRun:
         )
 
 
-def _in_thread(tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:
+def _in_thread(run: NodeRun, tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:
+    def in_thread() -> Any:
+        run.thread = threading.get_ident()
+        try:
+            return tick()
+        finally:
+            run.thread = None
+
     async def tick_in_thread() -> None:
+        import anyio
         import anyio.to_thread
 
-        result = await anyio.to_thread.run_sync(tick)
+        try:
+            result = await anyio.to_thread.run_sync(in_thread, abandon_on_cancel=run.real_time)
+        finally:
+            while run.thread is not None and not run.in_a_hurry:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.001)  # the run ends, and so does this tick first
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()

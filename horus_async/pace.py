@@ -272,7 +272,8 @@ class VirtualPace:
         self._origin = clock.current_time() - offset_ns / NANOSECONDS
         self._paced_from_ns = monotonic_ns() - offset_ns
         self._waiting: list[tuple[int, int, trio.lowlevel.Task]] = []
-        self._turns = True
+        self.taking_turns = True
+        """Whether suspended ticks go on one at a time: not any more once they are cancelled."""
         self._arrivals = 0
         self._woken = False
         self._settled = False
@@ -383,7 +384,7 @@ class VirtualPace:
         """A suspended tick of the node of that rank may go on: wait for its turn."""
         # Threads are waited for before turns are given, so a token that is out now was taken by this very tick: it is
         # on its way into a thread, still inside the event loop's own code, and its turn comes when the thread is done.
-        if not self._turns or self._threads_at_work():
+        if not self.taking_turns or self._threads_at_work():
             return
         self._arrivals += 1
         heapq.heappush(self._waiting, (rank, self._arrivals, trio.lowlevel.current_task()))
@@ -397,7 +398,7 @@ class VirtualPace:
 
     def let_go(self) -> None:
         """See `Pace`."""
-        self._turns = False
+        self.taking_turns = False
         while self._waiting:
             trio.lowlevel.reschedule(heapq.heappop(self._waiting)[2])
 

@@ -1,4 +1,16 @@
-"""The pytest fixture ``horus``. Installing this package makes it known to pytest."""
+"""The pytest fixture ``horus`` and the marker ``horus_replay``. Installing this package makes them known to pytest.
+
+A session of a run that went well is a test for every change to come::
+
+    @pytest.mark.horus_replay("sessions/warehouse", app=build)
+    def test_warehouse() -> None:
+        ...
+
+The nodes of ``app`` get the recorded inputs and clock, and the test fails with the first message that differs. ``app``
+is a `Scheduler`, or a function without arguments that makes one; without it the fixture ``horus_app`` is. ``nodes`` are
+the names of those to compare, by default all that the session has too. The session is a path beside the test's file, or
+the name of one among the user's recordings. The test's own body runs after that.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +20,7 @@ import pytest
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from .node import Node
@@ -55,3 +68,45 @@ def horus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HorusFixture:
     monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(fixture.recordings_dir))
     monkeypatch.setenv("HORUS_BLACKBOX_DIR", str(fixture.blackbox_dir))
     return fixture
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers",
+        "horus_replay(session, app=None, nodes=None): the nodes of app (a Scheduler or a function that makes one; "
+        "default: the fixture horus_app) still send what was recorded in session",
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Replay the session of a marked test before its body."""
+    __tracebackhide__ = True
+    for marker in reversed(list(pyfuncitem.iter_markers("horus_replay"))):
+        _replay(pyfuncitem, *marker.args, **marker.kwargs)
+    return (yield)
+
+
+def _replay(item: pytest.Function, session: str | Path, app: Any = None, nodes: Any = None) -> None:
+    __tracebackhide__ = True
+    import trio
+
+    from .errors import HorusError
+    from .scheduler import Scheduler
+
+    if app is None:
+        app = item._request.getfixturevalue("horus_app")  # noqa: SLF001 - a hook has no other way to a fixture
+    beside = item.path.parent / session
+    failure = ""
+    try:
+        report = trio.run(Scheduler.verify, beside if beside.exists() else session, app, nodes)
+    except HorusError as error:
+        failure = str(error)
+    else:
+        if report.differences:
+            failure = f"{report.differences} of {report.compared} messages differ; first: {report.first_difference}"
+        elif not report.compared:
+            failure = "nothing was compared: no live node has the name of a recorded one that sent anything"
+    if failure:
+        pytest.fail(f"session {session}: {failure}", pytrace=False)

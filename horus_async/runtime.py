@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,9 +22,9 @@ import anyio.lowlevel
 from .carrier import RightNow, carry, may_suspend
 from .clock.system import NANOSECONDS, perf_ns
 from .context import current
-from .failure import Action, State
+from .failure import State
 from .graph import causal_order, topic_edges
-from .noderun import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
+from .noderun import INIT, SHUTDOWN, TICK, NodeRun
 from .observe import (
     Execution,
     External,
@@ -33,6 +34,7 @@ from .observe import (
     TickEnd,
 )
 from .pace import VirtualPace
+from .reporting import describe
 from .safety import Safety
 from .schedule import Step
 
@@ -45,9 +47,10 @@ if TYPE_CHECKING:
     from .schedule import Timeline
     from .topics import Bus
 
-    Job = NodeRun | Coroutine[Any, Any, None]
-    """Call that node's callback; or wait for that."""
-    Plan = Generator[Job, None, None]
+    from .safety import Job, Plan
+
+_ENDED = object()
+"""Stands for what a coroutine that has ended does not yield any more."""
 
 
 class Runtime(Safety):
@@ -82,6 +85,7 @@ class Runtime(Safety):
     def add(self, run: NodeRun, *, pubs: Sequence[str], subs: Sequence[str]) -> None:
         """A node takes part, with the topics it declared."""
         self.runs[run.name] = run
+        self._tell_of_errors(run)
         self._topics[run.name] = (dict.fromkeys(pubs), dict.fromkeys(subs))
         for subscriber in run.on:
             subscriber.on_message(self._stir)
@@ -120,8 +124,11 @@ class Runtime(Safety):
 
     def stamp_ns(self) -> int:
         """The time for a message that is sent now."""
-        assert self._pace is not None
-        return self._pace.stamp_ns(self._stamp_base_ns)
+        pace = self._pace
+        if isinstance(pace, VirtualPace):
+            return self._stamp_base_ns + pace.offset_ns
+        assert pace is not None
+        return pace.stamp_ns(self._stamp_base_ns)
 
     def elapsed_ns(self) -> int:
         """The run's time, nanoseconds."""
@@ -138,19 +145,31 @@ class Runtime(Safety):
         self.start(pace)
         try:
             await self._drive(self._whole_plan())
-        except anyio.get_cancelled_exc_class():
-            self.reason = self.reason or "cancelled"
+        except BaseException as error:
+            self.reason = self.reason or self._what_ended_it(error)
             raise
         finally:
             with anyio.CancelScope(shield=True):
                 await self.shut_down()
         self.raise_failures()
 
+    def _what_ended_it(self, error: BaseException) -> str:
+        """The reason for an exception that came from outside the nodes."""
+        if self._is_cancellation(error):
+            return "cancelled"
+        return "signal SIGINT" if isinstance(error, KeyboardInterrupt) else f"fatal: {self.info.name}: {describe(error)}"
+
     def start(self, pace: Pace) -> None:
         """Begin: tell the observers, make ready."""
         self.attach(pace)
-        for observer in self.observers:
-            observer.run_started(self.info)
+        for number, observer in enumerate(self.observers):
+            try:
+                observer.run_started(self.info)
+            except BaseException as error:
+                for started in self.observers[:number]:
+                    started.run_stopped(self._what_ended_it(error), 0)
+                raise
+        self._find_tick_listeners()
 
     def attach(self, pace: Pace) -> None:
         """Take time from ``pace`` from here on."""
@@ -158,6 +177,7 @@ class Runtime(Safety):
         self._virtual = pace.virtual
         for run in self.runs.values():
             run.now = pace.elapsed_ns
+            run.real_time = not pace.virtual
 
     async def finish_tick(self, plan: Plan, begun: Job | None = None) -> None:
         """Carry out the plan of one tick, or what `begin_tick` left of it.
@@ -188,11 +208,11 @@ class Runtime(Safety):
                 job.coroutine = coroutine
                 return job
             try:
-                coroutine.send(None)
-            except StopIteration:
-                self._finish(job, None)
+                next(coroutine.__await__(), _ENDED)
             except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
                 self._finish(job, error)
+            else:
+                self._finish(job, None)
         self.raise_failures()
         return None
 
@@ -200,6 +220,8 @@ class Runtime(Safety):
         """Call every ``shutdown`` and tell the observers; whatever fails on the way is kept with the failures."""
         assert self._pace is not None
         self._aborted = False
+        if self.emergency is not None:
+            await self._drive(self._all_safe_plan())
         await self._drive(self._shutdown_plan())
         self._end_tick()
         self._tell("run_stopped", self.reason or "stop", self.ticks)
@@ -208,12 +230,16 @@ class Runtime(Safety):
     async def _drive(self, plan: Plan, begun: Job | None = None) -> None:
         """Carry out a plan, the job ``begun`` first; ticks that are still suspended at its end are cancelled."""
         done = anyio.Event()
+        if isinstance(self._pace, VirtualPace):
+            self._pace.taking_turns = True
         async with anyio.create_task_group() as group:
             self._group, self._plan, self._plan_done = group, plan, done
             group.start_soon(self._work, None, begun)
-            await done.wait()
-            assert self._pace is not None
-            self._pace.let_go()
+            try:
+                await done.wait()
+            finally:  # also when it is cancelled: whoever waits for a turn then would wait for ever
+                assert self._pace is not None
+                self._pace.let_go()
             group.cancel_scope.cancel()
 
     async def _work(self, after: NodeRun | None, begun: Job | None = None) -> None:
@@ -234,12 +260,13 @@ class Runtime(Safety):
                 coroutine = job.coroutine  # begin_tick has called it, in another context
                 current.set(job.context)
             try:
-                trap = coroutine.send(None)
-            except StopIteration:
-                self._finish(job, None)
-                continue
+                # next() with a default spares an exception for the end of each tick
+                trap = next(coroutine.__await__(), _ENDED)
             except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
                 self._finish(job, error)
+                continue
+            if trap is _ENDED:
+                self._finish(job, None)
                 continue
             job.coroutine = coroutine
             await self._stay_with(job, coroutine, trap)
@@ -310,7 +337,7 @@ class Runtime(Safety):
             yield self._pace.reach(step.at_ns)
         yield from self._tick_pass(step)
         yield from self._until_all_idle()
-        if self._stirred:
+        if self._stirred or self._interludes:
             yield from self._message_pass()
             yield from self._until_all_idle()
 
@@ -321,10 +348,6 @@ class Runtime(Safety):
                 yield self._pace.until_idle(run)
 
     def _shutdown_plan(self) -> Plan:
-        if self.emergency is not None:
-            for run in self._order:
-                if run.callbacks[SAFE_STATE] is not None:
-                    yield from self._alone(run, SAFE_STATE)
         for run in self._order:
             if run.initialised and run.callbacks[SHUTDOWN] is not None:
                 yield from self._alone(run, SHUTDOWN)
@@ -340,24 +363,31 @@ class Runtime(Safety):
     def _tick_pass(self, step: Step) -> Plan:
         """One scheduler tick: each node that is due, in order."""
         self._begin_step(step)
-        tick = step.tick
-        pace = self._pace
+        tick, pace = step.tick, self._pace
+        virtual = pace if isinstance(pace, VirtualPace) else None
         for run in self._order:
             schedule = run.schedule
             if schedule is None:
                 yield from self._ticks_for_messages(run)
             else:
                 while schedule.next_tick <= tick and not self._aborted:
-                    left_out = schedule.advance(tick) - 1 + run.busy
-                    if left_out:
-                        self._missed_periods(run, left_out)
+                    passed = schedule.advance(tick)
+                    if passed > 1 or run.busy or run.ended_ns > step.at_ns:
+                        self._judge_dues(run, passed, step.at_ns)
                     if not run.busy:
-                        yield from self._tick(run)
-            if isinstance(pace, VirtualPace) and pace.suspended:
-                yield pace.settle()
+                        if run.skips_next or run.needs_init or run.failure.state is not State.RUNNING:
+                            yield from self._tick(run)
+                        else:  # the same, for all but a few ticks
+                            yield run
+                            if self._interludes:
+                                yield from self._make_safe()
+            if virtual is not None and virtual.suspended:
+                yield virtual.settle()
         if not self._order_known and self._stirred:
-            self._find_order()  # a message came to a node that nobody knew to be its consumer
-            yield from self._message_pass()
+            before = self._order
+            self._find_order()
+            if self._order != before:  # a message came to a node that nobody knew to be its consumer
+                yield from self._message_pass()
         if self._virtual:
             self._stirred = False  # what a loop sends back arrives in the next tick
 
@@ -375,8 +405,10 @@ class Runtime(Safety):
         for _ in range(run.messages_waiting()):
             if run.busy or self._aborted or run.messages_waiting() <= 0:
                 return
-            if run.failure.waits(self.elapsed_ns()):
-                return
+            if run.failure.state is not State.RUNNING or run.needs_init:
+                yield from self._recover(run)
+                if self._cannot_tick(run):
+                    return
             run.ticks_for_message()
             yield from self._tick(run)
 
@@ -385,28 +417,13 @@ class Runtime(Safety):
         if run.skips_next:
             run.skips_next = False
             return
-        if run.failure.state is not State.RUNNING:
-            if run.failure.waits(self.elapsed_ns()):
+        if run.failure.state is not State.RUNNING or run.needs_init:
+            yield from self._recover(run)
+            if self._cannot_tick(run):
                 return
-            if run.failure.state in (State.WAITING, State.RESTING):
-                if self._policy_changed(run, run.failure.time_up) is Action.INIT:
-                    run.restarts += 1
-                    if run.callbacks[INIT] is not None:
-                        run.kind = INIT
-                        yield run
-                if run.busy or run.failure.waits(self.elapsed_ns()) or self._aborted:
-                    return
         yield run
         if self._interludes:
             yield from self._make_safe()
-
-    def _make_safe(self) -> Plan:
-        """Nodes whose safe state is to be entered, while the run goes on."""
-        while self._interludes and not self._aborted:
-            run = self._interludes.popleft()
-            if run.callbacks[SAFE_STATE] is not None and not run.busy:
-                run.kind = SAFE_STATE
-                yield run
 
     def _begin_step(self, step: Step) -> None:
         self._end_tick()
@@ -444,17 +461,18 @@ class Runtime(Safety):
         run.begin(self._step, None if self._virtual else self.stamp_ns())
         current.set(run.context)
         run.started_ns = perf_ns()
+        run.busy = True  # only now, as the watchdog goes by both
         try:
             result = callback()
         except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
             self._finish(run, error)
             return None
+        if type(result) is CoroutineType:
+            return result
         if result is None:
             self._finish(run, None)
             return None
-        if hasattr(result, "send"):
-            return result  # type: ignore[no-any-return]
-        if hasattr(result, "__await__"):
+        if hasattr(result, "__await__") or hasattr(result, "send"):
             return _awaited(result)
         self._finish(run, None)
         return None
@@ -465,21 +483,29 @@ class Runtime(Safety):
         run.busy = False
         run.coroutine = None
         run.kind = TICK
+        failed = error is not None and not self._is_cancellation(error)
+        if failed and error is not run.reported:
+            self._report(run, kind, error)
+        run.reported = None
         if kind is TICK:
             run.durations.add(took_ns)
+            if self._tick_listeners:
+                self._tell_ticked(run, took_ns, success=error is None)
         if self.observed:
             self._tell("executed", self._execution(run, kind, error, took_ns))
-        if error is not None:
-            self._failed(run, kind, error)
-        elif kind is TICK:
-            if run.failure.failures:
-                self._policy_changed(run, run.failure.succeeded)
+        if kind is TICK:
+            if run.real_time:
+                run.ended_ns = run.now()
             if run.deadline_ns is not None or run.budget_ns is not None or run.misses_in_a_row:
-                self._judge(run)
+                self._judge(run, error)
+        if failed:
+            self._failed(run, kind, error)
+        elif run.failure.failures and kind is TICK and error is None:
+            self._policy_changed(run, run.failure.succeeded)
 
     def _execution(self, run: NodeRun, kind: str, error: BaseException | None, took_ns: int) -> Execution:
         context, ports = run.context, run.ports
-        text = None if error is None else f"{type(error).__name__}: {error}"
+        text = None if error is None else describe(error)
         tick = self.tick if context.tick is None else context.tick
         duration_ns = run.now() - run.began_ns
         return Execution(

@@ -6,7 +6,7 @@ change a result. Only the watchdog looks at the wall clock, and in virtual time 
 
 from __future__ import annotations
 
-import inspect
+import functools
 import logging
 import traceback
 from abc import ABC, abstractmethod
@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .clock.system import perf_ns
 from .errors import EmergencyStop, NodeFailure
-from .failure import Action, Change
-from .noderun import SHUTDOWN, TICK, NodeRun
+from .failure import Action, Change, State
+from .noderun import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
 from .observe import (
     BudgetOverrun,
     DeadlineMissed,
@@ -29,16 +28,23 @@ from .observe import (
     PolicyChanged,
     WatchdogFired,
 )
-from .policies import Miss
+from .policies import Ignore, Miss
+from .reporting import describe, telling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Generator, Iterable
 
-    from anyio.abc import TaskGroup
-
-    from .carrier import RightNow
-    from .node import Node
     from .pace import Pace
+
+    Job = NodeRun | Coroutine[Any, Any, None]
+    """Call that node's callback; or wait for that."""
+    Plan = Generator[Job, None, None]
+
+SAFE_STATE_LIMIT_NS = 1_000_000_000
+"""How long an emergency stop waits for safe states that do not end, before it goes on to ``shutdown``."""
+
+_MOST_TOLD_AT_ONCE = 100
+"""Of the ticks that a standstill cost a node, so many have an event of their own; all are counted."""
 
 _log = logging.getLogger("horus_async")
 
@@ -46,12 +52,13 @@ _log = logging.getLogger("horus_async")
 class Safety(ABC):
     """Late nodes, failing nodes, and how a run ends because of them."""
 
-    _group: TaskGroup | RightNow
     _pace: Pace | None
+    _order: list[NodeRun]
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self.observers: list[Observer] = list(observers)
-        self.observed = bool(self.observers)
+        self.observed = any(observer.hears_messages for observer in self.observers)
+        """Whether messages and callbacks are noted for somebody."""
         self.tick = 0
         self.reason = ""
         """Why the run ends; empty while it goes on."""
@@ -61,6 +68,7 @@ class Safety(ABC):
         self._interludes: deque[NodeRun] = deque()
         """Nodes whose safe state is to be entered while the run goes on."""
         self._aborted = False
+        self._tick_listeners: list[Observer] = []
 
     @abstractmethod
     def stop(self, reason: str = "stop") -> None:
@@ -93,25 +101,44 @@ class Safety(ABC):
         errors = [error for _, error in self.failures if isinstance(error, Exception)]
         raise NodeFailure(f"node {first.name!r} failed in tick {self.tick}", errors, first.name, self.tick)
 
-    def _judge(self, run: NodeRun) -> None:
-        """Was the tick that has just ended in time?"""
+    # Late
+
+    def _judge(self, run: NodeRun, error: BaseException | None) -> None:
+        """Was the tick that has just ended, with an ``error`` or well, in time?"""
         now_ns = run.now()
         if run.budget_ns is not None and now_ns - run.began_ns > run.budget_ns:
             run.overruns += 1
             self._incident(BudgetOverrun(run.name, run.budget_ns, now_ns - run.began_ns))
         actual_ns = now_ns - run.due_ns
         if run.deadline_ns is not None and actual_ns > run.deadline_ns:
-            self._missed(run, 1, run.deadline_ns, actual_ns)
-        else:
+            self._missed(run, run.deadline_ns, actual_ns)
+        elif error is None and (run.deadline_ns is not None or actual_ns <= run.period_ns):
             run.misses_in_a_row = 0
             run.unsafe = False
 
-    def _missed_periods(self, run: NodeRun, count: int) -> None:
-        """A node was still busy, or the scheduler late, when it was due."""
-        late_since_ns = run.due_ns if run.busy else (run.last_ns or 0)
-        self._missed(run, count, run.deadline_ns or run.period_ns, run.now() - late_since_ns)
+    def _judge_dues(self, run: NodeRun, passed: int, at_ns: int) -> None:
+        """A node is due, for the ``passed``-th time since its last tick began: which of these did it miss?
 
-    def _missed(self, run: NodeRun, count: int, deadline_ns: int, actual_ns: int) -> None:
+        Those at which it was still busy; one with a deadline also those that the scheduler was too late to call.
+        """
+        if run.kind is not TICK or run.failure.waits(self.elapsed_ns()) or not run.period_ns:
+            return  # it starts again, makes itself safe, or rests
+        first_ns = at_ns - (passed - 1) * run.period_ns
+        if run.busy:
+            missed, actual_ns = passed, run.now() - run.due_ns
+        elif run.deadline_ns is not None:
+            missed, actual_ns = passed - 1, run.now() - first_ns
+        else:
+            missed = min(passed, -(-(run.ended_ns - first_ns) // run.period_ns))
+            actual_ns = run.ended_ns - run.due_ns
+        told = min(missed, _MOST_TOLD_AT_ONCE)
+        for number in range(told):
+            count = missed - told + 1 if number == 0 else 1
+            self._missed(run, run.deadline_ns or run.period_ns, actual_ns, count)
+            if self.emergency is not None:
+                return
+
+    def _missed(self, run: NodeRun, deadline_ns: int, actual_ns: int, count: int = 1) -> None:
         run.misses += count
         run.misses_in_a_row += count
         self._incident(DeadlineMissed(run.name, deadline_ns, actual_ns))
@@ -120,10 +147,24 @@ class Safety(ABC):
         elif run.node.on_miss is Miss.STOP:
             self.emergency_stop(f"{run.name} missed its deadline")
         elif run.node.on_miss is Miss.SKIP:
-            run.skips_next = True
+            run.skips_next = not run.busy  # one that is busy skips this tick already
         elif run.node.on_miss is Miss.SAFE_MODE and not run.unsafe:
             run.unsafe = True
             self._interludes.append(run)
+
+    def _make_safe(self) -> Plan:
+        """Enter the safe states that are due while the run goes on. A node that is still busy has its turn after."""
+        for _ in range(len(self._interludes)):
+            if self._aborted:
+                return
+            run = self._interludes.popleft()
+            if run.busy:
+                self._interludes.append(run)
+            elif run.callbacks[SAFE_STATE] is not None:
+                run.kind = SAFE_STATE
+                yield run
+
+    # No longer safe
 
     def emergency_stop(self, reason: str) -> None:
         """End the run at once: every node's safe state, then every ``shutdown``. From any thread."""
@@ -131,7 +172,57 @@ class Safety(ABC):
             self.emergency = EmergencyStop(reason)
             self._incident(EmergencyStopped(reason))
             self.reason = ""  # whatever was about to end the run, this is what did
+            for run in self._order:
+                run.in_a_hurry = True
         self.abort(f"emergency stop: {reason}")
+
+    def _all_safe_plan(self) -> Plan:
+        """Every node's safe state: all begin before any is waited for, so that none holds up another one's."""
+        assert self._pace is not None
+        for run in self._order:
+            if run.callbacks[SAFE_STATE] is not None:
+                run.kind = SAFE_STATE
+                yield run
+        until_ns = self.elapsed_ns() + SAFE_STATE_LIMIT_NS
+        while any(run.busy for run in self._order) and not self._pace.reached(until_ns):
+            yield self._pace.reach(until_ns)
+        for run in self._order:
+            if run.busy:
+                self._report(run, SAFE_STATE, TimeoutError("enter_safe_state did not end in time and is given up"))
+
+    # Failing
+
+    def _tell_of_errors(self, run: NodeRun) -> None:
+        """Have the node's ``on_error`` told of what its callbacks raise."""
+        on_error = run.node.callback("on_error")
+        if on_error is None:
+            return
+        for kind, callback in run.callbacks.items():
+            if callback is not None:
+                run.callbacks[kind] = telling(callback, on_error, functools.partial(self._report, run, kind))
+
+    def _report(self, run: NodeRun, kind: str, error: BaseException) -> None:
+        run.reported = error
+        run.errors += 1
+        error.add_note(f"in {kind} of node {run.name!r}, tick {self.tick}")
+        self._incident(NodeFailed(run.name, describe(error), "".join(traceback.format_exception(error))))
+
+    def _failed(self, run: NodeRun, kind: str, error: BaseException) -> None:
+        """A callback has raised: what does the node's policy say?"""
+        ordinary = isinstance(error, Exception)
+        action = Action.NOTHING
+        if kind is SHUTDOWN or (kind is SAFE_STATE and self.emergency is not None):
+            if not isinstance(run.failure.policy, Ignore):
+                self.failures.append((run, error))
+        else:
+            now_ns = self.elapsed_ns()
+            action = self._policy_changed(run, lambda: run.failure.failed(now_ns))
+        run.needs_init = run.needs_init or kind is INIT
+        if action is Action.END_RUN or not ordinary:
+            self.failures.append((run, error))
+            self.abort(f"fatal: {run.name}: {describe(error)}")
+        else:
+            _log.warning("node %r failed in %s: %s", run.name, kind, describe(error))
 
     def _policy_changed(self, run: NodeRun, happen: Callable[[], Change]) -> Action:
         before = run.failure.state
@@ -141,30 +232,28 @@ class Safety(ABC):
             self._incident(PolicyChanged(run.name, policy, before.value, change.to.value))
         return change.action
 
-    def _failed(self, run: NodeRun, kind: str, error: BaseException) -> None:
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            return  # the run ends, and this callback with it
-        run.errors += 1
-        error.add_note(f"in {kind} of node {run.name!r}, tick {self.tick}")
-        text = f"{type(error).__name__}: {error}"
-        self._incident(NodeFailed(run.name, text, "".join(traceback.format_exception(error))))
-        self._group.start_soon(_tell_node, run.node, error)
-        now_ns = self.elapsed_ns()
-        action = self._policy_changed(run, lambda: run.failure.failed(now_ns))
-        if not isinstance(error, Exception) or action is Action.END_RUN or kind is SHUTDOWN:
-            self.failures.append((run, error))
-        if not isinstance(error, Exception) or action is Action.END_RUN:
-            self.abort(f"fatal: {run.name}: {text}")
-        else:
-            _log.warning("node %r failed in %s: %s", run.name, kind, text)
+    def _recover(self, run: NodeRun) -> Plan:
+        """A node is due that has failed: its wait may be over, its ``init`` may have to run again."""
+        failure = run.failure
+        if failure.state in (State.WAITING, State.RESTING) and not failure.waits(self.elapsed_ns()):
+            if self._policy_changed(run, failure.time_up) is Action.INIT:
+                run.restarts += 1
+                run.needs_init = True
+        if run.needs_init and not failure.waits(self.elapsed_ns()):
+            run.needs_init = False
+            if run.callbacks[INIT] is not None:
+                run.kind = INIT
+                yield run
 
-    def _incident(self, incident: Incident) -> None:
-        if self.observed:
-            self._tell("incident", self.tick, incident)
+    def _cannot_tick(self, run: NodeRun) -> bool:
+        return run.busy or run.needs_init or self._aborted or run.failure.waits(self.elapsed_ns())
 
-    def blocked_for_ns(self, run: NodeRun) -> int:
-        """How long a node's tick has been running, on the wall clock; for the watchdog."""
-        return perf_ns() - run.started_ns if run.busy and run.kind is TICK else 0
+    # Telling
+
+    def blocked_since_ns(self, run: NodeRun) -> int | None:
+        """When the node's running tick began, on the system's finest clock; None while it is idle."""
+        began_ns = run.started_ns
+        return began_ns if run.busy and run.kind is TICK else None
 
     def watchdog_fired(self, run: NodeRun, stage: str, stack: str) -> None:
         """A tick takes much too long; told by the watchdog's thread."""
@@ -173,23 +262,34 @@ class Safety(ABC):
         if stage == "emergency_stop" and not virtual:
             self.emergency_stop(f"watchdog: the tick of {run.name} does not end")
 
+    def _incident(self, incident: Incident) -> None:
+        if self.observers:
+            self._tell("incident", self.tick, incident)
+
     def _tell(self, what: str, *arguments: Any) -> None:
         for observer in self.observers:
             try:
                 getattr(observer, what)(*arguments)
             except Exception:  # noqa: BLE001 - an observer must not take the robot down
-                _log.exception("%s failed and is left out from here on", type(observer).__name__)
-                self.observers.remove(observer)
+                self._leave_out(observer)
 
+    def _tell_ticked(self, run: NodeRun, took_ns: int, *, success: bool) -> None:
+        tick = run.context.tick
+        assert tick is not None
+        for observer in self._tick_listeners:
+            try:
+                observer.ticked(run.name, tick, took_ns, success=success)
+            except Exception:  # noqa: BLE001 - as above
+                self._leave_out(observer)
 
-async def _tell_node(node: Node, error: BaseException) -> None:
-    on_error = node.callback("on_error")
-    if on_error is None:
-        return
-    try:
-        result = on_error(error)
-        if inspect.isawaitable(result):
-            with anyio.CancelScope(shield=True):
-                await result
-    except Exception:  # noqa: BLE001 - it is told of a failure and cannot make it worse
-        _log.exception("on_error of node %r failed", node.name)
+    def _leave_out(self, observer: Observer) -> None:
+        """Go on without an observer that has just raised."""
+        _log.exception("%s failed and is left out from here on", type(observer).__name__)
+        self.observers = [other for other in self.observers if other is not observer]
+        self._find_tick_listeners()
+
+    def _find_tick_listeners(self) -> None:
+        self._tick_listeners = [o for o in self.observers if type(o).ticked is not Observer.ticked]
+
+    def _is_cancellation(self, error: BaseException) -> bool:
+        return isinstance(error, anyio.get_cancelled_exc_class())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ConfigurationError, ContextError, ReplayError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .blackbox import BlackBox
     from .guard import GuardFinding, RunGuard
+    from .observe import Observer
     from .pace import Pace
     from .recorder import Recorder, RecordingOptions
     from .replay import PlayedFile, ReplayOptions
@@ -98,8 +99,11 @@ class Scheduler:
         self._recorder: Recorder | None = None
         self._blackbox: BlackBox | None = None
         self._guard: RunGuard | None = None
+        self._watchers: list[Observer] = []
+        """More observers of its runs."""
         self._running = False
         self._stepping = False
+        self._stop_asked = ""
 
     # Setting up
 
@@ -266,10 +270,12 @@ class Scheduler:
         """As `run`, from a program without an event loop."""
         import trio
 
+        from .clock.trio_order import tasks_in_order
         from .clock.virtual import VirtualClock
 
         clock = VirtualClock() if self._virtual else None
-        with self._only_once(), stopped_by_signals(self.stop):
+        order = tasks_in_order() if self._virtual else nullcontext()
+        with self._only_once(), stopped_by_signals(self.stop), order:
             trio.run(self._run_alone, duration, clock=clock)
 
     async def tick_once(self) -> None:
@@ -301,6 +307,7 @@ class Scheduler:
 
     def stop(self, reason: str = "stop") -> None:
         """End the run after the current tick; from any thread."""
+        self._stop_asked = self._stop_asked or reason
         if self._runtime is not None:
             self._runtime.stop(reason)
 
@@ -379,6 +386,7 @@ class Scheduler:
         if self._running or self._stepping:
             raise ContextError("this scheduler runs already; end it first (stop(), or aclose() after tick_once())")
         self._running = True
+        self._stop_asked = ""
         try:
             yield
         finally:
@@ -459,6 +467,7 @@ class Scheduler:
             await runtime.shut_down()
         finally:
             self._stepping = False
+            self._stop_asked = ""
             self._tear_down(runtime)
 
     def _set_up(self, duration: float | None) -> Runtime:
@@ -469,9 +478,14 @@ class Scheduler:
         self._runtime, self._recorder = assemble(
             self._options, self.nodes, duration, replay=self._replay, played=self._played, blackbox=self.blackbox
         )
+        if self._watchers:
+            self._runtime.observers += self._watchers
+            self._runtime.observed = True
         self._guard = self._runtime.guard
         if self._guard is not None:
             self._guard.begin()
+        if self._stop_asked:
+            self._runtime.stop(self._stop_asked)  # it came while the run was being put together
         return self._runtime
 
     def _tear_down(self, runtime: Runtime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -36,9 +37,11 @@ def stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
 
     def handle(signum: int, frame: FrameType | None) -> None:
         del frame
-        if received and signum == signal.SIGINT:
-            raise KeyboardInterrupt
         received.append(signum)
+        if len(received) > 1 and signum == signal.SIGINT:
+            nested = sys.modules.get("horus_async.nested")
+            if len(received) > 2 or nested is None or not nested.interrupt():
+                raise KeyboardInterrupt
         stop(f"signal {signal.Signals(signum).name}")
 
     before: dict[int, Any] = {}

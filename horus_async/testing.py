@@ -107,7 +107,9 @@ def run_nodes(
         NodeFailure: A node failed for good; its exceptions are in the group.
         ConfigurationError: The options cannot work, or a message is to be fed into a tick that the run does not have.
     """
-    capture, scheduler, seconds = _prepared(nodes, duration, ticks, tick_rate, seed, feed, namespace)
+    capture, scheduler, seconds = _prepared(
+        nodes, duration=duration, ticks=ticks, tick_rate=tick_rate, seed=seed, feed=feed, namespace=namespace
+    )
     scheduler.run_sync(seconds)
     return capture.captured
 
@@ -122,7 +124,9 @@ async def run_nodes_async(
     namespace: str | None = None,
 ) -> Captured:
     """As `run_nodes`, from a coroutine: for tests that run under pytest-trio or anyio."""
-    capture, scheduler, seconds = _prepared(nodes, duration, ticks, tick_rate, seed, feed, namespace)
+    capture, scheduler, seconds = _prepared(
+        nodes, duration=duration, ticks=ticks, tick_rate=tick_rate, seed=seed, feed=feed, namespace=namespace
+    )
     await scheduler.run(seconds)
     return capture.captured
 
@@ -183,7 +187,7 @@ class _Feeder(Node):
     def check_ticks(self, ticks: int) -> None:
         """Raise if a message is for a tick that the run does not have: it would silently never be sent."""
         for tick, messages in self._by_tick.items():
-            if not isinstance(tick, int) or isinstance(tick, bool) or not 0 <= tick < ticks:
+            if type(tick) is not int or not 0 <= tick < ticks:
                 raise ConfigurationError(
                     f"feed: {messages[0][0]!r} has a message for tick {tick!r}; the run has ticks 0 to {ticks - 1}"
                 )
@@ -197,6 +201,7 @@ class _Feeder(Node):
 
 def _prepared(
     nodes: Sequence[Node],
+    *,
     duration: float | None,
     ticks: int | None,
     tick_rate: float,
@@ -234,7 +239,7 @@ def _length(duration: float | None, ticks: int | None, tick_rate: float) -> tupl
         if not duration > 0:
             raise ConfigurationError(f"duration={duration!r}: give seconds above 0")
         return duration, -int(-exact(duration) * rate // 1)
-    if not isinstance(ticks, int) or isinstance(ticks, bool) or ticks < 1:
+    if type(ticks) is not int or ticks < 1:
         raise ConfigurationError(f"ticks={ticks!r}: give a whole number above 0")
     # Whole nanoseconds, rounded down: rounded up they would reach one tick further.
     return int(ticks * NANOSECONDS / rate) / NANOSECONDS, ticks

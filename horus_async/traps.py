@@ -78,17 +78,28 @@ TRAPS = (
     Trap("datetime", ("today",), _NOW, owner="date"),
     Trap(
         "random",
-        tuple(
-            "betavariate binomialvariate choice choices expovariate gammavariate gauss getrandbits lognormvariate "
-            "normalvariate paretovariate randbytes randint random randrange sample seed shuffle triangular uniform "
-            "vonmisesvariate weibullvariate".split()
+        (
+            *("betavariate", "binomialvariate", "choice", "choices", "expovariate", "gammavariate", "gauss"),
+            *("getrandbits", "lognormvariate", "normalvariate", "paretovariate", "randbytes", "randint", "random"),
+            *("randrange", "sample", "seed", "shuffle", "triangular", "uniform", "vonmisesvariate", "weibullvariate"),
         ),
         _RNG,
     ),
-    Trap("random", ("__init__",), _RNG, owner="Random", called="random.Random() without a seed", applies=_without_arguments),
+    Trap(
+        "random",
+        ("__init__",),
+        _RNG,
+        owner="Random",
+        called="random.Random() without a seed",
+        applies=_without_arguments,
+    ),
     Trap("random", ("_urandom",), _RNG, called="random.SystemRandom"),
     Trap("os", ("urandom", "getrandom"), _RNG),
-    Trap("uuid", ("uuid1", "uuid4", "uuid6", "uuid7"), "make it from rng(): uuid.UUID(int=rng().getrandbits(128), version=4)"),
+    Trap(
+        "uuid",
+        ("uuid1", "uuid4", "uuid6", "uuid7"),
+        "make it from rng(): uuid.UUID(int=rng().getrandbits(128), version=4)",
+    ),
     Trap("secrets", ("choice", "randbelow", "randbits", "token_bytes", "token_hex", "token_urlsafe"), _RNG),
     Trap("threading", ("start",), _THREAD, owner="Thread"),
     Trap("_thread", ("start_new_thread",), _THREAD),
@@ -97,7 +108,9 @@ TRAPS = (
     Trap("os", ("system", "fork", "forkpty", "posix_spawn", "posix_spawnp"), _OUTSIDE),
     Trap("multiprocessing.process", ("start",), _OUTSIDE, owner="BaseProcess", if_loaded=True),
     Trap("numpy.random", (), _NP_RNG, if_loaded=True),
-    Trap("numpy.random.bit_generator", ("randbits",), _NP_RNG, called="a NumPy generator without a seed", if_loaded=True),
+    Trap(
+        "numpy.random.bit_generator", ("randbits",), _NP_RNG, called="a NumPy generator without a seed", if_loaded=True
+    ),
 )
 
 
@@ -198,7 +211,7 @@ def _set_all() -> None:
             if original is None:
                 continue  # not in this version, or not on this platform
             call = trap.called or f"{'.'.join(filter(None, (trap.module, trap.owner, name)))}()"
-            if trap.module == "datetime":
+            if trap.module == "datetime" and isinstance(owner, type):
                 _exchange_in_type(owner, name, original, _class_method(original, call, trap))
             elif trap.owner:
                 _exchange(owner, name, original, _method(original, call, trap))

@@ -7,11 +7,9 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from .clock.system import NANOSECONDS
+from .clock.system import NANOSECONDS, perf_ns
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from .noderun import NodeRun
     from .runtime import Runtime
 
@@ -19,10 +17,14 @@ STAGES = ("warn", "unhealthy", "emergency_stop")
 """What it says when a tick has run for once, twice and three times its time-out."""
 
 _LOOKS_A_TIMEOUT = 8
+_SHORTEST_PAUSE = 0.001
+"""Seconds: looking more often would take the interpreter from the ticks it looks at."""
 
 
 class Watchdog:
     """Watches the running ticks of one run. A context manager; its thread ends with it.
+
+    Made in the thread of the event loop, so that it knows whose stack to show.
 
     Args:
         runtime: The run.
@@ -37,6 +39,7 @@ class Watchdog:
             if (limit := run.node.watchdog or timeout) is not None
         }
         self._said: dict[NodeRun, tuple[int, int]] = {}
+        """For each node the tick, by when it began, that was last spoken of, and how many stages were said of it."""
         self._loop_thread = threading.get_ident()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -52,15 +55,17 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
-        pause = min(self._watched.values()) / NANOSECONDS / _LOOKS_A_TIMEOUT
+        pause = max(min(self._watched.values()) / NANOSECONDS / _LOOKS_A_TIMEOUT, _SHORTEST_PAUSE)
         while not self._stop.wait(pause):
             for run, limit_ns in self._watched.items():
                 self._look_at(run, limit_ns)
 
     def _look_at(self, run: NodeRun, limit_ns: int) -> None:
-        began_ns = run.started_ns
-        stage = min(self._runtime.blocked_for_ns(run) // limit_ns, len(STAGES))
-        said_of_ns, said = self._said.get(run, (0, 0))
+        began_ns = self._runtime.blocked_since_ns(run)
+        if began_ns is None:
+            return
+        stage = min((perf_ns() - began_ns) // limit_ns, len(STAGES))
+        said_of_ns, said = self._said.get(run, (began_ns, 0))
         if said_of_ns != began_ns:
             said = 0
         for index in range(said, stage):
@@ -69,11 +74,12 @@ class Watchdog:
             self._said[run] = (began_ns, stage)
 
     def _stack(self, run: NodeRun) -> str:
-        """Where the node's code stands: where it waits, or where it keeps the event loop."""
+        """Where the node's code stands: in a thread of its own, where it waits, or where it keeps the event loop."""
         coroutine = run.coroutine
-        if coroutine is not None and not getattr(coroutine, "cr_running", False):
+        if run.thread is None and coroutine is not None and not getattr(coroutine, "cr_running", False):
             return "".join(_waiting_at(coroutine))
-        frame: FrameType | None = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the documented way
+        thread = run.thread or self._loop_thread
+        frame = sys._current_frames().get(thread)  # noqa: SLF001 - the documented way
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 

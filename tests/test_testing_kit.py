@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_values_come_back_with_their_types() -> None:
-    """attrs classes, arrays and bytes are captured as what they are."""
+    """Attrs classes, arrays and bytes are captured as what they are."""
     array = np.arange(3, dtype=np.int16)
     echo = Node("echo", tick=lambda node: node.send("out", node.recv("in")), on="in")
     captured = run_nodes(echo, ticks=1, feed={"in": [(0, Speed(1.5)), (0, array), (0, b"\0")]})
@@ -133,6 +133,7 @@ def test_init_and_shutdown_run_each_time() -> None:
 
         def shutdown(self) -> None:
             calls.append("shutdown")
+            self.send("ready", "no more")
 
     careful = Careful()
     assert [run_nodes(careful, ticks=1).values("ready") for _ in range(2)] == [["now", "no more"]] * 2
@@ -173,7 +174,11 @@ def test_a_failure_that_a_policy_lets_pass_is_captured() -> None:
         ([doubler()], {"ticks": 0}, "ticks=0"),
         ([doubler()], {"ticks": 1.5}, "ticks=1.5"),
         ([doubler()], {"duration": 0}, "duration=0"),
-        ([doubler()], {"ticks": 5, "feed": {"in": [(5, 1)]}}, "'in' has a message for tick 5; the run has ticks 0 to 4"),
+        (
+            [doubler()],
+            {"ticks": 5, "feed": {"in": [(5, 1)]}},
+            "'in' has a message for tick 5; the run has ticks 0 to 4",
+        ),
         ([doubler()], {"ticks": 5, "feed": {"in": [(-1, 1)]}}, "tick -1"),
         ([doubler()], {"ticks": 5, "feed": {"in": [(0.5, 1)]}}, "tick 0.5"),
         ([doubler()], {"ticks": 5, "feed": {"in": [(0, object())]}}, "object"),

@@ -1,5 +1,7 @@
 """Recording runs, and reading what was recorded."""
 
+from .lines import tick_digest
+from .listing import SessionSummary, delete_session, list_sessions, open_session
 from .naming import recordings_root
 from .options import Fsync, RecordingOptions
 from .reader import RecordedFile
@@ -11,9 +13,8 @@ from .records import (
     RecordedInput,
     RecordedOutput,
     SchedulerTick,
-    tick_digest,
 )
-from .session import Session, SessionSummary, delete_session, list_sessions, open_session
+from .session import Session
 from .writer import RecordingState, RecordingStats
 
 __all__ = [

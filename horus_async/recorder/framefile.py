@@ -11,7 +11,15 @@ from horus_async.errors import HorusError
 from horus_async.observe import Execution, TickEnd
 
 from .frames import IndexEntry, build_index, pack
-from .records import Counts, count_line, execution_line, gap_line, line_tick, message_line, tick_line
+from .lines import (
+    Counts,
+    count_line,
+    execution_line,
+    gap_line,
+    line_tick,
+    message_line,
+    tick_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

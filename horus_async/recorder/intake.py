@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.errors import HorusError
 
 from .framefile import Gap
-from .records import execution_line, tick_line
+from .lines import execution_line, tick_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,12 @@ import orjson
 from horus_async.errors import DamagedRecordingError, SessionNotFoundError, UnsupportedVersionError
 
 from .frames import Damage, Frame, IndexEntry, read_index, scan
-from .records import Footer, Header, Record, parse_line
+from .records import (
+    Footer,
+    Header,
+    Record,
+    parse_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

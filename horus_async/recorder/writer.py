@@ -14,16 +14,16 @@ from horus_async.observe import NodeInfo
 
 from .framefile import FrameFile
 from .intake import Intake
-from .manifest import write_manifest
-from .naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
-from .options import Fsync
-from .records import (
-    SCHEMA_VERSION,
+from .lines import (
     footer_line,
     header_line,
     run_fields,
     versions,
 )
+from .manifest import write_manifest
+from .naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
+from .options import Fsync
+from .records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,10 +214,11 @@ class SessionWriter:
     def _finish(self) -> None:
         if self.state is RecordingState.FAILED:
             self._resume()
+        if self.state is RecordingState.FAILED:
+            _log.error("recording %s ends without its last lines: %s", self.folder.name, self._failure)
+            return
         ended_ns = wall_ns()
         try:
-            if self.state is RecordingState.FAILED:
-                raise OSError(self._failure)
             for file in self._files():
                 file.write([self._footer(file, ended_ns)])
                 file.seal()
@@ -226,7 +227,6 @@ class SessionWriter:
             write_manifest(self.folder, self._manifest(ended_ns, self._end_reason), sync=self._sync)
         except OSError as error:
             self._fail(error)
-            _log.error("recording %s ends without its last lines: %s", self.folder.name, error)
         else:
             self.state = RecordingState.OFF
 

@@ -218,9 +218,10 @@ class Bus:
                 started_ns=wall_ns(),
                 turn=line.turn,
             )
-            line.channel.add_writer(line.ring)
-            if self.isolated:
-                line.outside.add_writer(line.ring)
+        # Not in one step with the above: Ctrl-C may have come between them, and this can be done twice.
+        line.channel.add_writer(line.ring)
+        if self.isolated:
+            line.outside.add_writer(line.ring)
         return line.ring
 
     def forked(self) -> None:

@@ -28,9 +28,10 @@ class Channel:
         self.watchers: tuple[Callable[[], None], ...] = ()
 
     def add_writer(self, writer: RingWriter) -> None:
-        """Show a new ring, still empty, to all who listen."""
+        """Show a ring, still empty, to all who listen and do not know it yet."""
         with self._lock:
-            self.writers = (*self.writers, writer)
+            if writer not in self.writers:
+                self.writers = (*self.writers, writer)
             for subscriber in self.subscribers:
                 subscriber.attach(writer, writer.start())
 

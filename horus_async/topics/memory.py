@@ -6,6 +6,7 @@ On Linux they lie under ``/dev/shm/horus-<uid>/<namespace>/``, elsewhere under t
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import mmap
@@ -45,6 +46,7 @@ class SharedFile:
         """
         base = root()
         self.path = base / path_component(namespace) / name
+        _left.add(self.path)  # before the file is there, so that not even Ctrl-C leaves one behind
         descriptor = _create(base, namespace, name)
         try:
             os.fchmod(descriptor, 0o600)
@@ -53,17 +55,35 @@ class SharedFile:
             # The mapping keeps a duplicate of the descriptor, and with it the lock, until it is closed.
             self.map = mmap.mmap(descriptor, size)
         except BaseException:
-            self.path.unlink()
+            self.unlink()
             raise
         finally:
             os.close(descriptor)
 
     def unlink(self) -> None:
         """Remove the name and any folder that is empty then. The memory lives on as long as somebody has it mapped."""
-        self.path.unlink(missing_ok=True)
-        with suppress(OSError):  # not empty: other rings are in it
-            self.path.parent.rmdir()
-            self.path.parent.parent.rmdir()
+        _remove(self.path)
+
+
+_left: set[Path] = set()
+"""Files that this process made and has not removed."""
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _left.discard(path)
+    with suppress(OSError):  # not empty: other rings are in it
+        path.parent.rmdir()
+        path.parent.parent.rmdir()
+
+
+def _remove_all() -> None:
+    for path in list(_left):
+        _remove(path)
+
+
+atexit.register(_remove_all)
+os.register_at_fork(after_in_child=_left.clear)
 
 
 def _create(base: Path, namespace: str, name: str) -> int:

@@ -68,10 +68,10 @@ class Publisher:
             TopicError: the bus is closed, or there is no shared memory left.
         """
         try:
-            self._take_turn()
-        except IndexError:  # another thread is writing
-            self._turn.wait()
-        try:
+            try:
+                self._take_turn()
+            except IndexError:  # another thread is writing
+                self._turn.wait()
             if seq is None:
                 seq = self._next
             # The common case is written out here rather than called: this is the price of every message.
@@ -87,6 +87,7 @@ class Publisher:
                 index = ring.index
                 at = ring.data_at + (start & ring.mask)
                 pack(ring.map, at, length, index, seq, stamp_ns, self._number, payload)
+                # No call from here to the end of the block: Ctrl-C must not come between these.
                 ring.words[LATEST] = start
                 ring.tail = end
                 ring.index = index + 1

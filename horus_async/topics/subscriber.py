@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from horus_async.errors import TopicError
@@ -28,6 +29,7 @@ class Subscriber:
         "_ended_arrived",
         "_ended_lost",
         "_ended_newest",
+        "_lock",
         "_only",
         "_readers",
         "_unwatch",
@@ -39,6 +41,8 @@ class Subscriber:
         self.topic = topic
         self.closed = False
         self._channel = channel
+        self._lock = threading.Lock()
+        """Held while the readers change: rings come in their publishers' threads."""
         self._readers: tuple[RingReader, ...] = ()
         self._only: RingReader | None = None
         self._unwatch: list[Callable[[], None]] = []
@@ -62,12 +66,14 @@ class Subscriber:
         return self._ended_arrived + sum(reader.consumed for reader in self._readers)
 
     def attach(self, writer: RingWriter, cursor: Cursor) -> None:
-        """Read one more ring, from ``cursor`` on."""
+        """Read one more ring, from ``cursor`` on, unless it is read already."""
 
         def follow(generation: int) -> Region | None:
             return writer.generations[generation]
 
-        self._set_readers((*self._readers, RingReader(cursor, follow, writer)))
+        with self._lock:
+            if not any(reader.writer is writer for reader in self._readers):
+                self._set_readers((*self._readers, RingReader(cursor, follow, writer)))
 
     def has_message(self) -> bool:
         """Whether there is an unread message. Consumes nothing."""
@@ -149,7 +155,8 @@ class Subscriber:
         self._channel.remove_subscriber(self)
         for unwatch in self._unwatch:
             unwatch()
-        self._set_readers(())
+        with self._lock:
+            self._set_readers(())
         for watcher in self._channel.watchers:
             watcher()
 
@@ -178,10 +185,14 @@ class Subscriber:
 
     def _forget(self, reader: RingReader) -> None:
         """Let go of a ring that is read to its end, but not of its numbers."""
+        with self._lock:
+            self._count_ended(reader)
+            self._set_readers(tuple(other for other in self._readers if other is not reader))
+
+    def _count_ended(self, reader: RingReader) -> None:
         self._ended_arrived += reader.arrived
         self._ended_lost += reader.lost
         self._ended_newest = max(filter(None, (self._ended_newest, reader.latest())), key=_stamp, default=None)
-        self._set_readers(tuple(other for other in self._readers if other is not reader))
 
 
 def _stamp(message: Taken) -> int:

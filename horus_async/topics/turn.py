@@ -19,19 +19,22 @@ class Turn:
     As a context manager it is a lock. Where every nanosecond counts, write it out::
 
         try:
-            turn.take()
-        except IndexError:  # another thread has it
-            turn.wait()
-        try:
+            try:
+                turn.take()
+            except IndexError:  # another thread has it
+                turn.wait()
             ...
         finally:
             turn.give(None)
+
+    Taking it inside of ``try`` matters: Ctrl-C may strike right after it, and a token lost is a robot that hangs.
+    Giving back what was not taken yet does no harm, as there is room for one token only.
     """
 
     __slots__ = ("give", "take")
 
     def __init__(self) -> None:
-        token: deque[None] = deque((None,))
+        token: deque[None] = deque((None,), maxlen=1)
         self.take = token.pop
         self.give = token.append
 

@@ -167,10 +167,10 @@ class RingWriter:
         for part in parts:
             memory[at : at + len(part)] = part
             at += len(part)
+        # No call from here to the next index: Ctrl-C must not come between these.
         region.words[LATEST] = start
         self.tail = start + size
         self.index += 1
-        self.near = NOTHING_NEAR
         if length <= SMALL and length not in _packers:
             _packers[length] = struct.Struct(f"<QQQqI4x{length}s").pack_into, size
 
@@ -231,7 +231,9 @@ class RingWriter:
             namespace=self.namespace,
         )
         self._write_names(region)
+        checkpoints: deque[int] = deque()
         old = self.generations[-1] if self.generations else None
+        # No call from here on: Ctrl-C must not come between these.
         self.generations = [*self.generations, region]
         self.region = region
         if old is not None:
@@ -242,7 +244,7 @@ class RingWriter:
         self.mask = capacity - 1
         self.tail = self.limit = capacity
         self._wanted = capacity
-        self._checkpoints: deque[int] = deque()
+        self._checkpoints = checkpoints
 
     def _table_size(self) -> int:
         return PUBLISHERS_AT + sum(NAME_LENGTH.size + len(name) for name in self._names)

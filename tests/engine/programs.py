@@ -123,7 +123,7 @@ def signalled_script(text: str, *signals: signal.Signals) -> tuple[int, str, str
                     if line.startswith("ready"):
                         break
                 process.send_signal(number)
-            rest, errors = process.communicate(timeout=30)
+            rest, errors = process.communicate(timeout=10)
         except BaseException:
             process.kill()
             raise

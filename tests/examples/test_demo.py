@@ -9,7 +9,6 @@ from click.testing import CliRunner
 
 from horus_async import Scheduler
 from horus_async.cli import _robot
-from horus_async.cli import demo as _demo_module  # noqa: F401 - loads it, so that it can be patched
 from horus_async.cli.demo import demo
 from horus_async.recorder import ExecutionRecord, open_session
 

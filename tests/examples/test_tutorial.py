@@ -1,14 +1,17 @@
-"""Every block of the tutorial and of the README's Python runs, in order, as a reader would type it."""
+"""Every block of the tutorial and of the README runs, in order, as a reader would type it."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from .programs import ROOT, horus, python
+from .programs import ROOT, horus, python, write_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BLOCK = re.compile(r"^```(python|sh)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -52,14 +55,16 @@ def test_every_block_of_the_tutorial_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_robot_of_the_readme_runs(tmp_path: Path) -> None:
-    """Its Python blocks are one program, and its commands work on what that recorded."""
+def test_what_the_readme_shows_runs(tmp_path: Path) -> None:
+    """Its Python blocks are one program, and its commands work on what that recorded and on a robot's log."""
     blocks = [block for block in _blocks("README.md") if not block[2].startswith("python3 -m venv")]
     (tmp_path / "readme.py").write_text("".join(text for language, _, text in blocks if language == "python"))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    write_log(tmp_path / "drive.dat")
     done = python("-W", "error", "readme.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line for language, _, text in blocks if language == "sh" for line in text.splitlines() if line]
-    assert lines
+    assert len(lines) == 4
     for line in lines:
         _run_line(line, tmp_path)
 

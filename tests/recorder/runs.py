@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -53,13 +54,15 @@ def play(observer: Observer, ticks: range, noise: random.Random) -> None:
         value = noise.random()
         integral += value * 0.01
         reading = message("sensor", "sensor.reading", tick, {"value": value, "tick": tick})
-        command = message("controller", "ctrl.cmd", tick, {"output": 0.5 * value + 0.1 * integral, "integral": integral})
+        command = message(
+            "controller", "ctrl.cmd", tick, {"output": 0.5 * value + 0.1 * integral, "integral": integral}
+        )
         observer.executed(execution("sensor", tick, (reading,)))
         observer.executed(execution("controller", tick, (command,), (Received("sensor.reading", "sensor", tick),)))
         observer.tick_ended(TickEnd(tick, tick * PERIOD_NS, ["sensor", "controller"], [reading, command]))
 
 
-def recorder(root: Path, name: str | None = "session", *, block: bool = True, **options: float) -> Recorder:
+def recorder(root: Path, name: str | None = "session", *, block: bool = True, **options: Any) -> Recorder:
     """A recorder that has not begun."""
     return Recorder(RecordingOptions(name=name, **options), root, block=block)
 
@@ -71,3 +74,11 @@ def record(root: Path, ticks: int = 100, name: str = "session") -> list[Path]:
     play(observer, range(ticks), random.Random(1))
     observer.run_stopped("duration", ticks)
     return observer.stop()
+
+
+def settled(observer: Recorder) -> None:
+    """Return when the writer has emptied the inboxes."""
+    assert observer._writer is not None
+    while observer._writer.intake._put != observer._writer.intake._taken:
+        observer._writer.intake.wake.set()
+        threading.Event().wait(0.001)

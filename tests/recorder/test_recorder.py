@@ -33,7 +33,7 @@ from horus_async.recorder.naming import file_name
 from horus_async.topics.codec import as_bytes, decode, encode
 
 from . import independent
-from .runs import PERIOD_NS, execution, message, play, record, recorder, run_info
+from .runs import PERIOD_NS, execution, message, play, record, recorder, run_info, settled
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -292,15 +292,6 @@ def test_too_much_for_the_memory_is_dropped_and_counted(tmp_path: Path) -> None:
     assert dropped == observer.stats().dropped > 0
 
 
-def settled(observer: Recorder) -> None:
-    """Return when the writer has emptied the inboxes."""
-    assert observer._writer is not None
-    files = observer._writer._files()
-    observer._writer.intake.wake.set()
-    while any(file.inbox for file in files):
-        threading.Event().wait(0.001)
-
-
 def test_nothing_is_dropped_in_deterministic_mode(tmp_path: Path) -> None:
     """With little memory the run waits, and every line is there."""
     observer = recorder(tmp_path, memory_mb=0.05, interval=0.001)
@@ -378,14 +369,14 @@ def test_no_thread_and_no_descriptor_is_left(tmp_path: Path) -> None:
     """A recording that ended, or was read, leaves nothing open."""
     record(tmp_path, 3, "warm-up")
     threads = threading.active_count()
-    descriptors = len(os.listdir("/dev/fd"))
+    descriptors = len(list(Path("/dev/fd").iterdir()))
     record(tmp_path, 50)
     for file in open_session("session", tmp_path).all_files():
         records = file.records()
         next(records)
         records.close()  # type: ignore[attr-defined]
     assert threading.active_count() == threads
-    assert len(os.listdir("/dev/fd")) == descriptors
+    assert len(list(Path("/dev/fd").iterdir())) == descriptors
 
 
 def test_size_of_two_nodes(tmp_path: Path) -> None:

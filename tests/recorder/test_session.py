@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +28,16 @@ def test_a_session_opens_by_name_folder_and_file(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     folder = tmp_path / "session"
-    for ref in ("session", folder, str(folder), *paths, str(paths[0]), folder / "session.json", "~/session"):
+    refs: list[str | Path] = [
+        "session",
+        folder,
+        str(folder),
+        *paths,
+        str(paths[0]),
+        folder / "session.json",
+        "~/session",
+    ]
+    for ref in refs:
         session = open_session(ref)
         assert session.name == "session"
         assert session.path == folder
@@ -101,7 +109,7 @@ def test_a_missing_session_lists_what_there_is(tmp_path: Path) -> None:
     record(tmp_path, 1, "one")
     record(tmp_path, 1, "two")
     for ref in ("three", "/nowhere/at/all", "", ".", "..", "a\0b", str(tmp_path / "one" / "x.jsonl.lz4"), "~nobody/x"):
-        with pytest.raises(SessionNotFoundError, match="one, two|embedded|home"):
+        with pytest.raises(SessionNotFoundError, match=r"one, two|embedded|home"):
             open_session(ref, tmp_path)
 
 
@@ -145,7 +153,7 @@ def test_deleting_never_leaves_the_root(tmp_path: Path) -> None:
     for name in ("../outside/precious", str(outside / "precious"), "..", ""):
         with pytest.raises(SessionNameError):
             delete_session(name, root)
-    os.symlink(outside / "precious", root / "link")
+    (root / "link").symlink_to(outside / "precious")
     with pytest.raises(RecordingError, match="symbolic link"):
         delete_session("link", root)
     assert open_session("precious", outside).last_tick == 0

@@ -196,6 +196,34 @@ def test_capacity_grows_on_request() -> None:
         assert len(drain(subscriber)) == 4001
 
 
+def test_a_reader_that_keeps_up_follows_a_ring_that_grows() -> None:
+    """Taking each message at once goes on without a gap when the ring grows in between."""
+    with Bus() as bus:
+        subscriber = bus.subscriber("t")
+        for capacity in (4096, 8192, 1 << 16):
+            publisher = bus.publisher("t", "a", capacity=capacity)
+            for number in range(300):
+                seq = publisher.publish(b"%3d" % number, number)
+                assert subscriber.take() == (b"%3d" % number, "a", seq, number)
+                assert subscriber.take() is None
+        assert (subscriber.lost, subscriber.consumed) == (0, 900)
+
+
+def test_losses_in_a_bus_that_was_closed_are_remembered() -> None:
+    """What was lost stays counted when the ring is gone."""
+    with Bus() as listener:
+        subscriber = listener.subscriber("t")
+        with Bus() as bus:
+            publisher = bus.publisher("t", "a", capacity=4096)
+            for number in range(200):
+                publisher.publish(b"%d" % number, number)
+        taken = len(drain(subscriber))
+
+        assert 0 < taken < 200
+        assert subscriber._readers == ()
+        assert (subscriber.lost, subscriber.arrived, subscriber.consumed) == (200 - taken, 200, 200)
+
+
 @pytest.mark.parametrize("capacity", [0, -1, 1.5, "1MB", True])
 def test_bad_capacities(capacity: int) -> None:
     """A capacity that is no positive whole number is refused."""

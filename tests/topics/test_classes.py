@@ -117,7 +117,7 @@ def both_ways(value: Any) -> list[Any]:
         Bits.A | Bits.C,
         Bits(0),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_objects_come_back(value: Any) -> None:
     """An object comes back equal and of its class, wherever it is in the value (J.1-51)."""

@@ -210,6 +210,52 @@ def test_a_lap_during_the_copy_is_noticed() -> None:
     assert reader.lost == message[2] - 1
 
 
+def test_a_lap_during_the_copy_of_a_large_message_is_noticed() -> None:
+    """The same for messages that are copied in the slower way."""
+    armed: list[RingWriter] = []
+
+    class Memory(bytearray):
+        """Lets the writer come round before the payload is copied."""
+
+        def __getitem__(self, key: Any) -> Any:
+            if armed:
+                late = armed.pop()
+                for number in range(1, 30):
+                    late.write(bytes([number]) * 5000, 0, number, 0)
+            return super().__getitem__(key)
+
+    writer = RingWriter(lambda _, size: Memory(size), topic="t", namespace="n", capacity=1 << 15)
+    writer.add_publisher("p")
+    reader = new_reader(writer, writer.end())
+    writer.write(bytes(5000), 0, 0, 0)
+    armed.append(writer)
+
+    message = reader.take()
+
+    assert message is not None
+    assert message[2] > 20
+    assert message[0] == bytes([message[2]]) * 5000
+    assert reader.lost == message[2]
+
+
+def test_while_a_message_as_large_as_the_ring_is_written_there_is_none() -> None:
+    """A writer that has made room, and dies before it has written, leaves an empty ring; one that lives goes on."""
+    writer = new_writer()
+    writer.add_publisher("p")
+    reader = new_reader(writer, writer.end())
+    for seq in range(3):
+        writer.write(b"small", 0, seq, 0)
+    writer.region.words[Word.OLDEST] = writer.tail
+
+    assert not reader.has_message()
+    assert reader.take() is None
+    assert reader.latest() is None
+    assert reader.arrived == 0
+    writer.write(b"next", 0, 3, 0)
+    assert [message[0] for message in drain(reader)] == [b"next"]
+    assert reader.lost == 3
+
+
 def test_a_writer_that_dies_while_writing_leaves_nothing_behind() -> None:
     """Bytes of a record whose position was not stored are never read."""
     writer = new_writer()
@@ -253,6 +299,23 @@ def test_growth_loses_nothing(count: int) -> None:
     assert [message[0] for message in drain(reader)] == payloads
     assert reader.lost == 0
     assert len(writer.generations) == count + 1
+
+
+def test_losses_in_a_later_generation_are_known_at_once() -> None:
+    """A reader that is still busy with an old generation knows what it has lost in the next one."""
+    writer = new_writer()
+    writer.add_publisher("p")
+    reader = new_reader(writer, writer.end())
+    for seq in range(50):
+        writer.write(b"small", 0, seq, 0)
+    for seq in range(50, 100):
+        writer.write(bytes(2000), 0, seq, 0)
+
+    lost = reader.lost
+    seqs = [message[2] for message in drain(reader)]
+
+    assert seqs[:50] == list(range(50))
+    assert lost == reader.lost == 100 - len(seqs) > 40
 
 
 def test_a_ring_grows_to_its_limit_and_no_further() -> None:

@@ -1,0 +1,156 @@
+"""``horus-async check``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import attrs
+import click
+from attrs import frozen
+
+from horus_async.determinism import Certificate, Comparison, RunDiedError, Variant, variants
+from horus_async.errors import AppError
+
+from ._errors import FOUND, USAGE
+from ._render import print_json, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_DURATION = 10.0
+DEFAULT_RUNS = 4
+
+
+@click.command()
+@click.argument("app")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_DURATION,
+    show_default=True,
+    metavar="S",
+    help="Seconds of virtual time.",
+)
+@click.option("--runs", type=click.IntRange(min=2), default=DEFAULT_RUNS, show_default=True, metavar="N", help="Runs.")
+@click.option("--seed", type=int, metavar="N", help="Seed of the runs; by default the program's own.")
+@click.option("--json", "as_json", is_flag=True, help="Print a certificate as JSON.")
+def check(app: str, args: tuple[str, ...], *, duration: float, runs: int, seed: int | None, as_json: bool) -> None:
+    """Does APP do the same each time? Run it several times, differently, and compare every message.
+
+    The runs are deterministic ones, each in a process of its own, under different PYTHONHASHSEEDs, memory layouts, CPU
+    load and orders of add, and are compared tick by tick as they go. Exit 0 when nothing differs and no line asks for
+    what is different each time, 1 when something does or a node failed, 2 when nothing could be compared. APP is a
+    script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME. What comes after
+    -- are its args.
+
+    Example: horus-async check examples/bugs/set_order.py --duration 2
+    """
+    job = {"app": app, "args": list(args), "duration": duration, "seed": seed}
+    certificate, failure = _run_all(job, variants(runs))
+    if as_json:
+        print_json(certificate.as_json() | {"failure": failure or None})
+    else:
+        _show(certificate)
+    if failure:
+        click.echo(f"horus-async: {app} failed in every run: {failure}", err=True)
+    elif not certificate.messages and certificate.difference is None:
+        click.echo(f"horus-async: nothing was compared: {app} sent no message in {duration:g} s", err=True)
+        raise SystemExit(USAGE)
+    if failure or not certificate.replayable:
+        raise SystemExit(FOUND)
+
+
+def _show(certificate: Certificate) -> None:
+    runs = len(certificate.runs)
+    if certificate.first_tick is not None:
+        click.echo(
+            f"ticks {certificate.first_tick} to {certificate.last_tick} are the same in {runs} runs: "
+            f"{certificate.messages} messages, digest {[*certificate.digests.values()][-1]}"
+        )
+    if certificate.difference is not None:
+        click.echo(f"first difference: {certificate.difference}")
+    for finding in certificate.findings:
+        click.echo(f"not deterministic: {finding}")
+
+
+def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str]:
+    """The certificate, and the error with which the program ends in every run, if it does."""
+    compared = Comparison(runs)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_worker(job, run)) for run in runs]
+        try:
+            with progress(f"{len(runs)} runs, second", math.ceil(job["duration"])) as bar:
+                for tick in compared.read([worker.frames for worker in workers]):
+                    bar.update(bar.task_ids[0], completed=tick / (compared.tick_rate or math.inf))
+        except RunDiedError as error:
+            raise workers[error.number].failure() from None
+    certificate = Certificate(
+        app=job["app"],
+        args=tuple(job["args"]),
+        seed=compared.seed,
+        tick_rate=compared.tick_rate,
+        ended=compared.ends[0].reason if compared.ends else "at the first difference",
+        runs=tuple(runs),
+        ticks=compared.ticks,
+        messages=compared.messages,
+        digests=compared.digests,
+        first_tick=compared.first if compared.messages else None,
+        last_tick=compared.last if compared.messages else None,
+        difference=compared.difference,
+        findings=tuple(compared.findings.values()),
+    )
+    return certificate, compared.ends[0].failure if compared.ends else ""
+
+
+@frozen
+class _Worker:
+    """A process that runs the program once."""
+
+    process: subprocess.Popen[bytes]
+    frames: IO[bytes]
+    errors: IO[bytes]
+
+    def failure(self) -> AppError:
+        """Why it died: the last line that it wrote."""
+        code = self.process.wait()
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").strip().splitlines()
+        last = lines[-1].removeprefix("horus-async: ") if lines else "no word why"
+        error = AppError(last if code in (FOUND, USAGE) else f"a run of the check ended with exit code {code}: {last}")
+        error.failed = code != USAGE
+        return error
+
+
+@contextmanager
+def _worker(job: dict[str, Any], run: Variant) -> Iterator[_Worker]:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=1 << 20) as frames, tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the same Python, our own module
+                [
+                    sys.executable,
+                    "-m",
+                    "horus_async.cli._check_worker",
+                    json.dumps({**job, "variant": attrs.asdict(run), "frames": writing}),
+                ],
+                env={**os.environ, "PYTHONHASHSEED": str(run.hash_seed)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=[writing],
+            )
+        finally:
+            os.close(writing)
+        try:
+            yield _Worker(process, frames, errors)
+        finally:
+            process.kill()
+            process.wait()

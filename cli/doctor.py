@@ -1,0 +1,312 @@
+"""``horus-async doctor``: is this machine fit to run robots, and if not, what to do?"""
+
+from __future__ import annotations
+
+import re
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import field, frozen
+
+from horus_async.cli._machine import Folder, Machine
+from horus_async.cli._render import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OLDEST, NEWEST = (3, 11), (3, 14)
+
+EXTRAS = {
+    "numpy": "arrays in messages, np_rng()",
+    "serve": "horus-async serve",
+    "otel": "OpenTelemetry spans of policy requests",
+    "parquet": "Parquet files",
+}
+"""What each extra is for; those for the development of this package are left out."""
+
+_MIB = 2**20
+_SHARED_LITTLE, _SHARED_NONE = 128 * _MIB, 8 * _MIB
+_DISK_LITTLE, _DISK_NONE = 1024 * _MIB, 32 * _MIB
+_LATE_NS = 1_000_000
+_GOOD_CLOCKS = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page", "riscv_clocksource", "xen"}
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;>]*(?:>=\s*([0-9.]+))?[^;]*(?:;.*extra\s*==\s*[\"']([^\"']+))?")
+
+
+class Verdict(StrEnum):
+    """What a finding means."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+    """The machine does not tell; nothing is wrong as far as can be seen."""
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+_EXIT = {Verdict.OK: 0, Verdict.UNKNOWN: 0, Verdict.WARNING: 1, Verdict.BROKEN: 2}
+_COLOURS = {Verdict.OK: "green", Verdict.UNKNOWN: "cyan", Verdict.WARNING: "yellow", Verdict.BROKEN: "red"}
+
+
+@frozen
+class Finding:
+    """One line of the report."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+    """What to do about it."""
+    measured: dict[str, Any] = field(factory=dict)
+    """Numbers, for ``--json``."""
+
+
+def examine(machine: Machine) -> Iterator[Finding]:
+    """All findings about a machine, in the order they are shown in."""
+    yield check_python(machine)
+    yield from check_packages(machine)
+    yield check_shared_memory(machine)
+    yield check_topics(machine)
+    yield check_timers(machine)
+    yield check_clock(machine)
+    yield check_governor(machine)
+    yield check_disk(machine, "recordings", machine.recordings_folder(), "HORUS_RECORDINGS_DIR")
+    yield check_disk(machine, "black boxes", machine.blackbox_folder(), "HORUS_BLACKBOX_DIR")
+
+
+def check_python(machine: Machine) -> Finding:
+    """The interpreter's version against those this package is tested with."""
+    version = machine.python()
+    shown = ".".join(map(str, version))
+    supported = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
+    if version[:2] < OLDEST:
+        return Finding("python", Verdict.BROKEN, f"{shown} is too old", f"install Python {supported}")
+    if version[:2] > NEWEST:
+        return Finding("python", Verdict.WARNING, f"{shown} is untried", f"tested are {supported}")
+    return Finding("python", Verdict.OK, shown)
+
+
+def check_packages(machine: Machine) -> Iterator[Finding]:
+    """What must be installed, then each extra."""
+    requirements = machine.requirements()
+    if requirements is None:
+        advice = "pip install horus-async, or pip install -e . in a checkout"
+        yield Finding("packages", Verdict.UNKNOWN, "horus-async itself is not installed", advice)
+        return
+    groups: dict[str, list[tuple[str, str]]] = {"": [], **{extra: [] for extra in EXTRAS}}
+    for text in requirements:
+        found = _REQUIREMENT.match(text)
+        if found and (found[3] or "") in groups:
+            groups[found[3] or ""].append((found[1], found[2] or "0"))
+    for extra, needed in groups.items():
+        if needed:
+            yield _check_group(machine, extra, needed)
+
+
+def _check_group(machine: Machine, extra: str, needed: list[tuple[str, str]]) -> Finding:
+    versions = {name: machine.version_of(name) for name, _ in needed}
+    missing = [name for name, version in versions.items() if version is None]
+    old = [
+        f"{name} {version} (needs {least})"
+        for name, least in needed
+        if (version := versions[name]) is not None and _numbers(version) < _numbers(least)
+    ]
+    problems = [f"{name} is missing" for name in missing] + [f"{text} is too old" for text in old]
+    check = f"extra {extra}" if extra else "packages"
+    install = f"pip install -U 'horus-async[{extra}]'" if extra else "pip install -U horus-async"
+    measured = {"versions": versions}
+    if not problems:
+        shown = ", ".join(f"{name} {version}" for name, version in versions.items())
+        return Finding(check, Verdict.OK, shown, measured=measured)
+    if extra and not old:  # nobody has to have an extra
+        detail = f"not installed; it is for {EXTRAS[extra]}"
+        return Finding(check, Verdict.OK, detail, f"if you want it: {install}", measured)
+    return Finding(check, Verdict.WARNING if extra else Verdict.BROKEN, ", ".join(problems), install, measured)
+
+
+def check_shared_memory(machine: Machine) -> Finding:
+    """Where topics keep their messages: is it memory, may we write there, is there room?"""
+    check, ours = "shared memory", machine.topics_folder()
+    folder, parent = machine.folder(ours), machine.folder(ours.parent)
+    space = machine.space(ours.parent)
+    if folder is None or parent is None or space is None:
+        return Finding(check, Verdict.UNKNOWN, f"{ours.parent} cannot be examined")
+    measured = {"folder": str(ours), "total_bytes": space.total, "free_bytes": space.free}
+    detail = f"{ours.parent}: {_size(space.free)} of {_size(space.total)} free"
+    if refused := _refusal(machine, folder, parent, ours):
+        return Finding(check, Verdict.BROKEN, *refused, measured)
+    enlarge = f"sudo mount -o remount,size=1G {ours.parent}; in a container: docker run --shm-size=1g"
+    if space.free < _SHARED_NONE:
+        return Finding(check, Verdict.BROKEN, detail, f"make room, or {enlarge}", measured)
+    if sys.platform == "linux" and ours.parent.name != "shm":
+        return Finding(check, Verdict.WARNING, f"{detail}, which may be a disk", "mount a tmpfs at /dev/shm", measured)
+    if space.free < _SHARED_LITTLE:
+        return Finding(check, Verdict.WARNING, f"{detail}: little for images and scans", enlarge, measured)
+    return Finding(check, Verdict.OK, detail, measured=measured)
+
+
+def _refusal(machine: Machine, folder: Folder, parent: Folder, ours: Path) -> tuple[str, str] | None:
+    """Why topics cannot use their folder, and what to do; None if they can."""
+    if folder.exists and (folder.is_link or not folder.is_folder):
+        return f"{ours} is not a folder but a link or a file", f"remove it: rm {ours}"
+    if folder.exists and folder.owner != machine.user:
+        return f"{ours} belongs to user {folder.owner}, not to user {machine.user}", f"remove it: sudo rm -r {ours}"
+    if not (folder if folder.exists else parent).writable:
+        advice = f"sudo chmod 1777 {ours.parent}, or mount it writable (docker run --tmpfs {ours.parent})"
+        return f"{ours if folder.exists else ours.parent} is not writable", advice
+    return None
+
+
+def check_topics(machine: Machine) -> Finding:
+    """What topics use now, and what dead processes left behind."""
+    rings = machine.rings()
+    dead = [ring for ring in rings if ring.live is False]
+    used = sum(ring.size for ring in rings)
+    measured = {"rings": len(rings), "bytes": used, "dead_rings": len(dead), "dead_bytes": sum(r.size for r in dead)}
+    detail = f"{len(rings)} rings use {_size(used)}" if rings else "none open"
+    if dead:
+        detail = f"{detail}, of which {len(dead)} with {_size(measured['dead_bytes'])} belong to dead processes"
+        return Finding("topics", Verdict.WARNING, detail, "horus-async topic clean", measured)
+    if any(ring.live is None for ring in rings):
+        return Finding("topics", Verdict.UNKNOWN, f"{detail}; no telling which are alive", "", measured)
+    return Finding("topics", Verdict.OK, detail, measured=measured)
+
+
+def check_timers(machine: Machine) -> Finding:
+    """How late ticks at 1 kHz start, beside what plain sleeping gives."""
+    try:
+        ours, plain = machine.lateness()
+    except OSError as error:
+        advice = "ticks cannot be timed here; allow timerfd_create (a seccomp profile may forbid it)"
+        return Finding("timers", Verdict.BROKEN, f"no timer: {error}", advice)
+    late, sleeping = _quantiles(ours), _quantiles(plain)
+    measured = {"ticks": len(ours), "tick_rate": 1000, "timer": late, "sleep": sleeping}
+    detail = (
+        f"ticks at 1 kHz start {late['median_us']:.0f} µs late, p99 {late['p99_us']:.0f} µs "
+        f"(plain sleeping: {sleeping['median_us']:.0f} µs, p99 {sleeping['p99_us']:.0f} µs)"
+    )
+    if late["p99_us"] * 1000 > _LATE_NS:
+        advice = "close what else runs, or give the robot cores of its own (isolcpus, taskset); try again at rest"
+        return Finding("timers", Verdict.WARNING, detail, advice, measured)
+    return Finding("timers", Verdict.OK, detail, measured=measured)
+
+
+def check_clock(machine: Machine) -> Finding:
+    """What the kernel reads the time from. Some sources cost a system call and microseconds each time."""
+    source = machine.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    if not source:
+        return Finding("clock source", Verdict.UNKNOWN, "the system does not tell")
+    if source in _GOOD_CLOCKS:
+        return Finding("clock source", Verdict.OK, source)
+    advice = "find out why the kernel gave up a faster one: dmesg | grep -i clocksource"
+    return Finding("clock source", Verdict.WARNING, f"{source}, which is slow to read", advice)
+
+
+def check_governor(machine: Machine) -> Finding:
+    """Whether cores slow down between ticks."""
+    governors = machine.governors()
+    if not governors:
+        return Finding("CPU governor", Verdict.UNKNOWN, "the system does not tell")
+    kinds = sorted(set(governors))
+    detail = ", ".join(f"{kind} on {governors.count(kind)} cores" for kind in kinds)
+    if kinds == ["performance"]:
+        return Finding("CPU governor", Verdict.OK, detail)
+    advice = "cores that slow down at rest wake up late: sudo cpupower frequency-set -g performance"
+    return Finding("CPU governor", Verdict.WARNING, detail, advice)
+
+
+def check_disk(machine: Machine, check: str, path: Path, variable: str) -> Finding:
+    """Whether a folder can be written to, or made, and has room."""
+    folder = machine.folder(path)
+    space = machine.space(folder.path) if folder else None
+    elsewhere = f"set {variable} to a folder of yours"
+    if folder is None:
+        return Finding(check, Verdict.BROKEN, f"{path} cannot be reached", elsewhere)
+    if not folder.is_folder:
+        return Finding(check, Verdict.BROKEN, f"{folder.path} is not a folder", elsewhere)
+    if not folder.writable:
+        return Finding(check, Verdict.BROKEN, f"{folder.path} is not writable", f"chown or chmod it, or {elsewhere}")
+    if space is None:
+        return Finding(check, Verdict.UNKNOWN, f"{path}: the system does not tell how much room there is")
+    measured = {"folder": str(path), "free_bytes": space.free}
+    detail = f"{path}: {_size(space.free)} free" + ("" if folder.exists else ", made when first used")
+    if space.free < _DISK_LITTLE:
+        verdict = Verdict.BROKEN if space.free < _DISK_NONE else Verdict.WARNING
+        return Finding(check, verdict, detail, f"make room, or {elsewhere}", measured)
+    return Finding(check, Verdict.OK, detail, measured=measured)
+
+
+def _quantiles(late_ns: list[int]) -> dict[str, float]:
+    ordered = sorted(late_ns)
+    last = len(ordered) - 1
+    return {
+        "median_us": ordered[last // 2] / 1000,
+        "p99_us": ordered[last * 99 // 100] / 1000,
+        "max_us": ordered[last] / 1000,
+    }
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, for comparison."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    numbers = [int(part) for part in found[0].split(".")] if found else []
+    while numbers and numbers[-1] == 0:  # 1.0 is 1
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: verdict, checks.")
+@click.pass_context
+def doctor(context: click.Context, *, as_json: bool) -> None:
+    """Check this machine: shared memory, timers, clock, Python, packages and folders, and what to do about each.
+
+    Needs no privileges, changes nothing and takes about a second. Exit code 0: fine; 1: there are warnings;
+    2: something is broken.
+
+    Example: horus-async doctor --json
+    """
+    findings = []
+    for finding in examine(Machine()):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    worst = max((finding.verdict for finding in findings), key=lambda verdict: (_EXIT[verdict], verdict))
+    verdict = worst if _EXIT[worst] else Verdict.OK
+    if as_json:
+        print_json({"verdict": verdict, "checks": [_as_json(finding) for finding in findings]})
+    else:
+        counts = [f"{count} {kind}" for kind in (Verdict.BROKEN, Verdict.WARNING) if (count := _count(findings, kind))]
+        click.echo(", ".join(counts) or "all is well")
+    context.exit(_EXIT[verdict])
+
+
+def _count(findings: list[Finding], verdict: Verdict) -> int:
+    return sum(finding.verdict is verdict for finding in findings)
+
+
+def _show(finding: Finding) -> None:
+    verdict = click.style(f"{finding.verdict:<8}", fg=_COLOURS[finding.verdict])
+    click.echo(f"{verdict} {finding.check:<14} {finding.detail}")
+    if finding.advice:
+        click.echo(f"{'':<23} -> {finding.advice}")
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "verdict": finding.verdict,
+        "detail": finding.detail,
+        "advice": finding.advice or None,
+        **finding.measured,
+    }

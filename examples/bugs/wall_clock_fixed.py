@@ -1,0 +1,48 @@
+"""Corrected: the controller goes by the time of the run."""
+
+from __future__ import annotations
+
+from horus_async import Node, Scheduler, dt, rng
+
+KP, KI = 0.8, 0.3
+
+
+class Thermometer(Node):
+    """A sensor."""
+
+    name = "thermometer"
+    rate = 50
+    pubs = ("temperature",)
+
+    async def tick(self) -> None:
+        """One reading, degrees Celsius."""
+        self.send("temperature", {"celsius": 20.0 + rng().gauss(0.0, 0.5)})
+
+
+class Heater(Node):
+    """A PI controller."""
+
+    name = "heater"
+    rate = 50
+    subs = ("temperature",)
+    pubs = ("power",)
+
+    async def init(self) -> None:
+        """Nothing has added up yet."""
+        self.integral = 0.0
+
+    async def tick(self) -> None:
+        """One reading: how much power to give."""
+        reading = self.recv("temperature")
+        error = 22.0 - reading["celsius"]
+        self.integral += error * dt()
+        self.send("power", {"watts": KP * error + KI * self.integral})
+
+
+def build() -> Scheduler:
+    """The program, ready to run."""
+    return Scheduler(tick_rate=50, deterministic=True).add(Thermometer()).add(Heater())
+
+
+if __name__ == "__main__":
+    build().run_sync(2.0)

@@ -1,0 +1,125 @@
+"""The common messages of robotics as attrs classes, named and laid out like their ROS 2 and Foxglove counterparts.
+
+    from horus_async.messages import CmdVel, Header, LaserScan, Time
+
+    scan = LaserScan(header=Header(Time.from_ns(now_ns()), "laser"), ranges=[1.0, 1.1], range_max=30.0)
+    node.send("lidar.scan", scan)
+
+They can be changed, because programs fill them in: a driver sets one field after the other, a loop keeps one message
+and changes it every tick. That is safe: ``send`` writes the message down at once, and each receiver gets an object of
+its own. Every field has a default, so that a message of an older or newer release still reads: what it lacks gets its
+default, and what is unknown is left out.
+
+Fields of many numbers take a list or a NumPy array, and give the receiver what was sent. Two messages are equal when
+all of their fields are; NaN, which marks what was not measured, equals itself there.
+"""
+
+from __future__ import annotations
+
+from horus_async.messages.base import Array, ByContent, Data, Header, Time
+from horus_async.messages.geometry import (
+    CmdVel,
+    Point,
+    Pose,
+    Pose2D,
+    PoseStamped,
+    PoseWithCovariance,
+    Quaternion,
+    Transform,
+    TransformStamped,
+    Twist,
+    TwistStamped,
+    TwistWithCovariance,
+    Vector3,
+)
+from horus_async.messages.navigation import MapMetaData, OccupancyGrid, Odometry, Path
+from horus_async.messages.perception import (
+    BoundingBox2D,
+    CompressedImage,
+    Detection2D,
+    Image,
+    ImagePose2D,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+    Point2D,
+    PointCloud,
+    PointDatatype,
+    PointField,
+)
+from horus_async.messages.sensors import (
+    BatteryState,
+    CovarianceType,
+    FixStatus,
+    Imu,
+    JointCommand,
+    JointState,
+    LaserScan,
+    NavSatFix,
+    NavSatStatus,
+    PowerSupplyHealth,
+    PowerSupplyStatus,
+    PowerSupplyTechnology,
+    SatelliteService,
+)
+from horus_async.messages.status import Diagnostic, DiagnosticLevel, KeyValue, Log, LogLevel
+
+__all__ = [
+    "Array",
+    "BatteryState",
+    "BoundingBox2D",
+    "ByContent",
+    "CmdVel",
+    "CompressedImage",
+    "CovarianceType",
+    "Data",
+    "Detection2D",
+    "Diagnostic",
+    "DiagnosticLevel",
+    "FixStatus",
+    "Header",
+    "Image",
+    "ImagePose2D",
+    "Imu",
+    "JointCommand",
+    "JointState",
+    "KeyValue",
+    "LaserScan",
+    "Log",
+    "LogLevel",
+    "MapMetaData",
+    "NavSatFix",
+    "NavSatStatus",
+    "ObjectHypothesis",
+    "ObjectHypothesisWithPose",
+    "OccupancyGrid",
+    "Odometry",
+    "Path",
+    "Point",
+    "Point2D",
+    "PointCloud",
+    "PointDatatype",
+    "PointField",
+    "Pose",
+    "Pose2D",
+    "PoseStamped",
+    "PoseWithCovariance",
+    "PowerSupplyHealth",
+    "PowerSupplyStatus",
+    "PowerSupplyTechnology",
+    "Quaternion",
+    "SatelliteService",
+    "Time",
+    "Transform",
+    "TransformStamped",
+    "Twist",
+    "TwistStamped",
+    "TwistWithCovariance",
+    "Vector3",
+]
+
+for _name in __all__:
+    _value = globals()[_name]
+    if _value.__module__.startswith(__name__):
+        # Recordings name classes by their module: which file one is written in must not matter.
+        _value.__module__ = __name__
+del _name, _value
