@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .figures import Figure, Side
 
@@ -49,28 +49,40 @@ class Result:
         return None
 
 
-def measure(figure: Figure, *, rounds: int, scale: float) -> Result:
-    """Both sides of a figure, alternating, so that both see the same weather on the machine."""
-    ours: list[float] = []
-    peer: list[float] = []
+def measure(
+    figure: Figure, *, rounds: int, scale: float, shared: Path, advance: Callable[[], None] = lambda: None
+) -> Result:
+    """Both sides of a figure, alternating, so that both see the same weather on the machine.
+
+    Args:
+        figure: What is measured.
+        rounds: How often, each side.
+        scale: 1.0 for as long as it takes to be exact.
+        shared: A folder for what takes long to make, for all processes of this run.
+        advance: Called after each process.
+    """
+    sides = [figure.ours] if figure.peer is None else [figure.ours, figure.peer]
+    samples: dict[Side, list[float]] = {side: [] for side in sides}
     ratios = []
-    note = ""
+    notes: dict[Side, str] = {}
     for number in range(rounds):
-        sides = [(figure.ours, ours), (figure.peer, peer)]
         medians = {}
-        for side, samples in sides if number % 2 == 0 else reversed(sides):
-            new = _in_fresh_process(side, scale)
+        for side in sides if number % 2 == 0 else reversed(sides):
+            new = notes[side] if side in notes else _in_fresh_process(side, scale, shared)
+            advance()
             if isinstance(new, str):
-                note = f"{side.label}: {new}"
+                notes[side] = new
             else:
-                samples.extend(new)
-                medians[side.label] = statistics.median(new)
-        if len(medians) == 2:
-            ratios.append(medians[figure.ours.label] / medians[figure.peer.label])
-    return Result(figure, ours, peer, ratios, note)
+                samples[side].extend(new)
+                medians[side] = statistics.median(new)
+        if figure.peer is not None and len(medians) == 2:
+            ratios.append(medians[figure.ours] / medians[figure.peer])
+    note = "; ".join(f"{side.label}: {text}" for side, text in notes.items())
+    peers = [] if figure.peer is None else samples[figure.peer]
+    return Result(figure, samples[figure.ours], peers, ratios, note)
 
 
-def _in_fresh_process(side: Side, scale: float) -> list[float] | str:
+def _in_fresh_process(side: Side, scale: float, shared: Path) -> list[float] | str:
     """The samples, or why there are none. The process has a home, a folder and a namespace of its own."""
     namespace = f"bench{uuid.uuid4().hex[:10]}"
     with tempfile.TemporaryDirectory(prefix="horus-bench-") as folder:
@@ -78,6 +90,7 @@ def _in_fresh_process(side: Side, scale: float) -> list[float] | str:
             "HOME": folder,
             "HORUS_NAMESPACE": namespace,
             "HORUS_RECORDINGS_DIR": f"{folder}/recordings",
+            "HORUS_BENCH_SHARED": str(shared),
             "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         command = [sys.executable, "-m", "benchmarks.worker", side.module, side.function, str(scale)]

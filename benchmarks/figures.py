@@ -16,13 +16,13 @@ class Side:
 
 @frozen
 class Figure:
-    """A figure of ours beside a peer's; less is better in all of them."""
+    """A figure of ours, most often beside a peer's; less is better in all of them."""
 
     name: str
     title: str
     unit: str
     ours: Side
-    peer: Side
+    peer: Side | None = None
     max_ratio: float | None = None
     """The ratio ours / peer's that is wanted at most."""
     max_ours: float | None = None
@@ -39,20 +39,115 @@ def _beside_horus(
     return Figure(name, title, unit, ours, peer, max_ratio, max_ours)
 
 
-FIGURES = (
+def _of(module: str, function: str, label: str = "horus-async") -> Side:
+    return Side(label, f"benchmarks.{module}", function)
+
+
+_TOPICS = (
     _beside_horus("dict_send_recv", 'dict {"value", "tick"}: send and receive, one process', "µs", max_ratio=0.6),
     _beside_horus("large_dict_send_recv", "360 floats in a dict: send and receive, one process", "µs", max_ratio=0.5),
-    _beside_horus(
-        "deterministic_tick", "deterministic run, two nodes, a dict a tick: time a tick", "µs", max_ratio=1.0
+    *(
+        Figure(
+            f"bytes_{peer}",
+            "64 bytes: send and receive, one process",
+            "µs",
+            _of("ours", "bytes_send_recv"),
+            _of(f"{peer}_peer", "bytes_send_recv", label),
+        )
+        for peer, label in (("zmq", "pyzmq inproc"), ("iceoryx", "iceoryx2"), ("zenoh", "zenoh, one session"))
     ),
-    _beside_horus("recording_extra", "the same: what recording adds to a tick", "µs", max_ratio=0.1),
-    _beside_horus("recorded_bytes", "the same: bytes recorded a tick", "B", max_ours=100.0),
+    Figure(
+        "array_send_recv",
+        "array of 1 MiB: send and receive, one process",
+        "µs",
+        _of("ours", "array_send_recv"),
+        _of("plain_copies", "copy_1_mib", "one copy in memory"),
+        max_ratio=2.5,
+    ),
+    Figure(
+        "round_trip_asleep",
+        "there and back between two processes, both asleep in between",
+        "µs",
+        _of("processes", "round_trip_asleep"),
+        _of("zmq_peer", "round_trip_asleep", "pyzmq ipc"),
+        max_ratio=1.0,
+    ),
+    Figure(
+        "round_trip_awake",
+        "there and back between two processes, both spinning",
+        "µs",
+        _of("processes", "round_trip_awake"),
+        _of("processes", "horus_round_trip_awake", "HORUS 0.4.1"),
+        max_ratio=2.0,
+    ),
+)
+
+_RUNS = (
+    _beside_horus("deterministic_2", "deterministic run, 2 nodes, a dict a tick: time a node", "µs", max_ratio=1.0),
+    _beside_horus("deterministic_10", "the same with 10 nodes", "µs", max_ratio=1.0),
+    _beside_horus("deterministic_100", "the same with 100 nodes", "µs", max_ratio=1.0),
+    Figure(
+        "deterministic_flat",
+        "the same: time a node with 100 nodes, beside that with 2",
+        "µs",
+        _of("ours", "deterministic_100", "100 nodes"),
+        _of("ours", "deterministic_2", "2 nodes"),
+        max_ratio=1.25,
+    ),
+    Figure(
+        "guard",
+        "deterministic run, 2 nodes: time a node with the determinism guard",
+        "µs",
+        _of("ours", "deterministic_2", "Guard.WARN"),
+        _of("ours", "deterministic_unguarded", "Guard.OFF"),
+        max_ratio=1.3,
+    ),
+    Figure(
+        "blackbox_run",
+        "deterministic run, 2 nodes: time a node with the black box",
+        "µs",
+        _of("boxes", "deterministic_boxed", "black box"),
+        _of("ours", "deterministic_2", "none"),
+        max_ratio=1.25,
+    ),
+    Figure(
+        "blackbox_event",
+        "an event",
+        "µs",
+        _of("boxes", "event", "black box"),
+        _of("boxes", "log_line", "a line by logging.FileHandler"),
+        max_ours=2.0,
+    ),
     Figure(
         "lateness",
         "1 kHz node in real time: lateness of a tick's start",
         "µs",
-        Side("horus-async", "benchmarks.ours", "lateness"),
-        Side("trio.sleep_until loop", "benchmarks.plain_trio", "lateness"),
+        _of("ours", "lateness"),
+        _of("plain_trio", "lateness", "trio.sleep_until loop"),
         percentiles=(50, 99, 100),
     ),
 )
+
+_RECORDINGS = (
+    _beside_horus("recording_extra", "deterministic run, 2 nodes: what recording adds to a tick", "µs", max_ratio=0.1),
+    _beside_horus("recorded_bytes", "the same: bytes recorded a tick", "B", max_ours=100.0),
+    Figure(
+        "recording_call",
+        "what recording a message takes of the event loop's time",
+        "µs",
+        _of("sessions", "recording_call"),
+        _of("mcap_peer", "add_message", "mcap's writer"),
+        max_ratio=0.5,
+    ),
+    Figure("record_info", "record info: an hour of two nodes at 100 Hz", "s", _of("sessions", "info"), max_ours=0.3),
+    Figure("seek", "the same: open it and read a tick near its end", "s", _of("sessions", "seek"), max_ours=0.2),
+    Figure(
+        "replay",
+        "replay of five nodes at 100 Hz, as fast as possible: time a recorded second",
+        "s",
+        _of("sessions", "replay"),
+        max_ours=0.02,
+    ),
+)
+
+FIGURES = (*_TOPICS, *_RUNS, *_RECORDINGS)

@@ -64,9 +64,58 @@ def _two_nodes(ticks: int, *, recording: bool) -> tuple[float, int]:
     return took / ticks / 1000, sum(Path(file).stat().st_size for file in files)
 
 
-def deterministic_tick(scale: float) -> list[float]:
-    """``tick_once`` in a loop, as ``run`` keeps the pace of the wall clock."""
-    return [_two_nodes(round(30_000 * scale), recording=False)[0]]
+def _time_a_node(nodes: int, scale: float) -> float:
+    """Microseconds a node's tick, by ``tick_once`` in a loop, as ``run`` keeps the pace of the wall clock."""
+    ticks = max(100, round(60_000 * scale / nodes))
+    received = 0
+
+    def pair(index: int) -> list[Any]:
+        topic = f"sensor.{index}"
+        count = 0
+
+        def sense(node: Any) -> None:
+            nonlocal count
+            node.send(topic, {"value": math.sin(count * 0.01), "tick": count})
+            count += 1
+
+        def control(node: Any) -> None:
+            nonlocal received
+            if node.recv(topic) is not None:
+                received += 1
+
+        return [
+            horus.Node(name=f"sensor{index}", tick=sense, rate=RATE, order=2 * index, pubs=[topic]),
+            horus.Node(name=f"controller{index}", tick=control, rate=RATE, order=2 * index + 1, subs=[topic]),
+        ]
+
+    scheduler = horus.Scheduler(tick_rate=RATE, deterministic=True)
+    for index in range(nodes // 2):
+        for node in pair(index):
+            scheduler.add(node)
+    scheduler.tick_once()
+    scheduler.tick_once()
+    start = perf_ns()
+    for _ in range(ticks - 2):
+        scheduler.tick_once()
+    took = perf_ns() - start
+    if received < (ticks - 1) * (nodes // 2):
+        raise AssertionError(f"{received} of {ticks * (nodes // 2)} messages arrived")
+    return took / (ticks - 2) / nodes / 1000
+
+
+def deterministic_2(scale: float) -> list[float]:
+    """Two nodes."""
+    return [_time_a_node(2, scale)]
+
+
+def deterministic_10(scale: float) -> list[float]:
+    """Ten."""
+    return [_time_a_node(10, scale)]
+
+
+def deterministic_100(scale: float) -> list[float]:
+    """A hundred."""
+    return [_time_a_node(100, scale)]
 
 
 def recording_extra(scale: float) -> list[float]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import horus_async
-from horus_async import Node, Scheduler, Topic
+from horus_async import Guard, Node, Scheduler, Topic
 from horus_async.clock.system import monotonic_ns, perf_ns
 
-from .sampling import LARGE, RATE, SMALL, lateness_us, microseconds_a_call
+from .sampling import BYTES, LARGE, RATE, SMALL, lateness_us, microseconds_a_call
 
 
 def dict_send_recv(scale: float) -> list[float]:
@@ -23,15 +23,27 @@ def large_dict_send_recv(scale: float) -> list[float]:
     return [_send_recv(LARGE, scale / 4)]
 
 
-def _send_recv(value: dict[str, Any], scale: float) -> float:
-    with Topic("bench.dict") as topic:
+def bytes_send_recv(scale: float) -> list[float]:
+    """64 bytes through one handle."""
+    return [_send_recv(BYTES, scale)]
+
+
+def array_send_recv(scale: float) -> list[float]:
+    """An array of 1 MiB, through one handle."""
+    import numpy as np
+
+    return [_send_recv(np.arange(1 << 17, dtype=np.float64), scale, batch=50)]
+
+
+def _send_recv(value: Any, scale: float, batch: int = 500) -> float:
+    with Topic("bench.value", capacity=1 << 24) as topic:
 
         def call() -> None:
             topic.send(value)
             if topic.recv() is None:
                 raise AssertionError("the message did not arrive")
 
-        return microseconds_a_call(call, scale=scale)
+        return microseconds_a_call(call, scale=scale, batch=batch)
 
 
 def _two_nodes(ticks: int, *, recording: bool | str) -> float:
@@ -58,10 +70,61 @@ def _two_nodes(ticks: int, *, recording: bool | str) -> float:
     return took / ticks / 1000
 
 
-def deterministic_tick(scale: float) -> list[float]:
+def time_a_node(nodes: int, scale: float, **options: Any) -> float:
+    """Microseconds a node's tick in a deterministic run of pairs: one sends a dict a tick, one takes it.
+
+    From the third tick to the end, so that setting up is left out, as it is on the peer's side.
+    """
+    ticks = max(100, round(60_000 * scale / nodes))
+    start_ns = 0
+    received = 0
+
+    def pair(index: int) -> tuple[Node, Node]:
+        topic = f"sensor.{index}"
+
+        async def sense(node: Node) -> None:
+            nonlocal start_ns
+            tick = horus_async.tick()
+            if tick == 2 and not index:
+                start_ns = perf_ns()
+            node.send(topic, {"value": math.sin(tick * 0.01), "tick": tick})
+
+        async def control(node: Node) -> None:
+            nonlocal received
+            if node.recv(topic) is not None:
+                received += 1
+
+        return Node(f"sensor{index}", tick=sense, pubs=[topic]), Node(f"controller{index}", tick=control, subs=[topic])
+
+    scheduler = Scheduler(tick_rate=RATE, deterministic=True, **options)
+    for index in range(nodes // 2):
+        for node in pair(index):
+            scheduler.add(node)
+    scheduler.run_sync(duration=ticks / RATE)
+    took = perf_ns() - start_ns
+    if received != ticks * (nodes // 2):
+        raise AssertionError(f"{received} of {ticks * (nodes // 2)} messages arrived")
+    return took / (ticks - 2) / nodes / 1000
+
+
+def deterministic_2(scale: float) -> list[float]:
     """Virtual time, as fast as it goes."""
-    _two_nodes(1000, recording=False)
-    return [_two_nodes(round(30_000 * scale), recording=False)]
+    return [time_a_node(2, scale)]
+
+
+def deterministic_10(scale: float) -> list[float]:
+    """The same."""
+    return [time_a_node(10, scale)]
+
+
+def deterministic_100(scale: float) -> list[float]:
+    """The same."""
+    return [time_a_node(100, scale)]
+
+
+def deterministic_unguarded(scale: float) -> list[float]:
+    """The same without the determinism guard."""
+    return [time_a_node(2, scale, guard=Guard.OFF)]
 
 
 def recording_extra(scale: float) -> list[float]:

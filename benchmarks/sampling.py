@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 SMALL = {"value": 0.123456789, "tick": 12345}
 LARGE = {"ranges": [index * 0.01 + 0.001 for index in range(360)]}
+BYTES = bytes(range(64))
 RATE = 1000
 """Hz of the scheduler in all runs of nodes."""
+
+
+class CannotMeasureError(Exception):
+    """Something that a side needs is not there; the message says what."""
 
 
 def microseconds_a_call(call: Callable[[], object], *, scale: float, batch: int = 500) -> float:
@@ -27,6 +32,18 @@ def microseconds_a_call(call: Callable[[], object], *, scale: float, batch: int 
             call()
         batches.append((perf_ns() - start) / batch / 1000)
     return statistics.median(batches)
+
+
+def round_trips(call: Callable[[], object], *, scale: float) -> list[float]:
+    """Microseconds of each of many calls."""
+    for _ in range(100):
+        call()
+    samples = []
+    for _ in range(round(2000 * scale)):
+        start = perf_ns()
+        call()
+        samples.append((perf_ns() - start) / 1000)
+    return samples
 
 
 def lateness_us(starts: Sequence[tuple[int, int]]) -> list[float]:

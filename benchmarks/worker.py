@@ -9,16 +9,19 @@ import importlib
 import json
 import sys
 
+from .sampling import CannotMeasureError
+
 
 def main() -> None:
     """Run the function named on the command line."""
     module, function, scale = sys.argv[1:]
     try:
-        side = importlib.import_module(module)
+        answer = getattr(importlib.import_module(module), function)(float(scale))
     except ModuleNotFoundError as error:
-        print(json.dumps({"missing": f"{error.name} is not installed"}))
-        return
-    print(json.dumps(getattr(side, function)(float(scale))), flush=True)
+        answer = {"missing": f"{error.name} is not installed"}
+    except CannotMeasureError as error:
+        answer = {"missing": str(error)}
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

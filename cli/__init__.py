@@ -17,6 +17,7 @@ _COMMANDS = {
     "replay": "Replay a recorded session.",
     "check": "Does a program do the same each time?",
     "record": "Work with recorded sessions.",
+    "blackbox": "Show what a black box holds.",
     "doctor": "Check this machine.",
     "serve": "Serve a learned policy over HTTP.",
     "trace": "Work with traces of a policy server.",

@@ -71,6 +71,8 @@ def assemble(
         runtime.guard = guard
         runtime.max_deadline_misses = options.max_deadline_misses
         for file in played:
+            if file.node in replaced_by(nodes, file.session):
+                continue  # a live node has its name, or sends what it sent
             scale = float(exact(options.tick_rate) / exact(file.session.tick_rate))
             add_player(runtime, Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority))
         for node in nodes:
@@ -199,6 +201,7 @@ def _twin_maker(runtime: Runtime, replay: ReplayOptions) -> Callable[[Node, Port
                 ports,
                 Lines(replay, node.name),
                 real_time=True,
+                by_lines=not node.on,
                 tick_rate=runtime.info.tick_rate,
                 seed=runtime.info.seed,
             )

@@ -122,7 +122,7 @@ class NodeRun:
             context.now_ns, context.now, context.elapsed = step.now_ns, step.now, step.elapsed
         else:
             context.now_ns, context.now = now_ns, now_ns / NANOSECONDS
-            context.elapsed = began_ns / NANOSECONDS
+            context.elapsed = (now_ns - step.origin_ns) / NANOSECONDS
         if self.kind is not TICK:
             context.tick = None
             context.seed_tick = INIT_TICK if self.kind is INIT else SHUTDOWN_TICK
@@ -130,6 +130,8 @@ class NodeRun:
         context.tick = context.seed_tick = step.tick
         if self.last_ns is None or (now_ns is None and not self.on):
             context.dt, self.dt_ns = self.nominal_dt, self.period_ns
+            if self.real_time:
+                context.dt = self.dt_ns / NANOSECONDS  # as files keep it, for a replay to give the same
         else:
             self.dt_ns = began_ns - self.last_ns
             context.dt = self.dt_ns / NANOSECONDS

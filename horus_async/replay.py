@@ -157,6 +157,8 @@ class RecordedTimeline:
         self._tick_rate = session.tick_rate
         self._period_ns = round(NANOSECONDS / self._rate)
         self._start_ns = session.start_ns
+        first = None if session.deterministic else next(iter(session.scheduler_ticks()), None)
+        self._origin_ns = 0 if first is None else first.now_ns
         self._on_rewind = on_rewind
         self._ticks = self._read()
         self._first: int | None = None
@@ -195,9 +197,9 @@ class RecordedTimeline:
         self._at_ns = at_ns
         order = tuple(line.order)
         order = self._orders.setdefault(order, order)
-        elapsed = line.tick / self._tick_rate if self._deterministic else (line.now_ns - self._start_ns) / NANOSECONDS
+        elapsed = line.tick / self._tick_rate if self._deterministic else (line.now_ns - self._origin_ns) / NANOSECONDS
         now = self._start_ns / NANOSECONDS + elapsed if self._deterministic else line.now_ns / NANOSECONDS
-        return Step(line.tick, at_ns, line.now_ns, now, elapsed, order)
+        return Step(line.tick, at_ns, line.now_ns, now, elapsed, self._origin_ns, order)
 
     def _moment_ns(self, line: Any) -> int:
         if self._deterministic:
@@ -211,9 +213,12 @@ class RecordedTimeline:
 class Lines:
     """One recorded node's callbacks, in order; also a `Schedule` of its ticks."""
 
-    def __init__(self, options: ReplayOptions, node: str, scale: float = 1.0) -> None:
+    def __init__(
+        self, options: ReplayOptions, node: str, scale: float = 1.0, kinds: tuple[str, ...] = ("tick",)
+    ) -> None:
         self._options = options
         self._node = node
+        self._kinds = kinds
         self._scale = scale
         """Live ticks a recorded tick."""
         self.current: ExecutionRecord | None = None
@@ -232,7 +237,7 @@ class Lines:
         self._step()
 
     def _step(self) -> None:
-        self._next = next((line for line in self._source if line.kind in _PLAYED), None)
+        self._next = next((line for line in self._source if line.kind in self._kinds), None)
         self.next_tick = math.inf if self._next is None else self._live_tick(self._next.tick)
 
     def _live_tick(self, tick: int) -> int:
@@ -270,7 +275,7 @@ class Player:
         self._options = options
         self._deterministic = options.session.deterministic
         info = options.session.nodes[node]
-        self.lines = Lines(options, node, scale)
+        self.lines = Lines(options, node, scale, _PLAYED)
         self.run: NodeRun
         whole_start = options.start in (None, options.session.first_tick)
         whole_end = options.stop in (None, options.session.last_tick) and not options.loop
@@ -329,13 +334,24 @@ class Player:
 class LiveTwin(NodeRun):
     """A live node in the place of a recorded one: it ticks when that did, at the time that it was."""
 
-    def __init__(self, node: Node, ports: Ports, lines: Lines, *, real_time: bool, tick_rate: float, seed: int) -> None:
+    def __init__(
+        self,
+        node: Node,
+        ports: Ports,
+        lines: Lines,
+        *,
+        real_time: bool,
+        by_lines: bool,
+        tick_rate: float,
+        seed: int,
+    ) -> None:
         super().__init__(node, ports, tick_rate=tick_rate, seed=seed)
         self.lines = lines
         self.line: ExecutionRecord | None = None
         self._real_time = real_time
-        if real_time and not self.on:
+        if by_lines:
             self.schedule = lines
+            self.on = []
 
     def begin(self, step: Step, now_ns: int | None) -> None:
         """See `NodeRun.begin`; with the recorded time where that was real."""
@@ -347,6 +363,7 @@ class LiveTwin(NodeRun):
         if self._real_time and self.line is not None:
             context = self.context
             context.now_ns, context.now = self.line.now_ns, self.line.now_ns / NANOSECONDS
+            context.elapsed = (self.line.now_ns - step.origin_ns) / NANOSECONDS
             self.dt_ns, context.dt = self.line.dt_ns, self.line.dt_ns / NANOSECONDS
 
 

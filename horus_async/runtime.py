@@ -39,15 +39,14 @@ from .safety import Safety
 from .schedule import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from .guard import RunGuard
     from .pace import Pace
     from .ports import Taken
+    from .safety import Job, Plan
     from .schedule import Timeline
     from .topics import Bus
-
-    from .safety import Job, Plan
 
 _ENDED = object()
 """Stands for what a coroutine that has ended does not yield any more."""
@@ -70,12 +69,13 @@ class Runtime(Safety):
         self._order: list[NodeRun] = []
         self._order_known = False
         self._topics: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
-        self._step = Step(0, 0, info.start_ns, info.start_ns / NANOSECONDS, 0.0)
+        self._step = Step(0, 0, info.start_ns, info.start_ns / NANOSECONDS, 0.0, info.start_ns)
         self._step_open = False
         self._began: list[str] = []
         self._taken: dict[tuple[str, str], tuple[int, int]] = {}
         self._stirred = False
         self._virtual = False
+        self._origin_ns = 0
         self._stamp_base_ns = info.start_ns
         self.at_step: list[Callable[[Step], None]] = []
         """Called as a scheduler tick begins, before any node."""
@@ -432,7 +432,10 @@ class Runtime(Safety):
             self._find_order()
         assert self._pace is not None
         if not self._pace.virtual:
-            step = step._replace(now_ns=self.stamp_ns())
+            now_ns = self.stamp_ns()
+            if self.ticks == 0:
+                self._origin_ns = now_ns
+            step = step._replace(now_ns=now_ns, origin_ns=self._origin_ns)
         self._step = step
         self._stamp_base_ns = step.now_ns - step.at_ns
         self.tick = step.tick

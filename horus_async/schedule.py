@@ -71,6 +71,8 @@ class Step(NamedTuple):
     """Seconds; the same."""
     elapsed: float
     """Seconds since the run began."""
+    origin_ns: int = 0
+    """Where time is real: what the wall clock showed in the first scheduler tick; ``elapsed()`` counts from there."""
     order: Sequence[str] | None = None
     """In a replay, the recorded order of the nodes that ticked."""
 

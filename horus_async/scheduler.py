@@ -8,7 +8,7 @@ import os
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
-from .errors import ConfigurationError, ContextError, ReplayError
+from .errors import ConfigurationError, ContextError, EmergencyStop, ReplayError
 from .guard import Guard
 from .node import Node
 from .options import SchedulerOptions, checked_duration, given_overrides
@@ -168,19 +168,24 @@ class Scheduler:
     def add_replay(self, node_file: str | Path, priority: int = 0) -> Self:
         """Let one recorded node play among the live ones; the run goes on until its duration or a stop.
 
+        A live node that has its name, or declares a topic that it sent on, takes its place.
+
         Args:
             node_file: Its file in a session.
             priority: Its ``order``.
 
         Raises:
             SessionNotFoundError, DamagedRecordingError, UnsupportedVersionError: It cannot be read.
-            ConfigurationError: There is a node of that name already.
+            ConfigurationError: A recorded node of that name was added already.
+            ReplayError: This scheduler replays a whole session.
         """
         from .replay import PlayedFile
 
+        if self._replay is not None:
+            raise ReplayError("add_replay() is for a scheduler of live nodes; this one replays a whole session")
         played = PlayedFile.open(node_file, priority)
-        if played.node in self._nodes or any(played.node == other.node for other in self._played):
-            raise ConfigurationError(f"there is a node {played.node!r} already: names are unique in a scheduler")
+        if any(played.node == other.node for other in self._played):
+            raise ConfigurationError(f"a recorded node {played.node!r} was added already: names are unique")
         self._played.append(played)
         return self
 
@@ -285,12 +290,17 @@ class Scheduler:
 
         Raises:
             NodeFailure: A node failed for good.
+            EmergencyStop: The run was no longer safe. Every safe state was entered, every ``shutdown`` has run.
         """
         if self._running:
             raise ContextError("the scheduler is running: tick_once() is for one that is not")
-        rest = self._begin_tick() if self._virtual else (None, None)
-        if rest is not None:
-            await self._in_its_time(functools.partial(self._finish_tick, *rest))
+        try:
+            rest = self._begin_tick() if self._virtual else (None, None)
+            if rest is not None:
+                await self._in_its_time(functools.partial(self._finish_tick, *rest))
+        except EmergencyStop:
+            await self.aclose()  # at once: the nodes have to become safe
+            raise
 
     async def aclose(self) -> None:
         """End what `tick_once` began: every ``shutdown`` runs, recordings are closed."""
@@ -475,9 +485,15 @@ class Scheduler:
 
         if self._blackbox is not None and self._runtime is not None:
             self._blackbox = None  # a run has a box of its own
-        self._runtime, self._recorder = assemble(
-            self._options, self.nodes, duration, replay=self._replay, played=self._played, blackbox=self.blackbox
-        )
+        try:
+            self._runtime, self._recorder = assemble(
+                self._options, self.nodes, duration, replay=self._replay, played=self._played, blackbox=self.blackbox
+            )
+        except BaseException:
+            if self._blackbox is not None:
+                self._blackbox.close()
+                self._blackbox = None
+            raise
         if self._watchers:
             self._runtime.observers += self._watchers
             self._runtime.observed = True

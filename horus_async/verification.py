@@ -13,7 +13,7 @@ from .pace import VirtualPace
 from .recorder import open_session
 from .replay import ExternalPlayer, Lines, LiveTwin, Player, RecordedTimeline, ReplayOptions, ReplayRuntime, replay_info
 from .topics import Bus
-from .verify import SHADOW, Comparison, ShadowPorts
+from .verify import SHADOW, Ahead, Comparison, ShadowPorts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,12 +83,14 @@ def _add_shadow(runtime: ReplayRuntime, replay: ReplayOptions, node: Node, compa
     recorded = session.nodes[node.name]
     real_time = not session.deterministic
     topics = set(recorded.subs) | set(recorded.on)
-    ports = ShadowPorts(node.name, runtime.bus, runtime, topics, real_time=real_time)
+    ahead = Ahead(replay) if real_time else None
+    ports = ShadowPorts(node.name, runtime.bus, runtime, topics, ahead)
     twin = LiveTwin(
         node,
         ports,
         Lines(replay, node.name),
         real_time=real_time,
+        by_lines=real_time,
         tick_rate=session.tick_rate,
         seed=session.seed,
     )

@@ -11,15 +11,16 @@ from attrs import frozen
 from .compare import first_difference
 from .observe import Execution, Observer
 from .ports import Ports
+from .recorder.records import ExecutionRecord
 from .topics.codec import decode, encode, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .observe import Sent
     from .ports import Run, Taken
-    from .recorder.records import ExecutionRecord, RecordedOutput
-    from .replay import LiveTwin
+    from .recorder.records import RecordedOutput
+    from .replay import LiveTwin, ReplayOptions
     from .topics import Bus
 
 SHADOW = "@live"
@@ -62,13 +63,58 @@ class VerifyReport:
         return self.compared > 0 and self.differences == 0
 
 
+class Ahead:
+    """Recorded messages, looked up before they are published.
+
+    In real time a node may have ticked in the middle of a scheduler tick, right after a message came. The replay knows
+    the tick, not the middle of it, and so may let the node tick first.
+    """
+
+    def __init__(self, replay: ReplayOptions) -> None:
+        self._replay = replay
+        self._sources: dict[str, Iterator[Any]] = {}
+        self._read: dict[str, dict[tuple[str, int], Taken]] = {}
+
+    def find(self, topic: str, publisher: str, seq: int) -> Taken | None:
+        """The message, read from its publisher's file on from where the last one was found."""
+        read = self._read.setdefault(publisher, {})
+        taken = read.pop((topic, seq), None)
+        if taken is not None:
+            return taken
+        if publisher not in self._sources:
+            self._sources[publisher] = self._messages(publisher)
+        for message in self._sources[publisher]:
+            taken = (message.payload, publisher, message.seq, message.stamp_ns)
+            if (message.topic, message.seq) == (topic, seq):
+                return taken
+            read[message.topic, message.seq] = taken
+            if len(read) > _AHEAD:
+                del read[next(iter(read))]
+        return None
+
+    def _messages(self, publisher: str) -> Iterator[Any]:
+        replay = self._replay
+        if publisher not in replay.session.nodes:
+            yield from (m for m in replay.session.external(replay.start, replay.stop) if m.publisher == publisher)
+            return
+        for line in replay.session.executions(publisher, replay.start, replay.stop):
+            if isinstance(line, ExecutionRecord):
+                yield from line.outputs
+
+
+_AHEAD = 10_000
+"""How many messages of a publisher are kept that others may ask for."""
+
+
 class ShadowPorts(Ports):
     """What a live node sees of the topics while it is verified: the recorded inputs; what it sends goes nowhere."""
 
-    def __init__(self, node: str, bus: Bus, run: Run, recorded_topics: set[str], *, real_time: bool) -> None:
+    def __init__(self, node: str, bus: Bus, run: Run, recorded_topics: set[str], ahead: Ahead | None) -> None:
         super().__init__(node, bus, run)
         self._recorded_topics = recorded_topics
-        self._real_time = real_time
+        self._ahead = ahead
+        self._had: set[tuple[str, str, int]] = set()
+        """Messages that were taken ahead of their publication."""
         self._expected: dict[str, deque[tuple[str, int]]] = {}
         self._early: dict[tuple[str, str, int], Taken] = {}
         self._seqs: dict[str, int] = {}
@@ -103,17 +149,24 @@ class ShadowPorts(Ports):
         while taken is None:
             candidate = super().take(topic)
             if candidate is None:
-                return None
-            if (candidate[1], candidate[2]) == (publisher, seq):
+                taken = None if self._ahead is None else self._ahead.find(topic, publisher, seq)
+                if taken is None:
+                    return None
+                self._had.add((topic, publisher, seq))
+                break
+            key = (topic, candidate[1], candidate[2])
+            if key in self._had:
+                self._had.remove(key)
+            elif key[1:] == (publisher, seq):
                 taken = candidate
             else:
-                self._early[topic, candidate[1], candidate[2]] = candidate
+                self._early[key] = candidate
         expected.popleft()
         return taken
 
     def has_msg(self, topic: str) -> bool:
         """In a session from real time: whether the recorded node took one at this point."""
-        if self._real_time and topic in self._recorded_topics:
+        if self._ahead is not None and topic in self._recorded_topics:
             return bool(self._expected.get(topic))
         return super().has_msg(topic) or bool(self._early and self._expected.get(topic))
 

@@ -19,6 +19,15 @@ import lz4.block
 PAGE = 4096
 MAGIC = b"HORUS-BLACKBOX 1\n"
 TAKEN = 1 << 63
+FATAL = b"Fatal Python error: "
+SIGNALS = {
+    "Segmentation fault": "SIGSEGV",
+    "Aborted": "SIGABRT",
+    "Bus error": "SIGBUS",
+    "Floating point exception": "SIGFPE",
+    "Floating-point exception": "SIGFPE",
+    "Illegal instruction": "SIGILL",
+}
 
 
 def checked_line(line: bytes, salt: int) -> bytes | None:
@@ -75,6 +84,24 @@ def collect_blocks(content: bytes, used: int, salt: int, file_salt: int, events:
     return damaged
 
 
+def add_fatal(text: bytes, header: dict[str, Any], events: dict[int, bytes]) -> None:
+    """Add what a fatal signal left behind the segments as the run's last two events."""
+    if not text.startswith(FATAL):
+        return
+    dump = text.partition(b"\0")[0].decode("utf-8", "replace")
+    what = dump[len(FATAL) :].partition("\n")[0].strip()
+    signal = SIGNALS.get(what, what)
+    last = json.loads(events[max(events)]) if events else {"seq": -1, "tick": 0, "time_ns": header["started_ns"]}
+    error = f"Fatal Python error: {what} ({signal})"
+    for event in (
+        {"event": "NodeError", "name": header["name"], "error": error, "traceback": dump},
+        {"event": "SchedulerStop", "reason": f"signal {signal}", "total_ticks": last["tick"] + 1},
+    ):
+        place = {"seq": last["seq"] + 1, "run": header["run"], "tick": last["tick"], "time_ns": last["time_ns"]}
+        last = {**place, **event}
+        events[last["seq"]] = json.dumps(last, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def read(data: bytes) -> tuple[dict[int, bytes], int]:
     """The events of a whole file by seq, and how many damaged places it has."""
     header = file_header(data)
@@ -93,6 +120,7 @@ def read(data: bytes) -> tuple[dict[int, bytes], int]:
             damaged += collect(content, used, salt, events)
         else:
             damaged += collect_blocks(content, used, salt, file_salt, events)
+    add_fatal(data[PAGE + (header["size"] - PAGE) // size * size :], header, events)
     return events, damaged
 
 

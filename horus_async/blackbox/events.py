@@ -81,6 +81,15 @@ class NodeAdded(Event):
         return {"name": self.name}
 
 
+def node_tick_json(name: str, duration_us: int, *, success: bool) -> bytes:
+    """``NodeTick(...).own_json()`` without the object: there are more of these than of all others."""
+    return (_TICK_DONE if success else _TICK_FAILED) % (quoted(name), duration_us)
+
+
+_TICK_DONE = b'"event":"NodeTick","name":%b,"duration_us":%d,"success":true}'
+_TICK_FAILED = b'"event":"NodeTick","name":%b,"duration_us":%d,"success":false}'
+
+
 @frozen
 class NodeTick(Event):
     """A node's tick ended after ``duration_us`` microseconds."""
@@ -93,12 +102,7 @@ class NodeTick(Event):
         return {"name": self.name, "duration_us": self.duration_us, "success": self.success}
 
     def own_json(self) -> bytes:
-        success = b"true" if self.success else b"false"
-        return b'"event":"NodeTick","name":%b,"duration_us":%d,"success":%b}' % (
-            quoted(self.name),
-            self.duration_us,
-            success,
-        )
+        return node_tick_json(self.name, self.duration_us, success=self.success)
 
 
 @frozen

@@ -1,6 +1,6 @@
 """The bytes of a ``.hbb`` file: where everything lies and how it is checked. Numbers are little-endian.
 
-The file is one page of 4096 bytes and, after it, segments of equal size; what is left at the end is not used.
+The file is one page of 4096 bytes and, after it, segments of equal size; what is left at the end, 60 KiB or more, takes the text that ``faulthandler`` writes on a fatal signal; it is zero before that.
 
 Page: at 0 and again at 2048 the text ``HORUS-BLACKBOX 1``, a line end, and one line (see below, salt ``HEADER_SALT``)
 whose JSON says ``schema_version, name, run, pid, started_at, started_ns, size, segment_size, salt``. At 4088 a 64-bit
@@ -165,6 +165,11 @@ class FileHeader:
     def segments(self) -> int:
         """How many segments the file has room for."""
         return (self.size - PAGE) // self.segment_size
+
+    @property
+    def rest(self) -> int:
+        """Where the segments end, and the room for a fatal signal's text begins."""
+        return PAGE + self.segments * self.segment_size
 
     def to_bytes(self) -> bytes:
         """One copy of the header."""

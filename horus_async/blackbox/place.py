@@ -105,7 +105,8 @@ def _refuse_if_used(path: Path, stack: ExitStack) -> None:
         with suppress(ValueError):
             owner = f" (process {layout.read_file_header(os.pread(fd, layout.PAGE, 0))[0].pid})"
         raise BlackBoxError(
-            f"the black box {path} is in use by another run{owner}; give this scheduler another name or blackbox_dir"
+            f"the black box {path} is in use by another run{owner}; give this scheduler another name or "
+            "blackbox_dir, or run it without a box"
         ) from None
 
 

@@ -18,6 +18,7 @@ from attrs import frozen
 
 from horus_async.blackbox import layout
 from horus_async.blackbox.events import ANOMALIES, KINDS, Event, Record
+from horus_async.blackbox.fatal import BEGINNING, fatal_records
 from horus_async.blackbox.scan import SegmentImage, find_sources, read_lines
 from horus_async.errors import BlackBoxError
 
@@ -99,6 +100,7 @@ class BlackBoxReader:
             self.close()
             raise BlackBoxError(f"{path} is not a readable black box: {error}") from None
         self._images: dict[int, SegmentImage] = {}
+        self._fatal = b""
         self._damage: list[str] | None = None
         self._copy_notes: list[str] = []
         self.refresh()
@@ -130,7 +132,7 @@ class BlackBoxReader:
         newest = max((source.first_seq for source in sources), default=0) - 1
         for seq, _ in self._lines(newest, []):
             newest = seq
-        return newest
+        return newest + len(self._fatal_records())
 
     @property
     def damage(self) -> list[str]:
@@ -172,6 +174,9 @@ class BlackBoxReader:
                     raise BlackBoxError(f"{self.path}: event {seq} cannot be read: {error}") from None
                 if wanted.matches(record):
                     yield record
+        for record in self._fatal_records():
+            if record.seq > after and wanted.matches(record):
+                yield record
 
     def refresh(self) -> bool:
         """Look at the file again, unless it is closed. Returns True when it changed.
@@ -195,7 +200,7 @@ class BlackBoxReader:
 
     def _copy(self) -> bool:
         """Copy what changed, until no segment was taken meanwhile: then the copies are of one moment."""
-        changed = False
+        changed = self._copy_fatal()
         for _ in range(_MOST_COPIES):
             changes = os.pread(self._fd, 8, layout.CHANGES_WORD)
             for index in range(min(self.header.segments, max(0, self._size - layout.PAGE) // self.header.segment_size)):
@@ -205,6 +210,21 @@ class BlackBoxReader:
                 return changed
         self._copy_notes = ["the box changed faster than it could be read"]
         return changed
+
+    def _copy_fatal(self) -> bool:
+        """What a fatal signal left behind the segments."""
+        offset, before = self.header.rest, self._fatal
+        if os.pread(self._fd, len(BEGINNING), offset) == BEGINNING:
+            self._fatal = os.pread(self._fd, max(0, self._size - offset), offset)
+        return self._fatal != before
+
+    def _fatal_records(self) -> list[Record]:
+        if not self._fatal:
+            return []
+        sources = find_sources(list(self._images.values()), self.header.salt, [])
+        newest = max((source.first_seq for source in sources), default=0) - 1
+        lines = list(self._lines(newest, []))
+        return fatal_records(self._fatal, self.header, Record.from_json(lines[-1][1]) if lines else None)
 
     def _copy_segment(self, number: int) -> bool:
         offset = layout.PAGE + number * self.header.segment_size

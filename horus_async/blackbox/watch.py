@@ -13,7 +13,6 @@ from horus_async.blackbox.events import (
     FailurePolicy,
     NodeAdded,
     NodeError,
-    NodeTick,
     SchedulerStart,
     SchedulerStop,
     Watchdog,
@@ -27,28 +26,36 @@ if TYPE_CHECKING:
 class BlackBoxObserver(observe.Observer):
     """Writes a run's events into its box. Their times are the wall clock's, in every mode: a box is evidence."""
 
+    hears_messages = False
+
     def __init__(self, box: BlackBox) -> None:
         self._box = box
+        self._tick = 0
 
     def run_started(self, run: observe.RunInfo) -> None:
         """See `Observer`."""
+        self._box.catch_fatal_signals()
         self._put(SchedulerStart(tuple(node.name for node in run.nodes), run.tick_rate), 0)
         for node in run.nodes:
             self._put(NodeAdded(node.name), 0)
 
-    def executed(self, execution: observe.Execution) -> None:
+    def node_added(self, node: observe.NodeInfo) -> None:
         """See `Observer`."""
-        if execution.kind == "tick":
-            event = NodeTick(execution.node, execution.took_ns // 1000, execution.error is None)
-            self._box.record(event, execution.tick, wall_ns())
+        self._put(NodeAdded(node.name), self._tick)
+
+    def ticked(self, node: str, tick: int, took_ns: int, *, success: bool) -> None:
+        """See `Observer`."""
+        self._tick = tick
+        self._box.record_tick(node, took_ns // 1000, tick, wall_ns(), success=success)
 
     def incident(self, tick: int, incident: observe.Incident) -> None:
         """See `Observer`."""
+        self._tick = tick
         self._put(_event(incident), tick)
 
     def run_stopped(self, reason: str, ticks: int) -> None:
         """See `Observer`."""
-        self._put(SchedulerStop(reason, ticks), max(ticks - 1, 0))
+        self._put(SchedulerStop(reason, ticks), self._tick)
 
     def _put(self, event: Event, tick: int) -> None:
         self._box.record(event, tick, wall_ns())

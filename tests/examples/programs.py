@@ -30,7 +30,7 @@ def horus(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Completed
     return python("-m", "horus_async", *arguments, cwd=cwd, **env)
 
 
-def write_log(path: Path, scans: int = 40, *, seconds: float = 5.0) -> list[tuple[int, float]]:
+def write_log(path: Path, scans: int = 60, *, seconds: float = 5.0) -> list[tuple[int, float]]:
     """Write the log of a robot that drives along a corridor towards a wall, with uneven stamps.
 
     Returns:

@@ -1,0 +1,35 @@
+"""The black box."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from horus_async.blackbox import BlackBox
+
+from .ours import time_a_node
+from .sampling import microseconds_a_call
+
+
+def deterministic_boxed(scale: float) -> list[float]:
+    """Microseconds a node's tick of a run with a black box."""
+    return [time_a_node(2, scale, blackbox_mb=4, blackbox_dir=Path("boxes"))]
+
+
+def event(scale: float) -> list[float]:
+    """An event of one's own, as the event loop sees it."""
+    with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
+        return [microseconds_a_call(lambda: box.custom("arm", "limit reached", joint=3, angle=1.57), scale=scale)]
+
+
+def log_line(scale: float) -> list[float]:
+    """The same as a line of text."""
+    log = logging.getLogger("bench")
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    handler = logging.FileHandler("bench.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    log.addHandler(handler)
+    took = microseconds_a_call(lambda: log.info("limit reached: joint %d at %f", 3, 1.57), scale=scale)
+    handler.close()
+    return [took]

@@ -1,0 +1,219 @@
+"""Does live code still do what was recorded?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+import trio
+
+from horus_async import Node, NodeFailure, ReplayError, Scheduler, Topic, VerifyReport, sleep, tick
+from tests.replay.sessions import PROGRAMS, controller, pair, record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def verify(session: str, live: Sequence[Node], **options: Any) -> VerifyReport:
+    """Verify live nodes against a session."""
+    scheduler = Scheduler(deterministic=True)
+    for node in live:
+        scheduler.add(node)
+
+    async def run() -> VerifyReport:
+        return await Scheduler.verify(session, scheduler, **options)
+
+    return trio.run(run)
+
+
+@pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "real time"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_is_verified_against_its_own_recording(program: str, deterministic: bool) -> None:
+    """Plain, multi-rate, event, suspended, looped, threaded nodes pass, from both modes (J.1-15, J.1-16)."""
+    record("s", PROGRAMS[program](), duration=0.4, deterministic=deterministic)
+    report = verify("s", PROGRAMS[program]())
+    assert report.first_difference is None, str(report.first_difference)
+    assert (report.differences, report.compared > 10, report.passed) == (0, True, True)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_each_node_alone(program: str) -> None:
+    """One live node among recorded ones passes too."""
+    record("s", PROGRAMS[program](), duration=0.4)
+    names = [node.name for node in PROGRAMS[program]()]
+    for name in names:
+        report = verify("s", [node for node in PROGRAMS[program]() if node.name == name])
+        assert report.first_difference is None, f"{name}: {report.first_difference}"
+        assert report.passed
+
+
+def test_a_changed_constant_is_found() -> None:
+    """The first difference is named with tick, node, topic, field and both values."""
+    record("s", pair())
+    report = verify("s", [controller(gain=0.25)])
+    assert not report.passed
+    assert report.compared == report.differences == 50
+    first = report.first_difference
+    assert first is not None
+    assert (first.tick, first.node, first.topic, first.field) == (0, "controller", "ctrl.cmd", "output")
+    assert first.recorded == 2 * first.live
+    for word in ("tick 0", "controller", "ctrl.cmd", "output"):
+        assert word in str(first)
+
+
+def test_a_difference_in_one_tick_is_found() -> None:
+    """It is the first, not the last, and the others count as equal."""
+
+    def node(bad: int) -> Node:
+        return Node("n", tick=lambda n: n.send("t", {"pose": {"x": [1, 2, 3 if tick() != bad else 4]}}))
+
+    record("s", [node(-1)])
+    report = verify("s", [node(17)])
+    assert (report.compared, report.differences) == (50, 1)
+    first = report.first_difference
+    assert first is not None
+    assert (first.tick, first.field, first.recorded, first.live) == (17, "pose.x[2]", 3, 4)
+
+
+def test_bit_by_bit() -> None:
+    """-0.0 is not 0.0, 1 is not 1.0 and True is not 1; NaN equals itself."""
+    for recorded, live, same in [(0.0, -0.0, False), (1, 1.0, False), (True, 1, False), (math.nan, math.nan, True)]:
+        name = f"s{[*map(str, (recorded, live))]}".translate(str.maketrans("[]', ", "-----"))
+        record(name, [Node("n", tick=lambda n, value=recorded: n.send("t", value))], duration=0.05)
+        report = verify(name, [Node("n", tick=lambda n, value=live: n.send("t", value))])
+        assert report.passed is same, (recorded, live)
+
+
+@pytest.mark.parametrize(("recorded", "live"), [(1, 2), (2, 1), (1, 0), (0, 1)])
+def test_missing_and_extra_messages_are_differences(recorded: int, live: int) -> None:
+    """A message that only one side sent is a difference, also where the other sent nothing at all."""
+
+    def node(count: int) -> Node:
+        return Node("n", tick=lambda n: [n.send("t", i) for i in range(count)])
+
+    record("s", [node(recorded)], duration=0.05)
+    report = verify("s", [node(live)])
+    assert report.differences == 5
+    assert not report.passed
+
+
+def test_a_slower_node_differs() -> None:
+    """Ticks that a live node leaves out are missing messages."""
+    record("s", [Node("n", tick=lambda n: n.send("t", tick()))], duration=0.2)
+    report = verify("s", [Node("n", tick=lambda n: n.send("t", tick()), rate=50)])
+    assert report.differences == 10
+
+
+def test_one_difference_does_not_spread() -> None:
+    """The other live nodes get the recorded messages, not the changed one's."""
+    record("s", pair())
+    changed = Node("sensor", tick=lambda n: n.send("sensor.reading", {"value": 0.0, "count": 0}))
+    report = verify("s", [changed, controller()])
+    assert report.compared == 100
+    assert report.differences == 50
+    assert report.first_difference is not None
+    assert report.first_difference.node == "sensor"
+
+
+def test_nothing_compared_is_no_pass() -> None:
+    """A live node that the session does not know compares nothing, which is a failure."""
+    record("s", pair())
+    report = verify("s", [controller(name="other")])
+    assert (report.compared, report.passed) == (0, False)
+    record("silent", [Node("n", tick=lambda n: None)])
+    report = verify("silent", [Node("n", tick=lambda n: None)])
+    assert (report.compared, report.passed) == (0, False)
+
+
+def test_nodes_chooses() -> None:
+    """Only the named ones are compared; a name that is in neither is an error with those that are."""
+    record("s", pair())
+    report = verify("s", [controller(gain=0.1), pair()[0]], nodes=["sensor"])
+    assert (report.compared, report.differences) == (50, 0)
+    with pytest.raises(ReplayError, match=r"sensr.*sensor"):
+        verify("s", pair(), nodes=["sensr"])
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_verify_takes_a_factory_and_runs_anywhere(backend: str) -> None:
+    """A function that makes the scheduler works as well, under each event loop, several times."""
+    record("s", pair())
+
+    def make() -> Scheduler:
+        scheduler = Scheduler()
+        for node in pair():
+            scheduler.add(node)
+        return scheduler
+
+    async def run() -> list[VerifyReport]:
+        return [await Scheduler.verify("s", make), await Scheduler.verify("s", make())]
+
+    reports = anyio.run(run, backend=backend)
+    assert [(report.compared, report.passed) for report in reports] == [(100, True)] * 2
+
+
+def test_a_live_node_that_fails_is_an_error() -> None:
+    """Its exception comes out, and the nodes can run again afterwards."""
+    record("s", pair())
+
+    def fail(n: Node) -> None:
+        raise ValueError("live")
+
+    node = Node("controller", tick=fail)
+    for _ in range(2):
+        with pytest.raises(NodeFailure) as caught:
+            verify("s", [node])
+        assert isinstance(caught.value.exceptions[0], ValueError)
+
+
+@pytest.mark.parametrize("deterministic", [False])
+def test_messages_from_outside_are_verified_too(deterministic: bool) -> None:
+    """What came from other handles is recorded as external and given to the live node again."""
+
+    def echo() -> Node:
+        return Node("echo", tick=lambda n: [n.send("echo", value) for value in n.recv_all("outside")], subs="outside")
+
+    with Topic("outside") as outside:
+        driver = Node("driver", tick=lambda n: outside.send({"n": tick()}), rate=50)
+        record("s", [echo(), driver], deterministic=deterministic)
+    report = verify("s", [echo()])
+    assert report.passed, str(report.first_difference)
+    assert report.compared >= 5
+
+
+def test_an_event_node_on_outside_messages_is_verified() -> None:
+    """Event nodes that were woken from outside between two ticks pass as well."""
+
+    def event() -> Node:
+        return Node("event", on="outside", tick=lambda n: n.send("heard", n.recv("outside")))
+
+    async def drive(n: Node) -> None:
+        await sleep(0.004)
+        outside.send(tick())
+
+    with Topic("outside") as outside:
+        record("s", [event(), Node("driver", tick=drive, rate=50)], deterministic=False)
+    report = verify("s", [event()])
+    assert report.passed, str(report.first_difference)
+    assert report.compared >= 5
+
+
+def test_has_msg_and_latest_are_verified() -> None:
+    """Nodes that look before they read do the same again."""
+
+    def nodes() -> list[Node]:
+        def look(n: Node) -> None:
+            n.send("seen", (n.has_msg("t"), n.latest("t")))
+            if tick() % 3 == 0:
+                n.send("got", (n.recv("t", "empty"), n.has_msg("t")))
+
+        return [
+            Node("sender", tick=lambda n: n.send("t", tick()) if tick() % 2 else None, pubs="t"),
+            Node("looker", tick=look, subs="t"),
+        ]
+
+    record("s", nodes())
+    report = verify("s", nodes())
+    assert report.passed, str(report.first_difference)
