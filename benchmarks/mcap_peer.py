@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 from mcap.writer import Writer
 from orjson import dumps
@@ -14,7 +15,7 @@ def add_message(scale: float) -> list[float]:
     """A small dict as JSON, chunks and compression as they are by default."""
     payload = dumps(SMALL)
     with open("bench.mcap", "wb") as file:  # noqa: PTH123 - as its documentation does
-        writer = Writer(file)
+        writer: Any = Writer(file)  # its type information is incomplete
         writer.start()
         schema = writer.register_schema(name="small", encoding="jsonschema", data=b'{"type": "object"}')
         channel = writer.register_channel(topic="sensor.reading", message_encoding="json", schema_id=schema)

@@ -138,7 +138,10 @@ class RunGuard:
 
     def foreign_send(self, node: str, topic: str, frame: FrameType) -> None:
         """A message was sent for a node from outside of its callbacks."""
-        blamed, via = _blame(frame, _FOREIGN_SEND)
+        outside: FrameType | None = frame
+        while outside is not None and _origin(outside) is _Origin.ENGINE:
+            outside = outside.f_back
+        blamed, via = _blame(outside, _FOREIGN_SEND)
         if blamed is not None:
             context = current.get(None)
             sender = _Sender(node, None if context is None else context.tick)
@@ -176,13 +179,13 @@ class GuardedPorts(Ports):
         Ports.send(self, topic, value)  # spares the time of super()
 
 
-def _blame(frame: FrameType, trap: traps.Trap) -> tuple[FrameType | None, FrameType | None]:
+def _blame(frame: FrameType | None, trap: traps.Trap) -> tuple[FrameType | None, FrameType | None]:
     """Whose line it is that called, seen from ``frame`` outwards, and the library that it went through.
 
     (None, None) where nobody is to blame.
     """
     library: FrameType | None = None
-    around: FrameType | None = frame
+    around = frame
     while around is not None:
         origin = _origin(around)
         if origin is _Origin.USER:
@@ -222,7 +225,7 @@ def origin_of(file: str) -> _Origin:
         if separator in file:
             package = file.rpartition(separator)[2].partition(os.sep)[0]
             return _Origin.LOOP if package in _LOOPS else _Origin.LIBRARY
-    if file.startswith("<frozen "):
+    if file.startswith(("<frozen ", "<attrs generated ")):
         return _Origin.STANDARD
     if file.startswith(_STANDARD):
         inside = file.rpartition(os.sep)[0]

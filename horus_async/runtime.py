@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -197,6 +198,10 @@ class Runtime(Safety):
         Raises:
             NodeFailure: A node failed for good.
         """
+        # in a context of its own: nothing of a tick is to be seen where tick_once was called
+        return copy_context().run(self._begin_tick, plan)
+
+    def _begin_tick(self, plan: Plan) -> Job | None:
         self._group = RightNow()
         for job in plan:
             if not isinstance(job, NodeRun):

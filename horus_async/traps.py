@@ -56,7 +56,7 @@ class Trap:
     also_by_loop: bool = False
     """A call from inside trio or anyio counts too: they were asked for it by the node."""
     if_loaded: bool = False
-    """Only where the program has imported the module already."""
+    """Only where the program has imported the package already."""
 
 
 _NOW = "use horus_async.now() or now_ns(): the time of the run"
@@ -202,7 +202,7 @@ def release_traps() -> None:
 def _set_all() -> None:
     in_modules: dict[int, _Function] = {}
     for trap in TRAPS:
-        if trap.if_loaded and trap.module not in sys.modules:
+        if trap.if_loaded and trap.module.partition(".")[0] not in sys.modules:
             continue
         module = import_module(trap.module)
         for name in trap.names or _shared_numpy_functions(module):

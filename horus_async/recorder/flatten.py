@@ -4,8 +4,8 @@ Works on what JSON has, tags and all, so that a table looks the same whichever c
 is named after the path of its field, ``pose.x``. A message that is no dict is the column ``value``; a field that has
 the name of one of the first four columns gets ``data.`` in front.
 
-What a cell holds: numbers, booleans and text as they are; bytes as base64 text; times as ISO 8601 text; lists, tuples
-and arrays as (nested) lists, as their length may change from message to message. An object of a class is the dict of
+What a cell holds: numbers, booleans and text as they are; bytes as base64 text; times as ISO 8601 text; integers beyond
+64 bits as text; lists, tuples and arrays as (nested) lists, as their length may change from message to message. An object of a class is the dict of
 its fields.
 """
 
@@ -50,7 +50,10 @@ def plain(data: Any) -> Any:
         return data
     for tag in data:
         if tag[:1] == "$" and tag in _PLAIN:
-            return _PLAIN[tag](data)
+            try:
+                return _PLAIN[tag](data)
+            except (LookupError, TypeError, ValueError, AttributeError):  # no tag of ours after all
+                break
         break
     return {key: plain(item) for key, item in data.items()}
 
@@ -92,7 +95,7 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "$bytes": lambda data: data["$bytes"],
     "$ndarray": _array,
     "$float": lambda data: _FLOATS[data["$float"]],
-    "$int": lambda data: int(data["$int"], 16 if "x" in data["$int"] else 10),
+    "$int": lambda data: str(data["$int"]),
     "$tuple": lambda data: [plain(item) for item in data["$tuple"]],
     "$dict": lambda data: {str(plain(key)): plain(item) for key, item in data["$dict"]},
     "$datetime": lambda data: data["$datetime"],

@@ -155,6 +155,8 @@ class RingWriter:
         parts = [payload] if isinstance(payload, bytes) else payload
         length = sum(map(len, parts))
         size = record_size(length)
+        if length <= SMALL and length not in _packers:
+            _packers[length] = struct.Struct(f"<QQQqI4x{length}s").pack_into, size
         start = self.tail
         if start + size > self.limit:
             start = self.make_room(size)
@@ -167,12 +169,10 @@ class RingWriter:
         for part in parts:
             memory[at : at + len(part)] = part
             at += len(part)
-        # No call from here to the next index: Ctrl-C must not come between these.
+        # No call from here on: Ctrl-C must not come between these, nor before the publisher has counted.
         region.words[LATEST] = start
         self.tail = start + size
         self.index += 1
-        if length <= SMALL and length not in _packers:
-            _packers[length] = struct.Struct(f"<QQQqI4x{length}s").pack_into, size
 
     def close(self) -> None:
         """Tell readers that nothing more will come. Later writes are errors."""

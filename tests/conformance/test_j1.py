@@ -54,7 +54,7 @@ def docstrings() -> str:
     for path in sorted(TESTS.rglob("test_*.py")):
         for item in ast.walk(ast.parse(path.read_text())):
             if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name.startswith("test_"):
-                found.append(ast.get_docstring(item) or "")
+                found += [ast.get_docstring(item) or ""]
     return "\n".join(found)
 
 

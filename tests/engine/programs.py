@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +16,7 @@ import trio
 from horus_async import Node, Scheduler, now_ns, tick
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).parents[2]
@@ -66,20 +67,18 @@ def listener(log: Log, topics: Iterable[str], name: str = "listener", **options:
     return Node(name, tick=listen, subs=topics, **options)
 
 
+def _asyncio_run(scheduler: Scheduler, duration: float | None) -> None:
+    asyncio.run(scheduler.run(duration))
+
+
 RUNNERS: dict[str, Callable[[Scheduler, float | None], None]] = {
     "run_sync": lambda scheduler, duration: scheduler.run_sync(duration),
     "trio.run": lambda scheduler, duration: trio.run(scheduler.run, duration),
     "anyio trio": lambda scheduler, duration: anyio.run(scheduler.run, duration, backend="trio"),
     "anyio asyncio": lambda scheduler, duration: anyio.run(scheduler.run, duration, backend="asyncio"),
-    "asyncio.run": lambda scheduler, duration: _asyncio_run(scheduler, duration),
+    "asyncio.run": _asyncio_run,
 }
 """All the ways to start an event loop with a scheduler in it."""
-
-
-def _asyncio_run(scheduler: Scheduler, duration: float | None) -> None:
-    import asyncio
-
-    asyncio.run(scheduler.run(duration))
 
 
 every_runner = pytest.mark.parametrize("runner", RUNNERS.values(), ids=[*RUNNERS])

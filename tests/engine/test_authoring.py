@@ -52,7 +52,7 @@ def test_each_authoring_style_ticks(deterministic: bool) -> None:
         PlainSubclass(),
         Node("bound", tick=Elsewhere().tick),
         Node("partial", tick=functools.partial(plain)),
-        Node("lambda", tick=lambda n: with_async(n)),
+        Node("lambda", tick=lambda n, ticks=with_async: ticks(n)),
         Node("compute", tick=plain, compute=True),
     ]
     run_nodes(*nodes, duration=0.05, deterministic=deterministic)
@@ -101,7 +101,7 @@ def test_the_first_example_of_the_contract() -> None:
 
 @both_modes
 def test_init_then_ticks_then_shutdown_once_each(deterministic: bool) -> None:
-    """init runs once before the first tick, shutdown once after the last (J.1-43)."""
+    """Its init runs once before the first tick, shutdown once after the last (J.1-43)."""
     log = Log()
     n = Node("n", init=log.says("init"), tick=log.says("tick"), shutdown=log.says("shutdown"))
     run_nodes(n, duration=0.03, deterministic=deterministic)
@@ -222,7 +222,7 @@ def test_add_takes_nodes_only() -> None:
 
 
 def test_add_chains() -> None:
-    """add gives the scheduler back."""
+    """Calling add gives the scheduler back."""
     scheduler = Scheduler()
     assert scheduler.add(Node("a", tick=print)) is scheduler
 
@@ -274,7 +274,7 @@ def test_state_is_free_for_the_user() -> None:
 
 
 def test_a_node_runs_again_under_another_scheduler() -> None:
-    """init runs again, and read positions start afresh."""
+    """Its init runs again, and read positions start afresh."""
     log = Log()
 
     def tick(n: Node) -> None:
@@ -331,7 +331,7 @@ def test_log_is_a_logging_adapter(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_topics_outside_a_run_are_an_error() -> None:
-    """send and recv of a node that does not run say so."""
+    """Using send or recv of a node that does not run says so."""
     n = Node("n", tick=print)
     for use in (lambda: n.send("t", 1), lambda: n.recv("t"), lambda: n.has_msg("t"), n.request_stop):
         with pytest.raises(ContextError, match="not running"):

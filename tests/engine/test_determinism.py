@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from horus_async import Node, rng, sleep, tick
-from horus_async.clock.system import sleep_until_monotonic, monotonic_ns
+from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from tests.engine.programs import ROOT, Log, environment, listener, run_nodes
 from tests.engine.test_loops import busy_program
 

@@ -147,7 +147,9 @@ async def test_stats_while_it_runs(autojump_clock: trio.testing.MockClock) -> No
     figures = second.nodes["n"]
     assert 0 < figures.mean_us <= figures.max_us
     assert 0 < figures.p99_us <= figures.max_us
-    assert (figures.errors, figures.restarts, figures.lost, figures.budget_overruns, figures.deadline_misses) == (0,) * 5
+    assert (figures.errors, figures.restarts, figures.lost, figures.budget_overruns, figures.deadline_misses) == (
+        0,
+    ) * 5
     with pytest.raises(AttributeError):
         second.tick = 3  # type: ignore[misc]
 
@@ -312,7 +314,7 @@ def test_cancelled_in_a_nursery(deterministic: bool) -> None:
 
 @both_modes
 def test_cancelled_under_asyncio(deterministic: bool) -> None:
-    """asyncio's wait_for around run() runs every shutdown too."""
+    """A wait_for of asyncio around run() runs every shutdown too."""
     log = Log()
 
     async def stays(n: Node) -> None:

@@ -76,7 +76,7 @@ def test_a_value_no_topic_can_carry_is_an_error_in_send() -> None:
 
 
 def test_recv_takes_one_after_the_other() -> None:
-    """recv gives the next unread message, or the default when there is none."""
+    """Each recv gives the next unread message, or the default when there is none."""
     log = Log()
 
     def tick(n: Node) -> None:
@@ -118,7 +118,7 @@ def test_has_msg_consumes_nothing() -> None:
 
 
 def test_latest_consumes_nothing_and_keeps_returning_the_newest() -> None:
-    """latest is None before the first message, and afterwards the newest, read or not."""
+    """It is None before the first message, and afterwards the newest, read or not."""
     log = Log()
 
     def tick(n: Node) -> None:
@@ -220,7 +220,7 @@ def test_request_stop_ends_the_run_after_the_tick(deterministic: bool) -> None:
 
 @both_modes
 def test_receive_waits_for_the_next_message(deterministic: bool) -> None:
-    """await receive returns the next unread message, one that is there or one to come."""
+    """It returns the next unread message, one that is there or one to come."""
     log = Log()
 
     async def consume(n: Node) -> None:
@@ -238,7 +238,7 @@ def test_receive_waits_for_the_next_message(deterministic: bool) -> None:
 
 @both_modes
 def test_subscribe_iterates_over_messages(deterministic: bool) -> None:
-    """async for value in node.subscribe(topic) gives each message once."""
+    """With async for, node.subscribe(topic) gives each message once."""
     log = Log()
 
     async def consume(n: Node) -> None:

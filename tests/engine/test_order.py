@@ -192,14 +192,18 @@ def test_an_event_node_that_does_not_read_still_ticks_once_a_message(determinist
     log = Log()
     sender = Node("sender", tick=lambda n: n.send("t", 1) if elapsed() < 0.035 else None)
     run_nodes(
-        Node("event", on="t", tick=log.says("event")), sender, listener_of(log), duration=0.1, deterministic=deterministic
+        Node("event", on="t", tick=log.says("event")),
+        sender,
+        listener_of(log),
+        duration=0.1,
+        deterministic=deterministic,
     )
     assert log.lines.count("event") == log.lines.count("sent") > 0
 
 
 def listener_of(log: Log) -> Node:
     """Writes ``sent`` for each message on t."""
-    return Node("listener", subs="t", tick=lambda n: [log("sent") for _ in n.recv_all("t")])
+    return Node("listener", subs="t", tick=lambda n: log.lines.extend("sent" for _ in n.recv_all("t")))
 
 
 @both_modes
@@ -430,6 +434,8 @@ def test_independent_nodes_run_concurrently_in_real_time() -> None:
 def test_now_is_the_tick_over_the_rate() -> None:
     """In deterministic mode now() is tick / tick_rate in every node, whatever its rate (J.1-39)."""
     log = Log()
-    nodes = [Node(str(rate), rate=rate, tick=lambda n: log(now() == tick() / 97, elapsed() == now())) for rate in (5, 97)]
+    nodes = [
+        Node(str(rate), rate=rate, tick=lambda n: log(now() == tick() / 97, elapsed() == now())) for rate in (5, 97)
+    ]
     run_nodes(*nodes, duration=3, tick_rate=97)
     assert set(log.lines) == {(True, True)}

@@ -54,7 +54,8 @@ def test_a_signal_shuts_down_in_order(run: str, number: signal.Signals, determin
 @pytest.mark.parametrize("run", RUNS.values(), ids=[*RUNS])
 def test_a_second_ctrl_c_breaks_a_stuck_tick(run: str, deterministic: bool) -> None:
     """The first waits for the tick to end; the second breaks it, and the process ends with a non-zero code."""
-    stuck = "while not scheduler._stop_asked: time.sleep(0.01)\n    print('ready', flush=True)\n    while True: time.sleep(0.01)"
+    wait = "while not scheduler._stop_asked: time.sleep(0.01)"
+    stuck = f"{wait}\n    print('ready', flush=True)\n    while True: time.sleep(0.01)"
     text = SCRIPT.format(run=run, deterministic=deterministic, in_tick=stuck)
     code, output, _ = signalled_script(text, SIGINT, SIGINT)
     assert code not in (0, None)

@@ -123,7 +123,7 @@ def numbers(log: Log, name: str = "n", **options: Any) -> Node:
 
 
 def test_rng_depends_on_seed_node_and_tick_alone() -> None:
-    """Other nodes, rates and the order of add do not change a node's numbers; the seed, its name and tick do (J.1-40)."""
+    """Other nodes, rates and the order of add change nothing; seed, name and tick do (J.1-40)."""
     alone, beside, other_seed = Log(), Log(), Log()
     run_nodes(numbers(alone), seed=1)
     run_nodes(numbers(Log(), "a"), numbers(beside, rate=50), numbers(Log(), "z"), seed=1)

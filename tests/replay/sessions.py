@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from horus_async import Node, Scheduler, Topic, dt, elapsed, now, now_ns, rng, sleep, tick
-from tests.engine.programs import Log
+from horus_async import Node, Scheduler, Topic, dt, elapsed, now, rng, sleep, tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,7 +134,9 @@ def compute() -> list[Node]:
     return [
         Node("compute", compute=True, tick=lambda n: n.send("computed", rng().random()), pubs="computed"),
         Node("threaded", tick=threaded, pubs="threaded"),
-        Node("sum", tick=lambda n: n.send("sum", (n.recv("computed"), n.recv("threaded"))), subs=["computed", "threaded"]),
+        Node(
+            "sum", tick=lambda n: n.send("sum", (n.recv("computed"), n.recv("threaded"))), subs=["computed", "threaded"]
+        ),
     ]
 
 
@@ -173,5 +174,3 @@ def heard(scheduler: Scheduler, *topics: str, duration: float | None = None) -> 
 def file_of(files: Sequence[str], node: str) -> str:
     """A node's file among those of a session."""
     return next(file for file in files if f"/{node}@" in file)
-
-

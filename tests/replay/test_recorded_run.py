@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from horus_async import Node, Scheduler, sleep, tick
-from horus_async.recorder import open_session
+from horus_async.recorder import ExecutionRecord, open_session
 from horus_async.topics.codec import decode
 from tests.engine.programs import Log, both_modes
 from tests.replay.sessions import pair, record
+
+
+def executions(node: str) -> list[ExecutionRecord]:
+    """A node's lines in session s."""
+    lines = open_session("s").executions(node, None, None)
+    return [line for line in lines if isinstance(line, ExecutionRecord)]
 
 
 @both_modes
@@ -43,22 +50,17 @@ def test_every_kind_of_node_is_recorded_under_its_true_tick(deterministic: bool)
         Node("silent", tick=lambda n: log("silent", tick())),
     ]
     record("s", nodes, duration=0.3, deterministic=deterministic)
-    session = open_session("s")
     for name in ("plain", "async", "slow", "compute", "event", "silent"):
         ticks = [number for kind, number in log.lines if kind == name]
-        lines = [line for line in session.executions(name, None, None) if line.kind == "tick"]
+        lines = [line for line in executions(name) if line.kind == "tick"]
         assert [line.tick for line in lines] == ticks, name
         assert len(ticks) >= 3, name
         for line in lines[:-1]:  # the end of the run may have cut the last one
             sent = [decode(output.payload) for output in line.outputs]
             assert sent == ([] if name == "silent" else [(line.tick, index) for index in range(3)]), name
-    late = [output.tick for line in session.executions("slow", None, None) for output in line.outputs]
+    late = [output.tick for line in executions("slow") for output in line.outputs]
     assert late == sorted(late)
-    assert any(tick_ > line.tick for line in session.executions("slow", None, None) for tick_ in map(_tick, line.outputs))
-
-
-def _tick(output: object) -> int:
-    return output.tick  # type: ignore[attr-defined, no-any-return]
+    assert any(output.tick > line.tick for line in executions("slow") for output in line.outputs)
 
 
 def test_the_files_of_a_session(recordings_dir: Path) -> None:
@@ -90,7 +92,7 @@ def test_sessions_are_listed_and_deleted() -> None:
 @pytest.mark.parametrize("kind", ["init", "shutdown"])
 def test_what_init_and_shutdown_send_is_recorded(kind: str) -> None:
     """In lines of their own."""
-    callbacks = {"tick": lambda n: None, kind: lambda n: n.send("t", kind)}
+    callbacks: dict[str, Any] = {"tick": lambda n: None, kind: lambda n: n.send("t", kind)}
     record("s", [Node("n", **callbacks)], duration=0.05)
-    lines = [line for line in open_session("s").executions("n", None, None) if line.kind == kind]
+    lines = [line for line in executions("n") if line.kind == kind]
     assert [[decode(output.payload) for output in line.outputs] for line in lines] == [[kind]]

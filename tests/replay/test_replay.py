@@ -28,6 +28,7 @@ from tests.engine.programs import Log, run_nodes
 from tests.replay.sessions import PROGRAMS, controller, feedback, file_of, heard, pair, record, sensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TOPICS = ["sensor.reading", "ctrl.cmd"]
@@ -193,7 +194,7 @@ def test_the_clock_is_the_recorded_one(deterministic: bool) -> None:
 
     def node(log: Log) -> Node:
         def values(n: Node) -> None:
-            log(tick(), now(), now_ns(), dt(), rng().random(), elapsed() if deterministic else None)
+            log(tick(), now(), now_ns(), dt(), rng().random(), elapsed())
 
         return Node("n", tick=values, rate=50)
 
@@ -233,7 +234,7 @@ def test_override_by_value() -> None:
 
 
 def test_override_by_bytes() -> None:
-    """bytes arrive as bytes (J.1-19)."""
+    """Given bytes arrive as bytes (J.1-19)."""
     original()
     data = struct.pack("<fi", 99.0, 0)
     replay = Scheduler.replay_from("s").set_replay_speed(math.inf)
@@ -272,13 +273,14 @@ def test_override_of_nothing_is_an_error_that_lists_what_there_is() -> None:
 def test_replay_options_need_a_replay() -> None:
     """On a scheduler that replays nothing they are errors (J.1-21)."""
     scheduler = Scheduler()
-    for use in (
+    uses: list[Callable[[], object]] = [
         lambda: scheduler.start_at_tick(0),
         lambda: scheduler.stop_at_tick(0),
         lambda: scheduler.set_replay_speed(1),
         scheduler.loop,
         lambda: scheduler.set_replay_override("a", "b", 1),
-    ):
+    ]
+    for use in uses:
         with pytest.raises(ReplayError, match="replay"):
             use()
 

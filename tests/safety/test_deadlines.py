@@ -133,18 +133,28 @@ def test_stop_is_an_emergency_stop() -> None:
     assert reason(scheduler) == "emergency stop: arm missed its deadline"
 
 
-@pytest.mark.parametrize(("limit", "last_tick"), [(1, 2), (2, 6), (3, 9), (4, None)])
-def test_max_deadline_misses_counts_one_nodes_misses_in_a_row(limit: int, last_tick: int | None) -> None:
+@pytest.mark.parametrize(
+    ("limit", "slow", "stopped_in"),
+    [(1, (2,), [2]), (2, (2, 5, 6), [6]), (3, (2, 5, 7, 8, 9), [9]), (4, (5, 6, 7), [])],
+)
+def test_max_deadline_misses_counts_one_nodes_misses_in_a_row(
+    limit: int, slow: tuple[int, ...], stopped_in: list[int]
+) -> None:
     """So many consecutive misses of one node stop the run; a met deadline begins anew (J.1-48)."""
-    slow = (2, 5, 6, 7, 8, 9)
-    slow = (2, 5, 6) if limit == 2 else (2, 5, 7, 8, 9) if limit == 3 else slow[:1] if limit == 1 else (5, 6, 7)
     node, _ = busy_for(lambda tick: 3 if tick in slow else 1, deadline=0.002)
-    other, _ = busy_for(lambda tick: 3 if tick % 2 else 1, deadline=0.002, name="other")
-    scheduler = run(node, *([other] if limit > 1 else []), max_deadline_misses=limit)
-    stops = events(scheduler, "EmergencyStop")
-    assert [stop.tick for stop in stops] == ([] if last_tick is None else [last_tick])
-    if last_tick is not None:
-        assert stops[0].reason == f"deadline miss threshold exceeded: arm missed {limit} in a row"
+    scheduler = run(node, max_deadline_misses=limit)
+    assert [(stop.tick, stop.reason) for stop in events(scheduler, "EmergencyStop")] == [
+        (tick, f"deadline miss threshold exceeded: arm missed {limit} in a row") for tick in stopped_in
+    ]
+
+
+def test_misses_of_different_nodes_do_not_add_up() -> None:
+    """The limit is for one node: two that miss in turn stay below it."""
+    arm, _ = busy_for(lambda tick: 3 if tick % 2 else 1, deadline=0.002)
+    leg, _ = busy_for(lambda tick: 1 if tick % 2 else 3, deadline=0.002, name="leg")
+    scheduler = run(arm, leg, max_deadline_misses=2)
+    assert len(events(scheduler, "DeadlineMiss")) == 10
+    assert error_of(scheduler) is None
 
 
 def test_a_busy_node_without_a_deadline_misses_its_period() -> None:
