@@ -38,6 +38,8 @@ class _Commands(click.Group):
         try:
             module = importlib.import_module(f"horus_async.cli.{cmd_name}")
         except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("horus_async"):
+                raise
             raise HorusError(f"{cmd_name} needs the package {error.name!r}, which is not installed") from error
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)

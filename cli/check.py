@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DEFAULT_DURATION = 10.0
 DEFAULT_RUNS = 4
+_GRACE = 5.0
+"""Seconds for a run to end, once it is told to."""
 
 
 @click.command()
@@ -129,6 +131,16 @@ class _Worker:
         return error
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let a run end by itself, so that it clears away its shared memory."""
+    process.terminate()
+    try:
+        process.wait(timeout=_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @contextmanager
 def _worker(job: dict[str, Any], run: Variant) -> Iterator[_Worker]:
     reading, writing = os.pipe()
@@ -152,5 +164,5 @@ def _worker(job: dict[str, Any], run: Variant) -> Iterator[_Worker]:
         try:
             yield _Worker(process, frames, errors)
         finally:
-            process.kill()
-            process.wait()
+            frames.close()
+            _end(process)

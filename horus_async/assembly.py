@@ -55,9 +55,9 @@ def assemble(
     check_free(nodes)
     recorder = make_recorder(options)
     info = run_info(options, nodes)
-    observers: list[Observer] = [] if recorder is None else [recorder]
-    if blackbox is not None:
-        observers.append(BlackBoxObserver(blackbox))
+    observers: list[Observer] = [] if blackbox is None else [BlackBoxObserver(blackbox)]
+    if recorder is not None:
+        observers.append(recorder)  # after the box, which so can say why a recording cannot begin
     bus = Bus(options.namespace, isolated=options.deterministic or replay is not None)
     try:
         guard = RunGuard(options.guard) if options.deterministic and options.guard is not Guard.OFF else None

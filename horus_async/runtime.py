@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
+from attrs import evolve
 
 from .carrier import RightNow, carry, may_suspend
 from .clock.system import NANOSECONDS, perf_ns
@@ -163,6 +164,9 @@ class Runtime(Safety):
     def start(self, pace: Pace) -> None:
         """Begin: tell the observers, make ready."""
         self.attach(pace)
+        known = {node.name for node in self.info.nodes}
+        players = (run.node.info() for run in self.runs.values() if run.name not in known)
+        self.info = evolve(self.info, nodes=(*self.info.nodes, *players))
         for number, observer in enumerate(self.observers):
             try:
                 observer.run_started(self.info)
@@ -365,7 +369,7 @@ class Runtime(Safety):
         while run.busy and not (kind is INIT and self.reason):
             yield self._pace.until_idle(run)
 
-    def _tick_pass(self, step: Step) -> Plan:
+    def _tick_pass(self, step: Step) -> Plan:  # noqa: C901, PLR0912 - the hottest loop of a run, written out
         """One scheduler tick: each node that is due, in order."""
         self._begin_step(step)
         tick, pace = step.tick, self._pace

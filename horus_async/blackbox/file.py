@@ -22,7 +22,7 @@ import orjson
 from platformdirs import user_state_path
 
 from horus_async.blackbox import layout
-from horus_async.blackbox.events import Custom, node_tick_json
+from horus_async.blackbox.events import Custom, node_tick_format
 from horus_async.blackbox.fatal import FatalSignals
 from horus_async.blackbox.place import find_box, place_box
 from horus_async.blackbox.reader import BlackBoxReader
@@ -77,6 +77,7 @@ class BlackBox:
         self._longest = ring.longest
         self._lost = 0
         self._tick = 0
+        self._templates: dict[tuple[str, bool], bytes] = {}
         self._why_closed = "it is closed"
         self._fatal_signals: FatalSignals | None = None
         self._lock = threading.Lock()
@@ -167,14 +168,33 @@ class BlackBox:
             if self._ring.append(tick, time_ns, own):
                 self._wake.set()
 
-    def record_tick(self, node: str, duration_us: int, tick: int, time_ns: int, *, success: bool) -> None:
-        """The same for a `NodeTick`, of which there are more than of all the others, and without making one."""
+    def record_tick(self, node: str, tick: int, took_ns: int, *, success: bool) -> None:
+        """Record that a node's tick ended, now: a `NodeTick`, of which there are more than of all the others.
+
+        Args:
+            node: its name.
+            tick: the scheduler's tick.
+            took_ns: how long it took, in nanoseconds.
+            success: it did not raise.
+
+        Raises:
+            BlackBoxError: as `record`.
+        """
+        template = self._templates.get((node, success))
         with self._lock:
-            if self._ring is None:
+            ring = self._ring
+            if ring is None:
                 raise BlackBoxError(f"the black box {self.path} takes no events: {self._why_closed}")
+            if template is None:
+                template = self._templates[node, success] = ring.template(node_tick_format(node, success=success))
             self._tick = tick
-            if self._ring.append(tick, time_ns, node_tick_json(node, duration_us, success=success)):
+            if ring.append_body(template % (ring.next_seq, tick, wall_ns(), took_ns // 1000)):
                 self._wake.set()
+
+    @property
+    def tick(self) -> int:
+        """The scheduler's tick of the last event."""
+        return self._tick
 
     def catch_fatal_signals(self) -> None:
         """From here until it is closed, a fatal signal (a segmentation fault, an abort) leaves its stack in the box."""

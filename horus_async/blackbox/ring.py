@@ -124,7 +124,18 @@ class Ring:
 
         Returns True when a segment became full and can be sealed.
         """
-        body = self._format % (self.next_seq, tick, time_ns, own)
+        return self.append_body(self._format % (self.next_seq, tick, time_ns, own))
+
+    def template(self, own: bytes) -> bytes:
+        """A format for the whole JSON of events that differ in numbers only.
+
+        It takes ``next_seq``, ``tick``, ``time_ns``, and then the numbers that ``own`` has a ``%d`` for. One step of
+        formatting instead of two is a fifth of what an event costs.
+        """
+        return self._format[: -len(b"%b")] + own
+
+    def append_body(self, body: bytes) -> bool:
+        """The same as `append`, with the whole JSON: made from a `template`, and no longer than ``own`` may be."""
         line = b"%08x %b\n" % (crc32(body, self._salt), body)
         start = self._position
         end = start + len(line)

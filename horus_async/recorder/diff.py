@@ -85,10 +85,12 @@ def diff_sessions(
     found = SessionDiff()
     topics_a: set[str] = set()
     topics_b: set[str] = set()
-    for tick, left, right in _side_by_side(_by_tick(session_messages(a, None, progress)), _by_tick(session_messages(b))):
+    comparison = _Comparison(found, tolerance, limit)
+    sides = _by_tick(session_messages(a, None, progress)), _by_tick(session_messages(b))
+    for tick, left, right in _side_by_side(*sides):
         topics_a.update(message.topic for message in left)
         topics_b.update(message.topic for message in right)
-        _compare_tick(found, tick, left, right, tolerance, limit)
+        comparison.tick(tick, left, right)
     found.only_a, found.only_b = topics_a - topics_b, topics_b - topics_a
     for topic in topics_a & topics_b:
         found.compared.setdefault(topic, 0)
@@ -118,35 +120,35 @@ def _side_by_side(
             left, right = next(a, None), next(b, None)
 
 
-def _compare_tick(
-    found: SessionDiff,
-    tick: int,
-    left: list[RecordedMessage],
-    right: list[RecordedMessage],
-    tolerance: float,
-    limit: int,
-) -> None:
-    others: dict[tuple[str, str], list[RecordedMessage]] = {}
-    for message in reversed(right):
-        others.setdefault((message.publisher, message.topic), []).append(message)
-    for message in left:
-        waiting = others.get((message.publisher, message.topic))
-        if not waiting:
-            _note(found, limit, tick, message, "", _shown(message), NOTHING)
-            continue
-        found.compared[message.topic] = found.compared.get(message.topic, 0) + 1
-        difference = _difference(message.data, waiting.pop().data, tolerance)
-        if difference is not None:
-            _note(found, limit, tick, message, *difference)
-    for waiting in others.values():
-        for message in reversed(waiting):
-            _note(found, limit, tick, message, "", NOTHING, _shown(message))
+@define
+class _Comparison:
+    found: SessionDiff
+    tolerance: float
+    limit: int
 
+    def tick(self, tick: int, left: list[RecordedMessage], right: list[RecordedMessage]) -> None:
+        """Compare the messages of one tick."""
+        others: dict[tuple[str, str], list[RecordedMessage]] = {}
+        for message in reversed(right):
+            others.setdefault((message.publisher, message.topic), []).append(message)
+        compared = self.found.compared
+        for message in left:
+            waiting = others.get((message.publisher, message.topic))
+            if not waiting:
+                self._note(tick, message, ("", _shown(message), NOTHING))
+                continue
+            compared[message.topic] = compared.get(message.topic, 0) + 1
+            difference = _difference(message.data, waiting.pop().data, self.tolerance)
+            if difference is not None:
+                self._note(tick, message, difference)
+        for waiting in others.values():
+            for message in reversed(waiting):
+                self._note(tick, message, ("", NOTHING, _shown(message)))
 
-def _note(found: SessionDiff, limit: int, tick: int, message: RecordedMessage, path: str, a: Any, b: Any) -> None:
-    found.differences += 1
-    if len(found.shown) < limit:
-        found.shown.append(MessageDifference(tick, message.publisher, message.topic, path, a, b))
+    def _note(self, tick: int, message: RecordedMessage, difference: tuple[str, Any, Any]) -> None:
+        self.found.differences += 1
+        if len(self.found.shown) < self.limit:
+            self.found.shown.append(MessageDifference(tick, message.publisher, message.topic, *difference))
 
 
 def _shown(message: RecordedMessage) -> Any:

@@ -12,7 +12,6 @@ import json
 import re
 from contextlib import ExitStack, contextmanager
 from math import inf, isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -25,6 +24,7 @@ from .messages import session_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from .messages import Progress
     from .session import Session
@@ -278,14 +278,18 @@ class _Parquet:
     def _flush(self) -> None:
         if not self._rows:
             return
-        columns = {column: [self._value(row.get(column), kind) for row in self._rows] for column, kind in self._kinds.items()}
+        columns = {
+            column: [_parquet_value(row.get(column), kind) for row in self._rows]
+            for column, kind in self._kinds.items()
+        }
         self._rows = []
         self._writer.write_table(self._pa.table(columns, schema=self._schema))
 
-    def _value(self, value: Any, kind: type | None) -> Any:
-        if value is None or kind is None:
-            return None if value is None else json_text(value).decode()
-        return float(value) if kind is float else value
+
+def _parquet_value(value: Any, kind: type | None) -> Any:
+    if value is None or kind is None:
+        return None if value is None else json_text(value).decode()
+    return float(value) if kind is float else value
 
 
 def _parquet_kind(kinds: set[type]) -> type | None:

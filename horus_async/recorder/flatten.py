@@ -5,8 +5,8 @@ is named after the path of its field, ``pose.x``. A message that is no dict is t
 the name of one of the first four columns gets ``data.`` in front.
 
 What a cell holds: numbers, booleans and text as they are; bytes as base64 text; times as ISO 8601 text; integers beyond
-64 bits as text; lists, tuples and arrays as (nested) lists, as their length may change from message to message. An object of a class is the dict of
-its fields.
+64 bits as text; lists, tuples and arrays as (nested) lists, as their length may change from message to message. An
+object of a class is the dict of its fields.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a session is: its nodes, its topics, and what is missing. Quick, as long as the files were closed properly.
 
 A file that was closed says in its footer how many ticks and messages it has, and its index says where which ticks lie.
-What no footer says is taken from samples: the size of a topic's messages from its first, its last and some between,
-and, for a node that sent on several topics, the whole file is read. A file without a footer is read whole, too.
+What no footer says, the size of a topic's messages, is taken from samples: from its first, its last and some between.
+The file of a node that sent on several topics is read whole, and so is a short one, and one without a footer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .reader import RecordedFile
     from .session import Session
 
+_READ_WHOLE = 5000
+"""Ticks and messages up to which a file is read whole, as that takes no time."""
 _SAMPLES = 4
 _SAMPLED = 16
 """Messages, or ticks, in a sample."""
@@ -173,7 +175,8 @@ def _node_info(session: Session, node: str, file: RecordedFile) -> tuple[NodeFig
     declared = session.nodes[node].rate
     footer = file.footer
     size = file.path.stat().st_size
-    if footer is not None and footer.topics is not None and len(footer.topics) <= 1:
+    long = footer is not None and footer.ticks + footer.outputs > _READ_WHOLE
+    if long and footer is not None and footer.topics is not None and len(footer.topics) <= 1:
         topics = {topic: TopicInfo(topic, node, footer.outputs, exact=False) for topic in footer.topics}
         for topic in topics.values():
             _sample(session, node, topic)
@@ -213,7 +216,7 @@ def _sample(session: Session, node: str, topic: TopicInfo) -> None:
         look(start, start + _SAMPLED, _SAMPLED)
     width = _SAMPLED
     known = len(sizes)
-    while len(sizes) == known and width < 8 * (last - first + 1):  # back from the end to the last message
+    while len(sizes) == known < topic.count and width < 8 * (last - first + 1):  # from the end back to the last message
         look(max(first, last - width), None, topic.count)
         width *= 8
     topic.exact = len(sizes) == topic.count

@@ -53,7 +53,7 @@ def export_mcap(
         raise need("mcap", "mcap", "--format mcap") from None
     topics = _survey(session, topic, progress)
     with replacing(output) as part, part.open("wb") as stream:
-        writer = Writer(stream, compression=CompressionType.LZ4)
+        writer: Any = Writer(stream, compression=CompressionType.LZ4)
         writer.start(profile="", library="horus-async")
         channels = {name: _channel(writer, name, found) for name, found in topics.items()}
         for message in session_messages(session, topic, progress):

@@ -42,9 +42,6 @@ _ring_numbers = itertools.count()
 _exchange = Exchange()
 """Where all buses of this process meet that are not isolated."""
 
-_NOBODY = Channel()
-"""Outside of a bus that is not isolated there is nobody: it meets all in the exchange."""
-
 _open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
 
 
@@ -53,9 +50,9 @@ class _Line:
 
     __slots__ = ("capacity", "channel", "files", "outside", "publishers", "ring", "turn")
 
-    def __init__(self, channel: Channel, outside: Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self.outside = outside
+        self.outside: Channel | None = None
         self.turn = Turn()
         self.publishers: dict[str, Publisher] = {}
         self.capacity: int | None = None
@@ -115,7 +112,6 @@ class Bus:
                     name,
                     open_ring=partial(self._open_ring, topic),
                     channel=line.channel,
-                    outside=line.outside,
                     turn=line.turn,
                 )
             return line.publishers[name]
@@ -153,10 +149,10 @@ class Bus:
                     ring.close()
                 while line.files:
                     line.files.pop().unlink()
-            if ring is not None:
-                line.channel.remove_writer(ring)
-                if self.isolated:
-                    line.outside.remove_writer(ring)
+            for channel in filter(None, (line.channel, line.outside)):
+                if ring is not None:
+                    channel.remove_writer(ring)
+                channel.end_relay(line.channel)
 
     def __enter__(self) -> Self:
         return self
@@ -180,9 +176,11 @@ class Bus:
             if self._closed:
                 raise TopicError(f"topic {topic!r}: the bus is closed")
             if topic not in self._lines:
-                # An isolated bus does not hear what is outside, but is heard there.
-                outside = _exchange.channel(self.namespace, topic) if self.isolated else _NOBODY
-                self._lines[topic] = _Line(self._exchange.channel(self.namespace, topic), outside)
+                line = _Line(self._exchange.channel(self.namespace, topic))
+                if self.isolated:  # it does not hear what is outside, but is heard there
+                    line.outside = _exchange.channel(self.namespace, topic)
+                    line.outside.relay(line.channel)
+                self._lines[topic] = line
             return self._lines[topic]
 
     def _beginning(self, writer: RingWriter) -> Cursor:
@@ -220,7 +218,7 @@ class Bus:
             )
         # Not in one step with the above: Ctrl-C may have come between them, and this can be done twice.
         line.channel.add_writer(line.ring)
-        if self.isolated:
+        if line.outside is not None:
             line.outside.add_writer(line.ring)
         return line.ring
 

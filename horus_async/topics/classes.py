@@ -92,7 +92,22 @@ def _is_known_kind(kind: type) -> bool:
     return issubclass(kind, Enum) or attrs.has(kind) or dataclasses.is_dataclass(kind)
 
 
+def _name(kind: type) -> str:
+    """The name of a class in messages: a class of the program itself is ``__main__``'s, also where the program is
+    imported instead of run, which is when multiprocessing, and loading a script without running it, call it so."""
+    module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
+    return f"{module}.{kind.__qualname__}"
+
+
 def _look_up(name: str) -> type | None:
+    """The class of that name, among those that are imported."""
+    found = _follow(name)
+    if found is None and name.startswith("__main__."):
+        found = _follow(name.replace("__main__", "__mp_main__", 1))
+    return found if found is not None and _name(found) == name else None
+
+
+def _follow(name: str) -> type | None:
     """Follow a dotted name from the longest module that is imported."""
     parts = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
@@ -103,7 +118,7 @@ def _look_up(name: str) -> type | None:
             found = vars(found).get(part) if isinstance(found, (type, ModuleType)) else None
             if found is None:
                 break
-        if isinstance(found, type) and f"{found.__module__}.{found.__qualname__}" == name:
+        if isinstance(found, type):
             return found
     return None
 
@@ -112,7 +127,7 @@ def _plan(kind: type) -> tuple[str, dict[str, Default]]:
     """The name of a class, and its fields with their defaults."""
     plan = _plans.get(kind)
     if plan is None:
-        name = f"{kind.__module__}.{kind.__qualname__}"
+        name = _name(kind)
         if _look_up(name) is not kind:
             _local[name] = kind
         plan = _plans[kind] = name, _defaults(kind)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 class Channel:
     """One topic where buses of this process meet."""
 
-    __slots__ = ("__weakref__", "_lock", "subscribers", "watchers", "writers")
+    __slots__ = ("__weakref__", "_inner", "_lock", "subscribers", "watchers", "writers")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -26,6 +25,7 @@ class Channel:
         self.writers: tuple[RingWriter, ...] = ()
         self.subscribers: tuple[Subscriber, ...] = ()
         self.watchers: tuple[Callable[[], None], ...] = ()
+        self._inner: tuple[Channel, ...] = ()
 
     def add_writer(self, writer: RingWriter) -> None:
         """Show a ring, still empty, to all who listen and do not know it yet."""
@@ -56,18 +56,36 @@ class Channel:
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
         """Call ``watcher`` after each message; gives a function that ends it."""
+        self._change_watchers((watcher,), ())
 
         def unwatch() -> None:
-            with self._lock:
-                # Once: the same callback may have been registered by somebody else, too.
-                remaining = list(self.watchers)
-                with suppress(ValueError):
-                    remaining.remove(watcher)
-                self.watchers = tuple(remaining)
+            nonlocal watching
+            if watching:
+                watching = False
+                self._change_watchers((), (watcher,))
 
-        with self._lock:
-            self.watchers = (*self.watchers, watcher)
+        watching = True
         return unwatch
+
+    def relay(self, inner: Channel) -> None:
+        """Let those who watch this channel also hear of messages on ``inner``, but not the other way round."""
+        with self._lock:
+            self._inner = (*self._inner, inner)
+            inner._change_watchers(self.watchers, ())
+
+    def end_relay(self, inner: Channel) -> None:
+        """The bus of ``inner`` is closed."""
+        with self._lock:
+            self._inner = tuple(other for other in self._inner if other is not inner)
+
+    def _change_watchers(self, more: tuple[Callable[[], None], ...], less: tuple[Callable[[], None], ...]) -> None:
+        with self._lock:
+            watchers = [*self.watchers, *more]
+            for watcher in less:
+                watchers.remove(watcher)  # once: somebody else may have registered the same one
+            self.watchers = tuple(watchers)
+            for inner in self._inner:
+                inner._change_watchers(more, less)  # noqa: SLF001 - one of our own
 
 
 class Exchange:

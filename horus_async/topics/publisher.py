@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from horus_async.topics.exchange import Channel
     from horus_async.topics.ring import Payload
     from horus_async.topics.turn import Turn
-    from horus_async.topics.writer import RingWriter
+    from horus_async.topics.writer import Packers, RingWriter
+
+
+_UNOPENED: Packers = {}
+"""What a publisher knows before its first message."""
 
 
 class Publisher:
@@ -24,7 +28,7 @@ class Publisher:
         "_next",
         "_number",
         "_open_ring",
-        "_outside",
+        "_packers",
         "_ring",
         "_take_turn",
         "_turn",
@@ -39,18 +43,17 @@ class Publisher:
         *,
         open_ring: Callable[[], RingWriter],
         channel: Channel,
-        outside: Channel,
         turn: Turn,
     ) -> None:
         self.topic = topic
         self.name = name
         self._open_ring = open_ring
         self._channel = channel
-        self._outside = outside
         self.use_turn(turn)
         self._next = 0
         self._number = 0
-        self._ring: RingWriter | None = None
+        self._packers = _UNOPENED
+        self._ring: RingWriter
 
     def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None) -> int:
         """Write one message into the ring and wake those who wait for it.
@@ -75,10 +78,10 @@ class Publisher:
             if seq is None:
                 seq = self._next
             # The common case is written out here rather than called: this is the price of every message.
-            ring = self._ring
             length = len(payload)
-            if ring is not None and type(payload) is bytes and length in ring.packers:
-                pack, size = ring.packers[length]
+            if type(payload) is bytes and length in self._packers:
+                pack, size = self._packers[length]
+                ring = self._ring
                 start = ring.tail
                 end = start + size
                 if end > ring.limit:
@@ -100,9 +103,6 @@ class Publisher:
         if self._channel.watchers:
             for watcher in self._channel.watchers:
                 watcher()
-        if self._outside.watchers:
-            for watcher in self._outside.watchers:
-                watcher()
         return seq
 
     def use_turn(self, turn: Turn) -> None:
@@ -112,8 +112,8 @@ class Publisher:
         self._give_turn = turn.give
 
     def _write(self, payload: Payload, seq: int, stamp_ns: int) -> None:
-        if self._ring is None:
-            ring = self._open_ring()
-            self._number = ring.add_publisher(self.name)
-            self._ring = ring
+        if self._packers is _UNOPENED:
+            self._ring = self._open_ring()
+            self._number = self._ring.add_publisher(self.name)
+            self._packers = self._ring.packers
         self._ring.write(payload, self._number, seq, stamp_ns)

@@ -43,10 +43,13 @@ if TYPE_CHECKING:
     Near = tuple[int, Region | None, int, Taken | None]
     """Index of the newest message, its region, the position after it, and the message itself."""
 
+    Packers = dict[int, tuple[Callable[..., None], int]]
+    """For some lengths: packs a record with its payload in one call; its size in the ring."""
+
 NOTHING_NEAR: Near = (-1, None, 0, None)
 
-_packers: dict[int, tuple[Callable[..., None], int]] = {}
-"""For each small length met so far: packs a record with its payload in one call; its size in the ring."""
+_packers: Packers = {}
+"""The small lengths met so far."""
 
 
 class RingWriter:
@@ -106,7 +109,7 @@ class RingWriter:
         self.namespace = namespace
         self._header = {Word.CHECKED: int(checked), Word.PID: pid, Word.STARTED_NS: started_ns}
         # A ring with checksums finds no packer, and so goes the slower way for each message.
-        self.packers = {} if checked else _packers
+        self.packers: Packers = {} if checked else _packers
         self._refusal = ""
         self._names: list[bytes] = []
         self.index = 0

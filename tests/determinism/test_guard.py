@@ -72,7 +72,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
 
 
 def _utcnow() -> object:
-    return datetime.datetime.utcnow()  # noqa: DTZ003
+    return datetime.datetime.utcnow()
 
 
 def _thread() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from horus_async import Node, Scheduler
@@ -34,11 +35,11 @@ def test_this_version_of_trio_has_the_switch() -> None:
 async def test_under_another_trio_run_too() -> None:
     """A run in a thread of its own has the order; trio's own choice in the loop around it is left alone."""
     inside = trio._core._run
-    before = (inside._ALLOW_DETERMINISTIC_SCHEDULING, inside._r)  # type: ignore[attr-defined]
+    before = (inside._ALLOW_DETERMINISTIC_SCHEDULING, inside._r)
     orders = {await trio.to_thread.run_sync(_orders) for _ in range(5)}
 
     assert orders == {(0, 1, 2, 3, 4) * 3}
-    assert (inside._ALLOW_DETERMINISTIC_SCHEDULING, inside._r) == before  # type: ignore[attr-defined]
+    assert (inside._ALLOW_DETERMINISTIC_SCHEDULING, inside._r) == before
 
 
 def test_other_threads_are_shuffled_as_ever() -> None:
@@ -66,13 +67,10 @@ def test_other_threads_are_shuffled_as_ever() -> None:
     assert len(orders) > 1
 
 
-def test_without_the_switch_nothing_changes(monkeypatch: object) -> None:
+def test_without_the_switch_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trio that lacks the names runs as it does."""
-    import pytest
+    monkeypatch.setattr(trio_order, "_inside", object)
+    orders = _orders()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trio_order, "_inside", object)
-        assert not trio_order.supported()
-        orders = _orders()
-
+    assert not trio_order.supported()
     assert sorted(orders) == sorted((0, 1, 2, 3, 4) * 3)

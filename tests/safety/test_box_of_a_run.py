@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,9 @@ def test_the_box_before_during_and_after_a_run() -> None:
     box.custom("test", "before")
 
     def work(node: Node) -> None:
-        assert scheduler.blackbox is box
-        box.custom("test", "during", tick=tick(), nothing=float("nan"))
-        assert box.events(kind="Custom", last=1)[0].data["tick"] == tick()
+        assert scheduler.blackbox is not None
+        scheduler.blackbox.custom("test", "during", tick=tick(), nothing=float("nan"))
+        assert scheduler.blackbox.events(kind="Custom", last=1)[0].data["tick"] == tick()
 
     scheduler.add(Node("arm", tick=work))
     scheduler.run_sync(0.02)
@@ -134,13 +135,12 @@ async def test_cancelled(deterministic: bool) -> None:
     begun = trio.Event()
     scheduler = Scheduler(deterministic=deterministic, blackbox_mb=1)
 
+    token = trio.lowlevel.current_trio_token()
+
     async def work(node: Node) -> None:
         if tick() == 3:
-            trio.from_thread.run_sync(begun.set, trio_token=token) if threaded else begun.set()
-            await trio.sleep(0)
+            token.run_sync_soon(begun.set)
 
-    token = trio.lowlevel.current_trio_token()
-    threaded = deterministic
     scheduler.add(Node("arm", tick=work))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scheduler.run)
@@ -255,8 +255,8 @@ def test_fatal_signals(name: str, blackbox_dir: Path) -> None:
         assert box.events(ticks=0, kind="NodeError") == []
         assert box.newest_seq == stop.seq
         assert (box.damage, box.lost) == ([], 0)
-    small = run_script("import runpy, sys; sys.argv[1:] = sys.argv[1:]; runpy.run_module('horus_async.blackbox', "
-                       "run_name='__main__')", str(path))
+    command = [sys.executable, "-m", "horus_async.blackbox", str(path)]
+    small = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     assert small.stdout.splitlines()[-2:] == [error.to_json().decode(), stop.to_json().decode()]
 
 
@@ -304,7 +304,7 @@ def test_two_processes_with_one_box(blackbox_dir: Path) -> None:
     """The second run is refused with a line that says who has it and what to do."""
     program = SIGNALLED.format(deterministic=False)
     with subprocess.Popen(
-        ["python3" if False else __import__("sys").executable, "-c", program],
+        [sys.executable, "-c", program],
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,

@@ -51,7 +51,7 @@ def blocked_run(*, deterministic: bool, compute: bool = False, own: bool = False
     barks = Barks(scheduler, 3)
 
     def the_culprit(node: Node) -> None:
-        if tick() == 2:
+        if tick() == 20:
             barks.wait()
 
     def work(node: Node) -> None:

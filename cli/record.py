@@ -1,0 +1,302 @@
+"""``horus-async record``: find, look at, check and delete recorded sessions.
+
+The commands that compare, convert and play are in ``_record_data``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
+from horus_async.errors import DamagedRecordingError, RecordingError
+from horus_async.recorder import delete_session, list_sessions, open_session, recordings_root
+from horus_async.recorder.manifest import read_manifest
+
+from ._errors import FOUND, clear_errors
+from ._record_data import diff, export, import_, inject
+from ._render import print_json, print_table, progress
+from .replay import replay
+
+if TYPE_CHECKING:
+    from horus_async.recorder import Session, SessionSummary
+    from horus_async.recorder.check import SessionCheck
+    from horus_async.recorder.info import SessionInfo
+
+DAY_SECONDS = 86_400
+_QUIET_SECONDS = 60
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_FORCE = click.option("--force", is_flag=True, help="Do not ask.")
+
+
+class _Group(click.Group):
+    """Turns errors into one line, also when it is called without the group above it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with clear_errors():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Group)
+def record() -> None:
+    """Work with recorded sessions. SESSION is a name, a folder, or a file of a session.
+
+    Example: horus-async record list
+    """
+
+
+for _command in (replay, inject, diff, export, import_):
+    record.add_command(_command)
+
+
+@record.command("list")
+@click.option("--long", "as_long", is_flag=True, help="Also rate, mode, seed and messages.")
+@_JSON
+def list_(*, as_long: bool, as_json: bool) -> None:
+    """Show all sessions, oldest first.
+
+    Example: horus-async record list --long
+    """
+    rows = [_listed(summary, with_more=as_long) for summary in list_sessions()]
+    if as_json:
+        print_json({"recordings_dir": str(recordings_root()), "sessions": rows})
+        return
+    if not rows:
+        click.echo(f"no sessions in {recordings_root()}", err=True)
+        return
+    columns = ["name", "started", "duration s", "nodes", "size"]
+    columns += ["rate Hz", "mode", "seed", "messages"] if as_long else []
+    print_table(columns, [_list_row(row, as_long=as_long) for row in rows])
+    for row in rows:
+        if row["problem"]:
+            click.echo(f"{row['name']}: {row['problem']}", err=True)
+
+
+def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any]:
+    from horus_async.recorder.info import session_bytes, session_duration, session_info
+
+    row: dict[str, Any] = {
+        "name": summary.name,
+        "started_at": summary.started_at or None,
+        "ended_at": summary.ended_at,
+        "duration": None,
+        "nodes": list(summary.nodes),
+        "bytes": summary.bytes,
+        "path": str(summary.path),
+        "problem": summary.problem,
+    }
+    try:
+        session = open_session(summary.path)
+        row["duration"], row["bytes"] = session_duration(session), session_bytes(session)
+        if with_more:
+            row |= {
+                "tick_rate": session.tick_rate,
+                "mode": "deterministic" if session.deterministic else "real time",
+                "seed": session.seed,
+                "messages": session_info(session).messages,
+            }
+    except RecordingError as error:
+        row["problem"] = row["problem"] or str(error)
+    return row
+
+
+def _list_row(row: dict[str, Any], *, as_long: bool) -> list[Any]:
+    cells = [row["name"], row["started_at"], row["duration"], ", ".join(row["nodes"]), size_text(row["bytes"])]
+    return [*cells, row.get("tick_rate"), row.get("mode"), row.get("seed"), row.get("messages")] if as_long else cells
+
+
+def size_text(size: int) -> str:
+    """A number of bytes as people read it: ``512 B``, ``1.4 MB`` (of 10**6)."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+@record.command()
+@click.argument("session")
+@_JSON
+def info(session: str, *, as_json: bool) -> None:
+    """Show the nodes and topics of SESSION, and what is missing of it.
+
+    The size of a topic's messages comes from samples where it stands with a ~ ("exact": false), so that a long
+    recording is shown at once. Use "check" to have every line read.
+
+    Example: horus-async record info demo
+    """
+    from horus_async.recorder.info import session_info
+
+    found = session_info(open_session(session))
+    if as_json:
+        print_json({**attrs.asdict(found), "messages": found.messages})
+    else:
+        _show_info(found)
+
+
+def _show_info(found: SessionInfo) -> None:
+    click.echo(f"session   {found.name}: {found.path}")
+    click.echo(f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}")
+    click.echo(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
+    click.echo(f"holds     {found.messages} messages in {size_text(found.bytes)}\n")
+    print_table(
+        ("node", "ticks", "rate Hz", "messages", "dropped", "bytes"),
+        [(node.node, node.ticks, node.rate, node.messages, node.dropped, node.bytes) for node in found.nodes],
+    )
+    click.echo()
+    print_table(
+        ("topic", "publisher", "messages", "rate Hz", "bytes", "first", "last", "type"),
+        [
+            (
+                topic.topic,
+                topic.publisher,
+                topic.count,
+                topic.rate,
+                f"{'' if topic.exact else '~'}{topic.bytes}",
+                topic.first_tick,
+                topic.last_tick,
+                topic.type,
+            )
+            for topic in found.topics
+        ],
+    )
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+@record.command()
+@click.argument("session")
+@_JSON
+def check(session: str, *, as_json: bool) -> None:
+    """Read every line of SESSION and say what is damaged, where, and what is still readable.
+
+    Exit code 0 when it is whole or only cut off at its end, as after a kill; 1 when it is damaged; 2 when it is no
+    recording.
+
+    Example: horus-async record check demo
+    """
+    from horus_async.recorder.check import Verdict, check_session
+
+    opened = _open_to_check(session, as_json=as_json)
+    files = len(opened.all_files())
+    with progress("checking", files) as bar:
+        found = check_session(opened, lambda done: bar.update(bar.task_ids[0], completed=done))
+    if as_json:
+        print_json({**attrs.asdict(found), "verdict": found.verdict.value})
+    else:
+        _show_check(found)
+    if found.verdict is Verdict.DAMAGED:
+        raise SystemExit(FOUND)
+
+
+def _open_to_check(session: str, *, as_json: bool) -> Session:
+    """Open a session; one of which nothing but the manifest is left is damaged, not unknown."""
+    try:
+        return open_session(session)
+    except DamagedRecordingError as error:
+        folder = recordings_root() / session
+        if not folder.is_dir() or read_manifest(folder) is None:
+            raise
+        if as_json:
+            print_json({"session": session, "path": str(folder), "verdict": "damaged", "problems": [str(error)]})
+        else:
+            click.echo(f"{session} is damaged: {error}")
+        raise SystemExit(FOUND) from None
+
+
+def _show_check(found: SessionCheck) -> None:
+    print_table(
+        ("file", "", "lines", "ticks", "messages", "dropped", "first", "last"),
+        [
+            (
+                file.file,
+                file.verdict.value,
+                file.lines,
+                file.ticks,
+                file.messages,
+                file.dropped,
+                file.first_tick,
+                file.last_tick,
+            )
+            for file in found.files
+        ],
+    )
+    for file in found.files:
+        for problem in file.problems:
+            click.echo(f"{file.file}: {problem}")
+    for problem in found.problems:
+        click.echo(problem)
+    lines = sum(file.lines for file in found.files)
+    means = {"whole": "is whole", "cut": "is cut off at its end, and whole up to there", "damaged": "is damaged"}
+    click.echo(f"{found.session} {means[found.verdict.value]}: {lines} lines can be read")
+
+
+@record.command()
+@click.option("--max-age-days", type=click.FloatRange(min=0), required=True, metavar="N", help="Keep younger ones.")
+@click.option("--dry-run", is_flag=True, help="Only show which.")
+@_FORCE
+@_JSON
+def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> None:
+    """Delete the sessions that were started more than N days ago. On a terminal it asks first.
+
+    A session that is still being written is kept, and so is one that has lost the time of its start.
+
+    Example: horus-async record clean --max-age-days 30 --dry-run
+    """
+    limit_ns = wall_ns() - int(max_age_days * DAY_SECONDS * NANOSECONDS)
+    old = [summary for summary in list_sessions() if _is_older(summary, limit_ns)]
+    if not as_json:
+        for summary in old:
+            click.echo(f"{summary.name}  {summary.started_at}  {size_text(summary.bytes)}")
+    what = f"{len(old)} session{'' if len(old) == 1 else 's'}"
+    deleted = bool(old) and not dry_run and _agreed(f"Delete {what}?", force=force)
+    if deleted:
+        for summary in old:
+            delete_session(summary.name)
+    if as_json:
+        print_json({"sessions": [summary.name for summary in old], "deleted": deleted})
+    elif old:
+        click.echo(f"deleted {what}" if deleted else f"{what} would be deleted" if dry_run else "nothing was deleted")
+    else:
+        click.echo(f"no session is older than {max_age_days:g} days")
+
+
+def _is_older(summary: SessionSummary, limit_ns: int) -> bool:
+    try:
+        started_ns = parse_iso_utc(summary.started_at)
+    except ValueError:
+        return False
+    return started_ns < limit_ns and not (summary.ended_at is None and _is_busy(summary))
+
+
+def _is_busy(summary: SessionSummary) -> bool:
+    """Whether a file of the session was written to just now."""
+    changed_ns = max((path.stat().st_mtime_ns for path in summary.path.iterdir()), default=0)
+    return wall_ns() - changed_ns < _QUIET_SECONDS * NANOSECONDS
+
+
+@record.command()
+@click.argument("session")
+@_FORCE
+def delete(session: str, *, force: bool) -> None:
+    """Delete SESSION, by its name. On a terminal it asks first.
+
+    Example: horus-async record delete demo
+    """
+    if session not in {summary.name for summary in list_sessions()}:
+        open_session(session)  # says that there is none, and which there are
+        raise RecordingError(f"give the name of a session in {recordings_root()}; delete a folder elsewhere by hand")
+    if not _agreed(f"Delete session {session}?", force=force):
+        click.echo("nothing was deleted")
+        return
+    delete_session(session)
+    click.echo(f"deleted {session}")
+
+
+def _agreed(question: str, *, force: bool) -> bool:
+    """Whether to go on; somebody is asked only where somebody sits."""
+    return force or not sys.stdin.isatty() or click.confirm(question)

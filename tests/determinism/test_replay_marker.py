@@ -1,0 +1,93 @@
+"""``@pytest.mark.horus_replay``: a session as a test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+APP = """
+from horus_async import Node, Scheduler, tick
+
+GAIN = 2
+
+def build():
+    async def sense(node):
+        node.send("reading", {"x": tick()})
+
+    async def control(node):
+        node.send("command", {"y": node.recv("reading")["x"] * GAIN})
+
+    scheduler = Scheduler(tick_rate=10, deterministic=True, recordings_dir=".", recording="day")
+    scheduler.add(Node("sensor", tick=sense, pubs=["reading"]))
+    return scheduler.add(Node("controller", tick=control, subs=["reading"], pubs=["command"]))
+
+def build_other():
+    return Scheduler(deterministic=True).add(Node("stranger", tick=lambda node: None))
+"""
+
+TESTS = """
+import pytest
+import app
+
+BODIES = []
+
+@pytest.fixture
+def horus_app():
+    return app.build
+
+@pytest.fixture
+def changed(monkeypatch):
+    monkeypatch.setattr(app, "GAIN", 3)
+
+@pytest.mark.horus_replay("day", app=app.build)
+def test_same_by_argument():
+    BODIES.append(1)
+
+@pytest.mark.horus_replay("day")
+async def test_same_by_fixture():
+    assert BODIES == [1]
+
+@pytest.mark.horus_replay("day")
+def test_changed(changed):
+    BODIES.append(2)
+
+@pytest.mark.horus_replay("day", nodes=["sensor"])
+def test_the_changed_node_is_left_out(changed):
+    assert BODIES == [1]
+
+@pytest.mark.horus_replay("day", app=app.build_other)
+def test_nothing_in_common():
+    pass
+
+@pytest.mark.horus_replay("night")
+def test_no_session():
+    pass
+"""
+
+
+def test_a_session_is_replayed_against_live_nodes(tmp_path: Path) -> None:
+    """Same code passes; changed code fails with the first difference; nothing compared and no session fail too."""
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "test_user.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\npythonpath = .\n")
+    subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import app; app.build().run_sync(0.5)"],
+        cwd=tmp_path,
+        check=True,
+    )
+    plugins = ["-p", "horus_async.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--strict-markers", *plugins, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "3 failed, 3 passed" in done.stdout, done.stdout + done.stderr
+    assert "tick 1, node controller, topic command, field y: recorded 2, live 3" in done.stdout
+    assert "session day: nothing was compared" in done.stdout
+    assert "session night: no session 'night'" in done.stdout
