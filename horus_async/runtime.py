@@ -36,6 +36,7 @@ from .observe import (
     TickEnd,
 )
 from .pace import VirtualPace
+from .ports import new_tuple
 from .reporting import describe
 from .safety import Safety
 from .schedule import Step
@@ -504,7 +505,12 @@ class Runtime(Safety):
             if self._tick_listeners:
                 self._tell_ticked(run, took_ns, success=error is None)
         if self.observed:
-            self._tell("executed", self._execution(run, kind, error, took_ns))
+            execution = self._execution(run, kind, error, took_ns)
+            for observer in self.observers:  # `_tell`, written out for what happens in every tick
+                try:
+                    observer.executed(execution)
+                except Exception:  # noqa: BLE001 - as there
+                    self._leave_out(observer)
         if kind is TICK:
             if run.real_time:
                 run.ended_ns = run.now()
@@ -520,8 +526,10 @@ class Runtime(Safety):
         text = None if error is None else describe(error)
         tick = self.tick if context.tick is None else context.tick
         duration_ns = run.now() - run.began_ns
-        return Execution(
-            kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, ports.inputs, ports.outputs, text, took_ns
+        inputs, outputs = ports.inputs, ports.outputs
+        return new_tuple(
+            Execution,
+            (kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, inputs, outputs, text, took_ns),
         )
 
     def took(self, topic: str, taken: Taken) -> None:

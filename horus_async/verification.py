@@ -49,6 +49,8 @@ async def verify_nodes(replay: ReplayOptions, live: list[Node]) -> VerifyReport:
     comparison = Comparison()
     info = replay_info(run_info(SchedulerOptions(tick_rate=session.tick_rate), live), session)
 
+    running: list[ReplayRuntime] = []
+
     async def work(clock: VirtualClock) -> None:
         with Bus(info.namespace, isolated=True) as bus:
             timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)
@@ -58,6 +60,7 @@ async def verify_nodes(replay: ReplayOptions, live: list[Node]) -> VerifyReport:
             for node in live:
                 _add_shadow(runtime, replay, node, comparison)
             runtime.at_step.append(ExternalPlayer(replay, runtime))
+            running.append(runtime)
             try:
                 await runtime.run(VirtualPace(clock, alone=True, speed=math.inf))
             finally:
@@ -65,7 +68,11 @@ async def verify_nodes(replay: ReplayOptions, live: list[Node]) -> VerifyReport:
                     run.node._ports = None  # noqa: SLF001 - the run lent it
                     run.ports.close()
 
-    await run_in_virtual_time(work, on_cancel=lambda: None)
+    def cancel() -> None:
+        for runtime in running:
+            runtime.stop("cancelled")
+
+    await run_in_virtual_time(work, on_cancel=cancel)
     return comparison.finish()
 
 
