@@ -5,6 +5,7 @@ The commands that compare, convert and play are in ``_record_data``.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,7 @@ from horus_async.recorder import delete_session, list_sessions, open_session, re
 from horus_async.recorder.manifest import read_manifest
 
 from ._errors import FOUND, clear_errors
-from ._record_data import diff, export, import_, inject
 from ._render import print_json, print_table, progress
-from .replay import replay
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
@@ -32,8 +31,40 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
 
+_ELSEWHERE = {
+    "replay": ("replay", "replay", "Replay a recorded session, as the command replay does."),
+    "inject": ("_record_data", "inject", "Let recorded nodes play among live ones."),
+    "diff": ("_record_data", "diff", "Compare every message of two sessions."),
+    "export": ("_record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
+    "import": ("_record_data", "import_", "Make a session of an MCAP file or a ROS bag."),
+}
+"""Commands whose modules are imported when they are called, so that the others are quick: module, name, help."""
+_ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "check", "clean", "delete")
+
+
 class _Group(click.Group):
-    """Turns errors into one line, also when it is called without the group above it."""
+    """Imports commands as they are called; turns errors into one line, also without the group above it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_ORDER)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, name, _ = _ELSEWHERE[cmd_name]
+        command = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        rows = [
+            (name, _ELSEWHERE[name][2] if name in _ELSEWHERE else self.commands[name].get_short_help_str(60))
+            for name in _ORDER
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         with clear_errors():
@@ -46,10 +77,6 @@ def record() -> None:
 
     Example: horus-async record list
     """
-
-
-for _command in (replay, inject, diff, export, import_):
-    record.add_command(_command)
 
 
 @record.command("list")
@@ -104,7 +131,8 @@ def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any]:
 
 
 def _list_row(row: dict[str, Any], *, as_long: bool) -> list[Any]:
-    cells = [row["name"], row["started_at"], row["duration"], ", ".join(row["nodes"]), size_text(row["bytes"])]
+    duration = None if row["duration"] is None else f"{row['duration']:.2f}"
+    cells = [row["name"], row["started_at"], duration, ", ".join(row["nodes"]), size_text(row["bytes"])]
     return [*cells, row.get("tick_rate"), row.get("mode"), row.get("seed"), row.get("messages")] if as_long else cells
 
 
@@ -299,4 +327,8 @@ def delete(session: str, *, force: bool) -> None:
 
 def _agreed(question: str, *, force: bool) -> bool:
     """Whether to go on; somebody is asked only where somebody sits."""
-    return force or not sys.stdin.isatty() or click.confirm(question)
+    return force or not _at_a_terminal() or click.confirm(question)
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -32,19 +32,6 @@ def may_suspend(coroutine: Any) -> bool:
     return code is None or _waits(code)
 
 
-class RightNow:
-    """Runs tasks at once, where there is no waiting: as much of a task group as such code needs."""
-
-    def start_soon(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
-        """Run it to its end, or to where it would have to wait: there it is cut off."""
-        coroutine = function(*arguments)
-        try:
-            coroutine.send(None)
-        except StopIteration:
-            return
-        coroutine.close()
-
-
 @types.coroutine
 def carry(
     coroutine: Coroutine[Any, Any, Any], trap: Any, turn: Callable[[], Awaitable[None]] | None

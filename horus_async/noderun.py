@@ -28,7 +28,7 @@ _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "ent
 class NodeRun:
     """A node while it runs. The runtime drives it; nothing here waits or does I/O."""
 
-    def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:
+    def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:  # noqa: PLR0915 - one line a fact
         self.node = node
         self.name = node.name
         self.ports = ports

@@ -21,7 +21,7 @@ import anyio
 import anyio.lowlevel
 from attrs import evolve
 
-from .carrier import RightNow, carry, may_suspend
+from .carrier import carry, may_suspend
 from .clock.system import NANOSECONDS, perf_ns
 from .context import current
 from .failure import State
@@ -160,7 +160,9 @@ class Runtime(Safety):
         """The reason for an exception that came from outside the nodes."""
         if self._is_cancellation(error):
             return "cancelled"
-        return "signal SIGINT" if isinstance(error, KeyboardInterrupt) else f"fatal: {self.info.name}: {describe(error)}"
+        return (
+            "signal SIGINT" if isinstance(error, KeyboardInterrupt) else f"fatal: {self.info.name}: {describe(error)}"
+        )
 
     def start(self, pace: Pace) -> None:
         """Begin: tell the observers, make ready."""
@@ -207,7 +209,6 @@ class Runtime(Safety):
         return copy_context().run(self._begin_tick, plan)
 
     def _begin_tick(self, plan: Plan) -> Job | None:
-        self._group = RightNow()
         for job in plan:
             if not isinstance(job, NodeRun):
                 return job
@@ -496,41 +497,41 @@ class Runtime(Safety):
         run.busy = False
         run.coroutine = None
         run.kind = TICK
-        failed = error is not None and not self._is_cancellation(error)
-        if failed and error is not run.reported:
-            self._report(run, kind, error)
+        failure = None if error is None or self._is_cancellation(error) else error
+        if failure is not None and failure is not run.reported:
+            self._report(run, kind, failure)
         run.reported = None
         if kind is TICK:
             run.durations.add(took_ns)
             if self._tick_listeners:
                 self._tell_ticked(run, took_ns, success=error is None)
         if self.observed:
-            execution = self._execution(run, kind, error, took_ns)
-            for observer in self.observers:  # `_tell`, written out for what happens in every tick
-                try:
-                    observer.executed(execution)
-                except Exception:  # noqa: BLE001 - as there
-                    self._leave_out(observer)
+            self._tell_executed(run, kind, error, took_ns)
         if kind is TICK:
             if run.real_time:
                 run.ended_ns = run.now()
             if run.deadline_ns is not None or run.budget_ns is not None or run.misses_in_a_row:
                 self._judge(run, error)
-        if failed:
-            self._failed(run, kind, error)
+        if failure is not None:
+            self._failed(run, kind, failure)
         elif run.failure.failures and kind is TICK and error is None:
             self._policy_changed(run, run.failure.succeeded)
 
-    def _execution(self, run: NodeRun, kind: str, error: BaseException | None, took_ns: int) -> Execution:
+    def _tell_executed(self, run: NodeRun, kind: str, error: BaseException | None, took_ns: int) -> None:
         context, ports = run.context, run.ports
         text = None if error is None else describe(error)
         tick = self.tick if context.tick is None else context.tick
         duration_ns = run.now() - run.began_ns
         inputs, outputs = ports.inputs, ports.outputs
-        return new_tuple(
+        execution = new_tuple(
             Execution,
             (kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, inputs, outputs, text, took_ns),
         )
+        for observer in self.observers:  # `_tell`, written out for what happens in every tick
+            try:
+                observer.executed(execution)
+            except Exception:  # noqa: BLE001 - as there
+                self._leave_out(observer)
 
     def took(self, topic: str, taken: Taken) -> None:
         """A node took a message: tell of those that came from outside, once."""
@@ -542,7 +543,6 @@ class Runtime(Safety):
             return
         self._taken[topic, publisher] = (stamp_ns, seq)
         self._tell("received_external", External(self.tick, topic, publisher, seq, stamp_ns, payload))
-
 
 
 async def _count_resumption(run: NodeRun) -> None:

@@ -235,11 +235,13 @@ class Safety(ABC):
     def _recover(self, run: NodeRun) -> Plan:
         """A node is due that has failed: its wait may be over, its ``init`` may have to run again."""
         failure = run.failure
-        if failure.state in (State.WAITING, State.RESTING) and not failure.waits(self.elapsed_ns()):
-            if self._policy_changed(run, failure.time_up) is Action.INIT:
-                run.restarts += 1
-                run.needs_init = True
-        if run.needs_init and not failure.waits(self.elapsed_ns()):
+        if failure.waits(self.elapsed_ns()):
+            return
+        waited = failure.state in (State.WAITING, State.RESTING)
+        if waited and self._policy_changed(run, failure.time_up) is Action.INIT:
+            run.restarts += 1
+            run.needs_init = True
+        if run.needs_init:
             run.needs_init = False
             if run.callbacks[INIT] is not None:
                 run.kind = INIT

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .pace import Pace
     from .recorder import Recorder, RecordingOptions
     from .replay import PlayedFile, ReplayOptions
-    from .runtime import Job, Plan, Runtime
+    from .runtime import Runtime
+    from .safety import Job, Plan
     from .verify import VerifyReport
 
 
@@ -116,9 +117,7 @@ class Scheduler:
         if not isinstance(node, Node):
             raise ConfigurationError(f"add() takes a Node, not {node!r} ({type(node).__name__})")
         if not hasattr(node, "_functions"):
-            raise ConfigurationError(
-                f"{type(node).__name__} was not set up: its __init__ must call super().__init__()"
-            )
+            raise ConfigurationError(f"{type(node).__name__} was not set up: its __init__ must call super().__init__()")
         if node.name in self._nodes:
             raise ConfigurationError(f"there is a node {node.name!r} already: names are unique in a scheduler")
         if node.rate is not None and exact(node.rate) > exact(self._options.tick_rate):

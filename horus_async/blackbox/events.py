@@ -84,7 +84,10 @@ class NodeAdded(Event):
 def node_tick_format(name: str, *, success: bool) -> bytes:
     """``NodeTick(...).own_json()`` with a ``%d`` for the duration."""
     quoted_name = quoted(name).replace(b"%", b"%%")
-    return b'"event":"NodeTick","name":%b,"duration_us":%%d,"success":%b}' % (quoted_name, b"true" if success else b"false")
+    return b'"event":"NodeTick","name":%b,"duration_us":%%d,"success":%b}' % (
+        quoted_name,
+        b"true" if success else b"false",
+    )
 
 
 @frozen

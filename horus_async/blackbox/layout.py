@@ -1,6 +1,7 @@
 """The bytes of a ``.hbb`` file: where everything lies and how it is checked. Numbers are little-endian.
 
-The file is one page of 4096 bytes and, after it, segments of equal size; what is left at the end, 60 KiB or more, takes the text that ``faulthandler`` writes on a fatal signal; it is zero before that.
+The file is one page of 4096 bytes and, after it, segments of equal size; what is left at the end, 60 KiB or more, takes
+the text that ``faulthandler`` writes on a fatal signal, and is zero before that.
 
 Page: at 0 and again at 2048 the text ``HORUS-BLACKBOX 1``, a line end, and one line (see below, salt ``HEADER_SALT``)
 whose JSON says ``schema_version, name, run, pid, started_at, started_ns, size, segment_size, salt``. At 4088 a 64-bit

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _READ_WHOLE = 5000
 """Ticks and messages up to which a file is read whole, as that takes no time."""
-_SAMPLES = 4
+_SAMPLES = 2
 _SAMPLED = 16
 """Messages, or ticks, in a sample."""
 

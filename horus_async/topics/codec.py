@@ -47,7 +47,8 @@ def encode(value: Any) -> Payload:
         plain = True
         if type(value) is dict:
             for item in value.values():
-                if type(item) not in ATOMS and not _is_plain(item):
+                kind = type(item)
+                if kind is not float and kind is not int and kind not in ATOMS and not _is_plain(item):
                     plain = False
                     break
         else:

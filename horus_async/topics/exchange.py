@@ -56,7 +56,7 @@ class Channel:
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
         """Call ``watcher`` after each message; gives a function that ends it."""
-        self._change_watchers((watcher,), ())
+        watching = True
 
         def unwatch() -> None:
             nonlocal watching
@@ -64,7 +64,7 @@ class Channel:
                 watching = False
                 self._change_watchers((), (watcher,))
 
-        watching = True
+        self._change_watchers((watcher,), ())
         return unwatch
 
     def relay(self, inner: Channel) -> None:

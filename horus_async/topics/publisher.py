@@ -84,17 +84,17 @@ class Publisher:
                 ring = self._ring
                 start = ring.tail
                 end = start + size
-                if end > ring.limit:
-                    start = ring.make_room(size)
-                    end = start + size
-                index = ring.index
-                at = ring.data_at + (start & ring.mask)
-                pack(ring.map, at, length, index, seq, stamp_ns, self._number, payload)
-                # No call from here to the end of the block: Ctrl-C must not come between these.
-                ring.words[LATEST] = start
-                ring.tail = end
-                ring.index = index + 1
-                ring.near = index, ring.region, end, (payload, self.name, seq, stamp_ns)
+                if end <= ring.limit:
+                    index = ring.index
+                    at = ring.data_at + (start & ring.mask)
+                    pack(ring.map, at, length, index, seq, stamp_ns, self._number, payload)
+                    # No call from here on: Ctrl-C must not come between these.
+                    ring.words[LATEST] = start
+                    ring.tail = end
+                    ring.index = index + 1
+                    ring.near = index, end, (payload, self.name, seq, stamp_ns)
+                else:
+                    self._write(payload, seq, stamp_ns)
             else:
                 self._write(payload, seq, stamp_ns)
             self._next = seq + 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.topics.layout import INDEX_WORD, PAD, STAMP_WORD
 from horus_async.topics.ring import CLOSED, LATEST, NEXT, OLDEST, SMALL
+from horus_async.topics.writer import NOTHING_NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
 _unpackers: dict[int, tuple[Callable[..., tuple[int, int, int, int, bytes]], int]] = {}
 """For each small length met so far: unpacks index, seq, stamp, publisher and payload in one call; size in the ring."""
+
+
+class Elsewhere:
+    """Stands for the writer of a ring that is not in this process: has nothing at hand."""
+
+    near = NOTHING_NEAR
+
+
+ELSEWHERE = Elsewhere()
 
 
 class RingReader:
@@ -36,15 +46,13 @@ class RingReader:
         "writer",
     )
 
-    def __init__(
-        self, cursor: Cursor, follow: Callable[[int], Region | None], writer: RingWriter | None = None
-    ) -> None:
+    def __init__(self, cursor: Cursor, follow: Callable[[int], Region | None], writer: RingWriter | Elsewhere) -> None:
         """Begin at ``cursor``.
 
         Args:
             cursor: the first message to be read.
             follow: finds a later generation by its number; None if it is gone.
-            writer: the ring's writer where it is in this process.
+            writer: the ring's writer, or ``ELSEWHERE``.
         """
         self._follow = follow
         self.writer = writer

@@ -93,13 +93,12 @@ class Subscriber:
         only = self._only
         if only is None:
             return self._take_merged()
-        if only.writer is not None:
-            # One message behind a writer of this process: the writer still has it at hand.
-            index, region, end, near = only.writer.near
-            if index == only.index and region is only.region:
-                only.index = index + 1
-                only.position = end
-                return near
+        # One message behind a writer of this process: the writer still has it at hand.
+        index, end, near = only.writer.near
+        if index == only.index:
+            only.index = index + 1
+            only.position = end
+            return near
         message = only.take()
         if message is None and only.ended:
             self._forget(only)

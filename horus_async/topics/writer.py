@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
     from horus_async.topics.ring import Memory, Payload, Region, Taken
 
-    Near = tuple[int, Region | None, int, Taken | None]
-    """Index of the newest message, its region, the position after it, and the message itself."""
+    Near = tuple[int, int, Taken | None]
+    """Index of the newest message, the position after it, and the message itself."""
 
     Packers = dict[int, tuple[Callable[..., None], int]]
     """For some lengths: packs a record with its payload in one call; its size in the ring."""
 
-NOTHING_NEAR: Near = (-1, None, 0, None)
+NOTHING_NEAR: Near = (-1, 0, None)
 
 _packers: Packers = {}
 """The small lengths met so far."""
@@ -150,6 +150,9 @@ class RingWriter:
 
     def write(self, payload: Payload, publisher: int, seq: int, stamp_ns: int) -> None:
         """Write one message of any size; the oldest ones make room.
+
+        It is not kept at hand in ``near``. So the first message of a generation never is: whoever has read all before
+        a message that is has come to its generation.
 
         Raises:
             MessageTooLargeError: it can never fit.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
+
 import trio
 
 from horus_async import Node, Scheduler
 from horus_async.clock import trio_order
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def _orders() -> tuple[int, ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -15,9 +14,14 @@ from horus_async import ConfigurationError, Node, NodeFailure, RecordingError, S
 from horus_async.blackbox import NodeAdded, NodeTick, SchedulerStart, SchedulerStop, open_blackbox
 from horus_async.clock.system import monotonic_ns, spin_until_monotonic, wall_ns
 from horus_async.errors import BlackBoxError
+from tests.engine.programs import environment, run_script, signalled_script
 
-from ..engine.programs import environment, run_script, signalled_script
 from .kit import error_of, events, failing, kinds, reason, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from horus_async.schedule import Step
 
 
 def test_a_whole_run() -> None:
@@ -184,9 +188,13 @@ def test_an_exception_from_outside_the_nodes() -> None:
     scheduler = Scheduler(deterministic=True, blackbox_mb=1, name="robot").add(Node("arm", tick=lambda _: None))
     original = scheduler._set_up
 
+    def fail(step: Step) -> None:
+        if step.tick == 2:
+            raise OSError("no disk")
+
     def set_up(duration: float | None) -> Any:
         runtime = original(duration)
-        runtime.at_step.append(lambda step: 1 // (step.tick - 2))
+        runtime.at_step.append(fail)
         return runtime
 
     scheduler._set_up = set_up  # type: ignore[method-assign]

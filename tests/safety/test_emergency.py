@@ -46,7 +46,7 @@ def test_every_safe_state_before_any_shutdown(deterministic: bool) -> None:
     arm = Node("arm", tick=lambda _: None, enter_safe_state=safe_async, shutdown=lambda _: log.append("shutdown arm"))
     leg = Node("leg", tick=lambda _: None, enter_safe_state=safe, shutdown=lambda _: log.append("shutdown leg"))
     scheduler = stop.state = scheduler_of(stop, arm, leg, deterministic=deterministic)
-    with pytest.raises(EmergencyStop, match="^obstacle$") as caught:
+    with pytest.raises(EmergencyStop, match=r"^obstacle$") as caught:
         scheduler.run_sync()
     assert type(caught.value) is EmergencyStop
     assert sorted(log[:2]) == ["safe arm", "safe leg"]

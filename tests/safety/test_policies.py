@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from horus_async import ConfigurationError, Fatal, Ignore, Node, NodeFailure, Restart, Scheduler, Skip, sleep, tick
-from horus_async.policies import FailurePolicy
 
 from .kit import error_of, events, failing, kinds, reason, run, transitions
+
+if TYPE_CHECKING:
+    from horus_async.policies import FailurePolicy
 
 
 @pytest.mark.parametrize("policy", [None, Fatal()], ids=["default", "Fatal"])
@@ -43,7 +45,7 @@ def test_a_failure_in_init_is_a_failure() -> None:
 
 
 def test_restart_waits_longer_each_time_and_runs_init_again() -> None:
-    """backoff × 2ⁿ after the nth failure in a row, then init, then the tick decides (J.1-47)."""
+    """Wait backoff × 2ⁿ after the nth failure in a row, then init, then the tick decides (J.1-47)."""
     node, log = failing(0, 10, 30, failure_policy=Restart(max_retries=3, backoff=0.1))
     scheduler = run(node, duration=0.75)
     assert log == ["init", 0, "init", 10, "init", 30, "init", 70, 71, 72, 73, 74]
@@ -316,7 +318,7 @@ def test_parameters_that_cannot_work_are_refused(make: Any) -> None:
 
 
 def test_a_very_long_row_of_failures_does_not_overflow() -> None:
-    """backoff × 2ⁿ stays a number however large n gets."""
+    """The wait, backoff × 2ⁿ, stays a number however large n gets."""
     node, _ = failing(*range(2000), failure_policy=Restart(max_retries=10**6, backoff=0))
     scheduler = run(node, duration=20)
     assert scheduler.stats().nodes["arm"].errors == 2000

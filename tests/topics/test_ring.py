@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.topics import layout
 from horus_async.topics.layout import MESSAGE_LIMIT, RING_LIMIT, Word, record_size, rounded_capacity
-from horus_async.topics.reader import RingReader
+from horus_async.topics.reader import ELSEWHERE, RingReader
 from horus_async.topics.writer import RingWriter
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def new_reader(writer: RingWriter, cursor: Cursor) -> RingReader:
     def follow(generation: int) -> Region | None:
         return writer.generations[generation] if generation < len(writer.generations) else None
 
-    return RingReader(cursor, follow)
+    return RingReader(cursor, follow, ELSEWHERE)
 
 
 def drain(reader: RingReader) -> list[Any]:

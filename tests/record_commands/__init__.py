@@ -1,0 +1,1 @@
+"""The commands of ``horus-async record``, and what stands behind them."""

@@ -1,0 +1,167 @@
+"""``record diff``: J.1-23."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from .sessions import bulky, call, call_json, make, outsider, robot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_equal_sessions_pass_and_say_how_much_was_compared(recordings_dir: Path) -> None:
+    """J.1-23: two equal sessions give exit code 0, and every message of each common topic was compared."""
+    robot(recordings_dir, "a")
+    robot(recordings_dir, "b")
+    result = call("diff", "a", "b")
+    assert result.exit_code == 0
+    assert "compared 100 messages of 2 topics, 0 differ" in result.output
+
+
+def test_first_difference_is_named(recordings_dir: Path) -> None:
+    """J.1-23: a difference is reported with tick, node, topic, field and both values, and gives exit code 1."""
+    robot(recordings_dir, "a")
+    robot(recordings_dir, "b", gain=0.75)
+    result = call("diff", "a", "b", "--limit", "1")
+    assert result.exit_code == 1
+    assert "tick 1, node controller, topic ctrl.cmd, field output: 0.5 != 0.75" in result.output
+    assert "... and 48 more" in result.output
+
+
+def test_json_has_the_same(recordings_dir: Path) -> None:
+    """J.1-23: ``--json`` gives counts, tick ranges and the first differences by tick."""
+    robot(recordings_dir, "a")
+    robot(recordings_dir, "b", gain=0.75, ticks=40)
+    found = call_json("diff", "a", "b", "--limit", "2")
+    assert found["topics"] == {"sensor.reading": 40, "ctrl.cmd": 40}
+    assert (found["a"]["last_tick"], found["b"]["last_tick"]) == (49, 39)
+    assert found["differences"] == 39 + 2 * 10
+    assert found["shown"][0] == {
+        "tick": 1,
+        "node": "controller",
+        "topic": "ctrl.cmd",
+        "field": "output",
+        "a": 0.5,
+        "b": 0.75,
+    }
+
+
+def test_ticks_outside_the_overlap_are_differences(recordings_dir: Path) -> None:
+    """J.1-23: messages after the end of the shorter session are differences, whichever side is shorter."""
+    robot(recordings_dir, "a", ticks=20)
+    robot(recordings_dir, "b", ticks=10)
+    for pair in (("a", "b"), ("b", "a")):
+        found = call_json("diff", *pair)
+        assert found["differences"] == 20
+        assert found["shown"][0]["tick"] == 10
+
+
+def test_one_missing_message_puts_no_other_out_of_step(recordings_dir: Path) -> None:
+    """A message that one session lacks is one difference, and so is one that it has too many."""
+    sent = {tick: [("n", "t", {"tick": tick})] for tick in range(10)}
+    make(recordings_dir, "a", sent, ticks=10)
+    make(recordings_dir, "b", {**sent, 4: [], 7: [*sent[7], ("n", "t", {"tick": 7})]}, ticks=10)
+    found = call_json("diff", "a", "b")
+    assert [(line["tick"], line["a"], line["b"]) for line in found["shown"]] == [
+        (4, {"tick": 4}, "(no message)"),
+        (7, "(no message)", {"tick": 7}),
+    ]
+    assert found["topics"] == {"t": 9}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "tolerance", "code"),
+    [
+        ({"x": 1}, {"x": 1.0}, "0", 0),
+        ({"x": 1.0}, {"x": 1.0 + 1e-9}, "0", 1),
+        ({"x": 1.0}, {"x": 1.0 + 1e-9}, "1e-6", 0),
+        ({"x": 1.0}, {"x": 1.1}, "0.05", 1),
+        ({"x": True}, {"x": 1}, "0", 1),
+        ({"x": math.nan}, {"x": math.nan}, "0", 0),
+        ({"x": math.inf}, {"x": 1e308}, "1e9", 1),
+        ({"x": 1, "y": 2}, {"y": 2, "x": 1}, "0", 0),
+        ({"x": [1, 2]}, {"x": [1, 2, 3]}, "0", 1),
+        ({"x": None}, {}, "0", 1),
+        (3, "3", "0", 1),
+        ({"x": b"a"}, {"x": b"a"}, "0", 0),
+        ({"x": np.arange(4.0)}, {"x": np.arange(4.0) + 1e-9}, "1e-6", 0),
+        ({"x": np.arange(4.0)}, {"x": np.arange(5.0)}, "9", 1),
+    ],
+)
+def test_which_values_are_equal(recordings_dir: Path, a: object, b: object, tolerance: str, code: int) -> None:
+    """J.1-23: 1 equals 1.0, NaN equals NaN, the tolerance is absolute, and all else must be equal."""
+    make(recordings_dir, "a", {0: [("n", "t", a)]}, ticks=1)
+    make(recordings_dir, "b", {0: [("n", "t", b)]}, ticks=1)
+    assert call("diff", "a", "b", "--tolerance", tolerance).exit_code == code
+
+
+def test_field_inside_an_array_is_named(recordings_dir: Path) -> None:
+    """The element of an array that differs is named, with both numbers."""
+    make(recordings_dir, "a", {0: [("n", "t", {"ranges": np.zeros(3)})]}, ticks=1)
+    make(recordings_dir, "b", {0: [("n", "t", {"ranges": np.array([0.0, 0.0, 2.0])})]}, ticks=1)
+    assert "field ranges[2]: 0.0 != 2.0" in call("diff", "a", "b").output
+
+
+def test_missing_session_is_wrong_usage(recordings_dir: Path) -> None:
+    """J.1-23: a session that is not there gives exit code 2 and one line that lists those that are."""
+    robot(recordings_dir, "a")
+    result = call("diff", "a", "tuesday")
+    assert result.exit_code == 2
+    assert "no session 'tuesday'" in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {0: [("other", "elsewhere", 1)]},
+    ],
+)
+def test_nothing_compared_is_no_pass(recordings_dir: Path, other: dict[int, list[tuple[str, str, object]]]) -> None:
+    """J.1-23: where no message could be compared the exit code is 2, whether or not there are messages."""
+    make(recordings_dir, "a", {0: [("n", "t", 1)]} if other else {}, ticks=3, nodes=["n", "other"])
+    make(recordings_dir, "b", other, ticks=3, nodes=["n", "other"])
+    result = call("diff", "a", "b")
+    assert result.exit_code == 2
+    assert "nothing could be compared" in result.output
+
+
+def test_common_topic_that_never_meets_is_no_pass(recordings_dir: Path) -> None:
+    """J.1-23: a topic that both have, but never at the same tick and node, makes the sessions differ."""
+    make(recordings_dir, "a", {0: [("n", "t", 1), ("n", "u", 1)]}, ticks=3)
+    make(recordings_dir, "b", {0: [("n", "t", 1)], 2: [("n", "u", 1)]}, ticks=3)
+    found = call_json("diff", "a", "b")
+    assert found["topics"] == {"t": 1, "u": 0}
+    assert found["same"] is False
+
+
+def test_node_of_one_session_only_is_a_difference(recordings_dir: Path) -> None:
+    """J.1-23: the messages of a node that only one session has are differences, not passed over."""
+    make(recordings_dir, "a", {0: [("n", "t", 1)]}, ticks=1)
+    make(recordings_dir, "b", {0: [("n", "t", 1), ("m", "u", 1)]}, ticks=1)
+    result = call("diff", "a", "b")
+    assert result.exit_code == 1
+    assert "only b has messages of u" in result.output
+
+
+def test_messages_from_outside_are_compared(recordings_dir: Path) -> None:
+    """Messages that came from other processes are compared as well."""
+    robot(recordings_dir, "a", outside=[outsider(0, {"go": True})])
+    robot(recordings_dir, "b", outside=[outsider(0, {"go": False})])
+    assert "node joystick, topic operator.cmd, field go: True != False" in call("diff", "a", "b").output
+
+
+def test_cut_session_differs_and_says_so(recordings_dir: Path) -> None:
+    """What a cut file has lost shows as differences, with a note that it is cut."""
+    bulky(recordings_dir, "a")
+    bulky(recordings_dir, "b", close=False)
+    result = call("diff", "a", "b")
+    assert result.exit_code == 1
+    assert "compared 3 messages of 1 topics, 1 differ" in result.stdout
+    assert "cut off or damaged" in result.stderr
