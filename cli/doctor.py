@@ -24,6 +24,8 @@ EXTRAS = {
     "serve": "horus-async serve",
     "otel": "OpenTelemetry spans of policy requests",
     "parquet": "Parquet files",
+    "mcap": "export to MCAP, for Foxglove",
+    "bags": "import of MCAP files and ROS bags",
 }
 """What each extra is for; those for the development of this package are left out."""
 

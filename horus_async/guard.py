@@ -48,7 +48,7 @@ class GuardFinding:
 
     node: str
     tick: int | None
-    """The scheduler tick in which it was seen first; None in ``init``."""
+    """The scheduler tick in which it was seen first; None in ``init`` and outside of callbacks."""
     call: str
     """What was called: ``time.time()``."""
     file: str
@@ -59,9 +59,9 @@ class GuardFinding:
     """``file:line`` of the library that called it on behalf of this line; empty when the line did."""
 
     def __str__(self) -> str:
-        when = "init" if self.tick is None else f"tick {self.tick}"
+        when = "" if self.tick is None else f" in tick {self.tick}"
         via = f" (through {self.via})" if self.via else ""
-        return f"{self.file}:{self.line}: node {self.node!r} calls {self.call}{via} in {when}: {self.instead}"
+        return f"{self.file}:{self.line}: node {self.node!r} calls {self.call}{via}{when}: {self.instead}"
 
 
 class _Origin(enum.Enum):
@@ -112,15 +112,18 @@ class RunGuard:
         if settled in self._settled:
             return
         blamed, via = _blame(frame, trap)
-        if not self._raises and (blamed is not None or _origin(frame) is not _Origin.STANDARD):
-            self._settled.add(settled)
+        if blamed is frame or (blamed is None and _origin(frame) in (_Origin.ENGINE, _Origin.IMPORT)):
+            if not self._raises:
+                self._settled.add(settled)  # whoever is further out, this place is judged for good
         if blamed is not None:
-            self._found(context, blamed, via, call, trap.instead)
+            self._found((context.node, context.tick), blamed, via, call, trap.instead)
 
-    def _found(self, context: TickContext, frame: FrameType, via: FrameType | None, call: str, instead: str) -> None:
+    def _found(
+        self, where: tuple[str, int | None], frame: FrameType, via: FrameType | None, call: str, instead: str
+    ) -> None:
         finding = GuardFinding(
-            node=context.node,
-            tick=context.tick,
+            node=where[0],
+            tick=where[1],
             call=call,
             file=frame.f_code.co_filename,
             line=frame.f_lineno,
@@ -143,17 +146,8 @@ class RunGuard:
             outside = outside.f_back
         blamed, via = _blame(outside, _FOREIGN_SEND)
         if blamed is not None:
-            context = current.get(None)
-            sender = _Sender(node, None if context is None else context.tick)
-            self._found(sender, blamed, via, f"send({topic!r}) from outside its tick", _FOREIGN_SEND.instead)  # type: ignore[arg-type]
-
-
-@frozen
-class _Sender:
-    """Stands for the context that a message sent from elsewhere does not have."""
-
-    node: str
-    tick: int | None
+            call = f"send({topic!r}) from outside its tick"
+            self._found((node, None), blamed, via, call, _FOREIGN_SEND.instead)
 
 
 _FOREIGN_SEND = traps.Trap(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from horus_async import observe
 from horus_async.blackbox.events import (
@@ -20,6 +20,8 @@ from horus_async.blackbox.events import (
 from horus_async.clock.system import wall_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from horus_async.blackbox.file import BlackBox
 
 
@@ -48,7 +50,7 @@ class BlackBoxObserver(observe.Observer):
 
     def incident(self, tick: int, incident: observe.Incident) -> None:
         """See `Observer`."""
-        self._put(_event(incident), tick)
+        self._box.record(_EVENTS[type(incident)](incident), tick, wall_ns())
 
     def run_stopped(self, reason: str, ticks: int) -> None:
         """See `Observer`."""
@@ -58,17 +60,12 @@ class BlackBoxObserver(observe.Observer):
         self._box.record(event, tick, wall_ns())
 
 
-def _event(incident: observe.Incident) -> Event:
-    match incident:
-        case observe.NodeFailed(node, error, traceback):
-            return NodeError(node, error, traceback)
-        case observe.DeadlineMissed(node, deadline_ns, actual_ns):
-            return DeadlineMiss(node, deadline_ns // 1000, actual_ns // 1000)
-        case observe.BudgetOverrun(node, budget_ns, actual_ns):
-            return BudgetViolation(node, budget_ns // 1000, actual_ns // 1000)
-        case observe.PolicyChanged(node, policy, from_, to):
-            return FailurePolicy(node, policy, from_, to)
-        case observe.WatchdogFired(node, stage, stack):
-            return Watchdog(node, stage, stack)
-        case observe.EmergencyStopped(reason):
-            return EmergencyStop(reason)
+# By type rather than with ``match``, which takes longer than all the rest.
+_EVENTS: dict[type[Any], Callable[[Any], Event]] = {
+    observe.NodeFailed: lambda told: NodeError(told.node, told.error, told.traceback),
+    observe.DeadlineMissed: lambda told: DeadlineMiss(told.node, told.deadline_ns // 1000, told.actual_ns // 1000),
+    observe.BudgetOverrun: lambda told: BudgetViolation(told.node, told.budget_ns // 1000, told.actual_ns // 1000),
+    observe.PolicyChanged: lambda told: FailurePolicy(told.node, told.policy, told.from_, told.to),
+    observe.WatchdogFired: lambda told: Watchdog(told.node, told.stage, told.stack),
+    observe.EmergencyStopped: lambda told: EmergencyStop(told.reason),
+}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, frozen
 
+from horus_async.clock.system import wall_ns
 from horus_async.errors import HorusError
 from horus_async.observe import Execution, TickEnd
 
@@ -15,11 +16,13 @@ from .lines import (
     Counts,
     count_line,
     execution_line,
+    footer_line,
     gap_line,
     line_tick,
     message_line,
     tick_line,
 )
+from .naming import part_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,28 +45,51 @@ class Gap:
     reason: str
 
 
+@frozen
+class Rotation:
+    """When a file is closed and the next one begun; None for never by that measure."""
+
+    bytes: float | None
+    ticks: float | None
+    sync: bool
+    """Whether the disk is asked to have a file before it is closed."""
+
+
 class FrameFile:
     """Appends frames to a file and keeps what its index needs.
 
     ``inbox`` takes lines, and records that are to become lines, from the event loop's thread; so do the counters
     ``ticks``, ``inputs``, ``outputs``, ``refused`` and ``topics``. All else belongs to the writer's thread. A write
     that fails is cut off again, so the file ends with a whole frame as far as the disk obeys. ``header`` is written
-    with the first flush, in a frame of its own.
+    with the first flush, in a frame of its own. With ``rotation`` it is a row of files, of which the current one is
+    written to; each is complete in itself, with header, footer and index.
     """
 
-    def __init__(self, path: Path, header: bytes) -> None:
+    def __init__(self, path: Path, header: bytes, rotation: Rotation | None = None) -> None:
         self.path = path
+        """The current file."""
+        self.paths = [path]
+        """All of them; ``path`` is the last."""
+        self.rewound = False
+        """Set when ticks went back, as they do while a repeated replay is recorded: no index then."""
         self.inbox: list[Any] = []
         self.ticks = self.inputs = self.outputs = self.refused = 0
         self.topics: set[str] = set()
         self.written = 0
-        """Bytes of whole frames in the file."""
+        """Bytes of whole frames in the current file."""
+        self.earlier_bytes = 0
+        """Bytes of the files before it."""
         self.unwritten = Counts()
         """Of what was taken from the inbox, that which did not reach the file."""
         self.lines_lost = 0
         self.problem: str | None = None
         """Why a record could not become a line, if that ever happened."""
         self._header = header
+        self._rotation = rotation
+        self._part = Counts()
+        self._part_ticks = 0
+        self._last_tick: int | None = None
+        self._earlier = Counts()
         self._gap: Gap | None = None
         self._entries: list[IndexEntry] = []
         self._entry_text = 0
@@ -79,6 +105,17 @@ class FrameFile:
             self.inputs - lost.inputs,
             self.outputs - lost.outputs,
             self.refused + self.lines_lost,
+        )
+
+    @property
+    def part_counts(self) -> Counts:
+        """As ``counts``, of the current file alone."""
+        whole, earlier = self.counts, self._earlier
+        return Counts(
+            whole.ticks - earlier.ticks,
+            whole.inputs - earlier.inputs,
+            whole.outputs - earlier.outputs,
+            whole.dropped - earlier.dropped,
         )
 
     # -- the inbox -----------------------------------------------------------------------------------------------------
@@ -143,11 +180,6 @@ class FrameFile:
 
     # -- the file ------------------------------------------------------------------------------------------------------
 
-    @property
-    def last_tick(self) -> int:
-        """The highest tick that a whole frame holds a line of; 0 if none does."""
-        return self._highest_tick or 0
-
     def open(self) -> None:
         """Make the file, which must not be there yet, and write its header.
 
@@ -173,6 +205,8 @@ class FrameFile:
             if not self.written:
                 self.open()
             while done < len(lines):
+                if self._rotation is not None and self._is_full(self._rotation):
+                    self._rotate(self._rotation)
                 end = _frame_end(lines, done)
                 self._write_frame(lines[done:end])
                 done = end
@@ -199,13 +233,16 @@ class FrameFile:
         if self._fd >= 0:
             os.fsync(self._fd)
 
-    def seal(self) -> None:
-        """Write the index.
+    def finish(self, footer: bytes) -> None:
+        """Write the last line and the index.
 
         Raises:
-            OSError: the disk refused; the file is readable without it.
+            OSError: the disk refused; the file is readable without them.
         """
-        self._append(build_index(self._entries))
+        self._rotation = None
+        self.write([footer])
+        if not self.rewound:
+            self._append(build_index(self._entries))
 
     def close(self) -> None:
         """Close the file. Twice is once."""
@@ -219,7 +256,42 @@ class FrameFile:
         self._append(frame)
         first = line_tick(lines[0])
         last = line_tick(lines[-1])
+        if self._rotation is not None:
+            self._count(lines, last)
         self._index(len(frame), len(text), len(lines), first, last)
+
+    # -- rotation ------------------------------------------------------------------------------------------------------
+
+    def _count(self, lines: list[bytes], last: int | None) -> None:
+        for line in lines:
+            self._part.add(count_line(line)[2])
+        if last is not None:
+            self._part_ticks += max(0, last - (last if self._last_tick is None else self._last_tick))
+            self._last_tick = last
+
+    def _is_full(self, rotation: Rotation) -> bool:
+        by_size = rotation.bytes is not None and self.written >= rotation.bytes
+        by_time = rotation.ticks is not None and self._part_ticks >= rotation.ticks
+        return bool(self._entries) and (by_size or by_time)
+
+    def _rotate(self, rotation: Rotation) -> None:
+        """Close the current file and begin the next one."""
+        path = part_path(self.paths[0], len(self.paths))
+        footer = footer_line(wall_ns(), self._part, sorted(self.topics) if self.topics else None, path.name)
+        self._append(pack(footer, 1) + (b"" if self.rewound else build_index(self._entries)))
+        if rotation.sync:
+            self.sync()
+        self.close()
+        self.earlier_bytes += self.written
+        self._earlier.add(self._part)
+        self._part, self._part_ticks, self.written = Counts(), 0, 0
+        self._entries, self._entry_text, self._highest_tick = [], 0, None
+        if len(self.paths) > 1:
+            self._header = self._header[: self._header.rindex(b',"part":')] + b"}\n"
+        self._header = self._header[:-2] + b',"part":%d}\n' % len(self.paths)
+        self.path = path
+        self.paths.append(path)
+        self.open()
 
     def _append(self, data: bytes) -> None:
         try:
@@ -233,6 +305,8 @@ class FrameFile:
 
     def _index(self, size: int, text: int, lines: int, first: int | None, last: int | None) -> None:
         high = self._highest_tick
+        if high is not None and ((first is not None and first < high) or (last is not None and last < high)):
+            self.rewound = True
         if last is not None and (high is None or last > high):
             high = self._highest_tick = last
         high = 0 if high is None else high

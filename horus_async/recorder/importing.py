@@ -82,7 +82,7 @@ def import_file(
         raise RecordingError(f"tick rate {tick_rate!r}: give a number of Hz above 0")
     with open_source(path) as source:
         if not source.count:
-            raise RecordingError(f"{path} holds no messages: there is nothing to import")
+            raise RecordingError("; ".join([f"{path} holds no messages: there is nothing to import", *source.notes]))
         topics, nodes = _names(source.topics), _nodes(source.publishers)
         clock = _Clock.regular(source, tick_rate) if tick_rate is not None else _Clock.by_message(source)
         recorder = Recorder(RecordingOptions(name=name), root, block=True)

@@ -51,12 +51,15 @@ class Intake:
         self._room = threading.Condition()
         self._dropping = False
         self._gaps: dict[FrameFile, Gap] = {}
+        self._last_tick = -1
+        self._rewound = False
 
     def put_execution(self, execution: Execution) -> None:
         """Take an execution."""
         file = self._nodes.get(execution[1])
         if file is None:
             file = self._nodes[execution[1]] = self._node_file(execution[1])
+            file.rewound = self._rewound
         outputs = execution[7]
         cost = 0
         eager = True
@@ -87,6 +90,9 @@ class Intake:
 
     def put_tick(self, end: TickEnd) -> None:
         """Take the end of a scheduler tick."""
+        if end[0] < self._last_tick:
+            self._rewind()
+        self._last_tick = end[0]
         item: Any = end
         cost = _RECORD_COST
         size = 0
@@ -105,6 +111,8 @@ class Intake:
 
     def put_external(self, file: FrameFile, message: External) -> None:
         """Take a message from outside; the writer's thread makes the line, as it has to look whether it is JSON."""
+        if self._rewound:
+            file.rewound = True
         cost = _RECORD_COST + len(message.payload)
         if self._put - self._taken + cost > self._watch and not self._admit(cost):
             self._drop(file, message.tick)
@@ -126,6 +134,11 @@ class Intake:
         if self._block:
             with self._room:
                 self._room.notify()
+
+    def _rewind(self) -> None:
+        self._rewound = True
+        for file in (self._scheduler, *self._nodes.values()):
+            file.rewound = True
 
     def _admit(self, cost: int) -> bool:
         """Whether there is room after all; waits for it where that is the rule."""

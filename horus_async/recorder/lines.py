@@ -161,14 +161,32 @@ def gap_line(tick: int, dropped: int, reason: str) -> bytes:
     return _line({"kind": "gap", "tick": tick, "dropped": dropped, "reason": reason})
 
 
-def footer_line(ended_at_ns: int, counts: Counts, topics: Iterable[str] | None = None) -> bytes:
-    """The last line of a file."""
-    named = {} if topics is None else {"topics": list(topics)}
-    return _line({"kind": "footer", "ended_at": iso_utc(ended_at_ns), **asdict(counts), **named})
+def footer_line(
+    ended_at_ns: int,
+    counts: Counts,
+    topics: Iterable[str] | None = None,
+    next_file: str | None = None,
+    excluded: int | None = None,
+) -> bytes:
+    """The last line of a file; ``next_file`` is the one that goes on where this one ends."""
+    fields: dict[str, Any] = {"kind": "footer", "ended_at": iso_utc(ended_at_ns), **asdict(counts)}
+    if topics is not None:
+        fields["topics"] = list(topics)
+    if next_file is not None:
+        fields["next"] = next_file
+    if excluded is not None:
+        fields["excluded"] = excluded
+    return _line(fields)
 
 
-def header_line(run: RunInfo, session: str, role: str, node: NodeInfo | None = None) -> bytes:
-    """The first line of a file; ``role`` says whose it is."""
+def header_line(
+    run: RunInfo,
+    session: str,
+    role: str,
+    node: NodeInfo | None = None,
+    choices: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The first line of a file; ``role`` says whose it is, ``choices`` what of the run is recorded."""
     declared = {} if node is None else node_fields(node)
     return _line(
         {
@@ -179,6 +197,7 @@ def header_line(run: RunInfo, session: str, role: str, node: NodeInfo | None = N
             "node": run.name if node is None else node.name,
             **run_fields(run),
             **declared,
+            **(choices or {}),
             **versions(),
         }
     )

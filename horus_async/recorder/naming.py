@@ -77,6 +77,11 @@ def file_name(node: str, identity: str) -> str:
     return f"{stem}@{identity}{SUFFIX}"
 
 
+def part_path(first: Path, part: int) -> Path:
+    """The path of a further file of a node, from 1, by that of its first: ``…@<id>.<part>.jsonl.lz4``."""
+    return first.with_name(f"{first.name.removesuffix(SUFFIX)}.{part}{SUFFIX}")
+
+
 def plain_file_name(stem: str, identity: str) -> str:
     """The file name of the scheduler or of the messages from outside."""
     return f"{stem}@{identity}{SUFFIX}"

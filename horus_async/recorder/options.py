@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from horus_async.errors import ConfigurationError
 
 from .naming import check_session_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class Fsync(enum.Enum):
@@ -21,12 +25,25 @@ class Fsync(enum.Enum):
     """After each flush: a power cut takes no more than ``kill -9`` does. Costs a disk write an interval and file."""
 
 
+class Redact(enum.Enum):
+    """What is recorded in the place of a message's data. Topic, sequence number and stamp stay as they are."""
+
+    DROP = "drop"
+    """``None``."""
+    HASH = "hash"
+    """``"sha256:…"``, the SHA-256 of the JSON text that would have stood there: equal values stay recognisable as
+    equal. Where few values are possible, a hash can be guessed; use ``DROP`` there."""
+
+
 @frozen(kw_only=True)
 class RecordingOptions:
     """How a run is recorded.
 
+    Patterns are those of ``fnmatch``, case-sensitive: ``*`` stands for anything, dots and slashes included, ``?`` for
+    one character, ``[…]`` for one of several.
+
     Raises:
-        ConfigurationError: an interval, memory limit or fsync policy that cannot work.
+        ConfigurationError: an option that cannot work; the message names it.
         SessionNameError: a session name that cannot be a folder name.
     """
 
@@ -38,6 +55,29 @@ class RecordingOptions:
     memory_mb: float = field(default=64)
     """About how much may wait to be written, in MB of 2²⁰ bytes, before messages are dropped (in real time) or the
     run waits (in deterministic mode)."""
+    nodes: tuple[str, ...] = ("*",)
+    """Patterns of the nodes that are recorded."""
+    exclude_nodes: tuple[str, ...] = ()
+    """Patterns of those that are not, though ``nodes`` has them. Such a node has no file."""
+    topics: tuple[str, ...] = ("*",)
+    """Patterns of the topics whose messages are recorded."""
+    exclude_topics: tuple[str, ...] = ()
+    """Patterns of those that are not, though ``topics`` has them. Footers count what was left out."""
+    redact: Mapping[str, Redact | Callable[[Any], Any]] = field(factory=dict)
+    """What happens, before anything is kept, to the data of messages, by patterns of their topics; the first that fits
+    decides. A function gets the value and returns what is recorded for it. It runs in the event loop's thread, once a
+    message as a rule, so it should be quick. If it fails, the message is recorded as with ``Redact.DROP``. Texts of
+    exceptions are not redacted."""
+    rotate_mb: float | None = None
+    """A file of this size, in MB of 2²⁰ bytes, is closed and the next one begun; None: never. The size is looked at
+    between two flushes, so a file may be larger by what came in one."""
+    rotate_seconds: float | None = None
+    """The same after so many seconds of the run's own time, its ticks over its rate."""
+    keep_mb: float | None = None
+    """As the recording begins and ends, the oldest sessions under the root are deleted until all of them together
+    take no more than this, in MB of 2²⁰ bytes; never one that is being recorded, nor one that cannot be read."""
+    keep_sessions: int | None = None
+    """The same, until there are no more than so many sessions, this one included."""
 
     def __attrs_post_init__(self) -> None:
         if self.name is not None:
@@ -48,7 +88,34 @@ class RecordingOptions:
             raise ConfigurationError(f"fsync={self.fsync!r} is neither Fsync.OFF nor Fsync.INTERVAL")
         if not _number(self.memory_mb) or not 0.01 <= self.memory_mb <= 1 << 20:
             raise ConfigurationError(f"memory_mb={self.memory_mb!r} is not a number of MB from 0.01 to 1048576")
+        for name in ("nodes", "exclude_nodes", "topics", "exclude_topics"):
+            _check_patterns(name, getattr(self, name))
+        _check_redaction(self.redact)
+        for name in ("rotate_mb", "rotate_seconds", "keep_mb"):
+            value = getattr(self, name)
+            if value is not None and (not _number(value) or value <= 0):
+                raise ConfigurationError(f"{name}={value!r} is neither None nor a number above 0")
+        keep = self.keep_sessions
+        if keep is not None and (type(keep) is not int or keep < 1):
+            raise ConfigurationError(f"keep_sessions={keep!r} is neither None nor a whole number from 1")
 
 
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _check_patterns(name: str, patterns: object) -> None:
+    if not isinstance(patterns, tuple | list) or not all(isinstance(text, str) and text for text in patterns):
+        raise ConfigurationError(f"{name}={patterns!r} is not a tuple of patterns, as in {name}=('camera.*',)")
+
+
+def _check_redaction(redact: object) -> None:
+    if not hasattr(redact, "items"):
+        raise ConfigurationError(f"redact={redact!r} is not a dict of patterns, as in redact={{'gps.*': Redact.DROP}}")
+    for pattern, how in redact.items():
+        if not isinstance(pattern, str) or not pattern:
+            raise ConfigurationError(f"redact: {pattern!r} is not a pattern of topics")
+        if not isinstance(how, Redact) and not callable(how):
+            raise ConfigurationError(
+                f"redact: {how!r} for {pattern!r} is none of Redact.DROP, Redact.HASH and a function of the value"
+            )

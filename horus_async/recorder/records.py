@@ -39,6 +39,8 @@ class Header:
     info: NodeInfo | None
     """What the node declared; None in the scheduler's file and the one for messages from outside."""
     horus_version: str
+    part: int = 0
+    """Which of the files that follow each other it is, from 0."""
 
 
 @frozen
@@ -134,6 +136,10 @@ class Footer:
     dropped: int
     topics: tuple[str, ...] | None = None
     """The topics of a node's outputs."""
+    next: str | None = None
+    """The name of the file that goes on where this one ends; None for the last."""
+    excluded: int = 0
+    """Messages that the recording was told to leave out."""
     kind: str = field(default="footer", init=False)
 
 
@@ -217,6 +223,8 @@ def _parse_footer(fields: dict[str, Any], _: bytes) -> Record:
         _whole(fields, "outputs"),
         _whole(fields, "dropped"),
         _names(fields, "topics") if "topics" in fields else None,
+        _text(fields, "next") if fields.get("next") is not None else None,
+        _whole(fields, "excluded") if "excluded" in fields else 0,
     )
 
 
@@ -237,6 +245,7 @@ def _parse_header(fields: dict[str, Any], line: bytes) -> Record:
         namespace=str(fields.get("namespace", "")),
         info=parse_node(fields) if role == "node" else None,
         horus_version=str(fields.get("horus_version", "")),
+        part=_whole(fields, "part") if "part" in fields else 0,
     )
 
 

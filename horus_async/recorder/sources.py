@@ -120,20 +120,25 @@ class _Mcap(_Summary):
             yield SourceMessage(message.log_time, channel.topic, _mcap_publisher(channel), decoder(message.data))
 
     def _raw(self) -> Iterator[Any]:
-        """Schema, channel and message of each; of a file that was cut off, those that are there."""
-        from mcap.exceptions import McapError
+        """Schema, channel and message of each, by time; of a file that was cut off, those that are there, as they lie.
+
+        The library raises what its parts raise (``struct.error``, ``ZstdError``, ...), hence the wide nets.
+        """
         from mcap.reader import NonSeekingReader, SeekingReader
 
         self._stream.seek(0)
         try:
             reader: Any = SeekingReader(self._stream)
-            reader.get_summary()
-        except (McapError, OSError, ValueError, AssertionError, StopIteration):
+            summary = reader.get_summary()
+            indexed = summary is not None and bool(summary.chunk_indexes)
+        except Exception:  # noqa: BLE001
+            indexed = False
+        if not indexed:
             self._stream.seek(0)
             reader = NonSeekingReader(self._stream)
         try:
-            yield from reader.iter_messages()
-        except McapError as error:
+            yield from reader.iter_messages(log_time_order=indexed)
+        except Exception as error:  # noqa: BLE001
             note = f"the file is cut off or damaged ({type(error).__name__}): what comes after is lost"
             if note not in self.notes:
                 self.notes.append(note)

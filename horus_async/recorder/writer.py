@@ -12,7 +12,7 @@ from attrs import frozen
 from horus_async.clock.system import iso_utc, monotonic_ns, wall_ns
 from horus_async.observe import NodeInfo
 
-from .framefile import FrameFile
+from .framefile import FrameFile, Rotation
 from .intake import Intake
 from .lines import (
     footer_line,
@@ -21,9 +21,11 @@ from .lines import (
     versions,
 )
 from .manifest import write_manifest
+from .locking import FolderLock
 from .naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
 from .options import Fsync
 from .records import SCHEMA_VERSION
+from .screening import screen_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from horus_async.observe import External, RunInfo
 
     from .options import RecordingOptions
+    from .screening import Screen
 
 _log = logging.getLogger("horus_async.recorder")
 
@@ -67,7 +70,16 @@ class SessionWriter:
         OSError: the first files cannot be made.
     """
 
-    def __init__(self, folder: Path, run: RunInfo, options: RecordingOptions, identity: str, *, block: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run: RunInfo,
+        options: RecordingOptions,
+        identity: str,
+        *,
+        block: bool,
+        screen: Screen | None = None,
+    ) -> None:
         self.folder = folder
         self.state = RecordingState.ON
         self._run_info = run
@@ -78,20 +90,26 @@ class SessionWriter:
         self._end_reason = ""
         self._failure = ""
         self._retry_at = 0
-        path = folder / plain_file_name(SCHEDULER_STEM, identity)
-        self._scheduler = FrameFile(path, header_line(run, folder.name, "scheduler"))
+        self._screen = screen
+        self._choices = screen_fields(options)
+        self._rotation = _rotation(options, run.tick_rate)
+        self._scheduler = self._new_file(plain_file_name(SCHEDULER_STEM, identity), "scheduler")
         self._nodes: dict[str, FrameFile] = {}
         self._external: FrameFile | None = None
         limit = int(options.memory_mb * (1 << 20))
         self.intake = Intake(self._scheduler, self.node_file, limit=limit, block=block)
+        self._lock = FolderLock(folder)
         try:
+            self._lock.take()
             self._scheduler.open()
             for node in run.nodes:
-                self.add_node(node).open()
+                if screen is None or screen.takes_node(node.name):
+                    self.add_node(node).open()
             write_manifest(folder, self._manifest(None, None), sync=self._sync)
         except OSError:
             for file in self._files():
                 file.close()
+            self._lock.release()
             raise
         self._thread = threading.Thread(target=self._work, name=f"recorder {folder.name}", daemon=True)
         self._thread.start()
@@ -102,13 +120,13 @@ class SessionWriter:
         return RecordingStats(
             self.state,
             sum(file.counts.outputs for file in files),
-            sum(file.written for file in files),
+            sum(file.earlier_bytes + file.written for file in files),
             sum(file.counts.dropped for file in files),
         )
 
     def paths(self) -> list[Path]:
         """The files: the scheduler's, the nodes', and the one for messages from outside if there were any."""
-        return [file.path for file in self._files()]
+        return [path for file in self._files() for path in file.paths]
 
     def finish(self, reason: str) -> None:
         """Write what waits, the footers, the indexes and the manifest; returns when that is done."""
@@ -124,8 +142,7 @@ class SessionWriter:
         """The file of a node; made, in memory, if it has none."""
         file = self._nodes.get(node.name)
         if file is None:
-            path = self.folder / file_name(node.name, self._identity)
-            file = FrameFile(path, header_line(self._run_info, self.folder.name, "node", node))
+            file = self._new_file(file_name(node.name, self._identity), "node", node)
             self._nodes[node.name] = file
         return file
 
@@ -136,8 +153,7 @@ class SessionWriter:
     def put_external(self, message: External) -> None:
         """Record a message from outside."""
         if self._external is None:
-            path = self.folder / plain_file_name(EXTERNAL_STEM, self._identity)
-            self._external = FrameFile(path, header_line(self._run_info, self.folder.name, "external"))
+            self._external = self._new_file(plain_file_name(EXTERNAL_STEM, self._identity), "external")
         self.intake.put_external(self._external, message)
 
     # -- the writer's thread -------------------------------------------------------------------------------------------
@@ -153,6 +169,7 @@ class SessionWriter:
             self.intake.refusing = True
             for file in self._files():
                 file.close()
+            self._lock.release()
 
     def _write_until_end(self) -> None:
         ending = False
@@ -220,8 +237,7 @@ class SessionWriter:
         ended_ns = wall_ns()
         try:
             for file in self._files():
-                file.write([self._footer(file, ended_ns)])
-                file.seal()
+                file.finish(self._footer(file, ended_ns))
                 if self._sync:
                     file.sync()
             write_manifest(self.folder, self._manifest(ended_ns, self._end_reason), sync=self._sync)
@@ -231,12 +247,23 @@ class SessionWriter:
             self.state = RecordingState.OFF
 
     def _footer(self, file: FrameFile, ended_ns: int) -> bytes:
-        counts = file.counts
+        counts = file.part_counts
         nodes = self._nodes.values()
         if file is self._scheduler:
             counts.inputs = sum(node.counts.inputs for node in nodes)
             counts.outputs = sum(node.counts.outputs for node in nodes)
-        return footer_line(ended_ns, counts, sorted(file.topics) if file in nodes else None)
+        topics = sorted(file.topics) if file in nodes else None
+        return footer_line(ended_ns, counts, topics, excluded=self._excluded(file))
+
+    def _excluded(self, file: FrameFile) -> int | None:
+        if self._screen is None:
+            return None
+        left_out = self._screen.excluded
+        if file is self._scheduler:
+            return sum(left_out.values())
+        if file is self._external:
+            return left_out.get("", 0)
+        return next(left_out.get(name, 0) for name, known in self._nodes.items() if known is file)
 
     def _manifest(self, ended_ns: int | None, reason: str | None) -> dict[str, Any]:
         return {
@@ -246,14 +273,30 @@ class SessionWriter:
             **run_fields(self._run_info),
             "ended_at": None if ended_ns is None else iso_utc(ended_ns),
             "reason": reason,
-            "scheduler": self._scheduler.path.name,
-            "nodes": {name: file.path.name for name, file in self._nodes.items()},
-            "external": None if self._external is None else self._external.path.name,
+            "scheduler": self._scheduler.paths[0].name,
+            "nodes": {name: file.paths[0].name for name, file in self._nodes.items()},
+            "external": None if self._external is None else self._external.paths[0].name,
+            **self._choices,
             **versions(),
         }
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
+    def _new_file(self, name: str, role: str, node: NodeInfo | None = None) -> FrameFile:
+        header = header_line(self._run_info, self.folder.name, role, node, self._choices)
+        return FrameFile(self.folder / name, header, self._rotation)
+
     def _files(self) -> list[FrameFile]:
         extra = [] if self._external is None else [self._external]
         return [self._scheduler, *self._nodes.values(), *extra]
+
+
+def _rotation(options: RecordingOptions, tick_rate: float) -> Rotation | None:
+    size, seconds = options.rotate_mb, options.rotate_seconds
+    if size is None and seconds is None:
+        return None
+    return Rotation(
+        None if size is None else size * (1 << 20),
+        None if seconds is None else seconds * tick_rate,
+        options.fsync is Fsync.INTERVAL,
+    )

@@ -93,8 +93,10 @@ def _is_known_kind(kind: type) -> bool:
 
 
 def _name(kind: type) -> str:
-    """The name of a class in messages: a class of the program itself is ``__main__``'s, also where the program is
-    imported instead of run, which is when multiprocessing, and loading a script without running it, call it so.
+    """The name of a class in messages.
+
+    A class of the program itself is ``__main__``'s, also where the program is imported instead of run, which is when
+    multiprocessing, and loading a script without running it, call it ``__mp_main__``'s.
     """
     module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
     return f"{module}.{kind.__qualname__}"

@@ -34,8 +34,17 @@ earlier lap, or zero-filled memory, is not taken for the record.
 generation, a file of its own, and store its number in ``NEXT`` of the old one, which is never written again. Readers
 finish the old one and follow. ``FIRST_INDEX`` is the index of a generation's first record.
 
-**Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores 1 in ``CLOSED``,
-after the last record, and removes the file; whoever has it mapped can still read.
+**Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores 1 in ``CLOSED``
+of every generation, after the last record, and removes the files; whoever has them mapped can still read. If there are
+doorbells of other processes in the folder, which may not have seen the ring yet, it leaves the files to them: they
+remove them a second after their last modification. Whoever finds a file that nobody has locked (its writer died)
+stores 1 in ``CLOSED`` and removes it, having the lock meanwhile.
+
+**Waking.** A process that waits for messages has a doorbell: a FIFO named ``bell-`` and its slot, a number below
+``SLOTS``, in the folder of the rings, which it holds open for reading, locked by ``flock``. Before it sleeps it stores 1
+in the byte ``SLOTS_AT`` + slot of the header, then 1 in ``SLEEPERS``, and looks once more whether there is a message.
+After each message a writer that finds ``SLEEPERS`` set stores 0 there, then clears each slot's byte that is set and
+writes a byte into that doorbell. Nobody relies on it alone: who sleeps also looks by himself a few times a second.
 """
 
 from __future__ import annotations
@@ -76,10 +85,13 @@ class Word(IntEnum):
     PUBLISHERS = 20
     """Publishers in the table; grows after their names are written."""
     SLEEPERS = 24
-    """Reserved for the doorbell: other than 0 when a reader sleeps."""
+    """Other than 0 when a reader sleeps."""
 
 
 HEADER_WORDS = 64
+SLOTS_AT = 32 * 8
+SLOTS = 256
+"""Bytes of the header that tell which doorbells are to be rung."""
 TEXT_AT = HEADER_WORDS * 8
 PUBLISHERS_AT = 2048
 FIRST_DATA_AT = 8192

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from horus_async.topics.ring import LATEST
+from horus_async.topics.doorbell import ring_bells
+from horus_async.topics.ring import LATEST, SLEEPERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -43,6 +43,7 @@ class RingReader:
         "index",
         "position",
         "region",
+        "source",
         "writer",
     )
 
@@ -87,7 +88,10 @@ class RingReader:
     def ended(self) -> bool:
         """Whether the ring is closed and read to its end."""
         words = self._words
-        return bool(words[CLOSED]) and not words[NEXT] and words[LATEST] < self.position
+        if not words[CLOSED] or words[LATEST] >= self.position:
+            return False
+        following = words[NEXT]
+        return not following or self._follow(following) is None
 
     def has_message(self) -> bool:
         """Whether ``take`` would give one."""

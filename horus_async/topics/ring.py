@@ -44,6 +44,7 @@ LATEST = int(Word.LATEST)
 OLDEST = int(Word.OLDEST)
 NEXT = int(Word.NEXT)
 CLOSED = int(Word.CLOSED)
+SLEEPERS = int(Word.SLEEPERS)
 
 
 @frozen
@@ -115,6 +116,18 @@ class Region:
             index = words[(self.offset(position) >> 3) + INDEX_WORD]
             if words[OLDEST] <= position:
                 return Cursor(self, position, index)
+
+    def end(self) -> Cursor:
+        """Where the next message of this generation will be."""
+        words = self.words
+        while True:
+            position = words[LATEST]
+            if position == 0:
+                return Cursor(self, self.capacity, self.first_index)
+            at = self.offset(position) >> 3
+            length, index = words[at], words[at + INDEX_WORD]
+            if words[OLDEST] <= position and words[LATEST] == position:
+                return Cursor(self, position + record_size(length), index + 1)
 
     def copy(self, position: int) -> tuple[Taken, int] | None:
         """The record at ``position`` and its size in the ring; None if it is not whole (any more, or yet)."""

@@ -17,6 +17,8 @@ from horus_async.topics.layout import (
     RING_LIMIT,
     ROOM_FOR,
     SEGMENTS,
+    SLOTS,
+    SLOTS_AT,
     Word,
     capacity_for,
     record_size,
@@ -27,6 +29,7 @@ from horus_async.topics.ring import (
     LATEST,
     NEXT,
     OLDEST,
+    SLEEPERS,
     SMALL,
     STORES_IN_ORDER,
     Cursor,
@@ -58,6 +61,8 @@ class RingWriter:
     __slots__ = (
         "__weakref__",
         "_allocate",
+        "_back",
+        "_backed",
         "_checkpoints",
         "_header",
         "_names",
@@ -90,11 +95,14 @@ class RingWriter:
         started_ns: int = 0,
         checked: bool = not STORES_IN_ORDER,
         turn: Turn | None = None,
+        back: Callable[[int], int] | None = None,
     ) -> None:
         """Open generation 0.
 
         Args:
             allocate: gives zeroed memory for a generation, called with its number and size in bytes.
+            back: makes sure that the first so many bytes of the newest generation can be written, and gives how
+                many can; default: all can.
             topic: name of the topic, for the header.
             namespace: its namespace, for the header.
             capacity: bytes of data, rounded up to a power of two within the limits of ``layout``.
@@ -105,6 +113,7 @@ class RingWriter:
         """
         self._turn = Turn() if turn is None else turn
         self._allocate = allocate
+        self._back = back
         self.topic = topic
         self.namespace = namespace
         self._header = {Word.CHECKED: int(checked), Word.PID: pid, Word.STARTED_NS: started_ns}
@@ -184,7 +193,17 @@ class RingWriter:
         """Tell readers that nothing more will come. Later writes are errors."""
         if not self._refusal:
             self.refuse(f"topic {self.topic!r} is closed")
-            self.words[CLOSED] = 1
+            for region in reversed(self.generations):  # the newest first: only it says that no more will come
+                region.words[CLOSED] = 1
+
+    def sleepers(self) -> list[int]:
+        """The doorbells that are to be rung now; they need not be rung again until somebody sleeps again."""
+        words, memory = self.words, self.map
+        words[SLEEPERS] = 0  # before the slots: who comes in between is seen the next time
+        slots = [slot for slot, sleeps in enumerate(memory[SLOTS_AT : SLOTS_AT + SLOTS]) if sleeps]
+        for slot in slots:
+            memory[SLOTS_AT + slot] = 0
+        return slots
 
     def refuse(self, reason: str) -> None:
         """Make every later write an error that gives ``reason``."""
@@ -212,6 +231,10 @@ class RingWriter:
             start += capacity - behind
         segment = capacity // SEGMENTS
         limit = (start + size + segment - 1) & -segment
+        needed = self.data_at + min(limit - capacity, capacity)
+        if needed > self._backed:
+            assert self._back is not None
+            self._backed = self._back(needed)
         checkpoints = self._checkpoints
         checkpoints.append(start)
         while checkpoints[0] < limit - capacity:
@@ -229,6 +252,7 @@ class RingWriter:
         while data_at < self._table_size():
             data_at *= 2
         memory = self._allocate(number, data_at + capacity)
+        backed = data_at + capacity if self._back is None else self._back(data_at)
         region = create_region(
             memory,
             data_at=data_at,
@@ -239,6 +263,9 @@ class RingWriter:
         self._write_names(region)
         checkpoints: deque[int] = deque()
         old = self.generations[-1] if self.generations else None
+        if old is not None:  # those who sleep there are woken here
+            region.map[SLOTS_AT : SLOTS_AT + SLOTS] = old.map[SLOTS_AT : SLOTS_AT + SLOTS]
+            region.words[SLEEPERS] = 1
         # No call from here on: Ctrl-C must not come between these.
         self.generations = [*self.generations, region]
         self.region = region
@@ -247,6 +274,7 @@ class RingWriter:
         self.map = region.map
         self.words = region.words
         self.data_at = data_at
+        self._backed = backed
         self.mask = capacity - 1
         self.tail = self.limit = capacity
         self._wanted = capacity

@@ -26,6 +26,7 @@ import trio
 import horus_async
 from horus_async import (
     ConfigurationError,
+    ContextError,
     DeterminismError,
     Guard,
     GuardFinding,
@@ -301,6 +302,8 @@ async def test_outside_of_the_ticks_nobody_is_watched() -> None:
             await scheduler.tick_once()
             assert time.time() > 0
             assert moment.now(datetime.UTC).year > 2000
+            with pytest.raises(ContextError):
+                horus_async.dt()
 
     assert scheduler.guard_findings == ()
 

@@ -1,0 +1,84 @@
+"""Which sessions are being recorded: a lock on their folders, which the system takes back from a process that dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from horus_async.errors import RecordingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class FolderLock:
+    """Says that a session's folder is in use. Where a file system has no locks there is none, and nothing else fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._fd = -1
+
+    def take(self) -> None:
+        """Lock the folder, which no other recording can have.
+
+        Raises:
+            OSError: the folder cannot be opened.
+        """
+        self._fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError:
+            self.release()
+
+    def release(self) -> None:
+        """Unlock it. Twice is once."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def is_being_recorded(folder: Path) -> bool:
+    """Whether a live process is recording into this folder."""
+    try:
+        with _held(folder, fcntl.LOCK_SH):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def not_being_recorded(folder: Path) -> Iterator[None]:
+    """Keep recordings and other deletions off a folder.
+
+    Raises:
+        RecordingError: it is being recorded into, or deleted by somebody else.
+    """
+    try:
+        held = _held(folder, fcntl.LOCK_EX)
+        held.__enter__()
+    except BlockingIOError:
+        raise RecordingError(
+            f"session {folder.name!r} is still being recorded: stop that run, or its recording, first"
+        ) from None
+    except OSError:
+        yield  # no such folder, or no locks on this file system: what comes next says so
+        return
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+@contextmanager
+def _held(folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

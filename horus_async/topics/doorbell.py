@@ -1,0 +1,163 @@
+"""Waking processes that sleep: a FIFO for each, beside the rings it listens to. See ``layout`` for who rings when."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from horus_async.topics import memory
+from horus_async.topics.layout import SLOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PREFIX = "bell-"
+
+_FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_RING_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_open: dict[tuple[str, int], int] = {}
+"""Descriptors of doorbells that were rung, by namespace and slot."""
+
+
+class Doorbell:
+    """The doorbell of this process in one namespace, held until ``close``."""
+
+    def __init__(self, namespace: str) -> None:
+        """Take the first free slot.
+
+        Raises:
+            TopicPermissionError: the namespace's folder is not ours.
+        """
+        self.namespace = namespace
+        self.slot: int | None = None
+        """None if all slots are taken: nobody can ring then."""
+        for slot in range(SLOTS):
+            descriptor = _claim(namespace, slot)
+            if descriptor is not None:
+                self.slot, self.descriptor = slot, descriptor
+                self._other_end = None
+                return
+        self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def drain(self) -> None:
+        """Take out what was rung."""
+        with suppress(BlockingIOError):
+            os.read(self.descriptor, 65536)
+
+    def ring(self) -> None:
+        """Wake the own process."""
+        with suppress(BlockingIOError):  # rung often enough
+            os.write(self.descriptor if self._other_end is None else self._other_end, b"!")
+
+    def close(self, *, remove: bool = True) -> None:
+        """Give it back; ``remove=False`` in a process that only has a copy, made by a fork."""
+        if self._other_end is not None:
+            os.close(self._other_end)
+        elif remove:
+            with suppress(FileNotFoundError):
+                folder = memory.open_namespace(self.namespace, make=False)
+                try:
+                    os.unlink(f"{PREFIX}{self.slot}", dir_fd=folder)
+                finally:
+                    os.close(folder)
+        os.close(self.descriptor)
+
+
+def ring_bells(namespace: str, slots: Iterable[int]) -> None:
+    """Ring doorbells; those of processes that are gone stay silent."""
+    for slot in slots:
+        key = namespace, slot
+        for _ in "12":  # the second time if it was opened for a process that has ended since
+            descriptor = _open.get(key)
+            if descriptor is None:
+                descriptor = _open_bell(namespace, slot)
+                if descriptor is None:
+                    break
+                _open[key] = descriptor
+            try:
+                os.write(descriptor, b"!")
+            except BlockingIOError:  # rung often enough
+                break
+            except OSError:
+                if _open.pop(key, None) is not None:
+                    os.close(descriptor)
+                continue
+            break
+
+
+def others_listen(names: Iterable[str], namespace: str, own: int | None) -> list[int]:
+    """The slots of other processes whose doorbells are among the ``names`` in the folder of a namespace."""
+    slots = [int(name[len(PREFIX) :]) for name in names if name.startswith(PREFIX)]
+    found = []
+    for slot in slots:
+        if slot != own and (descriptor := _open_bell(namespace, slot)) is not None:
+            os.close(descriptor)
+            found.append(slot)
+    return found
+
+
+def forget(namespace: str | None = None) -> None:
+    """Close the doorbells of others; None: in all namespaces."""
+    for key in [key for key in list(_open) if namespace in (None, key[0])]:
+        descriptor = _open.pop(key, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open_bell(namespace: str, slot: int) -> int | None:
+    try:
+        folder = memory.open_namespace(namespace, make=False)
+    except FileNotFoundError:
+        return None
+    try:
+        return memory.open_with_room(f"{PREFIX}{slot}", _RING_FLAGS, folder)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENXIO, errno.ELOOP):  # nobody has it open
+            return None
+        raise
+    finally:
+        os.close(folder)
+
+
+def _claim(namespace: str, slot: int) -> int | None:
+    """Take a doorbell: make it, or have the one that a dead process left; None if somebody has it."""
+    name = f"{PREFIX}{slot}"
+    while True:
+        with suppress(FileNotFoundError):  # the folder, or the doorbell, was removed just now
+            folder = memory.open_namespace(namespace, make=True)
+            try:
+                with suppress(FileExistsError):
+                    os.mkfifo(name, 0o600, dir_fd=folder)
+                    os.chmod(name, 0o600, dir_fd=folder)  # whatever the umask
+                descriptor = memory.open_with_room(name, _FLAGS, folder)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.fstat(descriptor).st_nlink:
+                        return descriptor
+                except BlockingIOError:
+                    os.close(descriptor)
+                    return None
+                os.close(descriptor)
+            finally:
+                os.close(folder)
+
+
+def reclaim(folder: int, name: str, *, dry_run: bool) -> bool:
+    """Remove a doorbell that a dead process left; whether that was so."""
+    try:
+        descriptor = memory.open_with_room(name, _FLAGS, folder)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not dry_run:
+            os.unlink(name, dir_fd=folder)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True
