@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ import attrs
 import click
 
 from horus_async.errors import ReplayError
+from horus_async.observe import Observer
 from horus_async.recorder import open_session
-from horus_async.schedule import exact
 
 from ._errors import FOUND, USAGE, fail
 from ._load import load_scheduler
@@ -189,7 +190,9 @@ def inject(session: str, args: tuple[str, ...], *, nodes: str, app: str, duratio
     for name in names:
         scheduler._nodes.pop(name, None)  # noqa: SLF001 - the recorded node takes its place
         scheduler.add_replay(opened.files[name].path, opened.nodes[name].order)
-    scheduler.run_sync(_seconds_of(opened, names, scheduler) if duration is None else duration)
+    if duration is None:
+        scheduler._watchers.append(_RecordingEnds(scheduler, opened, names))  # noqa: SLF001
+    scheduler.run_sync(duration)
     stats = scheduler.stats()
     if as_json:
         ticks = {name: node.ticks for name, node in stats.nodes.items()}
@@ -210,9 +213,27 @@ def _known_nodes(session: Session, text: str) -> list[str]:
     return names
 
 
-def _seconds_of(session: Session, names: list[str], scheduler: Scheduler) -> float:
-    """How long the scheduler runs to include the last recorded tick of these nodes."""
-    rate = exact(scheduler._options.tick_rate)  # noqa: SLF001 - what the program made it with
-    last = max(session.files[name].last_tick or 0 for name in names)
-    live = -(-last * rate // exact(session.tick_rate))
-    return float((live + exact(0.5)) / rate)
+class _RecordingEnds(Observer):
+    """Stops a run when the last tick of the last recorded node is over."""
+
+    hears_messages = False
+
+    def __init__(self, scheduler: Scheduler, session: Session, names: list[str]) -> None:
+        self._scheduler = scheduler
+        self._playing = {name for name in names if any(line.kind == "tick" for line in session.executions(name))}
+        if not self._playing:
+            raise ReplayError(
+                f"{', '.join(names)} never ticked in session {session.name!r}: there is nothing to inject"
+            )
+
+    def ticked(self, node: str, tick: int, took_ns: int, *, success: bool) -> None:
+        """See whether a recorded node has played all it had."""
+        del tick, took_ns, success
+        if node not in self._playing:
+            return
+        runtime = self._scheduler._runtime  # noqa: SLF001 - the scheduler does not tell how far a recorded node is
+        assert runtime is not None
+        if getattr(runtime.runs[node].schedule, "next_tick", math.inf) == math.inf:
+            self._playing.remove(node)
+            if not self._playing:
+                self._scheduler.stop("recording ended")

@@ -48,7 +48,7 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
         stats = scheduler.stats()
         if not stats.nodes:
             continue
-        click.echo(f"\n{scheduler.name}: {stats.tick + 1} ticks", err=True)
+        click.echo(f"\n{scheduler.name}: to tick {stats.tick}", err=True)
         print_table(
             ("node", "ticks", "rate Hz", "mean µs", "p99 µs", "max µs", "overruns", "misses", "errors", "lost"),
             [

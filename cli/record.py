@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from horus_async.recorder.info import SessionInfo
 
 DAY_SECONDS = 86_400
-_QUIET_SECONDS = 60
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
@@ -271,7 +270,7 @@ def _show_check(found: SessionCheck) -> None:
 def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> None:
     """Delete the sessions that were started more than N days ago. On a terminal it asks first.
 
-    A session that is still being written is kept, and so is one that has lost the time of its start.
+    A session that is still being recorded is kept, and so is one that has lost the time of its start.
 
     Example: horus-async record clean --max-age-days 30 --dry-run
     """
@@ -298,13 +297,7 @@ def _is_older(summary: SessionSummary, limit_ns: int) -> bool:
         started_ns = parse_iso_utc(summary.started_at)
     except ValueError:
         return False
-    return started_ns < limit_ns and not (summary.ended_at is None and _is_busy(summary))
-
-
-def _is_busy(summary: SessionSummary) -> bool:
-    """Whether a file of the session was written to just now."""
-    changed_ns = max((path.stat().st_mtime_ns for path in summary.path.iterdir()), default=0)
-    return wall_ns() - changed_ns < _QUIET_SECONDS * NANOSECONDS
+    return started_ns < limit_ns and not summary.is_open
 
 
 @record.command()

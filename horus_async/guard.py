@@ -112,9 +112,9 @@ class RunGuard:
         if settled in self._settled:
             return
         blamed, via = _blame(frame, trap)
-        if blamed is frame or (blamed is None and _origin(frame) in (_Origin.ENGINE, _Origin.IMPORT)):
-            if not self._raises:
-                self._settled.add(settled)  # whoever is further out, this place is judged for good
+        innermost = blamed is frame or (blamed is None and _origin(frame) in (_Origin.ENGINE, _Origin.IMPORT))
+        if innermost and not self._raises:
+            self._settled.add(settled)  # whoever is further out, this place is judged for good
         if blamed is not None:
             self._found((context.node, context.tick), blamed, via, call, trap.instead)
 

@@ -46,7 +46,7 @@ async def verify_nodes(replay: ReplayOptions, live: list[Node]) -> VerifyReport:
     """Compare ``live`` nodes with what ``replay`` holds of them, over its range of ticks."""
     replay.check()
     session = replay.session
-    comparison = Comparison()
+    comparison = Comparison(deterministic=session.deterministic)
     info = replay_info(run_info(SchedulerOptions(tick_rate=session.tick_rate), live), session)
 
     running: list[ReplayRuntime] = []

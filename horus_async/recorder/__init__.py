@@ -3,7 +3,7 @@
 from .lines import tick_digest
 from .listing import SessionSummary, delete_session, list_sessions, open_session
 from .naming import recordings_root
-from .options import Fsync, RecordingOptions
+from .options import Fsync, RecordingOptions, Redact
 from .reader import RecordedFile
 from .recorder import Recorder
 from .records import (
@@ -29,6 +29,7 @@ __all__ = [
     "RecordingOptions",
     "RecordingState",
     "RecordingStats",
+    "Redact",
     "SchedulerTick",
     "Session",
     "SessionSummary",

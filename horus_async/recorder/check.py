@@ -90,7 +90,8 @@ def _check_manifest(session: Session) -> list[str]:
         return [f"{MANIFEST} is missing; the files' headers say the same"]
     nodes = fields.get("nodes")
     names = [fields.get("scheduler"), fields.get("external"), *(nodes.values() if isinstance(nodes, dict) else ())]
-    problems = [f"{name} is missing" for name in names if isinstance(name, str) and not (session.path / name).is_file()]
+    named = [name for name in names if isinstance(name, str) and name not in session.unreadable]
+    problems = [f"{name} is missing" for name in named if not (session.path / name).is_file()]
     if session.scheduler is None and not any(str(name).startswith("scheduler") for name in session.unreadable):
         problems.append("the scheduler's file is missing: the session cannot be replayed")
     return list(dict.fromkeys(problems))

@@ -174,7 +174,7 @@ def type_name(data: Any) -> str:
 def _node_info(session: Session, node: str, file: RecordedFile) -> tuple[NodeFigures, dict[str, TopicInfo]]:
     declared = session.nodes[node].rate
     footer = file.footer
-    size = file.path.stat().st_size
+    size = file.size
     long = footer is not None and footer.ticks + footer.outputs > _READ_WHOLE
     if long and footer is not None and footer.topics is not None and len(footer.topics) <= 1:
         topics = {topic: TopicInfo(topic, node, footer.outputs, exact=False) for topic in footer.topics}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -10,9 +11,12 @@ from attrs import field, frozen
 
 from horus_async.errors import RecordingError, SessionNotFoundError, UnsupportedVersionError
 
+from .locking import is_being_recorded, not_being_recorded
 from .manifest import read_manifest
 from .naming import MANIFEST, SUFFIX, check_session_name, recordings_root
 from .session import Session
+
+_log = logging.getLogger("horus_async.recorder")
 
 
 def open_session(ref: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Session:
@@ -56,6 +60,8 @@ class SessionSummary:
     bytes: int = 0
     problem: str | None = None
     """Why it cannot be read."""
+    is_open: bool = False
+    """Whether a live process is recording it."""
 
 
 def list_sessions(root: str | os.PathLike[str] | None = None) -> list[SessionSummary]:
@@ -75,7 +81,7 @@ def delete_session(name: str, root: str | os.PathLike[str] | None = None) -> boo
 
     Raises:
         SessionNameError: the name cannot be a session's, so it cannot lead out of the root either.
-        RecordingError: what has that name is no session, or cannot be deleted.
+        RecordingError: what has that name is no session, is being recorded, or cannot be deleted.
     """
     folder = recordings_root(root) / check_session_name(name)
     if folder.is_symlink():
@@ -84,11 +90,43 @@ def delete_session(name: str, root: str | os.PathLike[str] | None = None) -> boo
         return False
     if not _is_session(folder):
         raise RecordingError(f"{folder} is not a session: delete it by hand")
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise RecordingError(f"cannot delete {folder}: {error.strerror or error}") from error
+    with not_being_recorded(folder):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise RecordingError(f"cannot delete {folder}: {error.strerror or error}") from error
     return True
+
+
+def keep_within(newest: Path, limit: int | None, count: int | None) -> None:
+    """Delete the oldest sessions beside one until all together are within a quota.
+
+    Neither that one, nor what is being recorded, nor what cannot be read is deleted. What was deleted, and what could
+    not be, is logged.
+
+    Args:
+        newest: The folder of the session whose recording asks for it.
+        limit: Bytes of all sessions; None for no limit.
+        count: The number of sessions; None for no limit.
+    """
+    try:
+        there = list_sessions(newest.parent)
+    except RecordingError as error:
+        _log.warning("the sessions to keep cannot be counted: %s", error)
+        return
+    number, size = len(there), sum(summary.bytes for summary in there)
+    for summary in there:
+        if (limit is None or size <= limit) and (count is None or number <= count):
+            return
+        if summary.path == newest or summary.problem is not None or summary.is_open:
+            continue
+        try:
+            if delete_session(summary.name, newest.parent):
+                _log.warning("session %s deleted, to keep within the quota of %s", summary.name, newest.name)
+        except RecordingError as error:
+            _log.warning("session %s not deleted: %s", summary.name, error)
+            continue
+        number, size = number - 1, size - summary.bytes
 
 
 def _is_session(folder: Path) -> bool:
@@ -113,6 +151,7 @@ def _summary(folder: Path) -> SessionSummary:
                 bool(manifest["deterministic"]),
                 tuple(str(node) for node in manifest["nodes"]),
                 size,
+                is_open=is_being_recorded(folder),
             )
     except UnsupportedVersionError as error:
         return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, bytes=size, problem=str(error))
@@ -124,5 +163,13 @@ def _summary(folder: Path) -> SessionSummary:
         return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, bytes=size, problem=str(error))
     nodes = tuple(found.nodes)
     return SessionSummary(
-        folder.name, folder, found.started_at, None, found.tick_rate, found.deterministic, nodes, size
+        folder.name,
+        folder,
+        found.started_at,
+        None,
+        found.tick_rate,
+        found.deterministic,
+        nodes,
+        size,
+        is_open=is_being_recorded(folder),
     )

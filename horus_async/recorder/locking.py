@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FolderLock:
-    """Says that a session's folder is in use. Where a file system has no locks there is none, and nothing else fails."""
+    """Says that a session's folder is in use. On a file system without locks there is none, and nothing else fails."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,20 +58,16 @@ def not_being_recorded(folder: Path) -> Iterator[None]:
     Raises:
         RecordingError: it is being recorded into, or deleted by somebody else.
     """
-    try:
-        held = _held(folder, fcntl.LOCK_EX)
-        held.__enter__()
-    except BlockingIOError:
-        raise RecordingError(
-            f"session {folder.name!r} is still being recorded: stop that run, or its recording, first"
-        ) from None
-    except OSError:
-        yield  # no such folder, or no locks on this file system: what comes next says so
-        return
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(_held(folder, fcntl.LOCK_EX))
+        except BlockingIOError:
+            raise RecordingError(
+                f"session {folder.name!r} is still being recorded: stop that run, or its recording, first"
+            ) from None
+        except OSError:
+            pass  # no such folder, or no locks on this file system: what comes next says so
         yield
-    finally:
-        held.__exit__(None, None, None)
 
 
 @contextmanager

@@ -82,6 +82,13 @@ def part_path(first: Path, part: int) -> Path:
     return first.with_name(f"{first.name.removesuffix(SUFFIX)}.{part}{SUFFIX}")
 
 
+def missing_part_name(known: Path, part: int) -> str:
+    """The name that a file of which only another part is there must have had."""
+    stem, _, rest = known.name.removesuffix(SUFFIX).rpartition("@")
+    number = f".{part}" if part else ""
+    return f"{stem}@{rest.partition('.')[0]}{number}{SUFFIX}"
+
+
 def plain_file_name(stem: str, identity: str) -> str:
     """The file name of the scheduler or of the messages from outside."""
     return f"{stem}@{identity}{SUFFIX}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from bisect import bisect_left
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,7 @@ class RecordedFile:
         self._damage: dict[int, Damage] = {}
         self._table: tuple[int, list[IndexEntry]] | None = None
         self._cut: Damage | None = None
+        self._rewound = False
         self.indexed = False
         """Whether the file has a valid index, so that it was closed properly."""
         self.header = self._read_header()
@@ -84,12 +87,42 @@ class RecordedFile:
         entries = self._entries()
         return entries[-1].last_tick if entries else None
 
+    @property
+    def rewound(self) -> bool:
+        """Whether ticks go back somewhere, as they do where a repeated replay was recorded."""
+        self._entries()
+        return self._rewound
+
+    @property
+    def paths(self) -> list[Path]:
+        """Its file; several where they follow each other."""
+        return [self.path]
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        with self._open() as (_, size):
+            return size
+
     def records(self, start: int | None = None, stop: int | None = None) -> Iterator[Record]:
         """The records in order, without the header, of the ticks from ``start`` to ``stop``, both included.
 
         Finding the first one takes a search in the index and the reading of about a frame. Only one frame is in
         memory at a time. Lines that cannot be read are left out and noted in ``damage``.
+
+        Where ticks go back, as in the recording of a repeated replay, the whole file is read, and each round gives
+        its part of the range.
         """
+        if start is None and stop is None:
+            yield from self._lines_from(None)
+            return
+        if self.rewound:
+            yield from in_range(self._lines_from(None), start, stop)
+            return
+        yield from until(self._lines_from(start), start, stop)
+
+    def _lines_from(self, start: int | None) -> Iterator[Record]:
+        """The records, but for the header, from the frame on that holds the first of a tick."""
         offset = 0
         if start is not None:
             entries = self._entries()
@@ -98,14 +131,7 @@ class RecordedFile:
                 return
             offset = entries[position].offset
         for record in self._records(offset):
-            tick = getattr(record, "tick", None)
-            if tick is None:
-                if stop is None and not isinstance(record, Header):
-                    yield record
-            elif start is None or tick >= start:
-                if stop is not None and tick > stop:
-                    return
-                start = None
+            if not isinstance(record, Header):
                 yield record
 
     def survey(self) -> list[Damage]:
@@ -135,6 +161,8 @@ class RecordedFile:
             with self._open() as (read, size):
                 self._table = read_index(read, size)
                 self.indexed = self._table is not None
+                if self._table is not None:
+                    self._rewound = _goes_back(self._table[1])
                 if self._table is None:
                     self._table = size, list(self._make_index(read, size))
         return self._table[1]
@@ -145,6 +173,9 @@ class RecordedFile:
             if isinstance(piece, Damage):
                 self._note(piece)
                 continue
+            ticks = [int(tick) for tick in _LAST_FIELD.findall(piece.text)]
+            if ticks and (ticks != sorted(ticks) or (highest is not None and ticks[0] < highest)):
+                self._rewound = True
             lines = piece.text.splitlines()
             first, last = _first_tick(lines), _first_tick(reversed(lines))
             if first is not None and last is not None:
@@ -202,6 +233,40 @@ class RecordedFile:
                 raise DamagedRecordingError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
         return read
+
+
+def until(records: Iterator[Record], start: int | None, stop: int | None) -> Iterator[Record]:
+    """Of records whose ticks never go back, those in a range; without a ``stop`` also those without a tick."""
+    for record in records:
+        tick = getattr(record, "tick", None)
+        if tick is None:
+            if stop is None:
+                yield record
+        elif start is None or tick >= start:
+            if stop is not None and tick > stop:
+                return
+            start = None
+            yield record
+
+
+def in_range(records: Iterator[Record], start: int | None, stop: int | None) -> Iterator[Record]:
+    """Of any records those whose ticks are in a range; without a ``stop`` also those without a tick."""
+    for record in records:
+        tick = getattr(record, "tick", None)
+        if tick is None:
+            if stop is None:
+                yield record
+        elif (start is None or tick >= start) and (stop is None or tick <= stop):
+            yield record
+
+
+# The last brace of a line closes the line's own object, so this is no field of a message, and no text in one.
+_LAST_FIELD = re.compile(rb'"tick":(\d{1,18})}\n')
+
+
+def _goes_back(entries: list[IndexEntry]) -> bool:
+    """Whether an entry begins before the one in front of it ends."""
+    return any(later.first_tick < earlier.last_tick for earlier, later in pairwise(entries))
 
 
 def _last_tick(entry: IndexEntry) -> int:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from horus_async.errors import RecordingError, SessionExistsError
 from horus_async.observe import Observer
 
+from .listing import keep_within
 from .naming import MANIFEST, SUFFIX, check_session_name, default_session_name, recordings_root
+from .screening import Screen
 from .writer import RecordingState, RecordingStats, SessionWriter
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Recorder(Observer):
         self._root = root
         self._block = block
         self._writer: SessionWriter | None = None
+        self._screen = Screen(options) if Screen.needed(options) else None
         self._stopped = False
 
     @property
@@ -89,32 +92,46 @@ class Recorder(Observer):
         except OSError as error:
             raise RecordingError(f"cannot record into {root}: {error.strerror or error}") from error
         try:
-            self._writer = SessionWriter(folder, run, self._options, secrets.token_hex(4), block=self._block)
+            identity = secrets.token_hex(4)
+            self._writer = SessionWriter(folder, run, self._options, identity, block=self._block, screen=self._screen)
         except OSError as error:
             _remove_beginnings(folder)
             raise RecordingError(f"cannot record into {folder}: {error.strerror or error}") from error
-        # The two calls made many times a tick go straight through.
-        self.executed = self._writer.intake.put_execution  # type: ignore[method-assign]
-        self.tick_ended = self._writer.intake.put_tick  # type: ignore[method-assign]
+        if self._screen is None:
+            # The two calls made many times a tick go straight through.
+            self.executed = self._writer.intake.put_execution  # type: ignore[method-assign]
+            self.tick_ended = self._writer.intake.put_tick  # type: ignore[method-assign]
+        self._keep_within(folder)
 
     def incident(self, tick: int, incident: Incident) -> None:
         """Incidents are the black box's; the lines hold each tick's error."""
 
     def node_added(self, node: NodeInfo) -> None:
         """Make a file for a node that joined."""
-        if self._writer is not None and not self._stopped:
+        recorded = self._screen is None or self._screen.takes_node(node.name)
+        if self._writer is not None and not self._stopped and recorded:
             self._writer.add_node(node)
 
     def received_external(self, message: External) -> None:
         """Record a message from outside."""
-        if self._writer is not None and not self._stopped:
-            self._writer.put_external(message)
+        if self._writer is None or self._stopped:
+            return
+        kept = message if self._screen is None else self._screen.external(message)
+        if kept is not None:
+            self._writer.put_external(kept)
 
     def executed(self, execution: Execution) -> None:
-        """Outside of a recording there is nothing to do; within one, the intake stands here."""
+        """Record what the options say of an execution. Without such options the intake itself stands here."""
+        if self._writer is None or self._stopped or self._screen is None:
+            return
+        kept = self._screen.execution(execution)
+        if kept is not None:
+            self._writer.intake.put_execution(kept)
 
     def tick_ended(self, end: TickEnd) -> None:
-        """Outside of a recording there is nothing to do; within one, the intake stands here."""
+        """Record the end of a tick. As with `executed`, the intake itself stands here where it can."""
+        if self._writer is not None and not self._stopped and self._screen is not None:
+            self._writer.intake.put_tick(self._screen.tick_end(end))
 
     def run_stopped(self, reason: str, ticks: int) -> None:  # noqa: ARG002 - the files count their ticks themselves
         """Write all that waits, and close the files."""
@@ -124,9 +141,16 @@ class Recorder(Observer):
         if self._writer is None or self._stopped:
             return
         self._stopped = True
-        del self.executed
-        del self.tick_ended
+        if self._screen is None:
+            del self.executed
+            del self.tick_ended
         self._writer.finish(reason)
+        self._keep_within(self._writer.folder)
+
+    def _keep_within(self, folder: Path) -> None:
+        keep_mb, keep_sessions = self._options.keep_mb, self._options.keep_sessions
+        if keep_mb is not None or keep_sessions is not None:
+            keep_within(folder, None if keep_mb is None else int(keep_mb * (1 << 20)), keep_sessions)
 
 
 def _remove_beginnings(folder: Path) -> None:

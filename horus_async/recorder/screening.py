@@ -7,7 +7,6 @@ import logging
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from horus_async.observe import Execution, TickEnd
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
 
 from .options import Redact
@@ -15,7 +14,7 @@ from .options import Redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from horus_async.observe import External, Sent
+    from horus_async.observe import Execution, External, Sent, TickEnd
 
     from .options import RecordingOptions
 
@@ -116,7 +115,7 @@ class Screen:
             if topic not in self._failed:
                 self._failed.add(topic)
                 # The exception's text may hold what must not be written.
-                _log.error("redaction of %s failed with %s: its data is left out", topic, type(error).__name__)  # noqa: TRY400
+                _log.error("redaction of %s failed with %s: its data is left out", topic, type(error).__name__)
             return b"null"
 
 

@@ -12,7 +12,8 @@ from horus_async.errors import (
 )
 
 from .manifest import read_manifest
-from .naming import EXTERNAL_STEM, MANIFEST, SCHEDULER_STEM, SUFFIX
+from .naming import EXTERNAL_STEM, MANIFEST, SCHEDULER_STEM, SUFFIX, missing_part_name
+from .parts import RecordedParts
 from .reader import RecordedFile
 from .records import (
     ExecutionRecord,
@@ -54,8 +55,10 @@ class Session:
         self._topics: dict[str, set[str]] = {}
         self.unreadable: dict[str, str] = {}
         """Files of which nothing can be read, and why."""
+        self._parts: dict[tuple[str, str], dict[int, RecordedFile]] = {}
         headers = self._open_files()
         manifest = self._manifest()
+        self._note_missing(manifest.get("files"))
         if not headers:
             why = "; ".join(self.unreadable.values()) or "it has no files of lines"
             raise DamagedRecordingError(f"session {folder} cannot be read: {why}")
@@ -99,8 +102,9 @@ class Session:
         return {file.path.name: file.damage for file in self.all_files() if file.damage}
 
     def all_files(self) -> list[RecordedFile]:
-        """The files: the scheduler's, the nodes', the one for messages from outside."""
-        return [file for file in (self.scheduler, *self.files.values(), self.outside) if file is not None]
+        """The files: the scheduler's, the nodes', those for messages from outside; each by itself where they rotate."""
+        whole = [file for file in (self.scheduler, *self.files.values(), self.outside) if file is not None]
+        return [part for file in whole for part in (file.parts if isinstance(file, RecordedParts) else [file])]
 
     def scheduler_ticks(self, start: int | None = None, stop: int | None = None) -> Iterator[SchedulerTick]:
         """What the scheduler did, tick by tick. Empty if its file is lost."""
@@ -142,7 +146,8 @@ class Session:
     def node_of(self, path: str | os.PathLike[str]) -> str | None:
         """The node whose file this is; None if it is no node's of this session."""
         wanted = Path(path).expanduser()
-        return next((node for node, file in self.files.items() if _same_file(file.path, wanted)), None)
+        files = ((node, path) for node, file in self.files.items() for path in file.paths)
+        return next((node for node, path in files if _same_file(path, wanted)), None)
 
     def external(self, start: int | None = None, stop: int | None = None) -> Iterator[ExternalMessage]:
         """The messages from outside the run."""
@@ -174,10 +179,23 @@ class Session:
                 self.unreadable[path.name] = f"{path} has lost its header, which says whose it is"
                 continue
             headers.append(file.header)
-            self._place(file, file.header)
+            parts = self._parts.setdefault((file.header.role, file.header.node), {})
+            parts.setdefault(file.header.part, file)
+        for parts in self._parts.values():
+            self._place_parts([parts[number] for number in sorted(parts)])
         return headers
 
-    def _place(self, file: RecordedFile, header: Header) -> None:
+    def _place_parts(self, parts: list[RecordedFile]) -> None:
+        file = parts[0] if len(parts) == 1 else RecordedParts(parts)
+        header = file.header
+        assert header is not None
+        last = parts[-1].header
+        assert last is not None
+        if len(parts) <= last.part:
+            here = {part.header.part for part in parts if part.header is not None}
+            for number in sorted(set(range(last.part)) - here):
+                name = missing_part_name(parts[0].path, number)
+                self.unreadable.setdefault(name, f"{self.path / name} is missing")
         if header.role == SCHEDULER_STEM:
             self.scheduler = self.scheduler or file
         elif header.role == EXTERNAL_STEM:
@@ -185,6 +203,12 @@ class Session:
         elif header.info is not None and header.node not in self.files:
             self.files[header.node] = file
             self.nodes[header.node] = header.info
+
+    def _note_missing(self, names: Any) -> None:
+        """Note the files that the manifest of a closed, rotated recording names and that are gone."""
+        for name in names if isinstance(names, list) else ():
+            if isinstance(name, str) and "/" not in name and not (self.path / name).exists():
+                self.unreadable[name] = f"{self.path / name} is missing"
 
     def _manifest(self) -> dict[str, Any]:
         try:

@@ -20,8 +20,8 @@ from .lines import (
     run_fields,
     versions,
 )
-from .manifest import write_manifest
 from .locking import FolderLock
+from .manifest import write_manifest
 from .naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
 from .options import Fsync
 from .records import SCHEMA_VERSION
@@ -277,6 +277,7 @@ class SessionWriter:
             "nodes": {name: file.paths[0].name for name, file in self._nodes.items()},
             "external": None if self._external is None else self._external.paths[0].name,
             **self._choices,
+            **({} if self._rotation is None or ended_ns is None else {"files": [path.name for path in self.paths()]}),
             **versions(),
         }
 

@@ -13,13 +13,16 @@ import os
 import threading
 import warnings
 import weakref
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from horus_async.clock.system import wall_ns
 from horus_async.errors import ConfigurationError, TopicError
+from horus_async.topics import discovery, doorbell, foreign
+from horus_async.topics.doorbell import ring_bells
 from horus_async.topics.exchange import Channel, Exchange
-from horus_async.topics.layout import DEFAULT_CAPACITY
+from horus_async.topics.layout import DEFAULT_CAPACITY, FIRST_DATA_AT
 from horus_async.topics.memory import SharedFile
 from horus_async.topics.names import check_namespace, check_topic_name, path_component
 from horus_async.topics.publisher import Publisher
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     import mmap
     from types import TracebackType
 
+    from horus_async.topics.foreign import ForeignRing
     from horus_async.topics.ring import Cursor
 
 PUBLISHER_NAME_LIMIT = 255
@@ -63,12 +67,13 @@ class _Line:
 class Bus:
     """The rings of one participant in a namespace. Close it, or use it as a context manager."""
 
-    def __init__(self, namespace: str | None = None, *, isolated: bool = False) -> None:
+    def __init__(self, namespace: str | None = None, *, isolated: bool = False, from_start: bool = True) -> None:
         """Open it; memory is taken with the first message of each topic.
 
         Args:
             namespace: default: the environment's ``HORUS_NAMESPACE``, else ``default``.
             isolated: see only messages that were published through this very bus. Others can still watch it.
+            from_start: whether there will be subscribers that begin with what was published since now.
 
         Raises:
             ConfigurationError: not a name for a namespace.
@@ -80,9 +85,16 @@ class Bus:
         self._lock = threading.RLock()
         self._lines: dict[str, _Line] = {}
         self._process = os.getpid()
-        self._opened = weakref.WeakKeyDictionary[RingWriter, "Cursor"]()
-        for writer in self._exchange.writers(self.namespace):
-            self._opened[writer] = writer.end()
+        self._opened = weakref.WeakKeyDictionary["RingWriter | ForeignRing", "Cursor"]()
+        self._outside = None if isolated else discovery.acquire(self.namespace, self._exchange)
+        try:
+            rings = self._outside.all_rings() if self._outside is not None and from_start else []
+            for ring in (*self._exchange.writers(self.namespace), *rings):
+                self._opened[ring] = ring.end()
+        except BaseException:
+            if self._outside is not None:
+                discovery.release(self._outside)
+            raise
         self._closed = False
         _open_buses.add(self)
 
@@ -128,8 +140,10 @@ class Bus:
             TopicError: the bus is closed.
         """
         channel = self._line(check_topic_name(topic)).channel
+        if self._outside is not None:
+            self._outside.listen(topic, channel)
         subscriber = Subscriber(topic, channel)
-        channel.add_subscriber(subscriber, self._beginning if from_start else RingWriter.end)
+        channel.add_subscriber(subscriber, self._beginning if from_start else _end)
         return subscriber
 
     def close(self) -> None:
@@ -147,12 +161,23 @@ class Bus:
                 ring, line.ring = line.ring, None
                 if ring is not None:
                     ring.close()
-                while line.files:
-                    line.files.pop().unlink()
+                    self._let_go(line)
             for channel in filter(None, (line.channel, line.outside)):
                 if ring is not None:
                     channel.remove_writer(ring)
                 channel.end_relay(line.channel)
+            if ring is not None:
+                with suppress(OSError, TopicError):  # those who sleep look by themselves soon
+                    ring_bells(ring.namespace, ring.sleepers())
+        if self._outside is not None:
+            discovery.release(self._outside)
+        if not any(bus.namespace == self.namespace and not bus.closed for bus in list(_open_buses)):
+            doorbell.forget(self.namespace)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
 
     def __enter__(self) -> Self:
         return self
@@ -183,8 +208,24 @@ class Bus:
                 self._lines[topic] = line
             return self._lines[topic]
 
-    def _beginning(self, writer: RingWriter) -> Cursor:
-        return self._opened.get(writer) or writer.start()
+    def _let_go(self, line: _Line) -> None:
+        """Remove a closed ring's files, unless another process that listens may not have seen them yet."""
+        try:
+            keep = discovery.others_listen(self.namespace)
+        except (OSError, TopicError):  # no telling
+            keep = False
+        while line.files:
+            file = line.files.pop()
+            try:
+                if keep:
+                    file.leave()
+                else:
+                    file.unlink()
+            except FileNotFoundError:  # somebody else removed it
+                continue
+
+    def _beginning(self, ring: RingWriter | ForeignRing) -> Cursor:
+        return self._opened.get(ring) or ring.start()
 
     @staticmethod
     def _want(line: _Line, capacity: int) -> None:
@@ -200,13 +241,20 @@ class Bus:
         if line.ring is None:
             if self._process != os.getpid():
                 raise TopicError(_after_fork(topic))
-            name = f"{path_component(topic)}@{self._process:x}-{next(_ring_numbers):x}"
+            token = discovery.process_token()
+            name = f"{path_component(topic)}@{self._process:x}-{token}-{next(_ring_numbers):x}"
 
             def allocate(generation: int, size: int) -> mmap.mmap:
-                file = SharedFile(self.namespace, f"{name}.{generation}", size)
+                while len(line.files) > generation:  # of an attempt that failed later
+                    line.files.pop().unlink()
+                file = SharedFile(self.namespace, f"{name}.{generation}", size, at_first=FIRST_DATA_AT)
                 line.files.append(file)
                 return file.map
 
+            def back(size: int) -> int:
+                return line.files[-1].back(size)
+
+            foreign.reclaim(self.namespace, mine=token)
             line.ring = RingWriter(
                 allocate,
                 topic=topic,
@@ -215,7 +263,9 @@ class Bus:
                 pid=self._process,
                 started_ns=wall_ns(),
                 turn=line.turn,
+                back=back,
             )
+            discovery.announce(self.namespace)
         # Not in one step with the above: Ctrl-C may have come between them, and this can be done twice.
         line.channel.add_writer(line.ring)
         if line.outside is not None:
@@ -231,6 +281,10 @@ class Bus:
                 publisher.use_turn(line.turn)
             if line.ring is not None:
                 line.ring.refuse(_after_fork(topic))
+
+
+def _end(ring: RingWriter | ForeignRing) -> Cursor:
+    return ring.end()
 
 
 def _after_fork(topic: str) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from horus_async.topics.discovery import Outside
+    from horus_async.topics.foreign import ForeignRing
     from horus_async.topics.ring import Cursor
     from horus_async.topics.subscriber import Subscriber
     from horus_async.topics.writer import RingWriter
@@ -17,12 +19,28 @@ if TYPE_CHECKING:
 class Channel:
     """One topic where buses of this process meet."""
 
-    __slots__ = ("__weakref__", "_inner", "_lock", "subscribers", "watchers", "writers")
+    __slots__ = (
+        "__weakref__",
+        "_inner",
+        "_lock",
+        "foreign",
+        "outside",
+        "renewed",
+        "subscribers",
+        "watchers",
+        "writers",
+    )
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         # Tuples that are replaced, never changed: whoever loops over one is not disturbed.
         self.writers: tuple[RingWriter, ...] = ()
+        self.foreign: tuple[ForeignRing, ...] = ()
+        """Rings of other processes."""
+        self.outside: Outside | None = None
+        """Finds them; None where nobody listens to other processes."""
+        self.renewed = False
+        """Whether such rings came or went and the watchers have not been told."""
         self.subscribers: tuple[Subscriber, ...] = ()
         self.watchers: tuple[Callable[[], None], ...] = ()
         self._inner: tuple[Channel, ...] = ()
@@ -42,11 +60,27 @@ class Channel:
         for watcher in self.watchers:
             watcher()
 
-    def add_subscriber(self, subscriber: Subscriber, where: Callable[[RingWriter], Cursor]) -> None:
+    def add_foreign(self, ring: ForeignRing) -> None:
+        """Show a ring of another process, found just now, to all who listen."""
+        with self._lock:
+            if ring not in self.foreign:
+                for subscriber in self.subscribers:
+                    subscriber.attach(ring, ring.start())
+                self.foreign = (*self.foreign, ring)
+                self.renewed = True
+
+    def remove_foreign(self, ring: ForeignRing) -> None:
+        """Forget a ring whose file is gone."""
+        with self._lock:
+            if ring in self.foreign:
+                self.foreign = tuple(other for other in self.foreign if other is not ring)
+                self.renewed = True
+
+    def add_subscriber(self, subscriber: Subscriber, where: Callable[[RingWriter | ForeignRing], Cursor]) -> None:
         """Let ``subscriber`` read all rings, each from ``where`` on."""
         with self._lock:
-            for writer in self.writers:
-                subscriber.attach(writer, where(writer))
+            for ring in (*self.writers, *self.foreign):
+                subscriber.attach(ring, where(ring))
             self.subscribers = (*self.subscribers, subscriber)
 
     def remove_subscriber(self, subscriber: Subscriber) -> None:
@@ -65,6 +99,8 @@ class Channel:
                 self._change_watchers((), (watcher,))
 
         self._change_watchers((watcher,), ())
+        if self.outside is not None:
+            self.outside.arm(self)
         return unwatch
 
     def relay(self, inner: Channel) -> None:
@@ -103,6 +139,11 @@ class Exchange:
                 channel = self._channels[namespace, topic] = Channel()
             return channel
 
+    def channels(self, namespace: str) -> dict[str, Channel]:
+        """The channels of a namespace by topic."""
+        with self._lock:
+            return {topic: channel for (where, topic), channel in self._channels.items() if where == namespace}
+
     def clear(self) -> None:
         """Forget everything, in a new process after a fork."""
         self._lock = threading.Lock()
@@ -110,6 +151,4 @@ class Exchange:
 
     def writers(self, namespace: str) -> list[RingWriter]:
         """All rings of a namespace."""
-        with self._lock:
-            channels = [channel for (where, _), channel in self._channels.items() if where == namespace]
-        return [writer for channel in channels for writer in channel.writers]
+        return [writer for channel in self.channels(namespace).values() for writer in channel.writers]

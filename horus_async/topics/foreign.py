@@ -15,6 +15,7 @@ from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.errors import TopicError
 from horus_async.topics import doorbell, memory
 from horus_async.topics.layout import MAGIC, SLOTS_AT, Word
+from horus_async.topics.names import path_component
 from horus_async.topics.ring import CLOSED, LATEST, NEXT, SLEEPERS, Cursor, Region
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def reclaim(namespace: str, *, dry_run: bool = False, grace_ns: int = GRACE_NS, 
     finally:
         os.close(folder)
     if removed and not dry_run:
-        memory.remove_empty_folders(memory.root() / memory.path_component(namespace))
+        memory.remove_empty_folders(memory.root() / path_component(namespace))
     return removed
 
 
@@ -193,7 +194,7 @@ def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:
 def folder_stamp(namespace: str) -> tuple[int, int] | None:
     """The first part of what ``list_folder`` gives, cheaply."""
     try:
-        status = os.stat(memory.root() / memory.path_component(namespace), follow_symlinks=False)
+        status = os.stat(memory.root() / path_component(namespace), follow_symlinks=False)
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns

@@ -104,6 +104,8 @@ class Publisher:
         if self._channel.watchers:
             for watcher in self._channel.watchers:
                 watcher()
+        if self._ring.words[SLEEPERS]:  # somebody in another process
+            ring_bells(self._ring.namespace, self._ring.sleepers())
         return seq
 
     def use_turn(self, turn: Turn) -> None:

@@ -47,15 +47,23 @@ class RingReader:
         "writer",
     )
 
-    def __init__(self, cursor: Cursor, follow: Callable[[int], Region | None], writer: RingWriter | Elsewhere) -> None:
+    def __init__(
+        self,
+        cursor: Cursor,
+        follow: Callable[[int], Region | None],
+        writer: RingWriter | Elsewhere,
+        source: object = None,
+    ) -> None:
         """Begin at ``cursor``.
 
         Args:
             cursor: the first message to be read.
             follow: finds a later generation by its number; None if it is gone.
             writer: the ring's writer, or ``ELSEWHERE``.
+            source: what the ring is known by, to tell it from others.
         """
         self._follow = follow
+        self.source = source
         self.writer = writer
         self._lost = 0
         self._first = self.index = cursor.index

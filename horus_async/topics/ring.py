@@ -120,14 +120,16 @@ class Region:
     def end(self) -> Cursor:
         """Where the next message of this generation will be."""
         words = self.words
-        while True:
+        cursor = Cursor(self, self.capacity, self.first_index)
+        for _ in range(1000):  # a writer that stands still just between two words must not hold us up
             position = words[LATEST]
             if position == 0:
-                return Cursor(self, self.capacity, self.first_index)
+                return cursor
             at = self.offset(position) >> 3
-            length, index = words[at], words[at + INDEX_WORD]
+            cursor = Cursor(self, position + record_size(words[at]), words[at + INDEX_WORD] + 1)
             if words[OLDEST] <= position and words[LATEST] == position:
-                return Cursor(self, position + record_size(length), index + 1)
+                return cursor
+        return cursor
 
     def copy(self, position: int) -> tuple[Taken, int] | None:
         """The record at ``position`` and its size in the ring; None if it is not whole (any more, or yet)."""

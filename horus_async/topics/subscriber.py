@@ -6,15 +6,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from horus_async.errors import TopicError
-from horus_async.topics.reader import RingReader
+from horus_async.topics.reader import ELSEWHERE, RingReader
 from horus_async.topics.wakeup import Bell, checkpoint
+from horus_async.topics.writer import RingWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from horus_async.topics.exchange import Channel
-    from horus_async.topics.ring import Cursor, Region, Taken
-    from horus_async.topics.writer import RingWriter
+    from horus_async.topics.foreign import ForeignRing
+    from horus_async.topics.ring import Cursor, Taken
 
 
 class Subscriber:
@@ -65,21 +66,21 @@ class Subscriber:
         """Messages taken or lost."""
         return self._ended_arrived + sum(reader.consumed for reader in self._readers)
 
-    def attach(self, writer: RingWriter, cursor: Cursor) -> None:
+    def attach(self, ring: RingWriter | ForeignRing, cursor: Cursor) -> None:
         """Read one more ring, from ``cursor`` on, unless it is read already."""
-
-        def follow(generation: int) -> Region | None:
-            return writer.generations[generation]
-
+        writer = ring if isinstance(ring, RingWriter) else ELSEWHERE
         with self._lock:
-            if not any(reader.writer is writer for reader in self._readers):
-                self._set_readers((*self._readers, RingReader(cursor, follow, writer)))
+            if not any(reader.source is ring for reader in self._readers):
+                self._set_readers((*self._readers, RingReader(cursor, ring.follow, writer, ring)))
 
     def has_message(self) -> bool:
         """Whether there is an unread message. Consumes nothing."""
         only = self._only
-        if only is not None:
-            return only.has_message()
+        if only is not None and only.has_message():
+            return True
+        outside = self._channel.outside
+        if outside is not None:
+            outside.glance()
         return any(reader.has_message() for reader in self._readers)
 
     def take(self) -> Taken | None:
@@ -100,8 +101,12 @@ class Subscriber:
             only.position = end
             return near
         message = only.take()
-        if message is None and only.ended:
-            self._forget(only)
+        if message is None:
+            if only.ended:
+                self._forget(only)
+            outside = self._channel.outside
+            if outside is not None and outside.glance():
+                return self._take_merged()
         return message
 
     def latest(self) -> Taken | None:
@@ -114,9 +119,10 @@ class Subscriber:
         return max(messages, key=_stamp, default=None)
 
     def on_message(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called right after each message that is published in this process.
+        """Have ``callback`` called right after messages are published, once for each that comes from this process.
 
-        It is called in the publisher's thread, must be quick and must not raise.
+        It is called in the publisher's thread, or for other processes in one that listens to them, must be quick and
+        must not raise.
 
         Returns:
             A function that ends it; ``close`` does too.
@@ -126,7 +132,7 @@ class Subscriber:
         return unwatch
 
     async def wait(self) -> None:
-        """Wait until ``has_message()``. Works under trio and asyncio; polls nothing.
+        """Wait until ``has_message()``. Works under trio and asyncio; costs nothing while nothing comes.
 
         Other tasks get a turn in any case.
 
@@ -177,7 +183,10 @@ class Subscriber:
                 elif first is None or stamp < first_stamp:
                     first, first_stamp = reader, stamp
             if first is None:
-                return None
+                outside = self._channel.outside
+                if outside is None or not outside.glance():
+                    return None
+                continue
             message = first.take()
             if message is not None:  # else it was overwritten just now
                 return message

@@ -215,7 +215,7 @@ _buses_lock = threading.RLock()
 
 def _acquire_bus(namespace: str, topic: str) -> Bus:
     with _buses_lock:
-        bus, handles = _buses.get((namespace, topic)) or (Bus(namespace), 0)
+        bus, handles = _buses.get((namespace, topic)) or (Bus(namespace, from_start=False), 0)
         _buses[namespace, topic] = bus, handles + 1
         return bus
 

@@ -138,6 +138,10 @@ class RingWriter:
         with self._turn:
             return Cursor(self.region, self.tail, self.index)
 
+    def follow(self, generation: int) -> Region:
+        """A later generation."""
+        return self.generations[generation]
+
     def want_capacity(self, capacity: int) -> None:
         """Let the ring grow to ``capacity`` bytes with the next message that needs room."""
         self._wanted = max(self._wanted, rounded_capacity(capacity))

@@ -106,5 +106,3 @@ def bulky(root: Path, name: str, **options: Any) -> Session:
 def outsider(tick: int, value: Any) -> External:
     """A message from another process."""
     return External(tick, "operator.cmd", "joystick", tick, tick * PERIOD_NS + 5, as_bytes(encode(value)))
-
-

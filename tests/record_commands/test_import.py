@@ -186,7 +186,11 @@ def test_imported_node_plays_among_live_ones(recordings_dir: Path, tmp_path: Pat
 
 def test_export_and_import_give_the_same_session(recordings_dir: Path, tmp_path: Path) -> None:
     """What is exported as MCAP and imported again has the same messages at the same ticks, tags and all."""
-    sent = {0: [("n", "t", RICH), ("n", "number", 2.5)], 3: [("m", "u", {"a": 1})], 4: [("n", "t", {"$odd": 1})]}
+    sent: dict[int, list[tuple[str, str, Any]]] = {
+        0: [("n", "t", RICH), ("n", "number", 2.5)],
+        3: [("m", "u", {"a": 1})],
+        4: [("n", "t", {"$odd": 1})],
+    }
     make(recordings_dir, "s", sent, ticks=5)
     assert call("export", "s", "--format", "mcap", "--output", tmp_path / "s.mcap").exit_code == 0
     assert call("import", tmp_path / "s.mcap", "--name", "again", "--tick-rate", "100").exit_code == 0

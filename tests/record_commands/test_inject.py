@@ -14,7 +14,7 @@ from .sessions import call, robot
 if TYPE_CHECKING:
     from pathlib import Path
 
-APP = '''
+APP = """
 import json
 from pathlib import Path
 from horus_async import Node, Scheduler
@@ -36,7 +36,7 @@ class Controller(Node):
 
 def build(args):
     return Scheduler(tick_rate={rate}, deterministic={deterministic}).add(Controller()).add(Sensor())
-'''
+"""
 
 
 def app(tmp_path: Path, *, rate: int = 100, deterministic: bool = True) -> tuple[Path, Path]:
@@ -47,7 +47,9 @@ def app(tmp_path: Path, *, rate: int = 100, deterministic: bool = True) -> tuple
 
 
 @pytest.mark.parametrize("rate", [100, 200])
-def test_live_nodes_hear_the_recorded_node_instead_of_their_own(recordings_dir: Path, tmp_path: Path, rate: int) -> None:
+def test_live_nodes_hear_the_recorded_node_instead_of_their_own(
+    recordings_dir: Path, tmp_path: Path, rate: int
+) -> None:
     """J.1-26: every recorded message reaches the live node, once, to the recording's end, and none of APP's node."""
     robot(recordings_dir, "s")
     path, output = app(tmp_path, rate=rate)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from horus_async.clock.system import NANOSECONDS, wall_ns
+from horus_async.observe import RunInfo
+from horus_async.recorder import Recorder, RecordingOptions
 
 from .sessions import bulky, call, call_json, cut_off, damage, frames_of, make, outsider, robot
 
@@ -61,9 +62,7 @@ def test_list_shows_what_cannot_be_read(recordings_dir: Path) -> None:
 
 def test_info_counts_by_node_and_topic(recordings_dir: Path) -> None:
     """J.1-25: ``info`` gives ticks of each node, and count, rate, bytes, first and last tick and type of each topic."""
-    messages = {
-        tick: [("n", "a", {"x": tick})] + ([("n", "b", b"1234")] if tick % 2 else []) for tick in range(10, 60)
-    }
+    messages = {tick: [("n", "a", {"x": tick})] + ([("n", "b", b"1234")] if tick % 2 else []) for tick in range(10, 60)}
     make(recordings_dir, "s", messages, ticks=100, outside=[outsider(3, 1.5)])
     found = call_json("info", "s")
     assert (found["messages"], found["duration"], found["mode"]) == (76, 1.0, "deterministic")
@@ -198,17 +197,18 @@ def test_clean_needs_an_age(recordings_dir: Path) -> None:
     assert (recordings_dir / "a").exists()
 
 
-def test_clean_keeps_what_is_being_written(recordings_dir: Path) -> None:
-    """A long recording that still runs is kept, however long ago it was started; one that was killed goes."""
-    session = bulky(recordings_dir, "s", started_ns=wall_ns() - 10 * DAY_NS)
-    manifest = session.path / "session.json"
-    manifest.write_text(manifest.read_text().replace('"ended_at": "', '"ended_at": null, "was": "'))
-    assert call_json("clean", "--max-age-days", "7", "--force")["sessions"] == []
-    for path in session.path.iterdir():
-        os.utime(path, (1_000_000_000, 1_000_000_000))
+def test_clean_keeps_what_is_being_recorded(recordings_dir: Path) -> None:
+    """A long recording that still runs is kept, however long ago it was started, and cannot be deleted either."""
+    started_ns = wall_ns() - 10 * DAY_NS
+    recorder = Recorder(RecordingOptions(name="s"), recordings_dir, block=True)
+    recorder.run_started(RunInfo("scheduler", 100.0, True, 0, started_ns, 0, "default"))
+    try:
+        assert call_json("clean", "--max-age-days", "7", "--force")["sessions"] == []
+        assert call("delete", "s", "--force").exit_code == 2
+        assert (recordings_dir / "s").exists()
+    finally:
+        recorder.stop()
     assert call_json("clean", "--max-age-days", "7", "--force")["sessions"] == ["s"]
-
-
 
 
 @pytest.mark.parametrize(("answer", "left"), [(False, True), (True, False)])
@@ -218,9 +218,14 @@ def test_asks_on_a_terminal(
 ) -> None:
     """J.1-25: on a terminal ``delete`` and ``clean`` ask, and do nothing when the answer is no."""
     robot(recordings_dir, "s", started_ns=wall_ns() - DAY_NS)
-    asked = []
+    asked: list[str] = []
+
+    def confirm(question: str) -> bool:
+        asked.append(question)
+        return answer
+
     monkeypatch.setattr("horus_async.cli.record._at_a_terminal", lambda: True)
-    monkeypatch.setattr("click.confirm", lambda question: asked.append(question) or answer)
+    monkeypatch.setattr("click.confirm", confirm)
     assert call(*command).exit_code == 0
     assert len(asked) == 1
     assert (recordings_dir / "s").exists() is left

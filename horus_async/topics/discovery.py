@@ -1,0 +1,286 @@
+"""What goes on in other processes, for the subscribers of this one: new rings, new messages, ends.
+
+There is one ``Outside`` a namespace, as long as a bus that listens is open. New rings are found when a topic is opened,
+when something changes in the folder, and by a slow poll. One thread, started when somebody waits for the first time,
+sleeps at the doorbell of this process and calls whoever watches a topic in which something happened.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
+from horus_async.errors import TopicError
+from horus_async.topics import doorbell, memory
+from horus_async.topics.doorbell import Doorbell
+from horus_async.topics.foreign import (
+    ForeignRing,
+    RingFile,
+    folder_stamp,
+    list_folder,
+    open_region,
+    reclaim,
+    ring_file,
+)
+from horus_async.topics.names import path_component
+
+if TYPE_CHECKING:
+    from horus_async.topics.exchange import Channel, Exchange
+
+SLOW_POLL_MS = 200
+"""How often a sleeping process looks by itself, for the wake-up that went lost."""
+
+_GLANCE_NS = 5_000_000
+_SETTLED_NS = 20_000_000
+"""File times have steps of several milliseconds: a folder that has only just changed may change once more unseen."""
+_SWEEP_NS = 2 * NANOSECONDS
+
+
+class Outside:
+    """The rings of other processes in one namespace."""
+
+    def __init__(self, namespace: str, exchange: Exchange) -> None:
+        self.namespace = namespace
+        self.users = 0
+        self._exchange = exchange
+        self._lock = threading.RLock()
+        self._rings: dict[str, ForeignRing] = {}
+        self._files: dict[str, list[RingFile]] = {}
+        """Generation 0 of each ring of others, by topic."""
+        self._stamp: tuple[int, int] | None = None
+        self._settled = False
+        self._next_glance = 0
+        self._next_sweep = 0
+        self._bell: Doorbell | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    # For subscribers
+
+    def listen(self, topic: str, channel: Channel) -> None:
+        """Show ``channel`` the rings of ``topic``, and have it shown those that come."""
+        with self._lock:
+            if self._bell is None:
+                self._bell = Doorbell(self.namespace)
+                self._sweep()
+            channel.outside = self
+            self._look()
+            self._show(topic, channel)
+
+    def glance(self) -> bool:
+        """Look for new rings, unless that was done just now; whether it was done."""
+        now = monotonic_ns()
+        if now < self._next_glance:
+            return False
+        self._next_glance = now + _GLANCE_NS
+        self.refresh()
+        return True
+
+    def refresh(self) -> None:
+        """Look for new rings and show them to those who listen; let go of those that are gone."""
+        with self._lock:
+            if monotonic_ns() >= self._next_sweep:
+                self._sweep()
+            if self._look():
+                for topic, channel in self._exchange.channels(self.namespace).items():
+                    self._show(topic, channel)
+
+    def arm(self, channel: Channel) -> None:
+        """Have this process woken by the next message in ``channel``, whose watchers are then called."""
+        if self._thread is None:
+            self._start()
+        assert self._bell is not None
+        if self._bell.slot is not None:
+            for ring in channel.foreign:
+                ring.arm(self._bell.slot)
+
+    def all_rings(self) -> list[ForeignRing]:
+        """The rings of all topics, mapped."""
+        with self._lock:
+            self._look()
+            found = (self._ring(file) for files in self._files.values() for file in files)
+            return [ring for ring in found if ring is not None]
+
+    # Beginning and end
+
+    def close(self) -> None:
+        """End the thread and give the doorbell back."""
+        thread, bell = self._thread, self._bell
+        self._stopping = True
+        if thread is not None and bell is not None and thread is not threading.current_thread():
+            bell.ring()
+            thread.join()
+        with self._lock:
+            if self._bell is not None:
+                self._bell.close()
+                self._bell = None
+                with suppress(OSError):  # if that is in order; errors here concern nobody
+                    if not others_listen(self.namespace):
+                        reclaim(self.namespace, grace_ns=0, mine=process_token())
+                    remove_folder(self.namespace)
+
+    def forked(self) -> None:
+        """Close what a new process got a copy of."""
+        if self._bell is not None:
+            self._bell.close(remove=False)
+
+    def bell_slot(self) -> int | None:
+        """The slot of the own doorbell."""
+        return None if self._bell is None else self._bell.slot
+
+    # Inside
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._stopping:
+                self._thread = threading.Thread(target=self._attend, name=f"topics {self.namespace}", daemon=True)
+                self._thread.start()
+
+    def _attend(self) -> None:
+        """The thread: sleep, look, call."""
+        bell = self._bell
+        assert bell is not None
+        poll = select.poll()
+        poll.register(bell.descriptor, select.POLLIN)
+        while not self._stopping:
+            if poll.poll(SLOW_POLL_MS):
+                bell.drain()
+            if self._stopping:
+                return
+            with suppress(OSError, TopicError):  # whoever takes from the topic next gets the same error
+                self.refresh()
+            self._call_watchers(bell.slot)
+
+    def _call_watchers(self, slot: int | None) -> None:
+        for channel in self._exchange.channels(self.namespace).values():
+            if not channel.watchers:
+                continue
+            stirred = False
+            for ring in channel.foreign:
+                if slot is not None:
+                    ring.arm(slot)
+                stirred = ring.stirred() or stirred
+            if stirred or channel.renewed:
+                channel.renewed = False
+                for watcher in channel.watchers:
+                    watcher()
+
+    def _sweep(self) -> None:
+        self._next_sweep = monotonic_ns() + _SWEEP_NS
+        for ring in list(self._rings.values()):
+            ring.newest()  # maps what is to be read yet before it may go
+        reclaim(self.namespace, mine=process_token())
+
+    def _look(self) -> bool:
+        """Read the folder again if need be; whether that was done."""
+        stamp = folder_stamp(self.namespace)
+        if stamp == self._stamp and self._settled:
+            return False
+        listed = list_folder(self.namespace)
+        stamp, names = (None, []) if listed is None else listed
+        self._stamp = stamp
+        self._settled = stamp is None or wall_ns() - stamp[1] > _SETTLED_NS
+        files: dict[str, list[RingFile]] = {}
+        token = process_token()
+        for name in names:
+            file = ring_file(name)
+            if file is not None and file.generation == 0 and file.token != token:
+                files.setdefault(file.component, []).append(file)
+        self._files = files
+        there = {file.name for group in files.values() for file in group}
+        for name in [name for name in self._rings if name not in there]:
+            ring = self._rings.pop(name)
+            ring.newest()
+            for channel in self._exchange.channels(self.namespace).values():
+                channel.remove_foreign(ring)
+        return True
+
+    def _show(self, topic: str, channel: Channel) -> None:
+        for file in self._files.get(path_component(topic), ()):
+            ring = self._ring(file)
+            if ring is None:
+                self._settled = False  # its writer has not made it to the end
+            else:
+                channel.add_foreign(ring)
+
+    def _ring(self, file: RingFile) -> ForeignRing | None:
+        ring = self._rings.get(file.name)
+        if ring is None:
+            region = open_region(self.namespace, file.name)
+            if region is not None:
+                ring = self._rings[file.name] = ForeignRing(self.namespace, file, region)
+        return ring
+
+
+_outsides: dict[str, Outside] = {}
+_lock = threading.RLock()
+_token = os.urandom(4).hex()
+
+
+def process_token() -> str:
+    """Tells this process from others of the same number, which there are in containers and over time."""
+    return _token
+
+
+def acquire(namespace: str, exchange: Exchange) -> Outside:
+    """The outside of a namespace, for one more bus."""
+    with _lock:
+        outside = _outsides.get(namespace)
+        if outside is None:
+            outside = _outsides[namespace] = Outside(namespace, exchange)
+        outside.users += 1
+        return outside
+
+
+def release(outside: Outside) -> None:
+    """One bus less."""
+    with _lock:
+        outside.users -= 1
+        if outside.users:
+            return
+        if _outsides.get(outside.namespace) is outside:
+            del _outsides[outside.namespace]
+    outside.close()
+
+
+def announce(namespace: str) -> None:
+    """Wake all who listen in a namespace: there is a new ring."""
+    doorbell.ring_bells(namespace, _listening(namespace))
+
+
+def others_listen(namespace: str) -> bool:
+    """Whether another process listens to topics of a namespace."""
+    return bool(_listening(namespace))
+
+
+def _listening(namespace: str) -> list[int]:
+    listed = list_folder(namespace)
+    with _lock:
+        outside = _outsides.get(namespace)
+    own = None if outside is None else outside.bell_slot()
+    return [] if listed is None else doorbell.others_listen(listed[1], namespace, own)
+
+
+def remove_folder(namespace: str) -> None:
+    """Remove the folder of a namespace if nothing is in it."""
+
+
+    memory.remove_empty_folders(memory.root() / path_component(namespace))
+
+
+def _forget_all() -> None:
+    """In a new process after a fork."""
+    global _lock, _token  # noqa: PLW0603 - both belong to the old one
+    _lock = threading.RLock()
+    _token = os.urandom(4).hex()
+    for outside in _outsides.values():
+        outside.forked()
+    _outsides.clear()
+    doorbell.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
