@@ -163,7 +163,10 @@ def _difference(a: Any, b: Any, tolerance: float) -> tuple[str, Any, Any] | None
     if _type_of(a) == _type_of(b) is not None:  # both of one class: its name is no part of the path
         left, right = orjson.dumps(a["value"]), orjson.dumps(b["value"])
     values = decode(left), decode(right)
-    return None if same(*values, tolerance=tolerance) else first_difference(*values, tolerance=tolerance)
+    try:
+        return None if same(*values, tolerance=tolerance) else first_difference(*values, tolerance=tolerance)
+    except OverflowError:  # an integer beyond every float, beside a float
+        return "", *values
 
 
 def _type_of(data: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
@@ -181,16 +182,26 @@ class FrameFile:
     # -- the file ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Make the file, which must not be there yet, and write its header.
+        """Make the file, with its header: whoever is killed meanwhile leaves none without one.
 
         Raises:
             OSError: it cannot be made or written.
         """
         if self._fd < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(self.path, flags, 0o600)
+            self._fd = os.open(self._beginning, flags, 0o600)
         if not self.written:
             self._append(pack(self._header, 1))
+            try:
+                self._beginning.rename(self.path)
+            except OSError:
+                self.written = 0
+                self.cut_back()
+                raise
+
+    @property
+    def _beginning(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.part")
 
     def write(self, items: list[Any]) -> bool:
         """Write these items as frames, one unless they are many; whether there was anything to write.
@@ -249,6 +260,9 @@ class FrameFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            if not self.written:
+                with suppress(OSError):
+                    self._beginning.unlink()
 
     def _write_frame(self, lines: list[bytes]) -> None:
         text = b"".join(lines)

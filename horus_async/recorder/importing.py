@@ -18,6 +18,7 @@ from attrs import define, field, frozen
 from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.errors import HorusError, RecordingError
 from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
+from horus_async.schedule import exact
 from horus_async.topics.codec import as_bytes, encode
 
 from .listing import delete_session
@@ -146,11 +147,11 @@ class _Clock:
 
     def tick_of(self, stamp_ns: int) -> int:
         """The first tick at or after a stamp."""
-        return max(0, math.ceil((stamp_ns - self.start_ns) * self.rate / NANOSECONDS))
+        return max(0, math.ceil((stamp_ns - self.start_ns) * exact(self.rate) / NANOSECONDS))
 
     def now_ns(self, tick: int) -> int:
         """When a tick begins."""
-        return self.start_ns + math.ceil(tick * NANOSECONDS / self.rate)
+        return self.start_ns + math.ceil(tick * NANOSECONDS / exact(self.rate))
 
 
 @define

@@ -70,6 +70,8 @@ class NodeFigures:
     """Of its files."""
     dropped: int
     """Lines that could not be kept."""
+    excluded: int = 0
+    """Messages that the recording was told to leave out."""
 
 
 @define
@@ -129,6 +131,9 @@ def session_info(session: Session) -> SessionInfo:
     for topic in info.topics:
         topic.rate = topic.count / duration if duration else 0.0
     info.notes = session_notes(session)
+    excluded = sum(node.excluded for node in info.nodes)
+    if excluded:
+        info.notes.append(f"{excluded} messages were left out, as the recording was told to")
     return info
 
 
@@ -180,8 +185,9 @@ def _node_info(session: Session, node: str, file: RecordedFile) -> tuple[NodeFig
         topics = {topic: TopicInfo(topic, node, footer.outputs, exact=False) for topic in footer.topics}
         for topic in topics.values():
             _sample(session, node, topic)
-        return NodeFigures(node, footer.ticks, 0.0, declared, footer.outputs, size, footer.dropped), topics
-    figures = NodeFigures(node, 0, 0.0, declared, 0, size, 0)
+        figures = NodeFigures(node, footer.ticks, 0.0, declared, footer.outputs, size, footer.dropped, footer.excluded)
+        return figures, topics
+    figures = NodeFigures(node, 0, 0.0, declared, 0, size, 0, 0 if footer is None else footer.excluded)
     topics = {}
     for line in session.executions(node):
         if isinstance(line, GapRecord):

@@ -91,12 +91,14 @@ class Outside:
 
     def arm(self, channel: Channel) -> None:
         """Have this process woken by the next message in ``channel``, whose watchers are then called."""
+        bell = self._bell
+        if bell is None:  # closed meanwhile
+            return
         if self._thread is None:
             self._start()
-        assert self._bell is not None
-        if self._bell.slot is not None:
+        if bell.slot is not None:
             for ring in channel.foreign:
-                ring.arm(self._bell.slot)
+                ring.arm(bell.slot)
 
     def all_rings(self) -> list[ForeignRing]:
         """The rings of all topics, mapped."""
@@ -115,6 +117,10 @@ class Outside:
             bell.ring()
             thread.join()
         with self._lock:
+            for channel in self._exchange.channels(self.namespace).values():
+                for ring in channel.foreign:
+                    channel.remove_foreign(ring)
+            self._rings.clear()
             if self._bell is not None:
                 self._bell.close()
                 self._bell = None

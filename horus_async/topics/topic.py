@@ -202,7 +202,7 @@ class Topic:
     def _mismatch(self, value: Any) -> TopicTypeError:
         assert self._type is not None
         return TopicTypeError(
-            f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title(type(value))}"
+            f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}"
         )
 
 
@@ -243,6 +243,12 @@ os.register_at_fork(after_in_child=_forget_all)
 
 def _closed_publish(payload: Payload, stamp_ns: int, seq: int | None = None) -> int:  # noqa: ARG001
     raise TopicError("this topic handle is closed")
+
+
+def _title_of(value: Any) -> str:
+    """The class of a value, also of one whose class this process does not know."""
+    named = value.get("$type") if isinstance(value, dict) else None
+    return named if isinstance(named, str) else _title(type(value))
 
 
 def _title(kind: type) -> str:

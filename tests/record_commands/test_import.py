@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,11 @@ import orjson
 import pytest
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Bag1Writer
+from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Bag2Writer
 from rosbags.typesys import Stores, get_typestore
 
-from horus_async import Node, Scheduler
+from horus_async import Node, Scheduler, tick
 from horus_async.recorder import Session, open_session
 from horus_async.topics.codec import decode
 
@@ -50,10 +52,10 @@ def scan_message(store: Typestore, number: int, *, ros1: bool = False) -> Any:
     )
 
 
-def ros2_bag(path: Path, count: int = 20) -> Path:
+def ros2_bag(path: Path, count: int = 20, storage: StoragePlugin = StoragePlugin.SQLITE3) -> Path:
     """A ROS 2 bag of scans at 10 Hz and a few words."""
     store = get_typestore(Stores.ROS2_HUMBLE)
-    with Bag2Writer(path, version=9) as writer:
+    with Bag2Writer(path, version=9, storage_plugin=storage) as writer:
         scans = writer.add_connection("/scan", SCAN, typestore=store)
         words = writer.add_connection("/say it", "std_msgs/msg/String", typestore=store)
         for number in range(count):
@@ -125,14 +127,21 @@ def test_not_one_of_8000_cdr_messages_is_lost(recordings_dir: Path, tmp_path: Pa
     assert call_json("info", "nav")["messages"] == 8000
 
 
-def test_ros2_bag_with_a_tick_rate(recordings_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", [*StoragePlugin])
+@pytest.mark.parametrize("folder", [True, False])
+def test_ros2_bag_with_a_tick_rate(
+    recordings_dir: Path, tmp_path: Path, storage: StoragePlugin, *, folder: bool
+) -> None:
     """With a tick rate each message belongs to the first tick at or after its stamp, on a regular clock."""
-    result = call("import", ros2_bag(tmp_path / "bag"), "--name", "bag", "--tick-rate", "25")
+    path = ros2_bag(tmp_path / "bag", storage=storage)
+    if not folder:
+        (path,) = [file for file in path.iterdir() if file.suffix in {".db3", ".mcap"}]
+    result = call("import", path, "--name", "bag", "--tick-rate", "25")
     assert result.exit_code == 0, result.output
     assert "topic /say it is say_it here" in result.output
     session = open_session("bag")
     assert (session.tick_rate, session.start_ns, list(session.nodes)) == (25.0, START_NS, ["bag"])
-    assert [tick for tick, _, _ in values(session, "scan")] == [-(-number * 25 // 10) for number in range(20)]
+    assert [number for number, _, _ in values(session, "scan")] == [-(-number * 25 // 10) for number in range(20)]
     assert values(session, "say_it") == [(2, START_NS + 50_000_000, {"data": "go"})]
     ticks = list(session.scheduler_ticks())
     assert [line.tick for line in ticks] == [*range(49)]
@@ -196,6 +205,20 @@ def test_export_and_import_give_the_same_session(recordings_dir: Path, tmp_path:
     assert call("import", tmp_path / "s.mcap", "--name", "again", "--tick-rate", "100").exit_code == 0
     found = call_json("diff", "s", "again")
     assert (found["same"], found["compared"]) == (True, 4)
+
+
+@pytest.mark.parametrize("rate", [30.0, 100.0, 333.0, 29.97])
+def test_ticks_come_back_at_any_rate(recordings_dir: Path, tmp_path: Path, rate: float) -> None:
+    """A run at an odd rate that is exported and imported at that rate has its messages at the same ticks."""
+
+    def send(node: Node) -> None:
+        node.send("t", {"tick": tick()})
+
+    Scheduler(tick_rate=rate, deterministic=True, recording="s").add(Node("n", tick=send)).run_sync(10.0)
+    call("export", "s", "--format", "mcap", "--output", tmp_path / "s.mcap")
+    assert call("import", tmp_path / "s.mcap", "--name", "again", "--tick-rate", rate).exit_code == 0
+    assert call_json("diff", "s", "again")["same"] is True
+    assert [number for number, _, _ in values(open_session("again"), "t")] == [*range(math.ceil(rate * 10))]
 
 
 def test_json_of_others(recordings_dir: Path, tmp_path: Path) -> None:

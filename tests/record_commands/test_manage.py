@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from horus_async import Node, Scheduler
 from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.observe import RunInfo
 from horus_async.recorder import Recorder, RecordingOptions
+from tests.recorder.runs import play, recorder, run_info, settled
 
 from .sessions import bulky, call, call_json, cut_off, damage, frames_of, make, outsider, robot
 
@@ -94,6 +97,38 @@ def test_info_of_a_killed_recording(recordings_dir: Path) -> None:
     assert result.exit_code == 0
     assert "cut off at byte" in result.stderr
     assert call_json("info", "s")["messages"] == 3
+
+
+def test_info_says_what_was_left_out(recordings_dir: Path) -> None:
+    """Messages that the recording was told to leave out are counted in a note."""
+    options = RecordingOptions(name="s", exclude_topics=("camera.*",))
+    Scheduler(deterministic=True, recording=options).add(Node("n", tick=_send_two)).run_sync(0.1)
+    found = call_json("info", "s")
+    assert [topic["topic"] for topic in found["topics"]] == ["pose"]
+    assert found["notes"] == ["10 messages were left out, as the recording was told to"]
+
+
+def _send_two(node: Node) -> None:
+    node.send("camera.front", b"large")
+    node.send("pose", 1)
+
+
+def test_info_and_check_of_a_rotated_session(recordings_dir: Path) -> None:
+    """A session in several files is shown as one, and a file of it that is gone is noticed."""
+    observer = recorder(recordings_dir, "s", rotate_mb=0.0001)
+    observer.run_started(run_info())
+    for start in range(0, 400, 100):
+        play(observer, range(start, start + 100), random.Random(start))
+        settled(observer)
+    observer.run_stopped("duration", 400)
+    files = sorted((recordings_dir / "s").glob("sensor@*"))
+    assert len(files) > 1
+    found = call_json("info", "s")
+    assert [node["ticks"] for node in found["nodes"]] == [400, 400]
+    assert (found["messages"], found["notes"]) == (800, [])
+    assert call("check", "s").exit_code == 0
+    files[-1].unlink()
+    assert call("check", "s").exit_code == 1
 
 
 def test_info_of_no_session(recordings_dir: Path) -> None:
@@ -200,14 +235,14 @@ def test_clean_needs_an_age(recordings_dir: Path) -> None:
 def test_clean_keeps_what_is_being_recorded(recordings_dir: Path) -> None:
     """A long recording that still runs is kept, however long ago it was started, and cannot be deleted either."""
     started_ns = wall_ns() - 10 * DAY_NS
-    recorder = Recorder(RecordingOptions(name="s"), recordings_dir, block=True)
-    recorder.run_started(RunInfo("scheduler", 100.0, True, 0, started_ns, 0, "default"))
+    observer = Recorder(RecordingOptions(name="s"), recordings_dir, block=True)
+    observer.run_started(RunInfo("scheduler", 100.0, True, 0, started_ns, 0, "default"))
     try:
         assert call_json("clean", "--max-age-days", "7", "--force")["sessions"] == []
         assert call("delete", "s", "--force").exit_code == 2
         assert (recordings_dir / "s").exists()
     finally:
-        recorder.stop()
+        observer.stop()
     assert call_json("clean", "--max-age-days", "7", "--force")["sessions"] == ["s"]
 
 

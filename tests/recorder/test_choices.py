@@ -333,8 +333,8 @@ def test_ranges_where_ticks_go_back(tmp_path: Path, rotate_mb: float | None, clo
     for at, tick in enumerate(played):
         play(observer, range(tick, tick + 1), random.Random(1))
         if at % 10 == 9:
-            for file in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
-                file.write(file.take())
+            for inbox in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
+                inbox.write(inbox.take())
     observer.run_stopped("duration", len(played))
     paths = observer.stop()
     if not closed:

@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks import durability
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import RecordingError
 from horus_async.recorder import ExecutionRecord, GapRecord, RecordingState, Session, open_session
 from horus_async.recorder import writer as writer_module
+from horus_async.recorder.check import Verdict, check_session
 
 from .runs import play, recorder, run_info, settled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from horus_async.recorder import Recorder
 
 CHILD = """
@@ -71,6 +76,116 @@ def test_kill_9_loses_at_most_two_intervals(tmp_path: Path, seed: int) -> None:
     assert not lost or killed_ns - lost[0] < 500_000_000
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_recording_that_is_ended_holds_what_was_acknowledged(tmp_path: Path, seed: int) -> None:
+    """J.1-7: killed, killed while stopped, crashed or left at any moment: a prefix with every acknowledged digest.
+
+    ``python -m benchmarks.durability --minutes N`` does the same for as long as one likes.
+    """
+    lap = durability.run_lap(tmp_path, seed)
+    assert lap.read >= lap.durable
+    assert lap.verdict in {Verdict.CUT, Verdict.WHOLE}
+    assert lap.acknowledged > 0
+
+
+def test_the_kill_loop_finds_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reader that leaves out the last frame, the loop fails: it finds what it is there for."""
+    everything = Session.executions
+
+    def careless(session: Session, node: str) -> Iterator[ExecutionRecord | GapRecord]:
+        return iter(list(everything(session, node))[:-20])
+
+    monkeypatch.setattr(Session, "executions", careless)
+    told = [[b"given", b"%d" % tick, b"0", b"0"] for tick in range(100)] + [[b"written", b"99"]]
+    observer = recorder(tmp_path, durability.SESSION)
+    observer.run_started(run_info())
+    play(observer, range(100), random.Random(1))
+    observer.run_stopped("duration", 100)
+    digests = [tick.digest for tick in open_session(durability.SESSION, tmp_path).scheduler_ticks()]
+    with pytest.raises(durability.DurabilityError, match="tick 0 is not what was given"):
+        durability._judge(tmp_path, "kill", told, 0)
+    assert len(digests) == 100
+    with pytest.raises(durability.DurabilityError, match="100 ticks were known to be written, 80 are there"):
+        durability._judge(tmp_path, "kill", [[b"written", b"99"]], 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB; skips where none can be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write until nothing more fits."""
+    with path.open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+
+
+@pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="mounting takes root")
+@pytest.mark.parametrize("rotate_mb", [None, 0.005], ids=["one file", "rotated"])
+def test_a_disk_that_somebody_else_fills(
+    small_disk: Path, rotate_mb: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ENOSPC on a real file system: the run goes on, what was written stays, and recording resumes with exact gaps."""
+    monkeypatch.setattr(writer_module, "RETRY_SECONDS", 0.02)
+    observer = recorder(small_disk, block=False, interval=0.002, memory_mb=1, rotate_mb=rotate_mb)
+    observer.run_started(run_info(deterministic=False))
+    noise = random.Random(1)
+    tick = 0
+    for _ in range(2):
+        play(observer, range(tick, tick + 300), noise)
+        tick += 300
+        settled(observer)
+        with pytest.raises(OSError, match="No space"):
+            fill(small_disk / "filler")
+        while observer.stats().state is not RecordingState.FAILED:
+            play(observer, range(tick, tick + 50), noise)
+            tick += 50
+        play(observer, range(tick, tick + 400), noise)
+        tick += 400
+        (small_disk / "filler").unlink()
+        wait_for(observer, RecordingState.ON)
+    play(observer, range(tick, tick + 300), noise)
+    tick += 300
+    observer.run_stopped("duration", tick)
+    assert observer.stats().state is RecordingState.OFF
+    session = open_session("session", small_disk)
+    if rotate_mb is None:
+        assert check_gaps(session, tick, "No space left") == observer.stats().dropped > 0
+    else:
+        assert len(session.all_files()) > 6
+        assert account(session, tick) == observer.stats().dropped > 0
+    assert check_session(session).verdict is Verdict.WHOLE
+    assert observer.stats().bytes == sum(path.stat().st_size for path in observer.stop())
+
+
+def account(session: Session, ticks: int) -> int:
+    """Check that lines and gaps of rotated files account for all ticks; the lines that are missing."""
+    dropped = 0
+    for file in (session.scheduler, *session.files.values()):
+        assert file is not None
+        expected = missing = 0
+        for line in file.records():
+            if isinstance(line, GapRecord):
+                missing += line.dropped
+                expected += line.dropped
+            elif hasattr(line, "tick"):
+                assert line.tick == expected
+                expected += 1
+        footer = file.footer
+        assert footer is not None
+        assert (expected, footer.ticks, footer.dropped) == (ticks, ticks - missing, missing)
+        dropped += missing
+    return dropped
+
+
 def wait_for(observer: Recorder, state: RecordingState) -> None:
     """Return when the recording is in a state."""
     deadline = monotonic_ns() + 20 * NANOSECONDS
@@ -115,7 +230,7 @@ def test_a_full_disk_stops_the_recording_for_a_while(
     assert "goes on; its gap lines" in caplog.text
 
 
-def check_gaps(session: Session, ticks: int) -> int:
+def check_gaps(session: Session, ticks: int, why: str = "File too large") -> int:
     """Check that the lines and the gaps of every file account for all ticks; the lines that are missing."""
     dropped = 0
     assert session.cuts == {}
@@ -126,7 +241,7 @@ def check_gaps(session: Session, ticks: int) -> int:
                 assert line.tick == expected
                 expected += line.dropped
                 missing += line.dropped
-                assert "File too large" in line.reason or "in time" in line.reason
+                assert why in line.reason or "in time" in line.reason
             elif hasattr(line, "tick"):
                 assert line.tick == expected
                 expected += 1

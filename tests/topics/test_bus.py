@@ -366,7 +366,7 @@ def test_files_go_when_the_process_ends() -> None:
         "from horus_async.topics import Bus, Topic, memory\n"
         "bus = Bus(); bus.publisher('t', 'a').publish(b'1', 0)\n"
         "topic = Topic('u'); topic.send(1)\n"
-        "print(memory.root() / bus.namespace, len(list((memory.root() / bus.namespace).iterdir())))\n"
+        "print(memory.root() / bus.namespace, len(list((memory.root() / bus.namespace).glob('*@*'))))\n"
         "raise SystemExit(3)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)

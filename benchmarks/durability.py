@@ -1,0 +1,196 @@
+"""``python -m benchmarks.durability --minutes N [--seed N]``: kills recordings over and over, and reads what they left.
+
+Each lap is a process of its own that records at full speed, messages of 0 bytes to 2 MB, in one file or several, and
+tells through a pipe what it gave to the recorder (tick, digest, time) and what is known to be written. It is ended at
+a random moment: by ``SIGKILL``, also while it is stopped, by ``SIGSEGV``, or by ``os._exit``. What is left must open
+without repair, be a prefix without a gap, have every acknowledged digest, hold all that was known to be written, and
+be judged whole or cut, never damaged. Exit code 1 at the first lap that is not so; its folder is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import orjson
+from attrs import frozen
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
+from horus_async.recorder import ExecutionRecord, Recorder, RecordingOptions, open_session, tick_digest
+from horus_async.recorder.check import Verdict, check_session
+
+SESSION = "lap"
+ENDINGS = ("kill", "stop and kill", "segv", "exit")
+_PERIOD_NS = 10_000_000
+
+
+class DurabilityError(AssertionError):
+    """A recording does not hold what it must."""
+
+
+@frozen
+class Lap:
+    """What one killed recording left."""
+
+    ending: str
+    acknowledged: int
+    """Ticks that the process gave to the recorder."""
+    durable: int
+    """Ticks that were known to be written."""
+    read: int
+    """Ticks that are there."""
+    lost_ms: float
+    """How long before the end the first lost tick was given to the recorder."""
+    verdict: Verdict
+
+
+def run_lap(root: Path, seed: int) -> Lap:
+    """Start a recording process, end it, and judge what it left under ``root``.
+
+    Raises:
+        DurabilityError: something is missing or wrong.
+    """
+    noise = random.Random(seed)
+    ending = ENDINGS[seed % len(ENDINGS)]
+    here = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "benchmarks.durability", "--child", str(root), "--seed", str(seed)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, cwd=here)
+    assert child.stdout is not None
+    assert child.stdin is not None
+    if child.stdout.readline() != b"ready\n":
+        raise DurabilityError(f"lap {seed} did not begin")
+    timer = threading.Timer(noise.uniform(0.05, 0.5), _end, (child, ending))
+    timer.start()
+    told = child.stdout.read().split(b"\n")[:-1]  # a pipe outlives its writer; its last line may be torn
+    ended_ns = monotonic_ns()
+    child.stdout.close()
+    child.wait()
+    timer.join()
+    child.stdin.close()
+    return _judge(root, ending, [line.split() for line in told], ended_ns)
+
+
+def _end(child: subprocess.Popen[bytes], ending: str) -> None:
+    if ending == "exit":
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        return
+    if ending == "stop and kill":
+        child.send_signal(signal.SIGSTOP)
+    child.send_signal(signal.SIGSEGV if ending == "segv" else signal.SIGKILL)
+
+
+def _judge(root: Path, ending: str, told: list[list[bytes]], ended_ns: int) -> Lap:
+    given = {int(words[1]): (words[2].decode(), int(words[3])) for words in told if words[0] == b"given"}
+    durable = max((int(words[1]) + 1 for words in told if words[0] == b"written"), default=0)
+    session = open_session(SESSION, root)
+    read = 0
+    for line in session.executions("sensor"):
+        if not isinstance(line, ExecutionRecord) or line.tick != read:
+            raise DurabilityError(f"a gap: {line} where tick {read} should be")
+        sent = [Sent("sensor", out.topic, out.seq, out.stamp_ns, out.payload, out.tick) for out in line.outputs]
+        # The last ticks may have been written before they could be told.
+        if read in given and tick_digest(sent) != given[read][0]:
+            raise DurabilityError(f"tick {read} is not what was given to the recorder")
+        read += 1
+    for number, tick in enumerate(session.scheduler_ticks()):
+        if tick.tick != number or (number in given and tick.digest != given[number][0]):
+            raise DurabilityError(f"the scheduler's line {number} is wrong: {tick}")
+    if read < durable:
+        raise DurabilityError(f"{durable} ticks were known to be written, {read} are there")
+    verdict = check_session(session).verdict
+    if verdict is Verdict.DAMAGED:
+        raise DurabilityError(f"judged damaged: {check_session(session)}")
+    lost_ms = (ended_ns - given[read][1]) / 1e6 if read in given else 0.0
+    return Lap(ending, len(given), durable, read, lost_ms, verdict)
+
+
+# -- the process that is ended -----------------------------------------------------------------------------------------
+
+
+def record_until_killed(root: Path, seed: int) -> None:
+    """Record, tell what was given and written, and never come back."""
+    noise = random.Random(seed)
+    options = RecordingOptions(
+        name=SESSION, rotate_mb=noise.choice([None, None, 0.2]), rotate_seconds=noise.choice([None, None, 1.0])
+    )
+    recorder = Recorder(options, root, block=bool(seed & 4))
+    run = RunInfo("durability", 100.0, bool(seed & 4), seed, 0, 0, "default", (NodeInfo("sensor", 100.0),))
+    recorder.run_started(run)
+    os.write(1, b"ready\n")
+    threading.Thread(target=_exit_when_told, daemon=True).start()
+    for tick in range(1 << 60):
+        size = noise.choice([0, 0, 10, 50, 200, 1000]) if tick % 97 else noise.choice([20_000, 200_000, 2_000_000])
+        payload = orjson.dumps({"tick": tick, "noise": noise.randbytes(size // 2).hex()})
+        sent = [Sent("sensor", "sensor.reading", tick, tick * _PERIOD_NS, payload, tick)]
+        recorder.executed(Execution("tick", "sensor", tick, tick * _PERIOD_NS, _PERIOD_NS, 0, [], sent, None))
+        recorder.tick_ended(TickEnd(tick, tick * _PERIOD_NS, ["sensor"], sent))
+        os.write(1, b"given %d %b %d\n" % (tick, tick_digest(sent).encode(), monotonic_ns()))
+        if not tick % 50:
+            _wait_until_written(recorder)
+            os.write(1, b"written %d\n" % tick)
+
+
+def _wait_until_written(recorder: Recorder) -> None:
+    intake = recorder._writer.intake  # type: ignore[union-attr]
+    while intake._put != intake._taken:
+        threading.Event().wait(0.001)
+
+
+def _exit_when_told() -> None:
+    if os.read(0, 1):
+        os._exit(3)
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Run laps for some time."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.durability", description="Kill recordings over and over."
+    )
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0, help="of the first lap")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child is not None:
+        record_until_killed(arguments.child, arguments.seed)
+    return _soak(arguments.minutes, arguments.seed)
+
+
+def _soak(minutes: float, seed: int) -> int:
+    end_ns = monotonic_ns() + int(minutes * 60 * NANOSECONDS)
+    home = Path(tempfile.mkdtemp(prefix="horus-durability-"))
+    laps: list[Lap] = []
+    while monotonic_ns() < end_ns:
+        root = home / str(seed + len(laps))
+        try:
+            laps.append(run_lap(root, seed + len(laps)))
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, its traces are worth keeping
+            print(f"lap {seed + len(laps)}: {type(error).__name__}: {error}\nwhat it left: {root}")
+            return 1
+        shutil.rmtree(root)
+    shutil.rmtree(home)
+    lost = sorted(lap.lost_ms for lap in laps)
+    cut = sum(lap.verdict is Verdict.CUT for lap in laps)
+    print(
+        f"{len(laps)} laps, {sum(lap.read for lap in laps)} ticks read, {cut} cut, none damaged; "
+        f"lost before the end: median {statistics.median(lost):.0f} ms, most {lost[-1]:.0f} ms"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,537 @@
+"""Topics between processes: real ones, started and killed in any order."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+import trio
+
+from horus_async import Topic
+from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
+from horus_async.errors import TopicError, TopicPermissionError, TopicTypeError
+from horus_async.topics import Bus, foreign, memory
+from tests.topics import payload_types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SECONDS = 20
+BEGIN = """
+import os, sys
+from horus_async import Topic
+def tell(text):
+    print(text, flush=True)
+def heard():
+    return sys.stdin.readline().strip()
+"""
+
+
+class Child:
+    """Another process, that tells and hears lines."""
+
+    def __init__(self, program: str, *args: object) -> None:
+        code = BEGIN + textwrap.dedent(program)
+        command = [sys.executable, "-c", code, *map(str, args)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def line(self) -> str:
+        """What it told next."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def go(self, text: str = "go") -> None:
+        """Let it hear a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        """End it without a chance to clean up."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> int:
+        """Wait for its own end; gives the exit code."""
+        return self.process.wait(SECONDS)
+
+
+@contextmanager
+def child(program: str, *args: object) -> Iterator[Child]:
+    """A process that ends with the block at the latest."""
+    one = Child(program, *args)
+    try:
+        yield one
+    finally:
+        one.kill()
+        assert one.process.stdin is not None
+        assert one.process.stdout is not None
+        one.process.stdin.close()
+        one.process.stdout.close()
+        foreign.reclaim(os.environ["HORUS_NAMESPACE"])
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """What ``condition`` gives as soon as that is true."""
+    end = monotonic_ns() + SECONDS * NANOSECONDS
+    while monotonic_ns() < end:
+        found = condition()
+        if found:
+            return found
+        sleep_until_monotonic(monotonic_ns() + 1_000_000)
+    raise AssertionError("it never came")
+
+
+def values(topic: Topic, count: int) -> list[Any]:
+    """The next ``count`` values."""
+    found: list[Any] = []
+    until(lambda: found.extend(topic.recv_all()) or len(found) >= count)
+    return found
+
+
+def files(namespace: str) -> list[str]:
+    """What lies in the folder of a namespace."""
+    folder = memory.root() / namespace
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+SEND = """
+with Topic("t") as topic:
+    for value in range(int(sys.argv[1]), int(sys.argv[2])):
+        topic.send(value)
+    tell("sent")
+    heard()
+"""
+
+
+def test_a_publisher_that_starts_later_is_heard(namespace: str) -> None:
+    """All messages of a process that starts after the subscriber arrive, in order, and no file is left (J.1-50)."""
+    with Topic("t") as topic:
+        with child(SEND, 0, 5) as sender:
+            assert values(topic, 5) == [0, 1, 2, 3, 4]
+            sender.go()
+            assert sender.end() == 0
+        assert topic.lost == 0
+    assert files(namespace) == []
+
+
+def test_a_subscriber_that_starts_later_hears_what_comes_from_then_on() -> None:
+    """What was sent before the topic was opened is not delivered, but is the latest (SPEC 10)."""
+    with child('with Topic("t") as topic:\n topic.send(1); tell("1"); heard(); topic.send(2); heard()') as sender:
+        sender.line()
+        with Topic("t") as topic:
+            assert topic.latest() == 1
+            assert topic.recv() is None
+            sender.go()
+            assert values(topic, 1) == [2]
+
+
+def test_a_process_that_sends_once_and_ends_is_heard(namespace: str) -> None:
+    """The last messages of a publisher that exits cleanly stay readable for those who had not seen it (SPEC 10)."""
+    with Topic("t") as topic:
+        assert topic.recv() is None
+        for value in range(3):
+            with child('with Topic("t") as topic: topic.send(int(sys.argv[1]))', value) as sender:
+                assert sender.end() == 0
+        assert values(topic, 3) == [0, 1, 2]
+    assert files(namespace) == []
+
+
+def test_a_killed_publisher_comes_back(namespace: str) -> None:
+    """After kill -9 its last messages are read, its successor is heard, and its memory is reclaimed."""
+    with Topic("t") as topic:
+        with child(SEND, 0, 3) as sender:
+            sender.line()
+            sender.kill()
+        with child(SEND, 10, 13) as sender:
+            sender.line()
+            assert values(topic, 6) == [0, 1, 2, 10, 11, 12]
+            until(lambda: foreign.reclaim(namespace) or len([n for n in files(namespace) if "@" in n]) == 1)
+            sender.go()
+            sender.end()
+    assert files(namespace) == []
+
+
+def test_the_next_start_removes_what_a_dead_process_left(namespace: str) -> None:
+    """Rings and doorbells of a killed process go when another one opens a topic; those of a live one stay."""
+    with child(SEND, 0, 1) as dead, child('with Topic("u") as u: u.send(1); tell(""); heard()') as live:
+        assert dead.line() == "sent"
+        live.line()
+        dead.kill()
+        with Topic("v") as topic:
+            topic.send(1)
+            assert [name.partition("@")[0] for name in files(namespace) if "@" in name] == ["u", "v"]
+        live.go()
+        live.end()
+
+
+def test_two_publishers_are_merged_by_stamp() -> None:
+    """Messages of several processes come in the order in which they were sent, whoever sent them."""
+    program = """
+    with Topic("t") as topic:
+        tell("ready")
+        while value := heard():
+            topic.send(int(value))
+            tell("sent")
+    """
+    with Topic("t") as topic, child(program) as one, child(program) as other:
+        for sender in (one, other):
+            sender.line()
+        for value in range(20):
+            sender = (one, other)[value % 2]
+            sender.go(str(value))
+            sender.line()
+        until(topic.has_msg)
+        foreign_ready = until(lambda: topic._subscriber.arrived == 20)
+        assert foreign_ready
+        assert topic.recv_all() == list(range(20))
+
+
+def test_growth_is_followed() -> None:
+    """A ring that grows in another process, for large messages, is read through all its generations (J.1-51)."""
+    program = """
+    with Topic("t", capacity=4096) as topic:
+        for size in (10, 100_000, 10, 3_000_000, 10):
+            topic.send(b"x" * size)
+        tell("sent"); heard()
+    """
+    with Topic("t") as topic, child(program) as sender:
+        assert [len(value) for value in values(topic, 5)] == [10, 100_000, 10, 3_000_000, 10]
+        sender.go()
+        sender.end()
+
+
+def test_losses_are_counted_exactly() -> None:
+    """The oldest go, the reader continues with the oldest that is left and knows how many it missed (J.1-50)."""
+    program = 'with Topic("t", capacity=4096) as t:\n for i in range(5000): t.send(i)\n tell("");heard()'
+    with Topic("t") as topic, child(program) as sender:
+        sender.line()
+        found = values(topic, 1)
+        until(lambda: found[-1] == 4999 or found.extend(topic.recv_all()))
+        assert found == list(range(found[0], 5000))
+        assert topic.lost == found[0] > 0
+
+
+def test_values_come_back_equal_and_of_the_same_type() -> None:
+    """Bytes, tuples, None, NaN, large integers and keys that are no strings cross processes (J.1-51, J.1-52)."""
+    program = """
+    sent = [b"\\0\\xff", (1, (2,)), None, 2**80, {1: {"a": ()}}, float("inf")]
+    with Topic("t") as topic:
+        for value in sent:
+            topic.send(value)
+        tell("sent"); heard()
+    """
+    with Topic("t") as topic, child(program):
+        until(topic.has_msg)
+        found = []
+        until(lambda: found.extend(iter(lambda: topic.recv(default=...), ...)) or len(found) == 6)
+        assert found == [b"\0\xff", (1, (2,)), None, 2**80, {1: {"a": ()}}, float("inf")]
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_waiting_task_is_woken(backend: str) -> None:
+    """``await receive()`` returns when another process sends, there and back, on both event loops."""
+    echo = 'with Topic("there") as a, Topic("back") as b:\n tell("")\n import anyio\n' + textwrap.indent(
+        f"async def main():\n  while True: b.send(await a.receive())\nanyio.run(main, backend={backend!r})", " "
+    )
+
+    async def main() -> None:
+        with Topic("there") as there, Topic("back") as back, anyio.fail_after(SECONDS):
+            for value in range(100):
+                there.send(value)
+                assert await back.receive() == value
+
+    with child(echo) as other:
+        other.line()
+        anyio.run(main, backend=backend)
+
+
+def test_event_callbacks_fire_for_other_processes() -> None:
+    """``on_message`` is called for what comes from outside, and its thread ends with the bus."""
+    called = threading.Event()
+    threads = threading.active_count()
+    with Bus() as bus:
+        subscriber = bus.subscriber("t")
+        subscriber.on_message(called.set)
+        with child(SEND, 0, 1):
+            assert called.wait(SECONDS)
+            until(subscriber.has_message)
+    assert threading.active_count() == threads
+
+
+def test_a_run_hears_what_was_sent_since_it_began() -> None:
+    """``from_start``: not what other processes sent before the bus was opened, but all since."""
+    program = 'with Topic("t") as t:\n t.send(1)\n tell("")\n heard()\n t.send(2)\n tell("")\n heard()'
+    with child(program) as sender:
+        sender.line()
+        with Bus() as bus:
+            sender.go()
+            sender.line()
+            taken = until(bus.subscriber("t", from_start=True).take)
+            assert taken[0] == b"2"
+
+
+def test_an_isolated_bus_hears_nobody_and_is_heard() -> None:
+    """A deterministic run takes no messages from other processes, and can be watched from them (SPEC 10)."""
+    watch = 'with Topic("t") as t:\n tell("")\n while (v := t.recv()) is None: pass\n tell(v)\n heard()'
+    with child(watch) as watcher, child(SEND, 0, 9) as sender, Bus(isolated=True) as bus:
+        watcher.line()
+        sender.line()
+        subscriber = bus.subscriber("t", from_start=True)
+        assert subscriber.take() is None
+        watcher.line()
+        bus.publisher("t", "a").publish(b"7", 1)
+        assert subscriber.take() == (b"7", "a", 0, 1)
+
+
+def test_idle_topics_cost_next_to_nothing() -> None:
+    """A process that awaits 100 topics of another one uses under 1 % of a core."""
+    program = """
+    import trio
+    from horus_async.clock.system import monotonic_ns
+    topics = [Topic(f"t{i}") for i in range(100)]
+    async def main():
+        async with trio.open_nursery() as nursery:
+            for topic in topics:
+                nursery.start_soon(topic.receive)
+            await trio.sleep(1)
+            before = os.times()
+            await trio.sleep(2)
+            after = os.times()
+            tell((after.user - before.user + after.system - before.system) / 2)
+            nursery.cancel_scope.cancel()
+    trio.run(main)
+    """
+    topics = [Topic(f"t{number}") for number in range(100)]
+    for topic in topics:
+        topic.send(0)
+    try:
+        with child(program) as waiting:
+            assert float(waiting.line()) < 0.01
+    finally:
+        for topic in topics:
+            topic.close()
+
+
+def test_no_reader_sees_a_torn_message() -> None:
+    """Two writers at full speed, random sizes, a small ring: every payload that arrives has its checksum right."""
+    program = """
+    import random, zlib
+    rng = random.Random(int(sys.argv[1]))
+    with Topic("t", capacity=65536) as topic:
+        while True:
+            body = rng.randbytes(rng.choice((3, 40, 400, 5000, 15000)))
+            topic.send(zlib.crc32(body).to_bytes(4, "little") + body)
+    """
+    count = 0
+    with Topic("t") as topic, child(program, 1), child(program, 2):
+        until(topic.has_msg)
+        end = monotonic_ns() + 2 * NANOSECONDS
+        while monotonic_ns() < end or count < 100:
+            value = topic.recv()
+            if value is not None:
+                assert zlib.crc32(value[4:]).to_bytes(4, "little") == value[:4]
+                count += 1
+
+
+def test_random_kills_harm_nobody_else(namespace: str) -> None:
+    """Writers and readers killed at random: the others go on, numbers have no gap but counted losses, nothing stays."""
+    write = 'with Topic("t", capacity=65536) as t:\n i = 0\n while True:\n  t.send([i, os.getpid()]); i += 1'
+    read = 'with Topic("t") as t:\n while True: t.recv()'
+    rng = random.Random(5)
+    seen: dict[int, int] = {}
+    with Topic("t") as topic:
+        running = [Child(write), Child(write), Child(read)]
+        for _ in range(8):
+            end = monotonic_ns() + rng.randrange(100_000_000, 300_000_000)
+            while monotonic_ns() < end:
+                message = topic.recv()
+                if message is not None:
+                    number, process = message
+                    assert number > seen.get(process, -1)
+                    seen[process] = number
+            victim = rng.randrange(3)
+            running[victim].kill()
+            _close_pipes(running[victim])
+            running[victim] = Child(read if victim == 2 else write)
+        for one in running:
+            one.kill()
+            _close_pipes(one)
+        while topic.recv() is not None:
+            pass
+    assert len(seen) > 2
+    foreign.reclaim(namespace)
+    assert files(namespace) == []
+
+
+def _close_pipes(one: Child) -> None:
+    for pipe in (one.process.stdin, one.process.stdout):
+        assert pipe is not None
+        pipe.close()
+
+
+def test_full_shared_memory_is_an_error_and_nothing_more() -> None:
+    """Where the file cannot get its memory the sender gets a TopicError; what was sent stays whole, then it goes on."""
+    program = """
+    import resource
+    from horus_async.errors import TopicError
+    with Topic("t") as topic:
+        topic.send(1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+        try:
+            topic.send(bytes(400_000))
+        except TopicError as error:
+            tell(error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        topic.send(2); tell(""); heard()
+    """
+    with Topic("t") as topic, child(program) as sender:
+        assert "no room for" in sender.line()
+        sender.line()
+        assert values(topic, 2) == [1, 2]
+
+
+def test_a_thousand_topics_are_small(namespace: str) -> None:
+    """A ring takes memory as it fills: a thousand of them take less than 40 MiB, and more files than usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        with Bus() as bus:
+            for number in range(1000):
+                bus.publisher(f"t{number}", "a").publish(b"1", 1)
+            folder = memory.root() / namespace
+            assert sum(path.stat().st_blocks * 512 for path in folder.iterdir()) < 40 << 20
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert files(namespace) == []
+
+
+@pytest.mark.parametrize("name", [".", "a/b", "a,b".replace(",", "."), "-", "x" * 255, ".hidden", "a@b".replace("@", "-")])
+def test_names_from_hell_meet(name: str) -> None:
+    """Any name that is allowed works across processes, and only topics of the very same name meet."""
+    with Topic(name) as topic, Topic("other") as other:
+        with child("with Topic(sys.argv[1]) as t: t.send(sys.argv[1])", name) as sender:
+            assert sender.end() == 0
+        assert values(topic, 1) == [name]
+        assert other.recv() is None
+
+
+def test_a_fork_does_not_harm_the_parents_ring() -> None:
+    """In a forked child old handles refuse to send, and a new one has a ring of its own."""
+    program = """
+    from horus_async.errors import TopicError
+    topic = Topic("t")
+    topic.send(1)
+    if os.fork() == 0:
+        try:
+            topic.send(99)
+        except TopicError:
+            with Topic("t") as mine:
+                mine.send(2)
+        os._exit(0)
+    os.wait()
+    topic.send(3)
+    topic.close()
+    """
+    with Topic("t") as topic:
+        with child(program) as sender:
+            assert sender.end() == 0
+        assert values(topic, 3) == [1, 2, 3]
+
+
+def test_a_link_in_the_place_of_a_ring_is_left_alone(namespace: str, tmp_path: Path) -> None:
+    """A symbolic link with the name of a ring is neither followed nor removed nor written to."""
+    target = tmp_path / "precious"
+    target.write_bytes(bytes(8192))
+    with Topic("t") as topic:
+        topic.send(1)
+        link = memory.root() / namespace / "t@1-abcdef00-0.0"
+        link.symlink_to(target)
+        with Topic("t") as other:
+            assert other.recv() is None
+            foreign.reclaim(namespace)
+        assert link.is_symlink()
+        assert target.read_bytes() == bytes(8192)
+        link.unlink()
+
+
+def test_a_namespace_that_is_a_link_is_refused(namespace: str, tmp_path: Path) -> None:
+    """Opening a topic whose folder is a symbolic link is an error, for readers as for writers."""
+    memory.root().mkdir(mode=0o700, exist_ok=True)
+    link = memory.root() / namespace
+    link.symlink_to(tmp_path)
+    try:
+        with pytest.raises(TopicPermissionError, match="symbolic link"):
+            Topic("t")
+    finally:
+        link.unlink()
+
+
+def test_a_mismatch_names_both_sides() -> None:
+    """A reader with another type gets an error that names its own and the sender's, and reads on after it."""
+    program = """
+    import attrs
+    @attrs.define
+    class Speed:
+        metres_per_second: float
+    with Topic("t", Speed) as topic:
+        topic.send(Speed(1.0)); tell(""); heard()
+    """
+    with Topic("t", payload_types.Pose) as topic, child(program):
+        until(topic.has_msg)
+        with pytest.raises(TopicTypeError, match=r"payload_types\.Pose.*__main__\.Speed"):
+            topic.recv()
+        assert topic.recv() is None
+
+
+def test_an_added_field_gets_its_default() -> None:
+    """A process that knows an older class, without the field, is understood by one that knows the newer."""
+    program = """
+    import sys, types, attrs
+    module = types.ModuleType("tests.topics.payload_types")
+    sys.modules["tests.topics.payload_types"] = module
+    Pose = attrs.make_class("Pose", {"x": attrs.field(type=float)})
+    Pose.__module__, module.Pose = module.__name__, Pose
+    with Topic("t", Pose) as topic:
+        topic.send(Pose(1.5)); tell(""); heard()
+    """
+    with Topic("t", payload_types.Pose) as topic, child(program):
+        until(topic.has_msg)
+        assert topic.recv() == payload_types.Pose(1.5, heading=0.25)
+
+
+def test_a_stopped_writer_holds_nobody_up() -> None:
+    """A writer that is stopped (not dead) keeps its ring, readers return at once, and go on when it does."""
+    with Topic("t") as topic, child(SEND, 0, 3) as sender:
+        assert values(topic, 3) == [0, 1, 2]
+        sender.process.send_signal(signal.SIGSTOP)
+        assert topic.recv() is None
+        assert topic.latest() == 2
+        sender.process.send_signal(signal.SIGCONT)
+
+
+async def test_waiting_ends_with_the_handle() -> None:
+    """Closing a handle while a task waits for other processes is an error there, not a hang."""
+    topic = Topic("t")
+    with trio.fail_after(SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_expect_closed, topic)
+            await trio.testing.wait_all_tasks_blocked()
+            topic.close()
+
+
+async def _expect_closed(topic: Topic) -> None:
+    with pytest.raises(TopicError, match="closed"):
+        await topic.receive()
