@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +17,12 @@ from horus_async.recorder import Recorder, RecordingOptions, open_session
 from horus_async.recorder.info import session_info
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HZ = 100
 HOUR_TICKS = 3600 * HZ
 REPLAYED_SECONDS = 60
 _PERIOD_NS = NANOSECONDS // HZ
-_CACHE = Path(tempfile.gettempdir()) / f"horus-async-benchmarks-{os.getuid()}"
 
 
 def record_info_hour(scale: float) -> list[float]:
@@ -62,8 +59,7 @@ def replay_five_nodes(scale: float) -> list[float]:
         return [ticks / HZ / seconds]
 
 
-def _timed(call: object) -> float:
-    assert callable(call)
+def _timed(call: Callable[[], object]) -> float:
     began_ns = perf_ns()
     call()
     return (perf_ns() - began_ns) / NANOSECONDS
@@ -71,20 +67,10 @@ def _timed(call: object) -> float:
 
 @contextmanager
 def _session(nodes: int, ticks: int) -> Iterator[Path]:
-    """A session of some nodes that pass a small message on; an hour's is kept for the next round."""
-    name = f"nodes{nodes}-ticks{ticks}"
-    kept = _CACHE / name
-    if ticks < HOUR_TICKS:
-        with tempfile.TemporaryDirectory() as folder:
-            _record(Path(folder), name, nodes, ticks)
-            yield Path(folder) / name
-        return
-    if not kept.is_dir():
-        _CACHE.mkdir(mode=0o700, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
-            _record(Path(folder), name, nodes, ticks)
-            shutil.move(Path(folder) / name, kept)
-    yield kept
+    """A session of some nodes that pass a small message on; an hour's takes a few seconds to make."""
+    with tempfile.TemporaryDirectory() as folder:
+        _record(Path(folder), "session", nodes, ticks)
+        yield Path(folder) / "session"
 
 
 def _record(root: Path, name: str, nodes: int, ticks: int) -> None:

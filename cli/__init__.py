@@ -18,6 +18,7 @@ _COMMANDS = {
     "check": "Does a program do the same each time?",
     "record": "Work with recorded sessions.",
     "blackbox": "Show what a black box holds.",
+    "topic": "Watch, measure and write topics.",
     "doctor": "Check this machine.",
     "serve": "Serve a learned policy over HTTP.",
     "trace": "Work with traces of a policy server.",

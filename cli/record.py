@@ -1,6 +1,7 @@
 """``horus-async record``: find, look at, check and delete recorded sessions.
 
-The commands that compare, convert and play are in ``_record_data``.
+The commands that compare, convert and play are in ``_record_data``. What is left is more than 300 lines, as each
+command has its options, its help and its table here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A session as files that other tools open: CSV, JSON lines and Parquet tables, one a topic; MCAP for all topics.
 
 Two passes: the first finds the topics and the columns of each, the second writes. Neither holds more than a few
-messages (for Parquet: a few thousand rows) at a time. Files appear under their names when they are complete.
+messages (for Parquet: a few thousand rows) at a time. Files appear under their names when they are complete. The three
+kinds of tables are short and alike, so they stay together here.
 """
 
 from __future__ import annotations

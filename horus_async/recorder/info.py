@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field
 
+from .locking import is_being_recorded
 from .records import GapRecord
 
 if TYPE_CHECKING:
@@ -153,8 +154,10 @@ def session_notes(session: Session) -> list[str]:
     notes = [f"{name}: {cut}" for name, cut in session.cuts.items()]
     notes += [f"{name}: {piece}" for name, pieces in session.damage.items() for piece in pieces]
     notes += [f"{name} cannot be read: {why}" for name, why in session.unreadable.items()]
-    if session.ended_at is None:
-        notes.append("the recording was not closed: its process was killed, or it still runs")
+    if is_being_recorded(session.path):
+        notes.append("it is still being recorded")
+    elif session.ended_at is None:
+        notes.append("the recording was not closed: its process was killed")
     if session.scheduler is None:
         notes.append("the scheduler's file is lost: the session cannot be replayed")
     return notes

@@ -128,14 +128,14 @@ class _Mcap(_Summary):
 
         self._stream.seek(0)
         try:
-            reader: Any = SeekingReader(self._stream)
+            reader: Any = SeekingReader(self._stream, validate_crcs=True)
             summary = reader.get_summary()
             indexed = summary is not None and bool(summary.chunk_indexes)
         except Exception:  # noqa: BLE001
             indexed = False
         if not indexed:
             self._stream.seek(0)
-            reader = NonSeekingReader(self._stream)
+            reader = NonSeekingReader(self._stream, validate_crcs=True)
         try:
             yield from reader.iter_messages(log_time_order=indexed)
         except Exception as error:  # noqa: BLE001

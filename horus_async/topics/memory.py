@@ -194,7 +194,7 @@ def map_existing(folder: int, name: str) -> mmap.mmap | None:
         os.close(descriptor)
 
 
-def open_with_room(name: str, flags: int, folder: int, mode: int = 0o600) -> int:
+def open_with_room(name: str | Path, flags: int, folder: int | None, mode: int = 0o600) -> int:
     """``os.open`` that asks the system for more open files where that many are open already."""
     try:
         return os.open(name, flags, mode, dir_fd=folder)
@@ -230,7 +230,7 @@ def _open_folder(path: Path, parent: int | None = None, *, make: bool) -> int:
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
     try:
-        descriptor = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+        descriptor = open_with_room(name, _FOLDER_FLAGS, parent)
     except OSError as error:
         if error.errno not in _NOT_A_PLAIN_FOLDER:
             raise

@@ -240,6 +240,7 @@ def test_clean_keeps_what_is_being_recorded(recordings_dir: Path) -> None:
     try:
         assert call_json("clean", "--max-age-days", "7", "--force")["sessions"] == []
         assert call("delete", "s", "--force").exit_code == 2
+        assert call_json("info", "s")["notes"][-1] == "it is still being recorded"
         assert (recordings_dir / "s").exists()
     finally:
         observer.stop()

@@ -39,6 +39,13 @@ def heard():
 """
 
 
+@pytest.fixture(autouse=True)
+def clean(namespace: str) -> Iterator[None]:
+    """Remove what the processes that a test killed have left."""
+    yield
+    foreign.reclaim(namespace, grace_ns=0)
+
+
 class Child:
     """Another process, that tells and hears lines."""
 
@@ -80,7 +87,6 @@ def child(program: str, *args: object) -> Iterator[Child]:
         assert one.process.stdout is not None
         one.process.stdin.close()
         one.process.stdout.close()
-        foreign.reclaim(os.environ["HORUS_NAMESPACE"])
 
 
 def until(condition: Callable[[], Any]) -> Any:

@@ -1,0 +1,259 @@
+"""``horus-async topic``: watch, measure and write the topics of running programs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+import orjson
+
+from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic
+from horus_async.errors import TopicError
+from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace, foreign
+from horus_async.topics.codec import to_json
+from horus_async.topics.inspection import rings
+
+from ._errors import clear_errors
+from ._render import print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from horus_async.topics.ring import Taken
+
+_LOOK_NS = 2_000_000
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_NAMESPACE = click.option(
+    "--namespace", metavar="N", help="Only topics in the same one meet. Default: HORUS_NAMESPACE, else default."
+)
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        with clear_errors():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Group)
+def topic() -> None:
+    """Watch, measure and write topics of running programs, deterministic and replayed ones included.
+
+    Example: horus-async topic echo arm.joints -n 3
+    """
+
+
+@topic.command("list")
+@_NAMESPACE
+@_JSON
+def list_(*, namespace: str | None, as_json: bool) -> None:
+    """All topics, who publishes them, and what they take.
+
+    Example: horus-async topic list
+    """
+    found = rings(_namespace(namespace))
+    if as_json:
+        print_json([attrs.asdict(ring) for ring in found])
+        return
+    rows = [
+        (
+            ring.topic,
+            ", ".join(ring.publishers) or "-",
+            ring.pid,
+            ring.messages,
+            ring.memory // 1024,
+            "live" if ring.live else "left over",
+        )
+        for ring in found
+    ]
+    print_table(("topic", "publishers", "process", "messages", "KiB", "state"), rows)
+
+
+@topic.command()
+@click.argument("name")
+@_NAMESPACE
+@_JSON
+def info(name: str, *, namespace: str | None, as_json: bool) -> None:
+    """One topic: its rings, their publishers, and the newest message. Exit code 2 if nobody publishes it.
+
+    Example: horus-async topic info arm.joints
+    """
+    namespace = _namespace(namespace)
+    check_topic_name(name)
+    found = [ring for ring in rings(namespace) if ring.topic == name]
+    if not found:
+        raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}; horus-async topic list shows all")
+    with Bus(namespace, from_start=False) as bus:
+        newest = bus.subscriber(name).latest()
+    message = None if newest is None else _as_dict(newest)
+    if as_json:
+        print_json({"topic": name, "namespace": namespace, "rings": [attrs.asdict(r) for r in found], "newest": message})
+        return
+    click.echo(f"topic     {name}\nnamespace {namespace}")
+    for ring in found:
+        state = "live" if ring.live else "left over"
+        click.echo(
+            f"ring      process {ring.pid}, {state}, since {clock_face(ring.started_ns)}: {ring.messages} messages, "
+            f"capacity {ring.capacity} bytes, publishers {', '.join(ring.publishers) or 'none'}"
+        )
+    if newest is not None:
+        click.echo(f"newest    {_line(newest)}")
+
+
+@topic.command()
+@click.argument("name")
+@click.option("-n", "--number", type=click.IntRange(1), help="Stop after so many messages.")
+@_NAMESPACE
+@_JSON
+def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool) -> None:
+    """Print messages as they come, until Ctrl-C.
+
+    Example: horus-async topic echo arm.joints -n 3
+    """
+    for count, message in enumerate(_messages(name, namespace), 1):
+        if as_json:
+            print_json(_as_dict(message))
+        else:
+            click.echo(_line(message))
+        if count == number:
+            return
+
+
+@topic.command()
+@click.argument("name")
+@click.option("--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds.")
+@click.option("-n", "--number", type=click.IntRange(1), help="Stop after so many windows.")
+@_NAMESPACE
+@_JSON
+def hz(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
+    """How often messages come, by their time stamps: mean, and the shortest and longest gap.
+
+    Example: horus-async topic hz arm.joints --window 5
+    """
+    for messages, seconds in _windows(name, namespace, window, number):
+        stamps = [stamp for stamp, _ in messages]
+        gaps = [(later - earlier) / 1e6 for earlier, later in zip(stamps, stamps[1:], strict=False)]
+        rate = len(messages) / seconds
+        least, most = (min(gaps), max(gaps)) if gaps else (None, None)
+        if as_json:
+            print_json({"hz": rate, "messages": len(messages), "shortest_gap_ms": least, "longest_gap_ms": most})
+        elif gaps:
+            click.echo(f"{rate:.2f} Hz, gaps {least:.3f} to {most:.3f} ms ({len(messages)} messages)")
+        else:
+            click.echo(f"{rate:.2f} Hz ({len(messages)} messages)")
+
+
+@topic.command()
+@click.argument("name")
+@click.option("--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds.")
+@click.option("-n", "--number", type=click.IntRange(1), help="Stop after so many windows.")
+@_NAMESPACE
+@_JSON
+def bw(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
+    """How many bytes of messages come in a second.
+
+    Example: horus-async topic bw camera.image
+    """
+    for messages, seconds in _windows(name, namespace, window, number):
+        total = sum(size for _, size in messages)
+        mean = total / len(messages) if messages else None
+        if as_json:
+            print_json({"bytes_per_second": total / seconds, "messages": len(messages), "mean_bytes": mean})
+        else:
+            each = "" if mean is None else f", {mean:.0f} bytes each"
+            click.echo(f"{total / seconds / 1e6:.6f} MB/s ({len(messages)} messages{each})")
+
+
+@topic.command()
+@click.argument("name")
+@click.argument("value", metavar="JSON")
+@click.option("-r", "--rate", type=click.FloatRange(min=0, min_open=True), help="Messages a second; default 1.")
+@click.option("-n", "--count", type=click.IntRange(1), help="How many; default 1, with --rate until Ctrl-C.")
+@_NAMESPACE
+def pub(name: str, value: str, *, rate: float | None, count: int | None, namespace: str | None) -> None:
+    """Send a value.
+
+    Example: horus-async topic pub cmd_vel '{"linear": 0.5}' -r 10 -n 50
+    """
+    try:
+        message = json.loads(value)
+    except ValueError as error:
+        raise TopicError(f"{value!r:.60} is not JSON: {error}; text needs quotes: '\"text\"'") from None
+    if count is None:
+        count = 1 if rate is None else None
+    with Topic(name, namespace=_namespace(namespace)) as handle:
+        start, sent = monotonic_ns(), 0
+        while True:
+            handle.send(message)
+            handle.recv()  # its own
+            sent += 1
+            if sent == count:
+                return
+            sleep_until_monotonic(start + round(sent * NANOSECONDS / (rate or 1)))
+
+
+@topic.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@_NAMESPACE
+@_JSON
+def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
+    """Remove the memory that dead processes left. Nothing of a live one is touched.
+
+    Example: horus-async topic clean --dry-run
+    """
+    removed = foreign.reclaim(_namespace(namespace), dry_run=dry_run)
+    if as_json:
+        print_json({"removed": removed, "dry_run": dry_run})
+        return
+    for name in removed:
+        click.echo(name)
+    click.echo(f"{len(removed)} files {'would be' if dry_run else 'were'} removed")
+
+
+def _namespace(given: str | None) -> str:
+    return check_namespace(default_namespace() if given is None else given)
+
+
+def _messages(name: str, namespace: str | None) -> Iterator[Taken]:
+    """Messages of a topic from now on, for ever."""
+    with Bus(_namespace(namespace), from_start=False) as bus:
+        subscriber = bus.subscriber(name)
+        while True:
+            message = subscriber.take()
+            if message is None:
+                sleep_until_monotonic(monotonic_ns() + _LOOK_NS)
+            else:
+                yield message
+
+
+def _windows(
+    name: str, namespace: str | None, window: float, number: int | None
+) -> Iterator[tuple[list[tuple[int, int]], float]]:
+    """Stamps and sizes of the messages that came in each window, and how long it was in seconds."""
+    with Bus(_namespace(namespace), from_start=False) as bus:
+        subscriber = bus.subscriber(name)
+        done = 0
+        while done != number:
+            start, found = monotonic_ns(), []
+            end = start + round(window * NANOSECONDS)
+            while (now := monotonic_ns()) < end:
+                message = subscriber.take()
+                if message is None:
+                    sleep_until_monotonic(min(end, now + _LOOK_NS))
+                else:
+                    found.append((message[3], len(message[0])))
+            yield found, (monotonic_ns() - start) / NANOSECONDS
+            done += 1
+
+
+def _as_dict(message: Taken) -> dict[str, Any]:
+    payload, publisher, seq, stamp_ns = message
+    return {"stamp_ns": stamp_ns, "publisher": publisher, "seq": seq, "value": orjson.loads(to_json(payload))}
+
+
+def _line(message: Taken) -> str:
+    payload, publisher, seq, stamp_ns = message
+    face = click.style(f"[{clock_face(stamp_ns)}]", fg="cyan")
+    return f"{face} {publisher} #{seq}: {to_json(payload).decode()}"

@@ -1,0 +1,107 @@
+"""Looking at the rings of a namespace without taking part: for people and tools."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from attrs import field, frozen
+
+from horus_async.errors import TopicError
+from horus_async.topics import memory
+from horus_async.topics.foreign import ForeignRing, RingFile, list_folder, open_region, ring_file
+from horus_async.topics.layout import NAME_LENGTH, TEXT_AT, Word
+from horus_async.topics.ring import CLOSED, Region
+
+
+@frozen
+class RingInfo:
+    """One ring of a topic."""
+
+    topic: str
+    pid: int
+    live: bool
+    """Whether its process lives and has not closed it."""
+    publishers: tuple[str, ...]
+    messages: int
+    """Written since the ring was opened."""
+    capacity: int
+    """Bytes of data of the newest generation."""
+    memory: int
+    """Bytes of shared memory that all generations take."""
+    started_ns: int
+    """Wall clock when it was opened, nanoseconds since 1970."""
+    newest_ns: int | None
+    """Time stamp of the newest message."""
+    file: str = field(repr=False)
+
+
+def rings(namespace: str) -> list[RingInfo]:
+    """All rings of a namespace, by topic, live and dead.
+
+    Raises:
+        TopicPermissionError: the namespace's folder is not ours.
+        TopicError: one of the rings is damaged, or of another version.
+    """
+    listed = list_folder(namespace)
+    files = [] if listed is None else [file for name in listed[1] if (file := ring_file(name))]
+    found = []
+    for first in (file for file in files if file.generation == 0):
+        region = open_region(namespace, first.name)
+        if region is not None:
+            generations = [file for file in files if (file.component, file.ring) == (first.component, first.ring)]
+            found.append(_info(namespace, first, generations, region))
+    return sorted(found, key=lambda info: (info.topic, info.started_ns, info.file))
+
+
+def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region) -> RingInfo:
+    ring = ForeignRing(namespace, first, region)
+    newest = ring.newest()
+    end = newest.end()
+    if newest.words[Word.PUBLISHERS]:
+        newest.publisher(0)  # reads the table
+    at = newest.newest()
+    record = None if at is None else newest.copy(at.position)
+    folder = memory.root() / memory.path_component(namespace)
+    return RingInfo(
+        topic=_topic(region),
+        pid=region.words[Word.PID],
+        live=not newest.words[CLOSED] and _locked(folder / first.name),
+        publishers=tuple(newest.names),
+        messages=end.index,
+        capacity=newest.capacity,
+        memory=sum(_bytes(folder / file.name) for file in files),
+        started_ns=region.words[Word.STARTED_NS],
+        newest_ns=None if record is None else record[0][3],
+        file=first.name,
+    )
+
+
+def _topic(region: Region) -> str:
+    (length,) = NAME_LENGTH.unpack_from(region.map, TEXT_AT)
+    begin = TEXT_AT + NAME_LENGTH.size
+    try:
+        return bytes(region.map[begin : begin + length]).decode("ascii")
+    except UnicodeDecodeError as error:
+        raise TopicError("a ring's header is damaged: it has no topic name") from error
+
+
+def _bytes(path: os.PathLike[str]) -> int:
+    try:
+        return os.stat(path).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def _locked(path: os.PathLike[str]) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
