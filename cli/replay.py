@@ -13,7 +13,7 @@ import trio
 from horus_async import Scheduler
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
-from horus_async.replay import session_topics
+from horus_async.replay_options import session_topics
 from horus_async.topics.codec import decode
 
 from ._errors import FOUND, USAGE

@@ -19,11 +19,11 @@ from .replay import (
     LiveTwin,
     Player,
     RecordedTimeline,
-    ReplayOptions,
     ReplayRuntime,
     replaced_by,
     replay_info,
 )
+from .replay_options import ReplayOptions
 from .runtime import Runtime
 from .schedule import RateTimeline, exact
 from .topics import Bus
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .blackbox import BlackBox
     from .node import Node
     from .options import SchedulerOptions
-    from .replay import PlayedFile
+    from .replay_options import PlayedFile
 
 
 def assemble(

@@ -81,11 +81,26 @@ def _search_arrays(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[
 
 
 def _equal(a: Any, b: Any, tolerance: float | None) -> bool:
-    numbers = isinstance(a, int | float) and isinstance(b, int | float)
-    if numbers and not isinstance(a, bool) and not isinstance(b, bool):
-        if math.isnan(a) or math.isnan(b):
-            return bool(math.isnan(a) and math.isnan(b))
-        if tolerance is not None:
-            return bool(a == b or abs(a - b) <= tolerance)
-        return bool(type(a) is type(b) and a == b and math.copysign(1, a) == math.copysign(1, b))
-    return bool(type(a) is type(b) and a == b)
+    if not _is_number(a) or not _is_number(b):
+        return bool(type(a) is type(b) and a == b)
+    if math.nan in {_special(a), _special(b)}:
+        return _special(a) is _special(b)
+    if tolerance is None:
+        return bool(type(a) is type(b) and a == b and _is_negative_zero(a) == _is_negative_zero(b))
+    try:
+        return bool(a == b or abs(a - b) <= tolerance)
+    except OverflowError:  # an int beyond the range of floats, beside a float
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _special(value: float) -> float | None:
+    """NaN, always the same one, for NaN; None for other numbers."""
+    return math.nan if isinstance(value, float) and math.isnan(value) else None
+
+
+def _is_negative_zero(value: float) -> bool:
+    return isinstance(value, float) and value == 0 and math.copysign(1, value) < 0

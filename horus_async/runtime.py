@@ -35,11 +35,11 @@ from .observe import (
     Sent,
     TickEnd,
 )
-from .pace import VirtualPace
 from .ports import new_tuple
 from .reporting import describe
 from .safety import Safety
 from .schedule import Step
+from .virtual_pace import VirtualPace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence

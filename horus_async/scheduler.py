@@ -1,4 +1,8 @@
-"""The public front: nodes in, a run out."""
+"""The public front: nodes in, a run out.
+
+Longer than most, as it is one class whose public methods each say what they take and raise; what they do stands in
+`assembly`, `runtime`, `replay` and `verification`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from .observe import Observer
     from .pace import Pace
     from .recorder import Recorder, RecordingOptions
-    from .replay import PlayedFile, ReplayOptions
+    from .replay_options import PlayedFile, ReplayOptions
     from .runtime import Runtime
     from .safety import Job, Plan
     from .verify import VerifyReport
@@ -155,7 +159,7 @@ class Scheduler:
             SessionNotFoundError, DamagedRecordingError, UnsupportedVersionError: It cannot be read.
         """
         from .recorder import open_session
-        from .replay import ReplayOptions
+        from .replay_options import ReplayOptions
 
         opened = open_session(session)
         scheduler = cls(
@@ -178,7 +182,7 @@ class Scheduler:
             ConfigurationError: A recorded node of that name was added already.
             ReplayError: This scheduler replays a whole session.
         """
-        from .replay import PlayedFile
+        from .replay_options import PlayedFile
 
         if self._replay is not None:
             raise ReplayError("add_replay() is for a scheduler of live nodes; this one replays a whole session")
@@ -420,7 +424,7 @@ class Scheduler:
         )
 
     async def _in_virtual_time(self, work: Callable[[Pace], Awaitable[None]], clock: Any, *, alone: bool) -> None:
-        from .pace import VirtualPace
+        from .virtual_pace import VirtualPace
 
         speed = math.inf if self._replay is None else self._replay.speed
         with closing(VirtualPace(clock, alone=alone, speed=speed, offset_ns=self._offset_ns())) as pace:
@@ -448,7 +452,7 @@ class Scheduler:
 
     def _begin_tick(self) -> tuple[Plan, Job] | None:
         """Do as much of a tick as needs no waiting; gives what is left, or None."""
-        from .pace import StillPace
+        from .virtual_pace import StillPace
 
         runtime = self._stepped(StillPace(self._offset_ns()))
         plan = runtime.one_tick_plan()

@@ -9,11 +9,12 @@ from .assembly import add_node, add_player, run_info
 from .errors import ReplayError
 from .nested import run_in_virtual_time
 from .options import SchedulerOptions
-from .pace import VirtualPace
 from .recorder import open_session
-from .replay import ExternalPlayer, Lines, LiveTwin, Player, RecordedTimeline, ReplayOptions, ReplayRuntime, replay_info
+from .replay import ExternalPlayer, Lines, LiveTwin, Player, RecordedTimeline, ReplayRuntime, replay_info
+from .replay_options import ReplayOptions
 from .topics import Bus
 from .verify import SHADOW, Ahead, Comparison, ShadowPorts
+from .virtual_pace import VirtualPace
 
 if TYPE_CHECKING:
     from pathlib import Path

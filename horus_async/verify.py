@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .observe import Sent
     from .ports import Run, Taken
     from .recorder.records import RecordedOutput
-    from .replay import LiveTwin, ReplayOptions
+    from .replay import LiveTwin
+    from .replay_options import ReplayOptions
     from .topics import Bus
 
 SHADOW = "@live"

@@ -35,7 +35,7 @@ ALLOWED = {
 
 # Modules that belong to a room without bearing its name.
 FRONT = {
-    **dict.fromkeys(("assembly", "replay", "verify", "verification"), "scheduler"),
+    **dict.fromkeys(("assembly", "replay", "replay_options", "verify", "verification"), "scheduler"),
     "pytest_plugin": "testing",
 }
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from horus_async.clock.system import wall_ns
 from horus_async.errors import ConfigurationError, TopicError
-from horus_async.topics import discovery, doorbell, foreign
+from horus_async.topics import discovery, doorbell
 from horus_async.topics.doorbell import ring_bells
 from horus_async.topics.exchange import Channel, Exchange
 from horus_async.topics.layout import DEFAULT_CAPACITY, FIRST_DATA_AT
@@ -85,6 +85,7 @@ class Bus:
         self._lock = threading.RLock()
         self._lines: dict[str, _Line] = {}
         self._process = os.getpid()
+        self._tidied = False
         self._opened = weakref.WeakKeyDictionary["RingWriter | ForeignRing", "Cursor"]()
         self._outside = None if isolated else discovery.acquire(self.namespace, self._exchange)
         try:
@@ -254,7 +255,9 @@ class Bus:
             def back(size: int) -> int:
                 return line.files[-1].back(size)
 
-            foreign.reclaim(self.namespace, mine=token)
+            if not self._tidied:
+                self._tidied = True
+                discovery.tidy(self.namespace)
             line.ring = RingWriter(
                 allocate,
                 topic=topic,

@@ -179,7 +179,7 @@ class Outside:
         self._next_sweep = monotonic_ns() + _SWEEP_NS
         for ring in list(self._rings.values()):
             ring.newest()  # maps what is to be read yet before it may go
-        reclaim(self.namespace, mine=process_token())
+        reclaim(self.namespace, mine=process_token(), spare=True)
 
     def _look(self) -> bool:
         """Read the folder again if need be; whether that was done."""
@@ -258,6 +258,14 @@ def announce(namespace: str) -> None:
     doorbell.ring_bells(namespace, _listening(namespace))
 
 
+def tidy(namespace: str) -> None:
+    """Reclaim what dead processes left, before a new ring is made."""
+    with _lock:
+        outside = _outsides.get(namespace)
+    listening = (outside is not None and outside.bell_slot() is not None) or others_listen(namespace)
+    reclaim(namespace, mine=process_token(), spare=listening)
+
+
 def others_listen(namespace: str) -> bool:
     """Whether another process listens to topics of a namespace."""
     return bool(_listening(namespace))
@@ -273,8 +281,6 @@ def _listening(namespace: str) -> list[int]:
 
 def remove_folder(namespace: str) -> None:
     """Remove the folder of a namespace if nothing is in it."""
-
-
     memory.remove_empty_folders(memory.root() / path_component(namespace))
 
 

@@ -132,17 +132,30 @@ def _word(shared: mmap.mmap, word: Word) -> int:
     return int(_WORD.unpack_from(shared, 8 * word)[0]) if len(shared) >= 8 * (word + 1) else 0
 
 
-def reclaim(namespace: str, *, dry_run: bool = False, grace_ns: int = GRACE_NS, mine: str = "") -> list[str]:
-    """Remove what dead processes left in a namespace, and rings that were closed ``grace_ns`` ago; gives the names.
+def reclaim(
+    namespace: str, *, dry_run: bool = False, grace_ns: int = GRACE_NS, mine: str = "", spare: bool = False
+) -> list[str]:
+    """Remove what dead processes left in a namespace, and rings that were closed a while ago; gives the names.
 
-    Nothing of a live process is removed. ``mine`` is the token of a process that is left alone unlooked.
+    Nothing of a live process is removed.
+
+    Args:
+        namespace: where.
+        dry_run: only look.
+        grace_ns: how long a ring must have been closed.
+        mine: token of a process that is left alone unlooked.
+        spare: only close the rings of dead processes for now: somebody who listens may not have seen them yet.
     """
     try:
         folder = memory.open_namespace(namespace, make=False)
     except FileNotFoundError:
         return []
     try:
-        removed = [name for name in os.listdir(folder) if _reclaim_one(folder, name, grace_ns, mine, dry_run=dry_run)]
+        removed = [
+            name
+            for name in os.listdir(folder)
+            if _reclaim_one(folder, name, grace_ns, mine, dry_run=dry_run, spare=spare)
+        ]
     finally:
         os.close(folder)
     if removed and not dry_run:
@@ -150,7 +163,7 @@ def reclaim(namespace: str, *, dry_run: bool = False, grace_ns: int = GRACE_NS, 
     return removed
 
 
-def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool) -> bool:
+def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool) -> bool:
     if name.startswith(doorbell.PREFIX):
         return doorbell.reclaim(folder, name, dry_run=dry_run)
     file = ring_file(name)
@@ -169,8 +182,11 @@ def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: b
         if not closed:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free: its process is dead
         if not dry_run:
-            if not closed and status.st_size >= len(header) == 8 * (Word.CLOSED + 1):
+            if not closed and len(header) == 8 * (Word.CLOSED + 1):
                 os.pwrite(descriptor, _WORD.pack(1), 8 * Word.CLOSED)
+                if spare:
+                    os.utime(descriptor)
+                    return False
             os.unlink(name, dir_fd=folder)
     except (BlockingIOError, FileNotFoundError):
         return False
@@ -194,7 +210,7 @@ def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:
 def folder_stamp(namespace: str) -> tuple[int, int] | None:
     """The first part of what ``list_folder`` gives, cheaply."""
     try:
-        status = os.stat(memory.root() / path_component(namespace), follow_symlinks=False)
+        status = (memory.root() / path_component(namespace)).lstat()
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns

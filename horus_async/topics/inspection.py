@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -11,7 +12,11 @@ from horus_async.errors import TopicError
 from horus_async.topics import memory
 from horus_async.topics.foreign import ForeignRing, RingFile, list_folder, open_region, ring_file
 from horus_async.topics.layout import NAME_LENGTH, TEXT_AT, Word
+from horus_async.topics.names import path_component
 from horus_async.topics.ring import CLOSED, Region
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @frozen
@@ -62,7 +67,7 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
         newest.publisher(0)  # reads the table
     at = newest.newest()
     record = None if at is None else newest.copy(at.position)
-    folder = memory.root() / memory.path_component(namespace)
+    folder = memory.root() / path_component(namespace)
     return RingInfo(
         topic=_topic(region),
         pid=region.words[Word.PID],
@@ -86,14 +91,14 @@ def _topic(region: Region) -> str:
         raise TopicError("a ring's header is damaged: it has no topic name") from error
 
 
-def _bytes(path: os.PathLike[str]) -> int:
+def _bytes(path: Path) -> int:
     try:
-        return os.stat(path).st_blocks * 512
+        return path.stat().st_blocks * 512
     except FileNotFoundError:
         return 0
 
 
-def _locked(path: os.PathLike[str]) -> bool:
+def _locked(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

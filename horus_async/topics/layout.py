@@ -41,8 +41,8 @@ remove them a second after their last modification. Whoever finds a file that no
 stores 1 in ``CLOSED`` and removes it, having the lock meanwhile.
 
 **Waking.** A process that waits for messages has a doorbell: a FIFO named ``bell-`` and its slot, a number below
-``SLOTS``, in the folder of the rings, which it holds open for reading, locked by ``flock``. Before it sleeps it stores 1
-in the byte ``SLOTS_AT`` + slot of the header, then 1 in ``SLEEPERS``, and looks once more whether there is a message.
+``SLOTS``, in the folder of the rings, which it holds open for reading, locked by ``flock``. Before it sleeps it stores
+1 in the byte ``SLOTS_AT`` + slot of the header, then 1 in ``SLEEPERS``, and looks once more whether there is a message.
 After each message a writer that finds ``SLEEPERS`` set stores 0 there, then clears each slot's byte that is set and
 writes a byte into that doorbell. Nobody relies on it alone: who sleeps also looks by himself a few times a second.
 """

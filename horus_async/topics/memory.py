@@ -25,8 +25,8 @@ _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 _EXISTING_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_A_PLAIN_FOLDER = (errno.ELOOP, errno.ENOTDIR)
 
-STEP = 4
-"""By which factor the part of a file that has memory grows."""
+STEP, SMALL = 4, 1 << 16
+"""By which factor the part of a file that has memory grows, once it has so many bytes."""
 
 
 def root() -> Path:
@@ -90,7 +90,7 @@ class SharedFile:
                 _allocate(descriptor, self.backed, size - self.backed, self.path)
                 self.backed = size
                 with suppress(TopicError):  # some more, so that the next steps are rare; not needed yet
-                    more = min(STEP * size, self.size)
+                    more = min(STEP * size if size >= SMALL else size, self.size)
                     _allocate(descriptor, size, more - size, self.path)
                     self.backed = more
             finally:
@@ -178,7 +178,7 @@ def open_namespace(namespace: str, *, make: bool) -> int:
 
 
 def map_existing(folder: int, name: str) -> mmap.mmap | None:
-    """Map another process's file; None if it is gone, is not ours or is no plain file, or is not made to the end yet."""
+    """Map another process's file; None if it is gone, not ours, no plain file, or not made to the end yet."""
     try:
         descriptor = open_with_room(name, _EXISTING_FLAGS, folder)
     except OSError as error:

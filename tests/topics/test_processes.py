@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import signal
@@ -110,7 +109,7 @@ def values(topic: Topic, count: int) -> list[Any]:
 def files(namespace: str) -> list[str]:
     """What lies in the folder of a namespace."""
     folder = memory.root() / namespace
-    return sorted(os.listdir(folder)) if folder.exists() else []
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 SEND = """
@@ -164,7 +163,7 @@ def test_a_killed_publisher_comes_back(namespace: str) -> None:
         with child(SEND, 10, 13) as sender:
             sender.line()
             assert values(topic, 6) == [0, 1, 2, 10, 11, 12]
-            until(lambda: foreign.reclaim(namespace) or len([n for n in files(namespace) if "@" in n]) == 1)
+            until(lambda: topic.recv() is None and len([name for name in files(namespace) if "@" in name]) == 1)
             sender.go()
             sender.end()
     assert files(namespace) == []
@@ -178,7 +177,12 @@ def test_the_next_start_removes_what_a_dead_process_left(namespace: str) -> None
         dead.kill()
         with Topic("v") as topic:
             topic.send(1)
-            assert [name.partition("@")[0] for name in files(namespace) if "@" in name] == ["u", "v"]
+            until(
+                lambda: (
+                    topic.recv() != 0
+                    and [name.partition("@")[0] for name in files(namespace) if "@" in name] == ["u", "v"]
+                )
+            )
         live.go()
         live.end()
 
@@ -424,7 +428,7 @@ def test_a_thousand_topics_are_small(namespace: str) -> None:
     assert files(namespace) == []
 
 
-@pytest.mark.parametrize("name", [".", "a/b", "a,b".replace(",", "."), "-", "x" * 255, ".hidden", "a@b".replace("@", "-")])
+@pytest.mark.parametrize("name", [".", "a/b", "-", "x" * 255, ".hidden", "bell-0", "x/" * 127])
 def test_names_from_hell_meet(name: str) -> None:
     """Any name that is allowed works across processes, and only topics of the very same name meet."""
     with Topic(name) as topic, Topic("other") as other:
