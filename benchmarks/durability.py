@@ -50,7 +50,7 @@ class Lap:
     read: int
     """Ticks that are there."""
     lost_ms: float
-    """How long before the end the first lost tick was given to the recorder."""
+    """How long before the last tick the first lost one was given to the recorder."""
     verdict: Verdict
 
 
@@ -72,12 +72,11 @@ def run_lap(root: Path, seed: int) -> Lap:
     timer = threading.Timer(noise.uniform(0.05, 0.5), _end, (child, ending))
     timer.start()
     told = child.stdout.read().split(b"\n")[:-1]  # a pipe outlives its writer; its last line may be torn
-    ended_ns = monotonic_ns()
     child.stdout.close()
     child.wait()
     timer.join()
     child.stdin.close()
-    return _judge(root, ending, [line.split() for line in told], ended_ns)
+    return _judge(root, ending, [line.split() for line in told])
 
 
 def _end(child: subprocess.Popen[bytes], ending: str) -> None:
@@ -91,7 +90,7 @@ def _end(child: subprocess.Popen[bytes], ending: str) -> None:
     child.send_signal(signal.SIGSEGV if ending == "segv" else signal.SIGKILL)
 
 
-def _judge(root: Path, ending: str, told: list[list[bytes]], ended_ns: int) -> Lap:
+def _judge(root: Path, ending: str, told: list[list[bytes]]) -> Lap:
     given = {int(words[1]): (words[2].decode(), int(words[3])) for words in told if words[0] == b"given"}
     durable = max((int(words[1]) + 1 for words in told if words[0] == b"written"), default=0)
     session = open_session(SESSION, root)
@@ -112,7 +111,7 @@ def _judge(root: Path, ending: str, told: list[list[bytes]], ended_ns: int) -> L
     verdict = check_session(session).verdict
     if verdict is Verdict.DAMAGED:
         raise DurabilityError(f"judged damaged: {check_session(session)}")
-    lost_ms = (ended_ns - given[read][1]) / 1e6 if read in given else 0.0
+    lost_ms = (max(at_ns for _, at_ns in given.values()) - given[read][1]) / 1e6 if read in given else 0.0
     return Lap(ending, len(given), durable, read, lost_ms, verdict)
 
 

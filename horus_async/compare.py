@@ -83,8 +83,8 @@ def _search_arrays(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[
 def _equal(a: Any, b: Any, tolerance: float | None) -> bool:
     if not _is_number(a) or not _is_number(b):
         return bool(type(a) is type(b) and a == b)
-    if math.nan in {_special(a), _special(b)}:
-        return _special(a) is _special(b)
+    if _is_nan(a) or _is_nan(b):
+        return _is_nan(a) and _is_nan(b)
     if tolerance is None:
         return bool(type(a) is type(b) and a == b and _is_negative_zero(a) == _is_negative_zero(b))
     try:
@@ -97,9 +97,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _special(value: float) -> float | None:
-    """NaN, always the same one, for NaN; None for other numbers."""
-    return math.nan if isinstance(value, float) and math.isnan(value) else None
+def _is_nan(value: float) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _is_negative_zero(value: float) -> bool:

@@ -103,10 +103,10 @@ def test_the_kill_loop_finds_what_is_missing(tmp_path: Path, monkeypatch: pytest
     observer.run_stopped("duration", 100)
     digests = [tick.digest for tick in open_session(durability.SESSION, tmp_path).scheduler_ticks()]
     with pytest.raises(durability.DurabilityError, match="tick 0 is not what was given"):
-        durability._judge(tmp_path, "kill", told, 0)
+        durability._judge(tmp_path, "kill", told)
     assert len(digests) == 100
     with pytest.raises(durability.DurabilityError, match="100 ticks were known to be written, 80 are there"):
-        durability._judge(tmp_path, "kill", [[b"written", b"99"]], 0)
+        durability._judge(tmp_path, "kill", [[b"written", b"99"]])
 
 
 @pytest.fixture
