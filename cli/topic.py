@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -84,12 +85,13 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     check_topic_name(name)
     found = [ring for ring in rings(namespace) if ring.topic == name]
     if not found:
-        raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}; horus-async topic list shows all")
+        raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}; see horus-async topic list")
     with Bus(namespace, from_start=False) as bus:
         newest = bus.subscriber(name).latest()
     message = None if newest is None else _as_dict(newest)
     if as_json:
-        print_json({"topic": name, "namespace": namespace, "rings": [attrs.asdict(r) for r in found], "newest": message})
+        shown = [attrs.asdict(ring) for ring in found]
+        print_json({"topic": name, "namespace": namespace, "rings": shown, "newest": message})
         return
     click.echo(f"topic     {name}\nnamespace {namespace}")
     for ring in found:
@@ -134,7 +136,7 @@ def hz(name: str, *, window: float, number: int | None, namespace: str | None, a
     """
     for messages, seconds in _windows(name, namespace, window, number):
         stamps = [stamp for stamp, _ in messages]
-        gaps = [(later - earlier) / 1e6 for earlier, later in zip(stamps, stamps[1:], strict=False)]
+        gaps = [(later - earlier) / 1e6 for earlier, later in pairwise(stamps)]
         rate = len(messages) / seconds
         least, most = (min(gaps), max(gaps)) if gaps else (None, None)
         if as_json:

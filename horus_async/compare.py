@@ -97,9 +97,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_nan(value: float) -> bool:
+def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _is_negative_zero(value: float) -> bool:
+def _is_negative_zero(value: Any) -> bool:
     return isinstance(value, float) and value == 0 and math.copysign(1, value) < 0

@@ -9,6 +9,8 @@ from .topics import Message, check_topic_name
 from .topics.codec import decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from .recorder.records import ExecutionRecord
     from .topics import Bus, Publisher, Subscriber
     from .topics.ring import Payload
@@ -33,8 +35,12 @@ class Run(Protocol):
     def topic_used(self, node: str, topic: str, *, writes: bool) -> None:
         """A node used a topic for the first time."""
 
-    def took(self, topic: str, taken: Taken) -> None:
-        """A node took a message."""
+    @property
+    def runs(self) -> Container[str]:
+        """The names of the nodes that take part."""
+
+    def took_external(self, topic: str, taken: Taken) -> None:
+        """A node took a message from outside the run."""
 
     def stop(self, reason: str = ...) -> None:
         """End the run."""
@@ -103,7 +109,8 @@ class Ports:
         taken = (self._subscribers.get(topic) or self.subscriber(topic)).take()
         if taken is not None and self._run.observed:
             self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2])))
-            self._run.took(topic, taken)
+            if taken[1] not in self._run.runs:
+                self._run.took_external(topic, taken)
         return taken
 
     def recv(self, topic: str, default: Any) -> Any:

@@ -112,8 +112,7 @@ class PlayedFile:
             ReplayError: It is no node's file.
         """
         session = open_session(path)
-        file = Path(path).expanduser().resolve()
-        node = next((name for name, recorded in session.files.items() if recorded.path.resolve() == file), None)
+        node = session.node_of(path)
         if node is None:
             known = ", ".join(sorted(session.nodes))
             raise ReplayError(f"{str(path)!r} is not a node's file; session {session.name!r} has {known}")

@@ -533,11 +533,9 @@ class Runtime(Safety):
             except Exception:  # noqa: BLE001 - as there
                 self._leave_out(observer)
 
-    def took(self, topic: str, taken: Taken) -> None:
-        """A node took a message: tell of those that came from outside, once."""
+    def took_external(self, topic: str, taken: Taken) -> None:
+        """A node took a message that came from outside: tell of it, once."""
         payload, publisher, seq, stamp_ns = taken
-        if publisher in self.runs:
-            return
         last = self._taken.get((topic, publisher), (-1, -1))
         if (stamp_ns, seq) <= last:
             return

@@ -1,4 +1,7 @@
-"""One file of a session while it is written: lines come in on one side and go out as whole frames on the other."""
+"""One file of a session while it is written: lines come in on one side and go out as whole frames on the other.
+
+Longer than most modules: counting, cutting back, indexing and rotating are about one state, that of the file.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What readers get, and the parsing of lines into it. Pure: text in, records out.
 
-Parsers take any bytes and give a record, None for a kind they do not know, or a ``RecordingError``.
+Parsers take any bytes and give a record, None for a kind they do not know, or a ``RecordingError``. Longer than
+most modules, as each kind of line has its record and its parser here.
 """
 
 from __future__ import annotations

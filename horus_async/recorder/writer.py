@@ -1,4 +1,7 @@
-"""The thread that writes a session: lines, frames and files, off the event loop."""
+"""The thread that writes a session: lines, frames and files, off the event loop.
+
+Longer than most modules: what each of the two threads may touch should be seen at a glance.
+"""
 
 from __future__ import annotations
 

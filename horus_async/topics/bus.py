@@ -90,7 +90,8 @@ class Bus:
         self._outside = None if isolated else discovery.acquire(self.namespace, self._exchange)
         try:
             rings = self._outside.all_rings() if self._outside is not None and from_start else []
-            for ring in (*self._exchange.writers(self.namespace), *rings):
+            known: list[RingWriter | ForeignRing] = [*self._exchange.writers(self.namespace), *rings]
+            for ring in known:
                 self._opened[ring] = ring.end()
         except BaseException:
             if self._outside is not None:

@@ -79,7 +79,8 @@ class Channel:
     def add_subscriber(self, subscriber: Subscriber, where: Callable[[RingWriter | ForeignRing], Cursor]) -> None:
         """Let ``subscriber`` read all rings, each from ``where`` on."""
         with self._lock:
-            for ring in (*self.writers, *self.foreign):
+            rings: list[RingWriter | ForeignRing] = [*self.writers, *self.foreign]
+            for ring in rings:
                 subscriber.attach(ring, where(ring))
             self.subscribers = (*self.subscribers, subscriber)
 

@@ -153,7 +153,7 @@ def reclaim(
     try:
         removed = [
             name
-            for name in os.listdir(folder)
+            for name in os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
             if _reclaim_one(folder, name, grace_ns, mine, dry_run=dry_run, spare=spare)
         ]
     finally:
@@ -163,7 +163,9 @@ def reclaim(
     return removed
 
 
-def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool) -> bool:
+def _reclaim_one(  # noqa: PLR0911 - one a reason
+    folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool
+) -> bool:
     if name.startswith(doorbell.PREFIX):
         return doorbell.reclaim(folder, name, dry_run=dry_run)
     file = ring_file(name)
@@ -201,7 +203,7 @@ def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:
         folder = memory.open_namespace(namespace, make=False)
         try:
             status = os.fstat(folder)
-            return (status.st_ino, status.st_mtime_ns), os.listdir(folder)
+            return (status.st_ino, status.st_mtime_ns), os.listdir(folder)  # noqa: PTH208 - as above
         finally:
             os.close(folder)
     return None

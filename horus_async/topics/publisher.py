@@ -89,22 +89,23 @@ class Publisher:
                     index = ring.index
                     at = ring.data_at + (start & ring.mask)
                     pack(ring.map, at, length, index, seq, stamp_ns, self._number, payload)
+                    words = ring.words
                     # No call from here on: Ctrl-C must not come between these.
-                    ring.words[LATEST] = start
+                    words[LATEST] = start
                     ring.tail = end
                     ring.index = index + 1
                     ring.near = index, end, (payload, self.name, seq, stamp_ns)
                 else:
-                    self._write(payload, seq, stamp_ns)
+                    words = self._write(payload, seq, stamp_ns)
             else:
-                self._write(payload, seq, stamp_ns)
+                words = self._write(payload, seq, stamp_ns)
             self._next = seq + 1
         finally:
             self._give_turn(None)
         if self._channel.watchers:
             for watcher in self._channel.watchers:
                 watcher()
-        if self._ring.words[SLEEPERS]:  # somebody in another process
+        if words[SLEEPERS]:  # somebody in another process
             ring_bells(self._ring.namespace, self._ring.sleepers())
         return seq
 
@@ -114,9 +115,11 @@ class Publisher:
         self._take_turn = turn.take
         self._give_turn = turn.give
 
-    def _write(self, payload: Payload, seq: int, stamp_ns: int) -> None:
+    def _write(self, payload: Payload, seq: int, stamp_ns: int) -> memoryview:
+        """The slower way; gives the words of the ring's header."""
         if self._packers is _UNOPENED:
             self._ring = self._open_ring()
             self._number = self._ring.add_publisher(self.name)
             self._packers = self._ring.packers
         self._ring.write(payload, self._number, seq, stamp_ns)
+        return self._ring.words

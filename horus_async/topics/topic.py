@@ -201,9 +201,7 @@ class Topic:
 
     def _mismatch(self, value: Any) -> TopicTypeError:
         assert self._type is not None
-        return TopicTypeError(
-            f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}"
-        )
+        return TopicTypeError(f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}")
 
 
 _type_of_types = type

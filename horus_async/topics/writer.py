@@ -125,6 +125,9 @@ class RingWriter:
         self.tail = 0
         self.limit = 0
         self.near = NOTHING_NEAR
+        self.mask = 0
+        self._backed = 0
+        self._checkpoints: deque[int] = deque()
         self._wanted = rounded_capacity(capacity)
         self.generations: list[Region] = []
         self._open_generation(self._wanted)

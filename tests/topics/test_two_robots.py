@@ -7,13 +7,13 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from horus_async import Node, Scheduler
 from horus_async.recorder import open_session
+from horus_async.topics.codec import decode
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 def run(program: str) -> subprocess.Popen[str]:
     """Start a program."""
@@ -23,7 +23,6 @@ def run(program: str) -> subprocess.Popen[str]:
 
 
 SENSOR_PROCESS = """
-import trio
 from horus_async import Node, Scheduler
 
 class Sensor(Node):
@@ -34,11 +33,10 @@ class Sensor(Node):
 
 scheduler = Scheduler(name="sensor", tick_rate=100, recording="sensor")
 scheduler.add(Sensor("sensor", rate=100))
-trio.run(lambda: scheduler.run(duration=30))
+scheduler.run_sync(duration=30)
 """
 
 CONTROLLER_PROCESS = """
-import trio
 from horus_async import Node, Scheduler
 
 class Controller(Node):
@@ -52,7 +50,7 @@ class Controller(Node):
 
 scheduler = Scheduler(name="controller", tick_rate=100, recording="controller")
 scheduler.add(Controller("controller", on=["range"]))
-trio.run(lambda: scheduler.run(duration=30))
+scheduler.run_sync(duration=30)
 """
 
 
@@ -62,15 +60,14 @@ def test_messages_from_another_process_are_recorded_and_replayed(recordings_dir:
         assert controller.wait(60) == 0
         sensor.terminate()
         sensor.wait(60)
-    with open_session("controller", recordings_dir) as session:
-        taken = [message.value for message in session.external()]
+    taken = [decode(message.payload) for message in open_session("controller", recordings_dir).external()]
     assert len(taken) >= 10
     assert taken == list(range(taken[0], taken[0] + len(taken)))
 
     listener = Listener("listener", rate=100)
     replay = Scheduler.replay_from("controller")
     replay.add(listener)
-    trio.run(replay.run)
+    replay.run_sync()
     assert listener.ranges == taken
     assert listener.speeds == [2 * value for value in taken[: len(listener.speeds)]]
     assert listener.speeds
