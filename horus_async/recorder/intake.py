@@ -63,10 +63,11 @@ class Intake:
         outputs = execution[7]
         cost = 0
         eager = True
-        for sent in outputs:
-            payload = sent[4]
+        topics = file.topics
+        for _, topic, _, _, payload, _ in outputs:
             cost += len(payload)
-            file.topics.add(sent[1])
+            if topic not in topics:
+                topics.add(topic)
             if not payload or not payload[0]:
                 eager = False
         item: Any = execution
@@ -96,8 +97,7 @@ class Intake:
         item: Any = end
         cost = _RECORD_COST
         size = 0
-        for sent in end[3]:
-            payload = sent[4]
+        for _, _, _, _, payload, _ in end[3]:
             size += len(payload) if payload and payload[0] else EAGER_BYTES + 1
         if size <= EAGER_BYTES and not self._dropping:
             item = tick_line(end)

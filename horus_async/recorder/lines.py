@@ -255,13 +255,11 @@ def tick_digest(sent: Iterable[Sent]) -> str:
 
 
 def _digest(sent: Iterable[Sent]) -> int:
-    text = b"".join(
-        [
-            _DIGESTED % (_quoted[node], _quoted[topic], seq, payload if payload[0] else to_json(payload))
-            for node, topic, seq, _, payload, _ in sent
-        ]
-    )
-    return crc32(text) & 0xFFFFFF
+    crc = 0
+    for node, topic, seq, _, payload, _ in sent:
+        text = payload if payload[0] else to_json(payload)
+        crc = crc32(_DIGESTED % (_quoted[node], _quoted[topic], seq, text), crc)
+    return crc & 0xFFFFFF
 
 
 _DIGESTED = b"%b %b %d %b "

@@ -35,7 +35,6 @@ SLOW_POLL_MS = 200
 """How often a sleeping process looks by itself, for the wake-up that went lost."""
 
 _GLANCE_NS = 5_000_000
-_SOON_MS = 10
 _SETTLED_NS = 20_000_000
 """File times have steps of several milliseconds: a folder that has only just changed may change once more unseen."""
 _SWEEP_NS = 2 * NANOSECONDS
@@ -153,18 +152,13 @@ class Outside:
         assert bell is not None
         poll = select.poll()
         poll.register(bell.descriptor, select.POLLIN)
-        pause_ms = SLOW_POLL_MS
         while not self._stopping:
-            if poll.poll(pause_ms):
+            if poll.poll(SLOW_POLL_MS):
                 bell.drain()
-                self._call_watchers(bell.slot)  # at once: looking for rings can wait
             if self._stopping:
                 return
-            pause_ms = SLOW_POLL_MS
             with suppress(OSError, TopicError):  # whoever takes from the topic next gets the same error
-                if not self.glance():
-                    pause_ms = _SOON_MS
-                    continue
+                self.refresh()
             self._call_watchers(bell.slot)
 
     def _call_watchers(self, slot: int | None) -> None:

@@ -89,9 +89,14 @@ def ring_bells(namespace: str, slots: Iterable[int]) -> None:
             break
 
 
+def is_bell(name: str) -> bool:
+    """Whether a file of that name is a doorbell, and not the ring of a topic with such a name."""
+    return name.startswith(PREFIX) and name[len(PREFIX) :].isdecimal()
+
+
 def others_listen(names: Iterable[str], namespace: str, own: int | None) -> list[int]:
     """The slots of other processes whose doorbells are among the ``names`` in the folder of a namespace."""
-    slots = [int(name[len(PREFIX) :]) for name in names if name.startswith(PREFIX)]
+    slots = [int(name[len(PREFIX) :]) for name in names if is_bell(name)]
     found = []
     for slot in slots:
         if slot != own and (descriptor := _open_bell(namespace, slot)) is not None:

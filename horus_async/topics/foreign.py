@@ -166,7 +166,7 @@ def reclaim(
 def _reclaim_one(  # noqa: PLR0911 - one a reason
     folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool
 ) -> bool:
-    if name.startswith(doorbell.PREFIX):
+    if doorbell.is_bell(name):
         return doorbell.reclaim(folder, name, dry_run=dry_run)
     file = ring_file(name)
     if file is None or file.token == mine:
