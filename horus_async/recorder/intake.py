@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.errors import HorusError
 
 from .framefile import Gap
-from .lines import execution_line, tick_line
+from .lines import INPUT, ONE_MESSAGE_TICK, execution_line, quoted, short_tick_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,29 @@ class Intake:
 
     def put_execution(self, execution: Execution) -> None:
         """Take an execution."""
-        file = self._nodes.get(execution[1])
+        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, outputs, error, _ = execution
+        file = self._nodes.get(node)
+        if len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and file is not None:
+            _, topic, seq, stamp_ns, payload, sent_in = outputs[0]
+            if sent_in == tick and topic in file.topics and len(payload) <= EAGER_BYTES and payload[0]:
+                taken = b""
+                if inputs:
+                    source, publisher, number = inputs[0]
+                    taken = INPUT % (quoted[source], quoted[publisher], number)
+                line = ONE_MESSAGE_TICK % (
+                    dt_ns, duration_ns, taken, quoted[topic], payload, stamp_ns, seq, now_ns, tick
+                )  # fmt: skip
+                cost = len(line) + _ITEM_COST
+                if self._put - self._taken + cost <= self._watch and not self._dropping:
+                    file.inbox.append(line)
+                    self._put += cost
+                    file.ticks += 1
+                    file.inputs += len(inputs)
+                    file.outputs += 1
+                    return
+        self._put_any_execution(execution, file)
+
+    def _put_any_execution(self, execution: Execution, file: FrameFile | None) -> None:
         if file is None:
             file = self._nodes[execution[1]] = self._node_file(execution[1])
             file.rewound = self._rewound
@@ -96,11 +118,9 @@ class Intake:
         self._last_tick = end[0]
         item: Any = end
         cost = _RECORD_COST
-        size = 0
-        for _, _, _, _, payload, _ in end[3]:
-            size += len(payload) if payload and payload[0] else EAGER_BYTES + 1
-        if size <= EAGER_BYTES and not self._dropping:
-            item = tick_line(end)
+        line = None if self._dropping else short_tick_line(end, EAGER_BYTES)
+        if line is not None:
+            item = line
             cost = len(item) + _ITEM_COST
         if self._put - self._taken + cost > self._watch and not self._admit(cost):
             self._drop(self._scheduler, end[0])
