@@ -329,11 +329,13 @@ class RingAgainstList(RuleBasedStateMachine):
             head = b'{"seq":%d,"run":%b,"tick":%d,"time_ns":%d,' % (number, RUN, number, number * 1000)
             self.bodies.append(head + b'"event":"Custom","text":"%b"}' % text.encode())
 
+    @precondition(lambda self: not self.taken)
     @rule()
     def seal(self) -> None:
-        """Let the worker seal a segment at once."""
+        """Let the worker, of which there is one, seal a segment at once."""
         self.box.seal()
 
+    @precondition(lambda self: not self.taken)
     @rule()
     def take(self) -> None:
         """Let the worker begin to seal."""
