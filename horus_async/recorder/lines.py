@@ -96,13 +96,10 @@ def _output(sent: Sent, tick: int) -> bytes:
 
 def short_tick_line(end: TickEnd, limit: int) -> bytes | None:
     """The same as `tick_line`; None where a message is longer than ``limit`` bytes or no text yet: that takes time."""
-    tick, now_ns, order, sent = end
-    crc = 0
-    for node, topic, seq, _, payload, _ in sent:
+    for _, _, _, _, payload, _ in end[3]:
         if len(payload) > limit or not payload[0]:
             return None
-        crc = crc32(_DIGESTED % (quoted[node], quoted[topic], seq, payload), crc)
-    return _TICK % (_orders[tuple(order)], crc & 0xFFFFFF, now_ns, tick)
+    return tick_line(end)
 
 
 def tick_line(end: TickEnd) -> bytes:
