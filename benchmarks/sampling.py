@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from horus_async.clock.system import perf_ns
+from horus_async.clock.system import monotonic_ns, perf_ns, sleep_until_monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,17 +21,25 @@ class CannotMeasureError(Exception):
     """Something that a side needs is not there; the message says what."""
 
 
-def microseconds_a_call(call: Callable[[], object], *, scale: float, batch: int = 500) -> float:
-    """The median over batches of the mean time of a call, microseconds."""
+def microseconds_a_call(
+    call: Callable[[], object], *, scale: float, batch: int = 500, between: Callable[[], object] = lambda: None
+) -> float:
+    """The median over batches of the mean time of a call, microseconds. ``between`` the batches nothing is measured."""
     for _ in range(batch):
         call()
     batches = []
     for _ in range(max(5, round(60 * scale))):
+        between()
         start = perf_ns()
         for _ in range(batch):
             call()
         batches.append((perf_ns() - start) / batch / 1000)
     return statistics.median(batches)
+
+
+def rest() -> None:
+    """A pause as between two ticks of a slow robot: other threads get their turn, and the caches cool down."""
+    sleep_until_monotonic(monotonic_ns() + 100_000_000)
 
 
 def round_trips(call: Callable[[], object], *, scale: float) -> list[float]:

@@ -7,38 +7,65 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from horus_async import Node, RecordingOptions, Scheduler, tick
 from horus_async.clock.system import perf_ns
 from horus_async.observe import Execution, NodeInfo, Received, RunInfo, Sent, TickEnd
+from horus_async.ports import new_tuple
 from horus_async.recorder import Recorder, open_session
+from horus_async.topics.codec import as_bytes, encode
 
-from .sampling import SMALL, CannotMeasureError, microseconds_a_call
+from .sampling import SMALL, CannotMeasureError, microseconds_a_call, rest
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PAYLOAD = as_bytes(encode(SMALL))
 RATE = 100
 """Hz of the recorded nodes."""
 
 
 def recording_call(scale: float) -> list[float]:
-    """The two calls with which the engine tells the recorder of a tick with one message."""
-    from horus_async.topics.codec import encode
+    """The recorder's part in a tick with one message of a real-time run: two calls with the engine's records."""
+    _, execution, end = _records_of_a_tick()
 
+    def call(recorder: Recorder) -> None:
+        recorder.executed(execution)
+        recorder.tick_ended(end)
+
+    return [_call_of_recorder(call, scale)]
+
+
+def recording_and_noting(scale: float) -> list[float]:
+    """The same with what the engine does for it: making the records, which nobody needs without a recording."""
+
+    def call(recorder: Recorder) -> None:
+        _, execution, end = _records_of_a_tick()
+        recorder.executed(execution)
+        recorder.tick_ended(end)
+
+    return [_call_of_recorder(call, scale)]
+
+
+def _records_of_a_tick() -> tuple[Sent, Execution, TickEnd]:
+    sent = new_tuple(Sent, ("sensor", "sensor.reading", 1, 1000, _PAYLOAD, 1))
+    taken = new_tuple(Received, ("other", "node", 1))
+    execution = new_tuple(Execution, ("tick", "sensor", 1, 1000, 1000, 0, [taken], [sent], None, 0))
+    return sent, execution, new_tuple(TickEnd, (1, 1000, ["sensor"], [sent]))
+
+
+def _call_of_recorder(call: Callable[[Recorder], None], scale: float) -> float:
+    """Between the batches the recorder's thread has the time that a robot leaves it between two ticks."""
     node = NodeInfo("sensor", None, pubs=("sensor.reading",))
-    run = RunInfo("bench", 1000.0, True, 0, 0, 0, "bench", (node,))
-    recorder = Recorder(RecordingOptions(name="call", memory_mb=1024), Path("recordings"), block=True)
+    run = RunInfo("bench", 1000.0, False, 0, 0, 0, "bench", (node,))
+    recorder = Recorder(RecordingOptions(name="call"), Path("recordings"), block=False)
     recorder.run_started(run)
-    payload = encode(SMALL)
-    assert isinstance(payload, bytes)
-    sent = Sent("sensor", "sensor.reading", 1, 1000, payload, 1)
-    taken = [Received("other", "node", 1)]
-
-    def call() -> None:
-        recorder.executed(Execution("tick", "sensor", 1, 1000, 1000, 0, taken, [sent], None))
-        recorder.tick_ended(TickEnd(1, 1000, ["sensor"], [sent]))
-
-    took = microseconds_a_call(call, scale=scale / 4)
+    took = microseconds_a_call(lambda: call(recorder), scale=scale / 4, batch=100, between=rest)
     recorder.stop()
-    return [took]
+    if recorder.stats().dropped:
+        raise CannotMeasureError("messages were dropped")
+    return took
 
 
 def info(scale: float) -> list[float]:

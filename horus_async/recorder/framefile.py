@@ -6,6 +6,7 @@ Longer than most modules: counting, cutting back, indexing and rotating are abou
 from __future__ import annotations
 
 import os
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from attrs import define, frozen
 
 from horus_async.clock.system import wall_ns
 from horus_async.errors import HorusError
-from horus_async.observe import Execution, TickEnd
+from horus_async.observe import Execution, External, TickEnd
 
 from .frames import IndexEntry, build_index, pack
 from .lines import (
@@ -29,7 +30,7 @@ from .lines import (
 from .naming import part_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 FRAME_TEXT = 1 << 20
@@ -38,6 +39,12 @@ FRAME_TEXT = 1 << 20
 ENTRY_TEXT = 1 << 18
 """Bytes of text that one entry of the index covers at least. Frames of a slow recording are small; together they are
 few enough to search through, and the index stays short."""
+
+PAUSE_AFTER = 32
+"""Lines that are made at a stretch: some 50 µs, in which no other thread runs."""
+
+_MARK = b"\0"
+"""Stands in the text of the inbox where a record belongs. No line of JSON holds it."""
 
 
 @define
@@ -62,32 +69,47 @@ class Rotation:
 class FrameFile:
     """Appends frames to a file and keeps what its index needs.
 
-    ``inbox`` takes lines, and records that are to become lines, from the event loop's thread; so do the counters
-    ``ticks``, ``inputs``, ``outputs``, ``refused`` and ``topics``. All else belongs to the writer's thread. A write
-    that fails is cut off again, so the file ends with a whole frame as far as the disk obeys. ``header`` is written
-    with the first flush, in a frame of its own. With ``rotation`` it is a row of files, of which the current one is
-    written to; each is complete in itself, with header, footer and index.
+    ``put_line`` takes lines, and ``put_record`` records that are to become lines, from the event loop's thread; it
+    counts the lines in ``ticks``, ``inputs`` and ``outputs``, and what it refused. All else belongs to the writer's
+    thread. A write that fails is cut off again, so the file ends with a whole frame as far as the disk obeys.
+    ``header`` is written with the first flush, in a frame of its own. With ``rotation`` it is a row of files, of which
+    the current one is written to; each is complete in itself, with header, footer and index. ``pause`` is called now
+    and then while lines are made of records.
     """
 
-    def __init__(self, path: Path, header: bytes, rotation: Rotation | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: bytes,
+        rotation: Rotation | None = None,
+        *,
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
         """The current file."""
         self.paths = [path]
         """All of them; ``path`` is the last."""
         self.rewound = False
         """Set when ticks went back, as they do while a repeated replay is recorded: no index then."""
-        self.inbox: list[Any] = []
+        # One growing text, not a list of lines: thousands of small objects that are kept for a while cost the caches,
+        # and with them the run, more than making them does.
+        self._text = bytearray()
+        self._records: deque[Any] = deque()
+        self.put_line: Callable[[bytes], None] = self._text.extend
+        """Takes a line, with its newline."""
         self.ticks = self.inputs = self.outputs = self.refused = 0
         self.topics: set[str] = set()
         self.written = 0
         """Bytes of whole frames in the current file."""
         self.earlier_bytes = 0
         """Bytes of the files before it."""
+        self._records_taken = Counts()
         self.unwritten = Counts()
         """Of what was taken from the inbox, that which did not reach the file."""
         self.lines_lost = 0
         self.problem: str | None = None
         """Why a record could not become a line, if that ever happened."""
+        self._pause = pause
         self._header = header
         self._rotation = rotation
         self._part = Counts()
@@ -103,11 +125,11 @@ class FrameFile:
     @property
     def counts(self) -> Counts:
         """What the file holds, once all is written, and what was dropped."""
-        lost = self.unwritten
+        taken, lost = self._records_taken, self.unwritten
         return Counts(
-            self.ticks - lost.ticks,
-            self.inputs - lost.inputs,
-            self.outputs - lost.outputs,
+            self.ticks + taken.ticks - lost.ticks,
+            self.inputs + taken.inputs - lost.inputs,
+            self.outputs + taken.outputs - lost.outputs,
             self.refused + self.lines_lost,
         )
 
@@ -124,26 +146,62 @@ class FrameFile:
 
     # -- the inbox -----------------------------------------------------------------------------------------------------
 
+    def put_record(self, record: Any) -> None:
+        """Take what the writer's thread is to make a line of."""
+        self._records.append(record)
+        self.put_line(_MARK)
+
     def take(self) -> list[Any]:
-        """Everything in the inbox. The other thread may go on filling it meanwhile."""
-        count = len(self.inbox)
-        items = self.inbox[:count]
-        del self.inbox[:count]
-        return items
+        """Everything in the inbox, in order: text of whole lines, and records.
+
+        The other thread may go on filling it meanwhile, as each step here is one that it cannot interrupt.
+        """
+        text = bytes(self._text)
+        del self._text[: len(text)]
+        if _MARK not in text:
+            return [text] if text else []
+        first, *others = text.split(_MARK)
+        items: list[Any] = [first]
+        for following in others:
+            record = self._records.popleft()
+            self._count_record(record)
+            items.append(record)
+            if following:
+                items.append(following)
+        return items if first else items[1:]
+
+    def _count_record(self, record: Any) -> None:
+        counts, kind = self._records_taken, type(record)
+        if kind is Execution:
+            counts.ticks += record.kind == "tick"
+            counts.inputs += len(record.inputs)
+            counts.outputs += len(record.outputs)
+            for sent in record.outputs:
+                self.topics.add(sent.topic)
+        elif kind is TickEnd:
+            counts.ticks += 1
+        elif kind is External:
+            counts.inputs += 1
 
     def lose(self, items: Iterable[Any], reason: str) -> None:
         """Count items that will not be written, and announce them in a gap line when something is written again."""
         for item in items:
             if type(item) is Gap:
                 self._widen_gap(item.tick, item.dropped, reason)
-                continue
-            kind, tick, counts = count_line(item)
-            if kind == "gap":
-                self._widen_gap(tick, counts.dropped, reason)
-            elif kind != "footer":
-                self.unwritten.add(counts)
-                self.lines_lost += 1
-                self._widen_gap(tick, 1, reason)
+            elif type(item) is bytes:
+                for line in _split(item):
+                    self._lose_line(line, reason)
+            else:
+                self._lose_line(item, reason)
+
+    def _lose_line(self, line: Any, reason: str) -> None:
+        kind, tick, counts = count_line(line)
+        if kind == "gap":
+            self._widen_gap(tick, counts.dropped, reason)
+        elif kind != "footer":
+            self.unwritten.add(counts)
+            self.lines_lost += 1
+            self._widen_gap(tick, 1, reason)
 
     def _widen_gap(self, tick: int, lines: int, reason: str) -> None:
         if self._gap is None:
@@ -151,14 +209,16 @@ class FrameFile:
         else:
             self._gap.dropped += lines
 
-    def _lines(self, items: list[Any]) -> Iterator[bytes]:
+    def _texts(self, items: list[Any]) -> Iterator[bytes]:
         """The lines of these items, with gap lines where some are missing."""
-        for item in items:
-            line = item if type(item) is bytes else self._line(item)
-            if line is not None:
+        for number, item in enumerate(items, 1):
+            text = item if type(item) is bytes else self._line(item)
+            if number % PAUSE_AFTER == 0:
+                self._pause()
+            if text is not None:
                 if self._gap is not None:
                     yield self._gap_line()
-                yield line
+                yield text
         if self._gap is not None:
             yield self._gap_line()
 
@@ -212,22 +272,21 @@ class FrameFile:
         Raises:
             OSError: the disk refused. What was not written is counted as lost.
         """
-        plain = self._gap is None and set(map(type, items)) <= _LINES_ONLY
-        lines = items if plain else list(self._lines(items))
+        text = b"".join(self._texts(items))
         done = 0
         try:
             if not self.written:
                 self.open()
-            while done < len(lines):
+            while done < len(text):
                 if self._rotation is not None and self._is_full(self._rotation):
                     self._rotate(self._rotation)
-                end = _frame_end(lines, done)
-                self._write_frame(lines[done:end])
+                end = _frame_end(text, done)
+                self._write_frame(text[done:end])
                 done = end
         except OSError as error:
-            self.lose(lines[done:], f"cannot write: {error.strerror or error}")
+            self.lose([text[done:]], f"cannot write: {error.strerror or error}")
             raise
-        return bool(lines)
+        return bool(text)
 
     def cut_back(self) -> None:
         """Cut off whatever a failed write left behind the last whole frame.
@@ -267,20 +326,20 @@ class FrameFile:
                 with suppress(OSError):
                     self._beginning.unlink()
 
-    def _write_frame(self, lines: list[bytes]) -> None:
-        text = b"".join(lines)
-        frame = pack(text, len(lines))
+    def _write_frame(self, text: bytes) -> None:
+        lines = text.count(b"\n")
+        frame = pack(text, lines)
         self._append(frame)
-        first = line_tick(lines[0])
-        last = line_tick(lines[-1])
+        first = line_tick(text[: text.index(b"\n") + 1])
+        last = line_tick(text[text.rfind(b"\n", 0, -1) + 1 :])
         if self._rotation is not None:
-            self._count(lines, last)
-        self._index(len(frame), len(text), len(lines), first, last)
+            self._count(text, last)
+        self._index(len(frame), len(text), lines, first, last)
 
     # -- rotation ------------------------------------------------------------------------------------------------------
 
-    def _count(self, lines: list[bytes], last: int | None) -> None:
-        for line in lines:
+    def _count(self, text: bytes, last: int | None) -> None:
+        for line in _split(text):
             self._part.add(count_line(line)[2])
         if last is not None:
             self._part_ticks += max(0, last - (last if self._last_tick is None else self._last_tick))
@@ -336,16 +395,13 @@ class FrameFile:
         self._entry_text += text
 
 
-_LINES_ONLY = {bytes}
+def _split(text: bytes) -> list[bytes]:
+    """The lines of a text, each with its newline."""
+    return [line + b"\n" for line in text.split(b"\n")[:-1]]
 
 
-def _frame_end(lines: list[bytes], begin: int) -> int:
-    """Where the frame ends that begins with this line: as many as fit, at least one."""
-    if begin == 0 and sum(map(len, lines)) <= FRAME_TEXT:
-        return len(lines)
-    room = FRAME_TEXT
-    for position in range(begin, len(lines)):
-        room -= len(lines[position])
-        if room < 0:
-            return max(position, begin + 1)
-    return len(lines)
+def _frame_end(text: bytes, begin: int) -> int:
+    """Where the frame ends that begins here: as many whole lines as fit, at least one."""
+    if len(text) - begin <= FRAME_TEXT:
+        return len(text)
+    return (text.rfind(b"\n", begin, begin + FRAME_TEXT) + 1) or (text.index(b"\n", begin) + 1)

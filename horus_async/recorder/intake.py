@@ -1,8 +1,9 @@
-"""The event loop's side of a recording: records become lines and wait, within a limit, for the writer's thread."""
+"""The event loop's side of a recording: what happened waits here, within a limit, for the writer's thread."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import HorusError
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     from .framefile import FrameFile
 
 EAGER_BYTES = 4096
-"""Messages up to this size become a line at once: that takes a microsecond, less than carrying the record to another
-thread does. Larger ones, and those that need base64, are left to the writer's thread."""
+"""Messages up to this size become a line at once where lines are made by the event loop. Larger ones, and those that
+need base64, are left to the writer's thread."""
 
 _NUDGE_BYTES = 4 << 20
-_ITEM_COST = 80
 _RECORD_COST = 1000
 _BACKLOG_FULL = "more came than could be written in time"
 
@@ -30,9 +30,10 @@ _BACKLOG_FULL = "more came than could be written in time"
 class Intake:
     """Puts records into the inboxes of files. ``put_*`` belong to one thread, ``written`` to the writer's.
 
-    Each side writes only its own counters, so neither needs a lock. When more than ``limit`` bytes wait, the event
-    loop waits for the writer if ``block``; otherwise records are dropped until half of it is free, counted per file
-    and announced as a gap where they would have stood.
+    In real time this takes a fraction of a microsecond a record, and all the rest is the writer's. Each side writes
+    only its own counters, so neither needs a lock. When more than ``limit`` bytes wait, the event loop waits for the
+    writer if ``block``; otherwise records are dropped until half of it is free, counted per file and announced as a
+    gap where they would have stood.
     """
 
     def __init__(self, scheduler: FrameFile, node_file: Callable[[str], FrameFile], *, limit: int, block: bool) -> None:
@@ -44,10 +45,12 @@ class Intake:
         self._nodes: dict[str, FrameFile] = {}
         self._node_file = node_file
         self._limit = limit
-        self._nudge = self._watch = min(_NUDGE_BYTES, limit // 4)
-        # Above ``_watch`` a record has to ask; while records are dropped, each has to.
+        self._nudge = min(_NUDGE_BYTES, limit // 4)
         self._block = block
         self._put = self._taken = 0
+        self._grant = self._left = 0
+        # Bytes that may be put without a look at what the writer has taken, and what is left of them. None are granted
+        # while records are dropped.
         self._room = threading.Condition()
         self._dropping = False
         self._gaps: dict[FrameFile, Gap] = {}
@@ -56,90 +59,34 @@ class Intake:
 
     def put_execution(self, execution: Execution) -> None:
         """Take an execution."""
-        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, outputs, error, _ = execution
-        file = self._nodes.get(node)
-        if len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and file is not None:
-            _, topic, seq, stamp_ns, payload, sent_in = outputs[0]
-            if sent_in == tick and topic in file.topics and len(payload) <= EAGER_BYTES and payload[0]:
-                taken = b""
-                if inputs:
-                    source, publisher, number = inputs[0]
-                    taken = INPUT % (quoted[source], quoted[publisher], number)
-                line = ONE_MESSAGE_TICK % (
-                    dt_ns, duration_ns, taken, quoted[topic], payload, stamp_ns, seq, now_ns, tick
-                )  # fmt: skip
-                cost = len(line) + _ITEM_COST
-                if self._put - self._taken + cost <= self._watch and not self._dropping:
-                    file.inbox.append(line)
-                    self._put += cost
-                    file.ticks += 1
-                    file.inputs += len(inputs)
-                    file.outputs += 1
-                    return
-        self._put_any_execution(execution, file)
-
-    def _put_any_execution(self, execution: Execution, file: FrameFile | None) -> None:
-        if file is None:
-            file = self._nodes[execution[1]] = self._node_file(execution[1])
-            file.rewound = self._rewound
-        outputs = execution[7]
-        cost = 0
-        eager = True
-        topics = file.topics
-        for _, topic, _, _, payload, _ in outputs:
-            cost += len(payload)
-            if topic not in topics:
-                topics.add(topic)
-            if not payload or not payload[0]:
-                eager = False
-        item: Any = execution
-        if eager and cost <= EAGER_BYTES and not self._dropping:
-            try:
-                item = execution_line(execution)
-                cost = len(item) + _ITEM_COST
-            except (HorusError, ValueError, TypeError, LookupError):
-                cost += _RECORD_COST  # the writer's thread finds out why, and counts it
+        file = self._nodes.get(execution[1]) or self._file(execution[1])
+        cost = _RECORD_COST
+        for sent in execution[7]:
+            cost += len(sent[4])
+        left = self._left - cost
+        if left >= 0:
+            self._left = left
+            file.put_record(execution)
         else:
-            cost += _RECORD_COST
-        if self._put - self._taken + cost > self._watch and not self._admit(cost):
-            self._drop(file, execution[2])
-            return
-        file.inbox.append(item)
-        self._put += cost
-        if execution[0] == "tick":
-            file.ticks += 1
-        file.inputs += len(execution[6])
-        file.outputs += len(outputs)
+            self._put_record(file, execution, cost)
 
     def put_tick(self, end: TickEnd) -> None:
         """Take the end of a scheduler tick."""
         if end[0] < self._last_tick:
             self._rewind()
         self._last_tick = end[0]
-        item: Any = end
-        cost = _RECORD_COST
-        line = None if self._dropping else short_tick_line(end, EAGER_BYTES)
-        if line is not None:
-            item = line
-            cost = len(item) + _ITEM_COST
-        if self._put - self._taken + cost > self._watch and not self._admit(cost):
-            self._drop(self._scheduler, end[0])
-            return
-        self._scheduler.inbox.append(item)
-        self._put += cost
-        self._scheduler.ticks += 1
+        left = self._left - _RECORD_COST
+        if left >= 0:
+            self._left = left
+            self._scheduler.put_record(end)
+        else:
+            self._put_record(self._scheduler, end, _RECORD_COST)
 
     def put_external(self, file: FrameFile, message: External) -> None:
-        """Take a message from outside; the writer's thread makes the line, as it has to look whether it is JSON."""
+        """Take a message from outside."""
         if self._rewound:
             file.rewound = True
-        cost = _RECORD_COST + len(message.payload)
-        if self._put - self._taken + cost > self._watch and not self._admit(cost):
-            self._drop(file, message.tick)
-            return
-        file.inbox.append(message)
-        self._put += cost
-        file.inputs += 1
+        self._put_record(file, message, _RECORD_COST + len(message.payload))
 
     def end(self) -> None:
         """Nothing more will come: announce what was dropped last."""
@@ -147,13 +94,34 @@ class Intake:
 
     def written(self, items: list[Any]) -> None:
         """Make the room of these items free again; they are written or lost."""
-        if set(map(type, items)) == {bytes}:
-            self._taken += sum(map(len, items)) + _ITEM_COST * len(items)
-        else:
-            self._taken += sum([_cost(item) for item in items])
+        self._taken += sum([_cost(item) for item in items])
         if self._block:
             with self._room:
                 self._room.notify()
+
+    def waiting(self) -> int:
+        """Bytes that the writer has not taken. Exact when nothing is being put."""
+        return self._put + self._grant - self._left - self._taken
+
+    def _file(self, node: str) -> FrameFile:
+        file = self._nodes[node] = self._node_file(node)
+        file.rewound = self._rewound
+        return file
+
+    def _put_record(self, file: FrameFile, record: Execution | TickEnd | External, cost: int) -> None:
+        if self._may_put(file, record.tick, cost):
+            file.put_record(record)
+
+    def _may_put(self, file: FrameFile, tick: int, cost: int) -> bool:
+        """Whether there is room for so many bytes, which is taken; else that is noted."""
+        left = self._left - cost
+        if left < 0:
+            if not self._admit(cost):
+                self._drop(file, tick)
+                return False
+            left = self._left - cost
+        self._left = left
+        return True
 
     def _rewind(self) -> None:
         self._rewound = True
@@ -161,10 +129,19 @@ class Intake:
             file.rewound = True
 
     def _admit(self, cost: int) -> bool:
-        """Whether there is room after all; waits for it where that is the rule."""
+        """Whether there is room after all, which is then granted; waits for it where that is the rule."""
+        self._put += self._grant - self._left
+        self._grant = self._left = 0
+        if not self._has_room(cost):
+            return False
+        waiting = self._put - self._taken
+        if waiting + cost > self._nudge and not self.wake.is_set():
+            self.wake.set()
+        self._grant = self._left = max(cost, self._nudge - waiting)
+        return True
+
+    def _has_room(self, cost: int) -> bool:
         if not self._dropping and self._put - self._taken + cost <= self._limit:
-            if not self.wake.is_set():
-                self.wake.set()
             return True
         if self._block and not self.refusing:
             self._wait(cost)
@@ -186,7 +163,6 @@ class Intake:
 
     def _drop(self, file: FrameFile, tick: int) -> None:
         self._dropping = True
-        self._watch = -1
         self.wake.set()
         file.refused += 1
         gap = self._gaps.get(file)
@@ -197,16 +173,80 @@ class Intake:
 
     def _announce(self) -> None:
         self._dropping = False
-        self._watch = self._nudge
         for file, gap in self._gaps.items():
-            file.inbox.append(gap)
+            file.put_record(gap)
         self._gaps = {}
+
+
+class EagerIntake(Intake):
+    """Makes short lines at once, for runs that go as fast as they can.
+
+    There the whole work counts, whoever does it, and a line costs less than carrying its record to another thread: a
+    text holds no objects that the garbage collector has to visit, and leaves nothing in the caches.
+    """
+
+    def put_execution(self, execution: Execution) -> None:
+        """Take an execution."""
+        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, outputs, error, _ = execution
+        file = self._nodes.get(node)
+        if len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and file is not None:
+            _, topic, seq, stamp_ns, payload, sent_in = outputs[0]
+            if sent_in == tick and topic in file.topics and len(payload) <= EAGER_BYTES and payload[0]:
+                taken = b""
+                if inputs:
+                    source, publisher, number = inputs[0]
+                    taken = INPUT % (quoted[source], quoted[publisher], number)
+                line = ONE_MESSAGE_TICK % (
+                    dt_ns, duration_ns, taken, quoted[topic], payload, stamp_ns, seq, now_ns, tick
+                )  # fmt: skip
+                left = self._left - len(line)
+                if left >= 0:
+                    self._left = left
+                    file.put_line(line)
+                    file.ticks += 1
+                    file.inputs += len(inputs)
+                    file.outputs += 1
+                    return
+        self._put_any_execution(execution, file or self._file(node))
+
+    def _put_any_execution(self, execution: Execution, file: FrameFile) -> None:
+        data = 0
+        eager = not self._dropping
+        for _, topic, _, _, payload, _ in execution[7]:
+            data += len(payload)
+            file.topics.add(topic)
+            if not payload or not payload[0]:
+                eager = False
+        line = None
+        if eager and data <= EAGER_BYTES:
+            # Where it cannot be made, the writer's thread finds out why, and counts it.
+            with suppress(HorusError, ValueError, TypeError, LookupError):
+                line = execution_line(execution)
+        if line is None:
+            self._put_record(file, execution, _RECORD_COST + data)
+        elif self._may_put(file, execution[2], len(line)):
+            file.put_line(line)
+            file.ticks += execution[0] == "tick"
+            file.inputs += len(execution[6])
+            file.outputs += len(execution[7])
+
+    def put_tick(self, end: TickEnd) -> None:
+        """Take the end of a scheduler tick."""
+        if end[0] < self._last_tick:
+            self._rewind()
+        self._last_tick = end[0]
+        line = None if self._dropping else short_tick_line(end, EAGER_BYTES)
+        if line is None:
+            self._put_record(self._scheduler, end, _RECORD_COST)
+        elif self._may_put(self._scheduler, end[0], len(line)):
+            self._scheduler.put_line(line)
+            self._scheduler.ticks += 1
 
 
 def _cost(item: Any) -> int:
     """What an item in an inbox was charged."""
     if type(item) is bytes:
-        return len(item) + _ITEM_COST
+        return len(item)
     if type(item) is Gap:
         return 0
     return _RECORD_COST + _payload_bytes(item)

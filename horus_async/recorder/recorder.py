@@ -27,9 +27,8 @@ __all__ = ["Recorder", "RecordingState", "RecordingStats"]
 class Recorder(Observer):
     """Records one run into a session of its own.
 
-    The event loop's thread makes the short lines and leaves them, and all that is longer, to another thread, which
-    packs and writes them. With ``block`` (deterministic runs) the run waits when too much is left, else records are
-    dropped and counted.
+    Another thread makes the lines, packs and writes them. With ``block`` (deterministic runs) the run makes the short
+    lines itself and waits when too much is left to write, else records are dropped and counted.
 
     ``root`` is the folder for sessions; None for the usual one (``recordings_root``).
     """

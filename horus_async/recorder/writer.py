@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from horus_async.clock.system import iso_utc, monotonic_ns, wall_ns
+from horus_async.clock.system import iso_utc, monotonic_ns, sleep_until_monotonic, wall_ns
 from horus_async.observe import NodeInfo
 
 from .framefile import FrameFile, Rotation
-from .intake import Intake
+from .intake import EagerIntake, Intake
 from .lines import (
     footer_line,
     header_line,
@@ -42,6 +42,8 @@ _log = logging.getLogger("horus_async.recorder")
 
 RETRY_SECONDS = 1.0
 """How long a recording that failed waits before it tries again."""
+
+_PAUSE_NS = 50_000
 
 
 class RecordingState(enum.Enum):
@@ -100,7 +102,8 @@ class SessionWriter:
         self._nodes: dict[str, FrameFile] = {}
         self._external: FrameFile | None = None
         limit = int(options.memory_mb * (1 << 20))
-        self.intake = Intake(self._scheduler, self.node_file, limit=limit, block=block)
+        kind = EagerIntake if block else Intake
+        self.intake = kind(self._scheduler, self.node_file, limit=limit, block=block)
         self._lock = FolderLock(folder)
         try:
             self._lock.take()
@@ -288,11 +291,16 @@ class SessionWriter:
 
     def _new_file(self, name: str, role: str, node: NodeInfo | None = None) -> FrameFile:
         header = header_line(self._run_info, self.folder.name, role, node, self._choices)
-        return FrameFile(self.folder / name, header, self._rotation)
+        return FrameFile(self.folder / name, header, self._rotation, pause=_let_others_run)
 
     def _files(self) -> list[FrameFile]:
         extra = [] if self._external is None else [self._external]
         return [self._scheduler, *self._nodes.values(), *extra]
+
+
+def _let_others_run() -> None:
+    """Stop for a moment: whoever waits for the interpreter gets it, which merely giving it away does not ensure."""
+    sleep_until_monotonic(monotonic_ns() + _PAUSE_NS)
 
 
 def _rotation(options: RecordingOptions, tick_rate: float) -> Rotation | None:

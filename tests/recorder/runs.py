@@ -79,6 +79,6 @@ def record(root: Path, ticks: int = 100, name: str = "session") -> list[Path]:
 def settled(observer: Recorder) -> None:
     """Return when the writer has emptied the inboxes."""
     assert observer._writer is not None
-    while observer._writer.intake._put != observer._writer.intake._taken:
+    while observer._writer.intake.waiting():
         observer._writer.intake.wake.set()
         threading.Event().wait(0.001)
