@@ -149,6 +149,7 @@ def add_player(runtime: Runtime, player: Player) -> None:
     """Let a recorded node take part in a run."""
     player.run = add_node(runtime, player.node)
     player.run.schedule = player.lines
+    runtime.at_end.append(player.complete)
 
 
 def replay_runtime(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -130,9 +131,10 @@ class Lines:
 
     def _step(self) -> None:
         self._next = next((line for line in self._source if line.kind in self._kinds), None)
-        self.next_tick = math.inf if self._next is None else self._live_tick(self._next.tick)
+        self.next_tick = math.inf if self._next is None else self.live_tick(self._next.tick)
 
-    def _live_tick(self, tick: int) -> int:
+    def live_tick(self, tick: int) -> int:
+        """The tick of this run in which a recorded one is played."""
         return tick if self._scale == 1.0 else math.ceil(tick * self._scale)
 
     def advance(self, tick: int) -> int:
@@ -169,6 +171,7 @@ class Player:
         info = options.session.nodes[node]
         self.lines = Lines(options, node, scale, _PLAYED)
         self.run: NodeRun
+        self._late: deque[RecordedOutput] = deque()
         whole_start = options.start in (None, options.session.first_tick)
         whole_end = options.stop in (None, options.session.last_tick) and not options.loop
         self.node = Node(
@@ -193,11 +196,18 @@ class Player:
     async def _play_rest(self, line: ExecutionRecord, index: int) -> None:
         """The original was suspended before it sent the rest: wait as long."""
         began_ns = self.run.began_ns
-        for output in line.outputs[index:]:
-            wait_ns = began_ns + output.stamp_ns - line.now_ns - self.run.now()
+        late = self._late = deque(line.outputs[index:])
+        while late:
+            wait_ns = began_ns + late[0].stamp_ns - line.now_ns - self.run.now()
             if wait_ns > 0:
                 await anyio.sleep(wait_ns / NANOSECONDS)
-            self._publish(output)
+            else:
+                self._publish(late.popleft())
+
+    def complete(self, tick: int) -> None:
+        """Send what the original sent up to the last tick: in real time that may have lasted longer than here."""
+        while self._late and self.lines.live_tick(self._late[0].tick) <= tick:
+            self._publish(self._late.popleft())
 
     def _is_late(self, line: ExecutionRecord, output: RecordedOutput) -> bool:
         if self._deterministic:

@@ -82,6 +82,8 @@ class Runtime(Safety):
         self._stamp_base_ns = info.start_ns
         self.at_step: list[Callable[[Step], None]] = []
         """Called as a scheduler tick begins, before any node."""
+        self.at_end: list[Callable[[int], None]] = []
+        """Called with the last scheduler tick when the timeline has come to its end, before any ``shutdown``."""
 
     # Setting up
 
@@ -231,6 +233,9 @@ class Runtime(Safety):
         """Call every ``shutdown`` and tell the observers; whatever fails on the way is kept with the failures."""
         assert self._pace is not None
         self._aborted = False
+        if self.reason == self.timeline.end_reason:
+            for complete in self.at_end:
+                complete(self.tick)
         if self.emergency is not None:
             await self._drive(self._all_safe_plan())
         await self._drive(self._shutdown_plan())
@@ -457,7 +462,12 @@ class Runtime(Safety):
 
     def _end_tick(self) -> None:
         if self._step_open and self.observed:
-            self._tell("tick_ended", TickEnd(self.tick, self._step.now_ns, self._began, self.sent))
+            end = new_tuple(TickEnd, (self.tick, self._step.now_ns, self._began, self.sent))
+            for observer in self.observers:  # `_tell`, written out for what happens in every tick
+                try:
+                    observer.tick_ended(end)
+                except Exception:  # noqa: BLE001 - as there
+                    self._leave_out(observer)
         self.sent = []
         self._began = []
         self._step_open = False
@@ -494,6 +504,7 @@ class Runtime(Safety):
     def _finish(self, run: NodeRun, error: BaseException | None) -> None:
         """A callback has ended."""
         kind, took_ns = run.kind, perf_ns() - run.started_ns
+        duration_ns = 0 if self._virtual and run.coroutine is None else run.now() - run.began_ns
         run.busy = False
         run.coroutine = None
         run.kind = TICK
@@ -506,7 +517,7 @@ class Runtime(Safety):
             if self._tick_listeners:
                 self._tell_ticked(run, took_ns, success=error is None)
         if self.observed:
-            self._tell_executed(run, kind, error, took_ns)
+            self._tell_executed(run, kind, error, duration_ns, took_ns)
         if kind is TICK:
             if run.real_time:
                 run.ended_ns = run.now()
@@ -517,17 +528,17 @@ class Runtime(Safety):
         elif run.failure.failures and kind is TICK and error is None:
             self._policy_changed(run, run.failure.succeeded)
 
-    def _tell_executed(self, run: NodeRun, kind: str, error: BaseException | None, took_ns: int) -> None:
+    def _tell_executed(
+        self, run: NodeRun, kind: str, error: BaseException | None, duration_ns: int, took_ns: int
+    ) -> None:
         context, ports = run.context, run.ports
         text = None if error is None else describe(error)
         tick = self.tick if context.tick is None else context.tick
-        duration_ns = run.now() - run.began_ns
-        inputs, outputs = ports.inputs, ports.outputs
         execution = new_tuple(
             Execution,
-            (kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, inputs, outputs, text, took_ns),
+            (kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, ports.inputs, ports.outputs, text, took_ns),
         )
-        for observer in self.observers:  # `_tell`, written out for what happens in every tick
+        for observer in self.observers:  # as in `_end_tick`
             try:
                 observer.executed(execution)
             except Exception:  # noqa: BLE001 - as there

@@ -24,6 +24,8 @@ from horus_async import (
     tick,
 )
 from horus_async.clock.system import monotonic_ns
+from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
+from horus_async.recorder import Recorder, RecordingOptions
 from tests.engine.programs import Log, run_nodes
 from tests.replay.sessions import PROGRAMS, controller, feedback, file_of, heard, pair, record, sensor
 
@@ -61,6 +63,23 @@ def test_each_program_replays(program: str, deterministic: bool) -> None:
     recorded = heard(scheduler, *topics, duration=0.3)
     assert recorded
     assert heard(Scheduler.replay_from("s").set_replay_speed(math.inf), *topics) == recorded
+
+
+def test_what_a_long_last_tick_sent_late_is_replayed(recordings_dir: Path) -> None:
+    """A suspended tick that sent its message when the last tick had lasted longer than planned replays it, too."""
+    ms = 1_000_000
+    recorder = Recorder(RecordingOptions(name="s"), recordings_dir, block=False)
+    recorder.run_started(RunInfo("late", 100.0, False, 0, 0, 0, "default", (NodeInfo("slow", None, pubs=("slow",)),)))
+    sent = [
+        Sent("slow", "slow", seq, at * ms, b"%d" % seq, number) for seq, (number, at) in enumerate([(1, 11), (2, 47)])
+    ]
+    recorder.executed(Execution("tick", "slow", 1, 10 * ms, 10 * ms, 37 * ms, [], sent, None))
+    for number in range(3):
+        order, sent_then = ["slow"][: number == 1], [message for message in sent if message.tick == number]
+        recorder.tick_ended(TickEnd(number, 10 * number * ms, order, sent_then))
+    recorder.run_stopped("duration", 3)
+    replay = Scheduler.replay_from("s").set_replay_speed(math.inf)
+    assert heard(replay, "slow") == [("slow", 0, 0, 11 * ms, "slow"), ("slow", 1, 1, 47 * ms, "slow")]
 
 
 def test_a_session_is_found_by_name_folder_or_scheduler_file(recordings_dir: Path, monkeypatch: Any) -> None:
