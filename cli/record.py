@@ -152,8 +152,8 @@ def size_text(size: int) -> str:
 def info(session: str, *, as_json: bool) -> None:
     """Show the nodes and topics of SESSION, and what is missing of it.
 
-    The size of a topic's messages comes from samples where it stands with a ~ ("exact": false), so that a long
-    recording is shown at once. Use "check" to have every line read.
+    A recording that was closed is not read for it: its own counts are shown, at once. Use "check" to have every line
+    read.
 
     Example: horus-async record info demo
     """
@@ -184,7 +184,7 @@ def _show_info(found: SessionInfo) -> None:
                 topic.publisher,
                 topic.count,
                 topic.rate,
-                f"{'' if topic.exact else '~'}{topic.bytes}",
+                topic.bytes,
                 topic.first_tick,
                 topic.last_tick,
                 topic.type,

@@ -10,24 +10,29 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from attrs import define, frozen
 
 from horus_async.clock.system import wall_ns
 from horus_async.errors import HorusError
 from horus_async.observe import Execution, External, TickEnd
+from horus_async.topics.codec import to_json
 
 from .frames import IndexEntry, build_index, pack
 from .lines import (
     Counts,
+    count_fields,
     count_line,
     execution_line,
     footer_line,
     gap_line,
+    line_messages,
     line_tick,
     message_line,
     tick_line,
 )
 from .naming import part_path
+from .tallies import Tallies, TopicTally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,11 +75,11 @@ class FrameFile:
     """Appends frames to a file and keeps what its index needs.
 
     ``put_line`` takes lines, and ``put_record`` records that are to become lines, from the event loop's thread; it
-    counts the lines in ``ticks``, ``inputs`` and ``outputs``, and what it refused. All else belongs to the writer's
-    thread. A write that fails is cut off again, so the file ends with a whole frame as far as the disk obeys.
-    ``header`` is written with the first flush, in a frame of its own. With ``rotation`` it is a row of files, of which
-    the current one is written to; each is complete in itself, with header, footer and index. ``pause`` is called now
-    and then while lines are made of records.
+    counts the lines in ``ticks``, ``inputs``, ``outputs`` and ``topics``, and what it refused. All else belongs to the
+    writer's thread, which counts the records. A write that fails is cut off again, so the file ends with a whole frame
+    as far as the disk obeys. ``header`` is written with the first flush, in a frame of its own. With ``rotation`` it is
+    a row of files, of which the current one is written to; each is complete in itself, with header, footer and index.
+    ``pause`` is called now and then while lines are made of records.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class FrameFile:
         header: bytes,
         rotation: Rotation | None = None,
         *,
+        has_messages: bool = True,
         pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
@@ -98,7 +104,7 @@ class FrameFile:
         self.put_line: Callable[[bytes], None] = self._text.extend
         """Takes a line, with its newline."""
         self.ticks = self.inputs = self.outputs = self.refused = 0
-        self.topics: set[str] = set()
+        self.topics: dict[str, TopicTally] = {}
         self.written = 0
         """Bytes of whole frames in the current file."""
         self.earlier_bytes = 0
@@ -111,7 +117,9 @@ class FrameFile:
         """Why a record could not become a line, if that ever happened."""
         self._pause = pause
         self._header = header
+        self._has_messages = has_messages
         self._rotation = rotation
+        self._tallies = Tallies()
         self._part = Counts()
         self._part_ticks = 0
         self._last_tick: int | None = None
@@ -143,6 +151,27 @@ class FrameFile:
             whole.outputs - earlier.outputs,
             whole.dropped - earlier.dropped,
         )
+
+    def topic(self, topic: str) -> TopicTally:
+        """The tally of a topic of a node's, for the event loop's thread."""
+        tally = self.topics.get(topic)
+        if tally is None:
+            tally = self.topics[topic] = TopicTally(topic)
+        return tally
+
+    @property
+    def tallies(self) -> list[TopicTally] | None:
+        """What the current file holds of each topic, once all is written; None where that cannot be told."""
+        if not self._has_messages:
+            return None
+        if self._rotation is not None:
+            return self._tallies.rows()  # made of the lines themselves
+        if self.lines_lost or self.rewound:
+            return None
+        whole = Tallies()
+        for tally in (*self.topics.values(), *self._tallies.values()):
+            whole.add(tally)
+        return whole.rows()
 
     # -- the inbox -----------------------------------------------------------------------------------------------------
 
@@ -176,8 +205,6 @@ class FrameFile:
             counts.ticks += record.kind == "tick"
             counts.inputs += len(record.inputs)
             counts.outputs += len(record.outputs)
-            for sent in record.outputs:
-                self.topics.add(sent.topic)
         elif kind is TickEnd:
             counts.ticks += 1
         elif kind is External:
@@ -226,16 +253,29 @@ class FrameFile:
         kind = type(item)
         try:
             if kind is Execution:
-                return execution_line(item)
+                return self._execution_line(item)
             if kind is TickEnd:
                 return tick_line(item)
             if kind is Gap:
                 return gap_line(item.tick, item.dropped, item.reason)
-            return message_line(item)
+            line = message_line(item)
+            if self._rotation is None:
+                self._tallies.see(item.topic, item.publisher, item.tick, len(to_json(item.payload)))
+            return line
         except (HorusError, ValueError, TypeError, LookupError, MemoryError) as error:
             self.problem = str(error)
             self.lose([item], f"cannot be written: {error}")
             return None
+
+    def _execution_line(self, execution: Execution) -> bytes:
+        sent = [
+            one if one.payload[:1] > b"\0" else one._replace(payload=to_json(one.payload)) for one in execution.outputs
+        ]
+        line = execution_line(execution._replace(outputs=sent))
+        if self._rotation is None:
+            for one in sent:
+                self._tallies.see(one.topic, None, one.tick, len(one.payload))
+        return line
 
     def _gap_line(self) -> bytes:
         gap, self._gap = self._gap, None
@@ -340,7 +380,10 @@ class FrameFile:
 
     def _count(self, text: bytes, last: int | None) -> None:
         for line in _split(text):
-            self._part.add(count_line(line)[2])
+            fields = orjson.loads(line)
+            self._part.add(count_fields(fields))
+            for seen in line_messages(fields):
+                self._tallies.see(*seen)
         if last is not None:
             self._part_ticks += max(0, last - (last if self._last_tick is None else self._last_tick))
             self._last_tick = last
@@ -353,14 +396,14 @@ class FrameFile:
     def _rotate(self, rotation: Rotation) -> None:
         """Close the current file and begin the next one."""
         path = part_path(self.paths[0], len(self.paths))
-        footer = footer_line(wall_ns(), self._part, sorted(self.topics) if self.topics else None, path.name)
+        footer = footer_line(wall_ns(), self._part, self.tallies, path.name)
         self._append(pack(footer, 1) + (b"" if self.rewound else build_index(self._entries)))
         if rotation.sync:
             self.sync()
         self.close()
         self.earlier_bytes += self.written
         self._earlier.add(self._part)
-        self._part, self._part_ticks, self.written = Counts(), 0, 0
+        self._part, self._part_ticks, self.written, self._tallies = Counts(), 0, 0, Tallies()
         self._entries, self._entry_text, self._highest_tick = [], 0, None
         if len(self.paths) > 1:
             self._header = self._header[: self._header.rindex(b',"part":')] + b"}\n"

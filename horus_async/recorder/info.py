@@ -1,8 +1,7 @@
 """What a session is: its nodes, its topics, and what is missing. Quick, as long as the files were closed properly.
 
-A file that was closed says in its footer how many ticks and messages it has, and its index says where which ticks lie.
-What no footer says, the size of a topic's messages, is taken from samples: from its first, its last and some between.
-The file of a node that sent on several topics is read whole, and so is a short one, and one without a footer.
+A file that was closed says in its footer what it holds of each topic; only the types are looked for, in the first and
+the last messages. A file without a footer is read whole, and so is one whose writer could not write all that it had.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ import orjson
 from attrs import define, field
 
 from .locking import is_being_recorded
-from .records import GapRecord
+from .records import ExecutionRecord, GapRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
     from .reader import RecordedFile
     from .session import Session
+    from .tallies import TopicTally
 
-_READ_WHOLE = 5000
-"""Ticks and messages up to which a file is read whole, as that takes no time."""
-_SAMPLES = 2
-_SAMPLED = 16
-"""Messages, or ticks, in a sample."""
+_AROUND = 16
+"""Ticks behind a topic's first and last message in which types are looked for."""
 
 
 @define
@@ -34,12 +33,12 @@ class TopicInfo:
     publisher: str
     count: int = 0
     bytes: int = 0
-    """Of the messages as text. From samples unless ``exact``."""
-    exact: bool = True
+    """Of the messages as text."""
     first_tick: int | None = None
     last_tick: int | None = None
     type: str = ""
-    """Of the values: ``dict``, ``float``, ``ndarray``, or the name of a class; ``mixed`` if they are of several."""
+    """Of the values: ``dict``, ``float``, ``ndarray``, or the name of a class; ``mixed`` if they are of several. Of a
+    file that was closed, some of the values: the first and the last are among them."""
     rate: float = 0.0
     """Messages a second, over the session's duration."""
 
@@ -47,14 +46,14 @@ class TopicInfo:
         """Count a message."""
         self.count += 1
         self.bytes += len(orjson.dumps(data))
-        self.note(tick, data)
-
-    def note(self, tick: int, data: Any) -> None:
-        """Take a message's tick and type into account."""
-        kind = type_name(data)
-        self.type = kind if self.type in {"", kind} else "mixed"
         self.first_tick = tick if self.first_tick is None else min(self.first_tick, tick)
         self.last_tick = tick if self.last_tick is None else max(self.last_tick, tick)
+        self.note_type(data)
+
+    def note_type(self, data: Any) -> None:
+        """Take a message's type into account."""
+        kind = type_name(data)
+        self.type = kind if self.type in {"", kind} else "mixed"
 
 
 @define
@@ -127,7 +126,7 @@ def session_info(session: Session) -> SessionInfo:
         figures, topics = _node_info(session, node, file)
         figures.rate = figures.ticks / duration if duration else 0.0
         info.nodes.append(figures)
-        info.topics += sorted(topics.values(), key=lambda topic: topic.topic)
+        info.topics += topics
     info.topics += _outside_topics(session)
     for topic in info.topics:
         topic.rate = topic.count / duration if duration else 0.0
@@ -176,21 +175,17 @@ def type_name(data: Any) -> str:
     return tag[1:] if tag in {"$bytes", "$float", "$int", "$tuple", "$dict", "$datetime"} else "dict"
 
 
-# -- one node ----------------------------------------------------------------------------------------------------------
+# -- one file ----------------------------------------------------------------------------------------------------------
 
 
-def _node_info(session: Session, node: str, file: RecordedFile) -> tuple[NodeFigures, dict[str, TopicInfo]]:
-    declared = session.nodes[node].rate
+def _node_info(session: Session, node: str, file: RecordedFile) -> tuple[NodeFigures, list[TopicInfo]]:
     footer = file.footer
-    size = file.size
-    long = footer is not None and footer.ticks + footer.outputs > _READ_WHOLE
-    if long and footer is not None and footer.topics is not None and len(footer.topics) <= 1:
-        topics = {topic: TopicInfo(topic, node, footer.outputs, exact=False) for topic in footer.topics}
-        for topic in topics.values():
-            _sample(session, node, topic)
-        figures = NodeFigures(node, footer.ticks, 0.0, declared, footer.outputs, size, footer.dropped, footer.excluded)
-        return figures, topics
-    figures = NodeFigures(node, 0, 0.0, declared, 0, size, 0, 0 if footer is None else footer.excluded)
+    figures = NodeFigures(node, 0, 0.0, session.nodes[node].rate, 0, file.size, 0, footer.excluded if footer else 0)
+    if footer is not None and footer.topics is not None:
+        figures.ticks, figures.messages, figures.dropped = footer.ticks, footer.outputs, footer.dropped
+        topics = {tally.topic: _told(tally, node) for tally in footer.topics}
+        _look_at_types(topics, lambda first, last: _sent(session.executions(node, first, last)))
+        return figures, list(topics.values())
     topics = {}
     for line in session.executions(node):
         if isinstance(line, GapRecord):
@@ -200,41 +195,57 @@ def _node_info(session: Session, node: str, file: RecordedFile) -> tuple[NodeFig
         figures.messages += len(line.outputs)
         for sent in line.outputs:
             topics.setdefault(sent.topic, TopicInfo(sent.topic, node)).see(sent.tick, sent.data)
-    return figures, topics
+    return figures, sorted(topics.values(), key=lambda topic: topic.topic)
 
 
-def _sample(session: Session, node: str, topic: TopicInfo) -> None:
-    """Fill in what samples say of the only topic of a node: size, type, first and last tick."""
-    first, last = session.files[node].first_tick, session.files[node].last_tick
-    if first is None or last is None or not topic.count:
-        return
-    sizes: dict[int, int] = {}
-
-    def look(start: int | None, stop: int | None, most: int) -> None:
-        enough = len(sizes) + most
-        for line in session.executions(node, start, stop):
-            for sent in getattr(line, "outputs", ()):
-                topic.note(sent.tick, sent.data)
-                sizes[sent.seq] = len(orjson.dumps(sent.data))
-            if len(sizes) >= enough:
-                return
-
-    look(None, None, _SAMPLED)
-    step = (last - first) // _SAMPLES + 1
-    for start in range(first + step, last, step):
-        look(start, start + _SAMPLED, _SAMPLED)
-    width = _SAMPLED
-    known = len(sizes)
-    while len(sizes) == known < topic.count and width < 8 * (last - first + 1):  # from the end back to the last message
-        look(max(first, last - width), None, topic.count)
-        width *= 8
-    topic.exact = len(sizes) == topic.count
-    topic.bytes = round(topic.count * sum(sizes.values()) / len(sizes)) if sizes else 0
+def _sent(lines: Iterable[ExecutionRecord | GapRecord]) -> Iterator[tuple[str, Any]]:
+    for line in lines:
+        if isinstance(line, ExecutionRecord):
+            for sent in line.outputs:
+                yield sent.topic, sent.data
 
 
 def _outside_topics(session: Session) -> list[TopicInfo]:
+    footer = None if session.outside is None else session.outside.footer
+    if footer is not None and footer.topics is not None:
+        told = {(tally.topic, tally.publisher or ""): _told(tally, tally.publisher or "") for tally in footer.topics}
+        _look_at_types(
+            told,
+            lambda first, last: (((m.topic, m.publisher), m.data) for m in session.external(first, last)),
+        )
+        return list(told.values())
     found: dict[tuple[str, str], TopicInfo] = {}
     for message in session.external():
         key = message.topic, message.publisher
         found.setdefault(key, TopicInfo(*key)).see(message.tick, message.data)
     return [found[key] for key in sorted(found)]
+
+
+def _told(tally: TopicTally, publisher: str) -> TopicInfo:
+    return TopicInfo(tally.topic, publisher, tally.count, tally.bytes, tally.first_tick, tally.last_tick)
+
+
+def _look_at_types(
+    topics: Mapping[Any, TopicInfo], messages: Callable[[int | None, int | None], Iterable[tuple[Any, Any]]]
+) -> None:
+    """Fill in the types: those of each topic's first and last messages, and of others that lie near them.
+
+    ``messages`` gives key and data of the messages in a range of ticks.
+    """
+    ticks = {tick for topic in topics.values() for tick in (topic.first_tick, topic.last_tick) if tick is not None}
+    done = -1
+    for tick in sorted(ticks):
+        if tick <= done:
+            continue
+        done = tick + _AROUND
+        for key, data in messages(tick, done):
+            if key in topics:
+                topics[key].note_type(data)
+    hidden = {key for key, topic in topics.items() if topic.count and not topic.type}
+    if hidden:  # all that was sent on it was sent by ticks that had begun long before
+        for key, data in messages(None, None):
+            if key in hidden:
+                topics[key].note_type(data)
+                hidden.remove(key)
+                if not hidden:
+                    return

@@ -191,7 +191,8 @@ class EagerIntake(Intake):
         file = self._nodes.get(node)
         if len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and file is not None:
             _, topic, seq, stamp_ns, payload, sent_in = outputs[0]
-            if sent_in == tick and topic in file.topics and len(payload) <= EAGER_BYTES and payload[0]:
+            tally = file.topics.get(topic)
+            if sent_in == tick and tally is not None and len(payload) <= EAGER_BYTES and payload[0]:
                 taken = b""
                 if inputs:
                     source, publisher, number = inputs[0]
@@ -206,15 +207,17 @@ class EagerIntake(Intake):
                     file.ticks += 1
                     file.inputs += len(inputs)
                     file.outputs += 1
+                    tally.count += 1
+                    tally.bytes += len(payload)
+                    tally.last_tick = tick
                     return
         self._put_any_execution(execution, file or self._file(node))
 
     def _put_any_execution(self, execution: Execution, file: FrameFile) -> None:
         data = 0
         eager = not self._dropping
-        for _, topic, _, _, payload, _ in execution[7]:
+        for _, _, _, _, payload, _ in execution[7]:
             data += len(payload)
-            file.topics.add(topic)
             if not payload or not payload[0]:
                 eager = False
         line = None
@@ -229,6 +232,8 @@ class EagerIntake(Intake):
             file.ticks += execution[0] == "tick"
             file.inputs += len(execution[6])
             file.outputs += len(execution[7])
+            for _, topic, _, _, payload, sent_in in execution[7]:
+                file.topic(topic).see(sent_in, len(payload))
 
     def put_tick(self, end: TickEnd) -> None:
         """Take the end of a scheduler tick."""

@@ -22,9 +22,11 @@ from horus_async.topics.codec import to_json
 from .records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from horus_async.observe import Execution, External, NodeInfo, RunInfo, Sent, TickEnd
+
+    from .tallies import TopicTally
 
 
 class _Quoted(dict[str, bytes]):
@@ -144,11 +146,24 @@ def count_line(item: bytes | Execution | TickEnd | External) -> tuple[str, int, 
         kind = getattr(item, "kind", "tick" if hasattr(item, "sent") else "message")
         return kind, item.tick, Counts(kind == "tick", inputs + (kind == "message"), outputs)
     fields = orjson.loads(item)
+    return fields["kind"], fields.get("tick", 0), count_fields(fields)
+
+
+def count_fields(fields: Mapping[str, Any]) -> Counts:
+    """The counts of a line that was built here, by its fields."""
     kind = fields["kind"]
     inputs, outputs = fields.get("inputs", ()), fields.get("outputs", ())
     if kind in {"gap", "footer"}:
-        return kind, fields.get("tick", 0), Counts(dropped=fields["dropped"])
-    return kind, fields["tick"], Counts(kind == "tick", len(inputs) + (kind == "message"), len(outputs))
+        return Counts(dropped=fields["dropped"])
+    return Counts(kind == "tick", len(inputs) + (kind == "message"), len(outputs))
+
+
+def line_messages(fields: Mapping[str, Any]) -> Iterator[tuple[str, str | None, int, int]]:
+    """Topic, publisher (of a message from outside), tick and size of each message in a line, by its fields."""
+    if fields["kind"] == "message":
+        yield fields["topic"], fields["publisher"], fields["tick"], len(orjson.dumps(fields["data"]))
+    for sent in fields.get("outputs", ()):
+        yield sent["topic"], None, sent.get("tick", fields["tick"]), len(orjson.dumps(sent["data"]))
 
 
 def line_tick(line: bytes) -> int | None:
@@ -168,14 +183,14 @@ def gap_line(tick: int, dropped: int, reason: str) -> bytes:
 def footer_line(
     ended_at_ns: int,
     counts: Counts,
-    topics: Iterable[str] | None = None,
+    topics: Iterable[TopicTally] | None = None,
     next_file: str | None = None,
     excluded: int | None = None,
 ) -> bytes:
     """The last line of a file; ``next_file`` is the one that goes on where this one ends."""
     fields: dict[str, Any] = {"kind": "footer", "ended_at": iso_utc(ended_at_ns), **asdict(counts)}
     if topics is not None:
-        fields["topics"] = list(topics)
+        fields["topics"] = [asdict(tally, filter=lambda _, value: value is not None) for tally in topics]
     if next_file is not None:
         fields["next"] = next_file
     if excluded is not None:

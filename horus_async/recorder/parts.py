@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .reader import RecordedFile
 from .records import Footer
+from .tallies import Tallies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,14 +56,17 @@ class RecordedParts(RecordedFile):
         if len(closed) < len(footers):
             return None
         last = closed[-1]
-        named = [footer.topics for footer in closed if footer.topics is not None]
+        topics = Tallies()
+        for footer in closed:
+            for tally in footer.topics or ():
+                topics.add(tally)
         return Footer(
             last.ended_at,
             sum(footer.ticks for footer in closed),
             sum(footer.inputs for footer in closed),
             sum(footer.outputs for footer in closed),
             sum(footer.dropped for footer in closed),
-            tuple(sorted({topic for topics in named for topic in topics})) if named else None,
+            None if any(footer.topics is None for footer in closed) else tuple(topics.rows()),
             last.next,
             sum(footer.excluded for footer in closed),
         )

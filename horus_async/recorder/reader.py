@@ -71,9 +71,16 @@ class RecordedFile:
         if not entries:
             return None
         last = None
-        for record in self._records(entries[-1].offset):
-            last = record
-        return last if isinstance(last, Footer) else None
+        with self._open() as (read, size):
+            for piece in scan(read, entries[-1].offset, size if self._table is None else self._table[0]):
+                if isinstance(piece, Damage):
+                    self._note(piece)
+                else:
+                    last = piece
+        if last is None:
+            return None
+        record = self._parse(last.text[last.text.rstrip().rfind(b"\n") + 1 :].rstrip(), last)
+        return record if isinstance(record, Footer) else None
 
     @property
     def first_tick(self) -> int | None:

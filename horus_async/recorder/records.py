@@ -15,6 +15,8 @@ from attrs import field, frozen
 from horus_async.errors import DamagedRecordingError, UnsupportedVersionError
 from horus_async.observe import NodeInfo
 
+from .tallies import TopicTally
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -135,8 +137,8 @@ class Footer:
     inputs: int
     outputs: int
     dropped: int
-    topics: tuple[str, ...] | None = None
-    """The topics of a node's outputs."""
+    topics: tuple[TopicTally, ...] | None = None
+    """What it holds of each topic; None where that was not counted: who wants to know reads the file."""
     next: str | None = None
     """The name of the file that goes on where this one ends; None for the last."""
     excluded: int = 0
@@ -223,7 +225,7 @@ def _parse_footer(fields: dict[str, Any], _: bytes) -> Record:
         _whole(fields, "inputs"),
         _whole(fields, "outputs"),
         _whole(fields, "dropped"),
-        _names(fields, "topics") if "topics" in fields else None,
+        _tallies(fields.get("topics")),
         _text(fields, "next") if fields.get("next") is not None else None,
         _whole(fields, "excluded") if "excluded" in fields else 0,
     )
@@ -275,6 +277,19 @@ def check_version(fields: Mapping[str, Any], what: str) -> None:
         raise UnsupportedVersionError(
             f"this {what} has schema_version {version!r}; this release reads {SCHEMA_VERSION}: install a newer one"
         )
+
+
+def _tallies(rows: Any) -> tuple[TopicTally, ...] | None:
+    if not isinstance(rows, list):
+        return None
+    return tuple(
+        TopicTally(
+            _text(row, "topic"),
+            _text(row, "publisher") if "publisher" in row else None,
+            *(_whole(row, name) for name in ("count", "bytes", "first_tick", "last_tick")),
+        )
+        for row in rows
+    )
 
 
 def _whole(fields: Any, name: str) -> int:

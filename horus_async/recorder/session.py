@@ -136,7 +136,7 @@ class Session:
         if known is None:
             footer = self._file_of(node).footer
             if footer is not None and footer.topics is not None:
-                known = set(footer.topics)
+                known = {tally.topic for tally in footer.topics}
             else:
                 lines = self.executions(node)
                 known = {sent.topic for line in lines if isinstance(line, ExecutionRecord) for sent in line.outputs}

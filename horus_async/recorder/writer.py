@@ -258,8 +258,7 @@ class SessionWriter:
         if file is self._scheduler:
             counts.inputs = sum(node.counts.inputs for node in nodes)
             counts.outputs = sum(node.counts.outputs for node in nodes)
-        topics = sorted(file.topics) if file in nodes else None
-        return footer_line(ended_ns, counts, topics, excluded=self._excluded(file))
+        return footer_line(ended_ns, counts, file.tallies, excluded=self._excluded(file))
 
     def _excluded(self, file: FrameFile) -> int | None:
         if self._screen is None:
@@ -291,7 +290,13 @@ class SessionWriter:
 
     def _new_file(self, name: str, role: str, node: NodeInfo | None = None) -> FrameFile:
         header = header_line(self._run_info, self.folder.name, role, node, self._choices)
-        return FrameFile(self.folder / name, header, self._rotation, pause=_let_others_run)
+        return FrameFile(
+            self.folder / name,
+            header,
+            self._rotation,
+            has_messages=role != SCHEDULER_STEM,
+            pause=_let_others_run,
+        )
 
     def _files(self) -> list[FrameFile]:
         extra = [] if self._external is None else [self._external]

@@ -35,6 +35,7 @@ from horus_async.recorder.records import (
     SchedulerTick,
     parse_line,
 )
+from horus_async.recorder.tallies import TopicTally
 from horus_async.topics.codec import as_bytes, decode, encode
 
 from .runs import message, run_info
@@ -125,8 +126,9 @@ def test_the_other_lines_come_back() -> None:
     end = TickEnd(4, 40, ["a", 'b"'], [SENT])
     assert parse_line(tick_line(end)) == SchedulerTick(4, 40, ("a", 'b"'), tick_digest([SENT]))
     assert parse_line(gap_line(3, 12, "disk full")) == GapRecord(3, 12, "disk full")
-    footer = parse_line(footer_line(0, Counts(1, 2, 3, 4), ["t"]))
-    assert footer == Footer("1970-01-01T00:00:00.000Z", 1, 2, 3, 4, ("t",))
+    tally = TopicTally("t", None, 3, 40, 5, 6)
+    footer = parse_line(footer_line(0, Counts(1, 2, 3, 4), [tally]))
+    assert footer == Footer("1970-01-01T00:00:00.000Z", 1, 2, 3, 4, (tally,))
     outside = External(7, "t", "p", 5, 6, b"[1]")
     assert parse_line(message_line(outside)) == ExternalMessage(7, "t", "p", 5, 6, [1])
 

@@ -1,0 +1,63 @@
+"""What footers say of topics: how many messages, how large, in which ticks."""
+
+from __future__ import annotations
+
+from attrs import define
+
+
+@define
+class TopicTally:
+    """A topic in a file: what a node sent on it, or what a publisher outside the run did."""
+
+    topic: str
+    publisher: str | None = None
+    """Only in the file for messages from outside; elsewhere the file is the publisher's."""
+    count: int = 0
+    bytes: int = 0
+    """Of the messages as text, without what stands around them in a line."""
+    first_tick: int = 0
+    """Of the first message; meaningless without one, as is ``last_tick``."""
+    last_tick: int = 0
+
+    def see(self, tick: int, size: int) -> None:
+        """Count a message."""
+        if not self.count:
+            self.first_tick = self.last_tick = tick
+        elif tick > self.last_tick:
+            self.last_tick = tick
+        elif tick < self.first_tick:
+            self.first_tick = tick
+        self.count += 1
+        self.bytes += size
+
+    def add(self, other: TopicTally) -> None:
+        """Take in what another one has counted of the same topic, if it has counted anything."""
+        if not other.count:
+            return
+        if not self.count:
+            self.first_tick, self.last_tick = other.first_tick, other.last_tick
+        self.count += other.count
+        self.bytes += other.bytes
+        self.first_tick = min(self.first_tick, other.first_tick)
+        self.last_tick = max(self.last_tick, other.last_tick)
+
+
+class Tallies(dict[tuple[str, str | None], TopicTally]):
+    """Tallies by topic and publisher."""
+
+    def see(self, topic: str, publisher: str | None, tick: int, size: int) -> None:
+        """Count a message."""
+        key = topic, publisher
+        tally = self.get(key)
+        if tally is None:
+            tally = self[key] = TopicTally(topic, publisher)
+        tally.see(tick, size)
+
+    def add(self, tally: TopicTally) -> None:
+        """Take in what another one has counted."""
+        if tally.count:
+            self.setdefault((tally.topic, tally.publisher), TopicTally(tally.topic, tally.publisher)).add(tally)
+
+    def rows(self) -> list[TopicTally]:
+        """All of them, by name."""
+        return sorted(self.values(), key=lambda tally: (tally.topic, tally.publisher or ""))
