@@ -147,7 +147,14 @@ _RECORDINGS = (
         _of("mcap_peer", "add_message", "mcap's writer"),
     ),
     Figure("record_info", "record info: an hour of two nodes at 100 Hz", "s", _of("sessions", "info"), max_ours=0.3),
-    Figure("seek", "the same: open it and read a tick near its end", "s", _of("sessions", "seek"), max_ours=0.2),
+    Figure(
+        "record_info_topics",
+        "the same, each node sending on three topics",
+        "s",
+        _of("sessions", "info_three_topics"),
+        max_ours=0.3,
+    ),
+    Figure("seek", "the hour: open it and read a tick of each node", "s", _of("sessions", "seek"), max_ours=0.2),
     Figure(
         "replay",
         "replay of five nodes at 100 Hz, as fast as possible: time a recorded second",
