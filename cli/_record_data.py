@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from horus_async.errors import ReplayError
-from horus_async.observe import Observer
 from horus_async.recorder import open_session
 
 from ._errors import FOUND, USAGE, fail
@@ -21,7 +18,6 @@ from ._render import print_json, progress, show_summary
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from horus_async import Scheduler
     from horus_async.recorder import Session
     from horus_async.recorder.diff import SessionDiff
 
@@ -185,13 +181,11 @@ def inject(session: str, args: tuple[str, ...], *, nodes: str, app: str, duratio
     Example: horus-async record inject drive --nodes lidar,imu --into robot.py --duration 10
     """
     opened = open_session(session)
-    names = _known_nodes(opened, nodes)
-    scheduler = load_scheduler(app, args)
-    for name in names:
-        scheduler._nodes.pop(name, None)  # noqa: SLF001 - the recorded node takes its place
-        scheduler.add_replay(opened.files[name].path, opened.nodes[name].order)
-    if duration is None:
-        scheduler._watchers.append(_RecordingEnds(scheduler, opened, names))  # noqa: SLF001
+    names = list(dict.fromkeys(name.strip() for name in nodes.split(",") if name.strip()))
+    if not names:
+        known = ", ".join(opened.nodes) or "none"
+        raise click.UsageError(f"--nodes {nodes!r} names no node; session {opened.name!r} has {known}")
+    scheduler = load_scheduler(app, args).inject(opened.path, *names)
     scheduler.run_sync(duration)
     stats = scheduler.stats()
     if as_json:
@@ -200,40 +194,3 @@ def inject(session: str, args: tuple[str, ...], *, nodes: str, app: str, duratio
         return
     show_summary([scheduler])
     click.echo(f"injected {', '.join(names)} of {opened.name} to tick {stats.tick}")
-
-
-def _known_nodes(session: Session, text: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    known = ", ".join(session.nodes) or "none"
-    if not names:
-        raise click.UsageError(f"--nodes {text!r} names no node; session {session.name!r} has {known}")
-    for name in names:
-        if name not in session.nodes:
-            raise ReplayError(f"no node {name!r} in session {session.name!r}; it has {known}")
-    return names
-
-
-class _RecordingEnds(Observer):
-    """Stops a run when the last tick of the last recorded node is over."""
-
-    hears_messages = False
-
-    def __init__(self, scheduler: Scheduler, session: Session, names: list[str]) -> None:
-        self._scheduler = scheduler
-        self._playing = {name for name in names if any(line.kind == "tick" for line in session.executions(name))}
-        if not self._playing:
-            raise ReplayError(
-                f"{', '.join(names)} never ticked in session {session.name!r}: there is nothing to inject"
-            )
-
-    def ticked(self, node: str, tick: int, took_ns: int, *, success: bool) -> None:
-        """See whether a recorded node has played all it had."""
-        del tick, took_ns, success
-        if node not in self._playing:
-            return
-        runtime = self._scheduler._runtime  # noqa: SLF001 - the scheduler does not tell how far a recorded node is
-        assert runtime is not None
-        if getattr(runtime.runs[node].schedule, "next_tick", math.inf) == math.inf:
-            self._playing.remove(node)
-            if not self._playing:
-                self._scheduler.stop("recording ended")

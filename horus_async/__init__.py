@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from horus_async.guard import Guard, GuardFinding
     from horus_async.node import Node, node
     from horus_async.policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
-    from horus_async.recorder.options import Fsync, RecordingOptions
+    from horus_async.recorder.options import Fsync, RecordingOptions, Redact
     from horus_async.recorder.recorder import RecordingStats
     from horus_async.scheduler import Scheduler, run
     from horus_async.stats import NodeStats, SchedulerStats
@@ -87,6 +87,7 @@ __all__ = [
     "RecordingError",
     "RecordingOptions",
     "RecordingStats",
+    "Redact",
     "ReplayError",
     "Restart",
     "Scheduler",
@@ -123,7 +124,7 @@ _HOMES = {
     "guard": ("Guard", "GuardFinding"),
     "node": ("Node", "node"),
     "policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
-    "recorder.options": ("Fsync", "RecordingOptions"),
+    "recorder.options": ("Fsync", "RecordingOptions", "Redact"),
     "recorder.recorder": ("RecordingStats",),
     "scheduler": ("Scheduler", "run"),
     "stats": ("NodeStats", "SchedulerStats"),

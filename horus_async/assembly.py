@@ -18,6 +18,7 @@ from .replay import (
     Lines,
     LiveTwin,
     Player,
+    PlayersEnd,
     RecordedTimeline,
     ReplayRuntime,
     replaced_by,
@@ -52,6 +53,8 @@ def assemble(
         ReplayError: The replay options cannot be met.
         ContextError: A node takes part in another run.
     """
+    taken = {file.node for file in played if file.wins}
+    nodes = [node for node in nodes if node.name not in taken]
     check_free(nodes)
     recorder = make_recorder(options)
     info = run_info(options, nodes)
@@ -70,11 +73,7 @@ def assemble(
         runtime = Runtime(info, bus, timeline, observers)
         runtime.guard = guard
         runtime.max_deadline_misses = options.max_deadline_misses
-        for file in played:
-            if file.node in replaced_by(nodes, file.session):
-                continue  # a live node has its name, or sends what it sent
-            scale = float(exact(options.tick_rate) / exact(file.session.tick_rate))
-            add_player(runtime, Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority))
+        add_played(runtime, played, nodes, ends_run=duration is None)
         for node in nodes:
             add_node(runtime, node)
     except BaseException:
@@ -143,6 +142,26 @@ def add_node(
     run.context.guard = runtime.guard
     runtime.add(run, pubs=tuple(node.pubs), subs=(*node.subs, *(node.on or ())))
     return run
+
+
+def add_played(runtime: Runtime, played: Sequence[PlayedFile], nodes: Sequence[Node], *, ends_run: bool) -> None:
+    """Let recorded nodes play among live ones, and with ``ends_run`` the last of those that win end the run.
+
+    Raises:
+        ReplayError: Those that win never ticked, so there is no last tick.
+    """
+    winners = []
+    for file in played:
+        if not file.wins and file.node in replaced_by(nodes, file.session):
+            continue  # a live node has its name, or sends what it sent
+        scale = float(exact(runtime.info.tick_rate) / exact(file.session.tick_rate))
+        player = Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority)
+        add_player(runtime, player)
+        if file.wins:
+            winners.append(player)
+    if winners and ends_run:
+        runtime.observers.append(PlayersEnd(runtime, winners))
+        runtime.observed = True
 
 
 def add_player(runtime: Runtime, player: Player) -> None:

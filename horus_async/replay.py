@@ -16,9 +16,11 @@ import anyio
 from attrs import evolve
 
 from .clock.system import NANOSECONDS
+from .errors import ReplayError
 from .graph import causal_order
 from .node import Node
 from .noderun import NodeRun
+from .observe import Observer
 from .recorder.records import ExecutionRecord
 from .replay_options import ReplayOptions, session_topics
 from .runtime import Runtime
@@ -231,6 +233,31 @@ class Player:
         if not callable(replacement):
             return replacement
         return replacement(Message(decode(payload), output.topic, output.seq, output.stamp_ns, self.node.name))
+
+
+class PlayersEnd(Observer):
+    """Stops a run when recorded nodes have played all that they had.
+
+    Raises:
+        ReplayError: They have nothing to play.
+    """
+
+    hears_messages = False
+
+    def __init__(self, runtime: Runtime, players: Sequence[Player]) -> None:
+        self._runtime = runtime
+        self._playing = {player.node.name: player.lines for player in players if player.lines.next_tick < math.inf}
+        if not self._playing:
+            names = ", ".join(player.node.name for player in players)
+            raise ReplayError(f"{names} never ticked in that session: there is nothing to inject")
+
+    def ticked(self, node: str, tick: int, took_ns: int, *, success: bool) -> None:
+        """See whether a recorded node has played all it had."""
+        del tick, took_ns, success
+        if node in self._playing and self._playing[node].next_tick == math.inf:
+            del self._playing[node]
+            if not self._playing:
+                self._runtime.stop("recording ended")
 
 
 class LiveTwin(NodeRun):

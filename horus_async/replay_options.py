@@ -103,6 +103,8 @@ class PlayedFile:
     session: Session
     node: str
     priority: int = 0
+    wins: bool = False
+    """Whether it takes the place of a live node of its name, and not the other way round."""
 
     @classmethod
     def open(cls, path: str | Path, priority: int) -> PlayedFile:
@@ -117,6 +119,22 @@ class PlayedFile:
             known = ", ".join(sorted(session.nodes))
             raise ReplayError(f"{str(path)!r} is not a node's file; session {session.name!r} has {known}")
         return cls(session, node, priority)
+
+
+def injected(ref: str | Path, nodes: Sequence[str]) -> list[PlayedFile]:
+    """Recorded nodes that take the places of live ones.
+
+    Raises:
+        ReplayError: No node is named, or one that was not recorded.
+    """
+    session = open_session(ref)
+    known = ", ".join(session.nodes) or "none"
+    if not nodes:
+        raise ReplayError(f"no node is named; session {session.name!r} has {known}")
+    for name in nodes:
+        if name not in session.nodes:
+            raise ReplayError(f"no node {name!r} in session {session.name!r}; it has {known}")
+    return [PlayedFile(session, name, session.nodes[name].order, wins=True) for name in dict.fromkeys(nodes)]
 
 
 def session_topics(session: Session, node: str) -> set[str]:

@@ -186,11 +186,32 @@ class Scheduler:
 
         if self._replay is not None:
             raise ReplayError("add_replay() is for a scheduler of live nodes; this one replays a whole session")
-        played = PlayedFile.open(node_file, priority)
+        self._play(PlayedFile.open(node_file, priority))
+        return self
+
+    def inject(self, session: str | Path, *nodes: str) -> Self:
+        """Let recorded nodes of a session play in the place of this scheduler's nodes of those names.
+
+        Unlike with `add_replay` the recorded node wins, and a run without a duration ends with their last tick. A live
+        node of another name that sends on the same topics goes on sending.
+
+        Raises:
+            SessionNotFoundError, DamagedRecordingError, UnsupportedVersionError: It cannot be read.
+            ConfigurationError: A recorded node of that name was added already.
+            ReplayError: No such node was recorded, none is named, or this scheduler replays a whole session.
+        """
+        from .replay_options import injected
+
+        if self._replay is not None:
+            raise ReplayError("inject() is for a scheduler of live nodes; this one replays a whole session")
+        for played in injected(session, nodes):
+            self._play(played)
+        return self
+
+    def _play(self, played: PlayedFile) -> None:
         if any(played.node == other.node for other in self._played):
             raise ConfigurationError(f"a recorded node {played.node!r} was added already: names are unique")
         self._played.append(played)
-        return self
 
     def start_at_tick(self, tick: int) -> Self:
         """Replay from this tick on, inclusive."""

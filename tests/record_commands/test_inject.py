@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from horus_async import ConfigurationError, Node, ReplayError, Scheduler
+from horus_async.observe import TickEnd
+from tests.recorder.runs import recorder, run_info
+
 from .sessions import call, robot
 
 if TYPE_CHECKING:
@@ -76,6 +80,61 @@ def test_duration_ends_it_earlier_or_later(recordings_dir: Path, tmp_path: Path)
         result = call("inject", "s", "--nodes", "sensor", "--into", path, "--duration", seconds, "--json")
         assert orjson.loads(result.stdout)["tick"] == tick
         assert len(orjson.loads(output.read_bytes())) == messages
+
+
+def test_injecting_in_a_program(recordings_dir: Path) -> None:
+    """J.1-26: ``Scheduler.inject`` does the same, runs again, and refuses what cannot work."""
+    robot(recordings_dir, "s", ticks=20)
+    heard: list[object] = []
+
+    def listen(node: Node) -> None:
+        heard.extend(node.recv_all("sensor.reading"))
+
+    live = Node("sensor", tick=_fail, pubs=["sensor.reading"])
+    scheduler = Scheduler(deterministic=True).add(live).add(Node("ear", tick=listen, subs=["sensor.reading"]))
+    scheduler.inject("s", "sensor")
+    for _ in range(2):
+        heard.clear()
+        scheduler.run_sync()
+        assert heard == [{"value": tick * 0.1} for tick in range(20)]
+    with pytest.raises(ConfigurationError, match="added already"):
+        scheduler.inject("s", "sensor")
+    with pytest.raises(ReplayError, match="no node 'lidar' in session 's'; it has sensor, controller"):
+        Scheduler().inject("s", "lidar")
+    with pytest.raises(ReplayError, match="no node is named"):
+        Scheduler().inject("s")
+    with pytest.raises(ReplayError, match="replays a whole session"):
+        Scheduler.replay_from("s").inject("s", "sensor")
+
+
+def _fail(_: Node) -> None:
+    raise AssertionError("the recorded node should play in its place")
+
+
+def test_a_live_node_of_another_name_goes_on_sending(recordings_dir: Path) -> None:
+    """What is injected plays even where a live node of another name sends on the same topic; the run still ends."""
+    robot(recordings_dir, "s", ticks=20)
+    heard: list[tuple[str, object]] = []
+
+    def listen(node: Node) -> None:
+        while (message := node.recv_message("sensor.reading")) is not None:
+            heard.append((message.publisher, message.value))
+
+    scheduler = Scheduler(deterministic=True).add(Node("ear", tick=listen, subs=["sensor.reading"]))
+    scheduler.add(Node("mine", tick=lambda node: node.send("sensor.reading", -1), pubs=["sensor.reading"]))
+    scheduler.inject("s", "sensor").run_sync()
+    assert [value for publisher, value in heard if publisher == "sensor"] == [{"value": t * 0.1} for t in range(20)]
+    assert [value for publisher, value in heard if publisher == "mine"] == [-1] * 20
+
+
+def test_nothing_to_inject(recordings_dir: Path) -> None:
+    """A recorded node that never ticked has no last tick to end the run: an error, not a run without end."""
+    observer = recorder(recordings_dir, "s")
+    observer.run_started(run_info())
+    observer.tick_ended(TickEnd(0, 0, [], []))
+    observer.run_stopped("duration", 1)
+    with pytest.raises(ReplayError, match="sensor never ticked"):
+        Scheduler(deterministic=True).inject("s", "sensor").run_sync()
 
 
 def test_misuse_says_what_there_is(recordings_dir: Path, tmp_path: Path) -> None:
