@@ -366,6 +366,12 @@ class FrameFile:
                 with suppress(OSError):
                     self._beginning.unlink()
 
+    def let_go(self) -> None:
+        """Forget the file in a forked child: it is its parent's, which goes on writing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def _write_frame(self, text: bytes) -> None:
         lines = text.count(b"\n")
         frame = pack(text, lines)

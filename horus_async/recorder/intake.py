@@ -92,6 +92,11 @@ class Intake:
         """Nothing more will come: announce what was dropped last."""
         self._announce()
 
+    def let_go(self) -> None:
+        """In a forked child, in which no writer runs: wait for none, nor for locks that its parent's threads held."""
+        self.refusing = True
+        self.wake, self._room = threading.Event(), threading.Condition()
+
     def written(self, items: list[Any]) -> None:
         """Make the room of these items free again; they are written or lost."""
         self._taken += sum([_cost(item) for item in items])

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from attrs import frozen
 
@@ -119,6 +121,7 @@ class SessionWriter:
             raise
         self._thread = threading.Thread(target=self._work, name=f"recorder {folder.name}", daemon=True)
         self._thread.start()
+        _at_work.add(self)
 
     def stats(self) -> RecordingStats:
         """How it fares; from any thread."""
@@ -162,6 +165,14 @@ class SessionWriter:
             self._external = self._new_file(plain_file_name(EXTERNAL_STEM, self._identity), "external")
         self.intake.put_external(self._external, message)
 
+    def let_go(self) -> None:
+        """In a forked child: the recording is the parent's. Without the folder's lock held here, it ends with it."""
+        self.state = RecordingState.OFF
+        self.intake.let_go()
+        for file in self._files():
+            file.let_go()
+        self._lock.release()
+
     # -- the writer's thread -------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
@@ -172,6 +183,7 @@ class SessionWriter:
             _log.exception("recording %s: the writer failed for good", self.folder.name)
             self.state = RecordingState.FAILED
         finally:
+            _at_work.discard(self)
             self.intake.refusing = True
             for file in self._files():
                 file.close()
@@ -306,6 +318,18 @@ class SessionWriter:
 def _let_others_run() -> None:
     """Stop for a moment: whoever waits for the interpreter gets it, which merely giving it away does not ensure."""
     sleep_until_monotonic(monotonic_ns() + _PAUSE_NS)
+
+
+_at_work: WeakSet[SessionWriter] = WeakSet()
+
+
+def _let_all_go() -> None:
+    for writer in list(_at_work):
+        writer.let_go()
+    _at_work.clear()
+
+
+os.register_at_fork(after_in_child=_let_all_go)
 
 
 def _rotation(options: RecordingOptions, tick_rate: float) -> Rotation | None:
