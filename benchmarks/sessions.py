@@ -143,8 +143,7 @@ def _hour(seconds: int, *, topics: int) -> Path:
             in_tick += sent
         recorder.tick_ended(TickEnd(number, now_ns, [info.name for info in infos], in_tick))
         if number % 5 == 4:
-            for file in recorder._writer._files():
-                recorder._writer._write(file)
+            recorder._writer.flush()
     recorder.run_stopped("duration", seconds * RATE)
     return path
 

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from attrs import frozen
 
-from horus_async.clock.system import iso_utc, monotonic_ns, sleep_until_monotonic, wall_ns
+from horus_async.clock.system import NANOSECONDS, iso_utc, monotonic_ns, sleep_until_monotonic, wall_ns
 from horus_async.observe import NodeInfo
 
 from .framefile import FrameFile, Rotation
@@ -190,19 +190,28 @@ class SessionWriter:
             self._lock.release()
 
     def _write_until_end(self) -> None:
+        """Flush an interval after the last flush began, or at once if that took longer, or when somebody asks.
+
+        So with flushes that take up to ``d`` a line is written within max(interval, d) + d of its coming.
+        """
         ending = False
         wake = self.intake.wake
+        began_ns = monotonic_ns()
         while not ending:
-            wake.wait(self._interval)
+            wake.wait(max(0.0, self._interval - (monotonic_ns() - began_ns) / NANOSECONDS))
             wake.clear()
             ending = self._ending
-            if self.state is RecordingState.FAILED and monotonic_ns() >= self._retry_at:
-                self._resume()
-            for file in self._files():
-                self._write(file)
+            began_ns = monotonic_ns()
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, or count it as lost while nothing can be written."""
+        if self.state is RecordingState.FAILED and monotonic_ns() >= self._retry_at:
+            self._resume()
+        for file in self._files():
+            self._write(file)
 
     def _write(self, file: FrameFile) -> None:
-        """Write what a file's inbox holds, or count it as lost while nothing can be written."""
         items = file.take()
         if self.state is RecordingState.FAILED:
             file.lose(items, self._failure)
@@ -229,7 +238,7 @@ class SessionWriter:
         self._failure = f"cannot write: {error.strerror or error}"
         self.state = RecordingState.FAILED
         self.intake.refusing = True
-        self._retry_at = monotonic_ns() + int(RETRY_SECONDS * 1e9)
+        self._retry_at = monotonic_ns() + int(RETRY_SECONDS * NANOSECONDS)
 
     def _resume(self) -> None:
         """Try to write again: behind the last whole frame, beginning with what is missing."""

@@ -1,0 +1,129 @@
+"""How soon a line is on the disk, on a clock that the test turns: nothing here depends on the machine's speed."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from horus_async.clock.system import NANOSECONDS
+from horus_async.recorder import ExecutionRecord, RecordedFile
+from horus_async.recorder import writer as writer_module
+
+from .runs import execution, message, recorder, run_info
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from horus_async.recorder.framefile import FrameFile
+
+INTERVAL = 0.05
+INTERVAL_NS = round(INTERVAL * NANOSECONDS)
+SECONDS = 2
+
+
+class VirtualMachine:
+    """A clock, lines that come at given moments while it goes on, and a process that may be killed at any of them.
+
+    Stands in for the event that the writer's thread waits for.
+    """
+
+    def __init__(self, moments: list[int], put: Callable[[int], None], check: Callable[[int], None]) -> None:
+        self.now_ns = 0
+        self.put_at: list[int] = []
+        self._moments = moments
+        self._put = put
+        self._check = check
+        self.at_end: Callable[[], None] = lambda: None
+
+    def turn(self, nanoseconds: int) -> None:
+        """Let time go by: lines come in meanwhile, and at the end of it the process could be killed."""
+        end_ns = self.now_ns + nanoseconds
+        while self._moments and self._moments[0] <= end_ns:
+            self.now_ns = self._moments.pop(0)
+            self._put(len(self.put_at))
+            self.put_at.append(self.now_ns)
+        self.now_ns = end_ns
+        self._check(self.now_ns)
+        if not self._moments and end_ns > (SECONDS + 1) * NANOSECONDS:
+            self.at_end()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; nobody wakes the sleeper."""
+        self.turn(round(seconds * NANOSECONDS))
+
+    def set(self) -> None:
+        """Somebody asks for a flush."""
+
+    def clear(self) -> None:
+        """The flush begins."""
+
+
+@pytest.mark.parametrize(
+    ("flush_ns", "bound_ns"),
+    [(0, INTERVAL_NS), (INTERVAL_NS // 10, INTERVAL_NS * 11 // 10), (INTERVAL_NS, 2 * INTERVAL_NS)],
+    ids=["no time", "a tenth of an interval", "an interval"],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_line_is_written_within_two_intervals(
+    tmp_path: Path, seed: int, flush_ns: int, bound_ns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """J.1-7: killed at any moment, all that came more than two intervals before is there, if a flush takes up to one.
+
+    With flushes that take no time it is one interval.
+    """
+    monkeypatch.setattr(writer_module, "threading", SimpleNamespace(Thread=_NoThread))
+    noise = random.Random(seed)
+    moments = sorted(noise.randrange(SECONDS * NANOSECONDS) for _ in range(300))
+    observer = recorder(tmp_path, interval=INTERVAL)
+    worst_ns = [0]
+
+    def put(tick: int) -> None:
+        observer.executed(execution("sensor", tick, (message("sensor", "t", tick, tick),)))
+
+    def check(now_ns: int) -> None:
+        there = sum(isinstance(line, ExecutionRecord) for line in RecordedFile(path).records())
+        missing = machine.put_at[there:]
+        if missing:
+            worst_ns[0] = max(worst_ns[0], now_ns - missing[0])
+
+    machine = VirtualMachine(moments, put, check)
+    monkeypatch.setattr(writer_module, "monotonic_ns", lambda: machine.now_ns)
+    observer.run_started(run_info())
+    writer = observer._writer
+    assert writer is not None
+    path = writer._nodes["sensor"].path
+    monkeypatch.setattr(writer.intake, "wake", machine)
+    for file in writer._files():
+        monkeypatch.setattr(file, "write", _slow(file, machine, flush_ns // 3))
+    machine.at_end = lambda: setattr(writer, "_ending", True)
+    writer._write_until_end()
+    assert len(machine.put_at) == 300
+    assert bound_ns // 2 < worst_ns[0] <= bound_ns
+    observer.run_stopped("duration", 300)
+    assert sum(isinstance(line, ExecutionRecord) for line in RecordedFile(path).records()) == 300
+    writer._work()  # as the thread would: closes the files
+
+
+class _NoThread:
+    """A thread that never runs."""
+
+    def __init__(self, **_: Any) -> None: ...
+
+    def start(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
+def _slow(file: FrameFile, machine: VirtualMachine, nanoseconds: int) -> Callable[[list[Any]], bool]:
+    """A way to write that takes its time, before the bytes are there."""
+    write = file.write
+
+    def slowly(items: list[Any]) -> bool:
+        machine.turn(nanoseconds)
+        return write(items)
+
+    return slowly
