@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         EmergencyStop,
         HorusError,
         MessageDecodeError,
+        MessageOverwrittenError,
         MessageTooLargeError,
         NodeFailure,
         PolicyError,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from horus_async.recorder.recorder import RecordingStats
     from horus_async.scheduler import Scheduler, run
     from horus_async.stats import NodeStats, SchedulerStats
-    from horus_async.topics import Message, Topic
+    from horus_async.topics import BorrowedMessage, Message, Topic
     from horus_async.verify import Difference, VerifyReport
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AppError",
     "BlackBoxError",
+    "BorrowedMessage",
     "ConfigurationError",
     "ContextError",
     "DamagedRecordingError",
@@ -78,6 +80,7 @@ __all__ = [
     "Ignore",
     "Message",
     "MessageDecodeError",
+    "MessageOverwrittenError",
     "MessageTooLargeError",
     "Miss",
     "Node",
@@ -128,7 +131,7 @@ _HOMES = {
     "recorder.recorder": ("RecordingStats",),
     "scheduler": ("Scheduler", "run"),
     "stats": ("NodeStats", "SchedulerStats"),
-    "topics": ("Message", "Topic"),
+    "topics": ("BorrowedMessage", "Message", "Topic"),
     "verify": ("Difference", "VerifyReport"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -10,6 +10,7 @@
     │   ├── ValueNotSupportedError (TypeError)   a value that no topic can carry
     │   ├── MessageTooLargeError (ValueError)
     │   ├── MessageDecodeError (ValueError)
+    │   ├── MessageOverwrittenError        a borrowed message was replaced by newer ones before its reader was done
     │   ├── TopicTypeError (TypeError)     a typed topic met another type
     │   └── TopicPermissionError           a foreign owner or a symbolic link where our memory should be
     ├── RecordingError
@@ -95,6 +96,10 @@ class MessageTooLargeError(TopicError, ValueError):
 
 class MessageDecodeError(TopicError, ValueError):
     """Bytes that are not a message."""
+
+
+class MessageOverwrittenError(TopicError):
+    """A borrowed message was replaced by newer ones before its reader was done: what was read of it may be torn."""
 
 
 class TopicTypeError(TopicError, TypeError):

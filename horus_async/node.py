@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from .ports import Ports
-    from .topics import Message
+    from .topics import Borrowing, Message
 
 Callback = "Callable[..., Any]"
 """``callback(node)``, a coroutine function or a plain one."""
@@ -211,6 +211,10 @@ class Node:
     def recv_message(self, topic: str) -> Message | None:
         """The next unread message with its sequence number, stamp and publisher, or None."""
         return self._running().recv_message(topic)
+
+    def borrow(self, topic: str) -> Borrowing:
+        """The next unread message without a copy of its arrays, for a ``with`` block; see `Topic.borrow`."""
+        return self._running().borrow(topic)
 
     def latest(self, topic: str) -> Any:
         """The newest message's value, or None; it consumes nothing."""

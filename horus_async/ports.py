@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .observe import Received, Sent
-from .topics import Message, check_topic_name
-from .topics.codec import decode, encode
+from .topics import Borrowing, Message, check_topic_name
+from .topics.codec import as_bytes, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from .recorder.records import ExecutionRecord
     from .topics import Bus, Publisher, Subscriber
-    from .topics.ring import Payload
-
-    Taken = tuple[bytes, str, int, int]
+    from .topics.reader import Loan
+    from .topics.ring import Payload, Taken
 
 
 new_tuple: Any = tuple.__new__
@@ -108,10 +108,29 @@ class Ports:
         """The next unread message as it lies in the ring."""
         taken = (self._subscribers.get(topic) or self.subscriber(topic)).take()
         if taken is not None and self._run.observed:
-            self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2])))
-            if taken[1] not in self._run.runs:
-                self._run.took_external(topic, taken)
+            self._took(topic, taken)
         return taken
+
+    def take_loan(self, topic: str) -> Loan | None:
+        """The next unread message, left where it is."""
+        loan = (self._subscribers.get(topic) or self.subscriber(topic)).borrow()
+        if loan is not None and self._run.observed:
+            taken, place = loan
+            if place is not None and taken[1] not in self._run.runs:  # it is recorded: whole or not at all
+                taken = as_bytes(taken[0]), *taken[1:]
+                if place.overwritten():
+                    return loan
+            self._took(topic, taken)
+        return loan
+
+    def _took(self, topic: str, taken: Taken) -> None:
+        self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2])))
+        if taken[1] not in self._run.runs:
+            self._run.took_external(topic, taken)
+
+    def borrow(self, topic: str) -> Borrowing:
+        """See `Node.borrow`."""
+        return Borrowing(topic, functools.partial(self.take_loan, topic))
 
     def recv(self, topic: str, default: Any) -> Any:
         """See `Node.recv`."""

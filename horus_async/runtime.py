@@ -39,6 +39,7 @@ from .ports import new_tuple
 from .reporting import describe
 from .safety import Safety
 from .schedule import Step
+from .topics.codec import as_bytes
 from .virtual_pace import VirtualPace
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ if TYPE_CHECKING:
 
     from .guard import RunGuard
     from .pace import Pace
-    from .ports import Taken
     from .safety import Job, Plan
     from .schedule import Timeline
     from .topics import Bus
+    from .topics.ring import Taken
 
 _ENDED = object()
 """Stands for what a coroutine that has ended does not yield any more."""
@@ -551,7 +552,7 @@ class Runtime(Safety):
         if (stamp_ns, seq) <= last:
             return
         self._taken[topic, publisher] = (stamp_ns, seq)
-        self._tell("received_external", External(self.tick, topic, publisher, seq, stamp_ns, payload))
+        self._tell("received_external", External(self.tick, topic, publisher, seq, stamp_ns, as_bytes(payload)))
 
 
 async def _count_resumption(run: NodeRun) -> None:

@@ -12,17 +12,19 @@ from .compare import first_difference
 from .observe import Execution, Observer
 from .ports import Ports
 from .recorder.records import ExecutionRecord
-from .topics.codec import decode, encode, to_json
+from .topics.codec import decode, encode, is_binary, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .observe import Sent
-    from .ports import Run, Taken
+    from .ports import Run
     from .recorder.records import RecordedOutput
     from .replay import LiveTwin
     from .replay_options import ReplayOptions
     from .topics import Bus
+    from .topics.reader import Loan
+    from .topics.ring import Taken
 
 SHADOW = "@live"
 """Added to the name of a live node that is only listened to, beside the recorded one that plays."""
@@ -164,6 +166,14 @@ class ShadowPorts(Ports):
                 self._early[key] = candidate
         expected.popleft()
         return taken
+
+    def take_loan(self, topic: str) -> Loan | None:
+        """The same as something borrowed that nobody overwrites."""
+        taken = self.take(topic)
+        if taken is None:
+            return None
+        payload = taken[0]
+        return (memoryview(payload).toreadonly() if is_binary(payload) else payload, *taken[1:]), None
 
     def has_msg(self, topic: str) -> bool:
         """In a session from real time: whether the recorded node took one at this point."""

@@ -11,12 +11,14 @@ NumPy is never imported before a message needs it.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 from horus_async.topics.base64 import to_base64
+from horus_async.topics.blocks import blank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,13 +79,14 @@ def to_fields(value: Any, tag: Tag, buffer: Buffer) -> dict[str, Any]:
     return _array_fields(value, tag, buffer)
 
 
-def from_fields(fields: dict[str, Any], untag: Tag, data: Data) -> Any:
+def from_fields(fields: dict[str, Any], untag: Tag, data: Data, keep_from: float = math.inf) -> Any:
     """The array or scalar that ``to_fields`` described.
 
     Args:
         fields: as ``to_fields`` made them.
         untag: decodes an element.
         data: gives the bytes for base64 text or for the number of a buffer.
+        keep_from: arrays of at least so many bytes stay in the memory that ``data`` gave; default none.
 
     Raises:
         ValueError, TypeError, LookupError: the fields contradict themselves.
@@ -95,15 +98,14 @@ def from_fields(fields: dict[str, Any], untag: Tag, data: Data) -> Any:
         if dtype.kind in "SU":
             raw = bytes(data(fields["data"]))
             return np.bytes_(raw) if dtype.kind == "S" else np.str_(raw.decode("utf-32-le"))
-        return _build(dtype, (), fields["data"], untag, data)[()]
+        return _build(dtype, (), fields["data"], untag, data, keep_from=math.inf)[()]
     shape = tuple(fields["shape"])
-    if not all(type(length) is int and length >= 0 for length in shape):
+    if set(map(type, shape)) - {int} or min(shape, default=0) < 0:
         raise ValueError(f"an array of shape {shape!r:.60}")
-    return _build(dtype, shape, fields["data"], untag, data)
+    return _build(dtype, shape, fields["data"], untag, data, keep_from=keep_from)
 
 
 def _array_fields(array: np.ndarray[Any, Any], tag: Tag, buffer: Buffer) -> dict[str, Any]:
-    import numpy as np
 
     dtype = array.dtype
     data: Any
@@ -114,25 +116,62 @@ def _array_fields(array: np.ndarray[Any, Any], tag: Tag, buffer: Buffer) -> dict
     elif array.nbytes == 0:
         data = ""
     else:
-        data = buffer(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        data = buffer(_bytes_of(array))
     return {"dtype": _dtype_to_text(dtype), "shape": list(array.shape), "data": data}
+
+
+def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
+    """The elements in C order: the array's own memory where that is possible."""
+    import numpy as np
+
+    padded = array.dtype.names is not None and _has_padding(array.dtype)
+    if array.flags.c_contiguous and not padded:
+        return array.reshape(-1).view(np.uint8).data
+    memory = blank(array.nbytes)
+    copy = np.ndarray(array.shape, array.dtype, memory)
+    if padded:
+        memory[:] = bytes(len(memory))
+        _copy_fields(copy, array)
+    else:
+        np.copyto(copy, array)
+    return memory
+
+
+def _copy_fields(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
+    """Copy what belongs to a field, and not what lies between them: undefined, and different in each run."""
+    if source.dtype.names is None:
+        target[...] = source
+        return
+    for name in source.dtype.names:
+        _copy_fields(target[name], source[name])
+
+
+@functools.lru_cache(256)
+def _has_padding(dtype: np.dtype[Any]) -> bool:
+    import numpy as np
+
+    element = np.zeros((), dtype)
+    _copy_fields(element, np.frombuffer(b"\xff" * dtype.itemsize, dtype, 1).reshape(()))
+    return element.tobytes().count(0) > 0
 
 
 def _scalar_bytes(value: Any, tag: Tag) -> Any:
     import numpy as np
 
     if isinstance(value, np.bytes_):  # by itself: as an array it would lose zeros at its end
-        raw = bytes(value)
+        raw = memoryview(bytes(value))
     elif isinstance(value, np.str_):
-        raw = str.encode(value, "utf-32-le")  # str() of it would cut zeros off
+        raw = memoryview(str.encode(value, "utf-32-le"))  # str() of it would cut zeros off
     elif value.dtype.hasobject:
         return _array_fields(np.asarray(value), tag, to_base64)["data"]
     else:
-        raw = value.tobytes()
-    return to_base64(memoryview(raw))
+        raw = _bytes_of(np.asarray(value))
+    return to_base64(raw)
 
 
-def _build(dtype: np.dtype[Any], shape: tuple[int, ...], content: Any, untag: Tag, data: Data) -> np.ndarray[Any, Any]:
+def _build(
+    dtype: np.dtype[Any], shape: tuple[int, ...], content: Any, untag: Tag, data: Data, *, keep_from: float
+) -> np.ndarray[Any, Any]:
     import numpy as np
 
     size = math.prod(shape)
@@ -142,7 +181,8 @@ def _build(dtype: np.dtype[Any], shape: tuple[int, ...], content: Any, untag: Ta
             raise ValueError(f"{len(raw)} bytes for an array of {size} elements of {dtype.itemsize}")
         if not len(raw):
             return np.ndarray(shape, dtype)
-        return np.frombuffer(raw, dtype, size).reshape(shape).copy()
+        array = np.frombuffer(raw, dtype, size).reshape(shape)
+        return array if len(raw) >= keep_from and array.flags.aligned else array.copy()
     if dtype.names is not None:
         parts = [from_fields(part, untag, data) for part in content]
         if len(parts) != len(dtype.names) or any(part.shape[: len(shape)] != shape for part in parts):
@@ -161,6 +201,20 @@ def _build(dtype: np.dtype[Any], shape: tuple[int, ...], content: Any, untag: Ta
 
 
 def _dtype_to_text(dtype: np.dtype[Any]) -> Any:
+    if dtype.kind in "biufc":
+        key = dtype.num, dtype.byteorder
+        known = _numeric.get(key)
+        if known is None:
+            known = _numeric[key] = _described(dtype)
+        return known
+    return _described(dtype)
+
+
+_numeric: dict[tuple[int, str], Any] = {}
+"""The texts of numbers' dtypes met so far. NumPy's number of a type tells apart even those that are equal."""
+
+
+def _described(dtype: np.dtype[Any]) -> Any:
     text: Any
     if dtype.kind == "T":
         text = "StringDType"
@@ -197,6 +251,8 @@ def _format_to_text(dtype: np.dtype[Any]) -> Any:
 
 
 def _dtype_from_text(text: Any) -> np.dtype[Any]:
+    if type(text) is str and text != "StringDType":
+        return _simple_dtype(text)
     import numpy as np
 
     if text == "StringDType":
@@ -207,7 +263,14 @@ def _dtype_from_text(text: Any) -> np.dtype[Any]:
         description: Any = {**known, "formats": formats}
         structured: np.dtype[Any] = np.dtype(description, align=text.get("aligned") is True)
         return structured
-    if not isinstance(text, str) or not _SIMPLE.fullmatch(text):
+    raise ValueError(f"not a dtype: {text!r:.60}")
+
+
+@functools.lru_cache(256)
+def _simple_dtype(text: str) -> np.dtype[Any]:
+    import numpy as np
+
+    if not _SIMPLE.fullmatch(text):
         raise ValueError(f"not a dtype: {text!r:.60}")
     return np.dtype(text)
 

@@ -28,6 +28,8 @@ from horus_async.topics.decoding import ATOMS, binary_to_json, decode_tagged
 from horus_async.topics.encoding import STRICT, encode_tagged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from horus_async.topics.ring import Payload
 
 _all_atoms = ATOMS.issuperset
@@ -63,12 +65,16 @@ def encode(value: Any) -> Payload:
     return encode_tagged(value)
 
 
-def decode(payload: bytes) -> Any:
-    """The value of a payload. Arrays are writable and own their memory.
+def decode(payload: bytes | memoryview) -> Any:
+    """The value of a payload. Arrays are writable and nobody else's.
+
+    A payload that is a ``memoryview``, a binary one, belongs to the value: see ``decode_tagged``.
 
     Raises:
         MessageDecodeError: not a payload.
     """
+    if type(payload) is not bytes:
+        return decode_tagged(payload)
     if _DOLLAR in payload:  # in every payload with tags, and in no other one but in user's strings
         return decode_tagged(payload)
     try:
@@ -77,10 +83,23 @@ def decode(payload: bytes) -> Any:
         raise MessageDecodeError(f"a message that is not JSON: {error}; it begins with {payload[:40]!r}") from None
 
 
-def to_json(payload: Payload) -> bytes:
+def decode_in_place(payload: bytes | memoryview, check: Callable[[], None]) -> Any:
+    """The value of a payload; of one that lies in memory that may change arrays are read-only views.
+
+    Args:
+        payload: a ``memoryview`` if its memory may change, and then a binary one.
+        check: raises if it has changed; called before anything but numbers is made of it.
+
+    Raises:
+        MessageDecodeError: not a payload, or what ``check`` raises.
+    """
+    return decode(payload) if isinstance(payload, bytes) else decode_tagged(payload, check)
+
+
+def to_json(payload: Payload | memoryview) -> bytes:
     """The text of a payload that ``encode`` made or ``decode`` accepts: strict JSON on one line, buffers as base64."""
     payload = as_bytes(payload)
-    if payload[:1] == b"\0":
+    if is_binary(payload):
         return binary_to_json(payload)
     if b"\n" in payload or b"\r" in payload:
         try:
@@ -90,9 +109,16 @@ def to_json(payload: Payload) -> bytes:
     return payload
 
 
-def as_bytes(payload: Payload) -> bytes:
-    """A payload in one piece, independent of the value it was made from."""
-    return payload if isinstance(payload, bytes) else b"".join(payload)
+def is_binary(payload: bytes | memoryview) -> bool:
+    """Whether a payload has buffers behind its text."""
+    return payload[:1] == b"\0"
+
+
+def as_bytes(payload: Payload | memoryview) -> bytes:
+    """A payload in one piece, independent of the value it was made from or belongs to."""
+    if isinstance(payload, bytes):
+        return payload
+    return b"".join(payload) if isinstance(payload, list) else bytes(payload)
 
 
 def _is_plain(value: Any) -> bool:

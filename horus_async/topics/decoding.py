@@ -13,6 +13,7 @@ from horus_async.errors import MessageDecodeError
 from horus_async.topics import arrays, classes
 from horus_async.topics.base64 import from_base64, to_base64
 from horus_async.topics.encoding import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT
+from horus_async.topics.ring import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,13 @@ ATOMS = frozenset({int, float, str, bool, type(None)})
 """The types of JSON that hold no others."""
 
 
-def decode_tagged(payload: bytes) -> Any:
+def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] = lambda: None) -> Any:
     """The value of a payload that may have tags.
+
+    Args:
+        payload: one that is a ``memoryview`` belongs to the value: large arrays stay in its memory, and if it is
+            read-only so do all others.
+        check: called when the text of the payload is read, before values are made of it; raises if it may be torn.
 
     Raises:
         MessageDecodeError: not a payload.
@@ -33,13 +39,21 @@ def decode_tagged(payload: bytes) -> Any:
             value, buffers = _open_binary(payload)
         else:
             value = loads(payload)
-        return _Untagger(buffers).untag(value)
+        check()
+        return _Untagger(buffers, _keep_from(payload)).untag(value)
     except MessageDecodeError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
         raise MessageDecodeError(
-            f"a damaged message: {type(error).__name__}: {error}; it begins with {payload[:40]!r}"
+            f"a damaged message: {type(error).__name__}: {error}; it begins with {bytes(payload[:40])!r}"
         ) from error
+
+
+def _keep_from(payload: bytes | memoryview) -> float:
+    """From how many bytes on an array stays in the memory of the payload. A small one would hold all of it."""
+    if isinstance(payload, bytes):
+        return inf
+    return 0 if payload.readonly else LARGE
 
 
 def binary_to_json(payload: bytes) -> bytes:
@@ -51,21 +65,22 @@ def binary_to_json(payload: bytes) -> bytes:
         raise MessageDecodeError(f"a message that has no JSON form: {error}") from error
 
 
-def _open_binary(payload: bytes) -> tuple[Any, list[memoryview]]:
+def _open_binary(payload: bytes | memoryview) -> tuple[Any, list[memoryview]]:
     """The JSON skeleton and the buffers of a binary payload."""
     try:
         _, version, count, length = BINARY.unpack_from(payload)
         if version != BINARY_VERSION:
             raise MessageDecodeError(f"a binary message of version {version}; this release knows {BINARY_VERSION}")
-        lengths = memoryview(payload)[BINARY.size : BINARY.size + 8 * count].cast("Q").tolist()
+        whole = memoryview(payload)
         offset = BINARY.size + 8 * count + length
-        skeleton = loads(memoryview(payload)[offset - length : offset])
+        lengths = whole[BINARY.size : offset - length].cast("Q").tolist()
+        skeleton = loads(whole[offset - length : offset])
     except (struct.error, ValueError, TypeError) as error:
         raise MessageDecodeError(f"a damaged binary message: {error}") from error
     buffers = []
     for size in lengths:
         offset += -offset % BUFFER_ALIGNMENT
-        buffers.append(memoryview(payload)[offset : offset + size])
+        buffers.append(whole[offset : offset + size])
         offset += size
     if len(lengths) != count or offset > len(payload):
         raise MessageDecodeError("a damaged binary message: it is cut short")
@@ -107,10 +122,11 @@ def _at(buffers: list[memoryview], number: int) -> memoryview:
 class _Untagger:
     """Turns a value with tags into what it stands for."""
 
-    __slots__ = ("_buffers",)
+    __slots__ = ("_buffers", "_keep_from")
 
-    def __init__(self, buffers: list[memoryview]) -> None:
+    def __init__(self, buffers: list[memoryview], keep_from: float) -> None:
         self._buffers = buffers
+        self._keep_from = keep_from
 
     def untag(self, value: Any) -> Any:
         """``value`` without tags."""
@@ -141,7 +157,7 @@ class _Untagger:
     def untag_array(self, fields: dict[str, Any], _: object) -> Any:
         if not arrays.available():
             return _embed({"$ndarray": fields}, self._buffers)
-        return arrays.from_fields(fields, self.untag, self.data)
+        return arrays.from_fields(fields, self.untag, self.data, self._keep_from)
 
 
 _UNTAGGERS: dict[str, Callable[[_Untagger, Any, dict[str, Any]], Any]] = {

@@ -6,14 +6,17 @@ import struct
 from typing import TYPE_CHECKING
 
 from horus_async.topics.layout import INDEX_WORD, PAD, STAMP_WORD
-from horus_async.topics.ring import CLOSED, LATEST, NEXT, OLDEST, SMALL
+from horus_async.topics.ring import CLOSED, LATEST, NEXT, OLDEST, SMALL, Cursor
 from horus_async.topics.writer import NOTHING_NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.topics.ring import Cursor, Region, Taken
+    from horus_async.topics.ring import Region, Taken
     from horus_async.topics.writer import RingWriter
+
+    Loan = tuple[Taken, Cursor | None]
+    """A message, and where its payload still lies in a ring; None if that is a copy."""
 
 _unpackers: dict[int, tuple[Callable[..., tuple[int, int, int, int, bytes]], int]] = {}
 """For each small length met so far: unpacks index, seq, stamp, publisher and payload in one call; size in the ring."""
@@ -128,6 +131,11 @@ class RingReader:
         self.index = index + 1
         return message
 
+    def borrow(self) -> Loan | None:
+        """The next message, or None. A binary payload is left where it is."""
+        found = self._next(borrow=True)
+        return found if found is None or isinstance(found[0][0], memoryview) else (found[0], None)
+
     def next_stamp(self) -> int | None:
         """The time stamp of the message that ``take`` would give, or None."""
         at = self._locate()
@@ -199,13 +207,18 @@ class RingReader:
             return at
 
     def _take_slowly(self) -> Taken | None:
+        loan = self._next(borrow=False)
+        return None if loan is None else loan[0]
+
+    def _next(self, *, borrow: bool) -> tuple[Taken, Cursor] | None:
         while self._locate() is not None:
-            record = self.region.copy(self.position)
+            place = Cursor(self.region, self.position, self.index)
+            record = self.region.copy(self.position, borrow=borrow)
             if record is not None:
                 self.position += record[1]
                 self.index += 1
                 self._learn(*record)
-                return record[0]
+                return record[0], place
             if self.region.checked:
                 return None  # not all of it is visible to this processor yet
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from horus_async.errors import TopicError
+from horus_async.topics.blocks import copy_of
 from horus_async.topics.layout import (
     CRC_START,
     INDEX_WORD,
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     Payload = bytes | list[bytes | memoryview]
     """The bytes of one message, in one piece or, where it holds large buffers, in several."""
 
-    Taken = tuple[bytes, str, int, int]
-    """A message out of a ring: payload, publisher, sequence number, time stamp in ns since 1970."""
+    Taken = tuple[bytes | memoryview, str, int, int]
+    """A message out of a ring: payload, publisher, sequence number, time stamp in ns since 1970.
+
+    A large binary payload is a ``memoryview``, and whoever decodes it may keep its memory for the value.
+    """
 
     Memory = mmap.mmap | bytearray
 
@@ -38,6 +42,9 @@ STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64", "i686")
 
 SMALL = 4096
 """Payloads up to this many bytes are packed and unpacked by one call."""
+
+LARGE = 1 << 16
+"""From this many bytes on memory is worth sparing: binary payloads are copied just once on their way out."""
 
 # Plain numbers for the hot paths: looking up a member of an enum costs as much as the store itself.
 LATEST = int(Word.LATEST)
@@ -56,15 +63,31 @@ class Cursor:
     index: int
     """Of the message at this position."""
 
+    def overwritten(self) -> bool:
+        """Whether the message may be gone, or going just now."""
+        return bool(self.region.words[OLDEST] > self.position)
+
 
 class Region:
     """One generation of a ring, mapped."""
 
-    __slots__ = ("__weakref__", "capacity", "checked", "data_at", "first_index", "generation", "map", "names", "words")
+    __slots__ = (
+        "__weakref__",
+        "capacity",
+        "checked",
+        "data_at",
+        "first_index",
+        "generation",
+        "map",
+        "names",
+        "view",
+        "words",
+    )
 
     def __init__(self, memory: Memory) -> None:
         self.map = memory
         self.words = memoryview(memory).cast("Q")
+        self.view = memoryview(memory).toreadonly()
         words = self.words
         if words[Word.MAGIC] != MAGIC or words[Word.VERSION] != VERSION:
             raise TopicError(f"not a ring, or one of another version: {bytes(memory[:16])!r}")
@@ -131,13 +154,18 @@ class Region:
                 return cursor
         return cursor
 
-    def copy(self, position: int) -> tuple[Taken, int] | None:
-        """The record at ``position`` and its size in the ring; None if it is not whole (any more, or yet)."""
+    def copy(self, position: int, *, borrow: bool = False) -> tuple[Taken, int] | None:
+        """The record at ``position`` and its size in the ring; None if it is not whole (any more, or yet).
+
+        Args:
+            position: of the record.
+            borrow: leave a binary payload where it is: give a read-only view of the ring's own memory.
+        """
         at = self.offset(position)
         length, index, seq, stamp_ns, publisher, crc = RECORD.unpack_from(self.map, at)
         size = record_size(length)
         begin = at + RECORD.size
-        payload = bytes(self.map[begin : begin + length]) if size <= self.capacity else b""
+        payload = self._payload(begin, length, borrow=borrow) if size <= self.capacity else b""
         if self.words[OLDEST] > position:
             return None
         if self.checked and crc != checksum(position, payload, length, index, seq, stamp_ns, publisher):
@@ -145,6 +173,12 @@ class Region:
         if len(payload) != length:
             raise TopicError(f"the ring is damaged: a record of {length} bytes in {self.capacity} bytes of data")
         return (payload, self.publisher(publisher), seq, stamp_ns), size
+
+    def _payload(self, begin: int, length: int, *, borrow: bool) -> bytes | memoryview:
+        if (borrow or length >= LARGE) and length and self.map[begin] == 0:  # a binary one
+            view = self.view[begin : begin + length]
+            return view if borrow else copy_of(view)
+        return bytes(self.map[begin : begin + length])
 
 
 def create_region(memory: Memory, *, data_at: int, words: dict[Word, int], topic: str, namespace: str) -> Region:
@@ -166,9 +200,9 @@ def create_region(memory: Memory, *, data_at: int, words: dict[Word, int], topic
     return Region(memory)
 
 
-def checksum(position: int, payload: Payload, *fields: int) -> int:
+def checksum(position: int, payload: Payload | memoryview, *fields: int) -> int:
     """The CRC of the record at ``position``; ``fields`` are those before it."""
     crc = zlib.crc32(CRC_START.pack(position, *fields))
-    for part in [payload] if isinstance(payload, bytes) else payload:
+    for part in payload if isinstance(payload, list) else [payload]:
         crc = zlib.crc32(part, crc)
     return crc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from horus_async.errors import TopicError
 from horus_async.topics.reader import ELSEWHERE, RingReader
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from horus_async.topics.exchange import Channel
     from horus_async.topics.foreign import ForeignRing
+    from horus_async.topics.reader import Loan
     from horus_async.topics.ring import Cursor, Taken
+
+_Found = TypeVar("_Found")
 
 
 class Subscriber:
@@ -93,21 +96,25 @@ class Subscriber:
         """
         only = self._only
         if only is None:
-            return self._take_merged()
+            return self._take_merged(RingReader.take)
         # One message behind a writer of this process: the writer still has it at hand.
         index, end, near = only.writer.near
         if index == only.index:
             only.index = index + 1
             only.position = end
             return near
-        message = only.take()
-        if message is None:
-            if only.ended:
-                self._forget(only)
-            outside = self._channel.outside
-            if outside is not None and outside.glance():
-                return self._take_merged()
-        return message
+        return only.take() or self._look_elsewhere(only, RingReader.take)
+
+    def borrow(self) -> Loan | None:
+        """As ``take``, but a binary payload is a view of the ring's own memory; with the place where it lies.
+
+        Raises:
+            TopicError: this is closed.
+        """
+        only = self._only
+        if only is None:
+            return self._take_merged(RingReader.borrow)
+        return only.borrow() or self._look_elsewhere(only, RingReader.borrow)
 
     def latest(self) -> Taken | None:
         """The newest message there is, also one from before this was opened; None before the first.
@@ -169,7 +176,14 @@ class Subscriber:
         self._readers = readers
         self._only = readers[0] if len(readers) == 1 else None
 
-    def _take_merged(self) -> Taken | None:
+    def _look_elsewhere(self, only: RingReader, take: Callable[[RingReader], _Found | None]) -> _Found | None:
+        """After nothing was found in the only ring."""
+        if only.ended:
+            self._forget(only)
+        outside = self._channel.outside
+        return self._take_merged(take) if outside is not None and outside.glance() else None
+
+    def _take_merged(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
         while True:
@@ -187,9 +201,9 @@ class Subscriber:
                 if outside is None or not outside.glance():
                     return None
                 continue
-            message = first.take()
-            if message is not None:  # else it was overwritten just now
-                return message
+            found = take(first)
+            if found is not None:  # else it was overwritten just now
+                return found
 
     def _forget(self, reader: RingReader) -> None:
         """Let go of a ring that is read to its end, but not of its numbers."""
@@ -200,7 +214,10 @@ class Subscriber:
     def _count_ended(self, reader: RingReader) -> None:
         self._ended_arrived += reader.arrived
         self._ended_lost += reader.lost
-        self._ended_newest = max(filter(None, (self._ended_newest, reader.latest())), key=_stamp, default=None)
+        newest = reader.latest()
+        if newest is not None:
+            newest = bytes(newest[0]), *newest[1:]  # may be decoded more than once
+        self._ended_newest = max(filter(None, (self._ended_newest, newest)), key=_stamp, default=None)
 
 
 def _stamp(message: Taken) -> int:

@@ -7,32 +7,18 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
-from attrs import frozen
-
 from horus_async.clock.system import wall_ns
 from horus_async.errors import TopicError, TopicTypeError
+from horus_async.topics.borrowing import Borrowing
 from horus_async.topics.bus import Bus, default_namespace
 from horus_async.topics.codec import decode, encode
+from horus_async.topics.message import Message
 from horus_async.topics.names import check_namespace, check_topic_name
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from horus_async.topics.ring import Payload, Taken
-
-
-@frozen
-class Message:
-    """A value with its identity: (topic, publisher, seq) names one message for good."""
-
-    value: Any
-    topic: str
-    seq: int
-    """Counts the messages of this publisher on this topic, from 0."""
-    stamp_ns: int
-    """When it was sent, nanoseconds since 1970."""
-    publisher: str
-    """The node that sent it; for a bare ``Topic`` handle ``topic-`` and the process id."""
 
 
 class Topic:
@@ -109,8 +95,8 @@ class Topic:
         if message is None:
             return default
         value = decode(message[0])
-        if self._type is not None and not isinstance(value, self._type):
-            raise self._mismatch(value)
+        if self._type is not None:
+            self._check_type(value)
         return value
 
     def recv_message(self) -> Message | None:
@@ -126,6 +112,26 @@ class Topic:
             if message is not None:
                 values.append(self._message(message).value)
         return values
+
+    def borrow(self) -> Borrowing:
+        """Read the next unread message without copying its arrays: they are read-only views of shared memory.
+
+        For a ``with`` block; in it is the message, or None if there is none::
+
+            with camera.borrow() as message:
+                if message is not None:
+                    brightness = message.value.data.mean()
+
+        The writer does not wait, and may overwrite the message meanwhile. Leaving the block checks that; before that
+        ``message.valid`` tells, or ``message.check()``. After the block the views may change at any time: copy what is
+        to be kept. What is no array is copied in any case, and a message without arrays is received as by ``recv``.
+
+        Raises:
+            MessageOverwrittenError: on leaving the block (or on entering it), also instead of an error that torn data
+                led to. Larger ``capacity=`` gives more time.
+            MessageDecodeError, TopicTypeError: on entering it, as ``recv``.
+        """
+        return Borrowing(self.name, self._subscriber.borrow, self._check_type)
 
     def latest(self) -> Any:
         """The newest value there is, also one sent before the handle was opened; None before the first.
@@ -195,13 +201,14 @@ class Topic:
     def _message(self, message: Taken) -> Message:
         payload, publisher, seq, stamp_ns = message
         value = decode(payload)
-        if self._type is not None and not isinstance(value, self._type):
-            raise self._mismatch(value)
+        self._check_type(value)
         return Message(value, self.name, seq, stamp_ns, publisher)
 
-    def _mismatch(self, value: Any) -> TopicTypeError:
-        assert self._type is not None
-        return TopicTypeError(f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}")
+    def _check_type(self, value: Any) -> None:
+        if self._type is not None and not isinstance(value, self._type):
+            raise TopicTypeError(
+                f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}"
+            )
 
 
 _type_of_types = type

@@ -336,7 +336,7 @@ def test_many_threads_publish_at_once() -> None:
             while sum(map(len, seen.values())) < 4000:
                 message = subscriber.take()
                 if message is not None:
-                    assert set(message[0].decode()) <= {message[1]}
+                    assert set(bytes(message[0]).decode()) <= {message[1]}
                     seen[message[1]].append(message[2])
             for thread in threads:
                 thread.join()

@@ -1,0 +1,71 @@
+"""Memory for large messages on their way out of a ring, used again as soon as nobody has it any more.
+
+Fresh memory costs far more than the copy into it: the allocator gives large blocks back to the system when they are
+freed, and the system hands out new ones page by page, each with a fault. A robot that takes one image after the other
+pays that for every image unless the memory stays.
+
+A block is a ``bytearray``. It refuses to be resized while anything looks into it, a NumPy array or a ``memoryview``,
+which is what tells whether it is still in use.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+BLOCKS, BYTES = 16, 64 << 20
+"""How many blocks are kept at most, and how large all of them may be together, in bytes."""
+
+_kept: deque[bytearray] = deque()
+"""In use or idle. Whoever looks at one takes it out meanwhile, so no two threads find the same."""
+
+
+def copy_of(source: memoryview) -> memoryview:
+    """A writable copy of some bytes. Its memory is nobody else's until the last who looks into it is gone."""
+    block = _find(len(source))
+    if block is None:
+        block = bytearray(source)
+        copy = memoryview(block)
+    else:
+        copy = memoryview(block)[: len(source)]
+        copy[:] = source
+    _keep(block)
+    return copy
+
+
+def blank(size: int) -> memoryview:
+    """``size`` writable bytes of undefined content, as ``copy_of`` gives them."""
+    block = _find(size) or bytearray(size)
+    view = memoryview(block)[:size]
+    _keep(block)
+    return view
+
+
+def _find(size: int) -> bytearray | None:
+    """An idle block of that size or up to twice as large, taken out of those that are kept."""
+    for _ in range(len(_kept)):
+        try:
+            block = _kept.popleft()
+        except IndexError:  # other threads have them
+            return None
+        if size <= len(block) <= 2 * size and _is_idle(block):
+            return block
+        _kept.append(block)
+    return None
+
+
+def _is_idle(block: bytearray) -> bool:
+    try:
+        last = block.pop()
+    except BufferError:  # somebody looks into it
+        return False
+    block.append(last)
+    return True
+
+
+def _keep(block: bytearray) -> None:
+    _kept.append(block)
+    while len(_kept) > BLOCKS or sum(map(len, tuple(_kept))) > BYTES:
+        try:
+            _kept.popleft()
+        except IndexError:  # other threads have them
+            return

@@ -1,0 +1,86 @@
+"""Messages that are read where they lie: in the ring, in shared memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from horus_async.errors import MessageOverwrittenError
+from horus_async.topics.codec import decode_in_place
+from horus_async.topics.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from horus_async.topics.reader import Loan
+    from horus_async.topics.ring import Cursor
+
+
+@frozen
+class BorrowedMessage(Message):
+    """A message whose arrays are read-only views of shared memory. Copy what is to be kept."""
+
+    _place: Cursor | None = field(repr=False, eq=False)
+    """Where it lies; None if it cannot be overwritten."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing of it was overwritten up to now."""
+        return self._place is None or not self._place.overwritten()
+
+    def check(self) -> None:
+        """Make sure that what was read so far was not overwritten.
+
+        Raises:
+            MessageOverwrittenError: it may have been.
+        """
+        if not self.valid:
+            raise MessageOverwrittenError(
+                f"message {self.seq} of {self.publisher!r} on topic {self.topic!r} was overwritten while it was "
+                "borrowed; give the topic a larger capacity=, be done with it sooner, or use recv(), which copies"
+            )
+
+
+class Borrowing:
+    """The ``with`` block in which a message is borrowed. Made by ``Topic.borrow`` and ``Node.borrow``."""
+
+    __slots__ = ("_check_type", "_message", "_take", "_topic")
+
+    def __init__(
+        self, topic: str, take: Callable[[], Loan | None], check_type: Callable[[Any], object] = lambda _: None
+    ) -> None:
+        self._topic = topic
+        self._take = take
+        self._check_type = check_type
+        self._message: BorrowedMessage | None = None
+
+    def __enter__(self) -> BorrowedMessage | None:
+        """Take the next message; None if there is none.
+
+        Raises:
+            MessageOverwrittenError: it was overwritten just now.
+            MessageDecodeError, TopicTypeError: as ``Topic.recv``.
+        """
+        loan = self._take()
+        if loan is None:
+            self._message = None
+            return None
+        (payload, publisher, seq, stamp_ns), place = loan
+        message = BorrowedMessage(None, self._topic, seq, stamp_ns, publisher, place)
+        try:
+            value = decode_in_place(payload, message.check)
+            self._check_type(value)
+        except Exception:
+            message.check()  # if that is why
+            raise
+        self._message = BorrowedMessage(value, self._topic, seq, stamp_ns, publisher, place)
+        return self._message
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        message, self._message = self._message, None
+        if message is not None and (error is None or isinstance(error, Exception)):
+            message.check()
