@@ -133,8 +133,13 @@ class RingReader:
 
     def borrow(self) -> Loan | None:
         """The next message, or None. A binary payload is left where it is."""
-        found = self._next(borrow=True)
-        return found if found is None or isinstance(found[0][0], memoryview) else (found[0], None)
+        record = self._next(borrow=True)
+        if record is None:
+            return None
+        message, size = record
+        if isinstance(message[0], bytes):
+            return message, None
+        return message, Cursor(self.region, self.position - size, self.index - 1)
 
     def next_stamp(self) -> int | None:
         """The time stamp of the message that ``take`` would give, or None."""
@@ -207,18 +212,18 @@ class RingReader:
             return at
 
     def _take_slowly(self) -> Taken | None:
-        loan = self._next(borrow=False)
-        return None if loan is None else loan[0]
+        record = self._next(borrow=False)
+        return None if record is None else record[0]
 
-    def _next(self, *, borrow: bool) -> tuple[Taken, Cursor] | None:
+    def _next(self, *, borrow: bool) -> tuple[Taken, int] | None:
+        """The next message and its size in the ring."""
         while self._locate() is not None:
-            place = Cursor(self.region, self.position, self.index)
             record = self.region.copy(self.position, borrow=borrow)
             if record is not None:
                 self.position += record[1]
                 self.index += 1
                 self._learn(*record)
-                return record[0], place
+                return record
             if self.region.checked:
                 return None  # not all of it is visible to this processor yet
         return None
