@@ -12,7 +12,7 @@ from .compare import first_difference
 from .observe import Execution, Observer
 from .ports import Ports
 from .recorder.records import ExecutionRecord
-from .topics.codec import decode, encode, is_binary, to_json
+from .topics.codec import decode, encode, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,10 +170,7 @@ class ShadowPorts(Ports):
     def take_loan(self, topic: str) -> Loan | None:
         """The same as something borrowed that nobody overwrites."""
         taken = self.take(topic)
-        if taken is None:
-            return None
-        payload = taken[0]
-        return (memoryview(payload).toreadonly() if is_binary(payload) else payload, *taken[1:]), None
+        return None if taken is None else (taken, None)
 
     def has_msg(self, topic: str) -> bool:
         """In a session from real time: whether the recorded node took one at this point."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from horus_async.errors import MessageOverwrittenError
-from horus_async.topics.codec import decode_in_place
+from horus_async.topics.codec import decode_borrowed
 from horus_async.topics.message import Message
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Borrowing:
         (payload, publisher, seq, stamp_ns), place = loan
         message = BorrowedMessage(None, self._topic, seq, stamp_ns, publisher, place)
         try:
-            value = decode_in_place(payload, message.check)
+            value = decode_borrowed(payload, message.check)
             self._check_type(value)
         except Exception:
             message.check()  # if that is why

@@ -83,23 +83,23 @@ def decode(payload: bytes | memoryview) -> Any:
         raise MessageDecodeError(f"a message that is not JSON: {error}; it begins with {payload[:40]!r}") from None
 
 
-def decode_in_place(payload: bytes | memoryview, check: Callable[[], None]) -> Any:
-    """The value of a payload; of one that lies in memory that may change arrays are read-only views.
+def decode_borrowed(payload: bytes | memoryview, check: Callable[[], None]) -> Any:
+    """The value of a payload; its arrays are read-only, and views of the payload if that is a ``memoryview``.
 
     Args:
-        payload: a ``memoryview`` if its memory may change, and then a binary one.
-        check: raises if it has changed; called before anything but numbers is made of it.
+        payload: a ``memoryview`` if it lies in memory that may change, and then a binary one.
+        check: raises if it has changed.
 
     Raises:
         MessageDecodeError: not a payload, or what ``check`` raises.
     """
-    return decode(payload) if isinstance(payload, bytes) else decode_tagged(payload, check)
+    return decode_tagged(payload, check) if not isinstance(payload, bytes) or _DOLLAR in payload else decode(payload)
 
 
 def to_json(payload: Payload | memoryview) -> bytes:
     """The text of a payload that ``encode`` made or ``decode`` accepts: strict JSON on one line, buffers as base64."""
     payload = as_bytes(payload)
-    if is_binary(payload):
+    if payload[:1] == b"\0":
         return binary_to_json(payload)
     if b"\n" in payload or b"\r" in payload:
         try:
@@ -107,11 +107,6 @@ def to_json(payload: Payload | memoryview) -> bytes:
         except (JSONDecodeError, TypeError) as error:
             raise MessageDecodeError(f"a message that is not JSON: {error}") from error
     return payload
-
-
-def is_binary(payload: bytes | memoryview) -> bool:
-    """Whether a payload has buffers behind its text."""
-    return payload[:1] == b"\0"
 
 
 def as_bytes(payload: Payload | memoryview) -> bytes:

@@ -22,13 +22,13 @@ ATOMS = frozenset({int, float, str, bool, type(None)})
 """The types of JSON that hold no others."""
 
 
-def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] = lambda: None) -> Any:
+def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None = None) -> Any:
     """The value of a payload that may have tags.
 
     Args:
-        payload: one that is a ``memoryview`` belongs to the value: large arrays stay in its memory, and if it is
-            read-only so do all others.
-        check: called when the text of the payload is read, before values are made of it; raises if it may be torn.
+        payload: the memory of a ``memoryview`` belongs to the value: large arrays stay in it.
+        check: given for a payload that is borrowed, and so may be overwritten: no array is copied, and all of them are
+            read-only. Called before values are made of what was read; raises if that may be torn.
 
     Raises:
         MessageDecodeError: not a payload.
@@ -39,21 +39,16 @@ def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] = lambd
             value, buffers = _open_binary(payload)
         else:
             value = loads(payload)
+        if check is None:
+            return _Untagger(buffers, inf if isinstance(payload, bytes) else LARGE).untag(value)
         check()
-        return _Untagger(buffers, _keep_from(payload)).untag(value)
+        return _Untagger(buffers, inf if isinstance(payload, bytes) else 0, read_only=True).untag(value)
     except MessageDecodeError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
         raise MessageDecodeError(
             f"a damaged message: {type(error).__name__}: {error}; it begins with {bytes(payload[:40])!r}"
         ) from error
-
-
-def _keep_from(payload: bytes | memoryview) -> float:
-    """From how many bytes on an array stays in the memory of the payload. A small one would hold all of it."""
-    if isinstance(payload, bytes):
-        return inf
-    return 0 if payload.readonly else LARGE
 
 
 def binary_to_json(payload: bytes) -> bytes:
@@ -122,11 +117,19 @@ def _at(buffers: list[memoryview], number: int) -> memoryview:
 class _Untagger:
     """Turns a value with tags into what it stands for."""
 
-    __slots__ = ("_buffers", "_keep_from")
+    __slots__ = ("_buffers", "_keep_from", "_read_only")
 
-    def __init__(self, buffers: list[memoryview], keep_from: float) -> None:
+    def __init__(self, buffers: list[memoryview], keep_from: float, *, read_only: bool = False) -> None:
+        """Begin.
+
+        Args:
+            buffers: of the payload.
+            keep_from: arrays of at least so many bytes stay where they are. A small one would hold all of the payload.
+            read_only: make arrays that nobody can write.
+        """
         self._buffers = buffers
         self._keep_from = keep_from
+        self._read_only = read_only
 
     def untag(self, value: Any) -> Any:
         """``value`` without tags."""
@@ -157,7 +160,10 @@ class _Untagger:
     def untag_array(self, fields: dict[str, Any], _: object) -> Any:
         if not arrays.available():
             return _embed({"$ndarray": fields}, self._buffers)
-        return arrays.from_fields(fields, self.untag, self.data, self._keep_from)
+        array = arrays.from_fields(fields, self.untag, self.data, self._keep_from)
+        if self._read_only and fields.get("scalar") is not True:
+            array.flags.writeable = False
+        return array
 
 
 _UNTAGGERS: dict[str, Callable[[_Untagger, Any, dict[str, Any]], Any]] = {

@@ -156,6 +156,42 @@ def test_a_decoded_array_is_independent() -> None:
     assert decode(payload).tolist() == [0, 0, 0, 0]
 
 
+PADDED = {
+    "between": np.dtype([("a", "i1"), ("b", "f8")], align=True),
+    "around": np.dtype({"names": ["a"], "formats": ["i2"], "offsets": [5], "itemsize": 16}),
+    "nested": np.dtype([("n", "i2"), ("p", np.dtype([("x", "i1"), ("y", "i4")], align=True), (2,))]),
+    "no fields": np.dtype({"names": [], "formats": [], "itemsize": 8}),
+}
+
+
+@pytest.mark.parametrize("dtype", PADDED.values(), ids=PADDED)
+def test_padding_is_always_zero(dtype: Any) -> None:
+    """What lies between fields is undefined memory, and not sent: the same values have the same bytes in each run."""
+    texts = set()
+    for junk in (b"\x00", b"\xa5"):
+        array = np.frombuffer(bytearray(junk * dtype.itemsize * 6), dtype).reshape(2, 3)
+        fill(array)
+        for value in (array, array[::-1, ::-1], array[0, 0]):
+            texts.add((value.shape, to_json(encode({"a": value}))))
+            assert repr(decode(as_bytes(encode(value))).tolist()) == repr(value.tolist())
+    assert len(texts) == 2
+
+
+def fill(array: np.ndarray[Any, Any]) -> None:
+    """Ones in all fields."""
+    for name in array.dtype.names or ():
+        fill(array[name])
+    if array.dtype.names is None:
+        array[...] = 1
+
+
+def test_an_array_without_padding_is_not_copied() -> None:
+    """What is sent is the array's own memory, structured ones and those in other byte orders included."""
+    packed = np.zeros(3, [("a", "<i4"), ("b", ">f8"), ("c", [("d", "i1"), ("e", "i2", (2,))])])
+    for array in (np.arange(9.0), np.arange(6, dtype=">i2").reshape(2, 3), packed, np.zeros(4, "M8[ns]")):
+        assert np.shares_memory(np.frombuffer(encode(array)[1], np.uint8), array)  # type: ignore[arg-type]
+
+
 def test_arrays_do_not_travel_as_text() -> None:
     """Also a small array is raw bytes in the payload."""
     payload = as_bytes(encode({"xy": np.array([1.0, 2.0])}))

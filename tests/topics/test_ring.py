@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from horus_async.topics.ring import Cursor, Region
 
 
-def new_writer(capacity: int = 4096, *, checked: bool = False) -> RingWriter:
+def new_writer(capacity: int = 4096, *, checked: bool = False, memory: type[bytearray] = bytearray) -> RingWriter:
     """A ring in ordinary memory."""
     return RingWriter(
-        lambda _, size: bytearray(size), topic="a/b", namespace="n", capacity=capacity, checked=checked, pid=7
+        lambda _, size: memory(size), topic="a/b", namespace="n", capacity=capacity, checked=checked, pid=7
     )
 
 
