@@ -65,6 +65,14 @@ _TOPICS = (
         max_ratio=2.5,
     ),
     Figure(
+        "array_send_borrow",
+        "array of 1 MiB: send and look at it in place, one process",
+        "µs",
+        _of("ours", "array_send_borrow"),
+        _of("plain_copies", "copy_1_mib", "one copy in memory"),
+        max_ratio=2.5,
+    ),
+    Figure(
         "round_trip_asleep",
         "there and back between two processes, both asleep in between",
         "µs",

@@ -29,14 +29,30 @@ def bytes_send_recv(scale: float) -> list[float]:
 
 
 def array_send_recv(scale: float) -> list[float]:
-    """An array of 1 MiB, through one handle."""
+    """An array of 1 MiB, through one handle of a topic as it is by default."""
     import numpy as np
 
-    return [_send_recv(np.arange(1 << 17, dtype=np.float64), scale, batch=50)]
+    return [_send_recv(np.arange(1 << 17, dtype=np.float64), scale, batch=50, capacity=None)]
 
 
-def _send_recv(value: Any, scale: float, batch: int = 500) -> float:
-    with Topic("bench.value", capacity=1 << 24) as topic:
+def array_send_borrow(scale: float) -> list[float]:
+    """The same array, looked at in place: its first and last element."""
+    import numpy as np
+
+    array = np.arange(1 << 17, dtype=np.float64)
+    with Topic("bench.value") as topic:
+
+        def call() -> None:
+            topic.send(array)
+            with topic.borrow() as message:
+                if message is None or message.value[0] != 0 or message.value[-1] != array.size - 1:
+                    raise AssertionError("the message did not arrive")
+
+        return [microseconds_a_call(call, scale=scale, batch=50)]
+
+
+def _send_recv(value: Any, scale: float, batch: int = 500, capacity: int | None = 1 << 24) -> float:
+    with Topic("bench.value", capacity=capacity) as topic:
 
         def call() -> None:
             topic.send(value)

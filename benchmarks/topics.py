@@ -13,34 +13,11 @@ from typing import Any
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 
-from .sampling import BYTES, CannotMeasureError, microseconds_a_call
+from .sampling import BYTES, CannotMeasureError
 
 MIB = 1 << 20
 _SECONDS = 1.0
 _WITHIN_NS = 10 * NANOSECONDS
-
-
-def array_send_recv(scale: float) -> list[float]:
-    """Microseconds to send and receive a NumPy array of 1 MiB in one process."""
-    import numpy as np
-
-    array = np.random.default_rng(0).integers(0, 255, MIB, np.uint8)
-    with Topic("bench.array", capacity=8 * MIB) as topic:
-
-        def call() -> None:
-            topic.send(array)
-            topic.recv()
-
-        return [microseconds_a_call(call, scale=scale, batch=20)]
-
-
-def array_copy(scale: float) -> list[float]:
-    """Microseconds to copy such an array in memory, once."""
-    import numpy as np
-
-    array = np.random.default_rng(0).integers(0, 255, MIB, np.uint8)
-    target = np.empty_like(array)
-    return [microseconds_a_call(lambda: np.copyto(target, array), scale=scale, batch=20)]
 
 
 def throughput_small(scale: float) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -36,11 +37,7 @@ class BorrowedMessage(Message):
         Raises:
             MessageOverwrittenError: it may have been.
         """
-        if not self.valid:
-            raise MessageOverwrittenError(
-                f"message {self.seq} of {self.publisher!r} on topic {self.topic!r} was overwritten while it was "
-                "borrowed; give the topic a larger capacity=, be done with it sooner, or use recv(), which copies"
-            )
+        _check(self._place, self.topic, self.seq, self.publisher)
 
 
 class Borrowing:
@@ -68,12 +65,12 @@ class Borrowing:
             self._message = None
             return None
         (payload, publisher, seq, stamp_ns), place = loan
-        message = BorrowedMessage(None, self._topic, seq, stamp_ns, publisher, place)
+        check = partial(_check, place, self._topic, seq, publisher)
         try:
-            value = decode_borrowed(payload, message.check)
+            value = decode_borrowed(payload, check)
             self._check_type(value)
         except Exception:
-            message.check()  # if that is why
+            check()  # if that is why
             raise
         self._message = BorrowedMessage(value, self._topic, seq, stamp_ns, publisher, place)
         return self._message
@@ -84,3 +81,11 @@ class Borrowing:
         message, self._message = self._message, None
         if message is not None and (error is None or isinstance(error, Exception)):
             message.check()
+
+
+def _check(place: Cursor | None, topic: str, seq: int, publisher: str) -> None:
+    if place is not None and place.overwritten():
+        raise MessageOverwrittenError(
+            f"message {seq} of {publisher!r} on topic {topic!r} was overwritten while it was borrowed; "
+            "give the topic a larger capacity=, be done with it sooner, or use recv(), which copies"
+        )
