@@ -22,6 +22,7 @@ from ._render import print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from horus_async.topics.inspection import RingInfo
     from horus_async.topics.ring import Taken
 
 _LOOK_NS = 2_000_000
@@ -56,7 +57,7 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
     """
     found = rings(_namespace(namespace))
     if as_json:
-        print_json([attrs.asdict(ring) for ring in found])
+        print_json([_ring_as_dict(ring) for ring in found])
         return
     rows = [
         (
@@ -90,7 +91,7 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         newest = bus.subscriber(name).latest()
     message = None if newest is None else _as_dict(newest)
     if as_json:
-        shown = [attrs.asdict(ring) for ring in found]
+        shown = [_ring_as_dict(ring) for ring in found]
         print_json({"topic": name, "namespace": namespace, "rings": shown, "newest": message})
         return
     click.echo(f"topic     {name}\nnamespace {namespace}")
@@ -100,6 +101,8 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
             f"ring      process {ring.pid}, {state}, since {clock_face(ring.started_ns)}: {ring.messages} messages, "
             f"capacity {ring.capacity} bytes, publishers {', '.join(ring.publishers) or 'none'}"
         )
+        for schema in ring.schemas:
+            click.echo(f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}")
     if newest is not None:
         click.echo(f"newest    {_line(newest)}")
 
@@ -248,6 +251,11 @@ def _windows(
                     found.append((message[3], len(message[0])))
             yield found, (monotonic_ns() - start) / NANOSECONDS
             done += 1
+
+
+def _ring_as_dict(ring: RingInfo) -> dict[str, Any]:
+    fields = attrs.asdict(ring, recurse=False)
+    return {**fields, "schemas": [orjson.loads(schema.text) for schema in ring.schemas]}
 
 
 def _as_dict(message: Taken) -> dict[str, Any]:

@@ -106,6 +106,10 @@ class TopicTypeError(TopicError, TypeError):
     """A typed topic was given, or holds, another type."""
 
 
+class SchemaMismatchError(TopicTypeError, MessageDecodeError):
+    """A message whose class has other fields where it was sent than here, so that it cannot be built."""
+
+
 class TopicPermissionError(TopicError, PermissionError):
     """Shared memory that belongs to somebody else, or a symbolic link in its place."""
 

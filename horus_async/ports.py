@@ -87,8 +87,8 @@ class Ports:
 
     def send(self, topic: str, value: Any) -> None:
         """See `Node.send`."""
-        payload = encode(value)
         publisher = self._publishers.get(topic) or self.publisher(topic)
+        payload = encode(value, publisher.forms)
         run = self._run
         stamp_ns = run.stamp_ns()
         seq = publisher.publish(payload, stamp_ns)

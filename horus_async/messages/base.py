@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = list[float] | list[int] | tuple[float, ...] | NDArray[Any]
     Data: TypeAlias = bytes | NDArray[Any]
 else:
-    Array = Any
+    Array = list[float] | list[int] | tuple[float, ...] | Any
     """A row of numbers: a list, a tuple or a NumPy array. It arrives as the kind it was sent as."""
     Data = Any
     """``bytes``, or a NumPy array with the same bytes in it, of any shape. It arrives as the kind it was sent as."""

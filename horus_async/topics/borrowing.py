@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from horus_async.errors import MessageOverwrittenError
+from horus_async.errors import MessageOverwrittenError, SchemaMismatchError
 from horus_async.topics.codec import decode_borrowed
 from horus_async.topics.message import Message
 
@@ -46,7 +46,10 @@ class Borrowing:
     __slots__ = ("_check_type", "_message", "_take", "_topic")
 
     def __init__(
-        self, topic: str, take: Callable[[], Loan | None], check_type: Callable[[Any], object] = lambda _: None
+        self,
+        topic: str,
+        take: Callable[[], Loan | None],
+        check_type: Callable[[Any, str], object] = lambda _value, _publisher: None,
     ) -> None:
         self._topic = topic
         self._take = take
@@ -68,7 +71,9 @@ class Borrowing:
         check = partial(_check, place, self._topic, seq, publisher)
         try:
             value = decode_borrowed(payload, check)
-            self._check_type(value)
+            self._check_type(value, publisher)
+        except SchemaMismatchError as error:
+            raise SchemaMismatchError(f"topic {self._topic!r}, sent by {publisher}: {error}") from None
         except Exception:
             check()  # if that is why
             raise

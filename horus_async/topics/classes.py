@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from horus_async.errors import MessageDecodeError
+from horus_async.errors import MessageDecodeError, SchemaMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +45,20 @@ def to_fields(value: Any) -> tuple[str, Any] | None:
     kind = type(value)
     if not _is_known_kind(kind):
         return None
-    name, defaults = _plan(kind)
+    name, defaults = plan(kind)
     if isinstance(value, Enum):
         return name, value.value if isinstance(value, Flag) else value.name
     if issubclass(kind, _CONTAINERS):
         raise ValueError(f"{name}, which is also a {kind.__mro__[-2].__name__}: its items would be lost")  # noqa: TRY004 - told apart from a bug
     fields = {field: getattr(value, field, _UNSET) for field in defaults}
     return name, {field: item for field, item in fields.items() if item is not _UNSET}
+
+
+def is_public(kind: type) -> bool:
+    """Whether messages may hold such objects, and it has a place in a module where any process can look it up."""
+    if not _is_known_kind(kind) or (issubclass(kind, _CONTAINERS) and not issubclass(kind, Enum)):
+        return False
+    return _look_up(_name(kind)) is kind
 
 
 def find(name: Any) -> type | None:
@@ -67,6 +74,7 @@ def build(kind: type, content: Any) -> Any:
 
     Raises:
         MessageDecodeError: the content does not fit the class.
+        SchemaMismatchError: it lacks a field that has no default.
     """
     if issubclass(kind, Enum):
         try:
@@ -76,11 +84,11 @@ def build(kind: type, content: Any) -> Any:
     if not isinstance(content, dict):
         raise MessageDecodeError(f"the content of a {kind.__qualname__} is not a dict but {content!r:.60}")
     made = kind.__new__(kind)
-    for field, default in _plan(kind)[1].items():
+    for field, default in plan(kind)[1].items():
         item = content.get(field, _UNSET)
         if item is _UNSET:
             if default is None:
-                raise MessageDecodeError(f"{kind.__qualname__} needs a field {field!r}, which the message lacks")
+                raise SchemaMismatchError(f"{kind.__qualname__} needs a field {field!r}, which the message lacks")
             item = default(made)
             if item is _UNSET:
                 continue
@@ -126,15 +134,15 @@ def _follow(name: str) -> type | None:
     return None
 
 
-def _plan(kind: type) -> tuple[str, dict[str, Default]]:
+def plan(kind: type) -> tuple[str, dict[str, Default]]:
     """The name of a class, and its fields with their defaults."""
-    plan = _plans.get(kind)
-    if plan is None:
+    known = _plans.get(kind)
+    if known is None:
         name = _name(kind)
         if _look_up(name) is not kind:
             _local[name] = kind
-        plan = _plans[kind] = name, _defaults(kind)
-    return plan
+        known = _plans[kind] = name, _defaults(kind)
+    return known
 
 
 def _defaults(kind: type) -> dict[str, Default]:

@@ -14,6 +14,9 @@ Arrays and large ``bytes`` do not travel as text. A payload that has some begins
 does: ``BINARY`` (16 bytes: 0, version, number of buffers, length of the JSON text), the lengths of the buffers as u64,
 the JSON text, and then each buffer at a multiple of 8 bytes from the payload's beginning. In the text the place of
 their base64 is taken by the number of the buffer. All numbers are little-endian.
+
+Objects of many classes travel packed instead, where the ring they are written to describes the class: see ``packed``.
+Their payload begins with a zero byte and a ``$``.
 """
 
 from __future__ import annotations
@@ -26,10 +29,14 @@ from orjson import JSONDecodeError, dumps, loads
 from horus_async.errors import MessageDecodeError
 from horus_async.topics.decoding import ATOMS, binary_to_json, decode_tagged
 from horus_async.topics.encoding import STRICT, encode_tagged
+from horus_async.topics.packed import FAILURES, is_packed, readers
+from horus_async.topics.packed import to_json as packed_to_json
+from horus_async.topics.schema import MARK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from horus_async.topics.packed import Pack
     from horus_async.topics.ring import Payload
 
 _all_atoms = ATOMS.issuperset
@@ -37,8 +44,21 @@ _DOLLAR = ord("$")
 _N = ord("n")
 
 
-def encode(value: Any) -> Payload:
+class _NoForms(dict[type, "Pack | None"]):
+    def __missing__(self, kind: type) -> None:
+        return None
+
+
+GENERAL: Mapping[type, Pack | None] = _NoForms()
+"""For ``encode``: nothing travels packed."""
+
+
+def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
     """The payload for a value; in several parts where it holds arrays or large ``bytes``, which are not copied.
+
+    Args:
+        value: what is to be sent.
+        forms: packs objects by their class; a publisher's, since readers need its ring to understand the outcome.
 
     Raises:
         ValueNotSupportedError: names the type and where in the value it is.
@@ -54,6 +74,11 @@ def encode(value: Any) -> Payload:
                     plain = False
                     break
         else:
+            pack = forms[type(value)]
+            if pack is not None:
+                payload = pack(value)
+                if payload is not None:
+                    return payload
             plain = _is_plain(value)
         if plain:
             text = dumps(value, None, STRICT)
@@ -75,7 +100,13 @@ def decode(payload: bytes | memoryview) -> Any:
     """
     if type(payload) is not bytes:
         return decode_tagged(payload)
-    if _DOLLAR in payload:  # in every payload with tags, and in no other one but in user's strings
+    if _DOLLAR in payload:  # in every payload that is packed or has tags, and in no other one but in user's strings
+        read = readers.get(payload[:MARK_BYTES])
+        if read is not None:
+            try:
+                return read(payload)
+            except FAILURES:  # what follows tells why, or finds another way
+                pass
         return decode_tagged(payload)
     try:
         return loads(payload)
@@ -93,12 +124,16 @@ def decode_borrowed(payload: bytes | memoryview, check: Callable[[], None]) -> A
     Raises:
         MessageDecodeError: not a payload, or what ``check`` raises.
     """
-    return decode_tagged(payload, check) if not isinstance(payload, bytes) or _DOLLAR in payload else decode(payload)
+    if isinstance(payload, bytes) and (_DOLLAR not in payload or is_packed(payload)):
+        return decode(payload)
+    return decode_tagged(payload, check)
 
 
 def to_json(payload: Payload | memoryview) -> bytes:
     """The text of a payload that ``encode`` made or ``decode`` accepts: strict JSON on one line, buffers as base64."""
     payload = as_bytes(payload)
+    if is_packed(payload):
+        return packed_to_json(payload)
     if payload[:1] == b"\0":
         return binary_to_json(payload)
     if b"\n" in payload or b"\r" in payload:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orjson import dumps, loads
 
 from horus_async.errors import MessageDecodeError
-from horus_async.topics import arrays, classes
+from horus_async.topics import arrays, classes, packed
 from horus_async.topics.base64 import from_base64, to_base64
 from horus_async.topics.encoding import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT
 from horus_async.topics.ring import LARGE
@@ -35,6 +35,8 @@ def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None 
     """
     buffers: list[memoryview] = []
     try:
+        if packed.is_packed(payload):
+            return packed.to_value(payload, decode_tagged)
         if payload[0] == 0:
             value, buffers = _open_binary(payload)
         else:

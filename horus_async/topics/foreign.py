@@ -13,7 +13,7 @@ from attrs import frozen
 
 from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.errors import TopicError
-from horus_async.topics import doorbell, memory
+from horus_async.topics import doorbell, memory, schema
 from horus_async.topics.layout import MAGIC, SLOTS_AT, Word
 from horus_async.topics.names import path_component
 from horus_async.topics.ring import CLOSED, LATEST, NEXT, SLEEPERS, Cursor, Region
@@ -125,6 +125,7 @@ def open_region(namespace: str, name: str) -> Region | None:
     region = Region(shared)
     if region.capacity & (region.capacity - 1) or region.data_at + region.capacity != len(shared):
         raise TopicError(f"the ring {name} in namespace {namespace!r} is damaged: its header contradicts its size")
+    schema.watch(region)
     return region
 
 

@@ -18,6 +18,8 @@ from horus_async.topics.ring import CLOSED, Region
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from horus_async.topics.schema import Schema
+
 
 @frozen
 class RingInfo:
@@ -38,6 +40,8 @@ class RingInfo:
     """Wall clock when it was opened, nanoseconds since 1970."""
     newest_ns: int | None
     """Time stamp of the newest message."""
+    schemas: tuple[Schema, ...]
+    """Of the classes of its messages, in the order in which they were first sent."""
     file: str = field(repr=False)
 
 
@@ -78,6 +82,7 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
         memory=sum(_bytes(folder / file.name) for file in files),
         started_ns=region.words[Word.STARTED_NS],
         newest_ns=None if record is None else record[0][3],
+        schemas=tuple(newest.schemas()),
         file=first.name,
     )
 

@@ -8,7 +8,9 @@ since the ring began. It only grows, so no two records ever have the same one.
 
     0               HEADER_WORDS words, see ``Word``
     TEXT_AT         topic name, namespace: each a u16 length and so many bytes of ASCII
-    PUBLISHERS_AT   publisher table, up to the data: for each publisher a u16 length and so many bytes of UTF-8
+    PUBLISHERS_AT   publisher table: for each publisher a u16 length and so many bytes of UTF-8
+    SCHEMA_AT word  schema table, if there is one: SCHEMA_LENGTH bytes, for each schema a u32 length and so many bytes
+                    of JSON; it lies between the publishers and the data
     DATA_AT word    the data: CAPACITY bytes, a power of two. Position p lies at DATA_AT + p % CAPACITY
 
 **A record** begins at a position divisible by 8 and never wraps: ``RECORD`` (40 bytes), the payload, zero to seven
@@ -30,9 +32,14 @@ processors the writer sets ``CHECKED`` to 1 and fills in each record's CRC; a re
 later. The CRC-32 is that of ``CRC_START``, which holds the position, and the payload: what is left there from an
 earlier lap, or zero-filled memory, is not taken for the record.
 
-**Growing.** A message too large for the ring, or a publisher too many for the table, makes the writer open the next
-generation, a file of its own, and store its number in ``NEXT`` of the old one, which is never written again. Readers
-finish the old one and follow. ``FIRST_INDEX`` is the index of a generation's first record.
+**Payloads** are JSON text, unless they begin with a zero byte: ``codec`` has the forms. One that begins with a zero
+byte and a ``$`` is packed, as ``packed`` lays down, by a schema in the table, whose SHA-256 has bytes 2 to 7 of the
+payload for its first six. ``schema`` explains their JSON. A ring may carry messages of any number of classes and forms;
+a schema is in the table before the first message of its class, also for classes that are never packed.
+
+**Growing.** A message too large for the ring, or a publisher or schema too many for its table, makes the writer open
+the next generation, a file of its own, and store its number in ``NEXT`` of the old one, which is never written again.
+Readers finish the old one and follow. ``FIRST_INDEX`` is the index of a generation's first record.
 
 **Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores 1 in ``CLOSED``
 of every generation, after the last record, and removes the files; whoever has them mapped can still read. If there are
@@ -74,8 +81,10 @@ class Word(IntEnum):
     STARTED_NS = 8
     """Wall clock at which the ring (generation 0) was opened, nanoseconds since 1970."""
     SCHEMA_AT = 9
-    """Reserved for a description of the message type: its offset and length."""
+    """Offset of the schema table; 0 as long as there is none. Unlike its neighbours this word and the next may change
+    while the ring is in use."""
     SCHEMA_LENGTH = 10
+    """Bytes of it; grows after they are written."""
     LATEST = 16
     """Position of the newest record; 0 before the first. From here on words change while the ring is in use."""
     OLDEST = 17
@@ -98,6 +107,11 @@ FIRST_DATA_AT = 8192
 """Where the data of a generation 0 begins; a ring with very many publishers gets a larger table later."""
 
 NAME_LENGTH = struct.Struct("<H")
+SCHEMA_SIZE = struct.Struct("<I")
+"""The length before each schema."""
+
+SCHEMAS_LIMIT = 1 << 20
+"""Bytes of the largest schema table; classes that find no room are sent without a schema, and not packed."""
 
 RECORD = struct.Struct("<QQQqII")
 """Length of the payload in bytes; index in the ring; the publisher's own sequence number; time stamp (ns since 1970);

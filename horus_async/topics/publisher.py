@@ -5,19 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from horus_async.topics.doorbell import ring_bells
+from horus_async.topics.packed import form_of
 from horus_async.topics.ring import LATEST, SLEEPERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from horus_async.topics.exchange import Channel
+    from horus_async.topics.packed import Pack
     from horus_async.topics.ring import Payload
+    from horus_async.topics.schema import Schema
     from horus_async.topics.turn import Turn
     from horus_async.topics.writer import Packers, RingWriter
 
 
 _UNOPENED: Packers = {}
 """What a publisher knows before its first message."""
+
+
+class _Forms(dict[type, "Pack | None"]):
+    """How a publisher sends objects, by their class. The ring describes a class before it is in here."""
+
+    __slots__ = ("_describe",)
+
+    def __init__(self, describe: Callable[[Schema], bool]) -> None:
+        self._describe = describe
+
+    def __missing__(self, kind: type) -> Pack | None:
+        form = form_of(kind)
+        if form is None:
+            return None
+        pack = self[kind] = form.pack if self._describe(form.schema) else None
+        return pack
 
 
 class Publisher:
@@ -33,6 +52,7 @@ class Publisher:
         "_ring",
         "_take_turn",
         "_turn",
+        "forms",
         "name",
         "topic",
     )
@@ -55,6 +75,8 @@ class Publisher:
         self._number = 0
         self._packers = _UNOPENED
         self._ring: RingWriter
+        self.forms: Mapping[type, Pack | None] = _Forms(self._describe)
+        """For ``codec.encode``: packs what this publisher is to send."""
 
     def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None) -> int:
         """Write one message into the ring and wake those who wait for it.
@@ -115,11 +137,19 @@ class Publisher:
         self._take_turn = turn.take
         self._give_turn = turn.give
 
-    def _write(self, payload: Payload, seq: int, stamp_ns: int) -> memoryview:
-        """The slower way; gives the words of the ring's header."""
+    def _describe(self, schema: Schema) -> bool:
+        with self._turn:
+            self._open()
+            return self._ring.add_schema(schema.text)
+
+    def _open(self) -> None:
         if self._packers is _UNOPENED:
             self._ring = self._open_ring()
             self._number = self._ring.add_publisher(self.name)
             self._packers = self._ring.packers
+
+    def _write(self, payload: Payload, seq: int, stamp_ns: int) -> memoryview:
+        """The slower way; gives the words of the ring's header."""
+        self._open()
         self._ring.write(payload, self._number, seq, stamp_ns)
         return self._ring.words

@@ -17,11 +17,14 @@ from horus_async.topics.layout import (
     NAME_LENGTH,
     PUBLISHERS_AT,
     RECORD,
+    SCHEMA_SIZE,
     TEXT_AT,
     VERSION,
     Word,
     record_size,
 )
+from horus_async.topics.schema import MARK
+from horus_async.topics.schema import Schema
 
 if TYPE_CHECKING:
     import mmap
@@ -52,6 +55,8 @@ OLDEST = int(Word.OLDEST)
 NEXT = int(Word.NEXT)
 CLOSED = int(Word.CLOSED)
 SLEEPERS = int(Word.SLEEPERS)
+SCHEMA_AT = int(Word.SCHEMA_AT)
+SCHEMA_LENGTH = int(Word.SCHEMA_LENGTH)
 
 
 @frozen
@@ -80,6 +85,7 @@ class Region:
         "generation",
         "map",
         "names",
+        "pid",
         "view",
         "words",
     )
@@ -96,6 +102,7 @@ class Region:
         self.generation = words[Word.GENERATION]
         self.first_index = words[Word.FIRST_INDEX]
         self.checked = bool(words[Word.CHECKED])
+        self.pid = words[Word.PID]
         self.names: list[str] = []
 
     def publisher(self, number: int) -> str:
@@ -115,6 +122,25 @@ class Region:
                 offset += length
             self.names = names
         return names[number]
+
+    def schemas(self) -> list[Schema]:
+        """What the ring says of the classes of its messages.
+
+        Raises:
+            TopicError: that part of the header is damaged.
+        """
+        at = self.words[SCHEMA_AT]
+        end = at + self.words[SCHEMA_LENGTH]  # after SCHEMA_AT, which is written before it
+        if end > self.data_at:
+            raise TopicError(f"a ring's header is damaged: its schemas end at {end}, its data begins at {self.data_at}")
+        found = []
+        while at < end:
+            (length,) = SCHEMA_SIZE.unpack_from(self.map, at)
+            at += SCHEMA_SIZE.size + length
+            if at > end:
+                raise TopicError("a ring's header is damaged: a schema is longer than the table it stands in")
+            found.append(Schema.parse(bytes(self.map[at - length : at])))
+        return found
 
     def offset(self, position: int) -> int:
         """Where in the memory a position lies."""
@@ -175,7 +201,8 @@ class Region:
         return (payload, self.publisher(publisher), seq, stamp_ns), size
 
     def _payload(self, begin: int, length: int, *, borrow: bool) -> bytes | memoryview:
-        if (borrow or length >= LARGE) and length and self.map[begin] == 0:  # a binary one
+        if (borrow or length >= LARGE) and self.map[begin] == 0 and self.map[begin : begin + len(MARK)] != MARK:
+            # a binary one, and not packed
             view = self.view[begin : begin + length]
             return view if borrow else copy_of(view)
         return bytes(self.map[begin : begin + length])

@@ -125,6 +125,11 @@ class Subscriber:
         messages = [message for message in (self._ended_newest, *found) if message is not None]
         return max(messages, key=_stamp, default=None)
 
+    def processes_of(self, publisher: str) -> list[int]:
+        """The processes in which a publisher of this name has sent here, as far as their rings are still read."""
+        found = {reader.region.pid for reader in self._readers if publisher in reader.region.names}
+        return sorted(found)
+
     def on_message(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called right after messages are published, once for each that comes from this process.
 

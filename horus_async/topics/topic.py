@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.clock.system import wall_ns
-from horus_async.errors import TopicError, TopicTypeError
+from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
 from horus_async.topics.borrowing import Borrowing
 from horus_async.topics.bus import Bus, default_namespace
 from horus_async.topics.codec import decode, encode
@@ -31,7 +31,7 @@ class Topic:
             joints.recv()   # {'shoulder': 0.5}
     """
 
-    __slots__ = ("__weakref__", "_bus", "_closed", "_publish", "_subscriber", "_type", "name", "namespace")
+    __slots__ = ("__weakref__", "_bus", "_closed", "_forms", "_publish", "_subscriber", "_type", "name", "namespace")
 
     def __init__(
         self,
@@ -64,7 +64,8 @@ class Topic:
         self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
         self._bus = _acquire_bus(self.namespace, name)
         try:
-            self._publish = self._bus.publisher(name, f"topic-{os.getpid()}", capacity=capacity).publish
+            publisher = self._bus.publisher(name, f"topic-{os.getpid()}", capacity=capacity)
+            self._publish, self._forms = publisher.publish, publisher.forms
             self._subscriber = self._bus.subscriber(name)
         except BaseException:
             _release_bus(self._bus, name)
@@ -82,21 +83,25 @@ class Topic:
         """
         if self._type is not None and not isinstance(value, self._type):
             raise TopicTypeError(f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}")
-        self._publish(encode(value), wall_ns())
+        self._publish(encode(value, self._forms), wall_ns())
 
     def recv(self, default: Any = None) -> Any:
         """The next unread value, or ``default`` if there is none.
 
         Raises:
             MessageDecodeError: the next message is damaged; it is consumed.
-            TopicTypeError: the next message is of another type than this topic's; it is consumed.
+            TopicTypeError: the next message is of another type than this topic's; it is consumed. A
+                ``SchemaMismatchError`` if it is of the same class, but with other fields where it was sent.
         """
         message = self._subscriber.take()
         if message is None:
             return default
-        value = decode(message[0])
+        try:
+            value = decode(message[0])
+        except SchemaMismatchError:
+            return self._value(message)  # which says more
         if self._type is not None:
-            self._check_type(value)
+            self._check_type(value, message[1])
         return value
 
     def recv_message(self) -> Message | None:
@@ -199,16 +204,28 @@ class Topic:
         return f"<Topic {self.name!r} in {self.namespace!r}{', closed' if self._closed else ''}>"
 
     def _message(self, message: Taken) -> Message:
-        payload, publisher, seq, stamp_ns = message
-        value = decode(payload)
-        self._check_type(value)
-        return Message(value, self.name, seq, stamp_ns, publisher)
+        _, publisher, seq, stamp_ns = message
+        return Message(self._value(message), self.name, seq, stamp_ns, publisher)
 
-    def _check_type(self, value: Any) -> None:
+    def _value(self, message: Taken) -> Any:
+        payload, publisher = message[:2]
+        try:
+            value = decode(payload)
+        except SchemaMismatchError as error:
+            raise SchemaMismatchError(f"topic {self.name!r}, {self._sender(publisher)}: {error}") from None
+        self._check_type(value, publisher)
+        return value
+
+    def _check_type(self, value: Any, publisher: str) -> None:
         if self._type is not None and not isinstance(value, self._type):
             raise TopicTypeError(
-                f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}"
+                f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}, "
+                f"{self._sender(publisher)}"
             )
+
+    def _sender(self, publisher: str) -> str:
+        processes = " or ".join(map(str, self._subscriber.processes_of(publisher)))
+        return f"sent by {publisher}" + (f" in process {processes}" if processes else "")
 
 
 _type_of_types = type

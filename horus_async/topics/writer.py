@@ -16,6 +16,8 @@ from horus_async.topics.layout import (
     RECORD,
     RING_LIMIT,
     ROOM_FOR,
+    SCHEMA_SIZE,
+    SCHEMAS_LIMIT,
     SEGMENTS,
     SLOTS,
     SLOTS_AT,
@@ -29,6 +31,8 @@ from horus_async.topics.ring import (
     LATEST,
     NEXT,
     OLDEST,
+    SCHEMA_AT,
+    SCHEMA_LENGTH,
     SLEEPERS,
     SMALL,
     STORES_IN_ORDER,
@@ -67,6 +71,7 @@ class RingWriter:
         "_header",
         "_names",
         "_refusal",
+        "_schemas",
         "_turn",
         "_wanted",
         "data_at",
@@ -121,6 +126,7 @@ class RingWriter:
         self.packers: Packers = {} if checked else _packers
         self._refusal = ""
         self._names: list[bytes] = []
+        self._schemas: list[bytes] = []
         self.index = 0
         self.tail = 0
         self.limit = 0
@@ -150,11 +156,17 @@ class RingWriter:
         self._wanted = max(self._wanted, rounded_capacity(capacity))
 
     def add_publisher(self, name: str) -> int:
-        """Enter a publisher into the table; gives its number."""
+        """Enter a publisher into the table; gives its number.
+
+        Raises:
+            TopicError: the ring is closed, or there is no shared memory left to grow.
+        """
+        if self._refusal:  # it may be another process's by now
+            raise TopicError(self._refusal)
         before = self._names
         self._names = [*before, name.encode()]
         region = self.region
-        if self._table_size() <= region.data_at:
+        if self._table_size() <= (region.words[SCHEMA_AT] or region.data_at):
             self._write_names(region)
             return len(before)
         try:
@@ -163,6 +175,30 @@ class RingWriter:
             self._names = before
             raise
         return len(before)
+
+    def add_schema(self, text: bytes) -> bool:
+        """Enter the schema of a class into the table; gives whether it is there now, which needs room.
+
+        Raises:
+            TopicError: the ring is closed, or there is no shared memory left to grow.
+        """
+        if text in self._schemas:
+            return True
+        if self._refusal:
+            raise TopicError(self._refusal)
+        before = self._schemas
+        self._schemas = [*before, text]
+        if len(self._schema_table()) > SCHEMAS_LIMIT:
+            self._schemas = before
+            return False
+        region = self.region
+        try:
+            if not self._write_schemas(region):
+                self._open_generation(region.capacity)
+        except BaseException:
+            self._schemas = before
+            raise
+        return True
 
     def write(self, payload: Payload, publisher: int, seq: int, stamp_ns: int) -> None:
         """Write one message of any size; the oldest ones make room.
@@ -256,7 +292,7 @@ class RingWriter:
     def _open_generation(self, capacity: int) -> None:
         number = len(self.generations)
         data_at = FIRST_DATA_AT
-        while data_at < self._table_size():
+        while data_at < self._table_size() + len(self._schema_table()):
             data_at *= 2
         memory = self._allocate(number, data_at + capacity)
         backed = data_at + capacity if self._back is None else self._back(data_at)
@@ -268,6 +304,7 @@ class RingWriter:
             namespace=self.namespace,
         )
         self._write_names(region)
+        self._write_schemas(region)
         checkpoints: deque[int] = deque()
         old = self.generations[-1] if self.generations else None
         if old is not None:  # those who sleep there are woken here
@@ -294,3 +331,20 @@ class RingWriter:
         table = b"".join(NAME_LENGTH.pack(len(name)) + name for name in self._names)
         region.map[PUBLISHERS_AT : PUBLISHERS_AT + len(table)] = table
         region.words[Word.PUBLISHERS] = len(self._names)
+
+    def _schema_table(self) -> bytes:
+        return b"".join(SCHEMA_SIZE.pack(len(text)) + text for text in self._schemas)
+
+    def _write_schemas(self, region: Region) -> bool:
+        """Write the schema table, if there is room; gives whether there is."""
+        table = self._schema_table()
+        begin = region.words[SCHEMA_AT]
+        if not begin:  # the first one: publishers and schemas have the same room to grow
+            begin = (self._table_size() + region.data_at - len(table)) // 2
+        if begin < self._table_size() or begin + len(table) > region.data_at:
+            return False
+        region.map[begin : begin + len(table)] = table
+        if table:
+            region.words[SCHEMA_AT] = begin
+            region.words[SCHEMA_LENGTH] = len(table)
+        return True

@@ -1,0 +1,252 @@
+"""Packed messages: objects of classes with a schema (see ``schema``) as numbers instead of text.
+
+A packed message is the schema's mark (8 bytes), then a place for each leaf of the schema in order, little-endian and
+without padding, and then, in the same order, what has no fixed length::
+
+    float               f64                 str         u32: bytes of UTF-8 at the end
+    int, enum, flag     i64                 strings     u32: bytes of a JSON list at the end
+    bool                u8                  numbers     u8: 0 list of f64, 1 list of i64, 2 tuple of f64,
+                                                            3 tuple of i64; u32: how many at the end
+
+What a value holds against its annotation (an int for a float, an array for a list, a subclass), integers beyond 64
+bits, fields that are not set: such a message takes the general form, so every value comes back as it was. A NaN has
+the bits of ``float("nan")``, as it comes out of the general form.
+
+Objects are built as ``classes.build`` does it, field by field and without ``__init__``, but only where the class here
+has the message's very schema. For one that differs or is unknown, the message is read by way of its general form.
+"""
+
+from __future__ import annotations
+
+import struct
+from math import inf, nan
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import frozen
+from orjson import dumps, loads
+
+from horus_async.errors import MessageDecodeError, SchemaMismatchError
+from horus_async.topics import classes, schema
+from horus_async.topics.describe import describe
+from horus_async.topics.schema import MARK, Choice, Record, Row, Schema, Wire, leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Pack: TypeAlias = Callable[[Any], bytes | None]
+    """Gives the packed message of an object; None if only the general form can carry it."""
+
+    Read: TypeAlias = Callable[[bytes], Any]
+    """Gives the object of a packed message; raises one of ``FAILURES`` if ``to_value`` must have a look."""
+
+readers: dict[bytes, Read] = {}
+"""By mark, for the classes of this process."""
+
+FAILURES = (struct.error, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+
+LEAVES_LIMIT = 1000
+"""A class with more fields than this, all told, takes the general form."""
+
+_FORMATS = {"float": "d", "int": "q", "bool": "?", "str": "I", "strings": "I", "numbers": "BI"}
+_FLOATS, _INTS, _STRINGS = frozenset((float,)), frozenset((int,)), frozenset((str,))
+
+
+@frozen
+class Form:
+    """How objects of a class travel."""
+
+    schema: Schema
+    pack: Pack | None
+    """None if they take the general form always."""
+
+
+_forms: dict[type, Form] = {}
+
+
+def form_of(kind: type) -> Form | None:
+    """How objects of a class travel; None for what has no schema."""
+    form = _forms.get(kind)
+    if form is None:
+        record = describe(kind)
+        if record is not None:
+            form = _forms[kind] = _make(kind, Schema.of(record))
+    return form
+
+
+def _make(kind: type, described: Schema) -> Form:
+    from horus_async.topics.accessors import make  # needs the functions of this module
+
+    schema.remember(described)
+    made = make(kind, described) if described.record.packed else None
+    if made is None:
+        return Form(described, None)
+    pack, readers[described.mark] = made
+    return Form(described, pack)
+
+
+def is_packed(payload: bytes) -> bool:
+    """Whether a payload is a packed message."""
+    return payload[: len(MARK)] == MARK
+
+
+def to_value(payload: bytes, decode_json: Callable[[bytes], Any]) -> Any:
+    """The value of a packed message, whatever is known of its class here.
+
+    Args:
+        payload: the message.
+        decode_json: gives the value of its general form.
+
+    Raises:
+        MessageDecodeError: it is damaged.
+        SchemaMismatchError: the class here has a field of another type, or one without a default that it lacks.
+        TopicError: the header of the ring that describes it is damaged.
+    """
+    written = schema.find(payload)
+    kind = classes.find(written.record.name)
+    form = None if kind is None else form_of(kind)
+    if form is None:
+        return decode_json(to_json(payload))
+    here = form.schema
+    if here.mark == written.mark:
+        try:
+            return readers[here.mark](payload)
+        except FAILURES:  # damaged, which is told below; or a class inside of it is not what it was
+            return decode_json(to_json(payload))
+    text = to_json(payload)
+    reason = schema.difference(written.record, here.record)
+    try:
+        if reason is None:
+            return decode_json(text)
+    except MessageDecodeError as error:
+        reason = str(error)
+    raise SchemaMismatchError(
+        f"{here.record.name} is not the same here as where it was sent: {reason}. "
+        f"There it has {written.record.describe()}; here it has {here.record.describe()}"
+    )
+
+
+def to_json(payload: bytes) -> bytes:
+    """The JSON text of a packed message, byte by byte that of its general form.
+
+    Raises:
+        MessageDecodeError: it is damaged.
+        TopicError: the header of the ring that describes it is damaged.
+    """
+    record = schema.find(payload).record
+    layout = layout_of(record, "8x")
+    try:
+        walk = _Walk(payload, iter(struct.unpack_from(layout, payload)), struct.calcsize(layout))
+        text = dumps(walk.tag(record))
+        if walk.at != len(payload):
+            raise ValueError(f"{len(payload)} bytes instead of {walk.at}")
+    except (*FAILURES, RecursionError) as error:
+        raise MessageDecodeError(f"a damaged message of {record.name}: {error}") from error
+    return text
+
+
+class _Walk:
+    """Goes through a packed message by its schema, and gives its general form."""
+
+    __slots__ = ("_numbers", "_payload", "at")
+
+    def __init__(self, payload: bytes, numbers: Iterator[Any], at: int) -> None:
+        self._payload = payload
+        self._numbers = numbers
+        self.at = at
+
+    def tag(self, wire: Wire) -> Any:
+        """The part of the message that has this type."""
+        if isinstance(wire, Record):
+            return {"$type": wire.name, "value": {name: self.tag(part) for name, part in wire.fields}}
+        if isinstance(wire, Row):
+            return {"$tuple": [self.tag(part) for part in wire.items]}
+        number = next(self._numbers)
+        if isinstance(wire, Choice):
+            return {"$type": wire.name, "value": number if wire.members is None else _member(wire, number)}
+        if wire == "float":
+            return _tag_float(number)
+        return self._tag_tail(wire, number) if wire in ("str", "strings", "numbers") else number
+
+    def _tag_tail(self, wire: Wire, number: int) -> Any:
+        if wire == "numbers":
+            row, self.at = read_numbers(self._payload, self.at, number, next(self._numbers))
+            items = list(map(_tag_float, row))
+            return {"$tuple": items} if type(row) is tuple else items
+        begin, self.at = self.at, self.at + number
+        text = self._payload[begin : self.at]
+        return text.decode() if wire == "str" else read_strings(text)
+
+
+def _member(choice: Choice, number: int) -> str:
+    for name, value in choice.members or ():
+        if value == number:
+            return name
+    raise ValueError(f"{choice.name} has no member {number}")
+
+
+def _tag_float(value: float) -> Any:
+    if -inf < value < inf:
+        return value
+    return {"$float": "nan" if value != value else "inf" if value > 0 else "-inf"}  # noqa: PLR0124 - NaN
+
+
+def layout_of(record: Record, head: str) -> str:
+    """The part with a fixed length, as ``struct`` has it."""
+    return f"<{head}" + "".join(_FORMATS[leaf] if isinstance(leaf, str) else "q" for leaf in leaves(record))
+
+
+def pack_strings(row: Any) -> bytes:
+    """The JSON text of a list of strings.
+
+    Raises:
+        TypeError: it is no such list.
+    """
+    if type(row) is not list or not _STRINGS.issuperset(map(type, row)):
+        raise TypeError
+    return dumps(row)
+
+
+def read_strings(text: bytes) -> list[str]:
+    """The list that ``pack_strings`` wrote.
+
+    Raises:
+        ValueError: it did not.
+    """
+    row = loads(text)
+    if type(row) is not list or not _STRINGS.issuperset(map(type, row)):
+        raise ValueError(f"no list of strings: {text[:40]!r}")
+    return row
+
+
+def pack_numbers(row: Any) -> tuple[int, int, bytes]:
+    """Kind, length and bytes of a row of numbers.
+
+    Raises:
+        TypeError: it is no such row.
+        struct.error: an integer beyond 64 bits.
+    """
+    shape = type(row)
+    if shape is not list and shape is not tuple:
+        raise TypeError
+    kind = 0 if shape is list else 2
+    if _FLOATS.issuperset(map(type, row)):
+        total = sum(row)
+        if total != total:  # noqa: PLR0124 - NaN, perhaps; see this module's docstring
+            row = [nan if item != item else item for item in row]  # noqa: PLR0124
+        return kind, len(row), struct.pack(f"<{len(row)}d", *row)
+    if not _INTS.issuperset(map(type, row)):
+        raise TypeError
+    return kind + 1, len(row), struct.pack(f"<{len(row)}q", *row)
+
+
+def read_numbers(payload: bytes, at: int, kind: int, length: int) -> tuple[list[Any] | tuple[Any, ...], int]:
+    """The row of numbers at ``at``, and where it ends.
+
+    Raises:
+        ValueError: there is none.
+    """
+    end = at + 8 * length
+    if kind > 3 or end > len(payload):
+        raise ValueError(f"no row of {length} numbers of kind {kind}")
+    items: list[Any] = memoryview(payload)[at:end].cast("q" if kind & 1 else "d").tolist()
+    return (items if kind < 2 else tuple(items)), end
