@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from enum import Enum, Flag
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -29,7 +30,7 @@ def _record(kind: type, outer: tuple[type, ...]) -> Record:
     name, fields = classes.plan(kind)
     try:
         hints = typing.get_type_hints(kind, include_extras=True)
-    except (NameError, TypeError, AttributeError, SyntaxError):  # names for type checkers only, or no types at all
+    except Exception:  # noqa: BLE001 - it runs the annotations: names for type checkers only, or no types at all
         hints = {}
     written = _annotations(kind)
     parts = []
@@ -86,7 +87,7 @@ def _choice(kind: type[Enum]) -> Choice | None:
 def _annotations(kind: type) -> dict[str, Any]:
     if attrs.has(kind):
         return {attribute.name: attribute.type for attribute in attrs.fields(kind)}
-    return dict(kind.__annotations__)
+    return {one.name: one.type for one in dataclasses.fields(cast("Any", kind))}
 
 
 def _text(annotation: Any) -> str:

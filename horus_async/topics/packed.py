@@ -19,7 +19,7 @@ has the message's very schema. For one that differs or is unknown, the message i
 from __future__ import annotations
 
 import struct
-from math import inf, nan
+from math import inf, isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
@@ -28,7 +28,7 @@ from orjson import dumps, loads
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
 from horus_async.topics import classes, schema
 from horus_async.topics.describe import describe
-from horus_async.topics.schema import MARK, Choice, Record, Row, Schema, Wire, leaves
+from horus_async.topics.schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,16 +132,23 @@ def to_json(payload: bytes) -> bytes:
         MessageDecodeError: it is damaged.
         TopicError: the header of the ring that describes it is damaged.
     """
-    record = schema.find(payload).record
-    layout = layout_of(record, "8x")
+    described = schema.find(payload)
+    record = described.record
     try:
-        walk = _Walk(payload, iter(struct.unpack_from(layout, payload)), struct.calcsize(layout))
+        flat = _flat.get(described.mark)
+        if flat is None:
+            flat = _flat[described.mark] = struct.Struct(layout_of(record, f"{MARK_BYTES}x"))
+        walk = _Walk(payload, iter(flat.unpack_from(payload)), flat.size)
         text = dumps(walk.tag(record))
         if walk.at != len(payload):
             raise ValueError(f"{len(payload)} bytes instead of {walk.at}")
     except (*FAILURES, RecursionError) as error:
         raise MessageDecodeError(f"a damaged message of {record.name}: {error}") from error
     return text
+
+
+_flat: dict[bytes, struct.Struct] = {}
+"""The part with a fixed length, by the mark of the schema; for those met so far."""
 
 
 class _Walk:
@@ -170,7 +177,7 @@ class _Walk:
     def _tag_tail(self, wire: Wire, number: int) -> Any:
         if wire == "numbers":
             row, self.at = read_numbers(self._payload, self.at, number, next(self._numbers))
-            items = list(map(_tag_float, row))
+            items = list(row) if isfinite(sum(row)) else list(map(_tag_float, row))
             return {"$tuple": items} if type(row) is tuple else items
         begin, self.at = self.at, self.at + number
         text = self._payload[begin : self.at]
