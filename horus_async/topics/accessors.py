@@ -26,27 +26,25 @@ from horus_async.topics.packed import (
 from horus_async.topics.schema import MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from horus_async.topics.packed import Pack, Read
 
 
-def make(kind: type, described: Schema) -> tuple[Pack, Read] | None:
+def make(described: Schema) -> tuple[Pack, Read] | None:
     """The functions for a class with this schema; None if it has too many fields, or names that are no identifiers."""
     record = described.record
-    path = kind.__qualname__.split(".")
-    if sum(1 for _ in leaves(record)) > LEAVES_LIMIT or not _are_identifiers([*path, *_field_names(record)]):
+    if sum(1 for _ in leaves(record)) > LEAVES_LIMIT:
         return None
     writer = _Writer()
     whole = writer.add(record, "value")
+    if not all(name.isidentifier() and not iskeyword(name) for name in writer.identifiers):
+        return None
     flat = struct.Struct(layout_of(record, f"{MARK_BYTES}s"))
     body = struct.Struct(layout_of(record, f"{MARK_BYTES}x"))
     names = writer.names | {"FAILURES": FAILURES, "MARK": described.mark, "NAN": nan, "modules": sys.modules}
     names |= {"pack_numbers": pack_numbers, "read_numbers": read_numbers}
     names |= {"pack_strings": pack_strings, "read_strings": read_strings, "set": object.__setattr__}
     names |= {"pack_flat": flat.pack, "unpack": body.unpack, "unpack_from": body.unpack_from}
-    current = f"modules[{kind.__module__!r}].{kind.__qualname__}"
-    source = "\n".join([*_pack_lines(writer), *_read_lines(writer, whole, current, body.size)])
+    source = "\n".join([*_pack_lines(writer), *_read_lines(writer, whole, body.size)])
     exec(compile(source, f"<accessors of {record.name}>", "exec"), names)  # noqa: S102 - see above
     return names["pack"], names["read"]
 
@@ -56,6 +54,10 @@ class _Writer:
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
+        self.identifiers: set[str] = set()
+        """What is not of our making in the code."""
+        self.classes: dict[type, str] = {}
+        """All that take part, each with one of its variables."""
         self.get: list[str] = []
         """Takes the object apart."""
         self.checks: list[str] = []
@@ -121,6 +123,7 @@ class _Writer:
         build = [f"{made} = new_{given}(kind_{given})"]
         plain = getattr(kind, "__setattr__") is object.__setattr__  # noqa: B009 - mypy knows it as bound
         for name, wire in record.fields:
+            self.identifiers.add(name)
             part = self._variable()
             self.get.append(f"{part} = {given}.{name}")
             found = self.add(wire, part)
@@ -141,6 +144,8 @@ class _Writer:
         kind = classes.find(name)
         assert kind is not None  # it was described a moment ago
         self.names[f"kind_{given}"] = kind
+        self.classes.setdefault(kind, f"kind_{given}")
+        self.identifiers.update(kind.__qualname__.split("."))
         return kind
 
     def _variable(self) -> str:
@@ -161,8 +166,12 @@ def _pack_lines(writer: _Writer) -> list[str]:
     return lines
 
 
-def _read_lines(writer: _Writer, whole: str, current: str, size: int) -> list[str]:
-    lines = ["def read(payload):", f"    if {current} is not kind_value: raise LookupError"]
+def _read_lines(writer: _Writer, whole: str, size: int) -> list[str]:
+    places = {
+        variable: f"modules[{kind.__module__!r}].{kind.__qualname__}" for kind, variable in writer.classes.items()
+    }
+    moved = " or ".join(f"{place} is not {variable}" for variable, place in places.items())
+    lines = ["def read(payload):", f"    if {moved}: raise LookupError"]
     found = "".join(f"{name}, " for name in writer.read)
     if writer.read_tails:
         lines += [f"    {found}= unpack_from(payload)", f"    at = {size}"]
@@ -171,17 +180,3 @@ def _read_lines(writer: _Writer, whole: str, current: str, size: int) -> list[st
     else:
         lines.append(f"    ({found}) = unpack(payload)")
     return [*lines, *(f"    {line}" for line in writer.build), f"    return {whole}"]
-
-
-def _field_names(wire: Wire) -> Iterable[str]:
-    if isinstance(wire, Record):
-        for name, part in wire.fields:
-            yield name
-            yield from _field_names(part)
-    elif isinstance(wire, Row):
-        for part in wire.items:
-            yield from _field_names(part)
-
-
-def _are_identifiers(names: list[str]) -> bool:
-    return all(name.isidentifier() and not iskeyword(name) for name in names)

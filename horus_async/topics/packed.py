@@ -69,15 +69,15 @@ def form_of(kind: type) -> Form | None:
     if form is None:
         record = describe(kind)
         if record is not None:
-            form = _forms[kind] = _make(kind, Schema.of(record))
+            form = _forms[kind] = _make(Schema.of(record))
     return form
 
 
-def _make(kind: type, described: Schema) -> Form:
+def _make(described: Schema) -> Form:
     from horus_async.topics.accessors import make  # needs the functions of this module
 
     schema.remember(described)
-    made = make(kind, described) if described.record.packed else None
+    made = make(described) if described.record.packed else None
     if made is None:
         return Form(described, None)
     pack, readers[described.mark] = made
