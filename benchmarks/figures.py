@@ -46,6 +46,24 @@ def _of(module: str, function: str, label: str = "horus-async") -> Side:
 _TOPICS = (
     _beside_horus("dict_send_recv", 'dict {"value", "tick"}: send and receive, one process', "µs", max_ratio=0.6),
     _beside_horus("large_dict_send_recv", "360 floats in a dict: send and receive, one process", "µs", max_ratio=0.5),
+    _beside_horus("typed_send_recv", "message class of two floats: send and receive, one process", "µs"),
+    Figure(
+        "typed_dict",
+        "the same, beside a dict of two numbers",
+        "µs",
+        _of("ours", "typed_send_recv", "message class"),
+        _of("ours", "dict_send_recv", "dict"),
+        max_ratio=1.5,
+    ),
+    Figure(
+        "imu_send_recv",
+        "message class Imu (37 numbers, nested): send and receive, one process",
+        "µs",
+        _of("ours", "imu_send_recv", "message class"),
+        _of("ours", "imu_as_dicts_send_recv", "dicts"),
+        max_ratio=1.0,
+    ),
+    _beside_horus("scan_send_recv", "message class LaserScan, 360 ranges: send and receive, one process", "µs"),
     *(
         Figure(
             f"bytes_{peer}",

@@ -23,9 +23,19 @@ def large_dict_send_recv(scale: float) -> list[float]:
     return [_send_recv(LARGE, scale / 4)]
 
 
-def _send_recv(value: dict[str, Any], scale: float) -> float:
+def typed_send_recv(scale: float) -> list[float]:
+    """Its message of two floats, through one typed handle."""
+    return [_send_recv(horus.CmdVel(1.5, 0.25), scale, horus.CmdVel)]
+
+
+def scan_send_recv(scale: float) -> list[float]:
+    """Its laser scan, which has 360 ranges."""
+    return [_send_recv(horus.LaserScan(ranges=LARGE["ranges"]), scale / 4, horus.LaserScan)]
+
+
+def _send_recv(value: Any, scale: float, what: Any = "bench.dict") -> float:
     any_topic: Any = horus.Topic  # Its type information knows message classes only.
-    topic = any_topic("bench.dict")
+    topic = any_topic(what)
 
     def call() -> None:
         topic.send(value)

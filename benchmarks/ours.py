@@ -6,9 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 import horus_async
 from horus_async import Guard, Node, Scheduler, Topic
 from horus_async.clock.system import monotonic_ns, perf_ns
+from horus_async.messages import CmdVel, Imu, LaserScan
 
 from .sampling import BYTES, LARGE, RATE, SMALL, lateness_us, microseconds_a_call
 
@@ -21,6 +24,26 @@ def dict_send_recv(scale: float) -> list[float]:
 def large_dict_send_recv(scale: float) -> list[float]:
     """360 floats in a dict, through one handle."""
     return [_send_recv(LARGE, scale / 4)]
+
+
+def typed_send_recv(scale: float) -> list[float]:
+    """Two floats in a message class, through one typed handle."""
+    return [_send_recv(CmdVel(1.5, 0.25), scale, kind=CmdVel)]
+
+
+def imu_send_recv(scale: float) -> list[float]:
+    """Three nested classes and three matrices."""
+    return [_send_recv(Imu(), scale / 4, kind=Imu)]
+
+
+def imu_as_dicts_send_recv(scale: float) -> list[float]:
+    """The same numbers in dicts and lists."""
+    return [_send_recv(attrs.asdict(Imu()), scale / 4)]
+
+
+def scan_send_recv(scale: float) -> list[float]:
+    """A laser scan with 360 ranges."""
+    return [_send_recv(LaserScan(ranges=LARGE["ranges"]), scale / 4, kind=LaserScan)]
 
 
 def bytes_send_recv(scale: float) -> list[float]:
@@ -51,8 +74,10 @@ def array_send_borrow(scale: float) -> list[float]:
         return [microseconds_a_call(call, scale=scale, batch=50)]
 
 
-def _send_recv(value: Any, scale: float, batch: int = 500, capacity: int | None = 1 << 24) -> float:
-    with Topic("bench.value", capacity=capacity) as topic:
+def _send_recv(
+    value: Any, scale: float, batch: int = 500, *, kind: type | None = None, capacity: int | None = 1 << 24
+) -> float:
+    with Topic("bench.value", kind, capacity=capacity) as topic:
 
         def call() -> None:
             topic.send(value)

@@ -23,8 +23,7 @@ from horus_async.topics.layout import (
     Word,
     record_size,
 )
-from horus_async.topics.schema import MARK
-from horus_async.topics.schema import Schema
+from horus_async.topics.schema import MARK, Schema
 
 if TYPE_CHECKING:
     import mmap

@@ -19,6 +19,7 @@ from horus_async import Topic, messages
 from horus_async.errors import TopicTypeError
 from horus_async.messages import BatteryState, Image, JointCommand, JointState, LaserScan, PointCloud, Time, Twist
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
+from horus_async.topics.packed import form_of
 
 from .catalogue import BEGIN, CLASSES, END, ENUMS, PAGE, layout, table, values
 from .layouts import CONSTANTS, RENAMED, ROS_2
@@ -78,6 +79,30 @@ def test_a_recording_holds_the_same_message(kind: type, data: st.DataObject) -> 
     sent = data.draw(values(kind))
 
     assert decode(to_json(encode(sent))) == sent
+
+
+@every_class
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_packed_and_general_give_the_same(kind: type, data: st.DataObject) -> None:
+    """Where a message can travel packed, it arrives as it does in the general form, and has the same text."""
+    sent = data.draw(values(kind))
+    form = form_of(kind)
+    assert form is not None
+    message = None if form.pack is None else form.pack(sent)
+
+    general = as_bytes(encode(sent))
+    if message is not None:
+        assert decode(message) == decode(general) == sent
+        assert to_json(message) == to_json(general)
+
+
+def test_messages_travel_packed() -> None:
+    """All but those with bytes or lists of other messages in them, as their constructors make them."""
+    packed = {name for name, kind in CLASSES.items() if (form := form_of(kind)) and form.pack and form.pack(kind())}
+
+    general = {"CompressedImage", "Detection2D", "Diagnostic", "Image", "Path", "PointCloud"}
+    assert CLASSES.keys() - packed == general
 
 
 @every_class
