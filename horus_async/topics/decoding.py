@@ -35,7 +35,7 @@ def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None 
     """
     buffers: list[memoryview] = []
     try:
-        if packed.is_packed(payload):
+        if isinstance(payload, bytes) and packed.is_packed(payload):
             return packed.to_value(payload, decode_tagged)
         if payload[0] == 0:
             value, buffers = _open_binary(payload)

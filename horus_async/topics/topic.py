@@ -11,7 +11,7 @@ from horus_async.clock.system import wall_ns
 from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
 from horus_async.topics.borrowing import Borrowing
 from horus_async.topics.bus import Bus, default_namespace
-from horus_async.topics.codec import decode, encode
+from horus_async.topics.codec import GENERAL, decode, encode
 from horus_async.topics.message import Message
 from horus_async.topics.names import check_namespace, check_topic_name
 
@@ -183,7 +183,7 @@ class Topic:
         if self._closed:
             return
         self._closed = True
-        self._publish = _closed_publish
+        self._publish, self._forms = _closed_publish, GENERAL  # so that no closed handle keeps a ring mapped
         self._subscriber.close()
         _release_bus(self._bus, self.name)
 

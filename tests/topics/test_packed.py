@@ -288,6 +288,7 @@ def taken(value: Any, kind: type | None) -> tuple[bytes, Any]:
         topic.send(value)
         message = subscriber.take()
         assert message is not None
+        assert isinstance(message[0], bytes)
         return message[0], topic.recv()
 
 
