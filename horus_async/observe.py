@@ -31,6 +31,8 @@ class Received(NamedTuple):
     topic: str
     publisher: str
     seq: int
+    source: int = 0
+    """See `External`; 0 for a message of this run."""
 
 
 class Execution(NamedTuple):
@@ -115,6 +117,9 @@ class External(NamedTuple):
     seq: int
     stamp_ns: int
     payload: bytes
+    source: int = 0
+    """Tells publishers of one name on one topic apart: 0 for the first, unless a node of the run has that name, then
+    1, 2 and so on. A process that comes back is another publisher."""
 
 
 class TickEnd(NamedTuple):

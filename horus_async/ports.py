@@ -10,11 +10,9 @@ from .topics import Borrowing, Message, check_topic_name
 from .topics.codec import as_bytes, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from .recorder.records import ExecutionRecord
     from .topics import Bus, Publisher, Subscriber
-    from .topics.reader import Loan
+    from .topics.reader import Loan, RingReader
     from .topics.ring import Payload, Taken
 
 
@@ -35,12 +33,11 @@ class Run(Protocol):
     def topic_used(self, node: str, topic: str, *, writes: bool) -> None:
         """A node used a topic for the first time."""
 
-    @property
-    def runs(self) -> Container[str]:
-        """The names of the nodes that take part."""
+    def took_external(self, topic: str, taken: Taken, reader: RingReader) -> int:
+        """A node took a message from outside the run; gives the number of its source."""
 
-    def took_external(self, topic: str, taken: Taken) -> None:
-        """A node took a message from outside the run."""
+    def outside_source(self, topic: str, publisher: str, reader: RingReader) -> int:
+        """The number of the source of the message from outside that ``reader`` gave last."""
 
     def stop(self, reason: str = ...) -> None:
         """End the run."""
@@ -53,6 +50,7 @@ class Ports:
         self._node = node
         self._bus = bus
         self._run = run
+        self._own = bus.own
         self._publishers: dict[str, Publisher] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
@@ -106,27 +104,34 @@ class Ports:
 
     def take(self, topic: str) -> Taken | None:
         """The next unread message as it lies in the ring."""
-        taken = (self._subscribers.get(topic) or self.subscriber(topic)).take()
+        subscriber = self._subscribers.get(topic) or self.subscriber(topic)
+        taken = subscriber.take()
         if taken is not None and self._run.observed:
-            self._took(topic, taken)
+            self._took(topic, taken, subscriber.reader)
         return taken
 
     def take_loan(self, topic: str) -> Loan | None:
         """The next unread message, left where it is."""
-        loan = (self._subscribers.get(topic) or self.subscriber(topic)).borrow()
+        subscriber = self._subscribers.get(topic) or self.subscriber(topic)
+        loan = subscriber.borrow()
         if loan is not None and self._run.observed:
-            taken, place = loan
-            if place is not None and taken[1] not in self._run.runs:  # it is recorded: whole or not at all
+            (taken, place), reader = loan, subscriber.reader
+            if place is not None and self._is_outside(reader):  # it is recorded: whole or not at all
                 taken = as_bytes(taken[0]), *taken[1:]
                 if place.overwritten():
                     return loan
-            self._took(topic, taken)
+            self._took(topic, taken, reader)
         return loan
 
-    def _took(self, topic: str, taken: Taken) -> None:
-        self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2])))
-        if taken[1] not in self._run.runs:
-            self._run.took_external(topic, taken)
+    def _took(self, topic: str, taken: Taken, reader: RingReader | None) -> None:
+        source = 0
+        if reader is not None and self._is_outside(reader):
+            source = self._run.took_external(topic, taken, reader)
+        self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2], source)))
+
+    def _is_outside(self, reader: RingReader | None) -> bool:
+        # By the ring, not by the name: nodes of other processes may be called like one of this run.
+        return reader is not None and reader.source not in self._own
 
     def borrow(self, topic: str) -> Borrowing:
         """See `Node.borrow`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -35,10 +35,13 @@ if TYPE_CHECKING:
     from .ports import Ports
     from .recorder import Session
     from .recorder.records import RecordedOutput
+    from .topics.reader import RingReader
     from .topics.ring import Payload
 
 _PLAYED = ("tick", "safe_state")
 """Kinds of lines that belong to the ticks of a run, not to its beginning or end."""
+_SOURCES = 1 << 20
+"""Messages from outside of which a replay remembers the source where that is not 0; more than any ring holds."""
 
 
 class RecordedTimeline:
@@ -304,6 +307,8 @@ class ReplayRuntime(Runtime):
         self.stands_for: dict[str, str] = {}
         """Live node to the recorded one in whose place it runs."""
         self._known_orders: dict[Any, list[str]] = {}
+        self._played: Counter[str] = Counter()
+        self._sources: dict[tuple[str, int], int] = {}
 
     def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:
         """As recorded; nodes that were not there are put where their topics want them."""
@@ -313,6 +318,19 @@ class ReplayRuntime(Runtime):
         if key not in self._known_orders:
             self._known_orders[key] = self._order_like(list(recorded), names, edges)
         return self._known_orders[key]
+
+    def played(self, topic: str, source: int) -> None:
+        """A message from outside was published, from that recorded source."""
+        if source:
+            self._sources[topic, self._played[topic]] = source
+            if len(self._sources) > _SOURCES:
+                del self._sources[next(iter(self._sources))]
+        self._played[topic] += 1
+
+    def outside_source(self, topic: str, publisher: str, reader: RingReader) -> int:
+        """As recorded: all who were outside share a ring in a replay, as it keeps their messages' order."""
+        del publisher
+        return self._sources.get((topic, reader.index - 1), 0)
 
     def _order_like(self, recorded: list[str], names: list[str], edges: dict[str, set[str]]) -> list[str]:
         places: dict[str, list[str]] = {}
@@ -340,7 +358,7 @@ def replay_info(info: RunInfo, session: Session) -> RunInfo:
 class ExternalPlayer:
     """Plays the messages that came from outside the recorded run, each in the tick in which it was first read."""
 
-    def __init__(self, options: ReplayOptions, runtime: Runtime) -> None:
+    def __init__(self, options: ReplayOptions, runtime: ReplayRuntime) -> None:
         self._options = options
         self._runtime = runtime
         self.rewind()
@@ -356,8 +374,9 @@ class ExternalPlayer:
         """Publish what belongs to the tick that begins."""
         while self._next is not None and self._next.tick <= step.tick:
             message = self._next
-            publisher = self._runtime.bus.publisher(message.topic, message.publisher)
+            publisher = self._runtime.bus.publisher(message.topic, message.publisher, outside=True)
             publisher.publish(message.payload, message.stamp_ns, message.seq)
+            self._runtime.played(message.topic, message.source)
             self._next = next(self._source, None)
 
 

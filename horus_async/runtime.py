@@ -35,6 +35,7 @@ from .observe import (
     Sent,
     TickEnd,
 )
+from .outsiders import Outsiders
 from .ports import new_tuple
 from .reporting import describe
 from .safety import Safety
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from .safety import Job, Plan
     from .schedule import Timeline
     from .topics import Bus
+    from .topics.reader import RingReader
     from .topics.ring import Taken
 
 _ENDED = object()
@@ -76,7 +78,7 @@ class Runtime(Safety):
         self._step = Step(0, 0, info.start_ns, info.start_ns / NANOSECONDS, 0.0, info.start_ns)
         self._step_open = False
         self._began: list[str] = []
-        self._taken: dict[tuple[str, str], tuple[int, int]] = {}
+        self._outsiders = Outsiders(self.runs)
         self._stirred = False
         self._virtual = False
         self._origin_ns = 0
@@ -545,14 +547,18 @@ class Runtime(Safety):
             except Exception:  # noqa: BLE001 - as there
                 self._leave_out(observer)
 
-    def took_external(self, topic: str, taken: Taken) -> None:
-        """A node took a message that came from outside: tell of it, once."""
+    def took_external(self, topic: str, taken: Taken, reader: RingReader) -> int:
+        """A node took a message that came from outside: tell of it, once; gives the number of its source."""
         payload, publisher, seq, stamp_ns = taken
-        last = self._taken.get((topic, publisher), (-1, -1))
-        if (stamp_ns, seq) <= last:
-            return
-        self._taken[topic, publisher] = (stamp_ns, seq)
-        self._tell("received_external", External(self.tick, topic, publisher, seq, stamp_ns, as_bytes(payload)))
+        source = self.outside_source(topic, publisher, reader)
+        if self._outsiders.is_new(reader.source, reader.index):
+            message = External(self.tick, topic, publisher, seq, stamp_ns, as_bytes(payload), source)
+            self._tell("received_external", message)
+        return source
+
+    def outside_source(self, topic: str, publisher: str, reader: RingReader) -> int:
+        """The ``source`` of the message from outside that ``reader`` gave last."""
+        return self._outsiders.number(topic, publisher, reader.source)
 
 
 async def _count_resumption(run: NodeRun) -> None:

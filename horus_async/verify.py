@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .topics.reader import Loan
     from .topics.ring import Taken
 
+    _Identity = tuple[str, int, int]
+    """A message of a topic by publisher, sequence number and source."""
+
 SHADOW = "@live"
 """Added to the name of a live node that is only listened to, beside the recorded one that plays."""
 NOTHING = "(nothing)"
@@ -75,18 +78,19 @@ class Ahead:
 
     def __init__(self, replay: ReplayOptions) -> None:
         self._replay = replay
-        self._sources: dict[str, Iterator[Any]] = {}
-        self._read: dict[str, dict[tuple[str, int], Taken]] = {}
+        self._sources: dict[tuple[str, int], Iterator[Any]] = {}
+        self._read: dict[tuple[str, int], dict[tuple[str, int], Taken]] = {}
 
-    def find(self, topic: str, publisher: str, seq: int) -> Taken | None:
+    def find(self, topic: str, publisher: str, seq: int, source: int) -> Taken | None:
         """The message, read from its publisher's file on from where the last one was found."""
-        read = self._read.setdefault(publisher, {})
+        who = publisher, source
+        read = self._read.setdefault(who, {})
         taken = read.pop((topic, seq), None)
         if taken is not None:
             return taken
-        if publisher not in self._sources:
-            self._sources[publisher] = self._messages(publisher)
-        for message in self._sources[publisher]:
+        if who not in self._sources:
+            self._sources[who] = self._messages(publisher, source)
+        for message in self._sources[who]:
             taken = (message.payload, publisher, message.seq, message.stamp_ns)
             if (message.topic, message.seq) == (topic, seq):
                 return taken
@@ -95,10 +99,11 @@ class Ahead:
                 del read[next(iter(read))]
         return None
 
-    def _messages(self, publisher: str) -> Iterator[Any]:
+    def _messages(self, publisher: str, source: int) -> Iterator[Any]:
         replay = self._replay
-        if publisher not in replay.session.nodes:
-            yield from (m for m in replay.session.external(replay.start, replay.stop) if m.publisher == publisher)
+        if source or publisher not in replay.session.nodes:
+            messages = replay.session.external(replay.start, replay.stop)
+            yield from (m for m in messages if (m.publisher, m.source) == (publisher, source))
             return
         for line in replay.session.executions(publisher, replay.start, replay.stop):
             if isinstance(line, ExecutionRecord):
@@ -116,10 +121,10 @@ class ShadowPorts(Ports):
         super().__init__(node, bus, run)
         self._recorded_topics = recorded_topics
         self._ahead = ahead
-        self._had: set[tuple[str, str, int]] = set()
+        self._had: set[tuple[str, _Identity]] = set()
         """Messages that were taken ahead of their publication."""
-        self._expected: dict[str, deque[tuple[str, int]]] = {}
-        self._early: dict[tuple[str, str, int], Taken] = {}
+        self._expected: dict[str, deque[_Identity]] = {}
+        self._early: dict[tuple[str, _Identity], Taken] = {}
         self._seqs: dict[str, int] = {}
 
     def expect(self, line: ExecutionRecord | None) -> None:
@@ -128,7 +133,7 @@ class ShadowPorts(Ports):
             return
         for taken in line.inputs:
             self._recorded_topics.add(taken.topic)
-            self._expected.setdefault(taken.topic, deque()).append((taken.publisher, taken.seq))
+            self._expected.setdefault(taken.topic, deque()).append((taken.publisher, taken.seq, taken.source))
 
     def publisher(self, topic: str) -> Any:
         """A verified node publishes nothing."""
@@ -147,20 +152,20 @@ class ShadowPorts(Ports):
         expected = self._expected.get(topic)
         if not expected:
             return None
-        publisher, seq = expected[0]
-        taken = self._early.pop((topic, publisher, seq), None)
+        wanted = topic, expected[0]
+        taken = self._early.pop(wanted, None)
         while taken is None:
             candidate = super().take(topic)
             if candidate is None:
-                taken = None if self._ahead is None else self._ahead.find(topic, publisher, seq)
+                taken = None if self._ahead is None else self._ahead.find(topic, *expected[0])
                 if taken is None:
                     return None
-                self._had.add((topic, publisher, seq))
+                self._had.add(wanted)
                 break
-            key = (topic, candidate[1], candidate[2])
+            key = topic, (candidate[1], candidate[2], self._source(topic, candidate[1]))
             if key in self._had:
                 self._had.remove(key)
-            elif key[1:] == (publisher, seq):
+            elif key == wanted:
                 taken = candidate
             else:
                 self._early[key] = candidate
@@ -171,6 +176,12 @@ class ShadowPorts(Ports):
         """The same as something borrowed that nobody overwrites."""
         taken = self.take(topic)
         return None if taken is None else (taken, None)
+
+    def _source(self, topic: str, publisher: str) -> int:
+        """The recorded source of the message that was taken last; 0 for one of a recorded node."""
+        reader = self.subscriber(topic).reader
+        assert reader is not None
+        return 0 if reader.source in self._own else self._run.outside_source(topic, publisher, reader)
 
     def has_msg(self, topic: str) -> bool:
         """In a session from real time: whether the recorded node took one at this point."""

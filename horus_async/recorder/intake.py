@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.errors import HorusError
 
 from .framefile import Gap
-from .lines import INPUT, ONE_MESSAGE_TICK, execution_line, quoted, short_tick_line
+from .lines import INPUT, ONE_MESSAGE_TICK, execution_line, input_text, quoted, short_tick_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,8 +200,11 @@ class EagerIntake(Intake):
             if sent_in == tick and tally is not None and len(payload) <= EAGER_BYTES and payload[0]:
                 taken = b""
                 if inputs:
-                    source, publisher, number = inputs[0]
-                    taken = INPUT % (quoted[source], quoted[publisher], number)
+                    heard, publisher, number, source = inputs[0]
+                    if source:
+                        taken = input_text(heard, publisher, number, source)
+                    else:  # the same, for all but a few
+                        taken = INPUT % (quoted[heard], quoted[publisher], number)
                 line = ONE_MESSAGE_TICK % (
                     dt_ns, duration_ns, taken, quoted[topic], payload, stamp_ns, seq, now_ns, tick
                 )  # fmt: skip

@@ -67,10 +67,11 @@ ONE_MESSAGE_TICK = (
 """The most frequent line: made in one step it takes half the time."""
 _openings = {kind: b'{"kind":"%b",' % kind.encode() for kind in ("tick", "init", "shutdown", "safe_state")}
 INPUT = b'{"topic":%b,"publisher":%b,"seq":%d}'
+_INPUT_FROM = b'{"topic":%b,"publisher":%b,"source":%d,"seq":%d}'
 _OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d}'
 _LATER_OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}'
 _TICK = b'{"kind":"tick","order":[%b],"digest":"%06x","now_ns":%d,"tick":%d}\n'
-_MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}\n'
+_MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,%b"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}\n'
 
 
 def execution_line(execution: Execution) -> bytes:
@@ -79,13 +80,19 @@ def execution_line(execution: Execution) -> bytes:
     if not inputs:
         taken = b""
     elif len(inputs) == 1:
-        topic, publisher, seq = inputs[0]
-        taken = INPUT % (quoted[topic], quoted[publisher], seq)
+        taken = input_text(*inputs[0])
     else:
-        taken = b",".join([INPUT % (quoted[topic], quoted[publisher], seq) for topic, publisher, seq in inputs])
+        taken = b",".join([input_text(*taken) for taken in inputs])
     sent = b",".join([_output(output, tick) for output in outputs]) if outputs else b""
     failure = b"null" if error is None else _quote(error)
     return _EXECUTION % (_openings[kind], dt_ns, duration_ns, failure, taken, sent, now_ns, tick)
+
+
+def input_text(topic: str, publisher: str, seq: int, source: int) -> bytes:
+    """One of the ``inputs`` of a line."""
+    if source:
+        return _INPUT_FROM % (quoted[topic], quoted[publisher], source, seq)
+    return INPUT % (quoted[topic], quoted[publisher], seq)
 
 
 def _output(sent: Sent, tick: int) -> bytes:
@@ -116,10 +123,11 @@ def message_line(message: External) -> bytes:
     Raises:
         ValueError: the payload, which another process made, is no JSON.
     """
-    tick, topic, publisher, seq, stamp_ns, payload = message
+    tick, topic, publisher, seq, stamp_ns, payload, source = message
     text = to_json(payload)
     orjson.loads(text)
-    return _MESSAGE % (quoted[topic], quoted[publisher], text, stamp_ns, seq, tick)
+    which = b'"source":%d,' % source if source else b""
+    return _MESSAGE % (quoted[topic], quoted[publisher], which, text, stamp_ns, seq, tick)
 
 
 @define

@@ -53,6 +53,8 @@ class RecordedInput:
     topic: str
     publisher: str
     seq: int
+    source: int = 0
+    """As in `ExternalMessage`; 0 for a message of the run itself."""
 
 
 @frozen
@@ -120,6 +122,8 @@ class ExternalMessage:
     seq: int
     stamp_ns: int
     data: Any
+    source: int = 0
+    """Tells publishers of one name on one topic apart; a process that came back is another one."""
     kind: str = field(default="message", init=False)
 
     @property
@@ -177,7 +181,9 @@ def _parse_execution(fields: dict[str, Any], _: bytes) -> Record:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise TypeError("field 'order' is not a list of names")
         return SchedulerTick(tick, _whole(fields, "now_ns"), tuple(names), _text(fields, "digest"))
-    inputs = [RecordedInput(_text(i, "topic"), _text(i, "publisher"), _whole(i, "seq")) for i in fields["inputs"]]
+    inputs = [
+        RecordedInput(_text(i, "topic"), _text(i, "publisher"), _whole(i, "seq"), _source(i)) for i in fields["inputs"]
+    ]
     outputs = [
         RecordedOutput(
             _text(o, "topic"),
@@ -215,6 +221,7 @@ def _parse_message(fields: dict[str, Any], _: bytes) -> Record:
         _whole(fields, "seq"),
         _whole(fields, "stamp_ns"),
         fields["data"],
+        _source(fields),
     )
 
 
@@ -290,6 +297,10 @@ def _tallies(rows: Any) -> tuple[TopicTally, ...] | None:
         )
         for row in rows
     )
+
+
+def _source(fields: Any) -> int:
+    return _whole(fields, "source") if "source" in fields else 0
 
 
 def _whole(fields: Any, name: str) -> int:

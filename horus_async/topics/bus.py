@@ -83,7 +83,9 @@ class Bus:
         self.isolated = isolated
         self._exchange = Exchange() if isolated else _exchange
         self._lock = threading.RLock()
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[tuple[str, bool], _Line] = {}
+        self.own: set[object] = set()
+        """The rings of this bus, without those for publishers from outside."""
         self._process = os.getpid()
         self._tidied = False
         self._opened = weakref.WeakKeyDictionary["RingWriter | ForeignRing", "Cursor"]()
@@ -100,21 +102,22 @@ class Bus:
         self._closed = False
         _open_buses.add(self)
 
-    def publisher(self, topic: str, name: str, *, capacity: int | None = None) -> Publisher:
-        """The publisher ``name`` of ``topic``: always the same one for the same two names.
+    def publisher(self, topic: str, name: str, *, capacity: int | None = None, outside: bool = False) -> Publisher:
+        """The publisher ``name`` of ``topic``: always the same one for the same arguments.
 
         Args:
             topic: name of the topic.
             name: who publishes, usually a node; 1 to 255 bytes of UTF-8.
             capacity: bytes that the ring shall hold, rounded up to a power of two (default 1 MiB). The largest
                 that anybody asks for counts.
+            outside: it stands for one of another process, as in a replay, and so shares no ring with those here.
 
         Raises:
             TopicNameError: not a name for a topic.
             ConfigurationError: not a name for a publisher, or not a capacity.
             TopicError: the bus is closed.
         """
-        line = self._line(check_topic_name(topic))
+        line = self._line(check_topic_name(topic), outside=outside)
         if not name or len(name.encode("utf-8", "surrogatepass")) > PUBLISHER_NAME_LIMIT or not _is_text(name):
             raise ConfigurationError(f"a publisher's name is 1 to {PUBLISHER_NAME_LIMIT} bytes of UTF-8, not {name!r}")
         with self._lock:
@@ -124,7 +127,7 @@ class Bus:
                 line.publishers[name] = Publisher(
                     topic,
                     name,
-                    open_ring=partial(self._open_ring, topic),
+                    open_ring=partial(self._open_ring, topic, outside=outside),
                     channel=line.channel,
                     turn=line.turn,
                 )
@@ -156,6 +159,7 @@ class Bus:
             self._closed = True
             lines = list(self._lines.values())
             self._lines.clear()
+            self.own.clear()
         if self._process != os.getpid():
             return  # a copy, made by a fork: everything belongs to the other process
         for line in lines:
@@ -198,17 +202,17 @@ class Bus:
     def __repr__(self) -> str:
         return f"<Bus {self.namespace!r} of {len(self._lines)} topics{', closed' if self._closed else ''}>"
 
-    def _line(self, topic: str) -> _Line:
+    def _line(self, topic: str, *, outside: bool = False) -> _Line:
         with self._lock:
             if self._closed:
                 raise TopicError(f"topic {topic!r}: the bus is closed")
-            if topic not in self._lines:
+            if (topic, outside) not in self._lines:
                 line = _Line(self._exchange.channel(self.namespace, topic))
                 if self.isolated:  # it does not hear what is outside, but is heard there
                     line.outside = _exchange.channel(self.namespace, topic)
                     line.outside.relay(line.channel)
-                self._lines[topic] = line
-            return self._lines[topic]
+                self._lines[topic, outside] = line
+            return self._lines[topic, outside]
 
     def _let_go(self, line: _Line) -> None:
         """Remove a closed ring's files, unless another process that listens may not have seen them yet."""
@@ -237,9 +241,9 @@ class Bus:
         if line.ring is not None:
             line.ring.want_capacity(capacity)
 
-    def _open_ring(self, topic: str) -> RingWriter:
+    def _open_ring(self, topic: str, *, outside: bool) -> RingWriter:
         """The ring of a topic, made now if this is its first message. Called with the line's turn taken."""
-        line = self._line(topic)
+        line = self._line(topic, outside=outside)
         if line.ring is None:
             if self._process != os.getpid():
                 raise TopicError(_after_fork(topic))
@@ -271,6 +275,8 @@ class Bus:
             )
             discovery.announce(self.namespace)
         # Not in one step with the above: Ctrl-C may have come between them, and this can be done twice.
+        if not outside:
+            self.own.add(line.ring)
         line.channel.add_writer(line.ring)
         if line.outside is not None:
             line.outside.add_writer(line.ring)
@@ -279,7 +285,7 @@ class Bus:
     def forked(self) -> None:
         """Give up in a new process after a fork: the rings belong to the old one."""
         self._lock = threading.RLock()
-        for topic, line in self._lines.items():
+        for (topic, _), line in self._lines.items():
             line.turn = Turn()  # the old one may have been taken by a thread that does not exist here
             for publisher in line.publishers.values():
                 publisher.use_turn(line.turn)

@@ -107,8 +107,9 @@ class Channel:
     def relay(self, inner: Channel) -> None:
         """Let those who watch this channel also hear of messages on ``inner``, but not the other way round."""
         with self._lock:
-            self._inner = (*self._inner, inner)
-            inner._change_watchers(self.watchers, ())
+            if inner not in self._inner:  # several lines of a bus may share it
+                self._inner = (*self._inner, inner)
+                inner._change_watchers(self.watchers, ())
 
     def end_relay(self, inner: Channel) -> None:
         """The bus of ``inner`` is closed."""

@@ -38,6 +38,7 @@ class Subscriber:
         "_readers",
         "_unwatch",
         "closed",
+        "reader",
         "topic",
     )
 
@@ -49,6 +50,8 @@ class Subscriber:
         """Held while the readers change: rings come in their publishers' threads."""
         self._readers: tuple[RingReader, ...] = ()
         self._only: RingReader | None = None
+        self.reader: RingReader | None = None
+        """The one that gave the message that was taken last; its ``source`` is the ring."""
         self._unwatch: list[Callable[[], None]] = []
         self._ended_arrived = 0
         self._ended_lost = 0
@@ -180,6 +183,8 @@ class Subscriber:
     def _set_readers(self, readers: tuple[RingReader, ...]) -> None:
         self._readers = readers
         self._only = readers[0] if len(readers) == 1 else None
+        if self._only is not None:  # once here, and not with each message
+            self.reader = self._only
 
     def _look_elsewhere(self, only: RingReader, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         """After nothing was found in the only ring."""
@@ -208,6 +213,7 @@ class Subscriber:
                 continue
             found = take(first)
             if found is not None:  # else it was overwritten just now
+                self.reader = first
                 return found
 
     def _forget(self, reader: RingReader) -> None:

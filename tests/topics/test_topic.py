@@ -312,7 +312,7 @@ async def test_a_wait_can_be_cancelled() -> None:
         assert scope.cancelled_caught
 
         assert await topic.receive() == 1
-        assert topic._bus._lines["t"].channel.watchers == ()
+        assert topic._bus._lines["t", False].channel.watchers == ()
 
 
 async def test_iterating_over_a_full_topic_lets_others_run() -> None:
