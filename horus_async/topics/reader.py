@@ -199,11 +199,13 @@ class RingReader:
                     return None
             at = self.region.offset(self.position)
             padding = words[at >> 3] == PAD | self.position
-            index = 0 if padding else words[(at >> 3) + INDEX_WORD]
-            if words[OLDEST] > self.position:
+            if words[OLDEST] > self.position:  # before anything behind that word: it may be the last one
                 continue
             if padding:
                 self.position += self.region.capacity - (self.position & self._mask)
+                continue
+            index = words[(at >> 3) + INDEX_WORD]
+            if words[OLDEST] > self.position:
                 continue
             if self.region.checked and self.region.copy(self.position) is None:
                 return None  # not all of it is visible to this processor yet

@@ -1,0 +1,432 @@
+"""``python -m benchmarks.hunts [torn | kill | both] [--minutes N] [--seed N]``: looks for what topics must never do.
+
+**torn**: writer processes send at full speed, messages with checksums, of random sizes, some of which make the ring
+grow, from rings so small that they are overwritten all the time. Reader processes that poll, sleep or are late verify
+each message and the order of each writer, and in the end account for all: received + lost = sent.
+
+**kill**: writers and readers are killed at random moments, also while they are stopped, and started again. One reader
+lives through all of it: what it gets is whole and in order, the gaps in the numbers are exactly what is counted as
+lost, and nothing is missing that a writer had sent before it died. Late readers verify as well. In the end nothing is
+left in shared memory.
+
+A hunt goes in rounds of a few seconds, each with its own seed; exit code 1 at the first one that finds something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import uuid
+import zlib
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve, field, frozen
+
+from horus_async import Topic
+from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
+from horus_async.topics import foreign, memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WRITERS, MODES = 3, ("poll", "sleep", "late")
+LAST = 1
+_HEAD = struct.Struct("<QQII")
+"""Of each message: its writer, its number, whether it is the last, CRC-32 of the rest."""
+_ROUND_SECONDS = 3.0
+_PATIENCE_NS = 60 * NANOSECONDS
+
+
+class HuntError(AssertionError):
+    """A hunt has found something."""
+
+
+@frozen
+class Found:
+    """What was looked at, in a round or in all of them."""
+
+    rounds: int = 0
+    messages: int = 0
+    """Received and verified, by all readers."""
+    lost: int = 0
+    """Overwritten before they were read, and counted."""
+    kills: int = 0
+
+    def __add__(self, other: Found) -> Found:
+        """Both together."""
+        return evolve(
+            self,
+            rounds=self.rounds + other.rounds,
+            messages=self.messages + other.messages,
+            lost=self.lost + other.lost,
+            kills=self.kills + other.kills,
+        )
+
+
+def torn_read_hunt(minutes: float, seed: int = 0) -> Found:
+    """Look for torn, unordered and uncounted messages.
+
+    Raises:
+        HuntError: there are.
+    """
+    return _hunt(torn_read_round, minutes, seed)
+
+
+def kill_hunt(minutes: float, seed: int = 0) -> Found:
+    """Look for harm that a killed process does to the others.
+
+    Raises:
+        HuntError: there is some.
+    """
+    return _hunt(kill_round, minutes, seed)
+
+
+def _hunt(one_round: Callable[[int, float], Found], minutes: float, seed: int) -> Found:
+    end_ns = monotonic_ns() + int(minutes * 60 * NANOSECONDS)
+    found = Found()
+    while not found.rounds or monotonic_ns() < end_ns:
+        try:
+            found += one_round(seed + found.rounds, _ROUND_SECONDS)
+        except HuntError as error:
+            raise HuntError(f"seed {seed + found.rounds}: {error}") from error
+    return found
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def make(writer: int, number: int, body: bytes, *, last: bool = False) -> bytes:
+    """A message that can be verified."""
+    return _HEAD.pack(writer, number, last, zlib.crc32(body)) + body
+
+
+@define
+class Account:
+    """What a reader got from each writer."""
+
+    received: Counter[int] = field(factory=Counter)
+    missing: Counter[int] = field(factory=Counter)
+    """Numbers that were left out, from 0 on, or from the first one that a late reader got."""
+    next: dict[int, int] = field(factory=dict)
+    finished: set[int] = field(factory=set)
+    """Writers whose last message came."""
+    late: bool = False
+
+    def enter(self, value: Any) -> None:
+        """Verify a message and count it.
+
+        Raises:
+            HuntError: it is torn, or not where it should be.
+        """
+        data = value if isinstance(value, bytes) else value.tobytes()
+        writer, number, last, checksum = _HEAD.unpack_from(data)
+        if zlib.crc32(data[_HEAD.size :]) != checksum:
+            raise HuntError(f"torn: message {number} of writer {writer}, {len(data)} bytes")
+        expected = self.next.get(writer, number if self.late else 0)
+        if number < expected:
+            raise HuntError(f"message {number} of writer {writer} came where {expected} was due")
+        self.missing[writer] += number - expected
+        self.next[writer] = number + 1
+        self.received[writer] += 1
+        if last:
+            self.finished.add(writer)
+
+
+# -- torn reads --------------------------------------------------------------------------------------------------------
+
+
+def torn_read_round(seed: int, seconds: float) -> Found:
+    """One round of `torn_read_hunt`."""
+    with _Stage(seed) as stage:
+        readers = [stage.start("reader", mode, WRITERS) for mode in MODES]
+        for reader in readers:
+            stage.line(reader)
+        writers = [stage.start("writer", number, stage.noise.randrange(1 << 30), seconds) for number in range(WRITERS)]
+        sent = {number: int(stage.line(writer)) for number, writer in enumerate(writers)}
+        accounts = [json.loads(stage.line(reader)) for reader in readers]
+        for process in (*writers, *readers):
+            stage.dismiss(process)
+    for mode, account in zip(MODES, accounts, strict=True):
+        received = {int(writer): count for writer, count in account["received"].items()}
+        missing = {int(writer): count for writer, count in account["missing"].items()}
+        for writer, count in sent.items():
+            if received[writer] + missing[writer] != count:
+                raise HuntError(f"{mode}: {received[writer]} + {missing[writer]} of {count} of writer {writer}")
+        if sum(missing.values()) != account["lost"]:
+            raise HuntError(f"{mode}: {account['lost']} counted as lost, {missing} are missing")
+    total = sum(sum(account["received"].values()) for account in accounts)
+    return Found(1, total, sum(account["lost"] for account in accounts))
+
+
+def _write(number: int, seed: int, seconds: float) -> None:
+    """A writer: sends for some time, tells how much, and stays until it is dismissed."""
+    noise = random.Random(seed)
+    capacity = noise.choice([4096, 4096, 65536, 1 << 20])
+    largest = noise.choice([200, 900, 10_000, 300_000])
+    arrays = noise.random() < 0.3
+    body = noise.randbytes(largest)
+    end_ns = monotonic_ns() + int(seconds * NANOSECONDS)
+    with Topic("hunt", capacity=capacity) as topic:
+        sent = 0
+        while monotonic_ns() < end_ns:
+            size = int(largest ** noise.random())
+            begin = noise.randrange(largest - size + 1)
+            _send(topic, make(number, sent, body[begin : begin + size]), array=arrays)
+            sent += 1
+        topic.send(make(number, sent, b"", last=True))
+        print(sent + 1, flush=True)
+        sys.stdin.read()
+
+
+def _send(topic: Topic, data: bytes, *, array: bool) -> None:
+    if not array:
+        topic.send(data)
+        return
+    import numpy as np
+
+    topic.send(np.frombuffer(data, np.uint8))
+
+
+def _read(mode: str, writers: int) -> None:
+    """A reader: verifies until it has the last message of each writer, and tells what it got."""
+    account = Account()
+    with Topic("hunt") as topic:
+        print("ready", flush=True)
+        if mode == "sleep":
+            import trio
+
+            trio.run(_read_asleep, topic, account, writers)
+        while len(account.finished) < writers:
+            if mode == "late":
+                sleep_until_monotonic(monotonic_ns() + 20_000_000)
+            for value in _available(topic):
+                account.enter(value)
+        print(json.dumps({"received": account.received, "missing": account.missing, "lost": topic.lost}), flush=True)
+        sys.stdin.read()
+
+
+async def _read_asleep(topic: Topic, account: Account, writers: int) -> None:
+    while len(account.finished) < writers:
+        account.enter(await topic.receive())
+
+
+def _available(topic: Topic) -> Iterator[Any]:
+    while (value := topic.recv()) is not None:
+        yield value
+
+
+# -- kills -------------------------------------------------------------------------------------------------------------
+
+
+def kill_round(seed: int, seconds: float) -> Found:
+    """One round of `kill_hunt`."""
+    kills = 0
+    account = Account()
+    told: dict[int, int] = {}
+    with _Stage(seed) as stage, Topic("hunt", namespace=stage.namespace) as topic:
+        names = iter(range(1 << 30))
+        slots: list[tuple[int | None, subprocess.Popen[str]]] = []
+
+        def begin(*, writes: bool) -> tuple[int | None, subprocess.Popen[str]]:
+            if not writes:
+                return None, stage.start("endless-reader")
+            name = next(names)
+            return name, stage.start("endless-writer", name, stage.noise.randrange(1 << 30))
+
+        slots = [begin(writes=True), begin(writes=True), begin(writes=False)]
+        end_ns = monotonic_ns() + int(seconds * NANOSECONDS)
+        while monotonic_ns() < end_ns:
+            _listen(topic, account, stage.noise.uniform(0.02, 0.6))
+            slot = stage.noise.randrange(len(slots))
+            name, victim = slots[slot]
+            _count_told(told, name, stage.kill(victim, stopped=stage.noise.random() < 0.3))
+            kills += 1
+            slots[slot] = begin(writes=name is not None)
+        for name, process in slots:
+            _count_told(told, name, stage.kill(process))
+        _listen(topic, account, 0.3)
+        _judge_survivor(account, told, topic.lost)
+        lost = topic.lost
+    return Found(1, account.received.total(), lost, kills + len(slots))
+
+
+def _listen(topic: Topic, account: Account, seconds: float) -> None:
+    """Verify what comes, for that long and until nothing more does."""
+    end_ns = monotonic_ns() + int(seconds * NANOSECONDS)
+    while monotonic_ns() < end_ns:
+        for value in _available(topic):
+            account.enter(value)
+            if monotonic_ns() >= end_ns:
+                return
+
+
+def _count_told(told: dict[int, int], name: int | None, lines: list[str]) -> None:
+    if name is None:
+        if lines and lines[-1] != "ready":
+            raise HuntError(f"a late reader: {lines[-1]}")
+    elif lines:
+        told[name] = int(lines[-1])
+
+
+def _judge_survivor(account: Account, told: dict[int, int], lost: int) -> None:
+    if account.missing.total() != lost:
+        raise HuntError(f"{lost} counted as lost, but {account.missing} are missing")
+    for name, number in told.items():
+        if account.next.get(name, 0) <= number:
+            raise HuntError(f"writer {name} had sent {number}; only what is before {account.next.get(name)} came")
+
+
+def _write_until_killed(number: int, seed: int) -> None:
+    """A writer that tells now and then what it has surely sent."""
+    noise = random.Random(seed)
+    largest = noise.choice([60, 900, 10_000, 100_000])
+    body = noise.randbytes(largest)
+    with Topic("hunt", capacity=noise.choice([4096, 65536])) as topic:
+        for sent in range(1 << 60):
+            size = int(largest ** noise.random())
+            topic.send(make(number, sent, body[:size]))
+            if not sent % 50:
+                os.write(1, b"%d\n" % sent)
+
+
+def _read_until_killed() -> None:
+    """A reader that may come late; tells if something is wrong."""
+    account = Account(late=True)
+    with Topic("hunt") as topic:
+        print("ready", flush=True)
+        while True:
+            for value in _available(topic):
+                account.enter(value)
+            if account.missing.total() > topic.lost:
+                raise HuntError(f"{topic.lost} counted as lost, but {account.missing} are missing")
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+class _Stage:
+    """The processes of one round, in a namespace of its own; nothing of it may be left afterwards."""
+
+    def __init__(self, seed: int) -> None:
+        self.noise = random.Random(seed)
+        self.namespace = f"hunt{uuid.uuid4().hex[:12]}"
+        self._running: list[subprocess.Popen[str]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Stage:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        for process in list(self._running):
+            self.kill(process)
+        foreign.reclaim(self.namespace, grace_ns=0)
+        left = memory.root() / self.namespace
+        if kind is None and left.exists():
+            raise HuntError(f"left in shared memory: {sorted(path.name for path in left.iterdir())}")
+
+    def start(self, role: str, *arguments: object) -> subprocess.Popen[str]:
+        """Start a process."""
+        command = [sys.executable, "-m", "benchmarks.hunts", "--child", role, *map(str, arguments)]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).resolve().parents[1],
+            env={**os.environ, "HORUS_NAMESPACE": self.namespace},
+        )
+        self._running.append(process)
+        return process
+
+    def line(self, process: subprocess.Popen[str]) -> str:
+        """What it tells next.
+
+        Raises:
+            HuntError: it ended instead.
+        """
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise HuntError(f"{' '.join(process.args[4:])} ended: {process.wait()}")  # type: ignore[index]
+        return line.strip()
+
+    def dismiss(self, process: subprocess.Popen[str]) -> None:
+        """Let it end by itself.
+
+        Raises:
+            HuntError: it failed.
+        """
+        assert process.stdin is not None
+        process.stdin.close()
+        code = process.wait(_PATIENCE_NS / NANOSECONDS)
+        self._let_go(process)
+        if code:
+            raise HuntError(f"{' '.join(process.args[4:])} ended with {code}")  # type: ignore[index]
+
+    def kill(self, process: subprocess.Popen[str], *, stopped: bool = False) -> list[str]:
+        """End it without a warning; gives the whole lines that it told and nobody has read."""
+        if stopped:
+            process.send_signal(signal.SIGSTOP)
+        process.kill()
+        code = process.wait()
+        told = self._let_go(process)
+        if code not in (-signal.SIGKILL, 0):
+            raise HuntError(f"{' '.join(process.args[4:])} ended by itself: {code}")  # type: ignore[index]
+        return told
+
+    def _let_go(self, process: subprocess.Popen[str]) -> list[str]:
+        self._running.remove(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if not process.stdin.closed:
+            process.stdin.close()
+        text = process.stdout.read()
+        process.stdout.close()
+        return text.split("\n")[:-1]
+
+
+_ROLES: dict[str, Callable[..., None]] = {
+    "writer": lambda number, seed, seconds: _write(int(number), int(seed), float(seconds)),
+    "reader": lambda mode, writers: _read(mode, int(writers)),
+    "endless-writer": lambda number, seed: _write_until_killed(int(number), int(seed)),
+    "endless-reader": _read_until_killed,
+}
+
+
+def main() -> int:
+    """Hunt for some time."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hunts", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", nargs="?", choices=("torn", "kill", "both"), default="both")
+    parser.add_argument("--minutes", type=float, default=1.0, help="for each hunt (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child is not None:
+        _ROLES[arguments.child[0]](*arguments.child[1:])
+        return 0
+    for name, hunt in (("torn", torn_read_hunt), ("kill", kill_hunt)):
+        if arguments.what not in (name, "both"):
+            continue
+        try:
+            found = hunt(arguments.minutes, arguments.seed)
+        except HuntError as error:
+            print(f"{name}: {error}")
+            return 1
+        print(
+            f"{name}: {found.rounds} rounds, {found.messages} messages verified, {found.lost} lost and counted, "
+            f"{found.kills} kills: nothing found"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
