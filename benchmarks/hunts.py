@@ -19,35 +19,27 @@ import json
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
+import threading
 import uuid
-import zlib
-from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 
 from horus_async import Topic
-from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.topics import foreign, memory
 
+from .hunters import Account, HuntError, available
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 WRITERS, MODES = 3, ("poll", "sleep", "late")
-LAST = 1
-_HEAD = struct.Struct("<QQII")
-"""Of each message: its writer, its number, whether it is the last, CRC-32 of the rest."""
 _ROUND_SECONDS = 3.0
-_PATIENCE_NS = 60 * NANOSECONDS
-
-
-class HuntError(AssertionError):
-    """A hunt has found something."""
+_PATIENCE = 60.0
 
 
 @frozen
@@ -101,46 +93,6 @@ def _hunt(one_round: Callable[[int, float], Found], minutes: float, seed: int) -
     return found
 
 
-# -- messages ----------------------------------------------------------------------------------------------------------
-
-
-def make(writer: int, number: int, body: bytes, *, last: bool = False) -> bytes:
-    """A message that can be verified."""
-    return _HEAD.pack(writer, number, last, zlib.crc32(body)) + body
-
-
-@define
-class Account:
-    """What a reader got from each writer."""
-
-    received: Counter[int] = field(factory=Counter)
-    missing: Counter[int] = field(factory=Counter)
-    """Numbers that were left out, from 0 on, or from the first one that a late reader got."""
-    next: dict[int, int] = field(factory=dict)
-    finished: set[int] = field(factory=set)
-    """Writers whose last message came."""
-    late: bool = False
-
-    def enter(self, value: Any) -> None:
-        """Verify a message and count it.
-
-        Raises:
-            HuntError: it is torn, or not where it should be.
-        """
-        data = value if isinstance(value, bytes) else value.tobytes()
-        writer, number, last, checksum = _HEAD.unpack_from(data)
-        if zlib.crc32(data[_HEAD.size :]) != checksum:
-            raise HuntError(f"torn: message {number} of writer {writer}, {len(data)} bytes")
-        expected = self.next.get(writer, number if self.late else 0)
-        if number < expected:
-            raise HuntError(f"message {number} of writer {writer} came where {expected} was due")
-        self.missing[writer] += number - expected
-        self.next[writer] = number + 1
-        self.received[writer] += 1
-        if last:
-            self.finished.add(writer)
-
-
 # -- torn reads --------------------------------------------------------------------------------------------------------
 
 
@@ -165,63 +117,6 @@ def torn_read_round(seed: int, seconds: float) -> Found:
             raise HuntError(f"{mode}: {account['lost']} counted as lost, {missing} are missing")
     total = sum(sum(account["received"].values()) for account in accounts)
     return Found(1, total, sum(account["lost"] for account in accounts))
-
-
-def _write(number: int, seed: int, seconds: float) -> None:
-    """A writer: sends for some time, tells how much, and stays until it is dismissed."""
-    noise = random.Random(seed)
-    capacity = noise.choice([4096, 4096, 65536, 1 << 20])
-    largest = noise.choice([200, 900, 10_000, 300_000])
-    arrays = noise.random() < 0.3
-    body = noise.randbytes(largest)
-    end_ns = monotonic_ns() + int(seconds * NANOSECONDS)
-    with Topic("hunt", capacity=capacity) as topic:
-        sent = 0
-        while monotonic_ns() < end_ns:
-            size = int(largest ** noise.random())
-            begin = noise.randrange(largest - size + 1)
-            _send(topic, make(number, sent, body[begin : begin + size]), array=arrays)
-            sent += 1
-        topic.send(make(number, sent, b"", last=True))
-        print(sent + 1, flush=True)
-        sys.stdin.read()
-
-
-def _send(topic: Topic, data: bytes, *, array: bool) -> None:
-    if not array:
-        topic.send(data)
-        return
-    import numpy as np
-
-    topic.send(np.frombuffer(data, np.uint8))
-
-
-def _read(mode: str, writers: int) -> None:
-    """A reader: verifies until it has the last message of each writer, and tells what it got."""
-    account = Account()
-    with Topic("hunt") as topic:
-        print("ready", flush=True)
-        if mode == "sleep":
-            import trio
-
-            trio.run(_read_asleep, topic, account, writers)
-        while len(account.finished) < writers:
-            if mode == "late":
-                sleep_until_monotonic(monotonic_ns() + 20_000_000)
-            for value in _available(topic):
-                account.enter(value)
-        print(json.dumps({"received": account.received, "missing": account.missing, "lost": topic.lost}), flush=True)
-        sys.stdin.read()
-
-
-async def _read_asleep(topic: Topic, account: Account, writers: int) -> None:
-    while len(account.finished) < writers:
-        account.enter(await topic.receive())
-
-
-def _available(topic: Topic) -> Iterator[Any]:
-    while (value := topic.recv()) is not None:
-        yield value
 
 
 # -- kills -------------------------------------------------------------------------------------------------------------
@@ -263,7 +158,7 @@ def _listen(topic: Topic, account: Account, seconds: float) -> None:
     """Verify what comes, for that long and until nothing more does."""
     end_ns = monotonic_ns() + int(seconds * NANOSECONDS)
     while monotonic_ns() < end_ns:
-        for value in _available(topic):
+        for value in available(topic):
             account.enter(value)
             if monotonic_ns() >= end_ns:
                 return
@@ -285,31 +180,6 @@ def _judge_survivor(account: Account, told: dict[int, int], lost: int) -> None:
             raise HuntError(f"writer {name} had sent {number}; only what is before {account.next.get(name)} came")
 
 
-def _write_until_killed(number: int, seed: int) -> None:
-    """A writer that tells now and then what it has surely sent."""
-    noise = random.Random(seed)
-    largest = noise.choice([60, 900, 10_000, 100_000])
-    body = noise.randbytes(largest)
-    with Topic("hunt", capacity=noise.choice([4096, 65536])) as topic:
-        for sent in range(1 << 60):
-            size = int(largest ** noise.random())
-            topic.send(make(number, sent, body[:size]))
-            if not sent % 50:
-                os.write(1, b"%d\n" % sent)
-
-
-def _read_until_killed() -> None:
-    """A reader that may come late; tells if something is wrong."""
-    account = Account(late=True)
-    with Topic("hunt") as topic:
-        print("ready", flush=True)
-        while True:
-            for value in _available(topic):
-                account.enter(value)
-            if account.missing.total() > topic.lost:
-                raise HuntError(f"{topic.lost} counted as lost, but {account.missing} are missing")
-
-
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 
@@ -319,10 +189,9 @@ class _Stage:
     def __init__(self, seed: int) -> None:
         self.noise = random.Random(seed)
         self.namespace = f"hunt{uuid.uuid4().hex[:12]}"
-        self._running: list[subprocess.Popen[str]] = []
-        self._stack = ExitStack()
+        self._running: dict[subprocess.Popen[str], str] = {}
 
-    def __enter__(self) -> _Stage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -335,7 +204,7 @@ class _Stage:
 
     def start(self, role: str, *arguments: object) -> subprocess.Popen[str]:
         """Start a process."""
-        command = [sys.executable, "-m", "benchmarks.hunts", "--child", role, *map(str, arguments)]
+        command = [sys.executable, "-m", "benchmarks.hunters", role, *map(str, arguments)]
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -344,19 +213,23 @@ class _Stage:
             cwd=Path(__file__).resolve().parents[1],
             env={**os.environ, "HORUS_NAMESPACE": self.namespace},
         )
-        self._running.append(process)
+        self._running[process] = role
         return process
 
     def line(self, process: subprocess.Popen[str]) -> str:
         """What it tells next.
 
         Raises:
-            HuntError: it ended instead.
+            HuntError: it ended instead, or tells nothing for a minute.
         """
         assert process.stdout is not None
+        patience = threading.Timer(_PATIENCE, process.kill)
+        patience.start()
         line = process.stdout.readline()
+        patience.cancel()
+        patience.join()
         if not line:
-            raise HuntError(f"{' '.join(process.args[4:])} ended: {process.wait()}")  # type: ignore[index]
+            raise HuntError(f"{self._running[process]} ended: {process.wait()}")
         return line.strip()
 
     def dismiss(self, process: subprocess.Popen[str]) -> None:
@@ -367,10 +240,10 @@ class _Stage:
         """
         assert process.stdin is not None
         process.stdin.close()
-        code = process.wait(_PATIENCE_NS / NANOSECONDS)
-        self._let_go(process)
+        code = process.wait(_PATIENCE)
+        role, _ = self._let_go(process)
         if code:
-            raise HuntError(f"{' '.join(process.args[4:])} ended with {code}")  # type: ignore[index]
+            raise HuntError(f"{role} ended with {code}")
 
     def kill(self, process: subprocess.Popen[str], *, stopped: bool = False) -> list[str]:
         """End it without a warning; gives the whole lines that it told and nobody has read."""
@@ -378,28 +251,20 @@ class _Stage:
             process.send_signal(signal.SIGSTOP)
         process.kill()
         code = process.wait()
-        told = self._let_go(process)
+        role, told = self._let_go(process)
         if code not in (-signal.SIGKILL, 0):
-            raise HuntError(f"{' '.join(process.args[4:])} ended by itself: {code}")  # type: ignore[index]
+            raise HuntError(f"{role} ended by itself: {code}")
         return told
 
-    def _let_go(self, process: subprocess.Popen[str]) -> list[str]:
-        self._running.remove(process)
+    def _let_go(self, process: subprocess.Popen[str]) -> tuple[str, list[str]]:
+        role = self._running.pop(process)
         assert process.stdin is not None
         assert process.stdout is not None
         if not process.stdin.closed:
             process.stdin.close()
         text = process.stdout.read()
         process.stdout.close()
-        return text.split("\n")[:-1]
-
-
-_ROLES: dict[str, Callable[..., None]] = {
-    "writer": lambda number, seed, seconds: _write(int(number), int(seed), float(seconds)),
-    "reader": lambda mode, writers: _read(mode, int(writers)),
-    "endless-writer": lambda number, seed: _write_until_killed(int(number), int(seed)),
-    "endless-reader": _read_until_killed,
-}
+        return role, text.split("\n")[:-1]
 
 
 def main() -> int:
@@ -408,11 +273,7 @@ def main() -> int:
     parser.add_argument("what", nargs="?", choices=("torn", "kill", "both"), default="both")
     parser.add_argument("--minutes", type=float, default=1.0, help="for each hunt (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.child is not None:
-        _ROLES[arguments.child[0]](*arguments.child[1:])
-        return 0
     for name, hunt in (("torn", torn_read_hunt), ("kill", kill_hunt)):
         if arguments.what not in (name, "both"):
             continue

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -346,63 +344,6 @@ def test_idle_topics_cost_next_to_nothing() -> None:
     finally:
         for topic in topics:
             topic.close()
-
-
-def test_no_reader_sees_a_torn_message() -> None:
-    """Two writers at full speed, random sizes, a small ring: every payload that arrives has its checksum right."""
-    program = """
-    import random, zlib
-    rng = random.Random(int(sys.argv[1]))
-    with Topic("t", capacity=65536) as topic:
-        while True:
-            body = rng.randbytes(rng.choice((3, 40, 400, 5000, 15000)))
-            topic.send(zlib.crc32(body).to_bytes(4, "little") + body)
-    """
-    count = 0
-    with Topic("t") as topic, child(program, 1), child(program, 2):
-        until(topic.has_msg)
-        end = monotonic_ns() + 2 * NANOSECONDS
-        while monotonic_ns() < end or count < 100:
-            value = topic.recv()
-            if value is not None:
-                assert zlib.crc32(value[4:]).to_bytes(4, "little") == value[:4]
-                count += 1
-
-
-def test_random_kills_harm_nobody_else(namespace: str) -> None:
-    """Writers and readers killed at random: the others go on, numbers have no gap but counted losses, nothing stays."""
-    write = 'with Topic("t", capacity=65536) as t:\n i = 0\n while True:\n  t.send([i, os.getpid()]); i += 1'
-    read = 'with Topic("t") as t:\n while True: t.recv()'
-    rng = random.Random(5)
-    seen: dict[int, int] = {}
-    with Topic("t") as topic:
-        running = [Child(write), Child(write), Child(read)]
-        for _ in range(8):
-            end = monotonic_ns() + rng.randrange(100_000_000, 300_000_000)
-            while monotonic_ns() < end:
-                message = topic.recv()
-                if message is not None:
-                    number, process = message
-                    assert number > seen.get(process, -1)
-                    seen[process] = number
-            victim = rng.randrange(3)
-            running[victim].kill()
-            _close_pipes(running[victim])
-            running[victim] = Child(read if victim == 2 else write)
-        for one in running:
-            one.kill()
-            _close_pipes(one)
-        while topic.recv() is not None:
-            pass
-    assert len(seen) > 2
-    foreign.reclaim(namespace)
-    assert files(namespace) == []
-
-
-def _close_pipes(one: Child) -> None:
-    for pipe in (one.process.stdin, one.process.stdout):
-        assert pipe is not None
-        pipe.close()
 
 
 def test_full_shared_memory_is_an_error_and_nothing_more() -> None:

@@ -126,7 +126,9 @@ def test_sensor_and_controller_replay_and_verify(recordings_dir: Path) -> None:
     again = open_session("again")
     before, after = inputs(open_session("controller")), inputs(again)
     for own in (False, True):  # where both publish a topic, those of a tick come by their stamps
-        assert [taken for taken in after if (not taken[2]) is own] == [taken for taken in before if (not taken[2]) is own]
+        assert [taken for taken in after if (not taken[2]) is own] == [
+            taken for taken in before if (not taken[2]) is own
+        ]
     assert sorted(answers(again)) == sorted(answered)
     assert [decode(taken.payload) for taken in again.external()] == [
         decode(taken.payload) for taken in open_session("controller").external()
