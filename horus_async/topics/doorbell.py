@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.topics import memory
 from horus_async.topics.layout import SLOTS
+from horus_async.topics.names import path_component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,9 +136,13 @@ def _claim(namespace: str, slot: int) -> int | None:
         with suppress(FileNotFoundError):  # the folder, or the doorbell, was removed just now
             folder = memory.open_namespace(namespace, make=True)
             try:
-                with suppress(FileExistsError):
+                try:
                     os.mkfifo(name, 0o600, dir_fd=folder)
                     os.chmod(name, 0o600, dir_fd=folder)  # whatever the umask
+                except FileExistsError:
+                    pass
+                except OSError as error:
+                    raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
                 descriptor = memory.open_with_room(name, _FLAGS, folder)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

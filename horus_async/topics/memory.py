@@ -68,7 +68,7 @@ class SharedFile:
             self.map = _map(descriptor, size)
         except OSError as error:
             self.unlink()
-            raise _no_room(size, self.path, error) from error
+            raise no_room(size, self.path, error) from error
         except BaseException:
             self.unlink()
             raise
@@ -156,7 +156,7 @@ def _create(base: Path, namespace: str, name: str) -> int:
             except OSError as error:
                 if isinstance(error, (FileExistsError, FileNotFoundError)):
                     raise
-                raise _no_room(0, base / path_component(namespace) / name, error) from error
+                raise no_room(0, base / path_component(namespace) / name, error) from error
             finally:
                 os.close(inner)
     raise TopicError(f"cannot make {base / path_component(namespace) / name}: its folder is removed again and again")
@@ -227,8 +227,12 @@ def allow_more_files() -> bool:
 def _open_folder(path: Path, parent: int | None = None, *, make: bool) -> int:
     name = path if parent is None else path.name
     if make:
-        with suppress(FileExistsError):
+        try:
             os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise no_room(0, path, error) from error
     try:
         descriptor = open_with_room(name, _FOLDER_FLAGS, parent)
     except OSError as error:
@@ -259,14 +263,14 @@ def _allocate(descriptor: int, offset: int, size: int, path: Path) -> None:
             for at in range(offset, offset + size, len(block)):
                 os.pwrite(descriptor, block[: offset + size - at], at)
     except OSError as error:
-        raise _no_room(size, path, error) from error
+        raise no_room(size, path, error) from error
 
 
-def _no_room(size: int, path: Path, error: OSError) -> OSError | TopicError:
-    """What to raise for ``error``."""
+def no_room(size: int, path: Path, error: OSError) -> OSError | TopicError:
+    """What to raise for ``error``, met when ``path`` was to get ``size`` bytes."""
     if error.errno == errno.EMFILE:
         return TopicError(f"too many open files to make {path}: raise the limit (ulimit -n), or close topics")
-    if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+    if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENOMEM):
         return error
     return TopicError(
         f"no room for {size} bytes of shared memory in {path.parent}: {error.strerror}; "
