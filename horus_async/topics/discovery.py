@@ -222,7 +222,11 @@ class Outside:
         return ring
 
 
+_TIDY_PART = 10
+
 _outsides: dict[str, Outside] = {}
+_next_tidy: dict[str, int] = {}
+"""When a namespace is worth tidying again, on the monotonic clock."""
 _lock = threading.RLock()
 _token = os.urandom(4).hex()
 
@@ -259,11 +263,20 @@ def announce(namespace: str) -> None:
 
 
 def tidy(namespace: str) -> None:
-    """Reclaim what dead processes left, before a new ring is made."""
+    """Reclaim what dead processes left, before a new ring is made.
+
+    That looks at each file, so with a thousand topics it would take most of the time in which they are opened: it is
+    left out while it would take more than a part of the time since it was done last.
+    """
+    start = monotonic_ns()
+    if start < _next_tidy.get(namespace, 0):
+        return
     with _lock:
         outside = _outsides.get(namespace)
     listening = (outside is not None and outside.bell_slot() is not None) or others_listen(namespace)
     reclaim(namespace, mine=process_token(), spare=listening)
+    now = monotonic_ns()
+    _next_tidy[namespace] = now + _TIDY_PART * (now - start)
 
 
 def others_listen(namespace: str) -> bool:
