@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import threading
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +39,22 @@ _NAMESPACE = click.option(
 
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        with clear_errors():
+        with clear_errors(), _ended_in_order():
             return super().invoke(ctx)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM, which ``timeout`` sends, close what is open; its default would leave it in shared memory."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(cls=_Group)
@@ -113,17 +131,26 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
 @_NAMESPACE
 @_JSON
 def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool) -> None:
-    """Print messages as they come, until Ctrl-C.
+    """Print messages as they come, until Ctrl-C. Those that came too fast to be printed are counted on standard error.
 
     Example: horus-async topic echo arm.joints -n 3
     """
-    for count, message in enumerate(_messages(name, namespace), 1):
-        if as_json:
-            print_json(_as_dict(message))
-        else:
-            click.echo(_line(message))
-        if count == number:
-            return
+    with Bus(_namespace(namespace), from_start=False) as bus:
+        subscriber = bus.subscriber(name)
+        count = lost = 0
+        while count != number:
+            message = subscriber.take()
+            if message is None:
+                sleep_until_monotonic(monotonic_ns() + _LOOK_NS)
+                continue
+            if subscriber.lost > lost:
+                click.echo(f"{subscriber.lost - lost} messages lost: they came too fast", err=True)
+                lost = subscriber.lost
+            if as_json:
+                print_json(_as_dict(message))
+            else:
+                click.echo(_line(message))
+            count += 1
 
 
 @topic.command()
@@ -133,21 +160,23 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
 @_NAMESPACE
 @_JSON
 def hz(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
-    """How often messages come, by their time stamps: mean, and the shortest and longest gap.
+    """How often messages come: mean, and the shortest and longest gap by their time stamps.
+
+    Messages that came too fast to be looked at count, too, and are shown as lost.
 
     Example: horus-async topic hz arm.joints --window 5
     """
-    for messages, seconds in _windows(name, namespace, window, number):
-        stamps = [stamp for stamp, _ in messages]
-        gaps = [(later - earlier) / 1e6 for earlier, later in pairwise(stamps)]
-        rate = len(messages) / seconds
+    for seen in _windows(name, namespace, window, number):
+        gaps = [(later - earlier) / 1e6 for (earlier, _), (later, _) in pairwise(seen.messages)]
+        rate = seen.count / seen.seconds
         least, most = (min(gaps), max(gaps)) if gaps else (None, None)
         if as_json:
-            print_json({"hz": rate, "messages": len(messages), "shortest_gap_ms": least, "longest_gap_ms": most})
+            shown = {"hz": rate, "messages": seen.count, "lost": seen.lost}
+            print_json({**shown, "shortest_gap_ms": least, "longest_gap_ms": most})
         elif gaps:
-            click.echo(f"{rate:.2f} Hz, gaps {least:.3f} to {most:.3f} ms ({len(messages)} messages)")
+            click.echo(f"{rate:.2f} Hz, gaps {least:.3f} to {most:.3f} ms ({seen})")
         else:
-            click.echo(f"{rate:.2f} Hz ({len(messages)} messages)")
+            click.echo(f"{rate:.2f} Hz ({seen})")
 
 
 @topic.command()
@@ -157,21 +186,21 @@ def hz(name: str, *, window: float, number: int | None, namespace: str | None, a
 @_NAMESPACE
 @_JSON
 def bw(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
-    """How many bytes of messages come in a second.
+    """How many bytes of messages come in a second. Those that were lost count with the mean size of the others.
 
     Example: horus-async topic bw camera.image
     """
-    for messages, seconds in _windows(name, namespace, window, number):
-        total = sum(size for _, size in messages)
-        mean = total / len(messages) if messages else None
+    for seen in _windows(name, namespace, window, number):
+        mean = sum(size for _, size in seen.messages) / len(seen.messages) if seen.messages else None
+        speed = seen.count * (mean or 0) / seen.seconds
         if as_json:
-            print_json({"bytes_per_second": total / seconds, "messages": len(messages), "mean_bytes": mean})
+            print_json({"bytes_per_second": speed, "messages": seen.count, "lost": seen.lost, "mean_bytes": mean})
         else:
             each = "" if mean is None else f", {mean:.0f} bytes each"
-            click.echo(f"{total / seconds / 1e6:.6f} MB/s ({len(messages)} messages{each})")
+            click.echo(f"{speed / 1e6:.6f} MB/s ({seen}{each})")
 
 
-@topic.command()
+@topic.command(context_settings={"ignore_unknown_options": True})  # -1 is a value
 @click.argument("name")
 @click.argument("value", metavar="JSON")
 @click.option("-r", "--rate", type=click.FloatRange(min=0, min_open=True), help="Messages a second; default 1.")
@@ -221,25 +250,29 @@ def _namespace(given: str | None) -> str:
     return check_namespace(default_namespace() if given is None else given)
 
 
-def _messages(name: str, namespace: str | None) -> Iterator[Taken]:
-    """Messages of a topic from now on, for ever."""
-    with Bus(_namespace(namespace), from_start=False) as bus:
-        subscriber = bus.subscriber(name)
-        while True:
-            message = subscriber.take()
-            if message is None:
-                sleep_until_monotonic(monotonic_ns() + _LOOK_NS)
-            else:
-                yield message
+@attrs.frozen
+class _Window:
+    """What came in some time."""
+
+    messages: list[tuple[int, int]]
+    """Stamp (ns) and size (bytes) of each that was looked at."""
+    lost: int
+    """Those that were overwritten before."""
+    seconds: float
+
+    @property
+    def count(self) -> int:
+        """All that came."""
+        return len(self.messages) + self.lost
+
+    def __str__(self) -> str:
+        return f"{self.count} messages" + (f", {self.lost} of them lost" if self.lost else "")
 
 
-def _windows(
-    name: str, namespace: str | None, window: float, number: int | None
-) -> Iterator[tuple[list[tuple[int, int]], float]]:
-    """Stamps and sizes of the messages that came in each window, and how long it was in seconds."""
+def _windows(name: str, namespace: str | None, window: float, number: int | None) -> Iterator[_Window]:
     with Bus(_namespace(namespace), from_start=False) as bus:
         subscriber = bus.subscriber(name)
-        done = 0
+        done = lost_before = 0
         while done != number:
             start, found = monotonic_ns(), []
             end = start + round(window * NANOSECONDS)
@@ -249,7 +282,9 @@ def _windows(
                     sleep_until_monotonic(min(end, now + _LOOK_NS))
                 else:
                     found.append((message[3], len(message[0])))
-            yield found, (monotonic_ns() - start) / NANOSECONDS
+            lost = subscriber.lost
+            yield _Window(found, lost - lost_before, (monotonic_ns() - start) / NANOSECONDS)
+            lost_before = lost
             done += 1
 
 
