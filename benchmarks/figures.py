@@ -90,21 +90,66 @@ _TOPICS = (
         _of("plain_copies", "copy_1_mib", "one copy in memory"),
         max_ratio=2.5,
     ),
-    Figure(
+)
+
+_PEERS = {
+    "zmq": ("zmq_peer", "pyzmq ipc"),
+    "horus": ("horus_peer", "HORUS 0.4.1"),
+    "iceoryx": ("iceoryx_peer", "iceoryx2"),
+    "zenoh": ("zenoh_peer", "zenoh, Unix socket"),
+}
+
+
+def _between_processes(
+    name: str, title: str, function: str, *peers: str, max_ratios: dict[str, float] | None = None
+) -> tuple[Figure, ...]:
+    """A figure for each peer that can do the same; the first is called ``name``, the others ``name_peer``."""
+    return tuple(
+        Figure(
+            name if peer == peers[0] else f"{name}_{peer}",
+            title,
+            "µs",
+            _of("processes", function),
+            _of(_PEERS[peer][0], function, _PEERS[peer][1]),
+            max_ratio=(max_ratios or {}).get(peer),
+        )
+        for peer in peers
+    )
+
+
+_PROCESSES = (
+    *_between_processes(
         "round_trip_asleep",
         "there and back between two processes, both asleep in between",
-        "µs",
-        _of("processes", "round_trip_asleep"),
-        _of("zmq_peer", "round_trip_asleep", "pyzmq ipc"),
-        max_ratio=1.0,
+        "round_trip_asleep",
+        *("zmq", "iceoryx", "zenoh"),
+        max_ratios={"zmq": 1.0},
     ),
-    Figure(
+    *_between_processes(
         "round_trip_awake",
         "there and back between two processes, both spinning",
-        "µs",
-        _of("processes", "round_trip_awake"),
-        _of("processes", "horus_round_trip_awake", "HORUS 0.4.1"),
-        max_ratio=2.0,
+        "round_trip_awake",
+        *("horus", "zmq", "iceoryx", "zenoh"),
+        max_ratios={"horus": 2.0},
+    ),
+    *_between_processes(
+        "flow_64_bytes",
+        "64 bytes at full speed to another process: time a message that arrives",
+        "time_a_small_message",
+        *("zmq", "horus", "iceoryx", "zenoh"),
+    ),
+    *_between_processes(
+        "flow_1_mib",
+        "1 MiB at full speed to another process: time a message that arrives",
+        "time_a_large_message",
+        *("zmq", "iceoryx", "zenoh"),
+    ),
+    Figure(
+        "idle_topics",
+        "a process that awaits 100 idle topics: part of a core",
+        "%",
+        _of("processes", "idle_topics"),
+        max_ours=1.0,
     ),
 )
 
@@ -190,4 +235,4 @@ _RECORDINGS = (
     ),
 )
 
-FIGURES = (*_TOPICS, *_RUNS, *_RECORDINGS)
+FIGURES = (*_TOPICS, *_PROCESSES, *_RUNS, *_RECORDINGS)

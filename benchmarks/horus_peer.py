@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import horus
 
 from horus_async.clock.system import perf_ns
 
-from .sampling import LARGE, RATE, SMALL, microseconds_a_call
+from . import links
+from .links import Link
+from .sampling import BYTES, LARGE, RATE, SMALL, microseconds_a_call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def dict_send_recv(scale: float) -> list[float]:
@@ -43,6 +49,26 @@ def _send_recv(value: Any, scale: float, what: Any = "bench.dict") -> float:
             raise AssertionError("the message did not arrive")
 
     return microseconds_a_call(call, scale=scale)
+
+
+@contextmanager
+def link(end: int, size: int) -> Iterator[Link]:
+    """One end of a link. Its generic topics take JSON's values: text of that length, at most 4 KB of it."""
+    any_topic: Any = horus.Topic
+    names = ("bench.there", "bench.back")
+    out, into = any_topic(names[end]), any_topic(names[1 - end])
+    text = "x" * size
+    yield Link(lambda _: out.send(text), into.recv)
+
+
+def round_trip_awake(scale: float) -> list[float]:
+    """64 characters to an echoing process and back, both polling."""
+    return links.round_trip_awake(__name__, scale)
+
+
+def time_a_small_message(scale: float) -> list[float]:
+    """64 characters at full speed."""
+    return links.time_a_message(__name__, len(BYTES), scale)
 
 
 def _two_nodes(ticks: int, *, recording: bool) -> tuple[float, int]:

@@ -1,32 +1,109 @@
-"""iceoryx2's side: its Python binding, one process."""
+"""iceoryx2's side: its Python binding."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import iceoryx2 as iox2
 
+from . import links
+from .links import MIB, Link
 from .sampling import BYTES, microseconds_a_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def bytes_send_recv(scale: float) -> list[float]:
     """64 bytes through one service."""
-    iox2.set_log_level(iox2.LogLevel.Fatal)
-    node = iox2.NodeBuilder.new().create(iox2.ServiceType.Ipc)
-    name = iox2.ServiceName.new(f"bench/{os.getpid()}")
-    service = node.service_builder(name).publish_subscribe(iox2.Slice[ctypes.c_uint8]).open_or_create()
-    publisher = service.publisher_builder().initial_max_slice_len(len(BYTES)).create()
-    subscriber = service.subscriber_builder().create()
+    service = _service(f"bench/{os.getpid()}", 2)
+    send, poll = _sender(service, len(BYTES)), _receiver(service)
 
     def call() -> None:
-        sample = publisher.loan_slice_uninit(len(BYTES))
-        ctypes.memmove(sample.payload_ptr, BYTES, len(BYTES))
-        sample.assume_init().send()
-        received = subscriber.receive()
-        if received is None:
+        send(BYTES)
+        if poll() is None:
             raise AssertionError("the message did not arrive")
-        ctypes.string_at(received.payload_ptr, len(BYTES))
-        received.delete()
 
     return [microseconds_a_call(call, scale=scale)]
+
+
+@contextmanager
+def link(end: int, size: int) -> Iterator[Link]:
+    """One end of a service for each direction, and an event for each to sleep at. The oldest messages are dropped."""
+    name = f"bench/{Path.cwd().name}"
+    waiting = 64 if size < MIB else 16
+    services = [_service(f"{name}/{direction}", waiting) for direction in ("there", "back")]
+    events = [_node().service_builder(_name(f"{name}/{which}")).event().open_or_create() for which in ("a", "b")]
+    send, poll = _sender(services[end], size), _receiver(services[1 - end])
+    notifier = events[end].notifier_builder().create()
+    listener = events[1 - end].listener_builder().create()
+
+    def receive() -> object:
+        while (found := poll()) is None:
+            listener.blocking_wait()
+        return found
+
+    yield Link(send, poll, receive, notifier.notify)
+
+
+def round_trip_awake(scale: float) -> list[float]:
+    """64 bytes to an echoing process and back, both polling."""
+    return links.round_trip_awake(__name__, scale)
+
+
+def round_trip_asleep(scale: float) -> list[float]:
+    """64 bytes to an echoing process and back, both waiting at a listener."""
+    return links.round_trip_asleep(__name__, scale)
+
+
+def time_a_small_message(scale: float) -> list[float]:
+    """64 bytes at full speed."""
+    return links.time_a_message(__name__, len(BYTES), scale)
+
+
+def time_a_large_message(scale: float) -> list[float]:
+    """1 MiB at full speed."""
+    return links.time_a_message(__name__, MIB, scale)
+
+
+def _node() -> Any:
+    iox2.set_log_level(iox2.LogLevel.Fatal)
+    return iox2.NodeBuilder.new().create(iox2.ServiceType.Ipc)
+
+
+def _name(name: str) -> Any:
+    return iox2.ServiceName.new(name)
+
+
+def _service(name: str, waiting: int) -> Any:
+    builder = _node().service_builder(_name(name)).publish_subscribe(iox2.Slice[ctypes.c_uint8])
+    return builder.subscriber_max_buffer_size(waiting).open_or_create()
+
+
+def _sender(service: Any, size: int) -> Callable[[bytes], None]:
+    publisher = service.publisher_builder().initial_max_slice_len(size).create()
+
+    def send(value: bytes) -> None:
+        sample = publisher.loan_slice_uninit(len(value))
+        ctypes.memmove(sample.payload_ptr, value, len(value))
+        sample.assume_init().send()
+
+    return send
+
+
+def _receiver(service: Any) -> Callable[[], bytes | None]:
+    subscriber = service.subscriber_builder().create()
+
+    def poll() -> bytes | None:
+        received = subscriber.receive()
+        if received is None:
+            return None
+        value = ctypes.string_at(received.payload_ptr, received.payload().len())
+        received.delete()
+        return value
+
+    return poll

@@ -1,7 +1,8 @@
-"""Two processes: there and back. Ours, and HORUS's through its public API."""
+"""Our topics between two processes, and what they cost while nothing happens."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,18 +13,43 @@ import trio
 from horus_async import Topic
 from horus_async.clock.system import monotonic_ns
 
-from .sampling import BYTES, CannotMeasureError, round_trips
+from . import links
+from .links import MIB, Link
+from .sampling import BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FIRST_WITHIN_NS = 3_000_000_000
+_IDLE_TOPICS = 100
+
+
+@contextmanager
+def link(end: int, size: int) -> Iterator[Link]:
+    """One end of a link: a topic for each direction."""
+    capacity = 64 * max(size, MIB // 64)
+    names = ("bench.there", "bench.back")
+    with Topic(names[end], capacity=capacity) as out, Topic(names[1 - end], capacity=capacity) as into:
+        yield Link(out.send, into.recv)
+
+
+def round_trip_awake(scale: float) -> list[float]:
+    """64 bytes to an echoing process and back, both sides calling ``recv`` without a pause."""
+    return links.round_trip_awake(__name__, scale)
+
+
+def time_a_small_message(scale: float) -> list[float]:
+    """64 bytes at full speed."""
+    return links.time_a_message(__name__, len(BYTES), scale)
+
+
+def time_a_large_message(scale: float) -> list[float]:
+    """1 MiB at full speed."""
+    return links.time_a_message(__name__, MIB, scale)
 
 
 def round_trip_asleep(scale: float) -> list[float]:
     """64 bytes to an echoing process and back; both sides await ``receive``."""
-    with Topic("bench.there") as there, Topic("bench.back") as back, _echo("asleep"):
-        _until_first(lambda: there.send(BYTES), back.recv)
+    with Topic("bench.there") as there, Topic("bench.back") as back, _child("echo"):
 
         async def measure() -> list[float]:
             return await _asynchronous_round_trips(there, back, scale)
@@ -33,64 +59,41 @@ def round_trip_asleep(scale: float) -> list[float]:
 
 async def _asynchronous_round_trips(there: Any, back: Any, scale: float) -> list[float]:
     samples = []
-    for _ in range(round(2000 * scale)):
+    for _ in range(round(2000 * scale) + 1):
         start = monotonic_ns()
         there.send(BYTES)
         await back.receive()
         samples.append((monotonic_ns() - start) / 1000)
-    return samples
+    return samples[1:]
 
 
-def round_trip_awake(scale: float) -> list[float]:
-    """The same, both sides calling ``recv`` without a pause."""
-    with Topic("bench.there") as there, Topic("bench.back") as back, _echo("awake"):
-        return _spin(there, back, BYTES, scale)
+def idle_topics(scale: float) -> list[float]:
+    """Percent of a core that a process takes that awaits a hundred topics of another one, on which nothing comes."""
+    topics = [Topic(f"bench.{number}") for number in range(_IDLE_TOPICS)]
+    try:
+        with _child("send once and stay"):
+            return trio.run(_wait_for_all, topics, max(1.0, 5 * scale))
+    finally:
+        for topic in topics:
+            topic.close()
 
 
-def horus_round_trip_awake(scale: float) -> list[float]:
-    """The same by HORUS, whose generic topics take JSON's values: text of that length."""
-    import horus
-
-    any_topic: Any = horus.Topic
-    with _echo("horus"):
-        return _spin(any_topic("bench.there"), any_topic("bench.back"), "x" * len(BYTES), scale)
-
-
-def _spin(there: Any, back: Any, value: object, scale: float) -> list[float]:
-    _until_first(lambda: there.send(value), back.recv)
-
-    def call() -> None:
-        there.send(value)
-        while back.recv() is None:
-            pass
-
-    return round_trips(call, scale=scale)
-
-
-def _until_first(send: Any, recv: Any) -> None:
-    """Send until the other process has answered, and take what else comes."""
-    until_ns = monotonic_ns() + _FIRST_WITHIN_NS
-    while monotonic_ns() < until_ns:
-        send()
-        if _answer_within(recv, 50_000_000) is not None:
-            while _answer_within(recv, 50_000_000) is not None:
-                pass
-            return
-    raise CannotMeasureError("no message came back from the other process")
-
-
-def _answer_within(recv: Any, nanoseconds: int) -> Any:
-    until_ns = monotonic_ns() + nanoseconds
-    while monotonic_ns() < until_ns:
-        message = recv()
-        if message is not None:
-            return message
-    return None
+async def _wait_for_all(topics: list[Any], seconds: float) -> list[float]:
+    async with trio.open_nursery() as nursery:
+        for topic in topics:
+            await topic.receive()
+            nursery.start_soon(topic.receive)
+        await trio.sleep(0.5)
+        before = os.times()
+        await trio.sleep(seconds)
+        after = os.times()
+        nursery.cancel_scope.cancel()
+    return [100 * (after.user - before.user + after.system - before.system) / seconds]
 
 
 @contextmanager
-def _echo(how: str) -> Iterator[None]:
-    with subprocess.Popen([sys.executable, "-m", "benchmarks.processes", how], stdout=subprocess.PIPE) as process:
+def _child(what: str) -> Iterator[None]:
+    with subprocess.Popen([sys.executable, "-m", "benchmarks.processes", what], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         try:
@@ -99,27 +102,20 @@ def _echo(how: str) -> Iterator[None]:
             process.kill()
 
 
-def _serve(how: str) -> None:
-    if how == "horus":
-        import horus
+async def _echo() -> None:
+    with Topic("bench.there") as there, Topic("bench.back") as back:
+        print("ready", flush=True)
+        while True:
+            back.send(await there.receive())
 
-        any_topic: Any = horus.Topic
-        there, back = any_topic("bench.there"), any_topic("bench.back")
-    else:
-        there, back = Topic("bench.there"), Topic("bench.back")
+
+async def _send_once_and_stay() -> None:
+    topics = [Topic(f"bench.{number}") for number in range(_IDLE_TOPICS)]
+    for topic in topics:
+        topic.send(BYTES)
     print("ready", flush=True)
-    if how == "asleep":
-        trio.run(_answer_asleep, there, back)
-    while True:
-        message = there.recv()
-        if message is not None:
-            back.send(message)
-
-
-async def _answer_asleep(there: Any, back: Any) -> None:
-    while True:
-        back.send(await there.receive())
+    await trio.sleep_forever()
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    trio.run(_echo if sys.argv[1] == "echo" else _send_once_and_stay)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import zmq
 
-from .sampling import BYTES, microseconds_a_call, round_trips
+from . import links
+from .links import MIB, Link
+from .sampling import BYTES, microseconds_a_call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def bytes_send_recv(scale: float) -> list[float]:
@@ -24,24 +29,43 @@ def bytes_send_recv(scale: float) -> list[float]:
         return [microseconds_a_call(call, scale=scale)]
 
 
-def round_trip_asleep(scale: float) -> list[float]:
-    """64 bytes to an echoing process and back over ``ipc``; both sides block in ``recv``."""
+@contextmanager
+def link(end: int, size: int) -> Iterator[Link]:
+    """One end of a pair of sockets over ``ipc``. Its sender waits instead of dropping."""
+    del size
     address = f"ipc://{Path.cwd()}/bench"
     with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
-        socket.bind(address)
-        with subprocess.Popen([sys.executable, "-m", "benchmarks.zmq_peer", address]) as echo:
-            try:
-                return round_trips(lambda: (socket.send(BYTES), socket.recv())[1], scale=scale)
-            finally:
-                echo.kill()
+        socket.setsockopt(zmq.LINGER, 0)
+        if end == 0:
+            socket.bind(address)
+        else:
+            socket.connect(address)
+
+        def send(value: bytes) -> None:
+            if socket.poll(10, zmq.POLLOUT):
+                socket.send(value)
+
+        def poll() -> object:
+            return socket.recv() if socket.poll(0) else None
+
+        yield Link(socket.send if end else send, poll, socket.recv)
 
 
-def _echo(address: str) -> None:
-    with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
-        socket.connect(address)
-        while True:
-            socket.send(socket.recv())
+def round_trip_awake(scale: float) -> list[float]:
+    """64 bytes to an echoing process and back, both polling."""
+    return links.round_trip_awake(__name__, scale)
 
 
-if __name__ == "__main__":
-    _echo(sys.argv[1])
+def round_trip_asleep(scale: float) -> list[float]:
+    """64 bytes to an echoing process and back; both sides block in ``recv``."""
+    return links.round_trip_asleep(__name__, scale)
+
+
+def time_a_small_message(scale: float) -> list[float]:
+    """64 bytes at full speed."""
+    return links.time_a_message(__name__, len(BYTES), scale)
+
+
+def time_a_large_message(scale: float) -> list[float]:
+    """1 MiB at full speed."""
+    return links.time_a_message(__name__, MIB, scale)
