@@ -34,8 +34,8 @@ def clear_errors() -> Iterator[None]:
     """Turn what a command raises into its exit code and a line."""
     try:
         yield
-    except Interrupted:
-        raise
+    except Interrupted as error:
+        sys.exit(error.code)  # it is a KeyboardInterrupt as well, of which click would make an "Aborted!" and a 1
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     except NodeFailure as error:

@@ -74,7 +74,7 @@ def main() -> None:
     finder = SpotFinder()
     scheduler = Scheduler()
     scheduler.add(finder)
-    with subprocess.Popen([sys.executable, __file__, "camera"]) as camera:  # noqa: S603 - this very file
+    with subprocess.Popen([sys.executable, __file__, "camera"]) as camera:
         try:
             scheduler.run_sync(duration=30)
         finally:
