@@ -97,8 +97,9 @@ def _in_fresh_process(side: Side, scale: float, shared: Path) -> list[float] | s
         done = subprocess.run(
             command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=_TIMEOUT, check=False
         )
-    for left in Path("/dev/shm").glob(f"*{namespace}*"):  # noqa: S108 - what the process left in shared memory
-        shutil.rmtree(left, ignore_errors=True)
+    for pattern in (f"*{namespace}*", f"horus-*/{namespace}*"):
+        for left in Path("/dev/shm").glob(pattern):  # noqa: S108 - what processes that were killed left there
+            shutil.rmtree(left, ignore_errors=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         return f"exit {done.returncode}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}"

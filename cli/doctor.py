@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import field, frozen
 
-from horus_async.cli._machine import Folder, Machine
+from horus_async.cli._finding import MIB, Finding, Verdict, size
+from horus_async.cli._machine import Machine
 from horus_async.cli._render import print_json
+from horus_async.cli._shared_memory import check_shared_memory, check_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,39 +28,14 @@ EXTRAS = {
 }
 """What each extra is for; those for the development of this package are left out."""
 
-_MIB = 2**20
-_SHARED_LITTLE, _SHARED_NONE = 128 * _MIB, 8 * _MIB
-_DISK_LITTLE, _DISK_NONE = 1024 * _MIB, 32 * _MIB
+_DISK_LITTLE, _DISK_NONE = 1024 * MIB, 32 * MIB
 _LATE_NS = 1_000_000
 _GOOD_CLOCKS = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page", "riscv_clocksource", "xen"}
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;>]*(?:>=\s*([0-9.]+))?[^;]*(?:;.*extra\s*==\s*[\"']([^\"']+))?")
 
 
-class Verdict(StrEnum):
-    """What a finding means."""
-
-    OK = "ok"
-    UNKNOWN = "unknown"
-    """The machine does not tell; nothing is wrong as far as can be seen."""
-    WARNING = "warning"
-    BROKEN = "broken"
-
-
 _EXIT = {Verdict.OK: 0, Verdict.UNKNOWN: 0, Verdict.WARNING: 1, Verdict.BROKEN: 2}
 _COLOURS = {Verdict.OK: "green", Verdict.UNKNOWN: "cyan", Verdict.WARNING: "yellow", Verdict.BROKEN: "red"}
-
-
-@frozen
-class Finding:
-    """One line of the report."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    advice: str = ""
-    """What to do about it."""
-    measured: dict[str, Any] = field(factory=dict)
-    """Numbers, for ``--json``."""
 
 
 def examine(machine: Machine) -> Iterator[Finding]:
@@ -127,54 +101,6 @@ def _check_group(machine: Machine, extra: str, needed: list[tuple[str, str]]) ->
     return Finding(check, Verdict.WARNING if extra else Verdict.BROKEN, ", ".join(problems), install, measured)
 
 
-def check_shared_memory(machine: Machine) -> Finding:
-    """Where topics keep their messages: is it memory, may we write there, is there room?"""
-    check, ours = "shared memory", machine.topics_folder()
-    folder, parent = machine.folder(ours), machine.folder(ours.parent)
-    space = machine.space(ours.parent)
-    if folder is None or parent is None or space is None:
-        return Finding(check, Verdict.UNKNOWN, f"{ours.parent} cannot be examined")
-    measured = {"folder": str(ours), "total_bytes": space.total, "free_bytes": space.free}
-    detail = f"{ours.parent}: {_size(space.free)} of {_size(space.total)} free"
-    if refused := _refusal(machine, folder, parent, ours):
-        return Finding(check, Verdict.BROKEN, *refused, measured)
-    enlarge = f"sudo mount -o remount,size=1G {ours.parent}; in a container: docker run --shm-size=1g"
-    if space.free < _SHARED_NONE:
-        return Finding(check, Verdict.BROKEN, detail, f"make room, or {enlarge}", measured)
-    if sys.platform == "linux" and ours.parent.name != "shm":
-        return Finding(check, Verdict.WARNING, f"{detail}, which may be a disk", "mount a tmpfs at /dev/shm", measured)
-    if space.free < _SHARED_LITTLE:
-        return Finding(check, Verdict.WARNING, f"{detail}: little for images and scans", enlarge, measured)
-    return Finding(check, Verdict.OK, detail, measured=measured)
-
-
-def _refusal(machine: Machine, folder: Folder, parent: Folder, ours: Path) -> tuple[str, str] | None:
-    """Why topics cannot use their folder, and what to do; None if they can."""
-    if folder.exists and (folder.is_link or not folder.is_folder):
-        return f"{ours} is not a folder but a link or a file", f"remove it: rm {ours}"
-    if folder.exists and folder.owner != machine.user:
-        return f"{ours} belongs to user {folder.owner}, not to user {machine.user}", f"remove it: sudo rm -r {ours}"
-    if not (folder if folder.exists else parent).writable:
-        advice = f"sudo chmod 1777 {ours.parent}, or mount it writable (docker run --tmpfs {ours.parent})"
-        return f"{ours if folder.exists else ours.parent} is not writable", advice
-    return None
-
-
-def check_topics(machine: Machine) -> Finding:
-    """What topics use now, and what dead processes left behind."""
-    rings = machine.rings()
-    dead = [ring for ring in rings if ring.live is False]
-    used = sum(ring.size for ring in rings)
-    measured = {"rings": len(rings), "bytes": used, "dead_rings": len(dead), "dead_bytes": sum(r.size for r in dead)}
-    detail = f"{len(rings)} rings use {_size(used)}" if rings else "none open"
-    if dead:
-        detail = f"{detail}, of which {len(dead)} with {_size(measured['dead_bytes'])} belong to dead processes"
-        return Finding("topics", Verdict.WARNING, detail, "horus-async topic clean", measured)
-    if any(ring.live is None for ring in rings):
-        return Finding("topics", Verdict.UNKNOWN, f"{detail}; no telling which are alive", "", measured)
-    return Finding("topics", Verdict.OK, detail, measured=measured)
-
-
 def check_timers(machine: Machine) -> Finding:
     """How late ticks at 1 kHz start, beside what plain sleeping gives."""
     try:
@@ -232,7 +158,7 @@ def check_disk(machine: Machine, check: str, path: Path, variable: str) -> Findi
     if space is None:
         return Finding(check, Verdict.UNKNOWN, f"{path}: the system does not tell how much room there is")
     measured = {"folder": str(path), "free_bytes": space.free}
-    detail = f"{path}: {_size(space.free)} free" + ("" if folder.exists else ", made when first used")
+    detail = f"{path}: {size(space.free)} free" + ("" if folder.exists else ", made when first used")
     if space.free < _DISK_LITTLE:
         verdict = Verdict.BROKEN if space.free < _DISK_NONE else Verdict.WARNING
         return Finding(check, verdict, detail, f"make room, or {elsewhere}", measured)
@@ -256,15 +182,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     while numbers and numbers[-1] == 0:  # 1.0 is 1
         numbers.pop()
     return tuple(numbers)
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 @click.command()

@@ -17,8 +17,9 @@ from click.testing import CliRunner
 from horus_async import Topic
 from horus_async.cli import doctor as command
 from horus_async.cli import main
+from horus_async.cli._finding import Finding, Verdict
 from horus_async.cli._machine import Folder, Machine, Ring, Space
-from horus_async.cli.doctor import EXTRAS, Finding, Verdict, examine
+from horus_async.cli.doctor import EXTRAS, examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,8 +203,29 @@ SICK = {
         "topics",
         Verdict.WARNING,
         "1 with 5 B belong to dead processes",
-        "topic clean",
+        "horus-async topic clean --namespace a",
         {"found": [Ring(OURS / "a/b", 5, live=False), Ring(OURS / "a/c", 6, live=True)]},
+    ),
+    "left over in many namespaces": (
+        "topics",
+        Verdict.WARNING,
+        "5 with 25 B belong to dead processes",
+        "topic clean --namespace 1; horus-async topic clean --namespace 2; and 2 namespaces more",
+        {"found": [Ring(OURS / str(number) / "b", 5, live=False) for number in range(5)]},
+    ),
+    "open to others": (
+        "shared memory",
+        Verdict.WARNING,
+        "open to others (mode 0755)",
+        "chmod 700 /dev/shm/horus-7",
+        {"folders": {OURS: folder(OURS, mode=0o755)}},
+    ),
+    "removable by others": (
+        "shared memory",
+        Verdict.WARNING,
+        "others may remove /dev/shm/horus-7: /dev/shm has mode 0777",
+        "chmod 1777 /dev/shm",
+        {"folders": {OURS.parent: folder(OURS.parent, owner=0, mode=0o777)}},
     ),
     "late timer": (
         "timers",
@@ -276,6 +298,19 @@ def test_each_illness_is_named_with_its_cure(case: tuple[str, Verdict, str, str,
     assert detail in sick.detail
     assert advice in sick.advice
     assert all(finding.verdict is Verdict.OK for finding in found if finding is not sick)
+
+
+def test_size_and_permissions_are_reported() -> None:
+    """The line shows room and privacy; the JSON has both numbers and both modes, also before the folder is made."""
+    sticky = folder(OURS.parent, owner=0, mode=0o1777)
+    made = finding("shared memory", folders={OURS.parent: sticky})
+    absent = finding("shared memory", folders={OURS: folder(OURS.parent, exists=False), OURS.parent: sticky})
+
+    assert made.detail == "/dev/shm: 4.0 GiB of 8.0 GiB free, horus-7 is private"
+    assert (made.measured["mode"], made.measured["parent_mode"]) == ("0700", "1777")
+    assert (made.measured["total_bytes"], made.measured["free_bytes"]) == (8 * GIB, 4 * GIB)
+    assert absent.detail == "/dev/shm: 4.0 GiB of 8.0 GiB free"
+    assert absent.measured["mode"] is None
 
 
 def test_shared_memory_on_a_disk_is_a_warning() -> None:
