@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import resource
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -84,11 +84,11 @@ async def _wait_for_all(topics: list[Any], seconds: float) -> list[float]:
             await topic.receive()
             nursery.start_soon(topic.receive)
         await trio.sleep(0.5)
-        before = os.times()
+        before = resource.getrusage(resource.RUSAGE_SELF)
         await trio.sleep(seconds)
-        after = os.times()
+        after = resource.getrusage(resource.RUSAGE_SELF)
         nursery.cancel_scope.cancel()
-    return [100 * (after.user - before.user + after.system - before.system) / seconds]
+    return [100 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) / seconds]
 
 
 @contextmanager
