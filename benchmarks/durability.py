@@ -1,10 +1,10 @@
-"""``python -m benchmarks.durability --minutes N [--seed N]``: kills recordings over and over, and reads what they left.
+"""Kills recordings, and reads what they left: a lap for ``python -m benchmarks.soak durability --minutes N``.
 
 Each lap is a process of its own that records at full speed, messages of 0 bytes to 2 MB, in one file or several, and
-tells through a pipe what it gave to the recorder (tick, digest, time) and what is known to be written. It is ended at
-a random moment: by ``SIGKILL``, also while it is stopped, by ``SIGSEGV``, or by ``os._exit``. What is left must open
-without repair, be a prefix without a gap, have every acknowledged digest, hold all that was known to be written, and
-be judged whole or cut, never damaged. Exit code 1 at the first lap that is not so; its folder is kept.
+tells through a pipe what it gave to the recorder (tick, digest, time) and what is known to be written: that by which a
+flush that ended had begun. It is ended at a random moment: by ``SIGKILL``, also while it is stopped, by ``SIGSEGV``, or
+by ``os._exit``. What is left must open without repair, be a prefix without a gap, have every acknowledged digest, hold
+all that was known to be written, and be judged whole or cut, never damaged.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
-import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
 import orjson
 from attrs import frozen
 
-from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.clock.system import monotonic_ns
 from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
 from horus_async.recorder import ExecutionRecord, Recorder, RecordingOptions, open_session, tick_digest
 from horus_async.recorder.check import Verdict, check_session
@@ -52,6 +49,12 @@ class Lap:
     lost_ms: float
     """How long before the last tick the first lost one was given to the recorder."""
     verdict: Verdict
+
+
+def kill_a_recording(root: Path, seed: int) -> dict[str, float]:
+    """A lap in figures."""
+    lap = run_lap(root, seed)
+    return {"ticks": lap.read, "cut": lap.verdict is Verdict.CUT, "lost_ms": lap.lost_ms}
 
 
 def run_lap(root: Path, seed: int) -> Lap:
@@ -127,24 +130,35 @@ def record_until_killed(root: Path, seed: int) -> None:
     recorder = Recorder(options, root, block=bool(seed & 4))
     run = RunInfo("durability", 100.0, bool(seed & 4), seed, 0, 0, "default", (NodeInfo("sensor", 100.0),))
     recorder.run_started(run)
+    given = [0]
+    _tell_flushes(recorder, given)
     os.write(1, b"ready\n")
     threading.Thread(target=_exit_when_told, daemon=True).start()
     for tick in range(1 << 60):
+        if tick % 20 == 0:
+            threading.Event().wait(0.001)  # so that not all the time is spent on telling
         size = noise.choice([0, 0, 10, 50, 200, 1000]) if tick % 97 else noise.choice([20_000, 200_000, 2_000_000])
         payload = orjson.dumps({"tick": tick, "noise": noise.randbytes(size // 2).hex()})
         sent = [Sent("sensor", "sensor.reading", tick, tick * _PERIOD_NS, payload, tick)]
         recorder.executed(Execution("tick", "sensor", tick, tick * _PERIOD_NS, _PERIOD_NS, 0, [], sent, None))
         recorder.tick_ended(TickEnd(tick, tick * _PERIOD_NS, ["sensor"], sent))
+        given[0] = tick + 1
         os.write(1, b"given %d %b %d\n" % (tick, tick_digest(sent).encode(), monotonic_ns()))
-        if not tick % 50:
-            _wait_until_written(recorder)
-            os.write(1, b"written %d\n" % tick)
 
 
-def _wait_until_written(recorder: Recorder) -> None:
-    intake = recorder._writer.intake  # type: ignore[union-attr]
-    while intake._put != intake._taken:
-        threading.Event().wait(0.001)
+def _tell_flushes(recorder: Recorder, given: list[int]) -> None:
+    """Let each flush that ends tell what had been given when it began: that is written, on whatever machine."""
+    writer = recorder._writer
+    assert writer is not None
+    flush = writer.flush
+
+    def telling() -> None:
+        before = given[0]
+        flush()
+        if before:
+            os.write(1, b"written %d\n" % (before - 1))
+
+    writer.flush = telling  # type: ignore[method-assign]
 
 
 def _exit_when_told() -> None:
@@ -152,44 +166,14 @@ def _exit_when_told() -> None:
         os._exit(3)
 
 
-# -- the command -------------------------------------------------------------------------------------------------------
-
-
-def main() -> int:
-    """Run laps for some time."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.durability", description="Kill recordings over and over."
-    )
-    parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0, help="of the first lap")
-    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+def main() -> None:
+    """The process that is ended."""
+    parser = argparse.ArgumentParser(description="Records until it is killed: benchmarks.soak starts and ends it.")
+    parser.add_argument("--child", type=Path, required=True)
+    parser.add_argument("--seed", type=int, required=True)
     arguments = parser.parse_args()
-    if arguments.child is not None:
-        record_until_killed(arguments.child, arguments.seed)
-    return _soak(arguments.minutes, arguments.seed)
-
-
-def _soak(minutes: float, seed: int) -> int:
-    end_ns = monotonic_ns() + int(minutes * 60 * NANOSECONDS)
-    home = Path(tempfile.mkdtemp(prefix="horus-durability-"))
-    laps: list[Lap] = []
-    while monotonic_ns() < end_ns:
-        root = home / str(seed + len(laps))
-        try:
-            laps.append(run_lap(root, seed + len(laps)))
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, its traces are worth keeping
-            print(f"lap {seed + len(laps)}: {type(error).__name__}: {error}\nwhat it left: {root}")
-            return 1
-        shutil.rmtree(root)
-    shutil.rmtree(home)
-    lost = sorted(lap.lost_ms for lap in laps)
-    cut = sum(lap.verdict is Verdict.CUT for lap in laps)
-    print(
-        f"{len(laps)} laps, {sum(lap.read for lap in laps)} ticks read, {cut} cut, none damaged; "
-        f"lost before the end: median {statistics.median(lost):.0f} ms, most {lost[-1]:.0f} ms"
-    )
-    return 0
+    record_until_killed(arguments.child, arguments.seed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -78,8 +78,14 @@ def check_session(session: Session, progress: Callable[[int], None] | None = Non
             progress(number)
     for name, why in session.unreadable.items():
         found.files.append(FileCheck(name, Verdict.DAMAGED, problems=[why]))
-    found.problems = _check_manifest(session)
+    found.problems = [] if _just_began(session, found.files) else _check_manifest(session)
     return found
+
+
+def _just_began(session: Session, files: list[FileCheck]) -> bool:
+    """Whether the recording was killed before its manifest, which comes after the first files, was there."""
+    began = all(file.verdict is Verdict.CUT and not file.lines for file in files)
+    return began and MANIFEST not in session.unreadable and read_manifest(session.path) is None
 
 
 def _check_manifest(session: Session) -> list[str]:

@@ -31,6 +31,7 @@ from .lines import (
     message_line,
     tick_line,
 )
+from .manifest import sync_folder
 from .naming import part_path
 from .tallies import Tallies, TopicTally
 
@@ -118,6 +119,8 @@ class FrameFile:
         self._pause = pause
         self._header = header
         self._has_messages = has_messages
+        self._named = False
+        """Whether the disk is known to have the current file's name."""
         self._rotation = rotation
         self._tallies = Tallies()
         self._part = Counts()
@@ -296,7 +299,7 @@ class FrameFile:
         if not self.written:
             self._append(pack(self._header, 1))
             try:
-                self._beginning.rename(self.path)
+                os.rename(self._beginning, self.path)  # noqa: PTH104 - with the other calls that a test makes fail
             except OSError:
                 self.written = 0
                 self.cut_back()
@@ -345,6 +348,9 @@ class FrameFile:
         """
         if self._fd >= 0:
             os.fsync(self._fd)
+            if not self._named:
+                sync_folder(self.path.parent)
+                self._named = True
 
     def finish(self, footer: bytes) -> None:
         """Write the last line and the index.
@@ -415,6 +421,7 @@ class FrameFile:
             self._header = self._header[: self._header.rindex(b',"part":')] + b"}\n"
         self._header = self._header[:-2] + b',"part":%d}\n' % len(self.paths)
         self.path = path
+        self._named = False
         self.paths.append(path)
         self.open()
 

@@ -26,7 +26,7 @@ from .lines import (
     versions,
 )
 from .locking import FolderLock
-from .manifest import write_manifest
+from .manifest import sync_folder, write_manifest
 from .naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
 from .options import Fsync
 from .records import SCHEMA_VERSION
@@ -114,6 +114,8 @@ class SessionWriter:
                 if screen is None or screen.takes_node(node.name):
                     self.add_node(node).open()
             write_manifest(folder, self._manifest(None, None), sync=self._sync)
+            if self._sync:
+                sync_folder(folder.parent)
         except OSError:
             for file in self._files():
                 file.close()

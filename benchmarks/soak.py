@@ -1,0 +1,138 @@
+"""``python -m benchmarks.soak NAME ...|all --minutes N [--seed N]``: the robustness tests, for as long as one likes.
+
+A soak is a row of laps, each with a seed and a folder of its own. It prints how many there were, the sums of what they
+counted, and of what they measured in ms the median, the 99th percentile and the most. A lap that fails ends its soak:
+its seed and folder are printed, the folder is kept, and the exit code is 1. ``--seed`` of that lap repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
+
+from .compare import percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Lap = Callable[[Path, int], Mapping[str, float]]
+    """Takes a folder that is not there yet and a seed, gives counts and ``…_ms``, and raises for a violation."""
+
+
+@frozen
+class Soak:
+    """One row of laps."""
+
+    what: str
+    """What it shows."""
+    function: str = ""
+    """Where its lap is: ``module:function``."""
+    tests: tuple[str, ...] = ()
+    """Tests that are its lap, where there is no function."""
+
+
+SOAKS = {
+    "durability": Soak("recordings that are killed hold what was acknowledged", "durability:kill_a_recording"),
+    "reader": Soak("a damaged file gives recorded data or an error of ours, in bounded memory", "damage:fuzz_reader"),
+    "cuts": Soak("a file cut anywhere gives its whole frames, so with a bit of its header", "damage:cut_everywhere"),
+    "commands": Soak("damaged sessions give an exit code and a line, no traceback", "damage:fuzz_commands"),
+    "errors": Soak("each call to the system fails: the run goes on, gap lines are exact", "faults:fail_each_call"),
+    "full": Soak("a full disk: the same", "faults:fill_the_disk"),
+    "images": Soak("after a kill or a power cut all opens, and has what was flushed", "faults:crash_images"),
+    "topics": Soak(
+        "no message is torn, and killed processes harm nobody else",
+        tests=(
+            "tests/topics/test_processes.py::test_no_reader_sees_a_torn_message",
+            "tests/topics/test_processes.py::test_random_kills_harm_nobody_else",
+            "tests/topics/test_turn.py",
+        ),
+    ),
+    "blackbox": Soak("a killed process leaves its black box", tests=("tests/blackbox/test_file.py::test_kill_nine",)),
+}
+
+
+def main() -> int:
+    """Run what was asked for."""
+    names = "; ".join(f"{name}: {soak.what}" for name, soak in SOAKS.items())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=f"Robustness tests. {names}.")
+    parser.add_argument("names", nargs="+", choices=[*SOAKS, "all"], metavar="NAME", help="which; all for all of them")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first lap (default 0)")
+    options = parser.parse_args()
+    chosen = list(SOAKS) if "all" in options.names else list(dict.fromkeys(options.names))
+    passed = [run_soak(name, options.minutes, options.seed) for name in chosen]
+    return 0 if all(passed) else 1
+
+
+def run_soak(name: str, minutes: float, seed: int) -> bool:
+    """Run laps for some time, at least one; whether none failed."""
+    soak = SOAKS[name]
+    lap = _function(soak.function) if soak.function else _tests(soak.tests)
+    end_ns = monotonic_ns() + int(minutes * 60 * NANOSECONDS)
+    home = Path(tempfile.mkdtemp(prefix=f"horus-{name}-"))
+    laps: list[Mapping[str, float]] = []
+    print(f"{name}: {soak.what}", flush=True)
+    while not laps or monotonic_ns() < end_ns:
+        number = seed + len(laps)
+        root = home / str(number)
+        root.mkdir()
+        try:
+            laps.append(lap(root, number))
+        except Exception:  # noqa: BLE001 - whatever went wrong, its traces are worth keeping
+            traceback.print_exc(file=sys.stdout)
+            print(f"  FAILED after {len(laps)} laps, with --seed {number}; what it left: {root}", flush=True)
+            return False
+        shutil.rmtree(root)
+    shutil.rmtree(home)
+    print(f"  {len(laps)} laps, seeds {seed} to {seed + len(laps) - 1}: {_figures(laps)}", flush=True)
+    return True
+
+
+def _figures(laps: list[Mapping[str, float]]) -> str:
+    words = []
+    for key in dict.fromkeys(key for lap in laps for key in lap):
+        values = [lap[key] for lap in laps if key in lap]
+        if key.endswith("_ms"):
+            median, high = statistics.median(values), percentile(values, 99)
+            words.append(f"{key[:-3]}: median {median:.1f} ms, p99 {high:.1f} ms, most {max(values):.1f} ms")
+        else:
+            words.append(f"{sum(values):g} {key}")
+    return ", ".join(words) or "all passed"
+
+
+def _function(where: str) -> Lap:
+    module, _, function = where.partition(":")
+    lap: Lap = getattr(importlib.import_module(f"benchmarks.{module}"), function)
+    return lap
+
+
+def _tests(ids: tuple[str, ...]) -> Lap:
+    """A lap that is a run of tests; each process gets hashes by the seed."""
+
+    def lap(root: Path, seed: int) -> Mapping[str, float]:
+        here = Path(__file__).resolve().parents[1]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", str(root / "tests")]
+        environment = {**os.environ, "PYTHONHASHSEED": str(seed % (1 << 32))}
+        done = subprocess.run([*command, *ids], cwd=here, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise AssertionError(done.stdout[-4000:])
+        return {"runs of the tests": 1}
+
+    return lap
+
+
+if __name__ == "__main__":
+    sys.exit(main())
