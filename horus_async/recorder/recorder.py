@@ -94,8 +94,8 @@ class Recorder(Observer):
             identity = secrets.token_hex(4)
             self._writer = SessionWriter(folder, run, self._options, identity, block=self._block, screen=self._screen)
         except OSError as error:
-            _remove_beginnings(folder)
-            raise RecordingError(f"cannot record into {folder}: {error.strerror or error}") from error
+            left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
+            raise RecordingError(f"cannot record into {folder}: {error.strerror or error}{left}") from error
         if self._screen is None:
             # The two calls made many times a tick go straight through.
             self.executed = self._writer.intake.put_execution  # type: ignore[method-assign]
@@ -152,9 +152,13 @@ class Recorder(Observer):
             keep_within(folder, None if keep_mb is None else int(keep_mb * (1 << 20)), keep_sessions)
 
 
-def _remove_beginnings(folder: Path) -> None:
-    """Take away what a recording that could not begin has left, and nothing else."""
-    for path in folder.iterdir():
-        if path.name.endswith(SUFFIX) or path.name == MANIFEST:
-            path.unlink(missing_ok=True)
-    folder.rmdir()
+def _remove_beginnings(folder: Path) -> bool:
+    """Take away what a recording that could not begin has left, and nothing else; whether that was possible."""
+    try:
+        for path in folder.iterdir():
+            if path.name.endswith((SUFFIX, f"{SUFFIX}.part")) or path.name == MANIFEST:
+                path.unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        return False
+    return True

@@ -80,7 +80,7 @@ def test_kill_9_loses_at_most_two_intervals(tmp_path: Path, seed: int) -> None:
 def test_a_recording_that_is_ended_holds_what_was_acknowledged(tmp_path: Path, seed: int) -> None:
     """J.1-7: killed, killed while stopped, crashed or left at any moment: a prefix with every acknowledged digest.
 
-    ``python -m benchmarks.durability --minutes N`` does the same for as long as one likes.
+    ``python -m benchmarks.soak durability --minutes N`` does the same for as long as one likes.
     """
     lap = durability.run_lap(tmp_path, seed)
     assert lap.read >= lap.durable

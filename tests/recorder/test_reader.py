@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
-import shutil
-import struct
 import tracemalloc
 from typing import TYPE_CHECKING
 
 import lz4.frame
 import pytest
 
-from horus_async.errors import DamagedRecordingError, HorusError, SessionNotFoundError, UnsupportedVersionError
+from benchmarks import damage
+from benchmarks.small import record_small
+from horus_async.errors import DamagedRecordingError, SessionNotFoundError, UnsupportedVersionError
 from horus_async.recorder import ExecutionRecord, GapRecord, RecordedFile, SchedulerTick, frames
 from horus_async.recorder.frames import Frame, pack, reader_of, scan
 from horus_async.recorder.lines import header_line
@@ -23,7 +22,6 @@ from . import independent
 from .runs import execution, message, play, record, recorder, run_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from horus_async.recorder.frames import Damage
@@ -105,45 +103,6 @@ def test_seeking_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(decoded) <= 2
 
 
-def test_every_truncation_gives_the_whole_frames(tmp_path: Path) -> None:
-    """J.1-7: cut anywhere, a file opens without repair, gives all whole frames, and says where it is cut."""
-    data = recording(tmp_path, flushes=3, ticks=4).read_bytes()
-    found = [piece for piece in scan(reader_of(data), 0, len(data)) if isinstance(piece, Frame)]
-    ends = [piece.offset + piece.size for piece in found]
-    path = tmp_path / "cut.jsonl.lz4"
-    for length in range(len(data)):
-        path.write_bytes(data[:length])
-        whole = sum(end <= length for end in ends)
-        if whole == 0:
-            with pytest.raises(DamagedRecordingError, match="cut"):
-                RecordedFile(path)
-            continue
-        file = RecordedFile(path)
-        assert ticks_of(file) == list(range(4 * min(whole - 1, 3)))
-        assert file.damage == []
-        if length in ends:
-            assert file.cut is None
-        else:
-            assert file.cut is not None
-            assert file.cut.offset == ends[whole - 1]
-            assert file.cut.offset + file.cut.size == length
-
-
-def test_every_bit_of_the_header_frame(tmp_path: Path) -> None:
-    """J.1-9: each bit of the first frame flipped gives all other lines, or an error of ours; never anything else."""
-    data = recording(tmp_path, flushes=2, ticks=3).read_bytes()
-    first = next(piece for piece in scan(reader_of(data), 0, len(data)) if isinstance(piece, Frame))
-    path = tmp_path / "flipped.jsonl.lz4"
-    for position, bit in itertools.product(range(first.size), range(8)):
-        broken = bytearray(data)
-        broken[position] ^= 1 << bit
-        path.write_bytes(broken)
-        file = RecordedFile(path)
-        assert ticks_of(file) == list(range(6))
-        if file.header is None:
-            assert [damage.offset for damage in file.survey()] == [0]
-
-
 @pytest.mark.parametrize("index", [True, False])
 def test_damage_in_the_middle_costs_one_frame(tmp_path: Path, index: bool) -> None:
     """A damaged frame is reported with its place; everything before and after it is read."""
@@ -219,62 +178,17 @@ def test_memory_stays_at_a_few_frames(tmp_path: Path) -> None:
     assert peak < 20 << 20  # the text is 40 MB; the LZ4 library takes 9 to decode a frame of 1
 
 
-# -- fuzzing -----------------------------------------------------------------------------------------------------------
+# -- fuzzing, for longer by ``python -m benchmarks.soak reader cuts commands`` -----------------------------------------
 
 
-def havoc(data: bytes, other: bytes, noise: random.Random) -> bytes:
-    """One of the things that happen to files: cuts, flips, wrong lengths, splices, repeated parts, noise."""
-    kind = noise.randrange(6)
-    at, to = sorted(noise.randrange(len(data)) for _ in range(2))
-    if kind == 0:
-        return data[:at]
-    if kind == 1:
-        broken = bytearray(data)
-        for _ in range(noise.randrange(1, 5)):
-            broken[noise.randrange(len(data))] ^= 1 << noise.randrange(8)
-        return bytes(broken)
-    if kind == 2:
-        length = noise.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])
-        return data[:at] + struct.pack("<I", length) + data[at + 4 :]
-    if kind == 3:
-        return data[:at] + other[noise.randrange(len(other)) :]
-    if kind == 4:
-        return data[:to] + data[at:]
-    return data[:at] + noise.randbytes(to - at) + data[to:]
-
-
-def read_everything(path: Path) -> None:
-    """Use all of a reader; a recorded tick it gives must be one that was written."""
-    file = RecordedFile(path)
-    allowed = set(range(60))
-    for line in file.records():
-        if isinstance(line, ExecutionRecord):
-            assert line.tick in allowed
-            assert all(set(sent.data) == {"value", "tick"} for sent in line.outputs)
-    assert (file.cut, file.footer, file.first_tick, file.last_tick) is not None
-    list(file.records(7, 20))
-    file.survey()
-
-
-def fuzz(tmp_path: Path, rounds: int, attempt: Callable[[Path], None]) -> int:
-    """Break a small file in many ways; the number of times that gave an error of ours."""
-    data = recording(tmp_path / "a", flushes=3, ticks=20).read_bytes()
-    shutil.rmtree(tmp_path / "a")
-    other = recording(tmp_path / "a", flushes=2, ticks=3).read_bytes()
-    path = tmp_path / "fuzzed.jsonl.lz4"
-    refused = 0
-    for seed in range(rounds):
-        path.write_bytes(havoc(data, other, random.Random(seed)))
-        try:
-            attempt(path)
-        except HorusError:
-            refused += 1
-    return refused
+def test_cuts_and_flipped_bits_of_any_small_file(tmp_path: Path) -> None:
+    """J.1-7, J.1-9: cut at every byte, or with any bit of its first frame flipped, a file gives its whole frames."""
+    assert damage.cut_everywhere(tmp_path, 7)["cuts"] > 500
 
 
 def test_garbage_gives_data_or_an_error_of_ours(tmp_path: Path) -> None:
     """J.1-9: whatever happens to a file, reading gives recorded data or a HorusError, and nothing else."""
-    assert fuzz(tmp_path, 1500, read_everything) > 0
+    assert damage.fuzz_reader(tmp_path, 0, rounds=1500)["refused"] > 0
 
 
 def test_the_fuzzer_finds_a_planted_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,4 +199,56 @@ def test_the_fuzzer_finds_a_planted_bug(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(frames, "_decode", careless)
     with pytest.raises(RuntimeError, match="LZ4"):
-        fuzz(tmp_path, 1500, read_everything)
+        damage.fuzz_reader(tmp_path, 0, rounds=1500)
+
+
+def test_the_fuzzer_finds_what_was_never_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reader that gives the lines of a damaged frame as far as it can, wrong data is found."""
+    decode = frames._decode
+
+    def careless(read: frames.Read, offset: int, size: int) -> Frame | Damage:
+        found = decode(read, offset, size)
+        if isinstance(found, Frame):
+            return found
+        text = decode(reader_of(whole), offset, size)  # as if nobody looked at checksums: a digit is another one
+        return Frame(offset, size, text.text.replace(b"3", b"4")) if isinstance(text, Frame) else found
+
+    whole = record_small(tmp_path / "whole", flushes=3, ticks=20)[1].read_bytes()
+    monkeypatch.setattr(frames, "_decode", careless)
+    with pytest.raises(AssertionError):
+        damage.fuzz_reader(tmp_path, 0, rounds=1500)
+
+
+def test_the_fuzzer_finds_a_reader_that_takes_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reader that takes as much memory as a damaged length says, the fuzzer fails."""
+    survey = RecordedFile.survey
+
+    def careless(file: RecordedFile) -> list[Damage]:
+        found = survey(file)
+        assert len(bytearray(40 << 20)) > 0
+        return found
+
+    monkeypatch.setattr(RecordedFile, "survey", careless)
+    with pytest.raises(AssertionError, match="bytes of memory"):
+        damage.fuzz_reader(tmp_path, 0, rounds=10)
+
+
+def test_every_command_on_damaged_sessions(tmp_path: Path) -> None:
+    """J.1-9: exit code 0, 1 or 2 and with 2 one line, never a traceback, in a process with 1 GB of address space."""
+    found = damage.fuzz_commands(tmp_path, 1)
+    assert found["commands"] == found["exit 0"] + found["exit 1"] + found["exit 2"] > 400
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), SystemExit(3)])
+def test_the_command_fuzzer_finds_a_planted_bug(
+    tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that is none of ours, or another exit code, ends the fuzzing."""
+
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("horus_async.recorder.info.session_info", broken)
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    with pytest.raises((KeyError, AssertionError), match=r"x|exit code 3"):
+        damage.call_commands(tmp_path, 1, rounds=1)
