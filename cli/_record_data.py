@@ -13,7 +13,7 @@ from horus_async.recorder import open_session
 
 from ._errors import FOUND, USAGE, fail
 from ._load import load_scheduler
-from ._render import print_json, progress, show_summary
+from ._render import print_json, progress, show_notes, show_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,6 +116,7 @@ def export(session: str, *, output: Path, form: str, topic: str | None, as_json:
     opened = open_session(session)
     with _ticks_bar("exporting", opened) as report:
         files = export_session(opened, output.expanduser(), ExportFormat(form), topic=topic, progress=report)
+    show_notes(opened)
     if as_json:
         print_json({"session": opened.name, "files": {str(path): count for path, count in files.items()}})
         return
@@ -185,8 +186,9 @@ def inject(session: str, args: tuple[str, ...], *, nodes: str, app: str, duratio
     if not names:
         known = ", ".join(opened.nodes) or "none"
         raise click.UsageError(f"--nodes {nodes!r} names no node; session {opened.name!r} has {known}")
-    scheduler = load_scheduler(app, args).inject(opened.path, *names)
+    scheduler = load_scheduler(app, args).inject(opened, *names)
     scheduler.run_sync(duration)
+    show_notes(opened)
     stats = scheduler.stats()
     if as_json:
         ticks = {name: node.ticks for name, node in stats.nodes.items()}

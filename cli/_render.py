@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from horus_async import Scheduler
+    from horus_async.recorder import Session
 
 
 def print_json(value: Any) -> None:
@@ -40,6 +41,14 @@ def _text(cell: Any) -> str:
 
 def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).replace(",", "").lstrip("-").isdigit() or text == "-"
+
+
+def show_notes(session: Session) -> None:
+    """What is known to be missing of a session that was read, on standard error: nobody takes the rest for all."""
+    from horus_async.recorder.info import session_notes
+
+    for note in session_notes(session):
+        click.echo(f"note: {session.path.name}: {note}", err=True)
 
 
 def show_summary(schedulers: Sequence[Scheduler]) -> None:

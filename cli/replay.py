@@ -18,7 +18,7 @@ from horus_async.topics.codec import decode
 
 from ._errors import FOUND, USAGE
 from ._load import load_scheduler
-from ._render import print_json
+from ._render import print_json, show_notes
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session
@@ -64,7 +64,7 @@ def replay(
         return
     if args:
         raise click.UsageError("arguments after -- belong to --verify APP")
-    scheduler = Scheduler.replay_from(opened.path)
+    scheduler = Scheduler.replay_from(opened)
     scheduler.set_replay_speed(_speed(speed))
     if start_tick is not None:
         scheduler.start_at_tick(start_tick)
@@ -78,6 +78,7 @@ def replay(
         node, topic, value = parse_override(opened, override)
         scheduler.set_replay_override(node, topic, value)
     scheduler.run_sync()
+    show_notes(opened)
     stats = scheduler.stats()
     ticks = {name: node.ticks for name, node in stats.nodes.items()}
     if as_json:
@@ -128,7 +129,8 @@ def _verify(
     from horus_async.verification import verify
 
     scheduler = load_scheduler(app, args)
-    report = trio.run(lambda: verify(session.path, scheduler, None if names is None else tuple(names), start, stop))
+    report = trio.run(lambda: verify(session, scheduler, None if names is None else tuple(names), start, stop))
+    show_notes(session)
     if as_json:
         print_json(attrs.asdict(report))
     else:

@@ -121,7 +121,7 @@ class PlayedFile:
         return cls(session, node, priority)
 
 
-def injected(ref: str | Path, nodes: Sequence[str]) -> list[PlayedFile]:
+def injected(ref: str | Path | Session, nodes: Sequence[str]) -> list[PlayedFile]:
     """Recorded nodes that take the places of live ones.
 
     Raises:

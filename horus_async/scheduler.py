@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .guard import GuardFinding, RunGuard
     from .observe import Observer
     from .pace import Pace
-    from .recorder import Recorder, RecordingOptions
+    from .recorder import Recorder, RecordingOptions, Session
     from .replay_options import PlayedFile, ReplayOptions
     from .runtime import Runtime
     from .safety import Job, Plan
@@ -145,14 +145,14 @@ class Scheduler:
     # Replay
 
     @classmethod
-    def replay_from(cls, session: str | Path, namespace: str | None = None) -> Self:
+    def replay_from(cls, session: str | Path | Session, namespace: str | None = None) -> Self:
         """A scheduler that replays a session: all its nodes, on its clock, to its end.
 
         Add live nodes to it: one that has a recorded node's name, or declares a topic that a recorded node sent on,
         takes its place.
 
         Args:
-            session: A session's name or folder, or its scheduler file.
+            session: A session's name or folder, or its scheduler file, or one that is open.
             namespace: Where the messages are published; by default as for any scheduler.
 
         Raises:
@@ -189,7 +189,7 @@ class Scheduler:
         self._play(PlayedFile.open(node_file, priority))
         return self
 
-    def inject(self, session: str | Path, *nodes: str) -> Self:
+    def inject(self, session: str | Path | Session, *nodes: str) -> Self:
         """Let recorded nodes of a session play in the place of this scheduler's nodes of those names.
 
         Unlike with `add_replay` the recorded node wins, and a run without a duration ends with their last tick. A live

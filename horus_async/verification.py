@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 async def verify(
-    session: str | Path,
+    session: str | Path | Session,
     scheduler: Scheduler,
     nodes: tuple[str, ...] | None,
     start: int | None = None,

@@ -19,14 +19,18 @@ from .session import Session
 _log = logging.getLogger("horus_async.recorder")
 
 
-def open_session(ref: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Session:
+def open_session(ref: str | os.PathLike[str] | Session, root: str | os.PathLike[str] | None = None) -> Session:
     """Open a session by its name, its folder, or the path of one of its files. ``~`` is expanded.
+
+    One that is open already is given back: so several users of it share what they find damaged.
 
     Raises:
         SessionNotFoundError: there is none; the message lists what there is.
         DamagedRecordingError: nothing of it can be read.
         UnsupportedVersionError: another format version wrote it.
     """
+    if isinstance(ref, Session):
+        return ref
     home = recordings_root(root)
     text = os.fspath(ref)
     # A bare name is a session's first, and a path only if there is no such session.

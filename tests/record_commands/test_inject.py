@@ -13,7 +13,7 @@ from horus_async import ConfigurationError, Node, ReplayError, Scheduler
 from horus_async.observe import TickEnd
 from tests.recorder.runs import recorder, run_info
 
-from .sessions import call, robot
+from .sessions import call, damage, robot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,3 +189,20 @@ def test_whole_command_line(recordings_dir: Path) -> None:
     assert missing.stderr.count("\n") == 1
     same = run("diff", "s", "s")
     assert same.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["replay", "verify", "inject", "export"])
+def test_what_is_missing_is_said(recordings_dir: Path, tmp_path: Path, command: str) -> None:
+    """A command that reads a damaged session does what it can with the rest, and says on stderr what is missing."""
+    session = robot(recordings_dir, "s", ticks=20)
+    damage(session.files["controller"].path)
+    path, _ = app(tmp_path)
+    arguments: dict[str, tuple[object, ...]] = {
+        "replay": ("replay", "s", "--speed", "max"),
+        "verify": ("replay", "s", "--verify", path),
+        "inject": ("inject", "s", "--nodes", "sensor,controller", "--into", path),
+        "export": ("export", "s", "--format", "csv", "--output", tmp_path / "s.csv"),
+    }
+    result = call(*arguments[command])
+    assert "note: s: controller@" in result.stderr
+    assert "damaged at byte" in result.stderr
