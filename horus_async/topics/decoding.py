@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from datetime import datetime
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from orjson import dumps, loads
 from horus_async.errors import MessageDecodeError
 from horus_async.topics import arrays, classes, packed
 from horus_async.topics.base64 import from_base64, to_base64
-from horus_async.topics.encoding import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT
+from horus_async.topics.encoding import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
 from horus_async.topics.ring import LARGE
 
 if TYPE_CHECKING:
@@ -33,24 +34,58 @@ def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None 
     Raises:
         MessageDecodeError: not a payload.
     """
-    buffers: list[memoryview] = []
     try:
-        if isinstance(payload, bytes) and packed.is_packed(payload):
-            return packed.to_value(payload, decode_tagged)
-        if payload[0] == 0:
-            value, buffers = _open_binary(payload)
-        else:
-            value = loads(payload)
+        if isinstance(payload, bytes):
+            return packed.to_value(payload, decode_tagged) if packed.is_packed(payload) else _untagged(payload, check)
+        head = _head(payload)
+        make = _bare.get(head)
+        if make is None:
+            value = _untagged(payload, check)
+            if head and arrays.form(value) is not None and value.flags.aligned and value.base is not None:
+                _remember(head, value)
+            return value
         if check is None:
-            return _Untagger(buffers, inf if isinstance(payload, bytes) else LARGE).untag(value)
+            return make(buffer=payload, offset=len(head))
         check()
-        return _Untagger(buffers, inf if isinstance(payload, bytes) else 0, read_only=True).untag(value)
+        array = make(buffer=payload, offset=len(head))
+        array.flags.writeable = False
+        return array
     except MessageDecodeError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
         raise MessageDecodeError(
             f"a damaged message: {type(error).__name__}: {error}; it begins with {bytes(payload[:40])!r}"
         ) from error
+
+
+def _untagged(payload: bytes | memoryview, check: Callable[[], None] | None) -> Any:
+    value, buffers = _open_binary(payload) if payload[0] == 0 else (loads(payload), [])
+    if check is not None:
+        check()
+    keep_from = inf if isinstance(payload, bytes) else LARGE if check is None else 0
+    return _Untagger(buffers, keep_from, read_only=check is not None).untag(value)
+
+
+_bare: dict[bytes, Any] = {}
+"""By what precedes the data of a message that is nothing but an array of numbers: makes that array in its memory."""
+
+_LONGEST_HEAD = 256
+
+
+def _head(payload: memoryview) -> bytes:
+    """What precedes the data, of a payload with one buffer and little text; else nothing."""
+    if len(payload) < BINARY.size:
+        return b""
+    _, _, count, length = BINARY.unpack_from(payload)
+    end = (BINARY.size + 8 + length + BUFFER_ALIGNMENT - 1) & -BUFFER_ALIGNMENT
+    return bytes(payload[:end]) if count == 1 and end <= _LONGEST_HEAD else b""
+
+
+def _remember(head: bytes, array: Any) -> None:
+    """Be quicker with the next message of this form."""
+    if len(_bare) >= FORMS:
+        _bare.clear()
+    _bare[head] = partial(array.__class__, array.shape, array.dtype)
 
 
 def binary_to_json(payload: bytes) -> bytes:

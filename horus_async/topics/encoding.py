@@ -25,6 +25,9 @@ BINARY = struct.Struct("<BBxxIQ")
 BINARY_VERSION = 1
 BUFFER_ALIGNMENT = 8
 
+FORMS = 256
+"""For so many forms of arrays it is remembered what messages begin with that are nothing but such an array."""
+
 RAW_BYTES = 512
 """``bytes`` objects from this size on travel as they are; shorter ones as base64."""
 
@@ -41,6 +44,9 @@ def encode_tagged(value: Any) -> Payload:
     Raises:
         ValueNotSupportedError: names the type and where in the value it is.
     """
+    form = arrays.form(value)
+    if form in _heads:
+        return [_heads[form], arrays.bytes_of(value)]
     tagger = _Tagger()
     try:
         skeleton = tagger.tag(value)
@@ -56,7 +62,15 @@ def encode_tagged(value: Any) -> Payload:
         parts.append(buffer)
         if len(buffer) % BUFFER_ALIGNMENT:
             parts.append(bytes(-len(buffer) % BUFFER_ALIGNMENT))
+    if form is not None:
+        if len(_heads) >= FORMS:
+            _heads.clear()
+        _heads[form] = parts[0]
     return parts
+
+
+_heads: dict[arrays.Form | None, bytes | memoryview] = {}
+"""What precedes the data of messages that are one array of numbers, by the form of the array."""
 
 
 class _Refusal(Exception):  # noqa: N818 - not an error yet: it becomes one when the place is found
