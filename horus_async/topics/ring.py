@@ -23,7 +23,7 @@ from horus_async.topics.layout import (
     Word,
     record_size,
 )
-from horus_async.topics.schema import MARK, Schema
+from horus_async.topics.schema import Schema
 
 if TYPE_CHECKING:
     import mmap
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Taken = tuple[bytes | memoryview, str, int, int]
     """A message out of a ring: payload, publisher, sequence number, time stamp in ns since 1970.
 
-    A large binary payload is a ``memoryview``, and whoever decodes it may keep its memory for the value.
+    A large payload with buffers is a ``memoryview``, and whoever decodes it may keep its memory for the value.
     """
 
     Memory = mmap.mmap | bytearray
@@ -46,7 +46,10 @@ SMALL = 4096
 """Payloads up to this many bytes are packed and unpacked by one call."""
 
 LARGE = 1 << 16
-"""From this many bytes on memory is worth sparing: binary payloads are copied just once on their way out."""
+"""From this many bytes on memory is worth sparing: payloads with buffers are copied just once on their way out."""
+
+WITH_BUFFERS = b"\0\1"
+"""How payloads begin that hold buffers, which can be used where they lie; see ``codec``."""
 
 # Plain numbers for the hot paths: looking up a member of an enum costs as much as the store itself.
 LATEST = int(Word.LATEST)
@@ -200,8 +203,7 @@ class Region:
         return (payload, self.publisher(publisher), seq, stamp_ns), size
 
     def _payload(self, begin: int, length: int, *, borrow: bool) -> bytes | memoryview:
-        if (borrow or length >= LARGE) and self.map[begin] == 0 and self.map[begin : begin + len(MARK)] != MARK:
-            # a binary one, and not packed
+        if (borrow or length >= LARGE) and self.map[begin : begin + 2] == WITH_BUFFERS:
             view = self.view[begin : begin + length]
             return view if borrow else copy_of(view)
         return bytes(self.map[begin : begin + length])
