@@ -14,15 +14,8 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from horus_async.topics import classes
-from horus_async.topics.packed import (
-    FAILURES,
-    LEAVES_LIMIT,
-    layout_of,
-    pack_numbers,
-    pack_strings,
-    read_numbers,
-    read_strings,
-)
+from horus_async.topics.packed import FAILURES, LEAVES_LIMIT, layout_of
+from horus_async.topics.rows import pack_numbers, pack_strings, read_numbers, read_strings
 from horus_async.topics.schema import MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ without padding, and then, in the same order, what has no fixed length::
 
     float               f64                 str         u32: bytes of UTF-8 at the end
     int, enum, flag     i64                 strings     u32: bytes of a JSON list at the end
-    bool                u8                  numbers     u8: 0 list of f64, 1 list of i64, 2 tuple of f64,
-                                                            3 tuple of i64; u32: how many at the end
+    bool                u8                  numbers     u8: what kind, see ``rows``; u32: how many at the end
 
-What a value holds against its annotation (an int for a float, an array for a list, a subclass), integers beyond 64
+What a value holds against its annotation (an int for a float, a subclass), integers beyond 64
 bits, fields that are not set: such a message takes the general form, so every value comes back as it was. A NaN has
 the bits of ``float("nan")``, as it comes out of the general form.
 
@@ -19,15 +18,15 @@ has the message's very schema. For one that differs or is unknown, the message i
 from __future__ import annotations
 
 import struct
-from math import inf, isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
-from orjson import dumps, loads
+from orjson import dumps
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
 from horus_async.topics import classes, schema
 from horus_async.topics.describe import describe
+from horus_async.topics.rows import float_to_json, numbers_to_json, read_strings
 from horus_async.topics.schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ LEAVES_LIMIT = 1000
 """A class with more fields than this, all told, takes the general form."""
 
 _FORMATS = {"float": "d", "int": "q", "bool": "?", "str": "I", "strings": "I", "numbers": "BI"}
-_FLOATS, _INTS, _STRINGS = frozenset((float,)), frozenset((int,)), frozenset((str,))
 
 
 @frozen
@@ -171,14 +169,13 @@ class _Walk:
         if isinstance(wire, Choice):
             return {"$type": wire.name, "value": number if wire.members is None else _member(wire, number)}
         if wire == "float":
-            return _tag_float(number)
+            return float_to_json(number)
         return self._tag_tail(wire, number) if wire in ("str", "strings", "numbers") else number
 
     def _tag_tail(self, wire: Wire, number: int) -> Any:
         if wire == "numbers":
-            row, self.at = read_numbers(self._payload, self.at, number, next(self._numbers))
-            items = list(row) if isfinite(sum(row)) else list(map(_tag_float, row))
-            return {"$tuple": items} if type(row) is tuple else items
+            row, self.at = numbers_to_json(self._payload, self.at, number, next(self._numbers))
+            return row
         begin, self.at = self.at, self.at + number
         text = self._payload[begin : self.at]
         return text.decode() if wire == "str" else read_strings(text)
@@ -191,69 +188,6 @@ def _member(choice: Choice, number: int) -> str:
     raise ValueError(f"{choice.name} has no member {number}")
 
 
-def _tag_float(value: float) -> Any:
-    if -inf < value < inf:
-        return value
-    return {"$float": "nan" if value != value else "inf" if value > 0 else "-inf"}  # noqa: PLR0124 - NaN
-
-
 def layout_of(record: Record, head: str) -> str:
     """The part with a fixed length, as ``struct`` has it."""
     return f"<{head}" + "".join(_FORMATS[leaf] if isinstance(leaf, str) else "q" for leaf in leaves(record))
-
-
-def pack_strings(row: Any) -> bytes:
-    """The JSON text of a list of strings.
-
-    Raises:
-        TypeError: it is no such list.
-    """
-    if type(row) is not list or not _STRINGS.issuperset(map(type, row)):
-        raise TypeError
-    return dumps(row)
-
-
-def read_strings(text: bytes) -> list[str]:
-    """The list that ``pack_strings`` wrote.
-
-    Raises:
-        ValueError: it did not.
-    """
-    row = loads(text)
-    if type(row) is not list or not _STRINGS.issuperset(map(type, row)):
-        raise ValueError(f"no list of strings: {text[:40]!r}")
-    return row
-
-
-def pack_numbers(row: Any) -> tuple[int, int, bytes]:
-    """Kind, length and bytes of a row of numbers.
-
-    Raises:
-        TypeError: it is no such row.
-        struct.error: an integer beyond 64 bits.
-    """
-    shape = type(row)
-    if shape is not list and shape is not tuple:
-        raise TypeError
-    kind = 0 if shape is list else 2
-    if _FLOATS.issuperset(map(type, row)):
-        total = sum(row)
-        if total != total:  # noqa: PLR0124 - NaN, perhaps; see this module's docstring
-            row = [nan if item != item else item for item in row]  # noqa: PLR0124
-        return kind, len(row), struct.pack(f"<{len(row)}d", *row)
-    if not _INTS.issuperset(map(type, row)):
-        raise TypeError
-    return kind + 1, len(row), struct.pack(f"<{len(row)}q", *row)
-
-
-def read_numbers(payload: bytes, at: int, kind: int, length: int) -> tuple[list[Any] | tuple[Any, ...], int]:
-    """The row of numbers at ``at``, and where it ends.
-
-    Raises:
-        ValueError: there is none.
-    """
-    end = at + 8 * length
-    if kind > 3 or end > len(payload):
-        raise ValueError(f"no row of {length} numbers of kind {kind}")
-    items: list[Any] = memoryview(payload)[at:end].cast("q" if kind & 1 else "d").tolist()
-    return (items if kind < 2 else tuple(items)), end

@@ -5,7 +5,7 @@ it sends into its ring's header, so that readers can name and read what they hav
 
     "float" | "int" | "bool" | "str"
     "strings"                                           a list of them
-    "numbers"                                           a list or a tuple of floats, or of integers
+    "numbers"                                           a list or tuple of floats or of integers, or an array
     {"tuple": [type, …]}                                a tuple of that length
     {"class": "module.Class", "fields": [[name, type], …]}
     {"enum": "module.Class", "members": {name: number, …}}

@@ -23,6 +23,7 @@ from horus_async.errors import MessageDecodeError, SchemaMismatchError, TopicErr
 from horus_async.topics import Bus, schema
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
 from horus_async.topics.packed import form_of
+from horus_async.topics.rows import DTYPES
 from horus_async.topics.schema import MARK, Schema
 from tests.topics import message_classes
 from tests.topics.message_classes import (
@@ -158,7 +159,11 @@ def test_what_is_not_as_annotated_arrives_as_it_was(data: st.DataObject) -> None
         Drive(frame="\ud800"),
         Drive(names=("a",)),  # type: ignore[arg-type]
         Drive(ranges=[1.0, 2]),
-        Drive(ranges=np.arange(3.0)),  # type: ignore[arg-type]
+        Drive(ranges=np.zeros((2, 2))),  # type: ignore[arg-type]
+        Drive(ranges=np.arange(3.0).astype(">f8")),  # type: ignore[arg-type]
+        Drive(ranges=np.arange(3.0).astype("f2")),  # type: ignore[arg-type]
+        Drive(ranges=np.ma.arange(3)),  # type: ignore[arg-type]
+        Drive(ranges=np.zeros(2049)),  # type: ignore[arg-type]
         Drive(ticks=(2**63,)),
         Drive(loose=None),
         Careful(1, part=0.5),  # ``later`` is not set
@@ -182,6 +187,35 @@ def test_every_nan_arrives_as_it_does_in_the_general_form() -> None:
     assert same(arrived, decode(as_bytes(encode(value))))
     assert math.copysign(1, arrived.speed) == 1
     assert math.copysign(1, arrived.triple[2].y) == -1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_arrays_of_numbers_arrive(dtype: str) -> None:
+    """In a field that may hold one; the receiver owns it, and gets the strides and bits of a plain array."""
+    array = np.arange(-6, 6).astype(dtype)[::2]
+    value = Drive(loose=array)  # type: ignore[arg-type]
+
+    message = pack(value)
+
+    assert message is not None
+    assert to_json(message) == to_json(encode(value))
+    for arrived in (decode(message), decode(as_bytes(encode(value)))):
+        loose: Any = arrived.loose
+        assert (loose.dtype, loose.tolist(), loose.flags.writeable) == (array.dtype, array.tolist(), True)
+    assert to_json(pack(Drive(loose=array[:0]))) == to_json(encode(Drive(loose=array[:0])))  # type: ignore[arg-type]
+
+
+def test_an_array_without_numpy_arrives_as_in_the_general_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a dict that describes it."""
+    value = Drive(loose=np.arange(3.0))  # type: ignore[arg-type]
+    message, general = pack(value), as_bytes(encode(value))
+    assert message is not None
+    monkeypatch.setitem(sys.modules, "numpy", None)
+
+    arrived = decode(message)
+
+    assert arrived == decode(general)
+    assert arrived.loose["$ndarray"]["dtype"] == "<f8"
 
 
 def test_infinities_arrive() -> None:
