@@ -138,9 +138,15 @@ class Publisher:
         self._give_turn = turn.give
 
     def _describe(self, schema: Schema) -> bool:
-        with self._turn:
+        try:
+            try:
+                self._take_turn()
+            except IndexError:  # another thread is writing
+                self._turn.wait()
             self._open()
             return self._ring.add_schema(schema.text)
+        finally:
+            self._give_turn(None)
 
     def _open(self) -> None:
         if self._packers is _UNOPENED:

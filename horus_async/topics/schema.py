@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
@@ -114,6 +113,8 @@ class Schema:
 
     @classmethod
     def _with(cls, record: Record, text: bytes) -> Schema:
+        from hashlib import sha256  # late: it takes longer to load than all of this
+
         return cls(record, text, MARK + sha256(text).digest()[: MARK_BYTES - len(MARK)])
 
 

@@ -1,4 +1,7 @@
-"""Writing a ring: one writer in one process, whose publishers share it."""
+"""Writing a ring: one writer in one process, whose publishers share it.
+
+A few lines more than usual: what happens between two stores to the header is told in one place.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,11 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.topics.layout import (
-    FIRST_DATA_AT,
     MESSAGE_LIMIT,
-    NAME_LENGTH,
     PAD,
-    PUBLISHERS_AT,
     RECORD,
     RING_LIMIT,
     ROOM_FOR,
-    SCHEMA_SIZE,
     SCHEMAS_LIMIT,
     SEGMENTS,
     SLOTS,
@@ -31,8 +30,6 @@ from horus_async.topics.ring import (
     LATEST,
     NEXT,
     OLDEST,
-    SCHEMA_AT,
-    SCHEMA_LENGTH,
     SLEEPERS,
     SMALL,
     STORES_IN_ORDER,
@@ -40,6 +37,7 @@ from horus_async.topics.ring import (
     checksum,
     create_region,
 )
+from horus_async.topics.tables import Tables
 from horus_async.topics.turn import Turn
 
 if TYPE_CHECKING:
@@ -69,9 +67,8 @@ class RingWriter:
         "_backed",
         "_checkpoints",
         "_header",
-        "_names",
         "_refusal",
-        "_schemas",
+        "_tables",
         "_turn",
         "_wanted",
         "data_at",
@@ -125,8 +122,7 @@ class RingWriter:
         # A ring with checksums finds no packer, and so goes the slower way for each message.
         self.packers: Packers = {} if checked else _packers
         self._refusal = ""
-        self._names: list[bytes] = []
-        self._schemas: list[bytes] = []
+        self._tables = Tables()
         self.index = 0
         self.tail = 0
         self.limit = 0
@@ -163,18 +159,9 @@ class RingWriter:
         """
         if self._refusal:  # it may be another process's by now
             raise TopicError(self._refusal)
-        before = self._names
-        self._names = [*before, name.encode()]
-        region = self.region
-        if self._table_size() <= (region.words[SCHEMA_AT] or region.data_at):
-            self._write_names(region)
-            return len(before)
-        try:
-            self._open_generation(region.capacity)
-        except BaseException:
-            self._names = before
-            raise
-        return len(before)
+        number = len(self._tables.publishers)
+        self._enter(self._tables.with_publisher(name.encode()))
+        return number
 
     def add_schema(self, text: bytes) -> bool:
         """Enter the schema of a class into the table; gives whether it is there now, which needs room.
@@ -182,22 +169,14 @@ class RingWriter:
         Raises:
             TopicError: the ring is closed, or there is no shared memory left to grow.
         """
-        if text in self._schemas:
+        if text in self._tables.schemas:
             return True
         if self._refusal:
             raise TopicError(self._refusal)
-        before = self._schemas
-        self._schemas = [*before, text]
-        if len(self._schema_table()) > SCHEMAS_LIMIT:
-            self._schemas = before
+        larger = self._tables.with_schema(text)
+        if larger.schema_bytes > SCHEMAS_LIMIT:
             return False
-        region = self.region
-        try:
-            if not self._write_schemas(region):
-                self._open_generation(region.capacity)
-        except BaseException:
-            self._schemas = before
-            raise
+        self._enter(larger)
         return True
 
     def write(self, payload: Payload, publisher: int, seq: int, stamp_ns: int) -> None:
@@ -291,9 +270,7 @@ class RingWriter:
 
     def _open_generation(self, capacity: int) -> None:
         number = len(self.generations)
-        data_at = FIRST_DATA_AT
-        while data_at < self._table_size() + len(self._schema_table()):
-            data_at *= 2
+        data_at = self._tables.data_at
         memory = self._allocate(number, data_at + capacity)
         backed = data_at + capacity if self._back is None else self._back(data_at)
         region = create_region(
@@ -303,8 +280,7 @@ class RingWriter:
             topic=self.topic,
             namespace=self.namespace,
         )
-        self._write_names(region)
-        self._write_schemas(region)
+        self._tables.write(region)
         checkpoints: deque[int] = deque()
         old = self.generations[-1] if self.generations else None
         if old is not None:  # those who sleep there are woken here
@@ -324,27 +300,12 @@ class RingWriter:
         self._wanted = capacity
         self._checkpoints = checkpoints
 
-    def _table_size(self) -> int:
-        return PUBLISHERS_AT + sum(NAME_LENGTH.size + len(name) for name in self._names)
-
-    def _write_names(self, region: Region) -> None:
-        table = b"".join(NAME_LENGTH.pack(len(name)) + name for name in self._names)
-        region.map[PUBLISHERS_AT : PUBLISHERS_AT + len(table)] = table
-        region.words[Word.PUBLISHERS] = len(self._names)
-
-    def _schema_table(self) -> bytes:
-        return b"".join(SCHEMA_SIZE.pack(len(text)) + text for text in self._schemas)
-
-    def _write_schemas(self, region: Region) -> bool:
-        """Write the schema table, if there is room; gives whether there is."""
-        table = self._schema_table()
-        begin = region.words[SCHEMA_AT]
-        if not begin:  # the first one: publishers and schemas have the same room to grow
-            begin = (self._table_size() + region.data_at - len(table)) // 2
-        if begin < self._table_size() or begin + len(table) > region.data_at:
-            return False
-        region.map[begin : begin + len(table)] = table
-        if table:
-            region.words[SCHEMA_AT] = begin
-            region.words[SCHEMA_LENGTH] = len(table)
-        return True
+    def _enter(self, tables: Tables) -> None:
+        """Have these tables in the header, that of a new generation if this one has no room for them."""
+        before, self._tables = self._tables, tables
+        try:
+            if not tables.write(self.region):
+                self._open_generation(self.region.capacity)
+        except BaseException:
+            self._tables = before
+            raise
