@@ -174,11 +174,19 @@ class Bus:
                 channel.end_relay(line.channel)
             if ring is not None:
                 with suppress(OSError, TopicError):  # those who sleep look by themselves soon
-                    ring_bells(ring.namespace, ring.sleepers())
+                    ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
         if self._outside is not None:
             discovery.release(self._outside)
         if not any(bus.namespace == self.namespace and not bus.closed for bus in list(_open_buses)):
             doorbell.forget(self.namespace)
+
+    async def attend(self) -> None:
+        """Call what was registered with ``on_message`` from the event loop of this task, until cancelled.
+
+        Sooner than from a thread. Returns at once where no other process is heard.
+        """
+        if self._outside is not None:
+            await self._outside.sleepers.attend()
 
     @property
     def closed(self) -> bool:

@@ -1,22 +1,18 @@
 """What goes on in other processes, for the subscribers of this one: new rings, new messages, ends.
 
 There is one ``Outside`` a namespace, as long as a bus that listens is open. New rings are found when a topic is opened,
-when something changes in the folder, and by a slow poll. One thread, started when somebody waits for the first time,
-sleeps at the doorbell of this process and calls whoever watches a topic in which something happened.
+when something changes in the folder, and by a slow poll. See ``sleepers`` for how those are woken who wait.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
-from horus_async.errors import TopicError
 from horus_async.topics import doorbell, memory
-from horus_async.topics.doorbell import Doorbell
 from horus_async.topics.foreign import (
     ForeignRing,
     RingFile,
@@ -26,13 +22,12 @@ from horus_async.topics.foreign import (
     reclaim,
     ring_file,
 )
+from horus_async.topics.layout import FOR_ALL
 from horus_async.topics.names import path_component
+from horus_async.topics.sleepers import Sleepers
 
 if TYPE_CHECKING:
     from horus_async.topics.exchange import Channel, Exchange
-
-SLOW_POLL_MS = 200
-"""How often a sleeping process looks by itself, for the wake-up that went lost."""
 
 _GLANCE_NS = 5_000_000
 _SETTLED_NS = 20_000_000
@@ -55,17 +50,15 @@ class Outside:
         self._settled = False
         self._next_glance = 0
         self._next_sweep = 0
-        self._bell: Doorbell | None = None
-        self._thread: threading.Thread | None = None
-        self._stopping = False
+        self.sleepers = Sleepers(namespace, self.refresh)
 
     # For subscribers
 
     def listen(self, topic: str, channel: Channel) -> None:
         """Show ``channel`` the rings of ``topic``, and have it shown those that come."""
         with self._lock:
-            if self._bell is None:
-                self._bell = Doorbell(self.namespace)
+            if not self.sleepers.listening:
+                self.sleepers.open()
                 self._sweep()
             channel.outside = self
             self._look()
@@ -89,17 +82,6 @@ class Outside:
                 for topic, channel in self._exchange.channels(self.namespace).items():
                     self._show(topic, channel)
 
-    def arm(self, channel: Channel) -> None:
-        """Have this process woken by the next message in ``channel``, whose watchers are then called."""
-        bell = self._bell
-        if bell is None:  # closed meanwhile
-            return
-        if self._thread is None:
-            self._start()
-        if bell.slot is not None:
-            for ring in channel.foreign:
-                ring.arm(bell.slot)
-
     def all_rings(self) -> list[ForeignRing]:
         """The rings of all topics, mapped."""
         with self._lock:
@@ -110,20 +92,15 @@ class Outside:
     # Beginning and end
 
     def close(self) -> None:
-        """End the thread and give the doorbell back."""
-        thread, bell = self._thread, self._bell
-        self._stopping = True
-        if thread is not None and bell is not None and thread is not threading.current_thread():
-            bell.ring()
-            thread.join()
+        """Let nobody wait any more, and give back what is held."""
+        listened = self.sleepers.listening
+        self.sleepers.close()
         with self._lock:
             for channel in self._exchange.channels(self.namespace).values():
                 for ring in channel.foreign:
                     channel.remove_foreign(ring)
             self._rings.clear()
-            if self._bell is not None:
-                self._bell.close()
-                self._bell = None
+            if listened:
                 with suppress(OSError):  # if that is in order; errors here concern nobody
                     if not others_listen(self.namespace):
                         reclaim(self.namespace, grace_ns=0, mine=process_token())
@@ -131,49 +108,9 @@ class Outside:
 
     def forked(self) -> None:
         """Close what a new process got a copy of."""
-        if self._bell is not None:
-            self._bell.close(remove=False)
-
-    def bell_slot(self) -> int | None:
-        """The slot of the own doorbell."""
-        return None if self._bell is None else self._bell.slot
+        self.sleepers.forked()
 
     # Inside
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._attend, name=f"topics {self.namespace}", daemon=True)
-                self._thread.start()
-
-    def _attend(self) -> None:
-        """The thread: sleep, look, call."""
-        bell = self._bell
-        assert bell is not None
-        poll = select.poll()
-        poll.register(bell.descriptor, select.POLLIN)
-        while not self._stopping:
-            if poll.poll(SLOW_POLL_MS):
-                bell.drain()
-            if self._stopping:
-                return
-            with suppress(OSError, TopicError):  # whoever takes from the topic next gets the same error
-                self.refresh()
-            self._call_watchers(bell.slot)
-
-    def _call_watchers(self, slot: int | None) -> None:
-        for channel in self._exchange.channels(self.namespace).values():
-            if not channel.watchers:
-                continue
-            stirred = False
-            for ring in channel.foreign:
-                if slot is not None:
-                    ring.arm(slot)
-                stirred = ring.stirred() or stirred
-            if stirred or channel.renewed:
-                channel.renewed = False
-                for watcher in channel.watchers:
-                    watcher()
 
     def _sweep(self) -> None:
         self._next_sweep = monotonic_ns() + _SWEEP_NS
@@ -259,7 +196,7 @@ def release(outside: Outside) -> None:
 
 def announce(namespace: str) -> None:
     """Wake all who listen in a namespace: there is a new ring."""
-    doorbell.ring_bells(namespace, _listening(namespace))
+    doorbell.ring_bells(namespace, _listening(namespace), FOR_ALL)
 
 
 def tidy(namespace: str) -> None:
@@ -273,7 +210,7 @@ def tidy(namespace: str) -> None:
         return
     with _lock:
         outside = _outsides.get(namespace)
-    listening = (outside is not None and outside.bell_slot() is not None) or others_listen(namespace)
+    listening = (outside is not None and bool(outside.sleepers.slots)) or others_listen(namespace)
     reclaim(namespace, mine=process_token(), spare=listening)
     now = monotonic_ns()
     _next_tidy[namespace] = now + _TIDY_PART * (now - start)
@@ -288,7 +225,7 @@ def _listening(namespace: str) -> list[int]:
     listed = list_folder(namespace)
     with _lock:
         outside = _outsides.get(namespace)
-    own = None if outside is None else outside.bell_slot()
+    own = set[int]() if outside is None else outside.sleepers.slots
     return [] if listed is None else doorbell.others_listen(listed[1], namespace, own)
 
 

@@ -1,4 +1,4 @@
-"""Waking processes that sleep: a FIFO for each, beside the rings it listens to. See ``layout`` for who rings when."""
+"""Waking processes that sleep: FIFOs of theirs, beside the rings they listen to. See ``layout`` for who rings when."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from horus_async.topics import memory
-from horus_async.topics.layout import SLOTS
+from horus_async.topics.layout import FOR_ALL, FOR_NOBODY, SLOTS
 from horus_async.topics.names import path_component
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 PREFIX = "bell-"
 
 _FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _RING_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_LARGEST_PIPE, _SMALLEST_PIPE = 65536, 4096
+"""Bytes that a FIFO can hold: one page where the user has very many of them, else this many; see pipe(7)."""
+
 _open: dict[tuple[str, int], int] = {}
 """Descriptors of doorbells that were rung, by namespace and slot."""
 
 
 class Doorbell:
-    """The doorbell of this process in one namespace, held until ``close``."""
+    """A doorbell of this process in one namespace, held until ``close``."""
 
     def __init__(self, namespace: str) -> None:
         """Take the first free slot.
@@ -44,32 +47,38 @@ class Doorbell:
                 return
         self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def drain(self) -> None:
+    def drain(self) -> bytes:
         """Take out what was rung."""
-        with suppress(BlockingIOError):
-            os.read(self.descriptor, 65536)
+        try:
+            rung = os.read(self.descriptor, _LARGEST_PIPE)
+        except BlockingIOError:
+            return b""
+        return rung if len(rung) < _SMALLEST_PIPE else FOR_ALL  # it may have been full, and other bytes lost
 
     def ring(self) -> None:
-        """Wake the own process."""
+        """Wake who waits here, one of the own process."""
         with suppress(BlockingIOError):  # rung often enough
-            os.write(self.descriptor if self._other_end is None else self._other_end, b"!")
+            os.write(self.descriptor if self._other_end is None else self._other_end, FOR_NOBODY)
 
-    def close(self, *, remove: bool = True) -> None:
-        """Give it back; ``remove=False`` in a process that only has a copy, made by a fork."""
-        if self._other_end is not None:
-            os.close(self._other_end)
-        elif remove:
+    def withdraw(self) -> None:
+        """Let no other process ring any more."""
+        if self.slot is not None:
             with suppress(FileNotFoundError):
                 folder = memory.open_namespace(self.namespace, make=False)
                 try:
                     os.unlink(f"{PREFIX}{self.slot}", dir_fd=folder)
                 finally:
                     os.close(folder)
+
+    def close(self) -> None:
+        """Close the descriptors, once nobody waits at them."""
+        if self._other_end is not None:
+            os.close(self._other_end)
         os.close(self.descriptor)
 
 
-def ring_bells(namespace: str, slots: Iterable[int]) -> None:
-    """Ring doorbells; those of processes that are gone stay silent."""
+def ring_bells(namespace: str, slots: Iterable[int], kind: bytes) -> None:
+    """Ring doorbells, with the byte ``kind``; those of processes that are gone stay silent."""
     for slot in slots:
         key = namespace, slot
         for _ in "12":  # the second time if it was opened for a process that has ended since
@@ -80,7 +89,7 @@ def ring_bells(namespace: str, slots: Iterable[int]) -> None:
                     break
                 _open[key] = descriptor
             try:
-                os.write(descriptor, b"!")
+                os.write(descriptor, kind)
             except BlockingIOError:  # rung often enough
                 break
             except OSError:
@@ -95,12 +104,12 @@ def is_bell(name: str) -> bool:
     return name.startswith(PREFIX) and name[len(PREFIX) :].isdecimal()
 
 
-def others_listen(names: Iterable[str], namespace: str, own: int | None) -> list[int]:
+def others_listen(names: Iterable[str], namespace: str, own: Container[int]) -> list[int]:
     """The slots of other processes whose doorbells are among the ``names`` in the folder of a namespace."""
     slots = [int(name[len(PREFIX) :]) for name in names if is_bell(name)]
     found = []
     for slot in slots:
-        if slot != own and (descriptor := _open_bell(namespace, slot)) is not None:
+        if slot not in own and (descriptor := _open_bell(namespace, slot)) is not None:
             os.close(descriptor)
             found.append(slot)
     return found

@@ -6,6 +6,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from horus_async.topics.layout import bell_byte
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from horus_async.topics.foreign import ForeignRing
     from horus_async.topics.ring import Cursor
     from horus_async.topics.subscriber import Subscriber
+    from horus_async.topics.waitset import WaitSet
     from horus_async.topics.writer import RingWriter
 
 
@@ -23,15 +26,18 @@ class Channel:
         "__weakref__",
         "_inner",
         "_lock",
+        "bell_byte",
         "foreign",
         "outside",
         "renewed",
         "subscribers",
+        "waitsets",
         "watchers",
         "writers",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str) -> None:
+        self.bell_byte = bell_byte(topic)[0]
         self._lock = threading.RLock()
         # Tuples that are replaced, never changed: whoever loops over one is not disturbed.
         self.writers: tuple[RingWriter, ...] = ()
@@ -43,6 +49,9 @@ class Channel:
         """Whether such rings came or went and the watchers have not been told."""
         self.subscribers: tuple[Subscriber, ...] = ()
         self.watchers: tuple[Callable[[], None], ...] = ()
+        """Tasks that wait, and callbacks."""
+        self.waitsets: tuple[WaitSet, ...] = ()
+        """Where those watchers that are tasks wait for other processes."""
         self._inner: tuple[Channel, ...] = ()
 
     def add_writer(self, writer: RingWriter) -> None:
@@ -89,20 +98,52 @@ class Channel:
         with self._lock:
             self.subscribers = tuple(other for other in self.subscribers if other is not subscriber)
 
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether somebody watches who is no task."""
+        return len(self.waitsets) < len(self.watchers)
+
+    def stirred(self) -> bool:
+        """Whether other processes did something since this was asked last."""
+        stirred, self.renewed = self.renewed, False
+        for ring in self.foreign:
+            stirred = ring.stirred() or stirred
+        return stirred
+
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
         """Call ``watcher`` after each message; gives a function that ends it."""
         watching = True
+        sleepers = None if self.outside is None else self.outside.sleepers
 
         def unwatch() -> None:
             nonlocal watching
             if watching:
                 watching = False
                 self._change_watchers((), (watcher,))
+                if sleepers is not None:
+                    sleepers.end_callback()
 
         self._change_watchers((watcher,), ())
-        if self.outside is not None:
-            self.outside.arm(self)
+        if sleepers is not None:
+            sleepers.begin_callback()
+            sleepers.arm(self)
         return unwatch
+
+    def begin_wait(self, watcher: Callable[[], None], waitset: WaitSet | None) -> None:
+        """Call ``watcher`` after each message; it wakes a task which waits at ``waitset`` for other processes."""
+        self._change_watchers((watcher,), ())
+        if waitset is not None:
+            with self._lock:
+                self.waitsets = (*self.waitsets, waitset)
+
+    def end_wait(self, watcher: Callable[[], None], waitset: WaitSet | None) -> None:
+        """What ``begin_wait`` began."""
+        if waitset is not None:
+            with self._lock:
+                waitsets = list(self.waitsets)
+                waitsets.remove(waitset)
+                self.waitsets = tuple(waitsets)
+        self._change_watchers((), (watcher,))
 
     def relay(self, inner: Channel) -> None:
         """Let those who watch this channel also hear of messages on ``inner``, but not the other way round."""
@@ -138,7 +179,7 @@ class Exchange:
         with self._lock:
             channel = self._channels.get((namespace, topic))
             if channel is None:
-                channel = self._channels[namespace, topic] = Channel()
+                channel = self._channels[namespace, topic] = Channel(topic)
             return channel
 
     def channels(self, namespace: str) -> dict[str, Channel]:

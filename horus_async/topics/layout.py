@@ -47,16 +47,20 @@ doorbells of other processes in the folder, which may not have seen the ring yet
 remove them a second after their last modification. Whoever finds a file that nobody has locked (its writer died)
 stores 1 in ``CLOSED`` and removes it, having the lock meanwhile.
 
-**Waking.** A process that waits for messages has a doorbell: a FIFO named ``bell-`` and its slot, a number below
-``SLOTS``, in the folder of the rings, which it holds open for reading, locked by ``flock``. Before it sleeps it stores
-1 in the byte ``SLOTS_AT`` + slot of the header, then 1 in ``SLEEPERS``, and looks once more whether there is a message.
-After each message a writer that finds ``SLEEPERS`` set stores 0 there, then clears each slot's byte that is set and
-writes a byte into that doorbell. Nobody relies on it alone: who sleeps also looks by himself a few times a second.
+**Waking.** A process that listens has a doorbell: a FIFO named ``bell-`` and its slot, a number below ``SLOTS``, in the
+folder of the rings, which it holds open for reading, locked by ``flock``; one more for each further event loop that
+waits at the same time. Before one sleeps, the process stores 1 in the byte ``SLOTS_AT`` + slot of the header, then 1 in
+``SLEEPERS``, and looks once more whether there is a message. After each message a writer that finds ``SLEEPERS`` set
+stores 0 there, then clears each slot's byte that is set and writes ``bell_byte`` of the topic into that doorbell, so
+that who wakes looks at few topics. Any byte below 128 other than 0 means: look at everything, the folder too. It is
+written into all doorbells after a ring was made. Nobody relies on it alone: who sleeps also looks by himself a few
+times a second.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from enum import IntEnum
 
 MAGIC = int.from_bytes(b"HORUSRNG", "little")
@@ -141,6 +145,19 @@ MESSAGE_LIMIT = RING_LIMIT // 2 - RECORD.size
 
 ROOM_FOR = 4
 """A ring grows unless it holds this many messages of the size of the one to be written."""
+
+
+FOR_TOPIC = 128
+"""Bytes in a doorbell from here on stand for topics."""
+FOR_ALL = b"!"
+"""Rung when a ring was made."""
+FOR_NOBODY = b"\0"
+"""A process rings so at its own doorbell: its tasks know why."""
+
+
+def bell_byte(topic: str) -> bytes:
+    """What is rung for a message on ``topic``: 128 and the low seven bits of the CRC-32 of its name."""
+    return bytes([FOR_TOPIC | zlib.crc32(topic.encode()) & 127])
 
 
 def record_size(length: int) -> int:

@@ -128,7 +128,8 @@ class Publisher:
             for watcher in self._channel.watchers:
                 watcher()
         if words[SLEEPERS]:  # somebody in another process
-            ring_bells(self._ring.namespace, self._ring.sleepers())
+            ring = self._ring
+            ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
         return seq
 
     def use_turn(self, turn: Turn) -> None:

@@ -157,13 +157,21 @@ class Subscriber:
         if self.has_message():
             await checkpoint()
             return
-        bell = Bell()
-        unwatch = self._channel.watch(bell.ring)
+        channel = self._channel
+        sleepers = None if channel.outside is None else channel.outside.sleepers
+        waiter = Bell() if sleepers is None else sleepers.waiter()
+        channel.begin_wait(waiter.ring, waiter.waitset)
         try:
-            while not self.closed and not self.has_message():
-                await bell.wait()
+            while not self.closed:
+                if sleepers is not None:
+                    sleepers.arm(channel)
+                if self.has_message():
+                    break
+                await waiter.wait()
         finally:
-            unwatch()
+            channel.end_wait(waiter.ring, waiter.waitset)
+            if sleepers is not None:
+                sleepers.leave(waiter)
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,9 @@ class Bell:
     """Made inside a task that is going to wait; ``ring`` may be called by anybody, any number of times."""
 
     __slots__ = ("_event", "_run_soon", "_thread")
+
+    waitset = None
+    """No other process rings here."""
 
     def __init__(self) -> None:
         import anyio
@@ -50,12 +53,18 @@ async def checkpoint() -> None:
     await anyio.lowlevel.checkpoint()
 
 
-def _run_soon() -> Callable[[Callable[[], None]], object]:
-    """How to run a function in the event loop of the current task, from any thread."""
+def current_loop() -> tuple[Any, bool]:
+    """The event loop of the current task, trio's token for it or asyncio's object, and whether it is trio."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
-        run_sync_soon: Callable[[Callable[[], None]], object] = trio.lowlevel.current_trio_token().run_sync_soon
-        return run_sync_soon
+        return trio.lowlevel.current_trio_token(), True
     import asyncio
 
-    return asyncio.get_running_loop().call_soon_threadsafe
+    return asyncio.get_running_loop(), False
+
+
+def _run_soon() -> Callable[[Callable[[], None]], object]:
+    """How to run a function in the event loop of the current task, from any thread."""
+    loop, is_trio = current_loop()
+    run_soon: Callable[[Callable[[], None]], object] = loop.run_sync_soon if is_trio else loop.call_soon_threadsafe
+    return run_soon

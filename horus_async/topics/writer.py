@@ -21,6 +21,7 @@ from horus_async.topics.layout import (
     SLOTS,
     SLOTS_AT,
     Word,
+    bell_byte,
     capacity_for,
     record_size,
     rounded_capacity,
@@ -71,6 +72,7 @@ class RingWriter:
         "_tables",
         "_turn",
         "_wanted",
+        "bell_byte",
         "data_at",
         "generations",
         "index",
@@ -118,6 +120,7 @@ class RingWriter:
         self._back = back
         self.topic = topic
         self.namespace = namespace
+        self.bell_byte = bell_byte(topic)
         self._header = {Word.CHECKED: int(checked), Word.PID: pid, Word.STARTED_NS: started_ns}
         # A ring with checksums finds no packer, and so goes the slower way for each message.
         self.packers: Packers = {} if checked else _packers
@@ -222,9 +225,12 @@ class RingWriter:
         """The doorbells that are to be rung now; they need not be rung again until somebody sleeps again."""
         words, memory = self.words, self.map
         words[SLEEPERS] = 0  # before the slots: who comes in between is seen the next time
-        slots = [slot for slot, sleeps in enumerate(memory[SLOTS_AT : SLOTS_AT + SLOTS]) if sleeps]
-        for slot in slots:
-            memory[SLOTS_AT + slot] = 0
+        slots = []
+        at = memory.find(b"\1", SLOTS_AT, SLOTS_AT + SLOTS)
+        while at >= 0:
+            memory[at] = 0
+            slots.append(at - SLOTS_AT)
+            at = memory.find(b"\1", at, SLOTS_AT + SLOTS)
         return slots
 
     def refuse(self, reason: str) -> None:
