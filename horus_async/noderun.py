@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from .node import Node
+    from .observe import Observer, TickListener
     from .ports import Ports
     from .schedule import Schedule, Step
     from .topics import Subscriber
@@ -82,6 +83,8 @@ class NodeRun:
         self.unsafe = False
         """It missed its deadline and its safe state was entered; a met deadline ends that."""
         self.skips_next = False
+        self.tick_listeners: list[tuple[Observer, TickListener]] = []
+        """Who is told of each of its ticks."""
         self._ticked_for = 0
         self.now: Callable[[], int] = lambda: 0
         """The run's time, nanoseconds; the runtime sets it."""

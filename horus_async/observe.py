@@ -7,9 +7,15 @@ must not block it.
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    TickListener = Callable[[int, int, bool], None]
+    """Takes ``tick``, ``took_ns`` and ``success`` of `Observer.ticked`."""
 
 
 class Sent(NamedTuple):
@@ -190,6 +196,19 @@ class Observer:
             took_ns: Elapsed time on the wall clock, in every mode.
             success: It did not raise, and was not cancelled.
         """
+
+    def tick_listener(self, node: str) -> TickListener | None:
+        """What to call for each tick of one node; None where nobody listens. By default `ticked`, if it is overridden.
+
+        Asked for once a node and run. Whoever has something to prepare for a node prepares it here.
+        """
+        if type(self).ticked is Observer.ticked:
+            return None
+
+        def listener(tick: int, took_ns: int, success: bool) -> None:  # noqa: FBT001 - a keyword costs on this path
+            self.ticked(node, tick, took_ns, success=success)
+
+        return listener
 
     def incident(self, tick: int, incident: Incident) -> None:
         """Something went wrong, or was about to. The only call that can come from another thread."""

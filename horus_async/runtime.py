@@ -70,7 +70,7 @@ class Runtime(Safety):
         """Watches the nodes' callbacks for calls that break determinism."""
         self.ticks = 0
         self.sent: list[Sent] = []
-        self.runs: dict[str, NodeRun] = {}
+        self.runs = {}
         self._pace: Pace | None = None
         self._order: list[NodeRun] = []
         self._order_known = False
@@ -517,8 +517,11 @@ class Runtime(Safety):
         run.reported = None
         if kind is TICK:
             run.durations.add(took_ns)
-            if self._tick_listeners:
-                self._tell_ticked(run, took_ns, success=error is None)
+            for observer, listener in run.tick_listeners:
+                try:
+                    listener(run.context.tick, took_ns, error is None)  # type: ignore[arg-type] # in a tick there is one
+                except Exception:  # noqa: BLE001 - an observer must not take the robot down
+                    self._leave_out(observer)
         if self.observed:
             self._tell_executed(run, kind, error, duration_ns, took_ns)
         if kind is TICK:
@@ -526,10 +529,8 @@ class Runtime(Safety):
                 run.ended_ns = run.now()
             if run.deadline_ns is not None or run.budget_ns is not None or run.misses_in_a_row:
                 self._judge(run, error)
-        if failure is not None:
-            self._failed(run, kind, failure)
-        elif run.failure.failures and kind is TICK and error is None:
-            self._policy_changed(run, run.failure.succeeded)
+        if failure is not None or run.failure.failures:
+            self._failed_or_recovered(run, kind, error, failure)
 
     def _tell_executed(
         self, run: NodeRun, kind: str, error: BaseException | None, duration_ns: int, took_ns: int

@@ -54,6 +54,7 @@ class Safety(ABC):
 
     _pace: Pace | None
     _order: list[NodeRun]
+    runs: dict[str, NodeRun]
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self.observers: list[Observer] = list(observers)
@@ -68,7 +69,6 @@ class Safety(ABC):
         self._interludes: deque[NodeRun] = deque()
         """Nodes whose safe state is to be entered while the run goes on."""
         self._aborted = False
-        self._tick_listeners: list[Observer] = []
 
     @abstractmethod
     def stop(self, reason: str = "stop") -> None:
@@ -207,6 +207,14 @@ class Safety(ABC):
         error.add_note(f"in {kind} of node {run.name!r}, tick {self.tick}")
         self._incident(NodeFailed(run.name, describe(error), "".join(traceback.format_exception(error))))
 
+    def _failed_or_recovered(
+        self, run: NodeRun, kind: str, error: BaseException | None, failure: BaseException | None
+    ) -> None:
+        if failure is not None:
+            self._failed(run, kind, failure)
+        elif kind is TICK and error is None:
+            self._policy_changed(run, run.failure.succeeded)
+
     def _failed(self, run: NodeRun, kind: str, error: BaseException) -> None:
         """A callback has raised: what does the node's policy say?"""
         ordinary = isinstance(error, Exception)
@@ -275,15 +283,6 @@ class Safety(ABC):
             except Exception:  # noqa: BLE001 - an observer must not take the robot down
                 self._leave_out(observer)
 
-    def _tell_ticked(self, run: NodeRun, took_ns: int, *, success: bool) -> None:
-        tick = run.context.tick
-        assert tick is not None
-        for observer in self._tick_listeners:
-            try:
-                observer.ticked(run.name, tick, took_ns, success=success)
-            except Exception:  # noqa: BLE001 - as above
-                self._leave_out(observer)
-
     def _leave_out(self, observer: Observer) -> None:
         """Go on without an observer that has just raised."""
         _log.exception("%s failed and is left out from here on", type(observer).__name__)
@@ -291,7 +290,9 @@ class Safety(ABC):
         self._find_tick_listeners()
 
     def _find_tick_listeners(self) -> None:
-        self._tick_listeners = [o for o in self.observers if type(o).ticked is not Observer.ticked]
+        for run in self.runs.values():
+            found = ((observer, observer.tick_listener(run.name)) for observer in self.observers)
+            run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
 
     def _is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, anyio.get_cancelled_exc_class())

@@ -8,6 +8,7 @@ or 2 when the file cannot be read. The format is told in ``layout.py`` beside th
 from __future__ import annotations
 
 import json
+import re
 import struct
 import sys
 import zlib
@@ -19,6 +20,8 @@ import lz4.block
 PAGE = 4096
 MAGIC = b"HORUS-BLACKBOX 1\n"
 TAKEN = 1 << 63
+MARK = b"\xb5"
+START = re.compile(MARK + b"|\n")
 FATAL = b"Fatal Python error: "
 SIGNALS = {
     "Segmentation fault": "SIGSEGV",
@@ -52,18 +55,51 @@ def file_header(data: bytes) -> dict[str, Any]:
 
 
 def collect(content: bytes, used: int, salt: int, events: dict[int, bytes]) -> int:
-    """Add the whole lines of a raw segment to events; returns how many are damaged."""
+    """Add the events of a raw segment; returns in how many places it is damaged."""
     damaged = position = 0
-    for line in content.split(b"\n"):
-        body = checked_line(line, salt)
-        if body is None and position >= used:
+    forms: dict[int, dict[str, Any]] = {}
+    while position < len(content):
+        end = take(content, position, salt, forms, events)
+        if end < 0 and position >= used:
             break
-        if body is None:
+        if end < 0:
             damaged += 1
-        else:
-            events[json.loads(body)["seq"]] = body
-        position += len(line) + 1
+            starts = (found.start() + (found[0] == b"\n") for found in START.finditer(content, position + 1))
+            end = next((start for start in starts if take(content, start, salt, forms, events) > 0), len(content))
+        position = end
     return damaged
+
+
+def take(content: bytes, start: int, salt: int, forms: dict[int, dict[str, Any]], events: dict[int, bytes]) -> int:
+    """Add what stands at ``start`` to forms or events; returns where it ends, -1 if nothing whole stands there."""
+    if content[start : start + 1] == MARK:
+        fields, check = content[start : start + 44], content[start + 44 : start + 48]
+        if check != struct.pack("<I", zlib.crc32(fields, salt)):
+            return -1
+        word, first, second, seq, tick, time_ns = struct.unpack("<IQQQQq", fields)
+        form = dict(forms.get(word >> 8, ()))
+        if not form:
+            return -1
+        numbers = iter((first // 1000, second // 1000))
+        place = {"seq": seq, "run": form.pop("run"), "tick": tick, "time_ns": time_ns}
+        own = {key: next(numbers) if value is None else value for key, value in form.items()}
+        events[seq] = compact({**place, **own})
+        return start + 48
+    end = content.find(b"\n", start)
+    body = checked_line(content[start:end], salt) if end >= 0 else None
+    if body is None:
+        return -1
+    data = json.loads(body)
+    if "form" in data:
+        forms[data.pop("form")] = data
+    else:
+        events[data["seq"]] = body
+    return end + 1
+
+
+def compact(data: dict[str, Any]) -> bytes:
+    """JSON without spaces, as it is in the file."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def collect_blocks(content: bytes, used: int, salt: int, file_salt: int, events: dict[int, bytes]) -> int:
@@ -99,7 +135,7 @@ def add_fatal(text: bytes, header: dict[str, Any], events: dict[int, bytes]) -> 
     ):
         place = {"seq": last["seq"] + 1, "run": header["run"], "tick": last["tick"], "time_ns": last["time_ns"]}
         last = {**place, **event}
-        events[last["seq"]] = json.dumps(last, ensure_ascii=False, separators=(",", ":")).encode()
+        events[last["seq"]] = compact(last)
 
 
 def read(data: bytes) -> tuple[dict[int, bytes], int]:

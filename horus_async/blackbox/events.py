@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import orjson
 from attrs import fields, frozen
 
-from horus_async.blackbox.values import from_plain, quoted, to_json_bytes
+from horus_async.blackbox.values import from_plain, to_json_bytes
 
 _KEYS = {"from_": "from"}
 
@@ -21,8 +21,8 @@ _KEYS = {"from_": "from"}
 class Event:
     """Base of all events.
 
-    ``to_dict`` is written out in each class, and ``own_json`` where there may be one an event a tick: both are on the
-    path of the event loop, and looking at the fields one by one would double what an event costs.
+    ``to_dict`` is written out in each class: it is on the path of the event loop, and looking at the fields one by one
+    would double what an event costs.
     """
 
     __slots__ = ()
@@ -81,15 +81,6 @@ class NodeAdded(Event):
         return {"name": self.name}
 
 
-def node_tick_format(name: str, *, success: bool) -> bytes:
-    """``NodeTick(...).own_json()`` with a ``%d`` for the duration."""
-    quoted_name = quoted(name).replace(b"%", b"%%")
-    return b'"event":"NodeTick","name":%b,"duration_us":%%d,"success":%b}' % (
-        quoted_name,
-        b"true" if success else b"false",
-    )
-
-
 @frozen
 class NodeTick(Event):
     """A node's tick ended after ``duration_us`` microseconds."""
@@ -100,9 +91,6 @@ class NodeTick(Event):
 
     def to_dict(self) -> dict[str, Any]:
         return {"name": self.name, "duration_us": self.duration_us, "success": self.success}
-
-    def own_json(self) -> bytes:
-        return node_tick_format(self.name, success=self.success) % self.duration_us
 
 
 @frozen
@@ -128,13 +116,6 @@ class DeadlineMiss(Event):
     def to_dict(self) -> dict[str, Any]:
         return {"name": self.name, "deadline_us": self.deadline_us, "actual_us": self.actual_us}
 
-    def own_json(self) -> bytes:
-        return b'"event":"DeadlineMiss","name":%b,"deadline_us":%d,"actual_us":%d}' % (
-            quoted(self.name),
-            self.deadline_us,
-            self.actual_us,
-        )
-
 
 @frozen
 class BudgetViolation(Event):
@@ -146,13 +127,6 @@ class BudgetViolation(Event):
 
     def to_dict(self) -> dict[str, Any]:
         return {"name": self.name, "budget_us": self.budget_us, "actual_us": self.actual_us}
-
-    def own_json(self) -> bytes:
-        return b'"event":"BudgetViolation","name":%b,"budget_us":%d,"actual_us":%d}' % (
-            quoted(self.name),
-            self.budget_us,
-            self.actual_us,
-        )
 
 
 @frozen
@@ -189,6 +163,11 @@ class EmergencyStop(Event):
 
     def to_dict(self) -> dict[str, Any]:
         return {"reason": self.reason}
+
+
+def custom_json(category: str, message: str, data: dict[str, Any]) -> bytes:
+    """``Custom(category, message, data).own_json()``, without making one."""
+    return Custom.HEAD + to_json_bytes({"category": category, "message": message, "data": data})[1:]
 
 
 @frozen

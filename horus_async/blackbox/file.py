@@ -1,43 +1,42 @@
 """The box of a running process: one file of a fixed size, mapped into memory, and the thread that looks after it.
 
 ``record`` formats an event and stores it in the mapped file; from then on it is the kernel's, whatever becomes of the
-process. A worker thread compresses what is full and brings it to the disk, once every ``sync_interval`` seconds.
-``os.fdatasync`` does that rather than ``mmap.flush``, which holds the GIL and with it the event loop.
+process. The rest is done behind the event loop's back, see ``sealing``.
 """
 
 from __future__ import annotations
 
-import logging
 import mmap
 import os
 import secrets
 import sys
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import lz4.block
 import orjson
 from platformdirs import user_state_path
 
 from horus_async.blackbox import layout
-from horus_async.blackbox.events import Custom, node_tick_format
+from horus_async.blackbox.events import Custom, DeadlineMiss, NodeTick, custom_json
 from horus_async.blackbox.fatal import FatalSignals
 from horus_async.blackbox.place import find_box, place_box
 from horus_async.blackbox.reader import BlackBoxReader
 from horus_async.blackbox.ring import Ring
+from horus_async.blackbox.sealing import SealingWorker
 from horus_async.blackbox.shorten import shortened_json
-from horus_async.clock.system import NANOSECONDS, iso_utc, monotonic_ns, wall_ns
+from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import BlackBoxError, ConfigurationError
 
 if TYPE_CHECKING:
-    from horus_async.blackbox.events import Event, Record
+    from horus_async.blackbox.events import BudgetViolation, Event, Record
     from horus_async.blackbox.reader import Kinds, Ticks
-    from horus_async.blackbox.ring import Spent
+    from horus_async.blackbox.ring import Writer
+    from horus_async.observe import TickListener
 
-_log = logging.getLogger(__name__)
-_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+    Late = type[DeadlineMiss | BudgetViolation]
 
 
 def default_blackbox_dir() -> Path:
@@ -53,19 +52,16 @@ class BlackBox:
     Attributes:
         path: the file.
         run: the id of this run.
-        sync_error: why the last attempt to bring the box to the disk failed, or None. Events are still kept then, and
-            survive the process, but not a power cut.
     """
 
     def __init__(self, fd: int, path: Path, header: layout.FileHeader, sync_interval: float | None) -> None:
         self.path = path
         self.run = header.run
-        self.sync_error: str | None = None
         self._fd = fd
-        self._interval_ns = None if sync_interval is None else int(sync_interval * NANOSECONDS)
+        self._header = header
         self._map = mmap.mmap(fd, header.size)
         self._words = memoryview(self._map).cast("Q")
-        ring = Ring(
+        self._ring = Ring(
             self._map,
             self._words,
             segments=header.segments,
@@ -73,19 +69,17 @@ class BlackBox:
             salt=header.salt,
             run=orjson.dumps(header.run),
         )
-        self._ring: Ring | None = ring
-        self._longest = ring.longest
-        self._lost = 0
-        self._tick = 0
-        self._templates: dict[tuple[str, bool], bytes] = {}
-        self._why_closed = "it is closed"
+        self._longest = self._ring.longest
+        self._late_writers: dict[tuple[type[Event], str], Writer | None] = {}
         self._fatal_signals: FatalSignals | None = None
-        self._lock = threading.Lock()
-        self._close_lock = threading.Lock()
-        self._wake = threading.Event()
+        self._open = True
         self._closing = False
-        self._header = header
-        self._worker = threading.Thread(target=self._look_after, name=f"blackbox {header.name}", daemon=True)
+        self._close_lock = threading.Lock()
+        self._lock = threading.Lock()
+        """Held for each call of the ring."""
+        self._worker = SealingWorker(
+            self._ring, self._lock, fd=fd, header=header, path=path, sync_interval=sync_interval
+        )
         self._worker.start()
         _open_boxes.add(self)
 
@@ -162,44 +156,66 @@ class BlackBox:
         if len(own) > self._longest:
             own = shortened_json(event, self._longest)
         with self._lock:
-            if self._ring is None:
-                raise BlackBoxError(f"the black box {self.path} takes no events: {self._why_closed}")
-            self._tick = tick
             if self._ring.append(tick, time_ns, own):
-                self._wake.set()
+                self._worker.wake()
 
-    def record_tick(self, node: str, tick: int, took_ns: int, *, success: bool) -> None:
-        """Record that a node's tick ended, now: a `NodeTick`, of which there are more than of all the others.
+    def tick_listener(self, node: str) -> TickListener:
+        """What records each tick of a node, now: a `NodeTick`, of which there are more than of all the others.
+
+        What it returns raises a `BlackBoxError` as `record` does.
+        """
+        write = self._writer(
+            *({"event": "NodeTick", "name": node, "duration_us": None, "success": n} for n in (False, True))
+        )
+        if write is not None:
+            return write
+
+        def record_long(tick: int, took_ns: int, success: bool) -> None:  # noqa: FBT001 - as the engine calls it
+            self.record(NodeTick(node, took_ns // 1000, success), tick, wall_ns())
+
+        return record_long
+
+    def record_late(self, event: Late, node: str, tick: int, limit_ns: int, actual_ns: int) -> None:
+        """Record that a node was late or slow, now. There may be as many of these as ticks.
 
         Args:
+            event: what happened.
             node: its name.
             tick: the scheduler's tick.
-            took_ns: how long it took, in nanoseconds.
-            success: it did not raise.
+            limit_ns: what it was allowed, nanoseconds.
+            actual_ns: what it took.
 
         Raises:
             BlackBoxError: as `record`.
         """
-        template = self._templates.get((node, success))
+        try:
+            write = self._late_writers[event, node]
+        except KeyError:
+            limit = "deadline_us" if event is DeadlineMiss else "budget_us"
+            write = self._writer({"event": event.__name__, "name": node, limit: None, "actual_us": None})
+            self._late_writers[event, node] = write
+        if write is not None:
+            write(tick, limit_ns, 0, actual_ns)
+        else:
+            self.record(event(node, limit_ns // 1000, actual_ns // 1000), tick, wall_ns())
+
+    def _writer(self, *forms: dict[str, Any]) -> Writer | None:
+        """What writes events of these forms; None when a node's name is too long for that."""
         with self._lock:
-            ring = self._ring
-            if ring is None:
-                raise BlackBoxError(f"the black box {self.path} takes no events: {self._why_closed}")
-            if template is None:
-                template = self._templates[node, success] = ring.template(node_tick_format(node, success=success))
-            self._tick = tick
-            if ring.append_body(template % (ring.next_seq, tick, wall_ns(), took_ns // 1000)):
-                self._wake.set()
+            made = [form for fields in forms if (form := self._ring.form(fields)) is not None]
+        if len(made) < len(forms):
+            return None
+        return self._ring.writer(tuple(made), lock=self._lock, clock=wall_ns, on_full=self._worker.wake)
 
     @property
     def tick(self) -> int:
         """The scheduler's tick of the last event."""
-        return self._tick
+        return self._ring.tick
 
     def catch_fatal_signals(self) -> None:
         """From here until it is closed, a fatal signal (a segmentation fault, an abort) leaves its stack in the box."""
         with self._lock:
-            if self._ring is not None and self._fatal_signals is None:
+            if self._open and self._fatal_signals is None:
                 self._fatal_signals = FatalSignals(self.path, self._header)
 
     def custom(self, category: str, message: str, /, **data: Any) -> None:
@@ -207,13 +223,26 @@ class BlackBox:
 
         ``data`` may hold anything JSON has, NaN and integers of any size; the rest is kept as its ``repr``.
         """
-        self.record(Custom(category, message, data), self._tick, wall_ns())
+        own = custom_json(category, message, data)
+        if len(own) > self._longest:
+            own = shortened_json(Custom(category, message, data), self._longest)
+        with self._lock:
+            ring = self._ring
+            if ring.append(ring.tick, wall_ns(), own):
+                self._worker.wake()
 
     @property
     def lost(self) -> int:
         """How many events have been overwritten by later ones."""
-        ring = self._ring
-        return self._lost if ring is None else ring.lost
+        return self._ring.lost
+
+    @property
+    def sync_error(self) -> str | None:
+        """Why the last attempt to bring the box to the disk failed, or None.
+
+        Events are still kept then, and survive the process, but not a power cut.
+        """
+        return self._worker.sync_error
 
     def events(
         self, kind: Kinds = None, node: str | None = None, ticks: Ticks = None, last: int | None = None
@@ -237,94 +266,64 @@ class BlackBox:
             if self._closing:
                 return
             self._closing = True
-        self._wake.set()
-        self._worker.join()
+        self._worker.stop()
         with self._lock:
             self._shut("it is closed")
         _open_boxes.discard(self)
 
     def _reader(self) -> BlackBoxReader:
         with self._lock:
-            if self._ring is not None:
+            if self._open:
                 return BlackBoxReader(os.dup(self._fd), self.path)
         return find_box(self.path, self._header)
 
     def _shut(self, why: str) -> None:
-        if self._ring is not None:
-            self._lost = self._ring.lost
-            self._why_closed = why
-            self._ring = None
+        if self._open:
+            self._open = False
+            self._ring.close(f"the black box {self.path} takes no events: {why}")
             if self._fatal_signals is not None:
                 self._fatal_signals.close()
             self._words.release()
             self._map.close()
             os.close(self._fd)
 
+    def hold(self) -> None:
+        """Before a fork: no event is half written when it happens. `let_go` or `go_on` follows."""
+        self._lock.acquire()
+
+    def go_on(self) -> None:
+        """After a fork, in the parent."""
+        self._lock.release()
+
     def let_go(self) -> None:
-        """In a forked child: forget the file, without a word to the parent's lock and thread."""
-        self._lock = threading.Lock()
+        """After a fork, in the child: forget the file, without a word to the parent's thread."""
         self._closing = True
         self._shut(f"it belongs to process {os.getppid()}")
-
-    def _look_after(self) -> None:
-        """The worker thread: seal what is full, sync what is due."""
-        due = monotonic_ns() + (self._interval_ns or 0)
-        synced = -1
-        while True:
-            wait = None if self._interval_ns is None else max(0, due - monotonic_ns()) / NANOSECONDS
-            self._wake.wait(wait)
-            self._wake.clear()
-            closing = self._closing
-            self._seal_full()
-            assert self._ring is not None
-            with self._lock:
-                recorded, spent, short = self._ring.next_seq, self._ring.spent(), self._ring.is_short
-            if self._interval_ns is None:
-                self._release(spent)
-            elif closing or (short and spent) or monotonic_ns() >= due:
-                if recorded != synced or spent:
-                    self._sync()
-                self._release(spent)
-                synced = recorded
-                due = monotonic_ns() + self._interval_ns
-            if closing:
-                return
-
-    def _seal_full(self) -> None:
-        assert self._ring is not None
-        while True:
-            with self._lock:
-                full = self._ring.take_full()
-            if full is None:
-                return
-            packed = lz4.block.compress(full.lines, store_size=False)
-            with self._lock:
-                if not self._ring.seal(full, packed):
-                    return
-
-    def _release(self, spent: tuple[Spent, ...]) -> None:
-        assert self._ring is not None
-        with self._lock:
-            self._ring.release(spent)
-            if spent and self._ring.has_full:
-                self._wake.set()  # what found no room may find it now
-
-    def _sync(self) -> None:
-        try:
-            _fdatasync(self._fd)
-        except OSError as error:
-            if self.sync_error is None:
-                _log.error("the black box %s cannot be brought to the disk: %s", self.path, error.strerror)
-            self.sync_error = str(error.strerror)
+        self._lock.release()
 
 
 _open_boxes: weakref.WeakSet[BlackBox] = weakref.WeakSet()
+_held: list[BlackBox] = []
 
 
-def _let_go_after_fork() -> None:
-    for box in list(_open_boxes):
-        box.let_go()
-    _open_boxes.clear()
+def _before_fork() -> None:
+    _held[:] = _open_boxes
+    for box in _held:
+        box.hold()
 
 
-os.register_at_fork(after_in_child=_let_go_after_fork)
+def _after_fork(*, child: bool) -> None:
+    for box in _held:
+        if child:
+            box.let_go()
+            _open_boxes.discard(box)
+        else:
+            box.go_on()
+    _held.clear()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=partial(_after_fork, child=False),
+    after_in_child=partial(_after_fork, child=True),
+)

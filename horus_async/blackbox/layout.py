@@ -55,6 +55,9 @@ RAW, SEALED = 1, 2
 BLOCK_MAGIC = b"HBLK"
 BLOCK_HEADER = 36
 
+MOST_UNPACKED = 16
+"""So many times the size of a segment the lines in one block may have, as compact records become lines there."""
+
 LINE_OVERHEAD = 10
 """Bytes of a line that are not its JSON."""
 

@@ -1,6 +1,6 @@
 """The ring: which bytes to store where, in an order that a crash may cut at any point.
 
-Pure: it writes into a buffer it is given and never asks for time, threads or files. Its owner calls it under one lock.
+Pure: it writes into a buffer it is given and knows nothing of time, threads or files. Its owner calls it under a lock.
 Events gather as lines in a raw segment. When it is full, the next one is taken and the owner's worker seals it:
 ``take_full`` hands out a copy of the lines, the worker compresses them outside the lock, ``seal`` stores the block.
 Only when that block is safe, ``release`` gives the raw segment back. When free segments run out, the ones with the
@@ -15,13 +15,16 @@ once: a raw segment is only used again when the block that holds its lines is wh
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from zlib import crc32
 
 from horus_async.blackbox import layout
+from horus_async.blackbox.compact import RECORD_SIZE, Form, pack_fields, read_tick
+from horus_async.errors import BlackBoxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from threading import Lock
 
 FEWEST_SEGMENTS = 4
 """One that is written, one that is sealed from, one that is sealed into, one to go on with."""
@@ -47,6 +50,13 @@ class Words(Protocol):
     def __setitem__(self, key: int, value: int, /) -> None: ...
 
 
+class Writer(Protocol):
+    """Writes one event."""
+
+    def __call__(self, tick: int, first_ns: int, which: int, second_ns: int = 0, /) -> None:
+        """Write the event with these two durations and the form of this index."""
+
+
 class FullSegment(NamedTuple):
     """The lines of a full raw segment, to be compressed."""
 
@@ -54,6 +64,7 @@ class FullSegment(NamedTuple):
     generation: int
     first_seq: int
     lines: bytes
+    """Lines, and compact records between them."""
 
 
 class Spent(NamedTuple):
@@ -77,6 +88,38 @@ class Ring:
         run: JSON text of the run's id.
     """
 
+    __slots__ = (  # looking into a dict instead is a tenth of what a record costs
+        "_buffer",
+        "_changes",
+        "_closed",
+        "_current",
+        "_file_salt",
+        "_filling",
+        "_first_seqs",
+        "_format",
+        "_forms",
+        "_free",
+        "_full",
+        "_generation",
+        "_generations",
+        "_history",
+        "_introduced",
+        "_limit",
+        "_position",
+        "_run",
+        "_salt",
+        "_segment_size",
+        "_spent",
+        "_start",
+        "_text_seq",
+        "_tick",
+        "_used_word",
+        "_useds",
+        "_words",
+        "longest",
+        "next_seq",
+    )
+
     def __init__(
         self, buffer: Buffer, words: Words, *, segments: int, segment_size: int, salt: int, run: bytes
     ) -> None:
@@ -86,10 +129,15 @@ class Ring:
         self._words = words
         self._segment_size = segment_size
         self._file_salt = salt
+        self._run = run
         self._format = _HEAD % run.replace(b"%", b"%%")
         self.longest = segment_size - layout.SEGMENT_HEADER - layout.LINE_OVERHEAD - len(self._format) - _NUMBERS_ROOM
         """How many bytes the JSON of an event's own fields may have."""
         self.next_seq = 0
+        self._tick, self._text_seq = 0, -1  # of the last event that is a line
+        self._forms = 0
+        self._introduced: list[Form] = []  # those whose line is in the current segment
+        self._closed = ""
         self._generations = [0] * segments
         self._first_seqs = [0] * segments
         self._useds = [0] * segments
@@ -123,28 +171,17 @@ class Ring:
         """Write one event; ``own`` is its JSON from ``"event"`` to the closing brace, at most ``longest`` bytes.
 
         Returns True when a segment became full and can be sealed.
+
+        Raises:
+            BlackBoxError: the ring is closed.
         """
-        return self.append_body(self._format % (self.next_seq, tick, time_ns, own))
-
-    def template(self, own: bytes) -> bytes:
-        """A format for the whole JSON of events that differ in numbers only.
-
-        It takes ``next_seq``, ``tick``, ``time_ns``, and then the numbers that ``own`` has a ``%d`` for. One step of
-        formatting instead of two is a fifth of what an event costs.
-        """
-        return self._format[: -len(b"%b")] + own
-
-    def append_body(self, body: bytes) -> bool:
-        """The same as `append`, with the whole JSON: made from a `template`, and no longer than ``own`` may be."""
+        body = self._format % (self.next_seq, tick, time_ns, own)
         line = b"%08x %b\n" % (crc32(body, self._salt), body)
         start = self._position
         end = start + len(line)
         rolled = end > self._limit
         if rolled:
-            self._history.append(self._current)
-            self._full.append(self._current)
-            self._useds[self._current] = start - self._start
-            self._take_for_lines()
+            self._roll()
             line = layout.make_line(body, self._salt)
             start = self._start
             end = start + len(line)
@@ -153,8 +190,98 @@ class Ring:
         self._buffer[start:end] = line
         self._words[self._used_word] = end - self._start
         self._position = end
+        self._tick, self._text_seq = tick, self.next_seq
         self.next_seq += 1
         return rolled
+
+    def writer(
+        self, forms: tuple[Form, ...], *, lock: Lock, clock: Callable[[], int], on_full: Callable[[], object]
+    ) -> Writer:
+        """What writes events as the numbers that one of these forms leaves open.
+
+        It is called for each tick of each node: everything is at hand in it, nothing looked up, and no call is made
+        that could be spared. What it returns raises a `BlackBoxError` when the ring is closed.
+
+        Args:
+            forms: the forms to choose from.
+            lock: the owner's; the only thing here that takes it.
+            clock: gives the time of day, nanoseconds since 1970.
+            on_full: called, without the lock, when a segment became full and can be sealed.
+        """
+        acquire, release = lock.acquire, lock.release
+        buffer, words = self._buffer, self._words
+
+        def write(tick: int, first_ns: int, which: int, second_ns: int = 0) -> None:
+            form = forms[which]
+            acquire()
+            try:
+                rolled = self._position > form.limit and self._introduce(form)
+                start = self._position
+                end = start + RECORD_SIZE
+                fields = pack_fields(form.word, first_ns, second_ns, self.next_seq, tick, clock())
+                buffer[start:end] = fields + crc32(fields, self._salt).to_bytes(4, "little")
+                words[self._used_word] = end - self._start
+                self._position = end
+                self.next_seq += 1
+            finally:
+                release()
+            if rolled:
+                on_full()
+
+        return write
+
+    def form(self, event: dict[str, Any]) -> Form | None:
+        """The form for events with these JSON fields, None for each number; None if it would be too long."""
+        made = Form.make(self._forms + 1, self._run, event)
+        if made is not None and len(made.json) + layout.LINE_OVERHEAD + RECORD_SIZE > self._segment_size // 4:
+            return None
+        self._forms += made is not None
+        return made
+
+    def close(self, why: str) -> None:
+        """Take no event any more: each raises a `BlackBoxError` that says why."""
+        self._tick = self.tick
+        self._text_seq = self.next_seq - 1
+        self._closed = why
+        self._limit = -1
+        self._forget_forms()
+
+    @property
+    def tick(self) -> int:
+        """The scheduler's tick of the last event."""
+        if self._text_seq != self.next_seq - 1:  # of a record, whose tick is noted nowhere else to save the time
+            record = bytes(self._buffer[self._position - RECORD_SIZE : self._position])
+            return read_tick(record)
+        return self._tick
+
+    def _introduce(self, form: Form) -> bool:
+        """Make room for a record behind its form. Returns True when that took another segment."""
+        line = len(form.json) + layout.LINE_OVERHEAD
+        rolled = self._position + (line + RECORD_SIZE) > self._limit
+        if rolled:
+            self._roll()
+        if form.limit < 0:
+            start = self._position
+            self._buffer[start : start + line] = layout.make_line(form.json, self._salt)
+            self._words[self._used_word] = start + line - self._start
+            self._position = start + line
+            self._introduced.append(form)
+            form.limit = self._limit - RECORD_SIZE
+        return rolled
+
+    def _forget_forms(self) -> None:
+        for form in self._introduced:
+            form.limit = -1
+        self._introduced.clear()
+
+    def _roll(self) -> None:
+        """Go on in another segment."""
+        if self._closed:
+            raise BlackBoxError(self._closed)
+        self._history.append(self._current)
+        self._full.append(self._current)
+        self._useds[self._current] = self._position - self._start
+        self._take_for_lines()
 
     def take_full(self) -> FullSegment | None:
         """The lines of the oldest full raw segment that is not sealed yet, or None."""
@@ -165,8 +292,13 @@ class Ring:
         lines = bytes(self._buffer[start : start + self._useds[index]])
         return FullSegment(index, self._generations[index], self._first_seqs[index], lines)
 
-    def seal(self, full: FullSegment, packed: bytes) -> bool:
+    def seal(self, full: FullSegment, packed: bytes, unpacked: int) -> bool:
         """Store the compressed lines of a full segment, unless it has been used again meanwhile.
+
+        Args:
+            full: the segment.
+            packed: its events as lines, compressed.
+            unpacked: how many bytes the lines had.
 
         Returns False when there is no room until something is released: it will be handed out again.
         """
@@ -174,8 +306,8 @@ class Ring:
             return True
         content = self._segment_size - layout.SEGMENT_HEADER
         need = layout.BLOCK_HEADER + len(packed)
-        if need > content // 2:
-            self._filling = None  # hardly compressed: the raw segment stays; what follows must not go before it
+        if need >= len(full.lines):
+            self._filling = None  # nothing is gained: the raw segment stays; what follows must not go before it
             return True
         if self._filling is None or self._useds[self._filling] + need > content:
             if not self._free:
@@ -186,7 +318,7 @@ class Ring:
         salt = layout.line_salt(self._file_salt, generation)
         used = self._useds[index]
         start = self._offset(index) + layout.SEGMENT_HEADER + used
-        block = layout.make_block(packed, len(full.lines), full.generation, full.first_seq, salt)
+        block = layout.make_block(packed, unpacked, full.generation, full.first_seq, salt)
         self._buffer[start : start + need] = block
         self._words[self._offset(index) // 8] = used + need
         self._useds[index] = used + need
@@ -215,6 +347,7 @@ class Ring:
         index = self._free.popleft()
         self._take(index, layout.RAW, self.next_seq)
         self._current = index
+        self._forget_forms()
         self._salt = layout.line_salt(self._file_salt, self._generation)
         self._start = self._position = self._offset(index) + layout.SEGMENT_HEADER
         self._limit = self._offset(index) + self._segment_size

@@ -6,15 +6,19 @@ the unfinished business of a writer that was stopped, and no damage; what fails 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import lz4.block
 
 from horus_async.blackbox import layout
+from horus_async.blackbox.compact import FORM_BEGINNING, MARK, RECORD_SIZE, Shape, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_MAYBE_NEXT = re.compile(rb"[\n\x%02x]" % MARK)
 
 
 class SegmentImage(NamedTuple):
@@ -144,8 +148,8 @@ def _lines_of(source: Source, file_salt: int, segment_size: int, damage: list[st
     content = source.content
     if source.unpacked:
         try:
-            if source.unpacked > segment_size:
-                raise ValueError("it claims to be larger than a segment")
+            if source.unpacked > layout.MOST_UNPACKED * segment_size:
+                raise ValueError("it claims to be larger than a segment's events can be")
             content = lz4.block.decompress(content, uncompressed_size=source.unpacked)
         except (lz4.block.LZ4BlockError, ValueError, MemoryError) as error:
             if source.finished:
@@ -169,21 +173,21 @@ def scan_lines(content: bytes, used: int, reach: int, salt: int, notes: list[str
         notes: takes what is wrong.
     """
     lines: list[Line] = []
+    shapes: dict[int, Shape] = {}
     boundary_seen = used == 0
     failed = late = start = 0
     while start < len(content):
-        end = content.find(b"\n", start)
-        line = _whole_line(content[start:end], salt) if end >= 0 else None
-        if line is None:
+        piece = read_piece(content, start, salt, shapes)
+        if piece is None:
             if start >= used:
                 break
             failed += 1
-        else:
+            start = _next_piece(content, start + 1, salt, shapes)
+            continue
+        start, line = piece
+        if line is not None:
             lines.append(line)
-            late += end >= reach
-        if end < 0:
-            break
-        start = end + 1
+        late += start > reach
         boundary_seen |= start == used
     if failed:
         notes.append(f"{failed} line{'s fail their' if failed > 1 else ' fails its'} checksum")
@@ -192,9 +196,50 @@ def scan_lines(content: bytes, used: int, reach: int, salt: int, notes: list[str
     return lines
 
 
-def _whole_line(text: bytes, salt: int) -> Line | None:
-    body = layout.open_line(text, salt)
-    if body is None or not body.startswith(b'{"seq":'):
+def read_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) -> tuple[int, Line | None] | None:
+    """What stands at ``start`` in a raw segment: where it ends, and its event; None for the event of a form.
+
+    Returns None when there is nothing whole there, or a record whose form was not. A form is added to ``shapes``.
+    """
+    if content[start] == MARK:
+        record = open_record(content, start, salt)
+        shape = None if record is None else shapes.get(record.form)
+        if record is None or shape is None:
+            return None
+        return start + RECORD_SIZE, Line(record.seq, shape.render(record))
+    end = content.find(b"\n", start)
+    body = layout.open_line(content[start:end], salt) if end >= 0 else None
+    if body is None:
         return None
+    if body.startswith(FORM_BEGINNING):
+        shape = Shape.of(body)
+        shapes[shape.number] = shape
+        return end + 1, None
     digits = body[7 : body.find(b",")]
-    return Line(int(digits), body) if digits.isdigit() else None
+    return (end + 1, Line(int(digits), body)) if body.startswith(b'{"seq":') and digits.isdigit() else None
+
+
+def event_lines(content: bytes, salt: int) -> Iterator[bytes]:
+    """The events in the content of a whole raw segment, each as a line.
+
+    Raises:
+        ValueError: something in it is damaged.
+    """
+    shapes: dict[int, Shape] = {}
+    position = 0
+    while position < len(content):
+        piece = read_piece(content, position, salt, shapes)
+        if piece is None:
+            raise ValueError(f"what stands at byte {position} is damaged")
+        position, line = piece
+        if line is not None:
+            yield layout.make_line(line.body, salt)
+
+
+def _next_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) -> int:
+    """Where, behind something damaged, the next whole thing begins; the end if there is none."""
+    for found in _MAYBE_NEXT.finditer(content, start):
+        candidate = found.start() if content[found.start()] == MARK else found.end()
+        if candidate < len(content) and read_piece(content, candidate, salt, shapes) is not None:
+            return candidate
+    return len(content)

@@ -7,7 +7,6 @@ What JSON lacks and a robot's numbers often are, is tagged and comes back as it 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -24,12 +23,6 @@ def to_json_bytes(value: Any) -> bytes:
         return orjson.dumps(_plain(value, 0))
     # orjson writes NaN as null without a word, so a null is worth a second, slower look.
     return encoded if b"null" not in encoded else orjson.dumps(_plain(value, 0))
-
-
-@lru_cache(maxsize=1024)
-def quoted(text: str) -> bytes:
-    """JSON of a text that comes again and again, such as a node's name."""
-    return to_json_bytes(text)
 
 
 def from_plain(value: Any) -> Any:

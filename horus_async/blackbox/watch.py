@@ -32,7 +32,6 @@ class BlackBoxObserver(observe.Observer):
 
     def __init__(self, box: BlackBox) -> None:
         self._box = box
-        self.ticked = box.record_tick  # type: ignore[method-assign] # straight through: it is called for each tick
 
     def run_started(self, run: observe.RunInfo) -> None:
         """See `Observer`."""
@@ -45,12 +44,21 @@ class BlackBoxObserver(observe.Observer):
         """See `Observer`."""
         self._put(NodeAdded(node.name), self._box.tick)
 
-    def ticked(self, node: str, tick: int, took_ns: int, *, success: bool) -> None:
-        """See `Observer`; the box itself stands here."""
+    def tick_listener(self, node: str) -> observe.TickListener:
+        """See `Observer`; straight into the box."""
+        return self._box.tick_listener(node)
 
     def incident(self, tick: int, incident: observe.Incident) -> None:
         """See `Observer`."""
-        self._box.record(_EVENTS[type(incident)](incident), tick, wall_ns())
+        # ``type`` rather than ``match``, which takes longer than all the rest of a late tick.
+        if type(incident) is observe.DeadlineMissed:
+            node, limit_ns, actual_ns = incident
+            self._box.record_late(DeadlineMiss, node, tick, limit_ns, actual_ns)
+        elif type(incident) is observe.BudgetOverrun:
+            node, limit_ns, actual_ns = incident
+            self._box.record_late(BudgetViolation, node, tick, limit_ns, actual_ns)
+        else:
+            self._put(_EVENTS[type(incident)](incident), tick)
 
     def run_stopped(self, reason: str, ticks: int) -> None:
         """See `Observer`."""
@@ -60,11 +68,8 @@ class BlackBoxObserver(observe.Observer):
         self._box.record(event, tick, wall_ns())
 
 
-# By type rather than with ``match``, which takes longer than all the rest.
 _EVENTS: dict[type[Any], Callable[[Any], Event]] = {
     observe.NodeFailed: lambda told: NodeError(told.node, told.error, told.traceback),
-    observe.DeadlineMissed: lambda told: DeadlineMiss(told.node, told.deadline_ns // 1000, told.actual_ns // 1000),
-    observe.BudgetOverrun: lambda told: BudgetViolation(told.node, told.budget_ns // 1000, told.actual_ns // 1000),
     observe.PolicyChanged: lambda told: FailurePolicy(told.node, told.policy, told.from_, told.to),
     observe.WatchdogFired: lambda told: Watchdog(told.node, told.stage, told.stack),
     observe.EmergencyStopped: lambda told: EmergencyStop(told.reason),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 import lz4.block
 from attrs import define, field
 
 from horus_async.blackbox import layout
-from horus_async.blackbox.ring import Ring
-from horus_async.blackbox.scan import Line, SegmentImage, find_sources, read_lines
+from horus_async.blackbox.ring import FullSegment, Ring, Writer
+from horus_async.blackbox.scan import Line, SegmentImage, event_lines, find_sources, read_lines
 
 SALT = 0x5EED
 RUN = b'"r"'
@@ -57,6 +59,7 @@ class SmallRing:
     segment_size: int = 512
     memory: RecordingMemory = field(init=False)
     ring: Ring = field(init=False)
+    _writers: dict[str, Writer] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.memory = RecordingMemory(layout.PAGE + self.segments * self.segment_size)
@@ -74,11 +77,24 @@ class SmallRing:
         seq = self.ring.next_seq
         self.ring.append(seq, seq * 1000, b'"event":"Custom","text":"%b"}' % text.encode())
 
+    def tick(self, node: str = "arm", *, success: bool = True, took_ns: int = 1_500_999) -> None:
+        """One compact event: a `NodeTick` of that node."""
+        if node not in self._writers:
+            forms = [
+                self.ring.form({"event": "NodeTick", "name": node, "duration_us": None, "success": value})
+                for value in (False, True)
+            ]
+            made = tuple(form for form in forms if form is not None)
+            self._writers[node] = self.ring.writer(
+                made, lock=Lock(), clock=lambda: self.ring.next_seq * 1000, on_full=lambda: None
+            )
+        self._writers[node](self.ring.next_seq, took_ns, success)
+
     def seal(self) -> bool:
         """Seal the oldest full segment; False when there is none."""
         full = self.ring.take_full()
         if full is not None:
-            self.ring.seal(full, lz4.block.compress(full.lines, store_size=False))
+            self.ring.seal(full, *packed_lines(full))
         return full is not None
 
     def release(self) -> None:
@@ -88,6 +104,12 @@ class SmallRing:
     def read(self) -> tuple[list[Line], list[str]]:
         """What a reader makes of the memory as it is."""
         return read_image(bytes(self.memory.data), self.segment_size)
+
+
+def packed_lines(full: FullSegment) -> tuple[bytes, int]:
+    """What the worker makes of a full segment: its lines, compressed, and how long they were."""
+    lines = b"".join(event_lines(full.lines, layout.line_salt(SALT, full.generation)))
+    return lz4.block.compress(lines, store_size=False), len(lines)
 
 
 def read_image(data: bytes, segment_size: int) -> tuple[list[Line], list[str]]:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from horus_async.blackbox import BlackBox, Custom, DeadlineMiss, EmergencyStop, NodeTick, newest_box, open_blackbox
+from horus_async.blackbox import (
+    BlackBox,
+    Custom,
+    DeadlineMiss,
+    EmergencyStop,
+    NodeTick,
+    newest_box,
+    open_blackbox,
+    sealing,
+)
 from horus_async.blackbox import file as file_module
 from horus_async.errors import BlackBoxError, ConfigurationError
 
@@ -309,7 +318,7 @@ def test_a_failing_sync_is_said_and_costs_no_event(
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(file_module, "_fdatasync", fail)
+    monkeypatch.setattr(sealing, "_fdatasync", fail)
     with BlackBox.create(tmp_path, name="arm", size_mb=1) as box:
         box.custom("a", "b")
     assert box.sync_error == "Input/output error"
@@ -323,7 +332,7 @@ def test_close_brings_everything_to_the_disk(
 ) -> None:
     """J.1-30: with a sync interval the file is synced, at the latest when it is closed; without one never."""
     synced: list[int] = []
-    monkeypatch.setattr(file_module, "_fdatasync", synced.append)
+    monkeypatch.setattr(sealing, "_fdatasync", synced.append)
     with BlackBox.create(tmp_path, name="arm", size_mb=1, sync_interval=sync_interval) as box:
         box.custom("a", "b")
     assert bool(synced) == (sync_interval is not None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
-import lz4.block
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,7 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from horus_async.blackbox import layout
 
-from .memory import RUN, SALT, SmallRing, read_image, seqs
+from .memory import RUN, SALT, SmallRing, packed_lines, read_image, seqs
+
+if TYPE_CHECKING:
+    from horus_async.blackbox.ring import FullSegment
 
 
 def fill(ring: SmallRing, events: int, *, seed: int = 0) -> None:
@@ -318,7 +321,7 @@ class RingAgainstList(RuleBasedStateMachine):
         super().__init__()
         self.box = SmallRing()
         self.bodies: list[bytes] = []
-        self.taken: list[tuple[object, bytes]] = []
+        self.taken: list[tuple[FullSegment, bytes, int]] = []
 
     @rule(texts=st.lists(st.text(st.sampled_from("ab c"), max_size=250), min_size=1, max_size=30))
     def append(self, texts: list[str]) -> None:
@@ -341,14 +344,13 @@ class RingAgainstList(RuleBasedStateMachine):
         """Let the worker begin to seal."""
         full = self.box.ring.take_full()
         if full is not None:
-            self.taken.append((full, lz4.block.compress(full.lines, store_size=False)))
+            self.taken.append((full, *packed_lines(full)))
 
     @precondition(lambda self: self.taken)
     @rule()
     def seal_late(self) -> None:
         """Let it end, whatever happened meanwhile."""
-        full, packed = self.taken.pop(0)
-        self.box.ring.seal(full, packed)  # type: ignore[arg-type]
+        self.box.ring.seal(*self.taken.pop(0))
 
     @rule()
     def release(self) -> None:

@@ -1,0 +1,153 @@
+"""The thread behind a box: it compresses what is full, and brings the box to the disk.
+
+It must not be felt by the event loop, with which it shares the interpreter. Compressing and syncing do without the
+interpreter's lock (``os.fdatasync`` rather than ``mmap.flush``, which holds it). Turning compact records into lines
+does not, so that goes a few at a time with pauses in between. While a loop leaves the processor no rest, records stay
+as they were written; they take little more room than their lines would take compressed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import lz4.block
+
+from horus_async.blackbox import layout
+from horus_async.blackbox.compact import MARK
+from horus_async.blackbox.scan import event_lines
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from horus_async.blackbox.ring import FullSegment, Ring, Spent
+
+_log = logging.getLogger(__name__)
+_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+_AT_ONCE = 16
+"""So many events become lines before the next pause: some 30 µs that the event loop may have to wait."""
+_PAUSES = (0.0005, 0.1)
+"""Seconds, at least and at most. Who has to wait for the interpreter comes back later: the loop needs it more."""
+
+_WAITED = 0.002
+"""Seconds beyond a pause that tell of a busy loop: threads take turns every 5 ms only, unless one of them waits."""
+
+
+class SealingWorker:
+    """Looks after one ring, from `start` to `stop`.
+
+    Args:
+        ring: whose full segments are sealed.
+        lock: held for each call of the ring.
+        fd: the box, to sync.
+        header: the box's.
+        path: the box, for messages.
+        sync_interval: seconds between syncs; None leaves them to the operating system.
+
+    Attributes:
+        sync_error: why the last attempt to bring the box to the disk failed, or None.
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        lock: threading.Lock,
+        *,
+        fd: int,
+        header: layout.FileHeader,
+        path: Path,
+        sync_interval: float | None,
+    ) -> None:
+        self.sync_error: str | None = None
+        self._ring = ring
+        self._lock = lock
+        self._fd = fd
+        self._header = header
+        self._path = path
+        self._interval_ns = None if sync_interval is None else int(sync_interval * NANOSECONDS)
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._look_after, name=f"blackbox {header.name}", daemon=True)
+        self.wake = self._wake.set
+        """There is something to seal. From any thread; cheap."""
+        self.start = self._thread.start
+
+    def stop(self) -> None:
+        """Bring everything to the disk and end. What is not sealed by now stays as it is."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _look_after(self) -> None:
+        due = monotonic_ns() + (self._interval_ns or 0)
+        synced = -1
+        stopping = False
+        while not stopping:
+            wait = None if self._interval_ns is None else max(0, due - monotonic_ns()) / NANOSECONDS
+            self._wake.wait(wait)
+            self._wake.clear()
+            stopping = self._stopping.is_set()
+            self._seal_full()
+            with self._lock:
+                recorded, spent, short = self._ring.next_seq, self._ring.spent(), self._ring.is_short
+            if self._interval_ns is None:
+                self._release(spent)
+            elif stopping or (short and spent) or monotonic_ns() >= due:
+                if recorded != synced or spent:
+                    self._sync()
+                self._release(spent)
+                synced = recorded
+                due = monotonic_ns() + self._interval_ns
+
+    def _seal_full(self) -> None:
+        while True:
+            with self._lock:
+                full = self._ring.take_full()
+            if full is None:
+                return
+            lines = self._as_lines(full)
+            if lines is None:
+                continue
+            packed = lz4.block.compress(lines, store_size=False)
+            with self._lock:
+                if not self._ring.seal(full, packed, len(lines)):
+                    return
+
+    def _as_lines(self, full: FullSegment) -> bytes | None:
+        """The events of a full segment as lines; None when it must stay as it is: damaged, or there is no time."""
+        content = full.lines
+        if MARK not in content:
+            return content
+        lines: list[bytes] = []
+        events = event_lines(content, layout.line_salt(self._header.salt, full.generation))
+        pause, longest = _PAUSES
+        try:
+            while some := list(islice(events, _AT_ONCE)):
+                lines += some
+                before_ns = monotonic_ns()
+                if self._stopping.wait(pause):
+                    return None
+                waited = (monotonic_ns() - before_ns) / NANOSECONDS - pause
+                pause = min(2 * pause, longest) if waited > _WAITED else _PAUSES[0]
+        except ValueError:
+            return None  # readers report it
+        return b"".join(lines)
+
+    def _release(self, spent: tuple[Spent, ...]) -> None:
+        with self._lock:
+            self._ring.release(spent)
+            if spent and self._ring.has_full:
+                self._wake.set()  # what found no room may find it now
+
+    def _sync(self) -> None:
+        try:
+            _fdatasync(self._fd)
+        except OSError as error:
+            if self.sync_error is None:
+                _log.error("the black box %s cannot be brought to the disk: %s", self._path, error.strerror)
+            self.sync_error = str(error.strerror)
