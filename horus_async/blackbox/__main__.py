@@ -143,7 +143,8 @@ def read(data: bytes) -> tuple[dict[int, bytes], int]:
     header = file_header(data)
     size, file_salt = header["segment_size"], header["salt"]
     events: dict[int, bytes] = {}
-    damaged = 0
+    damaged = last = 0
+    oldest, newest = struct.unpack_from("<QQ", data, 4072)
     for offset in range(PAGE, len(data) - size + 1, size):
         used, word, _, kind, check = struct.unpack_from("<QQQII", data, offset)
         if word == 0:
@@ -153,9 +154,11 @@ def read(data: bytes) -> tuple[dict[int, bytes], int]:
             continue
         content, salt = data[offset + 32 : offset + size], salt_of(word & ~TAKEN, file_salt)
         if kind == 1:
+            last = max(last, word & ~TAKEN)
             damaged += collect(content, used, salt, events)
         else:
             damaged += collect_blocks(content, used, salt, file_salt, events)
+    damaged += (min(events, default=oldest) > oldest) + (newest > last or (newest == 0 and last > 1))
     add_fatal(data[PAGE + (header["size"] - PAGE) // size * size :], header, events)
     return events, damaged
 

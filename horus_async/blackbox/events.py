@@ -165,11 +165,6 @@ class EmergencyStop(Event):
         return {"reason": self.reason}
 
 
-def custom_json(category: str, message: str, data: dict[str, Any]) -> bytes:
-    """``Custom(category, message, data).own_json()``, without making one."""
-    return Custom.HEAD + to_json_bytes({"category": category, "message": message, "data": data})[1:]
-
-
 @frozen
 class Custom(Event):
     """Whatever a user's program wants to find there."""

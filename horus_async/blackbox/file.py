@@ -20,7 +20,7 @@ import orjson
 from platformdirs import user_state_path
 
 from horus_async.blackbox import layout
-from horus_async.blackbox.events import Custom, DeadlineMiss, NodeTick, custom_json
+from horus_async.blackbox.events import Custom, DeadlineMiss, NodeTick
 from horus_async.blackbox.fatal import FatalSignals
 from horus_async.blackbox.place import find_box, place_box
 from horus_async.blackbox.reader import BlackBoxReader
@@ -152,6 +152,32 @@ class BlackBox:
         Raises:
             BlackBoxError: the box is closed, or belongs to the process this one was forked from.
         """
+        kind = type(event).__name__
+        fields = {"seq": 0, "run": self.run, "tick": tick, "time_ns": time_ns, "event": kind, **event.to_dict()}
+        if not self._put(fields):
+            self._put_with_care(event, tick, time_ns)
+
+    def _put(self, fields: dict[str, Any]) -> bool:
+        """Record the event with this JSON, if that takes no more than orjson; without a tick, at that of the last."""
+        ring = self._ring
+        with self._lock:
+            fields["seq"] = ring.next_seq
+            tick = fields["tick"]
+            if tick is None:
+                tick = fields["tick"] = ring.tick
+            try:
+                body = orjson.dumps(fields)
+            except (TypeError, ValueError, RecursionError):
+                return False
+            # orjson writes NaN as null without a word, so a null is worth a second, slower look.
+            if b"null" in body or len(body) > self._longest:
+                return False
+            if ring.append_body(tick, body):
+                self._worker.wake()
+            return True
+
+    def _put_with_care(self, event: Event, tick: int, time_ns: int) -> None:
+        """The same for any event. Strange values may run code of their own, which must not happen under the lock."""
         own = event.own_json()
         if len(own) > self._longest:
             own = shortened_json(event, self._longest)
@@ -223,13 +249,18 @@ class BlackBox:
 
         ``data`` may hold anything JSON has, NaN and integers of any size; the rest is kept as its ``repr``.
         """
-        own = custom_json(category, message, data)
-        if len(own) > self._longest:
-            own = shortened_json(Custom(category, message, data), self._longest)
-        with self._lock:
-            ring = self._ring
-            if ring.append(ring.tick, wall_ns(), own):
-                self._worker.wake()
+        fields = {
+            "seq": 0,
+            "run": self.run,
+            "tick": None,
+            "time_ns": wall_ns(),
+            "event": "Custom",
+            "category": category,
+            "message": message,
+            "data": data,
+        }
+        if not self._put(fields):
+            self._put_with_care(Custom(category, message, data), self._ring.tick, wall_ns())
 
     @property
     def lost(self) -> int:

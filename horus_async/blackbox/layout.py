@@ -4,8 +4,12 @@ The file is one page of 4096 bytes and, after it, segments of equal size; what i
 the text that ``faulthandler`` writes on a fatal signal, and is zero before that.
 
 Page: at 0 and again at 2048 the text ``HORUS-BLACKBOX 1``, a line end, and one line (see below, salt ``HEADER_SALT``)
-whose JSON says ``schema_version, name, run, pid, started_at, started_ns, size, segment_size, salt``. At 4088 a 64-bit
-word that changes before a segment is taken or given back: a reader that finds it changed while it copied copies again.
+whose JSON says ``schema_version, name, run, pid, started_at, started_ns, size, segment_size, salt``. At the end three
+64-bit words that tell a reader where the events begin and end, and whether it saw one moment of the file:
+
+    4072   oldest   seq of the oldest event that has not been overwritten; set before the ones before it go
+    4080   newest   generation of the newest raw segment; set when that has been taken
+    4088   changes  changes before a segment is taken or given back: who finds it changed while copying copies again
 
 Segment: a header of 32 bytes, then its content.
 
@@ -45,7 +49,7 @@ MAGIC = b"HORUS-BLACKBOX 1\n"
 HEADER_COPIES = (0, 2048)
 HEADER_ROOM = 2000
 HEADER_SALT = 0x31424248
-CHANGES_WORD = 4088
+OLDEST_WORD, NEWEST_WORD, CHANGES_WORD = 4072, 4080, 4088
 
 SEGMENT_HEADER = 32
 USED, GENERATION, REST = 0, 8, 16

@@ -19,7 +19,7 @@ from attrs import frozen
 from horus_async.blackbox import layout
 from horus_async.blackbox.events import ANOMALIES, KINDS, Event, Record
 from horus_async.blackbox.fatal import BEGINNING, fatal_records
-from horus_async.blackbox.scan import SegmentImage, find_sources, read_lines
+from horus_async.blackbox.scan import SegmentImage, find_sources, missing_ends, read_lines
 from horus_async.errors import BlackBoxError
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class BlackBoxReader:
             self.close()
             raise BlackBoxError(f"{path} is not a readable black box: {error}") from None
         self._images: dict[int, SegmentImage] = {}
+        self._oldest = self._newest = 0
         self._fatal = b""
         self._damage: list[str] | None = None
         self._copy_notes: list[str] = []
@@ -123,7 +124,7 @@ class BlackBoxReader:
     def lost(self) -> int:
         """How many events have been overwritten by later ones."""
         sources = find_sources(list(self._images.values()), self.header.salt, [])
-        return min((source.first_seq for source in sources if source.finished), default=0)
+        return min([self._oldest, *(source.first_seq for source in sources if source.finished)])
 
     @property
     def newest_seq(self) -> int:
@@ -202,14 +203,18 @@ class BlackBoxReader:
         """Copy what changed, until no segment was taken meanwhile: then the copies are of one moment."""
         changed = self._copy_fatal()
         for _ in range(_MOST_COPIES):
-            changes = os.pread(self._fd, 8, layout.CHANGES_WORD)
+            changes = self._word(layout.CHANGES_WORD)
+            self._oldest, self._newest = self._word(layout.OLDEST_WORD), self._word(layout.NEWEST_WORD)
             for index in range(min(self.header.segments, max(0, self._size - layout.PAGE) // self.header.segment_size)):
                 changed |= self._copy_segment(index)
-            if os.pread(self._fd, 8, layout.CHANGES_WORD) == changes:
+            if self._word(layout.CHANGES_WORD) == changes:
                 self._copy_notes = []
                 return changed
         self._copy_notes = ["the box changed faster than it could be read"]
         return changed
+
+    def _word(self, offset: int) -> int:
+        return int.from_bytes(os.pread(self._fd, 8, offset), "little")
 
     def _copy_fatal(self) -> bool:
         """What a fatal signal left behind the segments."""
@@ -252,7 +257,8 @@ class BlackBoxReader:
 
     def _known_damage(self) -> list[str]:
         cut = [f"the file has {self._size} bytes of {self.header.size}"] if self._size < self.header.size else []
-        return self._header_damage + cut + self._copy_notes
+        sources = find_sources(list(self._images.values()), self.header.salt, [])
+        return self._header_damage + cut + self._copy_notes + missing_ends(sources, self._oldest, self._newest)
 
     def _lines(self, after: int, damage: list[str]) -> Iterator[tuple[int, bytes]]:
         sources = find_sources(list(self._images.values()), self.header.salt, damage)

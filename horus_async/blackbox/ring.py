@@ -175,7 +175,10 @@ class Ring:
         Raises:
             BlackBoxError: the ring is closed.
         """
-        body = self._format % (self.next_seq, tick, time_ns, own)
+        return self.append_body(tick, self._format % (self.next_seq, tick, time_ns, own))
+
+    def append_body(self, tick: int, body: bytes) -> bool:
+        """The same with the whole JSON, whose ``seq`` is ``next_seq``. It is no longer than ``own`` may be."""
         line = b"%08x %b\n" % (crc32(body, self._salt), body)
         start = self._position
         end = start + len(line)
@@ -346,6 +349,7 @@ class Ring:
             self._free.append(self._oldest())
         index = self._free.popleft()
         self._take(index, layout.RAW, self.next_seq)
+        self._words[layout.NEWEST_WORD // 8] = self._generation
         self._current = index
         self._forget_forms()
         self._salt = layout.line_salt(self._file_salt, self._generation)
@@ -367,6 +371,7 @@ class Ring:
             self._full.popleft()
         if self._filling == index:
             self._filling = None
+        self._words[layout.OLDEST_WORD // 8] = self.lost
         self._announce_change()
         self._words[(self._offset(index) + layout.GENERATION) // 8] = 0
         self._generations[index] = 0

@@ -107,6 +107,22 @@ def _blocks(
         damage.append(f"{where}: the length in its header is wrong")
 
 
+def missing_ends(sources: list[Source], oldest: int, newest: int) -> list[str]:
+    """What is missing before the first source and behind the last one.
+
+    Args:
+        sources: all there are.
+        oldest: the first event that has not been overwritten.
+        newest: the generation of the raw segment that was written last.
+    """
+    first = min((source.first_seq for source in sources if source.finished), default=oldest)
+    notes = [_gap(oldest, first)] if first > oldest else []
+    last = max((source.generation for source in sources), default=0)
+    if newest > last or (newest == 0 and last > 1):  # it is 0 until the first segment has been taken
+        notes.append("the newest events are missing")
+    return notes
+
+
 def read_lines(
     sources: list[Source], file_salt: int, segment_size: int, damage: list[str], after: int = -1
 ) -> Iterator[Line]:

@@ -1,18 +1,28 @@
 """JSON for evidence: nothing a program puts into an event may keep the event out of the box.
 
 What JSON lacks and a robot's numbers often are, is tagged and comes back as it was: NaN and the infinities as
-``{"$float":"nan"}``, integers beyond 64 bits as ``{"$int":"..."}``. Anything else becomes its ``repr``.
+``{"$float":"nan"}``, integers beyond 64 bits as ``{"$int":"..."}``. Anything else becomes its ``repr``. What is too
+long or too strange for that is replaced by a text in angle brackets that says so.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_INTEGER = re.compile(r"-?(?:0x[0-9a-f]+|[0-9]+)")
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _DEEPEST = 50
+_MOST = 20_000
+"""Values looked at one by one; a cycle would have no end."""
+_DECIMAL_BITS = 10_000
+"""Python refuses decimal digits of integers that are much longer; hexadecimal ones take no time."""
 
 
 def to_json_bytes(value: Any) -> bytes:
@@ -20,9 +30,9 @@ def to_json_bytes(value: Any) -> bytes:
     try:
         encoded = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError):
-        return orjson.dumps(_plain(value, 0))
+        return orjson.dumps(_Plain().of(value, 0))
     # orjson writes NaN as null without a word, so a null is worth a second, slower look.
-    return encoded if b"null" not in encoded else orjson.dumps(_plain(value, 0))
+    return encoded if b"null" not in encoded else orjson.dumps(_Plain().of(value, 0))
 
 
 def from_plain(value: Any) -> Any:
@@ -33,38 +43,70 @@ def from_plain(value: Any) -> Any:
         return value
     if len(value) == 1 and isinstance(text := value.get("$float"), str) and text in ("nan", "inf", "-inf"):
         return float(text)
-    if len(value) == 1 and isinstance(text := value.get("$int"), str) and text.lstrip("-").isdecimal():
-        return int(text)
+    if len(value) == 1 and isinstance(text := value.get("$int"), str) and _INTEGER.fullmatch(text):
+        return int(text, 0)
     return {key: from_plain(item) for key, item in value.items()}
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """The value in terms of what orjson writes without loss."""
-    plain: Any
-    if value is None or isinstance(value, bool):
-        plain = value
-    elif isinstance(value, str):
-        plain = str(value).encode("utf-8", "backslashreplace").decode()
-    elif isinstance(value, int):
-        plain = int(value) if -(2**63) <= value < 2**64 else {"$int": str(int(value))}
-    elif isinstance(value, float):
-        plain = float(value) if math.isfinite(value) else {"$float": str(float(value))}
-    elif depth < _DEEPEST and isinstance(value, dict):
-        plain = {_plain(str(key), depth): _plain(item, depth + 1) for key, item in value.items()}
-    elif depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
-        plain = [_plain(item, depth + 1) for item in value]
-    else:
-        plain = _other(value)
-    return plain
+class _Plain:
+    """Turns one value into what orjson writes without loss."""
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def of(self, value: Any, depth: int) -> Any:
+        """The value in other terms. Whatever code of its own it runs, only what is no `Exception` comes out of here."""
+        self._left -= 1
+        if self._left < 0:
+            return "<more, left out>"
+        try:
+            return self._of(value, depth)
+        except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not cost the event
+            return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+    def _of(self, value: Any, depth: int) -> Any:
+        plain: Any
+        if value is None or isinstance(value, bool):
+            plain = value
+        elif isinstance(value, str):
+            plain = str(value).encode("utf-8", "backslashreplace").decode()
+        elif isinstance(value, int):
+            plain = int(value) if -(2**63) <= value < 2**64 else {"$int": _digits(int(value))}
+        elif isinstance(value, float):
+            plain = float(value) if math.isfinite(value) else {"$float": str(float(value))}
+        elif depth < _DEEPEST and isinstance(value, dict):
+            plain = {str(self.of(_as_key(key), depth)): self.of(value[key], depth + 1) for key in self._some(value)}
+        elif depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
+            plain = [self.of(item, depth + 1) for item in self._some(value)]
+        else:
+            plain = self._other(value)
+        return plain
+
+    def _some(self, values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            yield value
+            if self._left < 0:
+                return
+
+    def _other(self, value: Any) -> Any:
+        to_list, size = getattr(value, "tolist", None), getattr(value, "size", _MOST)
+        if callable(to_list) and isinstance(size, int):  # NumPy, without importing it
+            return self.of(to_list() if size < self._left else _safe_repr(value), _DEEPEST - 1)
+        try:
+            return orjson.loads(orjson.dumps(value, None, _OPTIONS))
+        except (TypeError, ValueError, RecursionError):
+            return self.of(_safe_repr(value), 0)
 
 
-def _other(value: Any) -> Any:
-    if callable(to_list := getattr(value, "tolist", None)):  # NumPy, without importing it
-        return _plain(to_list(), _DEEPEST - 1)
+def _digits(value: int) -> str:
+    return str(value) if value.bit_length() < _DECIMAL_BITS else hex(value)
+
+
+def _as_key(key: Any) -> str:
     try:
-        return orjson.loads(orjson.dumps(value, None, _OPTIONS))
-    except (TypeError, ValueError, RecursionError):
-        return _plain(_safe_repr(value), 0)
+        return str(key)
+    except Exception:  # noqa: BLE001 - as above
+        return f"<{type(key).__name__}>"
 
 
 def _safe_repr(value: Any) -> str:

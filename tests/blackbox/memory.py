@@ -9,7 +9,7 @@ from attrs import define, field
 
 from horus_async.blackbox import layout
 from horus_async.blackbox.ring import FullSegment, Ring, Writer
-from horus_async.blackbox.scan import Line, SegmentImage, event_lines, find_sources, read_lines
+from horus_async.blackbox.scan import Line, SegmentImage, event_lines, find_sources, missing_ends, read_lines
 
 SALT = 0x5EED
 RUN = b'"r"'
@@ -125,6 +125,9 @@ def read_image(data: bytes, segment_size: int) -> tuple[list[Line], list[str]]:
         for number, offset in enumerate(range(layout.PAGE, len(data), segment_size))
     ]
     sources = find_sources(images, SALT, damage)
+    oldest, newest = (int.from_bytes(data[at : at + 8], "little") for at in (layout.OLDEST_WORD, layout.NEWEST_WORD))
+    if any(data):
+        damage.extend(missing_ends(sources, oldest, newest))
     return list(read_lines(sources, SALT, segment_size, damage)), damage
 
 
