@@ -64,7 +64,8 @@ def collect(content: bytes, used: int, salt: int, events: dict[int, bytes]) -> i
             break
         if end < 0:
             damaged += 1
-            starts = (found.start() + (found[0] == b"\n") for found in START.finditer(content, position + 1))
+            found = [match.start() for match in START.finditer(content, position + 1)]
+            starts = (start for at in found for start in (at, at + 1, at + 48))
             end = next((start for start in starts if take(content, start, salt, forms, events) > 0), len(content))
         position = end
     return damaged
@@ -72,7 +73,7 @@ def collect(content: bytes, used: int, salt: int, events: dict[int, bytes]) -> i
 
 def take(content: bytes, start: int, salt: int, forms: dict[int, dict[str, Any]], events: dict[int, bytes]) -> int:
     """Add what stands at ``start`` to forms or events; returns where it ends, -1 if nothing whole stands there."""
-    if content[start : start + 1] == MARK:
+    if content[start : start + 1] == MARK and start + 48 <= len(content):
         fields, check = content[start : start + 44], content[start + 44 : start + 48]
         if check != struct.pack("<I", zlib.crc32(fields, salt)):
             return -1

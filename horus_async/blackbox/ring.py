@@ -236,7 +236,10 @@ class Ring:
     def form(self, event: dict[str, Any]) -> Form | None:
         """The form for events with these JSON fields, None for each number; None if it would be too long."""
         made = Form.make(self._forms + 1, self._run, event)
-        if made is not None and len(made.json) + layout.LINE_OVERHEAD + RECORD_SIZE > self._segment_size // 4:
+        if (
+            made is not None
+            and len(made.json) + layout.LINE_OVERHEAD + RECORD_SIZE > self._segment_size - layout.SEGMENT_HEADER
+        ):
             return None
         self._forms += made is not None
         return made

@@ -255,7 +255,9 @@ def event_lines(content: bytes, salt: int) -> Iterator[bytes]:
 def _next_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) -> int:
     """Where, behind something damaged, the next whole thing begins; the end if there is none."""
     for found in _MAYBE_NEXT.finditer(content, start):
-        candidate = found.start() if content[found.start()] == MARK else found.end()
-        if candidate < len(content) and read_piece(content, candidate, salt, shapes) is not None:
-            return candidate
+        at = found.start()
+        # a record without its form is of no use itself, but shows where the next thing begins
+        for candidate in (at, at + RECORD_SIZE) if content[at] == MARK else (at + 1,):
+            if candidate < len(content) and read_piece(content, candidate, salt, shapes) is not None:
+                return candidate
     return len(content)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from horus_async.blackbox import layout
+from horus_async.blackbox.compact import MARK, RECORD_SIZE
+from horus_async.blackbox.scan import event_lines
 
 from .memory import RUN, SALT, SmallRing, packed_lines, read_image, seqs
 
@@ -23,6 +25,8 @@ def fill(ring: SmallRing, events: int, *, seed: int = 0) -> None:
     chance = random.Random(seed)
     for _ in range(events):
         ring.append("x" * chance.randrange(60))
+        if chance.random() < 0.5:
+            ring.tick(chance.choice(("a", "b")))
         if chance.random() < 0.3:
             ring.seal()
         if chance.random() < 0.2:
@@ -54,11 +58,13 @@ def test_wraps_thousands_of_times() -> None:
     box = SmallRing()
     size = len(box.memory.data)
     fill(box, 12_000)
+    events = box.ring.next_seq
     box.memory.stores.clear()
     lines, damage = box.read()
 
     assert len(box.memory.data) == size
-    assert seqs(lines) == list(range(box.ring.lost, 12_000))
+    assert events > 15_000
+    assert seqs(lines) == list(range(box.ring.lost, events))
     assert box.ring.lost > 11_000
     assert damage == []
 
@@ -133,7 +139,10 @@ def test_crash_at_every_store() -> None:
     acknowledged: list[tuple[int, int, int]] = []  # stores so far, events so far, lost so far
     chance = random.Random(3)
     for _ in range(160):
-        box.append("y" * chance.randrange(40))
+        if chance.random() < 0.5:
+            box.append("y" * chance.randrange(40))
+        else:
+            box.tick(chance.choice(("a", "b")))
         acknowledged.append((len(box.memory.stores), box.ring.next_seq, box.ring.lost))
         if chance.random() < 0.5:
             box.seal()
@@ -211,6 +220,92 @@ def test_every_byte_of_a_line_torn() -> None:
         assert damage
 
 
+def test_a_compact_event_is_shown_like_any_other() -> None:
+    """Numbers that were stored as such read back as the JSON of their event, durations in whole microseconds."""
+    box = SmallRing()
+    box.tick("100% arm")
+    box.append()
+    box.tick("100% arm", success=False, took_ns=2**63)
+    (first, _, third), damage = box.read()
+
+    assert damage == []
+    assert first.body == (
+        b'{"seq":0,"run":"r","tick":0,"time_ns":0,'
+        b'"event":"NodeTick","name":"100% arm","duration_us":1500,"success":true}'
+    )
+    assert third.body.endswith(b'"duration_us":9223372036854775,"success":false}')
+    assert box.ring.tick == 2
+
+
+def test_every_bit_of_a_compact_event() -> None:
+    """J.1-30: a flipped bit in a record is reported, and its event not shown; its neighbours are."""
+    box = SmallRing()
+    for _ in range(3):
+        box.tick()
+    box.append("after")
+    whole = bytes(box.memory.data)
+    lines, _ = box.read()
+    records = [offset for offset, value, _ in box.memory.stores if len(value) == RECORD_SIZE and value[0] == MARK]
+    for position in range(records[1], records[1] + RECORD_SIZE):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[position] ^= 1 << bit
+            found, damage = read_image(bytes(data), 512)
+            assert damage
+            assert seqs(found) == [0, 2, 3]
+            assert set(found) <= set(lines)
+
+
+def test_every_bit_of_a_form() -> None:
+    """A flipped bit in what records have in common is reported, and shows none of them wrongly; lines stay."""
+    box = SmallRing()
+    box.append("before")
+    box.tick()
+    box.append("after")
+    whole = bytes(box.memory.data)
+    lines, _ = box.read()
+    offset, form, _ = next(store for store in box.memory.stores if b'{"form":' in store[1])
+    for position in range(offset, offset + len(form)):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[position] ^= 1 << bit
+            found, damage = read_image(bytes(data), 512)
+            assert damage
+            assert seqs(found) == [0, 2]
+            assert set(found) <= set(lines)
+
+
+def test_every_byte_of_a_compact_event_torn() -> None:
+    """A record of which only a part was stored is no event; before its end is written it is no damage either."""
+    box = SmallRing()
+    box.tick()
+    before = bytes(box.memory.data)
+    box.tick()
+    offset, record, _ = box.memory.stores[-2]
+    assert len(record) == RECORD_SIZE
+    for cut in range(len(record)):
+        data = bytearray(before)
+        data[offset : offset + cut] = record[:cut]
+        assert (seqs(read_image(bytes(data), 512)[0]), read_image(bytes(data), 512)[1]) == ([0], [])
+        after = bytearray(box.memory.data)
+        after[offset + cut : offset + len(record)] = b"\xaa" * (len(record) - cut)
+        found, damage = read_image(bytes(after), 512)
+        assert seqs(found) == [0]
+        assert damage
+
+
+def test_a_damaged_segment_is_not_sealed() -> None:
+    """Lines with checksums of their own are never made of records that fail theirs."""
+    box = SmallRing()
+    box.tick()
+    used = int.from_bytes(box.memory.data[layout.PAGE :][:8], "little")
+    content = bytes(box.memory.data[layout.PAGE + layout.SEGMENT_HEADER :][:used])
+    salt = layout.line_salt(SALT, 1)
+    assert len(list(event_lines(content, salt))) == 1
+    with pytest.raises(ValueError, match="is damaged"):
+        list(event_lines(content[:-1] + b"\0", salt))
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 def test_every_bit_of_the_headers(sealed: bool) -> None:
     """J.1-30: a flipped bit in the header of a segment or block is reported, or changes nothing that is shown."""
@@ -277,16 +372,17 @@ def test_left_over_bytes_of_an_earlier_lap_never_pass() -> None:
     """A power cut that brings a new header to the disk without its lines shows none of the old ones."""
     box = SmallRing(segments=5)
     fill(box, 300)
-    assert seqs(box.read()[0])[-1] == 299
+    events = box.ring.next_seq
+    assert seqs(box.read()[0])[-1] == events - 1
     data = bytearray(box.memory.data)
     generation = 10**6
     offset = layout.PAGE + 2 * 512
     data[offset + 8 : offset + 16] = (generation | layout.TAKEN).to_bytes(8, "little")
-    data[offset + 16 : offset + 32] = layout.segment_rest(SALT, generation, 300, layout.RAW)
+    data[offset + 16 : offset + 32] = layout.segment_rest(SALT, generation, events, layout.RAW)
     found, damage = read_image(bytes(data), 512)
 
     assert damage
-    assert all(line.seq < 300 for line in found)
+    assert all(line.seq < events for line in found)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -298,6 +394,7 @@ def test_power_cut(seed: int) -> None:
     disk, synced = bytearray(box.memory.data), 0
     for _ in range(chance.randrange(30, 400)):
         box.append("z" * chance.randrange(60))
+        box.tick(chance.choice(("a", "b")))
         if chance.random() < 0.4:
             box.seal()
         if chance.random() < 0.1:
@@ -331,6 +428,16 @@ class RingAgainstList(RuleBasedStateMachine):
             self.box.append(text)
             head = b'{"seq":%d,"run":%b,"tick":%d,"time_ns":%d,' % (number, RUN, number, number * 1000)
             self.bodies.append(head + b'"event":"Custom","text":"%b"}' % text.encode())
+
+    @rule(nodes=st.lists(st.sampled_from(["a", "b%", "c" * 30]), min_size=1, max_size=30), success=st.booleans())
+    def tick(self, nodes: list[str], *, success: bool) -> None:
+        """Add compact events."""
+        for node in nodes:
+            number = len(self.bodies)
+            self.box.tick(node, success=success, took_ns=number * 1000)
+            head = b'{"seq":%d,"run":%b,"tick":%d,"time_ns":%d,' % (number, RUN, number, number * 1000)
+            own = b'"event":"NodeTick","name":"%b","duration_us":%d,' % (node.encode(), number)
+            self.bodies.append(head + own + (b'"success":true}' if success else b'"success":false}'))
 
     @precondition(lambda self: not self.taken)
     @rule()
