@@ -76,11 +76,11 @@ class Outside:
     def refresh(self) -> None:
         """Look for new rings and show them to those who listen; let go of those that are gone."""
         with self._lock:
-            if monotonic_ns() >= self._next_sweep:
-                self._sweep()
             if self._look():
                 for topic, channel in self._exchange.channels(self.namespace).items():
                     self._show(topic, channel)
+            if monotonic_ns() >= self._next_sweep:  # after that: what has ended lately is to be read first
+                self._sweep()
 
     def all_rings(self) -> list[ForeignRing]:
         """The rings of all topics, mapped."""

@@ -62,7 +62,9 @@ class Sleepers:
         return bool(self._spare or self._waitsets or self._own)
 
     def open(self) -> None:
-        """Have a doorbell, for others to see that somebody listens.
+        """Have a doorbell, for others to see that somebody listens, and a thread that sees what they do.
+
+        Also while nobody waits: what has ended is to be seen before its memory is reclaimed.
 
         Raises:
             TopicPermissionError: the namespace's folder is not ours.
@@ -70,6 +72,7 @@ class Sleepers:
         with self._lock:
             if not self.listening:
                 self._spare.append(self._new())
+            self._start()
 
     # For tasks
 
@@ -139,8 +142,6 @@ class Sleepers:
         if watched is None:
             watched = self._watched.setdefault(channel.bell_byte, set())
         watched.add(channel)
-        if self._thread is None:
-            self._start()
         waitsets = channel.waitsets
         if channel.has_callbacks:
             waitsets = (*waitsets, *(self._attendants or filter(None, (self._own,))))

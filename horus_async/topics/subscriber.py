@@ -185,6 +185,7 @@ class Subscriber:
             unwatch()
         with self._lock:
             self._set_readers(())
+            self.reader = None
         for watcher in self._channel.watchers:
             watcher()
 

@@ -18,7 +18,7 @@ import trio
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError, TopicPermissionError, TopicTypeError
-from horus_async.topics import Bus, foreign, memory
+from horus_async.topics import Bus, discovery, foreign, memory, sleepers
 from tests.topics import payload_types
 
 if TYPE_CHECKING:
@@ -155,6 +155,22 @@ def test_a_process_that_sends_once_and_ends_is_heard(namespace: str) -> None:
                 assert sender.end() == 0
         assert values(topic, 3) == [0, 1, 2]
     assert files(namespace) == []
+
+
+@pytest.mark.parametrize("sleeper", [False, True])
+def test_what_ended_long_ago_is_still_heard(namespace: str, monkeypatch: pytest.MonkeyPatch, sleeper: bool) -> None:
+    """A live reader gets the last messages of a clean publisher however late it looks, or while it does not look."""
+    monkeypatch.setattr(discovery, "_SWEEP_NS", 0)
+    monkeypatch.setattr(foreign.reclaim, "__kwdefaults__", {**foreign.reclaim.__kwdefaults__, "grace_ns": 0})
+    if not sleeper:
+        monkeypatch.setattr(sleepers.Sleepers, "_start", lambda _: None)
+    with Topic("t") as topic:
+        assert topic.recv() is None
+        with child('with Topic("t") as topic: topic.send("last")') as sender:
+            assert sender.end() == 0
+        if sleeper:
+            until(lambda: files(namespace) == ["bell-0"])
+        assert topic.recv() == "last"
 
 
 def test_a_killed_publisher_comes_back(namespace: str) -> None:
