@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import HorusError
+from horus_async.topics.codec import is_quick, to_json
 
 from .framefile import Gap
 from .lines import INPUT, ONE_MESSAGE_TICK, execution_line, input_text, quoted, short_tick_line
@@ -226,7 +227,7 @@ class EagerIntake(Intake):
         eager = not self._dropping
         for _, _, _, _, payload, _ in execution[7]:
             data += len(payload)
-            if not payload or not payload[0]:
+            if not is_quick(payload):
                 eager = False
         line = None
         if eager and data <= EAGER_BYTES:
@@ -241,7 +242,7 @@ class EagerIntake(Intake):
             file.inputs += len(execution[6])
             file.outputs += len(execution[7])
             for _, topic, _, _, payload, sent_in in execution[7]:
-                file.topic(topic).see(sent_in, len(payload))
+                file.topic(topic).see(sent_in, len(to_json(payload)))
 
     def put_tick(self, end: TickEnd) -> None:
         """Take the end of a scheduler tick."""

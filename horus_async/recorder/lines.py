@@ -17,7 +17,7 @@ from attrs import asdict, define
 
 from horus_async import __version__
 from horus_async.clock.system import iso_utc
-from horus_async.topics.codec import to_json
+from horus_async.topics.codec import is_quick, to_json
 
 from .records import SCHEMA_VERSION
 
@@ -104,9 +104,9 @@ def _output(sent: Sent, tick: int) -> bytes:
 
 
 def short_tick_line(end: TickEnd, limit: int) -> bytes | None:
-    """The same as `tick_line`; None where a message is longer than ``limit`` bytes or no text yet: that takes time."""
+    """The same as `tick_line`; None where a message is longer than ``limit`` bytes or has buffers: that takes time."""
     for _, _, _, _, payload, _ in end[3]:
-        if len(payload) > limit or not payload[0]:
+        if len(payload) > limit or not is_quick(payload):
             return None
     return tick_line(end)
 
