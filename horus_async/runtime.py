@@ -254,6 +254,8 @@ class Runtime(Safety):
         async with anyio.create_task_group() as group:
             self._group, self._plan, self._plan_done = group, plan, done
             group.start_soon(self._work, None, begun)
+            if not self._virtual and any(run.on for run in self.runs.values()):
+                group.start_soon(self.bus.attend)
             try:
                 await done.wait()
             finally:  # also when it is cancelled: whoever waits for a turn then would wait for ever

@@ -234,7 +234,17 @@ def test_both_ways_to_a_timerfd_agree(monkeypatch: pytest.MonkeyPatch) -> None:
             assert await timer.wait_until(monotonic_ns() + _FAR) is False
 
     trio.run(program)
-    fd, arm, _ = timer_module._open_timerfd_by_ctypes()
+    fd, arm = timer_module._open_timerfd_by_ctypes()
     os.close(fd)
     with pytest.raises(OSError, match=r"Bad file descriptor|Invalid argument"):
         arm(1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="timer file descriptors are Linux")
+async def test_a_ring_that_came_too_late_ends_nothing() -> None:
+    """A ring after the wait it was meant for does not end the next wait, which would spin through the rest."""
+    with TickTimer() as timer:
+        timer._source.ring()
+        at_ns = monotonic_ns() + 3 * _MS
+        await timer._source.wait(at_ns, lambda: False)
+        assert monotonic_ns() >= at_ns
