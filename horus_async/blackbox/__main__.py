@@ -21,7 +21,7 @@ PAGE = 4096
 MAGIC = b"HORUS-BLACKBOX 1\n"
 TAKEN = 1 << 63
 MARK = b"\xb5"
-START = re.compile(MARK + b"|\n")
+START = re.compile(MARK + rb"|[0-9a-f]{8} \{")
 FATAL = b"Fatal Python error: "
 SIGNALS = {
     "Segmentation fault": "SIGSEGV",
@@ -64,8 +64,7 @@ def collect(content: bytes, used: int, salt: int, events: dict[int, bytes]) -> i
             break
         if end < 0:
             damaged += 1
-            found = [match.start() for match in START.finditer(content, position + 1)]
-            starts = (start for at in found for start in (at, at + 1, at + 48))
+            starts = (match.start() for match in START.finditer(content, position + 1))
             end = next((start for start in starts if take(content, start, salt, forms, events) > 0), len(content))
         position = end
     return damaged

@@ -70,6 +70,7 @@ class BlackBox:
             run=orjson.dumps(header.run),
         )
         self._longest = self._ring.longest
+        self._head = len(orjson.dumps({"seq": 0, "run": header.run, "tick": 0, "time_ns": 0, "event": 0}))
         self._late_writers: dict[tuple[type[Event], str], Writer | None] = {}
         self._fatal_signals: FatalSignals | None = None
         self._open = True
@@ -160,21 +161,23 @@ class BlackBox:
     def _put(self, fields: dict[str, Any]) -> bool:
         """Record the event with this JSON, if that takes no more than orjson; without a tick, at that of the last."""
         ring = self._ring
-        with self._lock:
+        self._lock.acquire()
+        try:
             fields["seq"] = ring.next_seq
             tick = fields["tick"]
             if tick is None:
                 tick = fields["tick"] = ring.tick
-            try:
-                body = orjson.dumps(fields)
-            except (TypeError, ValueError, RecursionError):
-                return False
+            body = orjson.dumps(fields)
             # orjson writes NaN as null without a word, so a null is worth a second, slower look.
-            if b"null" in body or len(body) > self._longest:
+            if body.find(b"null", self._head) >= 0 or len(body) > self._longest:
                 return False
             if ring.append_body(tick, body):
                 self._worker.wake()
-            return True
+        except (TypeError, ValueError, RecursionError):
+            return False
+        finally:
+            self._lock.release()
+        return True
 
     def _put_with_care(self, event: Event, tick: int, time_ns: int) -> None:
         """The same for any event. Strange values may run code of their own, which must not happen under the lock."""

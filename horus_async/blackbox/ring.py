@@ -162,15 +162,10 @@ class Ring:
         """True when taking another segment or two will cost the oldest events."""
         return len(self._free) <= _RESERVE + 1
 
-    @property
-    def has_full(self) -> bool:
-        """True when a full segment waits to be sealed."""
-        return bool(self._full)
-
     def append(self, tick: int, time_ns: int, own: bytes) -> bool:
         """Write one event; ``own`` is its JSON from ``"event"`` to the closing brace, at most ``longest`` bytes.
 
-        Returns True when a segment became full and can be sealed.
+        Returns True when it is time to seal: a segment became full, and half of them are.
 
         Raises:
             BlackBoxError: the ring is closed.
@@ -182,9 +177,9 @@ class Ring:
         line = b"%08x %b\n" % (crc32(body, self._salt), body)
         start = self._position
         end = start + len(line)
-        rolled = end > self._limit
-        if rolled:
-            self._roll()
+        pressed = False
+        if end > self._limit:
+            pressed = self._roll()
             line = layout.make_line(body, self._salt)
             start = self._start
             end = start + len(line)
@@ -195,7 +190,7 @@ class Ring:
         self._position = end
         self._tick, self._text_seq = tick, self.next_seq
         self.next_seq += 1
-        return rolled
+        return pressed
 
     def writer(
         self, forms: tuple[Form, ...], *, lock: Lock, clock: Callable[[], int], on_full: Callable[[], object]
@@ -209,7 +204,7 @@ class Ring:
             forms: the forms to choose from.
             lock: the owner's; the only thing here that takes it.
             clock: gives the time of day, nanoseconds since 1970.
-            on_full: called, without the lock, when a segment became full and can be sealed.
+            on_full: called, without the lock, when it is time to seal.
         """
         acquire, release = lock.acquire, lock.release
         buffer, words = self._buffer, self._words
@@ -218,7 +213,7 @@ class Ring:
             form = forms[which]
             acquire()
             try:
-                rolled = self._position > form.limit and self._introduce(form)
+                pressed = self._position > form.limit and self._introduce(form)
                 start = self._position
                 end = start + RECORD_SIZE
                 fields = pack_fields(form.word, first_ns, second_ns, self.next_seq, tick, clock())
@@ -228,7 +223,7 @@ class Ring:
                 self.next_seq += 1
             finally:
                 release()
-            if rolled:
+            if pressed:
                 on_full()
 
         return write
@@ -261,11 +256,9 @@ class Ring:
         return self._tick
 
     def _introduce(self, form: Form) -> bool:
-        """Make room for a record behind its form. Returns True when that took another segment."""
+        """Make room for a record behind its form. Returns True when it is time to seal."""
         line = len(form.json) + layout.LINE_OVERHEAD
-        rolled = self._position + (line + RECORD_SIZE) > self._limit
-        if rolled:
-            self._roll()
+        pressed = self._position + (line + RECORD_SIZE) > self._limit and self._roll()
         if form.limit < 0:
             start = self._position
             self._buffer[start : start + line] = layout.make_line(form.json, self._salt)
@@ -273,21 +266,27 @@ class Ring:
             self._position = start + line
             self._introduced.append(form)
             form.limit = self._limit - RECORD_SIZE
-        return rolled
+        return pressed
 
     def _forget_forms(self) -> None:
         for form in self._introduced:
             form.limit = -1
         self._introduced.clear()
 
-    def _roll(self) -> None:
-        """Go on in another segment."""
+    def _roll(self) -> bool:
+        """Go on in another segment. Returns True when it is time to seal."""
         if self._closed:
             raise BlackBoxError(self._closed)
         self._history.append(self._current)
         self._full.append(self._current)
         self._useds[self._current] = self._position - self._start
         self._take_for_lines()
+        return self.is_pressed
+
+    @property
+    def is_pressed(self) -> bool:
+        """True when there are full segments and half of the room is taken: nothing is sealed before."""
+        return bool(self._full) and 2 * len(self._free) <= len(self._generations)
 
     def take_full(self) -> FullSegment | None:
         """The lines of the oldest full raw segment that is not sealed yet, or None."""

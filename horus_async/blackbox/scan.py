@@ -18,7 +18,8 @@ from horus_async.blackbox.compact import FORM_BEGINNING, MARK, RECORD_SIZE, Shap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MAYBE_NEXT = re.compile(rb"[\n\x%02x]" % MARK)
+_MAYBE_NEXT = re.compile(rb"\x%02x|[0-9a-f]{8} \{" % MARK)
+"""How a record and a line begin."""
 
 
 class SegmentImage(NamedTuple):
@@ -255,9 +256,6 @@ def event_lines(content: bytes, salt: int) -> Iterator[bytes]:
 def _next_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) -> int:
     """Where, behind something damaged, the next whole thing begins; the end if there is none."""
     for found in _MAYBE_NEXT.finditer(content, start):
-        at = found.start()
-        # a record without its form is of no use itself, but shows where the next thing begins
-        for candidate in (at, at + RECORD_SIZE) if content[at] == MARK else (at + 1,):
-            if candidate < len(content) and read_piece(content, candidate, salt, shapes) is not None:
-                return candidate
+        if read_piece(content, found.start(), salt, shapes) is not None:
+            return found.start()
     return len(content)

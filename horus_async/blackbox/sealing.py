@@ -107,7 +107,7 @@ class SealingWorker:
     def _seal_full(self) -> None:
         while True:
             with self._lock:
-                full = self._ring.take_full()
+                full = self._ring.take_full() if self._ring.is_pressed else None
             if full is None:
                 return
             lines = self._as_lines(full)
@@ -141,7 +141,7 @@ class SealingWorker:
     def _release(self, spent: tuple[Spent, ...]) -> None:
         with self._lock:
             self._ring.release(spent)
-            if spent and self._ring.has_full:
+            if spent and self._ring.is_pressed:
                 self._wake.set()  # what found no room may find it now
 
     def _sync(self) -> None:

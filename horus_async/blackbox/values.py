@@ -78,8 +78,10 @@ class _Plain:
             plain = {str(self.of(_as_key(key), depth)): self.of(value[key], depth + 1) for key in self._some(value)}
         elif depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
             plain = [self.of(item, depth + 1) for item in self._some(value)]
+        elif isinstance(value, dict | list | tuple | set | frozenset):
+            plain = self.of(_safe_repr(value), 0)
         else:
-            plain = self._other(value)
+            plain = self._other(value, depth)
         return plain
 
     def _some(self, values: Iterable[Any]) -> Iterator[Any]:
@@ -88,12 +90,12 @@ class _Plain:
             if self._left < 0:
                 return
 
-    def _other(self, value: Any) -> Any:
+    def _other(self, value: Any, depth: int) -> Any:
         to_list, size = getattr(value, "tolist", None), getattr(value, "size", _MOST)
         if callable(to_list) and isinstance(size, int):  # NumPy, without importing it
-            return self.of(to_list() if size < self._left else _safe_repr(value), _DEEPEST - 1)
+            return self.of(to_list() if size < self._left else _safe_repr(value), depth)
         try:
-            return orjson.loads(orjson.dumps(value, None, _OPTIONS))
+            return self.of(orjson.loads(orjson.dumps(value, None, _OPTIONS)), depth + 1)
         except (TypeError, ValueError, RecursionError):
             return self.of(_safe_repr(value), 0)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
 import resource
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lz4.block
+import numpy as np
 import orjson
 import pytest
 
@@ -28,10 +32,11 @@ from horus_async.blackbox import (
     sealing,
 )
 from horus_async.blackbox import file as file_module
+from horus_async.blackbox.__main__ import read
 from horus_async.errors import BlackBoxError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MAIN = Path(file_module.__file__).with_name("__main__.py")
 
@@ -346,8 +351,12 @@ def test_close_brings_everything_to_the_disk(
 
 def test_fuzzed_files_give_events_or_an_error(box: BlackBox, tmp_path: Path) -> None:
     """Whatever happened to a file, reading it gives true events or a BlackBoxError, and says what is missing."""
+    ticked = box.tick_listener("a")
     for number in range(800):
-        box.record(Custom("c", "m" * (number % 50), {"n": number}), number, number)
+        if number % 3:
+            box.record(Custom("c", "m" * (number % 50), {"n": number}), number, number)
+        else:
+            ticked(number, number, True)
     true = set(map(repr, box.events()))
     whole = box.path.read_bytes()
     chance = random.Random(5)
@@ -365,10 +374,148 @@ def test_fuzzed_files_give_events_or_an_error(box: BlackBox, tmp_path: Path) -> 
             with open_blackbox(target) as reader:
                 assert set(map(repr, reader.events())) <= true
                 assert reader.damage or (reader.lost, len(reader.events())) == (0, 800)
+                small, places = read(target.read_bytes())
+                assert bool(places) <= bool(reader.damage)
+                assert {record.seq for record in reader.events()} <= set(small)
+                assert small.items() <= read(whole)[0].items()
         except BlackBoxError as error:
             refused.append(str(error))
     assert all("is not a readable black box" in words for words in refused)
     assert len(refused) < 30
+
+
+class Unlucky:
+    """Raises whatever is asked of it."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+def nested(levels: int, kind: type) -> object:
+    """That many of ``kind`` in each other."""
+    value: object = kind()
+    for _ in range(levels):
+        value = {"in": value} if kind is dict else kind((value,))
+    return value
+
+
+def endless() -> list[object]:
+    """A list that holds itself, three times."""
+    value: list[object] = []
+    value.extend([value, value, value])
+    return value
+
+
+STRANGE = {
+    "deep tuples": lambda: nested(300, tuple),
+    "deep lists": lambda: nested(50_000, list),
+    "deep dicts": lambda: nested(50_000, dict),
+    "cycle": endless,
+    "raises": Unlucky,
+    "raises as a key": lambda: {Unlucky(): 1},
+    "set": lambda: {1, "a", frozenset({2})},
+    "bytes": lambda: b"\xff\0",
+    "NaN": lambda: [float("nan"), float("-inf")],
+    "huge integer": lambda: -(10**20_000),
+    "huge text": lambda: "x" * 3_000_000,
+    "huge list": lambda: list(range(300_000)),
+    "lone surrogate": lambda: "\ud800",
+    "NumPy": lambda: [np.float32("nan"), np.arange(3), np.array([1j]), np.array([{1}], dtype=object)],
+    "huge array": lambda: np.zeros((1000, 1000)),
+    "NaT": lambda: np.datetime64("NaT"),
+}
+
+
+@pytest.mark.parametrize("make", STRANGE.values(), ids=STRANGE)
+def test_no_value_hurts_the_run(box: BlackBox, make: Callable[[], object]) -> None:
+    """J.1-32: whatever is in an event, recording it returns, reading it works, and the next event is whole."""
+    box.custom("category", "message", value=make())
+    box.custom("next", "one")
+    records = box.events()
+
+    assert [record.category for record in records] == ["category", "next"]
+    assert records[0].data
+    with open_blackbox(box.path) as reader:
+        assert reader.damage == []
+        assert [orjson.loads(record.to_json())["seq"] for record in reader.events()] == [0, 1]
+
+
+def test_strange_values_come_back_where_they_can(box: BlackBox) -> None:
+    """What JSON lacks comes back as it was or as a text that says what it was."""
+    box.custom("c", "m", big=-(10**20_000), small=2**64, array=np.arange(2), lot={3}, bad=Unlucky(), raw=b"a")
+
+    assert box.events()[0].data == {
+        "big": -(10**20_000),
+        "small": 2**64,
+        "array": [0, 1],
+        "lot": [3],
+        "bad": "<Unlucky that cannot be shown: RuntimeError>",
+        "raw": "b'a'",
+    }
+
+
+def test_a_name_too_long_for_compact_events(box: BlackBox) -> None:
+    """A node's ticks and misses are recorded whatever its name is."""
+    name = "é%d" * 200
+    box.tick_listener(name)(3, 5_999, False)
+    box.record_late(DeadlineMiss, name, 4, 1_900_000, 4_200_999)
+
+    assert [record.event for record in box.events()] == [NodeTick(name, 5, False), DeadlineMiss(name, 1900, 4200)]
+    assert [record.tick for record in box.events()] == [3, 4]
+
+
+def test_a_closed_box_takes_no_ticks(box: BlackBox) -> None:
+    """What records ticks says so as well when the box is closed, also in a forked child."""
+    ticked = box.tick_listener("arm")
+    ticked(1, 1000, True)
+    child = os.fork()
+    if child == 0:
+        try:
+            ticked(2, 1000, True)
+        except BlackBoxError as error:
+            os._exit(7 if "belongs to process" in str(error) else 8)
+        os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    ticked(2, 1000, True)
+    box.close()
+    with pytest.raises(BlackBoxError, match="is closed"):
+        ticked(3, 1000, True)
+    assert [record.tick for record in box.events()] == [1, 2]
+
+
+def test_compact_events_are_sealed_as_lines(tmp_path: Path) -> None:
+    """What the worker makes of compact events is LZ4 of plain JSON lines, and shows the same events."""
+    with BlackBox.create(tmp_path, name="arm", size_mb=1, sync_interval=0.001) as box:
+        ticked = box.tick_listener("arm")
+        for number in range(13_000):  # more than half of the box: nothing is sealed before
+            ticked(number, number * 1000, True)
+        sealed: list[bytes] = []
+        while not sealed:
+            sealed = blocks_of(box.path.read_bytes(), open_blackbox(box.path).header.segment_size)
+        lines = sealed[0].splitlines()
+        shown = {record.seq: orjson.loads(record.to_json()) for record in box.events()}
+        for line in lines:
+            event = orjson.loads(line[9:])
+            assert event["event"] == "NodeTick"
+            assert event["duration_us"] == event["seq"]
+            assert shown.get(event["seq"], event) == event
+        assert len(lines) > 1000
+
+
+def blocks_of(data: bytes, segment_size: int) -> list[bytes]:
+    """The first block of each sealed segment, unpacked."""
+    found = []
+    for offset in range(4096, len(data) - segment_size + 1, segment_size):
+        used, kind = int.from_bytes(data[offset : offset + 8], "little"), data[offset + 24]
+        packed, unpacked = struct.unpack_from("<II", data, offset + 36)
+        if any(data[offset + 8 : offset + 16]) and kind == 2 and used:
+            content = data[offset + 68 : offset + 68 + packed]
+            with contextlib.suppress(lz4.block.LZ4BlockError):  # read while it was written
+                found.append(lz4.block.decompress(content, uncompressed_size=unpacked))
+    return found
 
 
 def test_a_wiped_segment_is_damage(tmp_path: Path) -> None:
