@@ -108,6 +108,7 @@ class Scheduler:
         """More observers of its runs."""
         self._running = False
         self._stepping = False
+        self._watchdog: Watchdog | None = None
         self._stop_asked = ""
 
     # Setting up
@@ -466,8 +467,7 @@ class Scheduler:
     async def _run_with(self, duration: float | None, pace: Pace) -> None:
         runtime = self._set_up(checked_duration(duration if self._duration is None else self._duration))
         try:
-            with Watchdog(runtime, self._options.watchdog):
-                await runtime.run(pace)
+            await runtime.run(pace)
         finally:
             self._tear_down(runtime)
 
@@ -526,9 +526,13 @@ class Scheduler:
             self._guard.begin()
         if self._stop_asked:
             self._runtime.stop(self._stop_asked)  # it came while the run was being put together
+        self._watchdog = Watchdog(self._runtime, self._options.watchdog)
+        self._watchdog.start()
         return self._runtime
 
     def _tear_down(self, runtime: Runtime) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
         if runtime.guard is not None:
             runtime.guard.end()
         for run in runtime.runs.values():

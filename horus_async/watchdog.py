@@ -22,7 +22,7 @@ _SHORTEST_PAUSE = 0.001
 
 
 class Watchdog:
-    """Watches the running ticks of one run. A context manager; its thread ends with it.
+    """Watches the running ticks of one run, from `start` to `stop`.
 
     Made in the thread of the event loop, so that it knows whose stack to show.
 
@@ -44,12 +44,14 @@ class Watchdog:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> None:
+    def start(self) -> None:
+        """Begin to watch, if there is a node to watch."""
         if self._watched:
             self._thread = threading.Thread(target=self._watch, name="horus-watchdog", daemon=True)
             self._thread.start()
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """End the thread."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()

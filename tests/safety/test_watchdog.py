@@ -156,3 +156,28 @@ def test_the_stack_is_in_the_box_before_the_process_can_be_killed(tmp_path: Path
         assert (barks[0].name, barks[0].stage, barks[0].tick) == ("arm", "warn", 1)
         assert "in the_culprit" in barks[0].stack
         assert box.damage == []
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+async def test_it_watches_single_ticks(deterministic: bool) -> None:
+    """In tick_once() a tick that blocks is told of while it blocks, as in a run; its thread ends with aclose()."""
+    scheduler = Scheduler(deterministic=deterministic, blackbox_mb=1, watchdog=0.1)
+    barks = Barks(scheduler)
+
+    def the_culprit(node: Node) -> None:
+        if tick() == 2:
+            barks.wait()
+
+    scheduler.add(Node("arm", tick=the_culprit))
+    await scheduler.tick_once()
+    await scheduler.tick_once()
+    if deterministic:
+        await scheduler.tick_once()
+    else:
+        with pytest.raises(EmergencyStop, match="the tick of arm does not end"):
+            await scheduler.tick_once()
+    await scheduler.aclose()
+    found = events(scheduler, "Watchdog")
+    assert [(bark.name, bark.stage) for bark in found] == [("arm", stage) for stage in STAGES]
+    assert all("in the_culprit" in bark.stack for bark in found)
+    assert "horus-watchdog" not in [thread.name for thread in threading.enumerate()]
