@@ -54,6 +54,12 @@ def text_of(files: Sequence[str], name: str) -> list[dict[str, Any]]:
     return [{**line, "duration_ns": None} for line in found if line["kind"] == "tick"]
 
 
+def tallies(files: Sequence[str]) -> Any:
+    """What the footers of all files count."""
+    found = [lines(Path(file).read_bytes())[-1] for file in sorted(files) if file.endswith(".lz4")]
+    return [{**line, "ended_at": None} for line in found if line["kind"] == "footer"]
+
+
 def test_a_recording_does_not_tell_how_a_message_travelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Packed or in the general form: the same lines and the same digests."""
     first = record("packed", [sender(), answerer()], duration=0.3)
@@ -65,6 +71,7 @@ def test_a_recording_does_not_tell_how_a_message_travelled(monkeypatch: pytest.M
 
     for name in ("sender", "answerer", "scheduler"):
         assert text_of(first, name) == text_of(second, name)
+    assert tallies(first) == tallies(second)
     [line, *_] = text_of(first, "sender")
     assert line["outputs"][0]["data"] == {"$type": "tests.topics.message_classes.Point", "value": {"x": 0.0, "y": -0.0}}
 
