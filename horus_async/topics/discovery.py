@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
 from horus_async.topics import doorbell, memory
 from horus_async.topics.foreign import (
+    GRACE_NS,
+    UNSEEN_GRACE_NS,
     ForeignRing,
     RingFile,
     folder_stamp,
@@ -116,7 +118,8 @@ class Outside:
         self._next_sweep = monotonic_ns() + _SWEEP_NS
         for ring in list(self._rings.values()):
             ring.newest()  # maps what is to be read yet before it may go
-        reclaim(self.namespace, mine=process_token(), spare=True)
+        grace_ns = UNSEEN_GRACE_NS if others_listen(self.namespace) else GRACE_NS
+        reclaim(self.namespace, mine=process_token(), spare=True, grace_ns=grace_ns)
 
     def _look(self) -> bool:
         """Read the folder again if need be; whether that was done."""
@@ -211,7 +214,7 @@ def tidy(namespace: str) -> None:
     with _lock:
         outside = _outsides.get(namespace)
     listening = (outside is not None and bool(outside.sleepers.slots)) or others_listen(namespace)
-    reclaim(namespace, mine=process_token(), spare=listening)
+    reclaim(namespace, mine=process_token(), spare=listening, grace_ns=UNSEEN_GRACE_NS if listening else GRACE_NS)
     now = monotonic_ns()
     _next_tidy[namespace] = now + _TIDY_PART * (now - start)
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import mmap
 
 GRACE_NS = NANOSECONDS
-"""How long a closed ring stays for those who have not seen it yet."""
+"""How long a closed ring stays where all who listen have surely seen it, or are about to."""
+UNSEEN_GRACE_NS = 5 * NANOSECONDS
+"""The same for those who listen but look seldom."""
 
 _FILE = re.compile(r"(.+)@([0-9a-f]+-[0-9a-f]+-[0-9a-f]+)\.(\d+)")
 _WORD = struct.Struct("<Q")

@@ -44,8 +44,8 @@ Readers finish the old one and follow. ``FIRST_INDEX`` is the index of a generat
 **Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores 1 in ``CLOSED``
 of every generation, after the last record, and removes the files; whoever has them mapped can still read. If there are
 doorbells of other processes in the folder, which may not have seen the ring yet, it leaves the files to them: they
-remove them a second after their last modification. Whoever finds a file that nobody has locked (its writer died)
-stores 1 in ``CLOSED`` and removes it, having the lock meanwhile.
+remove them five seconds after their last modification, or one where nobody else listens. Whoever finds a file that
+nobody has locked (its writer died) stores 1 in ``CLOSED`` and removes it, having the lock meanwhile.
 
 **Waking.** A process that listens has a doorbell: a FIFO named ``bell-`` and its slot, a number below ``SLOTS``, in the
 folder of the rings, which it holds open for reading, locked by ``flock``; one more for each further event loop that

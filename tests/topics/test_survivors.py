@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from horus_async import Topic
+from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.topics import Bus, discovery, foreign, memory
 from tests.topics.test_processes import SECONDS, child, files, until, values
 
@@ -319,3 +320,42 @@ def test_a_folder_of_somebody_else_is_refused(whose: str) -> None:
         for folder in (inner, theirs):
             if folder.exists():
                 folder.rmdir()
+
+
+SEND_ONCE = 'with Topic("t") as topic: topic.send(int(sys.argv[1]))'
+
+
+def _age(namespace: str, seconds: int) -> None:
+    """Make the rings look as if they had been closed some time ago."""
+    for name in rings(namespace):
+        path = memory.root() / namespace / name
+        then = wall_ns() - seconds * NANOSECONDS
+        os.utime(path, ns=(then, then))
+
+
+def test_a_slow_reader_gets_what_ended_publishers_left(namespace: str) -> None:
+    """Three processes that send once and end, seconds ago; a reader that has not looked since gets all (SPEC 10)."""
+    with Topic("t") as topic:
+        assert topic.recv() is None
+        for value in range(3):
+            with child(SEND_ONCE, value) as sender:  # each tidies when it starts
+                assert sender.end() == 0
+            _age(namespace, 2)
+        outside = topic._bus._outside
+        assert outside is not None
+        outside._next_sweep = 0  # and so does the reader
+        assert values(topic, 3) == [0, 1, 2]
+    assert files(namespace) == []
+
+
+def test_what_ended_publishers_left_goes_in_time(namespace: str) -> None:
+    """It is not kept for ever: a later start removes it although somebody listens."""
+    with Topic("t"):
+        with child(SEND_ONCE, 1) as sender:
+            assert sender.end() == 0
+        assert len(rings(namespace)) == 1
+        _age(namespace, 60)
+        with child(SEND_ONCE, 2) as sender:
+            assert sender.end() == 0
+        assert len(rings(namespace)) == 1
+    assert files(namespace) == []
