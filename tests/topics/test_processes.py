@@ -161,7 +161,8 @@ def test_a_process_that_sends_once_and_ends_is_heard(namespace: str) -> None:
 def test_what_ended_long_ago_is_still_heard(namespace: str, monkeypatch: pytest.MonkeyPatch, sleeper: bool) -> None:
     """A live reader gets the last messages of a clean publisher however late it looks, or while it does not look."""
     monkeypatch.setattr(discovery, "_SWEEP_NS", 0)
-    monkeypatch.setattr(foreign.reclaim, "__kwdefaults__", {**(foreign.reclaim.__kwdefaults__ or {}), "grace_ns": 0})
+    monkeypatch.setattr(discovery, "GRACE_NS", 0)
+    monkeypatch.setattr(discovery, "UNSEEN_GRACE_NS", 0)
     if not sleeper:
         monkeypatch.setattr(sleepers.Sleepers, "_start", lambda _: None)
     with Topic("t") as topic:
