@@ -116,6 +116,7 @@ def fail_each_call(root: Path, seed: int) -> dict[str, float]:
     options: dict[str, Any] = {
         "fsync": noise.choice([Fsync.OFF, Fsync.INTERVAL]),
         "rotate_mb": noise.choice([None, None, 0.0005]),
+        "block": noise.random() < 0.5,
     }
     runs = refused = 0
     for times in (1, 1 + noise.randrange(5), 1 << 30):
@@ -191,7 +192,7 @@ def fill_the_disk(root: Path, seed: int) -> dict[str, float]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     dropped = 0
     with on(Disk()):
-        run = SmallRun(root)
+        run = SmallRun(root, block=noise.random() < 0.5)
         try:
             for _ in range(10):
                 largest = max(path.stat().st_size for path in (root / SESSION).iterdir())
@@ -282,6 +283,7 @@ def crash_images(root: Path, seed: int, most: int | None = None) -> dict[str, fl
     noise = random.Random(seed)
     disk = LoggingDisk()
     options: dict[str, Any] = {"fsync": Fsync.INTERVAL, "rotate_mb": noise.choice([None, 0.0005])}
+    options["block"] = noise.random() < 0.5
     with on(disk):
         run = SmallRun(root / "original", **options)
         for _ in range(noise.randrange(2, 5)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orjson import dumps
 
@@ -28,12 +28,13 @@ class SmallRun:
 
     Args:
         root: The folder of sessions.
+        block: Whether it waits when too much is left to write, as in a deterministic run.
         options: More options of the recording.
     """
 
-    def __init__(self, root: Path, **options: object) -> None:
+    def __init__(self, root: Path, *, block: bool = True, **options: Any) -> None:
         options = {"name": SESSION, "interval": 60.0, **options}
-        self.recorder = Recorder(RecordingOptions(**options), root, block=True)  # type: ignore[arg-type]
+        self.recorder = Recorder(RecordingOptions(**options), root, block=block)
         self.ticks = 0
         self.flushed = 0
         """Ticks that were flushed."""
@@ -57,7 +58,7 @@ class SmallRun:
         return self.recorder.stop()
 
 
-def record_small(root: Path, *, flushes: int, ticks: int, **options: object) -> list[Path]:
+def record_small(root: Path, *, flushes: int, ticks: int, **options: Any) -> list[Path]:
     """A closed recording with ``ticks`` ticks in each of ``flushes`` frames; its files."""
     run = SmallRun(root, **options)
     for _ in range(flushes):

@@ -67,9 +67,10 @@ class VirtualMachine:
     [(0, INTERVAL_NS), (INTERVAL_NS // 10, INTERVAL_NS * 11 // 10), (INTERVAL_NS, 2 * INTERVAL_NS)],
     ids=["no time", "a tenth of an interval", "an interval"],
 )
+@pytest.mark.parametrize("block", [True, False], ids=["deterministic", "real time"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_line_is_written_within_two_intervals(
-    tmp_path: Path, seed: int, flush_ns: int, bound_ns: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, *, seed: int, block: bool, flush_ns: int, bound_ns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """J.1-7: killed at any moment, all that came more than two intervals before is there, if a flush takes up to one.
 
@@ -78,7 +79,7 @@ def test_a_line_is_written_within_two_intervals(
     monkeypatch.setattr(writer_module, "threading", SimpleNamespace(Thread=_NoThread))
     noise = random.Random(seed)
     moments = sorted(noise.randrange(SECONDS * NANOSECONDS) for _ in range(300))
-    observer = recorder(tmp_path, interval=INTERVAL)
+    observer = recorder(tmp_path, interval=INTERVAL, block=block)
     worst_ns = [0]
 
     def put(tick: int) -> None:
