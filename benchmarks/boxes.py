@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 
 from horus_async.blackbox import BlackBox
+from horus_async.blackbox.watch import BlackBoxObserver
+from horus_async.observe import DeadlineMissed
 
 from .ours import time_a_node
 from .sampling import microseconds_a_call
@@ -20,6 +22,24 @@ def event(scale: float) -> list[float]:
     """An event of one's own, as the event loop sees it."""
     with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
         return [microseconds_a_call(lambda: box.custom("arm", "limit reached", joint=3, angle=1.57), scale=scale)]
+
+
+def tick_event(scale: float) -> list[float]:
+    """A `NodeTick`, as the engine tells of it."""
+    with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
+        listener = BlackBoxObserver(box).tick_listener("controller")
+        return [microseconds_a_call(lambda: listener(61_728, 12_345, True), scale=scale)]
+
+
+def miss_event(scale: float) -> list[float]:
+    """A `DeadlineMiss`, from the incident that the engine makes to the box."""
+    with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
+        observer = BlackBoxObserver(box)
+
+        def miss() -> None:
+            observer.incident(61_728, DeadlineMissed("controller", 1_900_000, 4_200_123))
+
+        return [microseconds_a_call(miss, scale=scale)]
 
 
 def log_line(scale: float) -> list[float]:

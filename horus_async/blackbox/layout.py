@@ -19,11 +19,11 @@ Segment: a header of 32 bytes, then its content.
     24  kind        32 bits: 1 raw, 2 sealed
     28  check       32 bits: crc32 of bytes 8 to 28, starting from the file's salt
 
-A raw segment holds lines, a sealed one blocks. A line is eight hex digits, a space, the JSON of one event and a line
-end. The digits are the crc32 of the JSON, starting from the salt of its segment, which is the crc32 of the generation
-(64 bits, without the top bit), starting from the file's salt: bytes left over from an earlier use of the same space
-never pass, and neither do zeros. A block is a header of 36 bytes and the whole content of one raw segment as an LZ4
-block:
+A raw segment holds lines and compact records (see ``compact``), a sealed one blocks. A line is eight hex digits, a
+space, the JSON of one event and a line end. The digits are the crc32 of the JSON, starting from the salt of its
+segment, which is the crc32 of the generation (64 bits, without the top bit), starting from the file's salt: bytes left
+over from an earlier use of the same space never pass, and neither do zeros. A block is a header of 36 bytes and all
+events of one raw segment, as lines, as an LZ4 block:
 
     0   magic       "HBLK"
     4   packed      32 bits: bytes of the LZ4 block

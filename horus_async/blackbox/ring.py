@@ -1,8 +1,9 @@
 """The ring: which bytes to store where, in an order that a crash may cut at any point.
 
 Pure: it writes into a buffer it is given and knows nothing of time, threads or files. Its owner calls it under a lock.
-Events gather as lines in a raw segment. When it is full, the next one is taken and the owner's worker seals it:
-``take_full`` hands out a copy of the lines, the worker compresses them outside the lock, ``seal`` stores the block.
+Events gather as lines and compact records in a raw segment. When it is full, the next one is taken, and once half of
+the ring is full the owner's worker seals the oldest: ``take_full`` hands out a copy of its content, the worker makes
+lines of it and compresses them outside the lock, ``seal`` stores the block.
 Only when that block is safe, ``release`` gives the raw segment back. When free segments run out, the ones with the
 oldest events are used again, raw or sealed: a worker that falls behind makes the history shorter, and that is all. One
 free segment is always left to seal into, so that sealing by itself never costs an event.
