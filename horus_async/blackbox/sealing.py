@@ -70,6 +70,7 @@ class SealingWorker:
         self._header = header
         self._path = path
         self._interval_ns = None if sync_interval is None else int(sync_interval * NANOSECONDS)
+        self._due_ns = monotonic_ns() + (self._interval_ns or 0)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name=f"blackbox {header.name}", daemon=True)
@@ -84,11 +85,10 @@ class SealingWorker:
         self._thread.join()
 
     def _look_after(self) -> None:
-        due = monotonic_ns() + (self._interval_ns or 0)
         synced = -1
         stopping = False
         while not stopping:
-            wait = None if self._interval_ns is None else max(0, due - monotonic_ns()) / NANOSECONDS
+            wait = None if self._interval_ns is None else max(0, self._due_ns - monotonic_ns()) / NANOSECONDS
             self._wake.wait(wait)
             self._wake.clear()
             stopping = self._stopping.is_set()
@@ -97,12 +97,12 @@ class SealingWorker:
                 recorded, spent, short = self._ring.next_seq, self._ring.spent(), self._ring.is_short
             if self._interval_ns is None:
                 self._release(spent)
-            elif stopping or (short and spent) or monotonic_ns() >= due:
+            elif stopping or (short and spent) or monotonic_ns() >= self._due_ns:
                 if recorded != synced or spent:
                     self._sync()
                 self._release(spent)
                 synced = recorded
-                due = monotonic_ns() + self._interval_ns
+                self._due_ns = monotonic_ns() + self._interval_ns
 
     def _seal_full(self) -> None:
         while True:
@@ -134,6 +134,9 @@ class SealingWorker:
                     return None
                 waited = (monotonic_ns() - before_ns) / NANOSECONDS - pause
                 pause = min(2 * pause, longest) if waited > _WAITED else _PAUSES[0]
+                if self._interval_ns is not None and monotonic_ns() >= self._due_ns:
+                    self._sync()  # this may take many seconds, and a power cut must not cost them
+                    self._due_ns = monotonic_ns() + self._interval_ns
         except ValueError:
             return None  # readers report it
         return b"".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import queue
 import random
 import resource
 import signal
@@ -33,6 +34,7 @@ from horus_async.blackbox import (
 )
 from horus_async.blackbox import file as file_module
 from horus_async.blackbox.__main__ import read
+from horus_async.blackbox.scan import event_lines
 from horus_async.errors import BlackBoxError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -347,6 +349,29 @@ def test_close_brings_everything_to_the_disk(
     with BlackBox.create(tmp_path, name="arm", size_mb=1, sync_interval=sync_interval) as box:
         box.custom("a", "b")
     assert bool(synced) == (sync_interval is not None)
+
+
+def test_syncs_go_on_while_a_segment_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """J.1-30: making lines takes its time, and what a power cut may cost is no more for that."""
+    synced = threading.Event()
+    seen: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def slow_lines(content: bytes, salt: int) -> Iterator[bytes]:
+        synced.clear()
+        for _ in range(20_000):
+            if synced.is_set():
+                break
+            yield b""
+        seen.put(synced.is_set())
+        yield from event_lines(content, salt)
+
+    monkeypatch.setattr(sealing, "_fdatasync", lambda _: synced.set())
+    monkeypatch.setattr(sealing, "event_lines", slow_lines)
+    with BlackBox.create(tmp_path, name="arm", size_mb=1, sync_interval=0.001) as box:
+        ticked = box.tick_listener("arm")
+        for number in range(13_000):
+            ticked(number, 1000, True)
+        assert seen.get(timeout=60)
 
 
 def test_fuzzed_files_give_events_or_an_error(box: BlackBox, tmp_path: Path) -> None:
