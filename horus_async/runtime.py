@@ -509,7 +509,8 @@ class Runtime(Safety):
     def _finish(self, run: NodeRun, error: BaseException | None) -> None:
         """A callback has ended."""
         kind, took_ns = run.kind, perf_ns() - run.started_ns
-        duration_ns = 0 if self._virtual and run.coroutine is None else run.now() - run.began_ns
+        # In virtual time nothing passes in a callback that never waits.
+        waited = run.coroutine is not None or not self._virtual
         run.busy = False
         run.coroutine = None
         run.kind = TICK
@@ -525,6 +526,7 @@ class Runtime(Safety):
                 except Exception:  # noqa: BLE001 - an observer must not take the robot down
                     self._leave_out(observer)
         if self.observed:
+            duration_ns = run.now() - run.began_ns if waited else 0
             self._tell_executed(run, kind, error, duration_ns, took_ns)
         if kind is TICK:
             if run.real_time:
