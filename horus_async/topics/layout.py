@@ -34,7 +34,8 @@ earlier lap, or zero-filled memory, is not taken for the record.
 
 **Payloads** are JSON text, unless they begin with a zero byte: ``codec`` has the forms. One that begins with a zero
 byte and a ``$`` is packed, as ``packed`` lays down, by a schema in the table, whose SHA-256 has bytes 2 to 7 of the
-payload for its first six. ``schema`` explains their JSON. A ring may carry messages of any number of classes and forms;
+payload for its first six. ``schema`` explains their JSON. (A value of plain ``bytes`` has ``bytes`` and a zero byte in
+their place, and needs no schema.) A ring may carry messages of any number of classes and forms;
 a schema is in the table before the first message of its class, also for classes that are never packed.
 
 **Growing.** A message too large for the ring, or a publisher or schema too many for its table, makes the writer open

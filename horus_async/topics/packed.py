@@ -11,6 +11,8 @@ What a value holds against its annotation (an int for a float, a subclass), inte
 bits, fields that are not set: such a message takes the general form, so every value comes back as it was. A NaN has
 the bits of ``float("nan")``, as it comes out of the general form.
 
+Plain ``bytes`` of moderate length travel behind a mark of their own, ``RAW``, as they are.
+
 Objects are built as ``classes.build`` does it, field by field and without ``__init__``, but only where the class here
 has the message's very schema. For one that differs or is unknown, the message is read by way of its general form.
 """
@@ -25,6 +27,7 @@ from orjson import dumps
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
 from horus_async.topics import classes, schema
+from horus_async.topics.base64 import to_base64
 from horus_async.topics.describe import describe
 from horus_async.topics.rows import float_to_json, numbers_to_json, read_strings
 from horus_async.topics.schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
@@ -42,6 +45,14 @@ readers: dict[bytes, Read] = {}
 """By mark, for the classes of this process."""
 
 FAILURES = (struct.error, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+
+RAW = MARK + b"bytes\0"
+"""The mark of a message that is one value of ``bytes``: the rest of the payload. No schema belongs to it."""
+
+_RAW_LIMIT = 1 << 15
+"""Longer ones travel as buffers, which are copied just once on their way out of a ring."""
+
+readers[RAW] = lambda payload: payload[MARK_BYTES:]
 
 LEAVES_LIMIT = 1000
 """A class with more fields than this, all told, takes the general form."""
@@ -82,6 +93,11 @@ def _make(described: Schema) -> Form:
     return Form(described, pack)
 
 
+def pack_bytes(value: bytes) -> bytes | None:
+    """The packed message of plain bytes; None for many."""
+    return RAW + value if len(value) <= _RAW_LIMIT else None
+
+
 def is_packed(payload: bytes) -> bool:
     """Whether a payload is a packed message."""
     return payload[: len(MARK)] == MARK
@@ -99,6 +115,8 @@ def to_value(payload: bytes, decode_json: Callable[[bytes], Any]) -> Any:
         SchemaMismatchError: the class here has a field of another type, or one without a default that it lacks.
         TopicError: the header of the ring that describes it is damaged.
     """
+    if payload[:MARK_BYTES] == RAW:
+        return readers[RAW](payload)
     written = schema.find(payload)
     kind = classes.find(written.record.name)
     form = None if kind is None else form_of(kind)
@@ -130,6 +148,8 @@ def to_json(payload: bytes) -> bytes:
         MessageDecodeError: it is damaged.
         TopicError: the header of the ring that describes it is damaged.
     """
+    if payload[:MARK_BYTES] == RAW:
+        return dumps({"$bytes": to_base64(payload[MARK_BYTES:])})
     described = schema.find(payload)
     record = described.record
     try:

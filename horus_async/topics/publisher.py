@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from horus_async.topics.doorbell import ring_bells
-from horus_async.topics.packed import form_of
+from horus_async.topics.packed import form_of, pack_bytes
 from horus_async.topics.ring import LATEST, SLEEPERS
 
 if TYPE_CHECKING:
@@ -29,13 +29,12 @@ class _Forms(dict[type, "Pack | None"]):
     __slots__ = ("_describe",)
 
     def __init__(self, describe: Callable[[Schema], bool]) -> None:
+        super().__init__({bytes: pack_bytes})
         self._describe = describe
 
     def __missing__(self, kind: type) -> Pack | None:
         form = form_of(kind)
-        if form is None:
-            return None
-        pack = self[kind] = form.pack if self._describe(form.schema) else None
+        pack = self[kind] = form.pack if form is not None and self._describe(form.schema) else None
         return pack
 
 

@@ -15,14 +15,15 @@ import attrs
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from horus_async import Topic
 from horus_async.errors import MessageDecodeError, SchemaMismatchError, TopicError
 from horus_async.topics import Bus, schema
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
-from horus_async.topics.packed import form_of
+from horus_async.topics.decoding import decode_tagged
+from horus_async.topics.packed import RAW, form_of, pack_bytes
 from horus_async.topics.rows import DTYPES
 from horus_async.topics.schema import MARK, Schema
 from tests.topics import message_classes
@@ -563,3 +564,24 @@ def test_a_class_that_holds_itself_is_described() -> None:
 
     assert form is not None
     assert form.schema.record.describe() == "link: Chain"
+
+
+@given(st.binary(max_size=2000))
+@example(b"")
+@example(bytes(1 << 15))
+@example(bytes((1 << 15) + 1))
+def test_plain_bytes_travel_as_they_are(value: bytes) -> None:
+    """A value of bytes comes back equal, and its text is that of the general form, whatever its length."""
+    payload = as_bytes(encode(value, {bytes: pack_bytes}))
+    assert decode(payload) == value
+    assert decode_tagged(payload) == value
+    assert to_json(payload) == to_json(encode(value))
+    assert payload == RAW + value or len(value) > 1 << 15
+
+
+def test_what_holds_bytes_takes_the_general_form() -> None:
+    """Long bytes, and bytes in other values, come back equal, too."""
+    with Topic("t") as topic:
+        for value in (b"x" * 40_000, {"a": b"x"}, [b"x"], (b"", b"x" * 600)):
+            topic.send(value)
+            assert topic.recv() == value
