@@ -131,19 +131,26 @@ class Channel:
 
     def begin_wait(self, watcher: Callable[[], None], waitset: WaitSet | None) -> None:
         """Call ``watcher`` after each message; it wakes a task which waits at ``waitset`` for other processes."""
-        self._change_watchers((watcher,), ())
-        if waitset is not None:
-            with self._lock:
+        with self._lock:
+            if self._inner:
+                self._change_watchers((watcher,), ())
+            else:
+                self.watchers = (*self.watchers, watcher)
+            if waitset is not None:
                 self.waitsets = (*self.waitsets, waitset)
 
     def end_wait(self, watcher: Callable[[], None], waitset: WaitSet | None) -> None:
         """What ``begin_wait`` began."""
-        if waitset is not None:
-            with self._lock:
+        with self._lock:
+            if self.watchers == (watcher,) and not self._inner:  # most often
+                self.waitsets = ()
+                self.watchers = ()
+                return
+            if waitset is not None:
                 waitsets = list(self.waitsets)
                 waitsets.remove(waitset)
                 self.waitsets = tuple(waitsets)
-        self._change_watchers((), (watcher,))
+            self._change_watchers((), (watcher,))
 
     def relay(self, inner: Channel) -> None:
         """Let those who watch this channel also hear of messages on ``inner``, but not the other way round."""

@@ -231,6 +231,9 @@ class Sleepers:
 
     def _hear(self, rung: bytes) -> None:
         """Look where something may have happened."""
+        if len(rung) == 1 and rung[0] >= FOR_TOPIC:  # most often
+            self._tell(self._watched.get(rung[0], ()))
+            return
         kinds = set(rung)
         kinds.discard(FOR_NOBODY[0])
         if kinds and min(kinds) < FOR_TOPIC:

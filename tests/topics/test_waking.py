@@ -202,14 +202,15 @@ def test_a_thread_of_the_same_process_wakes_every_waiting_task(backend: str) -> 
     """What another thread sends wakes the task that waits at the doorbell, and those that wait behind it."""
 
     async def main() -> None:
-        topics = [Topic(f"t{number}") for number in range(5)]
+        waiters = Waiters(4)
         async with anyio.create_task_group() as group:
-            for topic in topics:
-                group.start_soon(topic.receive)
-            await anyio.wait_all_tasks_blocked()
-            for topic in reversed(topics):
-                await anyio.to_thread.run_sync(topic.send, 1)
-        for topic in topics:
+            for number in range(4):
+                group.start_soon(waiters.take, number)
+                await anyio.wait_all_tasks_blocked()
+            for number in (2, 1, 3, 0):
+                await anyio.to_thread.run_sync(waiters.topics[number].send, 1)
+                await waiters.left[number].wait()
+        for topic in waiters.topics:
             topic.close()
 
     run(backend, main)
