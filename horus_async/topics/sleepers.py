@@ -38,8 +38,9 @@ class Sleepers:
         self._watched: dict[int, set[Channel]] = {}
         """Channels for which somebody waits, or has waited lately, by their byte in the doorbell."""
         self._waitsets: dict[object, WaitSet] = {}
-        """Those in use, by event loop."""
+        """By the event loop that used it last."""
         self._spare: list[WaitSet] = []
+        """Those that no event loop has used yet, or a thread gave back."""
         self._attendants: tuple[WaitSet, ...] = ()
         """Where callbacks are attended to by an event loop."""
         self._callbacks = 0
@@ -84,9 +85,8 @@ class Sleepers:
             if waitset is None:
                 if self._closed:
                     return Bell()
-                waitset = self._take()
+                waitset = self._waitsets[loop] = self._take()
                 waitset.use_here()
-                self._waitsets[loop] = waitset
             waitset.members += 1
         return Waiter(waitset)
 
@@ -97,10 +97,8 @@ class Sleepers:
         waitset = waiter.waitset
         with self._lock:
             waitset.members -= 1
-            if not waitset.members:
-                del self._waitsets[waitset.loop]
-                waitset.loop = None
-                self._give_back(waitset)
+            if self._closed and not waitset.members:
+                waitset.close()
 
     async def attend(self) -> Never:
         """Call callbacks from the event loop of this task, and no longer from a thread, until cancelled."""
@@ -165,9 +163,10 @@ class Sleepers:
         with self._lock:
             for waitset in self._all():
                 waitset.withdraw()
-            for waitset in [*self._spare, *filter(None, (self._own,))]:
-                waitset.close()
+                if not waitset.members:
+                    waitset.close()
             self._spare.clear()
+            self._waitsets.clear()
             self._own = None
             self._watched.clear()
 
@@ -185,13 +184,14 @@ class Sleepers:
         return [*self._spare, *self._waitsets.values(), *filter(None, (self._own,))]
 
     def _take(self) -> WaitSet:
-        return self._spare.pop() if self._spare else self._new()
-
-    def _give_back(self, waitset: WaitSet) -> None:
-        if self._closed:
-            waitset.close()
-        else:
-            self._spare.append(waitset)
+        """A wait set where nobody waits, also one of an event loop that has not ended."""
+        if self._spare:
+            return self._spare.pop()
+        for loop, waitset in self._waitsets.items():
+            if not waitset.members:
+                del self._waitsets[loop]
+                return waitset
+        return self._new()
 
     def _start(self) -> None:
         with self._lock:
@@ -208,7 +208,7 @@ class Sleepers:
         elif not needed and self._own is not None:
             own, self._own = self._own, None
             own.ring()  # the thread may be there
-            self._give_back(own)
+            self._spare.append(own)
 
     def _run(self) -> None:
         """The thread: sleep, look, call."""

@@ -168,6 +168,8 @@ class Subscriber:
                 if self.has_message():
                     break
                 await waiter.wait()
+                if self.has_message():
+                    break
         finally:
             channel.end_wait(waiter.ring, waiter.waitset)
             if sleepers is not None:

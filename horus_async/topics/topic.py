@@ -158,9 +158,9 @@ class Topic:
         """
         while True:
             await self._subscriber.wait()
-            message = self._subscriber.take()
-            if message is not None:
-                return self._message(message).value
+            value = self.recv(_NOTHING)
+            if value is not _NOTHING:
+                return value
 
     def __aiter__(self) -> Self:
         return self
@@ -229,6 +229,7 @@ class Topic:
 
 
 _type_of_types = type
+_NOTHING = object()
 
 # The handles of a topic share a bus, so that a process has one ring a topic and one sequence of numbers in it.
 _buses: dict[tuple[str, str], tuple[Bus, int]] = {}

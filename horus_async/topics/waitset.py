@@ -31,7 +31,6 @@ class WaitSet:
         "_lock",
         "followers",
         "leader",
-        "loop",
         "members",
         "new_event",
         "thread",
@@ -52,7 +51,6 @@ class WaitSet:
         """How many waiters there are, whether they wait just now or not."""
         self.leader: Waiter | None = None
         self.followers: dict[Waiter, None] = {}
-        self.loop: object = None
         self.thread = 0
 
     @property
@@ -68,8 +66,7 @@ class WaitSet:
     def use_here(self) -> None:
         """Serve the event loop of the current task from now on."""
         self.thread = threading.get_ident()
-        self.loop, is_trio = current_loop()
-        if is_trio:
+        if current_loop()[1]:
             import trio
 
             self.wait, self.new_event = trio.lowlevel.wait_readable, trio.Event
