@@ -49,22 +49,20 @@ class Doorbell:
 
     def drain(self) -> bytes:
         """Take out what was rung."""
-        rung = self._read(_SMALLEST_PIPE)
-        if len(rung) < _SMALLEST_PIPE:
-            return rung
-        self._read(_LARGEST_PIPE)
+        try:
+            rung = os.read(self.descriptor, _SMALLEST_PIPE)
+            if len(rung) < _SMALLEST_PIPE:
+                return rung
+        except BlockingIOError:
+            return b""
+        with suppress(BlockingIOError):
+            os.read(self.descriptor, _LARGEST_PIPE)
         return FOR_ALL  # it may have been full, and other bytes lost
 
     def ring(self) -> None:
         """Wake who waits here, one of the own process."""
         with suppress(BlockingIOError):  # rung often enough
             os.write(self.descriptor if self._other_end is None else self._other_end, FOR_NOBODY)
-
-    def _read(self, size: int) -> bytes:
-        try:
-            return os.read(self.descriptor, size)
-        except BlockingIOError:
-            return b""
 
     def withdraw(self) -> None:
         """Let no other process ring any more."""
