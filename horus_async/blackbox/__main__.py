@@ -74,7 +74,7 @@ def take(content: bytes, start: int, salt: int, forms: dict[int, dict[str, Any]]
     """Add what stands at ``start`` to forms or events; returns where it ends, -1 if nothing whole stands there."""
     if content[start : start + 1] == MARK and start + 48 <= len(content):
         fields, check = content[start : start + 44], content[start + 44 : start + 48]
-        if check != struct.pack("<I", zlib.crc32(fields, salt)):
+        if check != struct.pack("<I", zlib.adler32(fields, salt & 0x7FFF7FFF)):
             return -1
         word, first, second, seq, tick, time_ns = struct.unpack("<IQQQQq", fields)
         form = dict(forms.get(word >> 8, ()))

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from zlib import crc32
+from zlib import adler32, crc32
 
 from horus_async.blackbox import layout
-from horus_async.blackbox.compact import RECORD_SIZE, Form, pack_fields, read_tick
+from horus_async.blackbox.compact import RECORD_SIZE, Form, pack_fields, read_tick, record_salt, store_record
 from horus_async.errors import BlackBoxError
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Ring:
         segment_size: bytes of one, a multiple of 8.
         salt: the file's.
         run: JSON text of the run's id.
+        store_record: see ``compact``; for buffers that only look like one.
     """
 
     __slots__ = (  # looking into a dict instead is a tenth of what a record costs
@@ -107,11 +108,13 @@ class Ring:
         "_introduced",
         "_limit",
         "_position",
+        "_record_salt",
         "_run",
         "_salt",
         "_segment_size",
         "_spent",
         "_start",
+        "_store_record",
         "_text_seq",
         "_tick",
         "_used_word",
@@ -122,13 +125,22 @@ class Ring:
     )
 
     def __init__(
-        self, buffer: Buffer, words: Words, *, segments: int, segment_size: int, salt: int, run: bytes
+        self,
+        buffer: Buffer,
+        words: Words,
+        *,
+        segments: int,
+        segment_size: int,
+        salt: int,
+        run: bytes,
+        store_record: Callable[[Any, int, bytes, int], None] = store_record,
     ) -> None:
         if segments < FEWEST_SEGMENTS:
             raise ValueError(f"a ring needs {FEWEST_SEGMENTS} segments, {segments} were given")
         self._buffer = buffer
         self._words = words
         self._segment_size = segment_size
+        self._store_record = store_record
         self._file_salt = salt
         self._run = run
         self._format = _HEAD % run.replace(b"%", b"%%")
@@ -150,7 +162,8 @@ class Ring:
         self._spent: list[Spent] = []
         self._filling: int | None = None  # the sealed segment that takes the next block
         # The raw segment that takes the next line, and where that goes:
-        self._current = self._salt = self._start = self._position = self._limit = self._used_word = 0
+        self._current = self._start = self._position = self._limit = self._used_word = 0
+        self._salt = self._record_salt = 0
         self._take_for_lines()
 
     @property
@@ -208,7 +221,7 @@ class Ring:
             on_full: called, without the lock, when it is time to seal.
         """
         acquire, release = lock.acquire, lock.release
-        buffer, words = self._buffer, self._words
+        buffer, words, store = self._buffer, self._words, self._store_record
 
         def write(tick: int, first_ns: int, which: int, second_ns: int = 0) -> None:
             form = forms[which]
@@ -218,7 +231,7 @@ class Ring:
                 start = self._position
                 end = start + RECORD_SIZE
                 fields = pack_fields(form.word, first_ns, second_ns, self.next_seq, tick, clock())
-                buffer[start:end] = fields + crc32(fields, self._salt).to_bytes(4, "little")
+                store(buffer, start, fields, adler32(fields, self._record_salt))
                 words[self._used_word] = end - self._start
                 self._position = end
                 self.next_seq += 1
@@ -356,6 +369,7 @@ class Ring:
         self._current = index
         self._forget_forms()
         self._salt = layout.line_salt(self._file_salt, self._generation)
+        self._record_salt = record_salt(self._salt)
         self._start = self._position = self._offset(index) + layout.SEGMENT_HEADER
         self._limit = self._offset(index) + self._segment_size
         self._used_word = self._offset(index) // 8

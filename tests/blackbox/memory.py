@@ -8,6 +8,7 @@ import lz4.block
 from attrs import define, field
 
 from horus_async.blackbox import layout
+from horus_async.blackbox.compact import RECORD_SIZE
 from horus_async.blackbox.ring import FullSegment, Ring, Writer
 from horus_async.blackbox.scan import Line, SegmentImage, event_lines, find_sources, missing_ends, read_lines
 
@@ -51,6 +52,10 @@ class RecordingWords:
         self.memory._store(8 * key, value.to_bytes(8, "little"), tearable=False)
 
 
+def _store_record(memory: RecordingMemory, offset: int, fields: bytes, check: int) -> None:
+    memory[offset : offset + RECORD_SIZE] = fields + check.to_bytes(4, "little")
+
+
 @define
 class SmallRing:
     """A ring with few small segments, and the worker's part done by hand."""
@@ -70,6 +75,7 @@ class SmallRing:
             segment_size=self.segment_size,
             salt=SALT,
             run=RUN,
+            store_record=_store_record,
         )
 
     def append(self, text: str = "") -> None:
