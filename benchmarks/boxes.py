@@ -10,7 +10,7 @@ from horus_async.blackbox.watch import BlackBoxObserver
 from horus_async.observe import DeadlineMissed
 
 from .ours import time_a_node
-from .sampling import microseconds_a_call
+from .sampling import microseconds_each
 
 
 def deterministic_boxed(scale: float) -> list[float]:
@@ -21,14 +21,14 @@ def deterministic_boxed(scale: float) -> list[float]:
 def event(scale: float) -> list[float]:
     """An event of one's own, as the event loop sees it."""
     with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
-        return [microseconds_a_call(lambda: box.custom("arm", "limit reached", joint=3, angle=1.57), scale=scale)]
+        return microseconds_each(lambda: box.custom("arm", "limit reached", joint=3, angle=1.57), scale=scale)
 
 
 def tick_event(scale: float) -> list[float]:
     """A `NodeTick`, as the engine tells of it."""
     with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
         listener = BlackBoxObserver(box).tick_listener("controller")
-        return [microseconds_a_call(lambda: listener(61_728, 12_345, True), scale=scale)]
+        return microseconds_each(lambda: listener(61_728, 12_345, True), scale=scale)
 
 
 def miss_event(scale: float) -> list[float]:
@@ -39,7 +39,7 @@ def miss_event(scale: float) -> list[float]:
         def miss() -> None:
             observer.incident(61_728, DeadlineMissed("controller", 1_900_000, 4_200_123))
 
-        return [microseconds_a_call(miss, scale=scale)]
+        return microseconds_each(miss, scale=scale)
 
 
 def log_line(scale: float) -> list[float]:
@@ -50,6 +50,6 @@ def log_line(scale: float) -> list[float]:
     handler = logging.FileHandler("bench.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
     log.addHandler(handler)
-    took = microseconds_a_call(lambda: log.info("limit reached: joint %d at %f", 3, 1.57), scale=scale)
+    took = microseconds_each(lambda: log.info("limit reached: joint %d at %f", 3, 1.57), scale=scale)
     handler.close()
-    return [took]
+    return took
