@@ -22,6 +22,7 @@ from horus_async.topics.inspection import rings
 
 from ._errors import clear_errors
 from ._render import print_json, print_table
+from ._typed import structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,16 +206,21 @@ def bw(name: str, *, window: float, number: int | None, namespace: str | None, a
 @click.argument("value", metavar="JSON")
 @click.option("-r", "--rate", type=click.FloatRange(min=0, min_open=True), help="Messages a second; default 1.")
 @click.option("-n", "--count", type=click.IntRange(1), help="How many; default 1, with --rate until Ctrl-C.")
+@click.option("--type", "kind", metavar="CLASS", help="Send an object of it: module.Class, or one of our messages.")
 @_NAMESPACE
-def pub(name: str, value: str, *, rate: float | None, count: int | None, namespace: str | None) -> None:
+def pub(
+    name: str, value: str, *, rate: float | None, count: int | None, kind: str | None, namespace: str | None
+) -> None:
     """Send a value.
 
-    Example: horus-async topic pub cmd_vel '{"linear": 0.5}' -r 10 -n 50
+    Example: horus-async topic pub cmd_vel '{"linear": 0.5}' --type CmdVel -r 10 -n 50
     """
     try:
         message = json.loads(value)
     except ValueError as error:
         raise TopicError(f"{value!r:.60} is not JSON: {error}; text needs quotes: '\"text\"'") from None
+    if kind is not None:
+        message = structure(kind, message)
     if count is None:
         count = 1 if rate is None else None
     with Topic(name, namespace=_namespace(namespace)) as handle:

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
-from horus_async import Topic
+from horus_async import Topic, messages
 from horus_async.cli import main
+from horus_async.messages import Imu, NavSatFix
 from horus_async.topics import Bus, memory
 
 COMMAND = [sys.executable, "-m", "horus_async", "topic"]
@@ -94,3 +96,52 @@ def test_clean_removes_only_what_the_dead_left(namespace: str) -> None:
     assert any(name.startswith("dead@") for name in did)
     assert any(name.startswith("alive@") for name in left)
     assert not any(name.startswith("dead@") for name in left)
+
+
+@pytest.mark.parametrize("name", [name for name in messages.__all__ if attrs.has(getattr(messages, name))])
+def test_each_of_our_messages_can_be_published(name: str) -> None:
+    """With --type each message class is sent with its defaults, and arrives as what its constructor makes."""
+    kind = getattr(messages, name)
+    with Topic("t", kind) as topic:
+        assert call("pub", "t", "{}", "--type", name).exit_code == 0
+        assert topic.recv() == kind()
+
+
+def test_an_object_is_made_field_by_field() -> None:
+    """Nested fields, rows of numbers, enums and integers for floats are what the class says."""
+    covariance = "[1, 0, 0, 0, 1, 0, 0, 0, 1]"
+    text = (
+        f'{{"header": {{"frame_id": "b"}}, "linear_acceleration": {{"z": 10}}, "orientation_covariance": {covariance}}}'
+    )
+    with Topic("t", Imu) as topic:
+        assert call("pub", "t", text, "--type", "horus_async.messages.Imu").exit_code == 0
+        arrived = topic.recv()
+    assert (arrived.header.frame_id, arrived.orientation_covariance[4]) == ("b", 1.0)
+    assert repr(arrived.linear_acceleration.z) == "10.0"
+    with Topic("fix", NavSatFix) as topic:
+        assert call("pub", "fix", '{"position_covariance_type": 2}', "--type", "NavSatFix").exit_code == 0
+        assert topic.recv().position_covariance_type is messages.CovarianceType(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        ('{"linear": "fast"}', "CmdVel", "a number is wanted, not 'fast'"),
+        ('{"speed": 1}', "CmdVel", "speed"),
+        ('{"header": {"frame_id": 5}}', "Imu", "a text is wanted, not 5"),
+        ('{"header": {"stamp": {"sec": 0.5}}}', "Imu", "an integer is wanted, not 0.5"),
+        ('{"orientation_covariance": 7}', "Imu", "a list of numbers is wanted, not 7"),
+        ("3", "CmdVel", "wanted as a JSON object, not 3"),
+        ("{}", "NoSuch", "no attrs class in horus_async.messages"),
+        ("{}", "no_such_module.Class", "cannot import"),
+        ("{}", "json.JSONDecoder", "no attrs class in json"),
+    ],
+)
+def test_what_does_not_fit_a_class_is_wrong_usage(text: str, kind: str, reason: str) -> None:
+    """One line says which field of which class does not fit, and nothing is sent."""
+    with Topic("t") as topic:
+        result = call("pub", "t", text, "--type", kind)
+        assert topic.recv() is None
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert reason in result.stderr
