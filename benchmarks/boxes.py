@@ -14,8 +14,8 @@ from .sampling import microseconds_each
 
 
 def deterministic_boxed(scale: float) -> list[float]:
-    """Microseconds a node's tick of a run with a black box."""
-    return [time_a_node(2, scale, blackbox_mb=4, blackbox_dir=Path("boxes"))]
+    """Microseconds a node's tick of a run with a black box of the size that ``horus-async run`` opens."""
+    return [time_a_node(2, scale, blackbox_mb=16, blackbox_dir=Path("boxes"))]
 
 
 def event(scale: float) -> list[float]:
