@@ -59,7 +59,7 @@ def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None 
 
 
 def _untagged(payload: bytes | memoryview, check: Callable[[], None] | None) -> Any:
-    value, buffers = _open_binary(payload) if payload[0] == 0 else (loads(payload), [])
+    value, buffers = _open_binary(payload) if payload[0] == 0 else (loads(_still(payload)), [])
     if check is not None:
         check()
     keep_from = inf if isinstance(payload, bytes) else LARGE if check is None else 0
@@ -106,7 +106,7 @@ def _open_binary(payload: bytes | memoryview) -> tuple[Any, list[memoryview]]:
         whole = memoryview(payload)
         offset = BINARY.size + 8 * count + length
         lengths = whole[BINARY.size : offset - length].cast("Q").tolist()
-        skeleton = loads(whole[offset - length : offset])
+        skeleton = loads(_still(whole[offset - length : offset]))
     except (struct.error, ValueError, TypeError) as error:
         raise MessageDecodeError(f"a damaged binary message: {error}") from error
     buffers = []
@@ -117,6 +117,11 @@ def _open_binary(payload: bytes | memoryview) -> tuple[Any, list[memoryview]]:
     if len(lengths) != count or offset > len(payload):
         raise MessageDecodeError("a damaged binary message: it is cut short")
     return skeleton, buffers
+
+
+def _still(text: bytes | memoryview) -> bytes:
+    """A text that nobody changes while it is parsed: orjson checks it first, and crashes if it is another then."""
+    return text if isinstance(text, bytes) else bytes(text)
 
 
 def _embed(value: Any, buffers: list[memoryview]) -> Any:

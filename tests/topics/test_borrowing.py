@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from attrs import evolve, frozen
 
@@ -25,7 +26,7 @@ from horus_async import (
 )
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.recorder import ExecutionRecord, open_session
-from horus_async.topics import Bus
+from horus_async.topics import Bus, decoding
 from horus_async.topics.borrowing import Borrowing
 from horus_async.topics.codec import as_bytes, decode, encode
 from tests.replay.sessions import record
@@ -398,6 +399,25 @@ def test_no_reader_sees_a_torn_array(borrow: bool) -> None:
                 whole += 1
             message = None
     assert overwritten == 0 or borrow
+
+
+def test_no_parser_gets_memory_that_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is parsed of a borrowed message is a copy: orjson ends the process if text changes while it reads it."""
+    parsed: list[type] = []
+
+    def loads(text: Any) -> Any:
+        parsed.append(type(text))
+        return orjson.loads(text)
+
+    monkeypatch.setattr(decoding, "loads", loads)
+    with Topic("t") as topic:
+        topic.send({"pixels": image(), "n": 7})
+        with topic.borrow() as message:
+            assert message is not None
+            assert message.value["n"] == 7
+    overwritten = memoryview(b'{"a":[1]}')  # where a message with buffers was a moment ago
+    assert decoding.decode_tagged(overwritten, lambda: None) == {"a": [1]}
+    assert parsed == [bytes, bytes]
 
 
 # Received arrays
