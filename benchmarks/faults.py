@@ -2,6 +2,8 @@
 
 The calls are those that `framefile` and `manifest` make by the module ``os``; here something else stands in its place.
 Laps for ``python -m benchmarks.soak``; the tests of the recorder take some of them.
+
+Longer than most modules: the three kinds of fault share the disk that is made to fail.
 """
 
 from __future__ import annotations

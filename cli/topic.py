@@ -1,4 +1,7 @@
-"""``horus-async topic``: watch, measure and write the topics of running programs."""
+"""``horus-async topic``: watch, measure and write the topics of running programs.
+
+More than 300 lines, as each of seven commands has its options, its help and its output here.
+"""
 
 from __future__ import annotations
 

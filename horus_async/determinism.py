@@ -8,6 +8,8 @@ The digest of a tick is BLAKE2b (16 bytes) over, for each message so far, ``NODE
 byte, node and topic as JSON strings, in the order of ticks, within a tick by node, within a node as sent; and for each
 callback that raised ``NODE KIND ERROR`` and a zero byte. The order in which independent nodes tick follows the order in
 which they were added, and is left out on purpose.
+
+Longer than most modules, as what is written by one side and what is read by the other have to agree.
 """
 
 from __future__ import annotations

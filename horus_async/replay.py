@@ -3,6 +3,9 @@
 Recorded nodes take part in a run as nodes: each plays what the original sent, at the recorded ticks and moments, with
 the recorded sequence numbers and stamps, through the real topics. So the engine needs no replay branches, and live
 nodes, other processes and recorders see recorded messages as they see any.
+
+Longer than most modules: timeline, lines, players and live twins read the same session side by side, and make sense
+only together.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 ``record`` formats an event and stores it in the mapped file; from then on it is the kernel's, whatever becomes of the
 process. The rest is done behind the event loop's back, see ``sealing``.
+
+Longer than most modules: opening, recording, closing and forking all concern one mapping, which none may use after
+another has closed it.
 """
 
 from __future__ import annotations

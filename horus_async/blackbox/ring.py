@@ -11,6 +11,8 @@ free segment is always left to seal into, so that sealing by itself never costs 
 Crash safety rests on two rules. A store that makes something valid comes after all stores it speaks of (a segment's
 ``generation``, then the ``used`` word after each line or block). And lines are never anywhere for a moment less than
 once: a raw segment is only used again when the block that holds its lines is whole, or when it is the oldest.
+
+Longer than most modules: every store into the file is made here, so that their order can be judged in one reading.
 """
 
 from __future__ import annotations
