@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
+from contextlib import suppress
 from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any, cast
 
@@ -85,9 +87,15 @@ def _choice(kind: type[Enum]) -> Choice | None:
 
 
 def _annotations(kind: type) -> dict[str, Any]:
+    """As they stand in the class, which ``attrs.resolve_types``, and so cattrs, does not change."""
     if attrs.has(kind):
-        return {attribute.name: attribute.type for attribute in attrs.fields(kind)}
-    return {one.name: one.type for one in dataclasses.fields(cast("Any", kind))}
+        written = {attribute.name: attribute.type for attribute in attrs.fields(kind)}
+    else:
+        written = {one.name: one.type for one in dataclasses.fields(cast("Any", kind))}
+    for base in reversed(kind.__mro__):
+        with suppress(Exception):  # names for type checkers only
+            written.update(inspect.get_annotations(base))
+    return written
 
 
 def _text(annotation: Any) -> str:

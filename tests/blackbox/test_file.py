@@ -450,7 +450,7 @@ STRANGE = {
     "lone surrogate": lambda: "\ud800",
     "NumPy": lambda: [np.float32("nan"), np.arange(3), np.array([1j]), np.array([{1}], dtype=object)],
     "huge array": lambda: np.zeros((1000, 1000)),
-    "NaT": lambda: np.datetime64("NaT"),
+    "NaT": lambda: np.datetime64("NaT", "s"),
 }
 
 

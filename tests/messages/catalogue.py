@@ -32,17 +32,17 @@ def values(kind: type) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(kind)
     return st.builds(
         kind,
-        **{attribute.name: _field(attribute.type, hints[attribute.name]) for attribute in attrs.fields(kind)},
+        **{attribute.name: _field(hints[attribute.name]) for attribute in attrs.fields(kind)},
     )
 
 
-def _field(annotation: Any, hint: Any) -> st.SearchStrategy[Any]:
-    if annotation in _ROWS:
-        return _ROWS[annotation]
+def _field(hint: Any) -> st.SearchStrategy[Any]:
+    if hint in _ROWS:
+        return _ROWS[hint]
     if hint in _SIMPLE:
         return _SIMPLE[hint]
     if typing.get_origin(hint) is list:
-        return st.lists(_field(None, typing.get_args(hint)[0]), max_size=2)
+        return st.lists(_field(typing.get_args(hint)[0]), max_size=2)
     if issubclass(hint, IntFlag):
         return st.builds(hint, st.integers(0, 15))
     return st.sampled_from(hint) if issubclass(hint, Enum) else values(hint)
@@ -54,9 +54,9 @@ def _arrays(dtype: Any) -> st.SearchStrategy[Any]:
 
 
 _SIMPLE = {float: st.floats(), int: st.integers(), str: st.text(max_size=8), bool: st.booleans()}
-_ROWS = {
-    "Array": st.lists(st.floats(), max_size=4) | _arrays(np.float64) | _arrays(np.float32) | _arrays(np.int8),
-    "Data": st.binary(max_size=700) | _arrays(np.uint8) | _arrays(np.float32),
+_ROWS: dict[Any, st.SearchStrategy[Any]] = {
+    messages.Array: st.lists(st.floats(), max_size=4) | _arrays(np.float64) | _arrays(np.float32) | _arrays(np.int8),
+    messages.Data: st.binary(max_size=700) | _arrays(np.uint8) | _arrays(np.float32),
 }
 
 

@@ -89,7 +89,7 @@ CHOSEN = {
     "datetime64": np.array(["2026-04-24T03:17:05", "NaT"], "M8[ns]"),
     "datetime64 of 25 s": np.array([3], "M8[25s]"),
     "timedelta64": np.array([3, -4], "m8[us]"),
-    "generic timedelta64": np.array([3], "m8"),
+    "timedelta64 of 7 days": np.array([3], "m8[7D]"),
     "unicode": np.array(["ä", "bcd"]),
     "big-endian unicode": np.array(["ä", "bcd"], ">U3"),
     "bytes": np.array([b"a", b"bcd"]),
