@@ -106,6 +106,9 @@ class Subscriber:
             only.index = index + 1
             only.position = end
             return near
+        outside = self._channel.outside
+        if outside is not None and outside.glance():  # there may be a new ring now
+            return self._take_merged(RingReader.take)
         return only.take() or self._look_elsewhere(only, RingReader.take)
 
     def borrow(self) -> Loan | None:
@@ -207,18 +210,12 @@ class Subscriber:
     def _take_merged(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
+        outside = self._channel.outside
+        if outside is not None:
+            outside.glance()  # a new ring may hold an older message
         while True:
-            first: RingReader | None = None
-            first_stamp = 0
-            for reader in self._readers:
-                stamp = reader.next_stamp()
-                if stamp is None:
-                    if reader.ended:
-                        self._forget(reader)
-                elif first is None or stamp < first_stamp:
-                    first, first_stamp = reader, stamp
+            first = self._oldest()
             if first is None:
-                outside = self._channel.outside
                 if outside is None or not outside.glance():
                     return None
                 continue
@@ -226,6 +223,19 @@ class Subscriber:
             if found is not None:  # else it was overwritten just now
                 self.reader = first
                 return found
+
+    def _oldest(self) -> RingReader | None:
+        """The ring whose next message has the lowest stamp; lets go of rings that are read to their end."""
+        first: RingReader | None = None
+        first_stamp = 0
+        for reader in self._readers:
+            stamp = reader.next_stamp()
+            if stamp is None:
+                if reader.ended:
+                    self._forget(reader)
+            elif first is None or stamp < first_stamp:
+                first, first_stamp = reader, stamp
+        return first
 
     def _forget(self, reader: RingReader) -> None:
         """Let go of a ring that is read to its end, but not of its numbers."""

@@ -157,6 +157,30 @@ def test_a_process_that_sends_once_and_ends_is_heard(namespace: str) -> None:
     assert files(namespace) == []
 
 
+def test_a_new_ring_is_merged_by_stamp_with_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that has messages of one process to read still gets an older one of a process that it did not know."""
+    monkeypatch.setattr(sleepers.Sleepers, "_start", lambda _: None)  # which would find the ring a little later
+    program = """
+    with Topic("t") as topic:
+        while heard() == "send":
+            topic.send(sys.argv[1])
+            tell("sent")
+    """
+    with Topic("t") as topic, child(program, "known") as known, child(program, "new") as new:
+        known.go("send")
+        assert (known.line(), values(topic, 1)) == ("sent", ["known"])
+        for process in (new, known):
+            process.go("send")
+            assert process.line() == "sent"
+        outside = topic._bus._outside
+        assert outside is not None
+        until(lambda: monotonic_ns() >= outside._next_glance)
+        assert [topic.recv(), topic.recv()] == ["new", "known"]
+        for process in (known, new):
+            process.go("end")
+            assert process.end() == 0
+
+
 @pytest.mark.parametrize("sleeper", [False, True])
 def test_what_ended_long_ago_is_still_heard(namespace: str, monkeypatch: pytest.MonkeyPatch, sleeper: bool) -> None:
     """A live reader gets the last messages of a clean publisher however late it looks, or while it does not look."""
