@@ -40,6 +40,11 @@ _NAMESPACE = click.option(
     "--namespace", metavar="N", help="Only topics in the same one meet. Default: HORUS_NAMESPACE, else default."
 )
 
+_WINDOW = click.option(
+    "--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds."
+)
+_WINDOWS = click.option("-n", "--number", type=click.IntRange(1), help="Stop after so many windows.")
+
 
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
@@ -159,8 +164,8 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
 
 @topic.command()
 @click.argument("name")
-@click.option("--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds.")
-@click.option("-n", "--number", type=click.IntRange(1), help="Stop after so many windows.")
+@_WINDOW
+@_WINDOWS
 @_NAMESPACE
 @_JSON
 def hz(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
@@ -185,8 +190,8 @@ def hz(name: str, *, window: float, number: int | None, namespace: str | None, a
 
 @topic.command()
 @click.argument("name")
-@click.option("--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds.")
-@click.option("-n", "--number", type=click.IntRange(1), help="Stop after so many windows.")
+@_WINDOW
+@_WINDOWS
 @_NAMESPACE
 @_JSON
 def bw(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
