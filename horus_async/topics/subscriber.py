@@ -98,18 +98,14 @@ class Subscriber:
             TopicError: this is closed.
         """
         only = self._only
-        if only is None:
-            return self._take_merged(RingReader.take)
-        # One message behind a writer of this process: the writer still has it at hand.
-        index, end, near = only.writer.near
-        if index == only.index:
-            only.index = index + 1
-            only.position = end
-            return near
-        outside = self._channel.outside
-        if outside is not None and outside.glance():  # there may be a new ring now
-            return self._take_merged(RingReader.take)
-        return only.take() or self._look_elsewhere(only, RingReader.take)
+        if only is not None:
+            # One message behind a writer of this process: the writer still has it at hand.
+            index, end, near = only.writer.near
+            if index == only.index:
+                only.index = index + 1
+                only.position = end
+                return near
+        return self._next(RingReader.take)
 
     def borrow(self) -> Loan | None:
         """As ``take``, but a binary payload is a view of the ring's own memory; with the place where it lies.
@@ -117,10 +113,7 @@ class Subscriber:
         Raises:
             TopicError: this is closed.
         """
-        only = self._only
-        if only is None:
-            return self._take_merged(RingReader.borrow)
-        return only.borrow() or self._look_elsewhere(only, RingReader.borrow)
+        return self._next(RingReader.borrow)
 
     def latest(self) -> Taken | None:
         """The newest message there is, also one from before this was opened; None before the first.
@@ -200,29 +193,25 @@ class Subscriber:
         if self._only is not None:  # once here, and not with each message
             self.reader = self._only
 
-    def _look_elsewhere(self, only: RingReader, take: Callable[[RingReader], _Found | None]) -> _Found | None:
-        """After nothing was found in the only ring."""
-        if only.ended:
-            self._forget(only)
-        outside = self._channel.outside
-        return self._take_merged(take) if outside is not None and outside.glance() else None
-
-    def _take_merged(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
+    def _next(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
-        outside = self._channel.outside
-        if outside is not None:
-            outside.glance()  # a new ring may hold an older message
-        while True:
-            first = self._oldest()
-            if first is None:
-                if outside is None or not outside.glance():
-                    return None
-                continue
+        only, outside = self._only, self._channel.outside
+        # A new ring may hold an older message, so they are looked for also while there is something to read.
+        if (outside is not None and outside.glance()) or only is None:
+            return self._take_merged(take)
+        found = take(only)
+        if found is None and only.ended:
+            self._forget(only)
+        return found
+
+    def _take_merged(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
+        while (first := self._oldest()) is not None:
             found = take(first)
             if found is not None:  # else it was overwritten just now
                 self.reader = first
                 return found
+        return None
 
     def _oldest(self) -> RingReader | None:
         """The ring whose next message has the lowest stamp; lets go of rings that are read to their end."""

@@ -157,7 +157,8 @@ def test_a_process_that_sends_once_and_ends_is_heard(namespace: str) -> None:
     assert files(namespace) == []
 
 
-def test_a_new_ring_is_merged_by_stamp_with_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("borrow", [False, True])
+def test_a_new_ring_is_merged_by_stamp_with_a_known_one(monkeypatch: pytest.MonkeyPatch, borrow: bool) -> None:
     """A reader that has messages of one process to read still gets an older one of a process that it did not know."""
     monkeypatch.setattr(sleepers.Sleepers, "_start", lambda _: None)  # which would find the ring a little later
     program = """
@@ -175,7 +176,13 @@ def test_a_new_ring_is_merged_by_stamp_with_a_known_one(monkeypatch: pytest.Monk
         outside = topic._bus._outside
         assert outside is not None
         until(lambda: monotonic_ns() >= outside._next_glance)
-        assert [topic.recv(), topic.recv()] == ["new", "known"]
+        if borrow:
+            with topic.borrow() as message:
+                assert message is not None
+                assert message.value == "new"
+            assert topic.recv() == "known"
+        else:
+            assert [topic.recv(), topic.recv()] == ["new", "known"]
         for process in (known, new):
             process.go("end")
             assert process.end() == 0
