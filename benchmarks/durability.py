@@ -24,7 +24,7 @@ from attrs import frozen
 from horus_async.clock.system import monotonic_ns
 from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
 from horus_async.recorder import ExecutionRecord, Recorder, RecordingOptions, open_session, tick_digest
-from horus_async.recorder.check import Verdict, check_session
+from horus_async.recorder.read.check import Verdict, check_session
 
 SESSION = "lap"
 ENDINGS = ("kill", "stop and kill", "segv", "exit")

@@ -22,18 +22,10 @@ from unittest import mock
 from attrs import define, field, frozen
 
 from horus_async.errors import HorusError, RecordingError
-from horus_async.recorder import (
-    ExecutionRecord,
-    Fsync,
-    GapRecord,
-    RecordingState,
-    Session,
-    framefile,
-    manifest,
-    open_session,
-    writer,
-)
-from horus_async.recorder.check import Verdict, check_session
+from horus_async.recorder import ExecutionRecord, Fsync, GapRecord, RecordingState, Session, manifest, open_session
+from horus_async.recorder.read.check import Verdict, check_session
+from horus_async.recorder.write import frame_file as framefile
+from horus_async.recorder.write import writer
 
 from .small import NODES, SESSION, SmallRun, check_record
 

@@ -30,7 +30,8 @@ from attrs import evolve, frozen
 
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
-from horus_async.topics import foreign, memory
+from horus_async.topics.external import rings as foreign
+from horus_async.topics.ring import memory
 
 from .hunters import Account, HuntError, available
 

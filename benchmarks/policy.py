@@ -13,7 +13,7 @@ import trio
 
 from horus_async.clock.system import perf_ns
 from horus_async.policy import Exchange, TraceOptions, TraceRecorder, from_object
-from horus_async.policy.interface import answer_of
+from horus_async.policy.model.interface import answer_of
 
 from .sampling import microseconds_a_call
 

@@ -13,8 +13,8 @@ from orjson import dumps
 
 from horus_async import Node, RecordingOptions, Scheduler, tick
 from horus_async.clock.system import NANOSECONDS, perf_ns
+from horus_async.engine.ports import new_tuple
 from horus_async.observe import Execution, NodeInfo, Received, RunInfo, Sent, TickEnd
-from horus_async.ports import new_tuple
 from horus_async.recorder import Recorder, open_session
 from horus_async.topics.codec import as_bytes, encode
 

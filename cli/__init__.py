@@ -9,7 +9,7 @@ import click
 
 from horus_async.errors import HorusError
 
-from ._errors import clear_errors
+from .support.errors import clear_errors
 
 _COMMANDS = {
     "demo": "Record, replay and verify a simulated robot, start to end.",

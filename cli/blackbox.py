@@ -15,9 +15,10 @@ import click
 
 from horus_async.blackbox import ANOMALIES, Record, default_blackbox_dir, newest_box, open_blackbox
 from horus_async.blackbox.reader import BlackBoxReader, Filter, kind_name
-from horus_async.cli._errors import FOUND, clear_errors
 from horus_async.clock.system import clock_face
 from horus_async.errors import BlackBoxError
+
+from .support.errors import FOUND, clear_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -15,11 +15,11 @@ import attrs
 import click
 from attrs import frozen
 
-from horus_async.determinism import Certificate, Comparison, RunDiedError, Variant, variants
+from horus_async.determinism.check import Certificate, Comparison, RunDiedError, Variant, variants
 from horus_async.errors import AppError
 
-from ._errors import FOUND, USAGE
-from ._render import print_json, progress
+from .support.errors import FOUND, USAGE
+from .support.render import print_json, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,7 +150,7 @@ def _worker(job: dict[str, Any], run: Variant) -> Iterator[_Worker]:
                 [
                     sys.executable,
                     "-m",
-                    "horus_async.cli._check_worker",
+                    "horus_async.cli.support.check_worker",
                     json.dumps({**job, "variant": attrs.asdict(run), "frames": writing}),
                 ],
                 env={**os.environ, "PYTHONHASHSEED": str(run.hash_seed)},

@@ -14,9 +14,9 @@ from horus_async.clock.system import NANOSECONDS, iso_utc, perf_ns, wall_ns
 from horus_async.recorder import open_session
 from horus_async.topics.codec import decode
 
-from ._errors import FOUND
-from ._render import print_json, print_table
-from ._robot import STOP_DISTANCE_M, build
+from .support.errors import FOUND
+from .support.render import print_json, print_table
+from .support.robot import STOP_DISTANCE_M, build
 
 if TYPE_CHECKING:
     from horus_async import Difference, Message, VerifyReport

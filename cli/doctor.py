@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from horus_async.cli._finding import MIB, Finding, Verdict, size
-from horus_async.cli._machine import Machine
-from horus_async.cli._render import print_json
-from horus_async.cli._shared_memory import check_shared_memory, check_topics
+from .support.finding import MIB, Finding, Verdict, size
+from .support.machine import Machine
+from .support.render import print_json
+from .support.shared_memory import check_shared_memory, check_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,13 +18,13 @@ from horus_async.errors import DamagedRecordingError, RecordingError
 from horus_async.recorder import delete_session, list_sessions, open_session, recordings_root
 from horus_async.recorder.manifest import read_manifest
 
-from ._errors import FOUND, clear_errors
-from ._render import print_json, print_table, progress
+from .support.errors import FOUND, clear_errors
+from .support.render import print_json, print_table, progress
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
-    from horus_async.recorder.check import SessionCheck
-    from horus_async.recorder.info import SessionInfo
+    from horus_async.recorder.read.check import SessionCheck
+    from horus_async.recorder.read.info import SessionInfo
 
 DAY_SECONDS = 86_400
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -33,10 +33,10 @@ _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
 _ELSEWHERE = {
     "replay": ("replay", "replay", "Replay a recorded session, as the command replay does."),
-    "inject": ("_record_data", "inject", "Let recorded nodes play among live ones."),
-    "diff": ("_record_data", "diff", "Compare every message of two sessions."),
-    "export": ("_record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
-    "import": ("_record_data", "import_", "Make a session of an MCAP file or a ROS bag."),
+    "inject": ("record_data", "inject", "Let recorded nodes play among live ones."),
+    "diff": ("record_data", "diff", "Compare every message of two sessions."),
+    "export": ("record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
+    "import": ("record_data", "import_", "Make a session of an MCAP file or a ROS bag."),
 }
 """Commands whose modules are imported when they are called, so that the others are quick: module, name, help."""
 _ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "check", "clean", "delete")
@@ -103,7 +103,7 @@ def list_(*, as_long: bool, as_json: bool) -> None:
 
 
 def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any]:
-    from horus_async.recorder.info import session_bytes, session_duration, session_info
+    from horus_async.recorder.read.info import session_bytes, session_duration, session_info
 
     row: dict[str, Any] = {
         "name": summary.name,
@@ -157,7 +157,7 @@ def info(session: str, *, as_json: bool) -> None:
 
     Example: horus-async record info demo
     """
-    from horus_async.recorder.info import session_info
+    from horus_async.recorder.read.info import session_info
 
     found = session_info(open_session(session))
     if as_json:
@@ -207,7 +207,7 @@ def check(session: str, *, as_json: bool) -> None:
 
     Example: horus-async record check demo
     """
-    from horus_async.recorder.check import Verdict, check_session
+    from horus_async.recorder.read.check import Verdict, check_session
 
     opened = _open_to_check(session, as_json=as_json)
     files = len(opened.all_files())

@@ -13,12 +13,12 @@ import trio
 from horus_async import Scheduler
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
-from horus_async.replay_options import session_topics
+from horus_async.replay.options import session_topics
 from horus_async.topics.codec import decode
 
-from ._errors import FOUND, USAGE
-from ._load import load_scheduler
-from ._render import print_json, show_notes
+from .support.errors import FOUND, USAGE
+from .support.load import load_scheduler
+from .support.render import print_json, show_notes
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session
@@ -126,7 +126,7 @@ def _verify(
     stop: int | None,
     as_json: bool,
 ) -> None:
-    from horus_async.verification import verify
+    from horus_async.replay.verification import verify
 
     scheduler = load_scheduler(app, args)
     report = trio.run(lambda: verify(session, scheduler, None if names is None else tuple(names), start, stop))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from horus_async.options import Overrides, overriding
+from horus_async.scheduler.options import Overrides, overriding
 
-from ._load import load_scheduler, run_script, split_app
-from ._render import show_summary
+from .support.load import load_scheduler, run_script, split_app
+from .support.render import show_summary
 
 DEFAULT_BLACKBOX_MB = 16
 

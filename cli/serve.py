@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from horus_async.cli._errors import USAGE, fail
 from horus_async.errors import ConfigurationError, HorusError, PolicyError
 from horus_async.policy import ImageMode, TraceOptions
 
+from .support.errors import USAGE, fail
+
 if TYPE_CHECKING:
-    from horus_async.policy.server import ServerOptions
+    from horus_async.policy.server.http import ServerOptions
 
 _EXIT_ON_SIGNAL = 128
 
@@ -51,7 +52,7 @@ def serve(policy: str, **options: Any) -> None:
     _log_to_stderr()
     received: int | None = None
     try:
-        from horus_async.policy.telemetry import export_as_environment_says
+        from horus_async.policy.server.telemetry import export_as_environment_says
 
         server_options = _server_options(options)
         export_as_environment_says()
@@ -65,8 +66,8 @@ def serve(policy: str, **options: Any) -> None:
 
 
 def _server_options(options: dict[str, Any]) -> ServerOptions:
-    from horus_async.policy.server import ServerOptions
-    from horus_async.policy.service import ServiceOptions
+    from horus_async.policy.server.http import ServerOptions
+    from horus_async.policy.server.service import ServiceOptions
 
     trace = None
     if options["record"] is not None:
@@ -96,7 +97,7 @@ def _run(policy: str, options: ServerOptions) -> int | None:
     """Serve until a signal comes; returns it. A second one does not wait for running requests."""
     import trio
 
-    from horus_async.policy.server import serve_policy
+    from horus_async.policy.server.http import serve_policy
 
     received: list[int] = []
 

@@ -19,19 +19,20 @@ import orjson
 
 from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError
-from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace, foreign
+from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.codec import to_json
+from horus_async.topics.external import rings as foreign
 from horus_async.topics.inspection import rings
 
-from ._errors import clear_errors
-from ._render import print_json, print_table
-from ._typed import structure
+from .support.errors import clear_errors
+from .support.render import print_json, print_table
+from .support.typed import structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from horus_async.topics.inspection import RingInfo
-    from horus_async.topics.ring import Taken
+    from horus_async.topics.ring.region import Taken
 
 _LOOK_NS = 2_000_000
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from horus_async.cli._errors import FOUND, USAGE, fail
 from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.errors import HorusError, PolicyError
 from horus_async.policy import (
@@ -36,6 +35,8 @@ from horus_async.policy import (
     shown,
     summarise,
 )
+
+from .support.errors import FOUND, USAGE, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -311,7 +312,7 @@ def _warn(text: str) -> None:
 
 def _print_json(rows: Iterable[dict[str, Any]]) -> None:
     """A JSON array, a row at a time, so that a long answer needs no memory."""
-    from horus_async.policy.jsontext import encode
+    from horus_async.policy.model.jsontext import encode
 
     separator = "["
     for row in rows:

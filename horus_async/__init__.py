@@ -5,23 +5,12 @@ Names are loaded when first used, so that ``import horus_async`` itself costs ne
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from horus_async.context import (
-        budget_remaining,
-        dt,
-        elapsed,
-        now,
-        now_ns,
-        np_rng,
-        rng,
-        sleep,
-        tick,
-    )
+    from horus_async.determinism.guard import Guard, GuardFinding
+    from horus_async.engine.stats import NodeStats, SchedulerStats
     from horus_async.errors import (
         AppError,
         BlackBoxError,
@@ -50,15 +39,24 @@ if TYPE_CHECKING:
         UnsupportedVersionError,
         ValueNotSupportedError,
     )
-    from horus_async.guard import Guard, GuardFinding
-    from horus_async.node import Node, node
-    from horus_async.policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
+    from horus_async.nodes.context import (
+        budget_remaining,
+        dt,
+        elapsed,
+        now,
+        now_ns,
+        np_rng,
+        rng,
+        sleep,
+        tick,
+    )
+    from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
+    from horus_async.nodes.node import Node, node
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
-    from horus_async.recorder.recorder import RecordingStats
-    from horus_async.scheduler import Scheduler, run
-    from horus_async.stats import NodeStats, SchedulerStats
+    from horus_async.recorder.write.recorder import RecordingStats
+    from horus_async.replay.comparison import Difference, VerifyReport
+    from horus_async.scheduler.scheduler import Scheduler, run
     from horus_async.topics import BorrowedMessage, Message, Topic
-    from horus_async.verify import Difference, VerifyReport
 
 __version__ = "0.1.0"
 
@@ -125,16 +123,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "context": ("budget_remaining", "dt", "elapsed", "now", "now_ns", "np_rng", "rng", "sleep", "tick"),
-    "guard": ("Guard", "GuardFinding"),
-    "node": ("Node", "node"),
-    "policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
+    "nodes.context": ("budget_remaining", "dt", "elapsed", "now", "now_ns", "np_rng", "rng", "sleep", "tick"),
+    "determinism.guard": ("Guard", "GuardFinding"),
+    "nodes.node": ("Node", "node"),
+    "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "recorder.options": ("Fsync", "RecordingOptions", "Redact"),
-    "recorder.recorder": ("RecordingStats",),
+    "recorder.write.recorder": ("RecordingStats",),
     "scheduler": ("Scheduler", "run"),
-    "stats": ("NodeStats", "SchedulerStats"),
+    "engine.stats": ("NodeStats", "SchedulerStats"),
     "topics": ("BorrowedMessage", "Message", "Topic"),
-    "verify": ("Difference", "VerifyReport"),
+    "replay.comparison": ("Difference", "VerifyReport"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -153,14 +151,3 @@ if not TYPE_CHECKING:  # A type checker that saw this would take any misspelt na
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """This package, on which a submodule never takes the place of the public name it shares (``node``)."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (isinstance(value, ModuleType) and name in _HOME_OF):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

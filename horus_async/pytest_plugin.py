@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from .node import Node
-    from .scheduler import Scheduler
+    from .nodes.node import Node
+    from .scheduler.scheduler import Scheduler
     from .testing import Captured
 
 
@@ -53,7 +53,7 @@ class HorusFixture:
 
     def scheduler(self, **options: Any) -> Scheduler:
         """A `Scheduler` in this test's namespace, in virtual time unless ``deterministic=False`` is given."""
-        from .scheduler import Scheduler
+        from .scheduler.scheduler import Scheduler
 
         return Scheduler(**{"deterministic": True, "namespace": self.namespace, **options})
 
@@ -93,7 +93,7 @@ def _replay(item: pytest.Function, session: str | Path, app: Any = None, nodes: 
     import trio
 
     from .errors import HorusError
-    from .scheduler import Scheduler
+    from .scheduler.scheduler import Scheduler
 
     if app is None:
         app = item._request.getfixturevalue("horus_app")  # noqa: SLF001 - a hook has no other way to a fixture

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from .clock.system import NANOSECONDS
+from .engine.schedule import exact
 from .errors import ConfigurationError
-from .node import Node
+from .nodes.node import Node
 from .observe import Execution, Observer, TickEnd
-from .schedule import exact
-from .scheduler import Scheduler
+from .scheduler.scheduler import Scheduler
 from .topics.codec import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from .engine.runtime import Runtime
     from .observe import Sent
-    from .runtime import Runtime
 
     Feed = Mapping[str, Iterable[tuple[int, Any]]]
 
@@ -193,7 +193,7 @@ class _Feeder(Node):
                 )
 
     def tick(self) -> None:
-        from .context import tick as current_tick  # `tick` is this method here
+        from .nodes.context import tick as current_tick  # `tick` is this method here
 
         for topic, value in self._by_tick.get(current_tick(), ()):
             self.send(topic, value)

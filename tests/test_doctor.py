@@ -17,9 +17,9 @@ from click.testing import CliRunner
 from horus_async import Topic
 from horus_async.cli import doctor as command
 from horus_async.cli import main
-from horus_async.cli._finding import Finding, Verdict
-from horus_async.cli._machine import Folder, Machine, Ring, Space
 from horus_async.cli.doctor import EXTRAS, examine
+from horus_async.cli.support.finding import Finding, Verdict
+from horus_async.cli.support.machine import Folder, Machine, Ring, Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ from horus_async.policy import (
     load_policy,
     replay_trace,
 )
-from horus_async.policy.server import ServerOptions, serve_policy
-from horus_async.policy.service import ServiceOptions
+from horus_async.policy.server.http import ServerOptions, serve_policy
+from horus_async.policy.server.service import ServiceOptions
 
 
 async def serve_and_record(policy: Path, traces: Path) -> list[float]:

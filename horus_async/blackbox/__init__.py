@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from horus_async.blackbox.events import (
+    from .events import (
         ANOMALIES,
         KINDS,
         BudgetViolation,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         Unknown,
         Watchdog,
     )
-    from horus_async.blackbox.file import BlackBox, default_blackbox_dir
-    from horus_async.blackbox.reader import BlackBoxReader, newest_box, open_blackbox
+    from .file import BlackBox, default_blackbox_dir
+    from .reader import BlackBoxReader, newest_box, open_blackbox
 
 __all__ = [
     "ANOMALIES",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import orjson
 from attrs import fields, frozen
 
-from horus_async.blackbox.values import from_plain, to_json_bytes
+from .values import from_plain, to_json_bytes
 
 _KEYS = {"from_": "from"}
 

@@ -11,12 +11,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from horus_async.blackbox.events import NodeError, Record, SchedulerStop
+from .events import NodeError, Record, SchedulerStop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from horus_async.blackbox.layout import FileHeader
+    from .layout import FileHeader
 
 BEGINNING = b"Fatal Python error: "
 

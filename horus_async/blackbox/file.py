@@ -22,22 +22,24 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 from platformdirs import user_state_path
 
-from horus_async.blackbox import layout
-from horus_async.blackbox.events import Custom, DeadlineMiss, NodeTick
-from horus_async.blackbox.fatal import FatalSignals
-from horus_async.blackbox.place import find_box, place_box
-from horus_async.blackbox.reader import BlackBoxReader
-from horus_async.blackbox.ring import Ring
-from horus_async.blackbox.sealing import SealingWorker
-from horus_async.blackbox.shorten import shortened_json
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import BlackBoxError, ConfigurationError
 
+from . import layout
+from .events import Custom, DeadlineMiss, NodeTick
+from .fatal import FatalSignals
+from .place import find_box, place_box
+from .reader import BlackBoxReader
+from .ring import Ring
+from .sealing import SealingWorker
+from .shorten import shortened_json
+
 if TYPE_CHECKING:
-    from horus_async.blackbox.events import BudgetViolation, Event, Record
-    from horus_async.blackbox.reader import Kinds, Ticks
-    from horus_async.blackbox.ring import Writer
     from horus_async.observe import TickListener
+
+    from .events import BudgetViolation, Event, Record
+    from .reader import Kinds, Ticks
+    from .ring import Writer
 
     Late = type[DeadlineMiss | BudgetViolation]
 

@@ -10,14 +10,15 @@ from contextlib import ExitStack, suppress
 from glob import escape
 from typing import TYPE_CHECKING
 
-from horus_async.blackbox import layout
-from horus_async.blackbox.reader import open_blackbox
 from horus_async.errors import BlackBoxError, ConfigurationError
+
+from . import layout
+from .reader import open_blackbox
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from horus_async.blackbox.reader import BlackBoxReader
+    from .reader import BlackBoxReader
 
 _UNUSABLE = re.compile(r"[/\x00-\x1f\x7f]|^\.|~\d+$")
 _LONGEST_NAME = 200

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import frozen
 
-from horus_async.blackbox import layout
-from horus_async.blackbox.events import ANOMALIES, KINDS, Event, Record
-from horus_async.blackbox.fatal import BEGINNING, fatal_records
-from horus_async.blackbox.scan import SegmentImage, find_sources, missing_ends, read_lines
 from horus_async.errors import BlackBoxError
+
+from . import layout
+from .events import ANOMALIES, KINDS, Event, Record
+from .fatal import BEGINNING, fatal_records
+from .scan import SegmentImage, find_sources, missing_ends, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

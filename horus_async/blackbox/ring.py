@@ -21,9 +21,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from zlib import adler32, crc32
 
-from horus_async.blackbox import layout
-from horus_async.blackbox.compact import RECORD_SIZE, Form, pack_fields, read_tick, record_salt, store_record
 from horus_async.errors import BlackBoxError
+
+from . import layout
+from .compact import RECORD_SIZE, Form, pack_fields, read_tick, record_salt, store_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -12,8 +12,8 @@ from zlib import crc32
 
 import lz4.block
 
-from horus_async.blackbox import layout
-from horus_async.blackbox.compact import FORM_BEGINNING, MARK, RECORD_SIZE, Shape, open_record
+from . import layout
+from .compact import FORM_BEGINNING, MARK, RECORD_SIZE, Shape, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

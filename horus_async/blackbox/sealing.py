@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 
 import lz4.block
 
-from horus_async.blackbox import layout
-from horus_async.blackbox.compact import MARK
-from horus_async.blackbox.scan import event_lines
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
+
+from . import layout
+from .compact import MARK
+from .scan import event_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from horus_async.blackbox.ring import FullSegment, Ring, Spent
+    from .ring import FullSegment, Ring, Spent
 
 _log = logging.getLogger(__name__)
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync

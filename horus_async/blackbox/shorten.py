@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from horus_async.blackbox.values import to_json_bytes
+from .values import to_json_bytes
 
 if TYPE_CHECKING:
-    from horus_async.blackbox.events import Event
+    from .events import Event
 
 
 def shortened_json(event: Event, limit: int) -> bytes:

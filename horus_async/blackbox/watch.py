@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from horus_async import observe
-from horus_async.blackbox.events import (
+from horus_async.clock.system import wall_ns
+
+from .events import (
     BudgetViolation,
     DeadlineMiss,
     EmergencyStop,
@@ -17,12 +19,11 @@ from horus_async.blackbox.events import (
     SchedulerStop,
     Watchdog,
 )
-from horus_async.clock.system import wall_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.blackbox.file import BlackBox
+    from .file import BlackBox
 
 
 class BlackBoxObserver(observe.Observer):

@@ -16,8 +16,8 @@ all of their fields are; NaN, which marks what was not measured, equals itself t
 
 from __future__ import annotations
 
-from horus_async.messages.base import Array, ByContent, Data, Header, Time
-from horus_async.messages.geometry import (
+from .base import Array, ByContent, Data, Header, Time
+from .geometry import (
     CmdVel,
     Point,
     Pose,
@@ -32,8 +32,8 @@ from horus_async.messages.geometry import (
     TwistWithCovariance,
     Vector3,
 )
-from horus_async.messages.navigation import MapMetaData, OccupancyGrid, Odometry, Path
-from horus_async.messages.perception import (
+from .navigation import MapMetaData, OccupancyGrid, Odometry, Path
+from .perception import (
     BoundingBox2D,
     CompressedImage,
     Detection2D,
@@ -46,7 +46,7 @@ from horus_async.messages.perception import (
     PointDatatype,
     PointField,
 )
-from horus_async.messages.sensors import (
+from .sensors import (
     BatteryState,
     CovarianceType,
     FixStatus,
@@ -61,7 +61,7 @@ from horus_async.messages.sensors import (
     PowerSupplyTechnology,
     SatelliteService,
 )
-from horus_async.messages.status import Diagnostic, DiagnosticLevel, KeyValue, Log, LogLevel
+from .status import Diagnostic, DiagnosticLevel, KeyValue, Log, LogLevel
 
 __all__ = [
     "Array",

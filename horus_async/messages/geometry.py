@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from horus_async.messages.base import Array, ByContent, Header, matrix_6x6
+from .base import Array, ByContent, Header, matrix_6x6
 
 
 @define(eq=False)

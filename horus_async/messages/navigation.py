@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from horus_async.messages.base import Array, ByContent, Header, Time
-from horus_async.messages.geometry import Pose, PoseStamped, PoseWithCovariance, TwistWithCovariance
+from .base import Array, ByContent, Header, Time
+from .geometry import Pose, PoseStamped, PoseWithCovariance, TwistWithCovariance
 
 
 @define(eq=False)

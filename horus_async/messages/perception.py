@@ -6,8 +6,8 @@ from enum import IntEnum
 
 from attrs import define, field
 
-from horus_async.messages.base import ByContent, Data, Header
-from horus_async.messages.geometry import PoseWithCovariance
+from .base import ByContent, Data, Header
+from .geometry import PoseWithCovariance
 
 
 @define(eq=False)

@@ -7,8 +7,8 @@ from math import nan
 
 from attrs import define, field
 
-from horus_async.messages.base import Array, ByContent, Header, matrix_3x3
-from horus_async.messages.geometry import Quaternion, Vector3
+from .base import Array, ByContent, Header, matrix_3x3
+from .geometry import Quaternion, Vector3
 
 
 @define(eq=False)

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from attrs import define, field
 
-from horus_async.messages.base import ByContent, Time
+from .base import ByContent, Time
 
 
 class DiagnosticLevel(IntEnum):

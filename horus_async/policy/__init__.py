@@ -5,18 +5,18 @@ The server itself lives in ``horus_async.policy.server`` and needs the extra ``s
 
 from __future__ import annotations
 
-from horus_async.policy.compare import DiffMode, Thresholds
-from horus_async.policy.hashes import config_hash, image_hash, model_hash
-from horus_async.policy.interface import Answer, AnswerError, Observation, ObservationError, Policy
-from horus_async.policy.loading import LoadedPolicy, from_object, load_policy
-from horus_async.policy.observation import arrays, image_array
-from horus_async.policy.replay import Replayed, ReplayOptions, replay_trace
-from horus_async.policy.replay_report import ReplaySummary, report, shown
-from horus_async.policy.trace_export import ExportFormat, export
-from horus_async.policy.trace_format import Exchange, Failure, ImageMode
-from horus_async.policy.trace_query import Bucket, Filter, list_traces, matching, row_of, summarise
-from horus_async.policy.trace_reader import TraceReader, TraceRequest, find_traces
-from horus_async.policy.trace_recorder import RecorderStats, RecordingState, TraceOptions, TraceRecorder
+from .model.hashes import config_hash, image_hash, model_hash
+from .model.interface import Answer, AnswerError, Observation, ObservationError, Policy
+from .model.loading import LoadedPolicy, from_object, load_policy
+from .model.observation import arrays, image_array
+from .replay.actions import DiffMode, Thresholds
+from .replay.report import ReplaySummary, report, shown
+from .replay.run import Replayed, ReplayOptions, replay_trace
+from .trace.export import ExportFormat, export
+from .trace.format import Exchange, Failure, ImageMode
+from .trace.query import Bucket, Filter, list_traces, matching, row_of, summarise
+from .trace.reader import TraceReader, TraceRequest, find_traces
+from .trace.recorder import RecorderStats, RecordingState, TraceOptions, TraceRecorder
 
 __all__ = [
     "Answer",

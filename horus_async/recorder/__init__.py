@@ -1,11 +1,10 @@
 """Recording runs, and reading what was recorded."""
 
-from .lines import tick_digest
-from .listing import SessionSummary, delete_session, list_sessions, open_session
 from .naming import recordings_root
 from .options import Fsync, RecordingOptions, Redact
-from .reader import RecordedFile
-from .recorder import Recorder
+from .read.listing import SessionSummary, delete_session, list_sessions, open_session
+from .read.reader import RecordedFile
+from .read.session import Session
 from .records import (
     ExecutionRecord,
     ExternalMessage,
@@ -14,8 +13,9 @@ from .records import (
     RecordedOutput,
     SchedulerTick,
 )
-from .session import Session
-from .writer import RecordingState, RecordingStats
+from .write.lines import tick_digest
+from .write.recorder import Recorder
+from .write.writer import RecordingState, RecordingStats
 
 __all__ = [
     "ExecutionRecord",

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from horus_async.errors import MessageOverwrittenError, SchemaMismatchError
-from horus_async.topics.codec import decode_borrowed
-from horus_async.topics.message import Message
+
+from .codec import decode_borrowed
+from .message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from horus_async.topics.reader import Loan
-    from horus_async.topics.ring import Cursor
+    from .ring.reader import Loan
+    from .ring.region import Cursor
 
 
 @frozen

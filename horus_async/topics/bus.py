@@ -19,23 +19,25 @@ from typing import TYPE_CHECKING, Self
 
 from horus_async.clock.system import wall_ns
 from horus_async.errors import ConfigurationError, TopicError
-from horus_async.topics import discovery, doorbell
-from horus_async.topics.doorbell import ring_bells
-from horus_async.topics.exchange import Channel, Exchange
-from horus_async.topics.layout import DEFAULT_CAPACITY, FIRST_DATA_AT
-from horus_async.topics.memory import SharedFile
-from horus_async.topics.names import check_namespace, check_topic_name, path_component
-from horus_async.topics.publisher import Publisher
-from horus_async.topics.subscriber import Subscriber
-from horus_async.topics.turn import Turn
-from horus_async.topics.writer import RingWriter
+
+from .exchange import Channel, Exchange
+from .external import discovery
+from .publisher import Publisher
+from .ring.layout import DEFAULT_CAPACITY, FIRST_DATA_AT
+from .ring.memory import SharedFile
+from .ring.names import check_namespace, check_topic_name, path_component
+from .ring.turn import Turn
+from .ring.writer import RingWriter
+from .subscriber import Subscriber
+from .wake import doorbell
+from .wake.doorbell import ring_bells
 
 if TYPE_CHECKING:
     import mmap
     from types import TracebackType
 
-    from horus_async.topics.foreign import ForeignRing
-    from horus_async.topics.ring import Cursor
+    from .external.rings import ForeignRing
+    from .ring.region import Cursor
 
 PUBLISHER_NAME_LIMIT = 255
 """Bytes of a publisher's name in UTF-8."""

@@ -6,17 +6,17 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from horus_async.topics.layout import bell_byte
+from .ring.layout import bell_byte
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.topics.discovery import Outside
-    from horus_async.topics.foreign import ForeignRing
-    from horus_async.topics.ring import Cursor
-    from horus_async.topics.subscriber import Subscriber
-    from horus_async.topics.waitset import WaitSet
-    from horus_async.topics.writer import RingWriter
+    from .external.discovery import Outside
+    from .external.rings import ForeignRing
+    from .ring.region import Cursor
+    from .ring.writer import RingWriter
+    from .subscriber import Subscriber
+    from .wake.waitset import WaitSet
 
 
 class Channel:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from horus_async.errors import TopicError
-from horus_async.topics import memory
-from horus_async.topics.foreign import ForeignRing, RingFile, list_folder, open_region, ring_file
-from horus_async.topics.layout import NAME_LENGTH, TEXT_AT, Word
-from horus_async.topics.names import path_component
-from horus_async.topics.ring import CLOSED, Region
+
+from .external.rings import ForeignRing, RingFile, list_folder, open_region, ring_file
+from .ring import memory
+from .ring.layout import NAME_LENGTH, TEXT_AT, Word
+from .ring.names import path_component
+from .ring.region import CLOSED, Region
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from horus_async.topics.schema import Schema
+    from .packed.schema import Schema
 
 
 @frozen

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from horus_async.topics.doorbell import ring_bells
-from horus_async.topics.packed import form_of, pack_bytes
-from horus_async.topics.ring import LATEST, SLEEPERS
+from .packed.packed import form_of, pack_bytes
+from .ring.region import LATEST, SLEEPERS
+from .wake.doorbell import ring_bells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from horus_async.topics.exchange import Channel
-    from horus_async.topics.packed import Pack
-    from horus_async.topics.ring import Payload
-    from horus_async.topics.schema import Schema
-    from horus_async.topics.turn import Turn
-    from horus_async.topics.writer import Packers, RingWriter
+    from .exchange import Channel
+    from .packed.packed import Pack
+    from .packed.schema import Schema
+    from .ring.region import Payload
+    from .ring.turn import Turn
+    from .ring.writer import Packers, RingWriter
 
 
 _UNOPENED: Packers = {}

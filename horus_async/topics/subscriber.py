@@ -6,17 +6,18 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from horus_async.errors import TopicError
-from horus_async.topics.reader import ELSEWHERE, RingReader
-from horus_async.topics.wakeup import Bell, checkpoint
-from horus_async.topics.writer import RingWriter
+
+from .ring.reader import ELSEWHERE, RingReader
+from .ring.writer import RingWriter
+from .wake.wakeup import Bell, checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.topics.exchange import Channel
-    from horus_async.topics.foreign import ForeignRing
-    from horus_async.topics.reader import Loan
-    from horus_async.topics.ring import Cursor, Taken
+    from .exchange import Channel
+    from .external.rings import ForeignRing
+    from .ring.reader import Loan
+    from .ring.region import Cursor, Taken
 
 _Found = TypeVar("_Found")
 

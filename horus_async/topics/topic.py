@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.clock.system import wall_ns
 from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
-from horus_async.topics.borrowing import Borrowing
-from horus_async.topics.bus import Bus, default_namespace
-from horus_async.topics.codec import GENERAL, decode, encode
-from horus_async.topics.message import Message
-from horus_async.topics.names import check_namespace, check_topic_name
+
+from .borrowing import Borrowing
+from .bus import Bus, default_namespace
+from .codec import GENERAL, decode, encode
+from .message import Message
+from .ring.names import check_namespace, check_topic_name
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from horus_async.topics.ring import Payload, Taken
+    from .ring.region import Payload, Taken
 
 
 class Topic:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from horus_async import Node, NodeFailure, Scheduler, rng
-from horus_async.determinism import (
+from horus_async.determinism.check import (
     NO_MESSAGE,
     Certificate,
     Comparison,

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from horus_async.compare import first_difference, same
+from horus_async.value_diff import first_difference, same
 
 HUGE = 10**400
 

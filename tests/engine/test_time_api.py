@@ -9,19 +9,7 @@ import pytest
 import trio
 
 import horus_async
-from horus_async import (
-    ContextError,
-    Node,
-    budget_remaining,
-    dt,
-    elapsed,
-    now,
-    now_ns,
-    np_rng,
-    rng,
-    sleep,
-    tick,
-)
+from horus_async import ContextError, Node, budget_remaining, dt, elapsed, now, now_ns, np_rng, rng, sleep, tick
 from horus_async.clock.random import tick_random
 from horus_async.clock.system import wall_ns
 from tests.engine.programs import Log, both_modes, run_nodes

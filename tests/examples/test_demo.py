@@ -8,8 +8,8 @@ import orjson
 from click.testing import CliRunner
 
 from horus_async import Scheduler
-from horus_async.cli import _robot
 from horus_async.cli.demo import demo
+from horus_async.cli.support import robot as _robot
 from horus_async.recorder import ExecutionRecord, open_session
 
 from .programs import horus

@@ -12,7 +12,7 @@ import pytest
 
 from horus_async.errors import SessionNotFoundError
 from horus_async.recorder import open_session
-from horus_async.recorder.check import Verdict, check_session
+from horus_async.recorder.read.check import Verdict, check_session
 
 from .programs import EXAMPLES, ROOT, horus, python
 

@@ -19,7 +19,7 @@ from horus_async import Topic, messages
 from horus_async.errors import TopicTypeError
 from horus_async.messages import BatteryState, Image, JointCommand, JointState, LaserScan, PointCloud, Time, Twist
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
-from horus_async.topics.packed import form_of
+from horus_async.topics.packed.packed import form_of
 
 from .catalogue import BEGIN, CLASSES, END, ENUMS, PAGE, layout, table, values
 from .layouts import CONSTANTS, RENAMED, ROS_2

@@ -75,8 +75,8 @@ async def serving(
     """A server for ``policy`` on a free port; stopped, with its trace closed, at the end."""
     import httpx
 
-    from horus_async.policy.server import ServerOptions, serve_policy
-    from horus_async.policy.service import ServiceOptions
+    from horus_async.policy.server.http import ServerOptions, serve_policy
+    from horus_async.policy.server.service import ServiceOptions
 
     server = {name: options.pop(name) for name in ("api_key", "max_body_mb") if name in options}
     chosen = ServerOptions(port=0, service=ServiceOptions(trace=trace, **options), **server)

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from horus_async.policy import AnswerError
-from horus_async.policy.interface import answer_of
+from horus_async.policy.model.interface import answer_of
 
 
 @pytest.mark.parametrize(

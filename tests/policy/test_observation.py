@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from horus_async.policy import ObservationError, arrays
-from horus_async.policy.observation import image_bytes, is_camera
+from horus_async.policy.model.observation import image_bytes, is_camera
 
 BASE64 = base64.b64encode(b"a frame of a camera").decode()
 

@@ -12,7 +12,7 @@ import pytest
 
 from horus_async.errors import PolicyError
 from horus_async.policy import ObservationError, TraceOptions, load_policy, model_hash
-from horus_async.policy.interface import answer_of
+from horus_async.policy.model.interface import answer_of
 from tests.policy.conftest import needs_server, only_trace, read_all, serving
 
 if TYPE_CHECKING:

@@ -301,7 +301,7 @@ async def test_a_policy_that_does_not_load_ends_the_server(policy_module: Callab
 
 async def test_a_taken_port_is_a_clear_error() -> None:
     """Listening where somebody else does raises ConfigurationError with the address."""
-    from horus_async.policy.server import ServerOptions, serve_policy
+    from horus_async.policy.server.http import ServerOptions, serve_policy
 
     async with serving(reach) as served:
         port = int(served.url.rsplit(":", 1)[1])

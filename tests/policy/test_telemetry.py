@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from horus_async.policy import TraceOptions
-from horus_async.policy.telemetry import ActSpan, export_as_environment_says
+from horus_async.policy.server.telemetry import ActSpan, export_as_environment_says
 from tests.policy.conftest import needs_server, only_trace, reach, read_all, serving
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from horus_async.errors import TraceError
 from horus_async.policy import TraceReader
-from horus_async.policy.jsontext import decode, encode
+from horus_async.policy.model.jsontext import decode, encode
 from tests.policy.conftest import read_all
 from tests.policy.traces import exchange, foreign_lines, record, write_lines
 

@@ -143,7 +143,7 @@ def test_a_failed_disk_is_cut_back_to_whole_lines(tmp_path: Path, monkeypatch: p
             raise OSError(28, "No space left on device")
         return real(descriptor, data)
 
-    monkeypatch.setattr("horus_async.policy.trace_file.os.write", torn_once)
+    monkeypatch.setattr("horus_async.policy.trace.file.os.write", torn_once)
     options = TraceOptions(directory=tmp_path, retry_interval=0.01)
     with TraceRecorder(POLICY, options) as recorder:
         recorder.record(exchange({"state": [1.0]}))

@@ -9,7 +9,7 @@ import lz4.frame
 import orjson
 
 from horus_async.policy import Exchange, Failure, ImageMode, TraceOptions, TraceRecorder, from_object
-from horus_async.policy.interface import answer_of
+from horus_async.policy.model.interface import answer_of
 from tests.policy.conftest import only_trace, reach
 
 if TYPE_CHECKING:

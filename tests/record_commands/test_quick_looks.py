@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from horus_async.recorder import Session, open_session
-from horus_async.recorder import reader as reader_module
-from horus_async.recorder.info import session_info
+from horus_async.recorder.read import reader as reader_module
+from horus_async.recorder.read.info import session_info
 from horus_async.recorder.records import parse_line
 
 from .sessions import make

@@ -23,7 +23,7 @@ from horus_async.recorder import (
     open_session,
     tick_digest,
 )
-from horus_async.recorder.check import Verdict, check_session
+from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.records import Footer
 
 from . import independent

@@ -20,8 +20,8 @@ from benchmarks import durability
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import RecordingError
 from horus_async.recorder import ExecutionRecord, GapRecord, RecordingState, Session, open_session
-from horus_async.recorder import writer as writer_module
-from horus_async.recorder.check import Verdict, check_session
+from horus_async.recorder.read.check import Verdict, check_session
+from horus_async.recorder.write import writer as writer_module
 
 from .runs import play, recorder, run_info, settled
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import faults
 from benchmarks.small import SmallRun
 from horus_async.errors import RecordingError
-from horus_async.recorder.framefile import FrameFile
+from horus_async.recorder.write.frame_file import FrameFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +73,7 @@ def test_the_images_show_a_sync_that_is_missing(
     if forgotten == "file":
         monkeypatch.setattr(FrameFile, "sync", lambda _: None)
     else:
-        monkeypatch.setattr("horus_async.recorder.framefile.sync_folder", lambda _: None)
+        monkeypatch.setattr("horus_async.recorder.write.frame_file.sync_folder", lambda _: None)
         monkeypatch.setattr("horus_async.recorder.manifest.sync_folder", lambda _: None)
     with pytest.raises(AssertionError, match="were flushed"):
         faults.crash_images(tmp_path, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.recorder import ExecutionRecord, RecordedFile
-from horus_async.recorder import writer as writer_module
+from horus_async.recorder.write import writer as writer_module
 
 from .runs import execution, message, recorder, run_info
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from horus_async.recorder.framefile import FrameFile
+    from horus_async.recorder.write.frame_file import FrameFile
 
 INTERVAL = 0.05
 INTERVAL_NS = round(INTERVAL * NANOSECONDS)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from horus_async.recorder import open_session
-from horus_async.recorder.check import Verdict, check_session
-from horus_async.recorder.listing import delete_session
 from horus_async.recorder.locking import is_being_recorded
+from horus_async.recorder.read.check import Verdict, check_session
+from horus_async.recorder.read.listing import delete_session
 
 from .runs import play, recorder, run_info, settled
 

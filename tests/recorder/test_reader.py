@@ -15,8 +15,8 @@ from benchmarks.small import record_small
 from horus_async.errors import DamagedRecordingError, SessionNotFoundError, UnsupportedVersionError
 from horus_async.recorder import ExecutionRecord, GapRecord, RecordedFile, SchedulerTick, frames
 from horus_async.recorder.frames import Frame, pack, reader_of, scan
-from horus_async.recorder.lines import header_line
 from horus_async.recorder.records import Footer, Header
+from horus_async.recorder.write.lines import header_line
 
 from . import independent
 from .runs import execution, message, play, record, recorder, run_info
@@ -89,7 +89,7 @@ def test_ranges_of_ticks(tmp_path: Path, index: bool, start: int | None, stop: i
 
 def test_seeking_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the index a seek decodes about a frame, not the file."""
-    monkeypatch.setattr("horus_async.recorder.framefile.ENTRY_TEXT", 1)
+    monkeypatch.setattr("horus_async.recorder.write.frame_file.ENTRY_TEXT", 1)
     file = RecordedFile(recording(tmp_path, flushes=20))
     decoded: list[int] = []
     decode = frames._decode
@@ -248,7 +248,7 @@ def test_the_command_fuzzer_finds_a_planted_bug(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("horus_async.recorder.info.session_info", broken)
+    monkeypatch.setattr("horus_async.recorder.read.info.session_info", broken)
     monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
     with pytest.raises((KeyError, AssertionError), match=r"x|exit code 3"):
         damage.call_commands(tmp_path, 1, rounds=1)

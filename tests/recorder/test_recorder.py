@@ -28,8 +28,8 @@ from horus_async.recorder import (
     open_session,
     recordings_root,
 )
-from horus_async.recorder import writer as writer_module
 from horus_async.recorder.naming import file_name
+from horus_async.recorder.write import writer as writer_module
 from horus_async.topics.codec import as_bytes, decode, encode
 
 from . import independent

@@ -11,19 +11,6 @@ from hypothesis import strategies as st
 
 from horus_async.errors import DamagedRecordingError, HorusError, UnsupportedVersionError
 from horus_async.observe import Execution, External, NodeInfo, Received, Sent, TickEnd
-from horus_async.recorder.lines import (
-    EMPTY_DIGEST,
-    Counts,
-    count_line,
-    execution_line,
-    footer_line,
-    gap_line,
-    header_line,
-    line_tick,
-    message_line,
-    tick_digest,
-    tick_line,
-)
 from horus_async.recorder.records import (
     ExecutionRecord,
     ExternalMessage,
@@ -36,6 +23,19 @@ from horus_async.recorder.records import (
     parse_line,
 )
 from horus_async.recorder.tallies import TopicTally
+from horus_async.recorder.write.lines import (
+    EMPTY_DIGEST,
+    Counts,
+    count_line,
+    execution_line,
+    footer_line,
+    gap_line,
+    header_line,
+    line_tick,
+    message_line,
+    tick_digest,
+    tick_line,
+)
 from horus_async.topics.codec import as_bytes, decode, encode
 
 from .runs import message, run_info

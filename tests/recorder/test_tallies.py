@@ -11,12 +11,12 @@ import pytest
 
 from horus_async.observe import Execution, External, NodeInfo, Sent, TickEnd
 from horus_async.recorder import Recorder, open_session
-from horus_async.recorder import reader as reader_module
-from horus_async.recorder import writer as writer_module
 from horus_async.recorder.frames import MAGIC
-from horus_async.recorder.info import session_info
+from horus_async.recorder.read import reader as reader_module
+from horus_async.recorder.read.info import session_info
 from horus_async.recorder.records import Footer, parse_line
 from horus_async.recorder.tallies import Tallies, TopicTally
+from horus_async.recorder.write import writer as writer_module
 from horus_async.topics.codec import as_bytes, encode
 
 from .runs import PERIOD_NS, play, recorder, run_info, settled

@@ -13,7 +13,7 @@ import trio
 from horus_async import Node, Scheduler, Topic, tick
 from horus_async.errors import SchemaMismatchError
 from horus_async.messages import CmdVel, Imu, LaserScan
-from horus_async.topics import packed
+from horus_async.topics.packed import packed
 from tests.recorder.independent import lines
 from tests.topics import message_classes
 from tests.topics.message_classes import Drive, Gear, Point
@@ -65,7 +65,7 @@ def test_a_recording_does_not_tell_how_a_message_travelled(monkeypatch: pytest.M
     first = record("packed", [sender(), answerer()], duration=0.3)
     assert any(form.pack for form in packed._forms.values())
     monkeypatch.setattr(packed, "_forms", {})
-    monkeypatch.setattr("horus_async.topics.accessors.LEAVES_LIMIT", -1)
+    monkeypatch.setattr("horus_async.topics.packed.accessors.LEAVES_LIMIT", -1)
     second = record("general", [sender(), answerer()], duration=0.3)
     assert not any(form.pack for form in packed._forms.values())
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from horus_async.failure import TABLE, Action, State
-from horus_async.policies import FailurePolicy, Fatal, Ignore, Restart, Skip
+from horus_async.engine.failure import TABLE, Action, State
+from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Restart, Skip
 
 
 def diagram(policy: type[FailurePolicy]) -> str:

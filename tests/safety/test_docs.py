@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from horus_async.safety import SAFE_STATE_LIMIT_NS
-from horus_async.watchdog import STAGES
+from horus_async.engine.safety import SAFE_STATE_LIMIT_NS
+from horus_async.engine.watchdog import STAGES
 from tests.engine.programs import ROOT
 
 from .diagram import diagrams

@@ -11,7 +11,7 @@ from horus_async import ConfigurationError, Fatal, Ignore, Node, NodeFailure, Re
 from .kit import error_of, events, failing, kinds, reason, run, transitions
 
 if TYPE_CHECKING:
-    from horus_async.policies import FailurePolicy
+    from horus_async.nodes.failure_policies import FailurePolicy
 
 
 @pytest.mark.parametrize("policy", [None, Fatal()], ids=["default", "Fatal"])

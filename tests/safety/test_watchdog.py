@@ -12,7 +12,7 @@ import pytest
 
 from horus_async import EmergencyStop, Node, Scheduler, sleep, tick
 from horus_async.blackbox import open_blackbox
-from horus_async.watchdog import STAGES
+from horus_async.engine.watchdog import STAGES
 from tests.engine.programs import environment
 
 from .kit import error_of, events, kinds, reason, run

@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from horus_async.topics import blocks
+from horus_async.topics.values import blocks
 
 SIZE = 1 << 17
 

@@ -26,9 +26,9 @@ from horus_async import (
 )
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.recorder import ExecutionRecord, open_session
-from horus_async.topics import Bus, decoding
+from horus_async.topics import Bus
 from horus_async.topics.borrowing import Borrowing
-from horus_async.topics.codec import as_bytes, decode, encode
+from horus_async.topics.codec import as_bytes, decode, decoding, encode
 from tests.replay.sessions import record
 from tests.replay.test_verify import verify
 from tests.topics.test_arrays import CHOSEN
@@ -224,7 +224,7 @@ def test_nothing_is_made_of_a_message_that_was_overwritten_before_it_was_read(
         topic.send(value)
         lend = iter([topic._subscriber.borrow()]).__next__
         overwrite(topic)
-        monkeypatch.setattr("horus_async.topics.decoding._Untagger.untag", lambda *_: pytest.fail("torn"))
+        monkeypatch.setattr("horus_async.topics.codec.decoding._Untagger.untag", lambda *_: pytest.fail("torn"))
         with pytest.raises(MessageOverwrittenError), Borrowing("t", lend):
             pass
 
@@ -565,7 +565,7 @@ def test_a_message_overwritten_before_it_is_recorded_is_not_recorded(monkeypatch
     scheduler = Scheduler(recording="s")
     scheduler.add(Node("n", tick=look, init=lambda _: outside.send(image(0)), subs="image"))
     with Topic("image", capacity=4 * MIB) as outside:
-        monkeypatch.setattr("horus_async.ports.as_bytes", copy)
+        monkeypatch.setattr("horus_async.engine.ports.as_bytes", copy)
         with pytest.raises(NodeFailure) as caught:
             scheduler.run_sync(duration=5)
     assert isinstance(caught.value.exceptions[0], MessageOverwrittenError)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from horus_async.errors import ConfigurationError, TopicError, TopicNameError
-from horus_async.topics import Bus, memory
+from horus_async.topics import Bus
+from horus_async.topics.ring import memory
 
 if TYPE_CHECKING:
     from horus_async.topics import Subscriber
@@ -363,7 +364,7 @@ def test_a_forgotten_bus_warns_and_cleans_up() -> None:
 def test_files_go_when_the_process_ends() -> None:
     """A program that closes nothing leaves no file, not even when it ends by an exception."""
     program = (
-        "from horus_async.topics import Bus, Topic, memory\n"
+        "from horus_async.topics import Bus, Topic\nfrom horus_async.topics.ring import memory\n"
         "bus = Bus(); bus.publisher('t', 'a').publish(b'1', 0)\n"
         "topic = Topic('u'); topic.send(1)\n"
         "print(memory.root() / bus.namespace, len(list((memory.root() / bus.namespace).glob('*@*'))))\n"

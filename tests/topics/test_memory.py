@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from horus_async.errors import TopicError, TopicPermissionError
-from horus_async.topics import Topic, memory
-from horus_async.topics.memory import SharedFile
+from horus_async.topics import Topic
+from horus_async.topics.ring import memory
+from horus_async.topics.ring.memory import SharedFile
 
 if TYPE_CHECKING:
     from pathlib import Path

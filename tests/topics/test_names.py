@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from horus_async.errors import ConfigurationError, TopicNameError
-from horus_async.topics.names import check_namespace, check_topic_name, path_component
+from horus_async.topics.ring.names import check_namespace, check_topic_name, path_component
 
 NAMES = st.from_regex(r"[A-Za-z0-9_.\-/]{1,255}", fullmatch=True).filter(
     lambda name: not name.startswith("/") and ".." not in name

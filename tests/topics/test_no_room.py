@@ -15,7 +15,7 @@ import pytest
 
 from horus_async import Topic
 from horus_async.errors import TopicError
-from horus_async.topics import memory
+from horus_async.topics.ring import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +139,7 @@ SMALL_FILE_SYSTEM = """
 import os, sys
 from horus_async import Topic
 from horus_async.errors import TopicError
-from horus_async.topics import memory
+from horus_async.topics.ring import memory
 
 step = int(sys.argv[1])
 fill = os.open("/dev/shm/fill", os.O_RDWR | os.O_CREAT)

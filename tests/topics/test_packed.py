@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 
 from horus_async import Topic
 from horus_async.errors import MessageDecodeError, SchemaMismatchError, TopicError
-from horus_async.topics import Bus, schema
+from horus_async.topics import Bus
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
-from horus_async.topics.decoding import decode_tagged
-from horus_async.topics.packed import RAW, form_of, pack_bytes
-from horus_async.topics.rows import DTYPES
-from horus_async.topics.schema import MARK, Schema
+from horus_async.topics.codec.decoding import decode_tagged
+from horus_async.topics.packed import schema
+from horus_async.topics.packed.packed import RAW, form_of, pack_bytes
+from horus_async.topics.packed.rows import DTYPES
+from horus_async.topics.packed.schema import MARK, Schema
 from tests.topics import message_classes
 from tests.topics.message_classes import (
     GENERAL,

@@ -18,7 +18,11 @@ import trio
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError, TopicPermissionError, TopicTypeError
-from horus_async.topics import Bus, discovery, foreign, memory, sleepers
+from horus_async.topics import Bus
+from horus_async.topics.external import discovery
+from horus_async.topics.external import rings as foreign
+from horus_async.topics.ring import memory
+from horus_async.topics.wake import sleepers
 from tests.topics import payload_types
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from horus_async.errors import MessageTooLargeError, TopicError
-from horus_async.topics import layout
-from horus_async.topics.layout import MESSAGE_LIMIT, RING_LIMIT, Word, record_size, rounded_capacity
-from horus_async.topics.reader import ELSEWHERE, RingReader
-from horus_async.topics.writer import RingWriter
+from horus_async.topics.ring import layout
+from horus_async.topics.ring.layout import MESSAGE_LIMIT, RING_LIMIT, Word, record_size, rounded_capacity
+from horus_async.topics.ring.reader import ELSEWHERE, RingReader
+from horus_async.topics.ring.writer import RingWriter
 
 if TYPE_CHECKING:
-    from horus_async.topics.ring import Cursor, Region
+    from horus_async.topics.ring.region import Cursor, Region
 
 
 def new_writer(capacity: int = 4096, *, checked: bool = False, memory: type[bytearray] = bytearray) -> RingWriter:
@@ -424,7 +424,7 @@ def test_the_layout_as_a_stranger_reads_it(checked: bool) -> None:
 
 def test_memory_that_is_no_ring() -> None:
     """Memory without our mark, or of another version, is refused."""
-    from horus_async.topics.ring import Region
+    from horus_async.topics.ring.region import Region
 
     region = new_writer().region
     region.words[Word.VERSION] = 2

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from horus_async.topics.layout import record_size
-from horus_async.topics.reader import ELSEWHERE, RingReader
-from horus_async.topics.writer import RingWriter
+from horus_async.topics.ring.layout import record_size
+from horus_async.topics.ring.reader import ELSEWHERE, RingReader
+from horus_async.topics.ring.writer import RingWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

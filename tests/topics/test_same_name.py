@@ -11,11 +11,12 @@ import trio
 
 from horus_async import Node, Scheduler, tick
 from horus_async.clock.system import wall_ns
-from horus_async.options import Overrides, overriding
 from horus_async.recorder import ExecutionRecord, open_session
-from horus_async.recorder.check import Verdict, check_session
-from horus_async.topics import Bus, foreign
+from horus_async.recorder.read.check import Verdict, check_session
+from horus_async.scheduler.options import Overrides, overriding
+from horus_async.topics import Bus
 from horus_async.topics.codec import decode
+from horus_async.topics.external import rings as foreign
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,13 +20,14 @@ from horus_async import Topic
 from horus_async.cli import main
 from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
 from horus_async.messages import CmdVel, Twist
-from horus_async.topics import foreign, schema
 from horus_async.topics.codec import decode
-from horus_async.topics.layout import PUBLISHERS_AT, SCHEMAS_LIMIT, Word
-from horus_async.topics.packed import form_of
-from horus_async.topics.ring import Region
-from horus_async.topics.schema import Record, Schema
-from horus_async.topics.writer import RingWriter
+from horus_async.topics.external import rings as foreign
+from horus_async.topics.packed import schema
+from horus_async.topics.packed.packed import form_of
+from horus_async.topics.packed.schema import Record, Schema
+from horus_async.topics.ring.layout import PUBLISHERS_AT, SCHEMAS_LIMIT, Word
+from horus_async.topics.ring.region import Region
+from horus_async.topics.ring.writer import RingWriter
 from tests.topics import message_classes, payload_types
 from tests.topics.message_classes import Drive, Gear, Point, Tree
 from tests.topics.test_processes import child, until, values
@@ -112,7 +113,7 @@ def test_a_table_has_a_limit() -> None:
 
 def test_a_class_without_room_in_the_table_is_sent_in_the_general_form(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost but speed."""
-    monkeypatch.setattr("horus_async.topics.writer.SCHEMAS_LIMIT", 10)
+    monkeypatch.setattr("horus_async.topics.ring.writer.SCHEMAS_LIMIT", 10)
     with Topic("t", Point) as topic:
         topic.send(Point(1.5, 2.5))
         topic.send(Point(2.5, 3.5))
@@ -433,7 +434,7 @@ def test_a_schema_stays_what_it_is_when_types_are_resolved() -> None:
     program = """
     import attrs
     from horus_async.messages import Path, Detection2D
-    from horus_async.topics.packed import form_of
+    from horus_async.topics.packed.packed import form_of
     for kind in (Path, Detection2D):
         if sys.argv[1] == "resolved":
             attrs.resolve_types(kind)

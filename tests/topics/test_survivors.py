@@ -12,7 +12,10 @@ import pytest
 
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, wall_ns
-from horus_async.topics import Bus, discovery, foreign, memory
+from horus_async.topics import Bus
+from horus_async.topics.external import discovery
+from horus_async.topics.external import rings as foreign
+from horus_async.topics.ring import memory
 from tests.topics.test_processes import SECONDS, child, files, until, values
 
 if TYPE_CHECKING:
@@ -90,7 +93,6 @@ def test_a_writer_killed_within_a_message_leaves_no_trace_of_it() -> None:
     """The record that was being written is not seen; what came before it is."""
     program = """
     import signal
-    from horus_async.topics import writer
     with Topic("t") as topic:
         topic.send(b"whole")
         ring = topic._bus._lines["t", False].ring
@@ -289,7 +291,7 @@ def test_a_folder_of_somebody_else_is_refused(whose: str) -> None:
     import os, sys
     from horus_async import Topic
     from horus_async.errors import TopicPermissionError
-    from horus_async.topics import memory
+    from horus_async.topics.ring import memory
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
     try:
         with Topic("t", namespace=sys.argv[1]) as topic:

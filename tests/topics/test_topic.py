@@ -27,7 +27,8 @@ from horus_async.errors import (
     TopicTypeError,
     ValueNotSupportedError,
 )
-from horus_async.topics import Bus, Message, Topic, memory
+from horus_async.topics import Bus, Message, Topic
+from horus_async.topics.ring import memory
 
 
 @attrs.frozen
@@ -393,7 +394,7 @@ def test_waiting_under_plain_asyncio() -> None:
 
 def test_a_bell_outlives_its_event_loop() -> None:
     """A send to a bell whose loop has ended does nothing and breaks nothing."""
-    from horus_async.topics.wakeup import Bell
+    from horus_async.topics.wake.wakeup import Bell
 
     async def make() -> Bell:
         return Bell()

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from horus_async import Topic, messages
 from horus_async.cli import main
 from horus_async.messages import Imu, NavSatFix
-from horus_async.topics import Bus, memory
+from horus_async.topics import Bus
+from horus_async.topics.ring import memory
 
 COMMAND = [sys.executable, "-m", "horus_async", "topic"]
 

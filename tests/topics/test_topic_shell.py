@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from horus_async import Topic
-from horus_async.topics import foreign
+from horus_async.topics.external import rings as foreign
 from tests.topics.test_processes import SECONDS, files, until
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from horus_async.topics.turn import Turn
+from horus_async.topics.ring.turn import Turn
 
 
 def test_one_thread_at_a_time() -> None:

@@ -12,15 +12,18 @@ import pytest
 
 from horus_async import Node, Scheduler, Topic
 from horus_async.errors import TopicError
-from horus_async.topics import Bus, doorbell, foreign, memory, sleepers
-from horus_async.topics.layout import FOR_ALL, bell_byte
+from horus_async.topics import Bus
+from horus_async.topics.external import rings as foreign
+from horus_async.topics.ring import memory
+from horus_async.topics.ring.layout import FOR_ALL, bell_byte
+from horus_async.topics.wake import doorbell, sleepers
 from tests.topics.test_processes import SECONDS, Child, child, files, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 NEVER_MS = 100_000_000
-UNPOLLED = f"import horus_async.topics.sleepers as sleepers\nsleepers.SLOW_POLL_MS = {NEVER_MS}\n"
+UNPOLLED = f"import horus_async.topics.wake.sleepers as sleepers\nsleepers.SLOW_POLL_MS = {NEVER_MS}\n"
 BACKENDS = pytest.mark.parametrize("backend", ["trio", "asyncio"])
 
 SEND_AS_TOLD = """

@@ -1,0 +1,198 @@
+"""The commands of ``horus-async record`` that compare, convert and play: diff, export, import, inject."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from horus_async.recorder import open_session
+
+from .support.errors import FOUND, USAGE, fail
+from .support.load import load_scheduler
+from .support.render import print_json, progress, show_notes, show_summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from horus_async.recorder import Session
+    from horus_async.recorder.read.diff import SessionDiff
+
+FORMATS = ("csv", "jsonl", "parquet", "mcap")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@contextmanager
+def _ticks_bar(label: str, session: Session) -> Iterator[Callable[[int], None]]:
+    """A progress bar over a session's ticks."""
+    with progress(label, (session.last_tick or 0) + 1) as bar:
+        yield lambda tick: bar.update(bar.task_ids[0], completed=tick)
+
+
+@click.command()
+@click.argument("session_a", metavar="A")
+@click.argument("session_b", metavar="B")
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Numbers this far apart are equal."
+)
+@click.option("--limit", type=click.IntRange(min=0), default=20, metavar="N", help="Show so many differences (20).")
+@_JSON
+def diff(session_a: str, session_b: str, *, tolerance: float, limit: int, as_json: bool) -> None:
+    """Compare every message of sessions A and B, by tick, node and topic.
+
+    A message that only one has is a difference; 1 equals 1.0; stamps are not compared. Exit code 0 when at least one
+    message of each topic that both have was compared and all are equal, 1 when they differ, 2 when a session is
+    missing or nothing could be compared.
+
+    Example: horus-async record diff monday tuesday --tolerance 1e-9
+    """
+    from horus_async.recorder.read.diff import diff_sessions
+
+    a, b = open_session(session_a), open_session(session_b)
+    with _ticks_bar("comparing", a) as report:
+        found = diff_sessions(a, b, tolerance=tolerance, limit=limit, progress=report)
+    if as_json:
+        print_json(_diff_fields(a, b, found))
+    else:
+        _show_diff(a, b, found)
+    for session in (a, b):
+        for name in {*session.cuts, *session.damage, *session.unreadable}:
+            click.echo(f"note: {session.name}: {name} is cut off or damaged, see record check", err=True)
+    if not found.pairs:
+        fail(f"nothing could be compared: {a.name} and {b.name} have no tick, node and topic in common", USAGE)
+    if not found.same:
+        raise SystemExit(FOUND)
+
+
+def _diff_fields(a: Session, b: Session, found: SessionDiff) -> dict[str, Any]:
+    return {
+        "a": {"session": a.name, "first_tick": a.first_tick, "last_tick": a.last_tick},
+        "b": {"session": b.name, "first_tick": b.first_tick, "last_tick": b.last_tick},
+        "same": found.same,
+        "compared": found.pairs,
+        "topics": found.compared,
+        "only_a": sorted(found.only_a),
+        "only_b": sorted(found.only_b),
+        "differences": found.differences,
+        "shown": [attrs.asdict(difference, recurse=False) for difference in found.shown],
+    }
+
+
+def _show_diff(a: Session, b: Session, found: SessionDiff) -> None:
+    for session in (a, b):
+        click.echo(f"{session.name}: ticks {session.first_tick} to {session.last_tick}")
+    for difference in found.shown:
+        click.echo(str(difference))
+    if found.differences > len(found.shown):
+        click.echo(f"... and {found.differences - len(found.shown)} more (--limit shows more)")
+    for topics, session in ((found.only_a, a), (found.only_b, b)):
+        if topics:
+            click.echo(f"only {session.name} has messages of {', '.join(sorted(topics))}")
+    for topic in sorted(topic for topic, count in found.compared.items() if not count):
+        click.echo(f"no message of {topic} could be compared")
+    click.echo(f"compared {found.pairs} messages of {len(found.compared)} topics, {found.differences} differ")
+
+
+@click.command()
+@click.argument("session")
+@click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="The file.")
+@click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="What to write.")
+@click.option("--topic", metavar="T", help="Only this topic.")
+@_JSON
+def export(session: str, *, output: Path, form: str, topic: str | None, as_json: bool) -> None:
+    """Write the messages of SESSION, decoded, for other tools.
+
+    csv, jsonl and parquet are flat tables, one a topic, with the columns tick, stamp_ns, seq, publisher and then the
+    message's fields with dots: F itself for one topic, else F's name with the topic before its ending. mcap is one
+    file with a channel a topic, for Foxglove. parquet needs horus-async[parquet], mcap needs horus-async[mcap].
+
+    Example: horus-async record export demo --format csv --output demo.csv --topic scan
+    """
+    from horus_async.recorder.convert.export import ExportFormat, export_session
+
+    opened = open_session(session)
+    with _ticks_bar("exporting", opened) as report:
+        files = export_session(opened, output.expanduser(), ExportFormat(form), topic=topic, progress=report)
+    show_notes(opened)
+    if as_json:
+        print_json({"session": opened.name, "files": {str(path): count for path, count in files.items()}})
+        return
+    for path, count in files.items():
+        click.echo(f"{path}: {count} messages")
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", required=True, metavar="S", help="The session's name.")
+@click.option(
+    "--tick-rate", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Default: one tick a message."
+)
+@_JSON
+def import_(file: Path, *, name: str, tick_rate: float | None, as_json: bool) -> None:
+    """Make a session of FILE: an MCAP file, a ROS 1 bag, or a ROS 2 bag (its folder, or a .db3 file).
+
+    Messages become dicts and arrays. With --tick-rate each belongs to the first tick at or after its stamp. Each
+    publisher that the file names becomes a node, the others the node "bag". Needs horus-async[mcap] for MCAP and
+    horus-async[bags] for ROS messages.
+
+    Example: horus-async record import drive.mcap --name drive --tick-rate 100
+    """
+    from horus_async.recorder.convert.importing import import_file
+
+    with progress("importing", 0) as bar:
+        bar.update(bar.task_ids[0], total=None)
+        found = import_file(
+            file.expanduser(),
+            name,
+            tick_rate=tick_rate,
+            progress=lambda done: bar.update(bar.task_ids[0], completed=done),
+        )
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        print_json(attrs.asdict(found))
+        return
+    for original, topic in found.renamed.items():
+        click.echo(f"topic {original} is {topic} here")
+    click.echo(f"imported {found.messages} messages of {len(found.topics)} topics in {found.ticks} ticks as {name}")
+
+
+@click.command()
+@click.argument("session")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option("--nodes", required=True, metavar="A,B", help="The recorded nodes that play.")
+@click.option("--into", "app", required=True, metavar="APP", help="The live program.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds to run. Default: to the end of the recording.",
+)
+@_JSON
+def inject(session: str, args: tuple[str, ...], *, nodes: str, app: str, duration: float | None, as_json: bool) -> None:
+    """Let recorded nodes of SESSION play among the live nodes of APP, in the place of APP's nodes of those names.
+
+    APP is a script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME. It runs
+    until the last tick of those recorded nodes, or for --duration. What comes after -- are its args. Exit code 1 when
+    a live node fails.
+
+    Example: horus-async record inject drive --nodes lidar,imu --into robot.py --duration 10
+    """
+    opened = open_session(session)
+    names = list(dict.fromkeys(name.strip() for name in nodes.split(",") if name.strip()))
+    if not names:
+        known = ", ".join(opened.nodes) or "none"
+        raise click.UsageError(f"--nodes {nodes!r} names no node; session {opened.name!r} has {known}")
+    scheduler = load_scheduler(app, args).inject(opened, *names)
+    scheduler.run_sync(duration)
+    show_notes(opened)
+    stats = scheduler.stats()
+    if as_json:
+        ticks = {name: node.ticks for name, node in stats.nodes.items()}
+        print_json({"session": opened.name, "injected": names, "tick": stats.tick, "node_ticks": ticks})
+        return
+    show_summary([scheduler])
+    click.echo(f"injected {', '.join(names)} of {opened.name} to tick {stats.tick}")

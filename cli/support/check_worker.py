@@ -1,0 +1,94 @@
+"""One run of ``horus-async check``: ``python -m horus_async.cli.support.check_worker JSON``, started by the command.
+
+JSON is an object: ``app``, ``args``, ``duration``, ``seed``, ``variant`` (the fields of a `Variant`) and ``frames``,
+the file descriptor that the frames go to.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+
+from horus_async import EmergencyStop, Guard, NodeFailure
+from horus_async.determinism.check import TickDigests, Variant, shuffled
+from horus_async.scheduler.options import Overrides, overriding
+
+from .errors import clear_errors
+from .load import load_scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from horus_async import Scheduler
+
+_NOISE = 3000
+"""Objects that change where later ones lie in memory."""
+
+
+def main() -> None:
+    """Run the program once."""
+    job = json.loads(sys.argv[1])
+    variant = Variant(**job["variant"])
+    with clear_errors(), _allocator_noise(variant), _cpu_load(variant):
+        # the run is the check's, whatever the program wants recorded
+        with overriding(Overrides(deterministic=True, seed=job["seed"], blackbox_mb=0)):
+            scheduler = load_scheduler(job["app"], job["args"])
+        with os.fdopen(job["frames"], "wb") as frames:
+            digests = TickDigests(frames.write, lambda: scheduler.guard_findings)
+            _run(scheduler, variant, digests, job["duration"])
+
+
+def _run(scheduler: Scheduler, variant: Variant, digests: TickDigests, duration: float) -> None:
+    scheduler._options = attrs.evolve(scheduler._options, recording=False, guard=Guard.WARN)  # noqa: SLF001
+    scheduler._watchers.append(digests)  # noqa: SLF001
+    if variant.shuffled:
+        scheduler._nodes = {node.name: node for node in shuffled(scheduler.nodes, variant.number)}  # noqa: SLF001
+    failure = ""
+    try:
+        scheduler.run_sync(duration)
+    except NodeFailure as error:
+        failure = f"{error.message}: {type(error.exceptions[0]).__name__}: {error.exceptions[0]}"
+    except EmergencyStop as error:
+        failure = f"emergency stop: {error}"
+    digests.finish(failure)
+
+
+@contextmanager
+def _allocator_noise(variant: Variant) -> Iterator[None]:
+    if not variant.allocator_noise:
+        yield
+        return
+    kept: Sequence[object] = [bytearray(size % 700) for size in range(_NOISE)][::2]
+    gc.set_threshold(50, 5, 5)
+    yield
+    del kept
+
+
+@contextmanager
+def _cpu_load(variant: Variant) -> Iterator[None]:
+    if not variant.cpu_load:
+        yield
+        return
+    done = threading.Event()
+
+    def burn() -> None:
+        while not done.is_set():
+            sum(range(1000))
+
+    sys.setswitchinterval(0.0005)
+    threading.Thread(target=burn, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+if __name__ == "__main__":
+    main()

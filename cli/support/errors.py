@@ -1,0 +1,54 @@
+"""From exceptions to exit codes: one clear line, never a traceback.
+
+0 fine; 1 a difference or an anomaly was found, a check or a node failed; 2 wrong usage or unreadable input; 130 after
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from horus_async.errors import AppError, EmergencyStop, HorusError, NodeFailure
+from horus_async.scheduler.signals import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOUND = 1
+USAGE = 2
+INTERRUPTED = 130
+
+
+def fail(message: str, code: int) -> None:
+    """Print one line on standard error and exit."""
+    click.echo(f"horus-async: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what a command raises into its exit code and a line."""
+    try:
+        yield
+    except Interrupted as error:
+        sys.exit(error.code)  # it is a KeyboardInterrupt as well, of which click would make an "Aborted!" and a 1
+    except KeyboardInterrupt:
+        fail("interrupted", INTERRUPTED)
+    except NodeFailure as error:
+        cause = error.exceptions[0]
+        fail(f"{error.message}: {type(cause).__name__}: {cause}", FOUND)
+    except EmergencyStop as error:
+        fail(f"emergency stop: {error}", FOUND)
+    except AppError as error:
+        fail(str(error), FOUND if error.failed else USAGE)
+    except HorusError as error:
+        fail(str(error), USAGE)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone: nothing more to say
+        sys.exit(FOUND)
+    except OSError as error:
+        fail(str(error), USAGE)

@@ -1,0 +1,104 @@
+"""Tables, colours and JSON, the same way in every command."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from horus_async import Scheduler
+    from horus_async.recorder import Session
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on a line."""
+    click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
+    """A plain table; numbers stand to the right."""
+    texts = [[_text(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(columns, *texts, strict=True)]
+    right = [all(_is_number(text) for text in column) for column in zip(*texts, strict=True)] if texts else []
+    for line in ([*columns], *texts):
+        cells = [
+            cell.rjust(width) if right and to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right or [False] * len(widths), strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip(), err=err)
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace(",", "").lstrip("-").isdigit() or text == "-"
+
+
+def show_notes(session: Session) -> None:
+    """What is known to be missing of a session that was read, on standard error: nobody takes the rest for all."""
+    from horus_async.recorder.read.info import session_notes
+
+    for note in session_notes(session):
+        click.echo(f"note: {session.path.name}: {note}", err=True)
+
+
+def show_summary(schedulers: Sequence[Scheduler]) -> None:
+    """What each node did, on standard error, so that the program's own output stays what it is."""
+    for scheduler in schedulers:
+        stats = scheduler.stats()
+        if not stats.nodes:
+            continue
+        click.echo(f"\n{scheduler.name}: to tick {stats.tick}", err=True)
+        print_table(
+            ("node", "ticks", "rate Hz", "mean µs", "p99 µs", "max µs", "overruns", "misses", "errors", "lost"),
+            [
+                (
+                    name,
+                    node.ticks,
+                    node.rate,
+                    node.mean_us,
+                    node.p99_us,
+                    node.max_us,
+                    node.budget_overruns,
+                    node.deadline_misses,
+                    node.errors,
+                    node.lost,
+                )
+                for name, node in stats.nodes.items()
+            ],
+            err=True,
+        )
+        if stats.recording is not None:
+            files = scheduler.stop_recording()
+            click.echo(
+                f"recorded {stats.recording.messages} messages in {stats.recording.bytes} bytes, "
+                f"{stats.recording.dropped} dropped: {files[0] if files else ''}",
+                err=True,
+            )
+
+
+def progress(label: str, total: int) -> Any:
+    """A progress bar on standard error, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stderr),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+    bar.add_task(label, total=total)
+    return bar

@@ -1,0 +1,1 @@
+"""One run: who does what when, and what happens when something goes wrong."""

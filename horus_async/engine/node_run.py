@@ -1,0 +1,185 @@
+"""One node in one run: when it is due, what it is doing, how it fared."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any
+
+from horus_async.clock.system import NANOSECONDS
+from horus_async.errors import ConfigurationError
+from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext
+
+from .failure import FailureMachine
+from .schedule import RateSchedule
+from .stats import Durations, NodeStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from horus_async.nodes.node import Node
+    from horus_async.observe import Observer, TickListener
+    from horus_async.topics import Subscriber
+
+    from .ports import Ports
+    from .schedule import Schedule, Step
+
+TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
+_CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
+
+
+class NodeRun:
+    """A node while it runs. The runtime drives it; nothing here waits or does I/O."""
+
+    def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:  # noqa: PLR0915 - one line a fact
+        self.node = node
+        self.name = node.name
+        self.ports = ports
+        self.schedule: Schedule | None = None
+        self.on: list[Subscriber] = []
+        if node.on:
+            self.on = [ports.subscriber(topic) for topic in node.on]
+        else:
+            self.schedule = RateSchedule(node.rate or tick_rate, tick_rate)
+        self.nominal_dt = 0.0 if node.on else 1 / (node.rate or tick_rate)
+        self.context = TickContext(node.name, seed, node.budget, self._spent_ns)
+        self.kind = TICK
+        self.rank = 0
+        self.busy = False
+        """A callback of it is running; the runtime says so."""
+        self.resumed = 0
+        """How often the running callback went on after a suspension."""
+        self.initialised = False
+        self.began_ns = 0
+        """When the running callback began, in the run's time."""
+        self.last_ns: int | None = None
+        """When the last tick began."""
+        self.dt_ns = 0
+        self.durations = Durations()
+        self.misses = 0
+        self.overruns = 0
+        self.errors = 0
+        self.restarts = 0
+        self.failure = FailureMachine(node.policy)
+        self.deadline_ns = None if node.deadline is None else round(node.deadline * NANOSECONDS)
+        self.budget_ns = None if node.budget is None else round(node.budget * NANOSECONDS)
+        self.period_ns = round(self.nominal_dt * NANOSECONDS)
+        self.due_ns = 0
+        """When the running tick was due, in the run's time."""
+        self.started_ns = 0
+        """When the running callback began, on the system's finest clock."""
+        self.coroutine: Any = None
+        """The running callback's, once it has suspended."""
+        self.ended_ns = 0
+        """When the last tick ended, in the run's time; where that is real."""
+        self.real_time = False
+        self.thread: int | None = None
+        """The thread that a tick with ``compute=True`` is in."""
+        self.in_a_hurry = False
+        """An emergency stop: nothing waits for a thread to end."""
+        self.reported: BaseException | None = None
+        """What the running callback raised, once the run was told of it."""
+        self.needs_init = False
+        """Its ``init`` has to run, again, before its next tick."""
+        self.misses_in_a_row = 0
+        self.unsafe = False
+        """It missed its deadline and its safe state was entered; a met deadline ends that."""
+        self.skips_next = False
+        self.tick_listeners: list[tuple[Observer, TickListener]] = []
+        """Who is told of each of its ticks."""
+        self._ticked_for = 0
+        self.now: Callable[[], int] = lambda: 0
+        """The run's time, nanoseconds; the runtime sets it."""
+        callbacks = {kind: node.callback(name) for kind, name in _CALLBACKS.items()}
+        if node.compute and (tick := callbacks[TICK]) is not None:
+            callbacks[TICK] = _in_thread(self, tick)
+        self.callbacks = callbacks
+
+    def _spent_ns(self) -> int:
+        return self.now() - self.began_ns
+
+    def messages_waiting(self) -> int:
+        """How many messages on its ``on`` topics have brought no tick yet.
+
+        A message that was taken in another one's tick brings none of its own.
+        """
+        arrived = consumed = 0
+        for subscriber in self.on:
+            arrived += subscriber.arrived
+            consumed += subscriber.consumed
+        return arrived - max(self._ticked_for, consumed)
+
+    def ticks_for_message(self) -> None:
+        """The coming tick is for the oldest message that waits."""
+        self._ticked_for = max(self._ticked_for, sum(subscriber.consumed for subscriber in self.on)) + 1
+
+    def begin(self, step: Step, now_ns: int | None) -> None:
+        """Set the clock of the coming callback.
+
+        Args:
+            step: The scheduler tick it belongs to.
+            now_ns: The wall clock in real time; None where time is virtual, and the step's time is the tick's.
+        """
+        self.resumed = 0
+        began_ns = self.began_ns = self.now()
+        context = self.context
+        if now_ns is None:
+            context.now_ns, context.now, context.elapsed = step.now_ns, step.now, step.elapsed
+        else:
+            context.now_ns, context.now = now_ns, now_ns / NANOSECONDS
+            context.elapsed = (now_ns - step.origin_ns) / NANOSECONDS
+        if self.kind is not TICK:
+            context.tick = None
+            context.seed_tick = INIT_TICK if self.kind is INIT else SHUTDOWN_TICK
+            return
+        context.tick = context.seed_tick = step.tick
+        if self.last_ns is None or (now_ns is None and not self.on):
+            context.dt, self.dt_ns = self.nominal_dt, self.period_ns
+            if self.real_time:
+                context.dt = self.dt_ns / NANOSECONDS  # as files keep it, for a replay to give the same
+        else:
+            self.dt_ns = began_ns - self.last_ns
+            context.dt = self.dt_ns / NANOSECONDS
+        self.last_ns = began_ns
+        self.due_ns = began_ns if self.on or began_ns < step.at_ns else step.at_ns
+
+    def stats(self) -> NodeStats:
+        """The figures so far."""
+        return NodeStats(
+            ticks=self.durations.count,
+            rate=self.node.rate,
+            mean_us=self.durations.mean_us(),
+            p99_us=self.durations.p99_us(),
+            max_us=self.durations.longest / 1000,
+            budget_overruns=self.overruns,
+            deadline_misses=self.misses,
+            errors=self.errors,
+            restarts=self.restarts,
+            lost=self.ports.lost_in_all(),
+        )
+
+
+def _in_thread(run: NodeRun, tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:
+    def in_thread() -> Any:
+        run.thread = threading.get_ident()
+        try:
+            return tick()
+        finally:
+            run.thread = None
+
+    async def tick_in_thread() -> None:
+        import anyio
+        import anyio.to_thread
+
+        try:
+            result = await anyio.to_thread.run_sync(in_thread, abandon_on_cancel=run.real_time)
+        finally:
+            while run.thread is not None and not run.in_a_hurry:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.001)  # the run ends, and so does this tick first
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise ConfigurationError("the tick of a node with compute=True must be a plain function")
+
+    return tick_in_thread

@@ -1,0 +1,1 @@
+"""How a run moves through time: real or virtual."""

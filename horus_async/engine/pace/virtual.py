@@ -1,0 +1,240 @@
+"""Virtual time: how a deterministic run or a replay moves through it."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING
+
+import anyio
+import trio
+import trio.testing
+from trio.lowlevel import Abort
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.clock.timer import TickTimer
+
+if TYPE_CHECKING:
+    from horus_async.clock.virtual import VirtualClock
+    from horus_async.engine.node_run import NodeRun
+
+_FOREVER_NS = 1 << 62
+
+
+class StillPace:
+    """Virtual time for a single tick in which nothing waits. No event loop is needed for that."""
+
+    virtual = True
+
+    def __init__(self, offset_ns: int) -> None:
+        self.offset_ns = offset_ns
+
+    def start(self) -> None:
+        """See `Pace`."""
+        self.offset_ns = 0
+
+    def elapsed_ns(self) -> int:
+        """See `Pace`."""
+        return self.offset_ns
+
+    def stamp_ns(self, start_ns: int) -> int:
+        """See `Pace`."""
+        return start_ns + self.offset_ns
+
+    def late_at_ns(self) -> int | None:
+        """See `Pace`."""
+        return None
+
+    def reached(self, at_ns: int) -> bool:
+        """See `Pace`."""
+        self.offset_ns = max(self.offset_ns, at_ns)
+        return True
+
+    async def reach(self, at_ns: int) -> None:
+        """See `Pace`."""
+        self.reached(at_ns)
+
+    async def settle(self, run: NodeRun | None = None) -> None:
+        """Nothing is suspended here."""
+
+    async def until_idle(self, run: NodeRun) -> None:
+        """Nothing is busy here."""
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+    def let_go(self) -> None:
+        """Nobody waits."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class VirtualPace:
+    """Virtual time: it moves when nothing more can happen at the instant it shows.
+
+    What makes it reproducible: suspended ticks go on one at a time, in the order of their nodes, and each runs until
+    it waits again before the next one may. Threads that they wait for take no virtual time.
+
+    Args:
+        clock: The clock of the trio run.
+        alone: No tasks but ours run in it, so there is nobody to be fair to between ticks.
+        speed: Virtual seconds a second of wall clock; ``inf`` for as fast as possible.
+        offset_ns: Where the run's time stands already.
+    """
+
+    virtual = True
+
+    def __init__(
+        self,
+        clock: VirtualClock | trio.testing.MockClock,
+        *,
+        alone: bool,
+        speed: float = math.inf,
+        offset_ns: int = 0,
+    ) -> None:
+
+        self.offset_ns = offset_ns
+        self.suspended = 0
+        """How many ticks are suspended: the runtime counts them."""
+        self._clock = clock
+        self._alone = alone and speed == math.inf
+        self._speed = speed
+        self._timer = TickTimer() if speed != math.inf else None
+        self._origin = clock.current_time() - offset_ns / NANOSECONDS
+        self._paced_from_ns = monotonic_ns() - offset_ns
+        self._waiting: list[tuple[int, int, trio.lowlevel.Task]] = []
+        self.taking_turns = True
+        """Whether suspended ticks go on one at a time: not any more once they are cancelled."""
+        self._arrivals = 0
+        self._woken = False
+        self._settled = False
+        """Whether others could run since the last moment: without that a program of late ticks would starve them."""
+        self._limiters = (
+            trio.to_thread.current_default_thread_limiter(),
+            anyio.to_thread.current_default_thread_limiter(),
+        )
+
+    def start(self) -> None:
+        """See `Pace`."""
+        self._origin = self._clock.current_time()
+        self.offset_ns = 0
+        self._paced_from_ns = monotonic_ns()
+
+    def elapsed_ns(self) -> int:
+        """See `Pace`."""
+        return self.offset_ns
+
+    def stamp_ns(self, start_ns: int) -> int:
+        """See `Pace`."""
+        return start_ns + self.offset_ns
+
+    def late_at_ns(self) -> int | None:
+        """Virtual time is never late."""
+        return None
+
+    def reached(self, at_ns: int) -> bool:
+        """See `Pace`."""
+        if at_ns <= self.offset_ns and self._settled:
+            return True
+        if self.suspended or not self._alone:
+            return False
+        self._move_to(at_ns)
+        return True
+
+    def _move_to(self, at_ns: int) -> None:
+        missing = self._origin + at_ns / NANOSECONDS - self._clock.current_time()
+        if missing > 0:
+            self._clock.jump(missing)
+        self.offset_ns = at_ns
+
+    async def reach(self, at_ns: int) -> None:
+        """See `Pace`: goes to where the next suspended tick wakes, and from there to the next, until ``at_ns``."""
+        self._woken = False
+        await self.settle()
+        self._settled = True
+        while not self._woken:
+            wakes_ns = self._next_deadline_ns()
+            if wakes_ns > at_ns:
+                await self._wait_for_wall(at_ns)
+                if not self._woken:
+                    self._move_to(at_ns)
+                return
+            await self._wait_for_wall(wakes_ns)
+            self._pass_deadline(wakes_ns)
+            await self.settle()
+
+    def _next_deadline_ns(self) -> int:
+        gap = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        if gap == math.inf:
+            return _FOREVER_NS
+        return max(self.offset_ns, round((self._clock.current_time() + gap - self._origin) * NANOSECONDS))
+
+    def _pass_deadline(self, wakes_ns: int) -> None:
+        gap = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        if gap != math.inf:
+            # now + (deadline - now) can end up an ulp before the deadline
+            self._clock.jump(max(gap, 0.0) + 2 * math.ulp(self._clock.current_time() + gap))
+        self.offset_ns = wakes_ns
+
+    async def _wait_for_wall(self, at_ns: int) -> None:
+        if self._timer is not None:
+            await self._timer.wait_until(self._paced_from_ns + round(at_ns / self._speed))
+
+    async def settle(self, run: NodeRun | None = None) -> None:  # noqa: ARG002 - all of them settle here
+        """See `Pace`: until no task can run, no thread is at work, and every tick that could go on has."""
+        while True:
+            await trio.testing.wait_all_tasks_blocked()
+            if self._threads_at_work():
+                # threads take no virtual time: look again in a fifth of a millisecond of ours
+                await trio.testing.wait_all_tasks_blocked(0.0002)
+            elif self._waiting and self._next_deadline_ns() == self.offset_ns:
+                # sums that mean the same nanosecond differ by ulps: all of this instant wake before any goes on
+                self._pass_deadline(self.offset_ns)
+            elif self._waiting:
+                trio.lowlevel.reschedule(heapq.heappop(self._waiting)[2])
+            else:
+                return
+
+    def _threads_at_work(self) -> bool:
+        return any(limiter.borrowed_tokens for limiter in self._limiters)
+
+    async def until_idle(self, run: NodeRun) -> None:
+        """See `Pace`."""
+        self._woken = False
+        await self.settle()
+        while run.busy and not self._woken:
+            wakes_ns = self._next_deadline_ns()
+            if wakes_ns == _FOREVER_NS:
+                await trio.testing.wait_all_tasks_blocked(0.001)  # it waits for the outside world
+            else:
+                await self._wait_for_wall(wakes_ns)
+                self._pass_deadline(wakes_ns)
+            await self.settle()
+
+    async def turn(self, rank: int) -> None:
+        """A suspended tick of the node of that rank may go on: wait for its turn."""
+        # Threads are waited for before turns are given, so a token that is out now was taken by this very tick: it is
+        # on its way into a thread, still inside the event loop's own code, and its turn comes when the thread is done.
+        if not self.taking_turns or self._threads_at_work():
+            return
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (rank, self._arrivals, trio.lowlevel.current_task()))
+        await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.FAILED)
+
+    def wake(self) -> None:
+        """See `Pace`."""
+        self._woken = True
+        if self._timer is not None:
+            self._timer.wake()
+
+    def let_go(self) -> None:
+        """See `Pace`."""
+        self.taking_turns = False
+        while self._waiting:
+            trio.lowlevel.reschedule(heapq.heappop(self._waiting)[2])
+
+    def close(self) -> None:
+        """See `Pace`."""
+        if self._timer is not None:
+            self._timer.close()

@@ -1,0 +1,299 @@
+"""What a run does when a node is late or fails. The part of `Runtime` that judges.
+
+Deadlines, budgets and waits are counted in the run's time, so that in virtual time nothing of the machine's speed can
+change a result. Only the watchdog looks at the wall clock, and in virtual time it only reports.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import traceback
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from horus_async.errors import EmergencyStop, NodeFailure
+from horus_async.nodes.failure_policies import Ignore, Miss
+from horus_async.observe import (
+    BudgetOverrun,
+    DeadlineMissed,
+    EmergencyStopped,
+    Incident,
+    NodeFailed,
+    Observer,
+    PolicyChanged,
+    WatchdogFired,
+)
+
+from .failure import Action, Change, State
+from .node_run import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
+from .reporting import describe, telling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator, Iterable
+
+    from .pace.real import Pace
+
+    Job = NodeRun | Coroutine[Any, Any, None]
+    """Call that node's callback; or wait for that."""
+    Plan = Generator[Job, None, None]
+
+SAFE_STATE_LIMIT_NS = 1_000_000_000
+"""How long an emergency stop waits for safe states that do not end, before it goes on to ``shutdown``."""
+
+_MOST_TOLD_AT_ONCE = 100
+"""Of the ticks that a standstill cost a node, so many have an event of their own; all are counted."""
+
+_log = logging.getLogger("horus_async")
+
+
+class Safety(ABC):
+    """Late nodes, failing nodes, and how a run ends because of them."""
+
+    _pace: Pace | None
+    _order: list[NodeRun]
+    runs: dict[str, NodeRun]
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self.observers: list[Observer] = list(observers)
+        self.observed = any(observer.hears_messages for observer in self.observers)
+        """Whether messages and callbacks are noted for somebody."""
+        self.tick = 0
+        self.reason = ""
+        """Why the run ends; empty while it goes on."""
+        self.failures: list[tuple[NodeRun, BaseException]] = []
+        self.emergency: EmergencyStop | None = None
+        self.max_deadline_misses: int | None = None
+        self._interludes: deque[NodeRun] = deque()
+        """Nodes whose safe state is to be entered while the run goes on."""
+        self._aborted = False
+
+    @abstractmethod
+    def stop(self, reason: str = "stop") -> None:
+        """End the run after the current tick."""
+
+    @abstractmethod
+    def elapsed_ns(self) -> int:
+        """The run's time, nanoseconds."""
+
+    def abort(self, reason: str) -> None:
+        """End the run at once."""
+        self._aborted = True
+        self.stop(reason)
+
+    def raise_failures(self) -> None:
+        """Raise what ended the run, if a node's failure did.
+
+        Raises:
+            NodeFailure: With the name of the node that failed first.
+            EmergencyStop: The run was no longer safe.
+        """
+        if self.emergency is not None:
+            raise self.emergency
+        if not self.failures:
+            return
+        for _, error in self.failures:
+            if not isinstance(error, Exception):
+                raise error
+        first = self.failures[0][0]
+        errors = [error for _, error in self.failures if isinstance(error, Exception)]
+        raise NodeFailure(f"node {first.name!r} failed in tick {self.tick}", errors, first.name, self.tick)
+
+    # Late
+
+    def _judge(self, run: NodeRun, error: BaseException | None) -> None:
+        """Was the tick that has just ended, with an ``error`` or well, in time?"""
+        now_ns = run.now()
+        if run.budget_ns is not None and now_ns - run.began_ns > run.budget_ns:
+            run.overruns += 1
+            self._incident(BudgetOverrun(run.name, run.budget_ns, now_ns - run.began_ns))
+        actual_ns = now_ns - run.due_ns
+        if run.deadline_ns is not None and actual_ns > run.deadline_ns:
+            self._missed(run, run.deadline_ns, actual_ns)
+        elif error is None and (run.deadline_ns is not None or actual_ns <= run.period_ns):
+            run.misses_in_a_row = 0
+            run.unsafe = False
+
+    def _judge_dues(self, run: NodeRun, passed: int, at_ns: int) -> None:
+        """A node is due, for the ``passed``-th time since its last tick began: which of these did it miss?
+
+        Those at which it was still busy; one with a deadline also those that the scheduler was too late to call.
+        """
+        if run.kind is not TICK or run.failure.waits(self.elapsed_ns()) or not run.period_ns:
+            return  # it starts again, makes itself safe, or rests
+        first_ns = at_ns - (passed - 1) * run.period_ns
+        if run.busy:
+            missed, actual_ns = passed, run.now() - run.due_ns
+        elif run.deadline_ns is not None:
+            missed, actual_ns = passed - 1, run.now() - first_ns
+        else:
+            missed = min(passed, -(-(run.ended_ns - first_ns) // run.period_ns))
+            actual_ns = run.ended_ns - run.due_ns
+        told = min(missed, _MOST_TOLD_AT_ONCE)
+        for number in range(told):
+            count = missed - told + 1 if number == 0 else 1
+            self._missed(run, run.deadline_ns or run.period_ns, actual_ns, count)
+            if self.emergency is not None:
+                return
+
+    def _missed(self, run: NodeRun, deadline_ns: int, actual_ns: int, count: int = 1) -> None:
+        run.misses += count
+        run.misses_in_a_row += count
+        self._incident(DeadlineMissed(run.name, deadline_ns, actual_ns))
+        if self.max_deadline_misses is not None and run.misses_in_a_row >= self.max_deadline_misses:
+            self.emergency_stop(f"deadline miss threshold exceeded: {run.name} missed {run.misses_in_a_row} in a row")
+        elif run.node.on_miss is Miss.STOP:
+            self.emergency_stop(f"{run.name} missed its deadline")
+        elif run.node.on_miss is Miss.SKIP:
+            run.skips_next = not run.busy  # one that is busy skips this tick already
+        elif run.node.on_miss is Miss.SAFE_MODE and not run.unsafe:
+            run.unsafe = True
+            self._interludes.append(run)
+
+    def _make_safe(self) -> Plan:
+        """Enter the safe states that are due while the run goes on. A node that is still busy has its turn after."""
+        for _ in range(len(self._interludes)):
+            if self._aborted:
+                return
+            run = self._interludes.popleft()
+            if run.busy:
+                self._interludes.append(run)
+            elif run.callbacks[SAFE_STATE] is not None:
+                run.kind = SAFE_STATE
+                yield run
+
+    # No longer safe
+
+    def emergency_stop(self, reason: str) -> None:
+        """End the run at once: every node's safe state, then every ``shutdown``. From any thread."""
+        if self.emergency is None:
+            self.emergency = EmergencyStop(reason)
+            self._incident(EmergencyStopped(reason))
+            self.reason = ""  # whatever was about to end the run, this is what did
+            for run in self._order:
+                run.in_a_hurry = True
+        self.abort(f"emergency stop: {reason}")
+
+    def _all_safe_plan(self) -> Plan:
+        """Every node's safe state: all begin before any is waited for, so that none holds up another one's."""
+        assert self._pace is not None
+        for run in self._order:
+            if run.callbacks[SAFE_STATE] is not None:
+                run.kind = SAFE_STATE
+                yield run
+        until_ns = self.elapsed_ns() + SAFE_STATE_LIMIT_NS
+        while any(run.busy for run in self._order) and not self._pace.reached(until_ns):
+            yield self._pace.reach(until_ns)
+        for run in self._order:
+            if run.busy:
+                self._report(run, SAFE_STATE, TimeoutError("enter_safe_state did not end in time and is given up"))
+
+    # Failing
+
+    def _tell_of_errors(self, run: NodeRun) -> None:
+        """Have the node's ``on_error`` told of what its callbacks raise."""
+        on_error = run.node.callback("on_error")
+        if on_error is None:
+            return
+        for kind, callback in run.callbacks.items():
+            if callback is not None:
+                run.callbacks[kind] = telling(callback, on_error, functools.partial(self._report, run, kind))
+
+    def _report(self, run: NodeRun, kind: str, error: BaseException) -> None:
+        run.reported = error
+        run.errors += 1
+        error.add_note(f"in {kind} of node {run.name!r}, tick {self.tick}")
+        self._incident(NodeFailed(run.name, describe(error), "".join(traceback.format_exception(error))))
+
+    def _failed_or_recovered(
+        self, run: NodeRun, kind: str, error: BaseException | None, failure: BaseException | None
+    ) -> None:
+        if failure is not None:
+            self._failed(run, kind, failure)
+        elif kind is TICK and error is None:
+            self._policy_changed(run, run.failure.succeeded)
+
+    def _failed(self, run: NodeRun, kind: str, error: BaseException) -> None:
+        """A callback has raised: what does the node's policy say?"""
+        ordinary = isinstance(error, Exception)
+        action = Action.NOTHING
+        if kind is SHUTDOWN or (kind is SAFE_STATE and self.emergency is not None):
+            if not isinstance(run.failure.policy, Ignore):
+                self.failures.append((run, error))
+        else:
+            now_ns = self.elapsed_ns()
+            action = self._policy_changed(run, lambda: run.failure.failed(now_ns))
+        run.needs_init = run.needs_init or kind is INIT
+        if action is Action.END_RUN or not ordinary:
+            self.failures.append((run, error))
+            self.abort(f"fatal: {run.name}: {describe(error)}")
+        else:
+            _log.warning("node %r failed in %s: %s", run.name, kind, describe(error))
+
+    def _policy_changed(self, run: NodeRun, happen: Callable[[], Change]) -> Action:
+        before = run.failure.state
+        change = happen()
+        if change.to is not before:
+            policy = type(run.failure.policy).__name__
+            self._incident(PolicyChanged(run.name, policy, before.value, change.to.value))
+        return change.action
+
+    def _recover(self, run: NodeRun) -> Plan:
+        """A node is due that has failed: its wait may be over, its ``init`` may have to run again."""
+        failure = run.failure
+        if failure.waits(self.elapsed_ns()):
+            return
+        waited = failure.state in (State.WAITING, State.RESTING)
+        if waited and self._policy_changed(run, failure.time_up) is Action.INIT:
+            run.restarts += 1
+            run.needs_init = True
+        if run.needs_init:
+            run.needs_init = False
+            if run.callbacks[INIT] is not None:
+                run.kind = INIT
+                yield run
+
+    def _cannot_tick(self, run: NodeRun) -> bool:
+        return run.busy or run.needs_init or self._aborted or run.failure.waits(self.elapsed_ns())
+
+    # Telling
+
+    def blocked_since_ns(self, run: NodeRun) -> int | None:
+        """When the node's running tick began, on the system's finest clock; None while it is idle."""
+        began_ns = run.started_ns
+        return began_ns if run.busy and run.kind is TICK else None
+
+    def watchdog_fired(self, run: NodeRun, stage: str, stack: str) -> None:
+        """A tick takes much too long; told by the watchdog's thread."""
+        self._incident(WatchdogFired(run.name, stage, stack))
+        virtual = self._pace is None or self._pace.virtual
+        if stage == "emergency_stop" and not virtual:
+            self.emergency_stop(f"watchdog: the tick of {run.name} does not end")
+
+    def _incident(self, incident: Incident) -> None:
+        if self.observers:
+            self._tell("incident", self.tick, incident)
+
+    def _tell(self, what: str, *arguments: Any) -> None:
+        for observer in self.observers:
+            try:
+                getattr(observer, what)(*arguments)
+            except Exception:  # noqa: BLE001 - an observer must not take the robot down
+                self._leave_out(observer)
+
+    def _leave_out(self, observer: Observer) -> None:
+        """Go on without an observer that has just raised."""
+        _log.exception("%s failed and is left out from here on", type(observer).__name__)
+        self.observers = [other for other in self.observers if other is not observer]
+        self._find_tick_listeners()
+
+    def _find_tick_listeners(self) -> None:
+        for run in self.runs.values():
+            found = ((observer, observer.tick_listener(run.name)) for observer in self.observers)
+            run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
+
+    def _is_cancellation(self, error: BaseException) -> bool:
+        return isinstance(error, anyio.get_cancelled_exc_class())

@@ -1,0 +1,132 @@
+"""When a node is due, in scheduler ticks, and when a scheduler tick is due, in nanoseconds. Pure integers."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from horus_async.clock.system import NANOSECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def exact(number: float) -> Fraction:
+    """The decimal number somebody wrote: 33.3 is 333/10, not the binary fraction next to it."""
+    return Fraction(repr(number if type(number) in (int, float) else float(number)))
+
+
+class Schedule(Protocol):
+    """Which scheduler ticks are a node's."""
+
+    next_tick: float
+    """The next scheduler tick at which the node is due; ``inf`` when there is none."""
+
+    def advance(self, tick: int) -> int:
+        """Go past ``tick``; returns how many of the node's ticks were due since the last call, this one included."""
+
+    def rewind(self, tick: int) -> None:
+        """Begin (again) at ``tick``."""
+
+
+class RateSchedule:
+    """A node of ``rate`` Hz under a scheduler of ``tick_rate`` Hz: its k-th tick is the first at or after k / rate."""
+
+    __slots__ = ("_done", "_per", "_ticks", "next_tick")
+
+    def __init__(self, rate: float, tick_rate: float) -> None:
+        ratio = exact(rate) / exact(tick_rate)
+        self._ticks, self._per = ratio.numerator, ratio.denominator
+        self._done = 0
+        self.next_tick: float = 0
+
+    def advance(self, tick: int) -> int:
+        """Go past ``tick``; returns how many of the node's ticks were due since the last call."""
+        if self._ticks == self._per:  # by far the most frequent: every scheduler tick
+            done = self.next_tick = tick + 1
+            passed = done - self._done
+            self._done = done
+            return passed
+        done = tick * self._ticks // self._per + 1
+        passed = done - self._done
+        self._done = done
+        self.next_tick = -(-done * self._per // self._ticks)
+        return passed
+
+    def rewind(self, tick: int) -> None:
+        """Begin (again) at ``tick``."""
+        self._done = -(-tick * self._ticks // self._per)
+        self.next_tick = -(-self._done * self._per // self._ticks)
+
+
+class Step(NamedTuple):
+    """One scheduler tick."""
+
+    tick: int
+    at_ns: int
+    """When it is due: nanoseconds since the run began."""
+    now_ns: int
+    """What ``now_ns()`` says in it, where time is virtual."""
+    now: float
+    """Seconds; the same."""
+    elapsed: float
+    """Seconds since the run began."""
+    origin_ns: int = 0
+    """Where time is real: what the wall clock showed in the first scheduler tick; ``elapsed()`` counts from there."""
+    order: Sequence[str] | None = None
+    """In a replay, the recorded order of the nodes that ticked."""
+
+
+class Timeline(Protocol):
+    """The scheduler ticks of a run, one after the other."""
+
+    end_ns: int
+    """When the run ends, nanoseconds since it began."""
+    end_reason: str
+
+    def next_step(self, late_at_ns: int | None) -> Step | None:
+        """The next tick, None at the end.
+
+        ``late_at_ns``: in real time, the nanoseconds since the run began; ticks that are a whole period late by then
+        are left out.
+        """
+
+
+class RateTimeline:
+    """Ticks at tick / tick_rate, as long as that is below the duration."""
+
+    def __init__(self, tick_rate: float, *, start_ns: int = 0, duration: float | None = None) -> None:
+        rate = exact(tick_rate)
+        self._rate = tick_rate
+        self._numerator, self._denominator = rate.numerator, rate.denominator * NANOSECONDS
+        self._start_ns = start_ns
+        self._start = start_ns / NANOSECONDS
+        self._next = 0
+        self._end: int | None = None
+        self.end_ns = 0
+        self.end_reason = "duration"
+        self.extend(duration)
+
+    def next_step(self, late_at_ns: int | None = None) -> Step | None:
+        """The next tick; see `Timeline`."""
+        tick = self._next
+        if late_at_ns is not None:
+            tick = max(tick, late_at_ns * self._numerator // self._denominator)
+        if self._end is not None and tick >= self._end:
+            return None
+        self._next = tick + 1
+        at_ns = self._at_ns(tick)
+        elapsed = tick / self._rate
+        return Step(tick, at_ns, self._start_ns + at_ns, self._start + elapsed, elapsed)
+
+    def extend(self, duration: float | None) -> None:
+        """Let the ticks go on from where they are, for ``duration`` seconds more (None: without end)."""
+        if duration is None:
+            self._end = None
+            return
+        until_ns = self._at_ns(self._next) + round(exact(duration) * NANOSECONDS)
+        self._end = -(-until_ns * self._numerator // self._denominator)
+        self.end_ns = until_ns
+
+    def _at_ns(self, tick: int) -> int:
+        return tick * self._denominator // self._numerator

@@ -1,0 +1,95 @@
+"""The watchdog: a thread that looks whether ticks end, also when one of them blocks the event loop."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from horus_async.clock.system import NANOSECONDS, perf_ns
+
+if TYPE_CHECKING:
+    from .node_run import NodeRun
+    from .runtime import Runtime
+
+STAGES = ("warn", "unhealthy", "emergency_stop")
+"""What it says when a tick has run for once, twice and three times its time-out."""
+
+_LOOKS_A_TIMEOUT = 8
+_SHORTEST_PAUSE = 0.001
+"""Seconds: looking more often would take the interpreter from the ticks it looks at."""
+
+
+class Watchdog:
+    """Watches the running ticks of one run, from `start` to `stop`.
+
+    Made in the thread of the event loop, so that it knows whose stack to show.
+
+    Args:
+        runtime: The run.
+        timeout: Seconds, for nodes without a ``watchdog`` of their own; None: only those that have one are watched.
+    """
+
+    def __init__(self, runtime: Runtime, timeout: float | None) -> None:
+        self._runtime = runtime
+        self._watched = {
+            run: round(limit * NANOSECONDS)
+            for run in runtime.runs.values()
+            if (limit := run.node.watchdog or timeout) is not None
+        }
+        self._said: dict[NodeRun, tuple[int, int]] = {}
+        """For each node the tick, by when it began, that was last spoken of, and how many stages were said of it."""
+        self._loop_thread = threading.get_ident()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to watch, if there is a node to watch."""
+        if self._watched:
+            self._thread = threading.Thread(target=self._watch, name="horus-watchdog", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        pause = max(min(self._watched.values()) / NANOSECONDS / _LOOKS_A_TIMEOUT, _SHORTEST_PAUSE)
+        while not self._stop.wait(pause):
+            for run, limit_ns in self._watched.items():
+                self._look_at(run, limit_ns)
+
+    def _look_at(self, run: NodeRun, limit_ns: int) -> None:
+        began_ns = self._runtime.blocked_since_ns(run)
+        if began_ns is None:
+            return
+        stage = min((perf_ns() - began_ns) // limit_ns, len(STAGES))
+        said_of_ns, said = self._said.get(run, (began_ns, 0))
+        if said_of_ns != began_ns:
+            said = 0
+        for index in range(said, stage):
+            self._runtime.watchdog_fired(run, STAGES[index], self._stack(run))
+        if stage:
+            self._said[run] = (began_ns, stage)
+
+    def _stack(self, run: NodeRun) -> str:
+        """Where the node's code stands: in a thread of its own, where it waits, or where it keeps the event loop."""
+        coroutine = run.coroutine
+        if run.thread is None and coroutine is not None and not getattr(coroutine, "cr_running", False):
+            return "".join(_waiting_at(coroutine))
+        thread = run.thread or self._loop_thread
+        frame = sys._current_frames().get(thread)  # noqa: SLF001 - the documented way
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+
+def _waiting_at(coroutine: Any) -> list[str]:
+    lines: list[str] = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None:
+            lines.extend(traceback.format_list(traceback.StackSummary.extract([(frame, frame.f_lineno)])))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return lines

@@ -1,0 +1,189 @@
+"""The time API: what time it is in a tick, the same way in every mode.
+
+Within one tick of a node nothing here moves. The values of a tick are set when it begins; in a replay they are the
+recorded ones.
+"""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from horus_async.clock.random import tick_np_random, tick_random
+from horus_async.clock.system import NANOSECONDS, wall_ns
+from horus_async.errors import ContextError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    import numpy as np
+
+    from horus_async.determinism.guard import RunGuard
+
+INIT_TICK = -1
+"""The tick number that ``rng()`` is derived from in ``init``."""
+SHUTDOWN_TICK = -2
+"""The same for ``shutdown``."""
+
+
+class TickContext:
+    """What the functions below answer in one node's callback."""
+
+    __slots__ = (
+        "_np_random",
+        "_random",
+        "_spent_ns",
+        "budget",
+        "dt",
+        "elapsed",
+        "guard",
+        "node",
+        "now",
+        "now_ns",
+        "seed",
+        "seed_tick",
+        "tick",
+    )
+
+    def __init__(self, node: str, seed: int, budget: float | None, spent_ns: Callable[[], int]) -> None:
+        self.node = node
+        self.seed = seed
+        self.budget = budget
+        self.tick: int | None = None
+        """The scheduler's tick; None in ``init`` and ``shutdown``."""
+        self.seed_tick = INIT_TICK
+        self.now = 0.0
+        self.now_ns = 0
+        self.dt = 0.0
+        self.elapsed = 0.0
+        self.guard: RunGuard | None = None
+        """Who is told of calls that break determinism."""
+        self._spent_ns = spent_ns
+        self._random: tuple[int, Random] | None = None
+        self._np_random: tuple[int, np.random.Generator] | None = None
+
+    def spent(self) -> float:
+        """Seconds since the running callback began."""
+        return self._spent_ns() / NANOSECONDS
+
+    def random(self) -> Random:
+        """The generator of this tick, always the same one."""
+        kept = self._random
+        if kept is None or kept[0] != self.seed_tick:
+            kept = self._random = (self.seed_tick, tick_random(self.seed, self.node, self.seed_tick))
+        return kept[1]
+
+    def np_random(self) -> np.random.Generator:
+        """The NumPy generator of this tick, always the same one."""
+        kept = self._np_random
+        if kept is None or kept[0] != self.seed_tick:
+            kept = self._np_random = (self.seed_tick, tick_np_random(self.seed, self.node, self.seed_tick))
+        return kept[1]
+
+
+current: ContextVar[TickContext] = ContextVar("horus_async_tick")
+"""The callback that is running. A context variable, so that tasks and threads that a tick starts see it too."""
+
+
+def _context(function: str) -> TickContext:
+    context = current.get(None)
+    if context is None:
+        raise ContextError(
+            f"{function}() has no value outside a tick: call it from a node's tick, or hand its value on from there"
+        )
+    return context
+
+
+def _tick_context(function: str) -> TickContext:
+    context = _context(function)
+    if context.tick is None:
+        raise ContextError(f"{function}() has no value in init and shutdown: call it from a node's tick")
+    return context
+
+
+def now() -> float:
+    """Seconds: the time at which this tick began.
+
+    Deterministic: start time + tick / tick rate. Real time: the wall clock, seconds since 1970. Replay: as recorded.
+    Outside a tick: the wall clock.
+    """
+    context = current.get(None)
+    return wall_ns() / NANOSECONDS if context is None else context.now
+
+
+def now_ns() -> int:
+    """As `now`, in nanoseconds."""
+    context = current.get(None)
+    return wall_ns() if context is None else context.now_ns
+
+
+def dt() -> float:
+    """Seconds from the node's last tick to this one.
+
+    Deterministic: exactly 1 / rate of the node. Real time: what really passed. Replay: as recorded. For a node that
+    ticks on messages: the time since its last tick, in any mode. In a node's first tick: 1 / rate, or 0 for a node
+    that ticks on messages.
+
+    Raises:
+        ContextError: Outside a tick.
+    """
+    return _tick_context("dt").dt
+
+
+def elapsed() -> float:
+    """Seconds from the start of the run to this tick.
+
+    Raises:
+        ContextError: Outside a node's callbacks.
+    """
+    return _context("elapsed").elapsed
+
+
+def tick() -> int:
+    """The scheduler's tick number, from 0.
+
+    Raises:
+        ContextError: Outside a tick.
+    """
+    number = _tick_context("tick").tick
+    assert number is not None
+    return number
+
+
+def rng() -> Random:
+    """A random generator of this tick, seeded from the run's seed, the node's name and the tick.
+
+    Called twice in a tick it is the same generator, continuing. See `horus_async.clock.random` for the derivation.
+
+    Raises:
+        ContextError: Outside a node's callbacks.
+    """
+    return _context("rng").random()
+
+
+def np_rng() -> np.random.Generator:
+    """As `rng`, as a NumPy generator (NumPy must be installed).
+
+    Raises:
+        ContextError: Outside a node's callbacks.
+    """
+    return _context("np_rng").np_random()
+
+
+def budget_remaining() -> float:
+    """Seconds left of the node's budget in this tick; negative once overrun, ``inf`` without a budget.
+
+    Raises:
+        ContextError: Outside a tick.
+    """
+    context = _tick_context("budget_remaining")
+    return math.inf if context.budget is None else context.budget - context.spent()
+
+
+async def sleep(seconds: float) -> None:
+    """Sleep in the time of the run: in virtual time it costs none of ours."""
+    import anyio
+
+    await anyio.sleep(seconds)

@@ -1,0 +1,285 @@
+"""What a user writes: nodes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from horus_async.errors import ConfigurationError, ContextError
+from horus_async.observe import NodeInfo
+from horus_async.topics import check_topic_name
+
+from .failure_policies import FailurePolicy, Fatal, Miss
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from horus_async.engine.ports import Ports
+    from horus_async.topics import Borrowing, Message
+
+Callback = "Callable[..., Any]"
+"""``callback(node)``, a coroutine function or a plain one."""
+
+_CALLBACKS = ("init", "tick", "shutdown", "on_error", "enter_safe_state")
+_OPTIONS = ("rate", "on", "pubs", "subs", "order", "budget", "deadline", "on_miss", "failure_policy", "compute")
+_FORBIDDEN_IN_NAMES = frozenset("@\\\0")
+_MAX_NAME = 200
+
+
+class Node:
+    """A unit of a robot program: something that ticks, reads topics and writes topics.
+
+    Make one from functions, ``Node(name="controller", tick=tick, rate=100)``, or subclass it and write ``async def
+    tick(self)``. A callback may be a coroutine function or a plain one and takes the node; a method takes just
+    ``self``. Options can be class attributes of a subclass too.
+
+    Args:
+        name: Unique in its scheduler; by default the subclass's name, else ``node_<8 hex digits>``.
+        tick: Called when the node is due. It may await anything; two ticks of one node never overlap.
+        init: Called once a run, before the first tick.
+        shutdown: Called once a run at its end, also after a failure.
+        on_error: ``on_error(node, exception)``: told of each exception of the node; it swallows nothing.
+        enter_safe_state: Makes the node safe: called at an emergency stop, and by ``on_miss=Miss.SAFE_MODE``.
+        rate: Hz, at most the scheduler's. None (and no ``on``): each scheduler tick.
+        on: A topic, or several: the node ticks once for each message, and only then.
+        pubs: Topics it sends on. Declared ones are part of the causal order before the first tick.
+        subs: Topics it reads.
+        order: Lower ticks earlier where topics leave it open, and closes a feedback loop.
+        budget: Seconds a tick may take. More is reported and has no other effect.
+        deadline: Seconds from when a tick is due to when it must have finished.
+        on_miss: What happens when the deadline is missed.
+        failure_policy: What happens when a callback raises; default ``Fatal()``.
+        compute: The tick, a plain function, runs in a worker thread and holds up nobody.
+        watchdog: Seconds after which a running tick is reported; see `Scheduler`.
+
+    Raises:
+        ConfigurationError: An option cannot work as given.
+    """
+
+    name: str = ""
+    rate: float | None = None
+    on: str | Iterable[str] | None = None
+    pubs: str | Iterable[str] = ()
+    subs: str | Iterable[str] = ()
+    order: int = 0
+    budget: float | None = None
+    deadline: float | None = None
+    on_miss: Miss = Miss.WARN
+    failure_policy: FailurePolicy | None = None
+    compute: bool = False
+    watchdog: float | None = None
+    state: Any = None
+    """Free for the user."""
+    _ports: Ports | None = None
+    _own: ClassVar[Any] = object()
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tick: Callable[..., Any] | None = None,
+        init: Callable[..., Any] | None = None,
+        shutdown: Callable[..., Any] | None = None,
+        on_error: Callable[..., Any] | None = None,
+        enter_safe_state: Callable[..., Any] | None = None,
+        rate: float | None = _own,
+        on: str | Iterable[str] | None = _own,
+        pubs: str | Iterable[str] = _own,
+        subs: str | Iterable[str] = _own,
+        order: int = _own,
+        budget: float | None = _own,
+        deadline: float | None = _own,
+        on_miss: Miss = _own,
+        failure_policy: FailurePolicy | None = _own,
+        compute: bool = _own,
+        watchdog: float | None = _own,
+    ) -> None:
+        given = {
+            "rate": rate,
+            "on": on,
+            "pubs": pubs,
+            "subs": subs,
+            "order": order,
+            "budget": budget,
+            "deadline": deadline,
+            "on_miss": on_miss,
+            "failure_policy": failure_policy,
+            "compute": compute,
+            "watchdog": watchdog,
+        }
+        for option, value in given.items():
+            if value is not Node._own:
+                setattr(self, option, value)
+        self.name = name or self.name or self._default_name()
+        self.on = _topics("on", self.on) if self.on is not None else None
+        self.pubs = _topics("pubs", self.pubs)
+        self.subs = _topics("subs", self.subs)
+        callbacks = (init, tick, shutdown, on_error, enter_safe_state)
+        self._functions = {k: f for k, f in zip(_CALLBACKS, callbacks, strict=True) if f is not None}
+        self._check()
+        self.log = logging.LoggerAdapter(logging.getLogger(f"horus_async.node.{self.name}"), {"node": self.name})
+
+    def _default_name(self) -> str:
+        return type(self).__name__ if type(self) is not Node else f"node_{uuid.uuid4().hex[:8]}"
+
+    def _check(self) -> None:
+        name: Any = self.name
+        bad_name = not isinstance(name, str) or _FORBIDDEN_IN_NAMES & set(self.name) or not self.name.isprintable()
+        if bad_name or len(self.name.encode()) > _MAX_NAME or self.name.startswith("/") or ".." in self.name:
+            raise ConfigurationError(
+                f"{self.name!r} cannot be a node's name; use up to {_MAX_NAME} printable characters "
+                "without '@' and '\\', no leading '/', no '..'"
+            )
+        if self.callback("tick") is None:
+            raise ConfigurationError(
+                f"node {self.name!r} has no tick: pass tick=function, or write a method 'async def tick(self)'"
+            )
+        for option in ("rate", "budget", "deadline", "watchdog"):
+            _check_positive(self.name, option, getattr(self, option))
+        if self.rate is not None and self.on is not None:
+            raise ConfigurationError(
+                f"node {self.name!r} has rate={self.rate} and on={self.on}: it ticks by time or by message, not both"
+            )
+        self._check_choices()
+
+    def _check_choices(self) -> None:
+        if not isinstance(self.on_miss, Miss):
+            raise ConfigurationError(f"node {self.name!r}: on_miss={self.on_miss!r} is none of {[*map(str, Miss)]}")
+        if self.failure_policy is not None and not isinstance(self.failure_policy, FailurePolicy):
+            raise ConfigurationError(
+                f"node {self.name!r}: failure_policy={self.failure_policy!r}; "
+                "use Fatal(), Restart(), Skip() or Ignore()"
+            )
+        if self.compute and inspect.iscoroutinefunction(self.callback("tick")):
+            raise ConfigurationError(
+                f"node {self.name!r} has compute=True, which takes a plain 'def tick', and its tick is 'async def'"
+            )
+
+    def callback(self, name: str) -> Callable[..., Any] | None:
+        """The callback of that name, ready to be called without the node; None if there is none."""
+        function = self._functions.get(name)
+        if function is not None:
+            return functools.partial(function, self)
+        return getattr(self, name, None)
+
+    def info(self) -> NodeInfo:
+        """What this node declares, as recordings keep it."""
+        return NodeInfo(
+            name=self.name,
+            rate=self.rate,
+            on=tuple(self.on or ()),
+            pubs=tuple(self.pubs),
+            subs=tuple(self.subs),
+            order=self.order,
+            compute=self.compute,
+        )
+
+    @property
+    def policy(self) -> FailurePolicy:
+        """The failure policy in force."""
+        return self.failure_policy or Fatal()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    # What a callback uses while the node runs
+
+    def _running(self) -> Ports:
+        if self._ports is None:
+            raise ContextError(f"node {self.name!r} is not running: topics can be used from its callbacks during a run")
+        return self._ports
+
+    def send(self, topic: str, value: Any) -> None:
+        """Send ``value``.
+
+        Raises:
+            ValueNotSupportedError: No topic can carry it.
+            MessageTooLargeError: It can never fit.
+        """
+        (self._ports or self._running()).send(topic, value)
+
+    def recv(self, topic: str, default: Any = None) -> Any:
+        """The next unread message's value, or ``default``."""
+        return (self._ports or self._running()).recv(topic, default)
+
+    def recv_all(self, topic: str) -> list[Any]:
+        """The values of all unread messages, oldest first."""
+        return self._running().recv_all(topic)
+
+    def recv_message(self, topic: str) -> Message | None:
+        """The next unread message with its sequence number, stamp and publisher, or None."""
+        return self._running().recv_message(topic)
+
+    def borrow(self, topic: str) -> Borrowing:
+        """The next unread message without a copy of its arrays, for a ``with`` block; see `Topic.borrow`."""
+        return self._running().borrow(topic)
+
+    def latest(self, topic: str) -> Any:
+        """The newest message's value, or None; it consumes nothing."""
+        return self._running().latest(topic)
+
+    def has_msg(self, topic: str) -> bool:
+        """Whether an unread message is there; it consumes nothing."""
+        return self._running().has_msg(topic)
+
+    async def receive(self, topic: str) -> Any:
+        """Wait for the next unread message and return its value."""
+        return await self._running().receive(topic)
+
+    def subscribe(self, topic: str) -> AsyncIterator[Any]:
+        """Iterate over messages as they come, for ever: ``async for value in node.subscribe("scan")``."""
+        return _Messages(self, topic)
+
+    def lost(self, topic: str) -> int:
+        """How many messages were overwritten before this node read them."""
+        return self._running().lost(topic)
+
+    def request_stop(self) -> None:
+        """Ask the scheduler to end the run."""
+        self._running().request_stop()
+
+
+class _Messages:
+    """What `Node.subscribe` gives; no generator, as one that is left in the middle would have to be closed."""
+
+    def __init__(self, node: Node, topic: str) -> None:
+        self._node = node
+        self._topic = topic
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._node.receive(self._topic)
+
+
+def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Node]:
+    """Make a node of a function: ``@node(rate=100, subs=["scan"])``; its name is the function's by default.
+
+    Takes the options of `Node` and raises what it raises.
+    """
+
+    def make(tick: Callable[..., Any]) -> Node:
+        return Node(name or tick.__name__, tick=tick, **options)
+
+    return make
+
+
+def _topics(option: str, topics: Any) -> tuple[str, ...]:
+    if isinstance(topics, str):
+        topics = (topics,)
+    try:
+        return tuple(dict.fromkeys(check_topic_name(topic) for topic in topics))
+    except TypeError:
+        raise ConfigurationError(f"{option}={topics!r}: give a topic name or several") from None
+
+
+def _check_positive(name: str, option: str, value: Any) -> None:
+    if value is None:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < float("inf"):
+        raise ConfigurationError(f"node {name!r}: {option}={value!r}; give a number above 0, or None")

@@ -1,0 +1,1 @@
+"""Policies: how one is loaded, what it is asked, what it answers."""

@@ -1,0 +1,168 @@
+"""From what the user names to a policy that can be asked.
+
+./export/             a folder with an ONNX export, and perhaps a ``policy.json``
+module:attr           an object with ``act``, a function of one request, or a class or function that makes one
+path/file.py:attr     the same from a file
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, field, frozen, validators
+
+from horus_async.errors import PolicyError
+
+from .hashes import file_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+ASYNC_CONCURRENCY = 64
+_METADATA = ("model_hash", "config_hash", "model_type", "export_kind", "embodiment", "providers", "mode", "concurrency")
+
+
+@frozen
+class LoadedPolicy:
+    """A policy ready to be asked, and what a trace header says about it."""
+
+    name: str
+    act: Callable[[dict[str, Any]], Any]
+    reset: Callable[[str], Any] | None = None
+    warm_up: Callable[[], Any] | None = None
+    is_async: bool = False
+    concurrency: int = field(default=1, validator=[validators.instance_of(int), validators.ge(1)])
+    model_hash: str = ""
+    config_hash: str = ""
+    export_dir: str = ""
+    model_type: str = ""
+    export_kind: str = ""
+    embodiment: str | None = None
+    providers: tuple[str, ...] = field(default=(), converter=tuple)
+    mode: str = ""
+    onnxruntime: str = ""
+
+
+def load_policy(spec: str | Path) -> LoadedPolicy:
+    """Load the policy that ``spec`` names; see the module's text for its forms.
+
+    Raises:
+        PolicyError: no such folder, module or attribute, or what it names cannot serve.
+    """
+    text = str(spec)
+    if Path(text).expanduser().is_dir():
+        from .onnx_policy import load_folder
+
+        return load_folder(Path(text).expanduser())
+    place, colon, attribute = text.rpartition(":")
+    if not colon or not place or not attribute:
+        raise PolicyError(f"{text!r} is neither a folder with an ONNX export nor module:attr")
+    module = _import(place)
+    try:
+        found = attrgetter(attribute)(module)
+    except AttributeError as error:
+        raise PolicyError(f"{place!r} has no {attribute!r}") from error
+    return from_object(found, name=text, source=getattr(module, "__file__", None))
+
+
+def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPolicy:
+    """Make a loaded policy of a Python object; ``source`` is the file that identifies it (``model_hash``).
+
+    Raises:
+        PolicyError: the object is not a policy and makes none.
+    """
+    made = _policy_object(found, name)
+    act = getattr(made, "act", made)
+    is_async = _is_async(act)
+    loaded = LoadedPolicy(
+        name,
+        act,
+        reset=getattr(made, "reset", None),
+        warm_up=getattr(made, "warm_up", None),
+        is_async=is_async,
+        concurrency=ASYNC_CONCURRENCY if is_async else 1,
+        model_hash=file_hash(Path(source)) if source and Path(source).is_file() else "",
+        export_dir=source or "",
+        model_type="python",
+        export_kind="python",
+        mode="python",
+    )
+    metadata = getattr(made, "metadata", None)
+    if not isinstance(metadata, dict):
+        return loaded
+    try:
+        return evolve(loaded, **{key: metadata[key] for key in _METADATA if key in metadata})
+    except (TypeError, ValueError) as error:
+        raise PolicyError(f"the metadata of {name} cannot be used: {error}") from error
+
+
+def _import(place: str) -> ModuleType:
+    try:
+        if place.endswith(".py"):
+            return _import_file(Path(place).expanduser())
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        return importlib.import_module(place)
+    except PolicyError:
+        raise
+    # A user's module may fail in any way; whatever it is, the policy could not be loaded.
+    except Exception as error:
+        raise PolicyError(f"cannot import {place!r}: {type(error).__name__}: {error}") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise PolicyError(f"no such file: {str(path)!r}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _policy_object(found: Any, name: str) -> Any:
+    makes_one = inspect.isclass(found) or (
+        not callable(getattr(found, "act", None)) and callable(found) and not _takes_request(found)
+    )
+    if not makes_one:
+        return _checked(found, name)
+    try:
+        made = found()
+    except Exception as error:
+        raise PolicyError(f"{name} could not make a policy: {type(error).__name__}: {error}") from error
+    if inspect.iscoroutine(made):
+        made.close()
+        raise PolicyError(f"{name} is a coroutine function without arguments; make the policy in a plain function")
+    return _checked(made, name)
+
+
+def _checked(policy: Any, name: str) -> Any:
+    act = getattr(policy, "act", None)
+    if callable(act) or (callable(policy) and not inspect.isclass(policy)):
+        asked = act if callable(act) else policy
+        if _takes_request(asked):
+            return policy
+        raise PolicyError(f"{name} must take exactly one argument, the request")
+    raise PolicyError(f"{name} is a {type(policy).__name__}: neither has it an 'act' nor can it be called")
+
+
+def _takes_request(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind({})
+    except TypeError:
+        return False
+    except ValueError:
+        # Some built-in callables have no signature to look at; they are taken at their word.
+        return True
+    return True
+
+
+def _is_async(act: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(act) or inspect.iscoroutinefunction(getattr(act, "__call__", None))  # noqa: B004

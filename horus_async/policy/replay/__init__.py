@@ -1,0 +1,1 @@
+"""A trace asked of another policy, and the answers compared."""

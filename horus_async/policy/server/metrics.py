@@ -1,0 +1,63 @@
+"""What ``GET /metrics`` shows, in the Prometheus text format. Labels are bounded: HTTP statuses and failure slugs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from horus_async.policy.trace.recorder import RecordingState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from horus_async.policy.trace.recorder import RecorderStats
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class Metrics:
+    """The server's metrics, in a registry of their own."""
+
+    def __init__(
+        self, load: Callable[[], tuple[bool, int, int]], recording: Callable[[], RecorderStats | None]
+    ) -> None:
+        """``load`` tells (ready, running, queued), ``recording`` the recorder's state; asked at each scrape."""
+        self.registry = CollectorRegistry()
+        latency, policy = "Seconds from a request's arrival to its answer", "Seconds the policy took"
+        self.requests = Counter("horus_act_requests", "Answers of /act", ["status"], registry=self.registry)
+        self.failures = Counter("horus_policy_failures", "Failures of the policy", ["slug"], registry=self.registry)
+        self.latency = Histogram("horus_act_latency_seconds", latency, buckets=_BUCKETS, registry=self.registry)
+        self.policy = Histogram("horus_policy_latency_seconds", policy, buckets=_BUCKETS, registry=self.registry)
+        self.registry.register(_Scraped(load, recording))
+
+    def text(self) -> bytes:
+        """All metrics, as a scraper wants them."""
+        return generate_latest(self.registry)
+
+
+class _Scraped(Collector):
+    """Numbers that live elsewhere and are only looked at when somebody asks."""
+
+    def __init__(
+        self, load: Callable[[], tuple[bool, int, int]], recording: Callable[[], RecorderStats | None]
+    ) -> None:
+        self._load = load
+        self._recording = recording
+
+    def collect(self) -> Iterator[Metric]:
+        ready, running, queued = self._load()
+        yield GaugeMetricFamily("horus_server_ready", "1 while requests are served", value=ready)
+        yield GaugeMetricFamily("horus_act_running", "Requests the policy works on", value=running)
+        yield GaugeMetricFamily("horus_act_queued", "Requests that wait for the policy", value=queued)
+        stats = self._recording()
+        on = stats is not None and stats.state is RecordingState.ON
+        yield GaugeMetricFamily("horus_trace_recording", "1 while requests are recorded", value=on)
+        totals = (stats.dropped, stats.records, stats.bytes) if stats else (0, 0, 0)
+        yield CounterMetricFamily("horus_trace_dropped", "Requests that could not be recorded", value=totals[0])
+        yield CounterMetricFamily("horus_trace_records", "Requests written to the trace", value=totals[1])
+        yield CounterMetricFamily("horus_trace_bytes", "Bytes written to the trace", value=totals[2])

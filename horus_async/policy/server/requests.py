@@ -1,0 +1,118 @@
+"""What a client sends: the body within its limit, its key, its id, and an observation in it.
+
+Every refusal is an HTTP status with a JSON body ``{"error": slug, "message": words, "request_id": id}``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import trio
+
+from horus_async.errors import HorusError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from horus_async.policy.model.interface import Observation
+
+MB = 1 << 20
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+_DRAINED_TIMES = 8
+_DEFAULTS = {"instruction": "", "state": None, "image": None, "episode_id": None}
+
+
+class Refusal(HorusError):  # noqa: N818 - it is what happens to a request, not a fault
+    """A request that gets no actions: its HTTP status, a short name that does not change, words, and headers."""
+
+    def __init__(self, status: int, slug: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.slug = slug
+        self.headers = dict(headers or {})
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """The client's ``X-Request-ID`` where it is a sane one (128 characters of ``A-Za-z0-9._:-``), else a new one."""
+    sent = headers.get("x-request-id", "")
+    return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+def check_api_key(headers: Mapping[str, str], api_key: str | None) -> None:
+    """Let through who knows the key; the time it takes tells nothing about it.
+
+    Raises:
+        Refusal: 401, no or a wrong ``Authorization: Bearer``.
+    """
+    if api_key is None:
+        return
+    scheme, _, sent = headers.get("authorization", "").partition(" ")
+    known = hashlib.sha256(api_key.encode()).digest()
+    given = hashlib.sha256(sent.strip().encode("latin-1", "replace")).digest()
+    if not hmac.compare_digest(known, given) or scheme.lower() != "bearer":
+        message = "this server wants 'Authorization: Bearer KEY' with its API key"
+        raise Refusal(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+
+
+async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
+    """The request's body.
+
+    Raises:
+        Refusal: 413, more than ``limit`` bytes; 408, not there within ``seconds``.
+    """
+    announced = request.headers.get("content-length", "")
+    chunks, size, too_large = [], 0, announced.isdigit() and int(announced) > limit
+    with trio.move_on_after(seconds) as scope:
+        async for chunk in request.stream():
+            size += len(chunk)
+            too_large = too_large or size > limit
+            if not too_large:
+                chunks.append(chunk)
+            # A client that is still sending cannot read the answer, so some of the rest is taken and thrown away.
+            elif size > _DRAINED_TIMES * limit:
+                break
+    if too_large:
+        raise Refusal(413, "body-too-large", f"the body is larger than {limit / MB:g} MB")
+    if scope.cancelled_caught:
+        raise Refusal(408, "body-timeout", f"the body was not there within {seconds:g} s")
+    return b"".join(chunks)
+
+
+def parse_observation(body: bytes) -> Observation:
+    """The observation in a body; ``instruction``, ``state``, ``image`` and ``episode_id`` are always in it.
+
+    Raises:
+        Refusal: 400, not JSON; 422, not an object, or a known field of the wrong type.
+    """
+    try:
+        sent = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, "bad-json", f"the body is not JSON: {error}") from error
+    if not isinstance(sent, dict):
+        raise Refusal(422, "bad-request", f"the body must be a JSON object, not a {type(sent).__name__}")
+    for name in ("instruction", "image", "episode_id"):
+        if not isinstance(sent.get(name), str | None):
+            raise Refusal(422, "bad-request", f"{name!r} must be text, not a {type(sent[name]).__name__}")
+    state = sent.get("state")
+    if state is not None and not (isinstance(state, list) and all(type(value) in (int, float) for value in state)):
+        raise Refusal(422, "bad-request", "'state' must be a list of numbers")
+    _check_depth(sent)
+    if sent.get("instruction") is None:
+        sent["instruction"] = ""
+    return {**_DEFAULTS, **sent}
+
+
+def _check_depth(sent: dict[str, Any]) -> None:
+    """Refuse what could be read but not written again: values nested deeper than JSON encoders go."""
+    nested = [value for name, value in sent.items() if isinstance(value, list | dict) and name != "state"]
+    try:
+        orjson.dumps(nested) if nested else None
+    except TypeError as error:
+        raise Refusal(422, "bad-request", f"a field cannot be recorded: {error}") from error

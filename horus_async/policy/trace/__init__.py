@@ -1,0 +1,1 @@
+"""Request traces: written while serving, read and queried later."""

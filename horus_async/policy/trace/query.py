@@ -1,0 +1,182 @@
+"""Asking a heap of traces: which files, which requests, how many of what and how slow. Everything streams."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define, frozen
+
+from horus_async.errors import TraceError
+
+from .reader import TraceReader, TraceRequest, find_traces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+_TASK_LENGTH = 60
+
+
+class Bucket(enum.Enum):
+    """What a summary groups by."""
+
+    EPISODE = "episode"
+    MODEL = "model"
+    DAY = "day"
+    TASK = "task"
+
+
+@frozen(kw_only=True)
+class Filter:
+    """Which requests are wanted; None means any.
+
+    ``since_ns`` is wall-clock nanoseconds, ``status`` one of ``success``, ``failed``, an HTTP status or an error's
+    slug, ``min_latency_ms`` milliseconds.
+    """
+
+    since_ns: int | None = None
+    episode: str | None = None
+    status: str | None = None
+    min_latency_ms: float | None = None
+
+    def matches(self, request: TraceRequest) -> bool:
+        """Whether ``request`` is wanted. A request without the part that is asked for is not."""
+        if self.since_ns is not None and (request.timestamp_ns is None or request.timestamp_ns < self.since_ns):
+            return False
+        if self.episode is not None and request.episode != self.episode:
+            return False
+        if self.min_latency_ms is not None and not (request.latency_ms or 0.0) >= self.min_latency_ms:
+            return False
+        return self.status is None or self.status in _statuses(request)
+
+
+def _statuses(request: TraceRequest) -> set[str]:
+    if request.ok:
+        return {"success", str(request.status)}
+    return {"failed", str(request.status), str((request.error or {}).get("slug"))}
+
+
+def list_traces(paths: list[Path]) -> Iterator[dict[str, Any]]:
+    """One row a trace file: ``file, started_at, model_hash, embodiment, session_id, requests, errors, bytes, notes``.
+
+    A file that is no readable trace is a row too, with the reason under ``error``.
+    """
+    for path in find_traces(paths):
+        try:
+            with TraceReader(path) as trace:
+                for _ in trace.requests():
+                    pass
+                header = trace.header
+                yield {
+                    "file": str(path),
+                    "started_at": header.get("started_at"),
+                    "model_hash": header.get("model_hash"),
+                    "embodiment": header.get("embodiment"),
+                    "session_id": header.get("session_id"),
+                    "requests": trace.count,
+                    "errors": trace.errors,
+                    "bytes": trace.size,
+                    "notes": trace.notes,
+                }
+        except TraceError as error:
+            yield {"file": str(path), "error": str(error)}
+
+
+def matching(
+    paths: list[Path], wanted: Filter, skipped: Callable[[str], None]
+) -> Iterator[tuple[TraceReader, TraceRequest]]:
+    """Every wanted request with the trace it is in.
+
+    In a folder, a file that is no readable trace is told to ``skipped`` and passed over.
+
+    Raises:
+        TraceError: a file that was named itself cannot be read.
+    """
+    named = {path for path in paths if not path.is_dir()}
+    for path in find_traces(paths):
+        try:
+            with TraceReader(path) as trace:
+                for request in trace.requests():
+                    if wanted.matches(request):
+                        yield trace, request
+        except TraceError as error:
+            if path in named:
+                raise
+            skipped(str(error))
+
+
+def row_of(trace: TraceReader, request: TraceRequest) -> dict[str, Any]:
+    """A request as one flat row."""
+    error = request.error or {}
+    return {
+        "file": str(trace.path),
+        "seq": request.seq,
+        "timestamp": request.line.get("timestamp"),
+        "episode": request.episode,
+        "instruction": request.instruction,
+        "status": "success" if request.ok else "failed",
+        "http_status": request.status,
+        "latency_ms": request.latency_ms,
+        "error": error.get("slug"),
+        "message": error.get("message"),
+        "request_id": request.line.get("request_id"),
+        "trace_id": request.line.get("trace_id"),
+    }
+
+
+@define
+class _Tally:
+    count: int = 0
+    failed: int = 0
+    latencies: list[float] = Factory(list)
+
+
+def summarise(found: Iterable[tuple[TraceReader, TraceRequest]], by: Bucket) -> list[dict[str, Any]]:
+    """One row a bucket: counts, success rate (0 to 1), and latency percentiles of the successful requests (ms)."""
+    tallies: dict[str, _Tally] = defaultdict(_Tally)
+    for trace, request in found:
+        tally = tallies[_bucket(trace, request, by)]
+        tally.count += 1
+        if not request.ok:
+            tally.failed += 1
+        elif request.latency_ms is not None:
+            tally.latencies.append(request.latency_ms)
+    return [_summary_row(name, tallies[name]) for name in sorted(tallies)]
+
+
+def _bucket(trace: TraceReader, request: TraceRequest, by: Bucket) -> str:
+    if by is Bucket.EPISODE:
+        return request.episode or "(none)"
+    if by is Bucket.MODEL:
+        return str(trace.header.get("model_hash") or "(unknown)")
+    if by is Bucket.TASK:
+        return request.instruction[:_TASK_LENGTH] or "(none)"
+    return str(request.line.get("timestamp") or "(unknown)")[:10]
+
+
+def _summary_row(name: str, tally: _Tally) -> dict[str, Any]:
+    values = sorted(tally.latencies)
+    good = tally.count - tally.failed
+    return {
+        "bucket": name,
+        "count": tally.count,
+        "success_count": good,
+        "failed_count": tally.failed,
+        "success_rate": round(good / tally.count, 4),
+        "latency_p50_ms": percentile(values, 50),
+        "latency_p95_ms": percentile(values, 95),
+        "latency_p99_ms": percentile(values, 99),
+        "latency_max_ms": values[-1] if values else None,
+    }
+
+
+def percentile(ordered: list[float], percent: float) -> float | None:
+    """The percentile of sorted values, linear between neighbours; None of none."""
+    if not ordered:
+        return None
+    place = (len(ordered) - 1) * percent / 100
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

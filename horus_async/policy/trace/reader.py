@@ -1,0 +1,241 @@
+"""Reading policy traces, v1, of this and of other servers: one line at a time, torn ends included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import field, frozen
+
+from horus_async.clock.system import parse_iso_utc
+from horus_async.errors import TraceError
+from horus_async.policy.model.jsontext import decode
+
+from .format import SCHEMA_VERSION
+from .lines import LineSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.lz4")
+
+_FIELDS: dict[str, type] = {"seq": int, "request": dict, "response": dict, "latency": dict}
+
+
+@frozen
+class TraceRequest:
+    """One request line. ``line`` is all of it; the rest are its parts in Python's terms."""
+
+    line: dict[str, Any] = field(repr=False)
+    seq: int
+    request: dict[str, Any] = field(repr=False)
+    actions: list[Any] = field(repr=False)
+    latency_ms: float | None
+    error: dict[str, Any] | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request was answered with actions."""
+        return self.error is None
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status; None where the trace has none."""
+        status = self.line.get("status")
+        return status if isinstance(status, int) else None
+
+    @property
+    def timestamp_ns(self) -> int | None:
+        """Wall-clock nanoseconds of the answer; None where the trace has no readable time."""
+        try:
+            return parse_iso_utc(self.line["timestamp"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+
+    @property
+    def episode(self) -> str | None:
+        """The episode, as the client named it."""
+        episode = self.line.get("episode_id") or self.request.get("episode_id")
+        return episode if isinstance(episode, str) else None
+
+    @property
+    def instruction(self) -> str:
+        """The instruction text."""
+        return str(self.request.get("instruction") or "")
+
+    @property
+    def cache_status(self) -> str | None:
+        """What the policy said about its cache; None where it said nothing."""
+        cache = self.line.get("cache")
+        status = cache.get("status") if isinstance(cache, dict) else None
+        return None if status is None else str(status)
+
+    def cameras(self) -> dict[str, tuple[str | None, str | None]]:
+        """Each camera of which the trace kept something: its base64 text and its hash, None where it is not there."""
+        cameras: dict[str, tuple[str | None, str | None]] = {}
+        for key in self.request:
+            for suffix in ("_b64", "_sha256"):
+                if key.endswith(suffix) and len(key) > len(suffix) and isinstance(self.request[key], str):
+                    name = key.removesuffix(suffix)
+                    cameras[name] = (self.request.get(f"{name}_b64"), self.request.get(f"{name}_sha256"))
+        return cameras
+
+    def lacking(self) -> list[str]:
+        """Cameras that the request had, and of which the trace kept nothing (image mode ``none``)."""
+        named = self.line.get("cameras")
+        kept = self.cameras()
+        return [str(name) for name in named if str(name) not in kept] if isinstance(named, list) else []
+
+    def observation(self) -> dict[str, Any]:
+        """The observation as the policy saw it, without the cameras that the trace did not keep in full."""
+        kept = {"instruction": self.instruction, "state": None, "image": None, "episode_id": None}
+        cameras = self.cameras()
+        hidden = {f"{name}{suffix}" for name in cameras for suffix in ("_b64", "_sha256")}
+        kept.update((key, value) for key, value in self.request.items() if key not in hidden)
+        kept.update((name, text) for name, (text, _) in cameras.items() if text is not None)
+        kept["instruction"] = kept["instruction"] or ""
+        return kept
+
+
+class TraceReader:
+    """One trace file, read from start to end. Use as a context manager.
+
+    ``header`` is there at once; ``requests()`` yields the request lines in order; after its end ``footer`` holds the
+    footer line or None, and ``notes`` what is worth knowing: a torn end, a missing footer, gaps.
+
+    Raises (constructor):
+        TraceError: no such file, not a trace, or a schema version that is not known here.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).expanduser()
+        self.notes: list[str] = []
+        self.footer: dict[str, Any] | None = None
+        self.count = 0
+        self.errors = 0
+        self._next_seq: int | None = None
+        try:
+            self._file = self.path.open("rb")
+        except OSError as error:
+            raise TraceError(f"cannot open the trace {str(self.path)!r}: {error.strerror or error}") from error
+        self._source = LineSource(self._file, str(self.path))
+        self._lines = self._decoded()
+        try:
+            self.header = self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    def position(self) -> int:
+        """How many bytes of the file have been read, for a progress bar."""
+        return 0 if self._file.closed else self._file.tell()
+
+    def requests(self) -> Iterator[TraceRequest]:
+        """The request lines, in order.
+
+        Raises:
+            TraceError: a line in the middle is not one of a trace, or compressed data is damaged.
+        """
+        for number, line in self._lines:
+            kind = line.get("kind")
+            if kind == "request":
+                request = _request(line, f"{self.path}, line {number}")
+                self._watch_order(request.seq)
+                self.count += 1
+                self.errors += not request.ok
+                yield request
+            elif kind == "footer":
+                self.footer = line
+        self._sum_up()
+
+    def _read_header(self) -> dict[str, Any]:
+        _, header = next(self._lines, (0, None))
+        if header is None:
+            raise TraceError(f"{self.path} holds no whole header line; this is no trace")
+        version = header.get("schema_version")
+        if version != SCHEMA_VERSION or isinstance(version, bool):
+            raise TraceError(f"{self.path}: unknown schema version {version!r}; this release reads {SCHEMA_VERSION}")
+        if header.get("kind") != "header":
+            raise TraceError(f"{self.path}: the first line is a {header.get('kind')!r}, not the header of a trace")
+        if "session" in header and "session_id" not in header:
+            raise TraceError(f"{self.path} is a recording of a scheduler's session, not a policy trace")
+        return header
+
+    def _decoded(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Line numbers and objects. What cannot be read is a torn end if it is the last line, else damage."""
+        odd: str | None = None
+        for number, text in enumerate(self._source.lines(), 1):
+            if not text.strip(b"\0 \r\t"):
+                continue
+            if odd is not None:
+                raise TraceError(odd)
+            try:
+                line = decode(text)
+            except ValueError as error:
+                odd = f"{self.path}, line {number} is not JSON: {str(error)[:100]}"
+                continue
+            if not isinstance(line, dict):
+                raise TraceError(f"{self.path}, line {number} is not a JSON object; this is no trace")
+            yield number, line
+        if odd is not None:
+            self.notes.append("the last line is torn and was left out")
+        elif self._source.torn:
+            self.notes.append(f"{self._source.torn}; everything up to there was read")
+
+    def _watch_order(self, seq: int) -> None:
+        expected, self._next_seq = self._next_seq, seq + 1
+        if expected is not None and seq != expected:
+            self.notes.append(f"after seq {expected - 1} comes {seq}")
+
+    def _sum_up(self) -> None:
+        if self.footer is None:
+            self.notes.append("no footer: the server did not end cleanly, or is still running")
+            return
+        total = self.footer.get("total_requests")
+        if self.header.get("horus_version") and total != self.count:
+            self.notes.append(f"the footer says {total} requests, the file holds {self.count}")
+
+
+def _request(line: dict[str, Any], place: str) -> TraceRequest:
+    version = line.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        raise TraceError(f"{place}: unknown schema version {version!r}; this release reads {SCHEMA_VERSION}")
+    for name, kind in _FIELDS.items():
+        if not isinstance(line.get(name), kind | None):
+            raise TraceError(f"{place}: {name!r} is a {type(line[name]).__name__}")
+    if line.get("seq") is None:
+        raise TraceError(f"{place}: a request without a seq")
+    actions = (line.get("response") or {}).get("actions") or []
+    latency = (line.get("latency") or {}).get("total_ms")
+    error = line.get("error")
+    if not isinstance(actions, list) or not isinstance(latency, int | float | None):
+        raise TraceError(f"{place}: actions or latency of the wrong type")
+    if error is not None and not isinstance(error, dict):
+        error = {"slug": "error", "message": str(error)}
+    return TraceRequest(line, line["seq"], line.get("request") or {}, actions, latency, error)
+
+
+def find_traces(paths: list[Path]) -> Iterator[Path]:
+    """The trace files that ``paths`` name: files as they are, folders with everything below them that looks like one.
+
+    Raises:
+        TraceError: a path that does not exist.
+    """
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(found for found in path.rglob("*") if found.name.endswith(SUFFIXES) and found.is_file())
+        elif path.exists():
+            yield path
+        else:
+            raise TraceError(f"no such file or folder: {str(path)!r}")

@@ -1,0 +1,1 @@
+"""Sessions to other formats, and back."""

@@ -1,0 +1,103 @@
+"""Messages as rows of a table: nested fields become columns with dots. Pure.
+
+Works on what JSON has, tags and all, so that a table looks the same whichever classes happen to be imported. A column
+is named after the path of its field, ``pose.x``. A message that is no dict is the column ``value``; a field that has
+the name of one of the first four columns gets ``data.`` in front.
+
+What a cell holds: numbers, booleans and text as they are; bytes as base64 text; times as ISO 8601 text; integers beyond
+64 bits as text; lists, tuples and arrays as (nested) lists, as their length may change from message to message. An
+object of a class is the dict of its fields.
+"""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from horus_async.topics.codec import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from horus_async.recorder.read.messages import RecordedMessage
+
+FIXED = ("tick", "stamp_ns", "seq", "publisher")
+"""The first columns of every table."""
+
+VALUE = "value"
+"""The column of a message that is no dict."""
+
+
+def row_of(message: RecordedMessage) -> dict[str, Any]:
+    """The cells of one message by column, the fixed ones first."""
+    row: dict[str, Any] = {
+        "tick": message.tick,
+        "stamp_ns": message.stamp_ns,
+        "seq": message.seq,
+        "publisher": message.publisher,
+    }
+    _fill(row, "", plain(message.data))
+    return row
+
+
+def plain(data: Any) -> Any:
+    """A recorded value with its tags replaced by numbers, text, lists and dicts."""
+    if type(data) is list:
+        return [plain(item) for item in data]
+    if type(data) is not dict:
+        return data
+    for tag in data:
+        if tag[:1] == "$" and tag in _PLAIN:
+            try:
+                return _PLAIN[tag](data)
+            except (LookupError, TypeError, ValueError, AttributeError):  # no tag of ours after all
+                break
+        break
+    return {key: plain(item) for key, item in data.items()}
+
+
+def _fill(row: dict[str, Any], path: str, value: Any) -> None:
+    if type(value) is dict and (value or not path):
+        for key, item in value.items():
+            _fill(row, f"{path}.{key}" if path else key, item)
+        return
+    column = path or VALUE
+    if column in FIXED:
+        column = f"data.{column}"
+    while column in row:  # {"a.b": 1, "a": {"b": 2}}: both are kept
+        column += "_"
+    row[column] = value
+
+
+def _array(data: Any) -> Any:
+    array = decode(orjson.dumps(data))
+    if isinstance(array, dict):  # NumPy is not installed: shape and data as they are
+        return array
+    return _listed(array.tolist())
+
+
+def _listed(value: Any) -> Any:
+    """What an array's ``tolist`` gives, as cells may hold it."""
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return str(value)
+
+
+_FLOATS = {"nan": nan, "inf": inf, "-inf": -inf}
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "$bytes": lambda data: data["$bytes"],
+    "$ndarray": _array,
+    "$float": lambda data: _FLOATS[data["$float"]],
+    "$int": lambda data: str(data["$int"]),
+    "$tuple": lambda data: [plain(item) for item in data["$tuple"]],
+    "$dict": lambda data: {str(plain(key)): plain(item) for key, item in data["$dict"]},
+    "$datetime": lambda data: data["$datetime"],
+    "$type": lambda data: plain(data.get("value")),
+}

@@ -1,0 +1,133 @@
+"""A session as an MCAP file (https://mcap.dev/spec), through the official library, for Foxglove and its like.
+
+One channel a topic, in JSON: the data of a message is the recorded text, tags and all, so that nothing is lost and an
+import gives the same values again. The JSON schema of a channel is derived from all its messages. Foxglove wants
+objects: where a topic has a message that is none, all its messages become ``{"value": message}``, and the channel's
+metadata says so. ``log_time`` is the stamp, ``publish_time`` too, ``sequence`` the low 32 bits of ``seq``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from attrs import define, field
+
+from horus_async.recorder.read.messages import session_messages
+
+from .export import need, no_messages, replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from horus_async.recorder.read.messages import Progress
+    from horus_async.recorder.read.session import Session
+
+WRAPPED = "horus_wrapped"
+"""Channel metadata: the key under which messages that are no objects lie."""
+PUBLISHERS = "horus_publishers"
+"""Channel metadata: who published on the topic, as a JSON list."""
+
+_MAX_DEPTH = 12
+_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
+
+
+@define
+class _Topic:
+    schema: dict[str, Any] | None = None
+    wrapped: bool = False
+    publishers: dict[str, None] = field(factory=dict)
+    count: int = 0
+
+
+def export_mcap(
+    session: Session, output: Path, *, topic: str | None = None, progress: Progress | None = None
+) -> dict[Path, int]:
+    """Write the messages of a session into one MCAP file; the file and how many messages it holds.
+
+    Raises:
+        RecordingError: There is nothing to write, it cannot be written, or the package ``mcap`` is missing.
+    """
+    try:
+        from mcap.writer import CompressionType, Writer
+    except ImportError:
+        raise need("mcap", "mcap", "--format mcap") from None
+    topics = _survey(session, topic, progress)
+    with replacing(output) as part, part.open("wb") as stream:
+        writer: Any = Writer(stream, compression=CompressionType.LZ4)
+        writer.start(profile="", library="horus-async")
+        channels = {name: _channel(writer, name, found) for name, found in topics.items()}
+        for message in session_messages(session, topic, progress):
+            data = {"value": message.data} if topics[message.topic].wrapped else message.data
+            writer.add_message(
+                channels[message.topic],
+                log_time=max(0, message.stamp_ns),
+                publish_time=max(0, message.stamp_ns),
+                sequence=message.seq & 0xFFFFFFFF,
+                data=orjson.dumps(data),
+            )
+        writer.finish()
+    return {output: sum(found.count for found in topics.values())}
+
+
+def _survey(session: Session, topic: str | None, progress: Progress | None) -> dict[str, _Topic]:
+    topics: dict[str, _Topic] = {}
+    others: dict[str, None] = {}
+    for message in session_messages(session, None, progress):
+        if topic is not None and message.topic != topic:
+            others[message.topic] = None
+            continue
+        found = topics.setdefault(message.topic, _Topic())
+        found.count += 1
+        found.publishers[message.publisher] = None
+        found.wrapped = found.wrapped or not isinstance(message.data, dict)
+        found.schema = merged_schema(found.schema, schema_of(message.data))
+    if not topics:
+        raise no_messages(session, topic, [*others])
+    return topics
+
+
+def _channel(writer: Any, topic: str, found: _Topic) -> int:
+    schema = found.schema or {}
+    if found.wrapped:
+        schema = {"type": "object", "properties": {"value": schema}}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": topic, **schema}
+    number = writer.register_schema(name=topic, encoding="jsonschema", data=orjson.dumps(schema))
+    metadata = {PUBLISHERS: orjson.dumps([*found.publishers]).decode()}
+    if found.wrapped:
+        metadata[WRAPPED] = "value"
+    channel: int = writer.register_channel(topic=topic, message_encoding="json", schema_id=number, metadata=metadata)
+    return channel
+
+
+def schema_of(data: Any, depth: int = 0) -> dict[str, Any]:
+    """The JSON schema of one value."""
+    if depth > _MAX_DEPTH:
+        return {}
+    if isinstance(data, dict):
+        properties = {key: schema_of(item, depth + 1) for key, item in data.items()}
+        if "$bytes" in properties:
+            properties["$bytes"] = {"type": "string", "contentEncoding": "base64"}
+        return {"type": "object", "properties": properties}
+    if isinstance(data, list):
+        items: dict[str, Any] | None = None
+        for item in data:
+            items = merged_schema(items, schema_of(item, depth + 1))
+        return {"type": "array"} if items is None else {"type": "array", "items": items}
+    return {"type": _NAMES[type(data)]}
+
+
+def merged_schema(a: dict[str, Any] | None, b: dict[str, Any]) -> dict[str, Any]:
+    """A schema that both values match; ``a`` itself where it says it all."""
+    if a is None or a == b:
+        return b
+    if a.get("type") == b.get("type") == "object":
+        mine, others = a["properties"], b["properties"]
+        properties = {key: merged_schema(mine.get(key), item) for key, item in others.items()}
+        return {"type": "object", "properties": {**mine, **properties}}
+    if a.get("type") == b.get("type") == "array":
+        return {"type": "array", "items": merged_schema(a.get("items"), b["items"])} if "items" in b else a
+    types = {a.get("type"), b.get("type")}
+    if types == {"integer", "number"}:
+        return {"type": "number"}
+    return {}  # anything

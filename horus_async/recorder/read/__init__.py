@@ -1,0 +1,1 @@
+"""Reading sessions: messages, summaries, checks and comparisons."""

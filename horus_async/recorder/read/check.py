@@ -1,0 +1,154 @@
+"""Is a session whole? Reads every line of every file, and compares with what the footers and the manifest promise."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from horus_async.recorder.manifest import read_manifest
+from horus_async.recorder.naming import MANIFEST
+from horus_async.recorder.records import ExecutionRecord, ExternalMessage, Footer, GapRecord, Header, SchedulerTick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .reader import RecordedFile
+    from .session import Session
+
+
+class Verdict(enum.Enum):
+    """How a session or a file fares."""
+
+    WHOLE = "whole"
+    CUT = "cut"
+    """It ends in the middle or was never closed, as after ``kill -9``; what is there is good."""
+    DAMAGED = "damaged"
+
+
+@define
+class FileCheck:
+    """What the check of one file found."""
+
+    file: str
+    verdict: Verdict = Verdict.WHOLE
+    lines: int = 0
+    """Lines that can be read."""
+    ticks: int = 0
+    messages: int = 0
+    dropped: int = 0
+    """Lines that its gaps say were never written."""
+    first_tick: int | None = None
+    last_tick: int | None = None
+    problems: list[str] = field(factory=list)
+    """What is wrong and where, a line each."""
+
+
+@define
+class SessionCheck:
+    """What the check of a session found."""
+
+    session: str
+    path: str
+    files: list[FileCheck] = field(factory=list)
+    problems: list[str] = field(factory=list)
+    """What is wrong with the session as a whole."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its files'."""
+        found = {file.verdict for file in self.files}
+        if self.problems or Verdict.DAMAGED in found:
+            return Verdict.DAMAGED
+        return Verdict.CUT if Verdict.CUT in found else Verdict.WHOLE
+
+
+def check_session(session: Session, progress: Callable[[int], None] | None = None) -> SessionCheck:
+    """Read all of a session.
+
+    Args:
+        session: The session.
+        progress: Told the number of files done.
+    """
+    found = SessionCheck(session.name, str(session.path))
+    for number, file in enumerate(session.all_files(), 1):
+        found.files.append(_check_file(file))
+        if progress is not None:
+            progress(number)
+    for name, why in session.unreadable.items():
+        found.files.append(FileCheck(name, Verdict.DAMAGED, problems=[why]))
+    found.problems = [] if _just_began(session, found.files) else _check_manifest(session)
+    return found
+
+
+def _just_began(session: Session, files: list[FileCheck]) -> bool:
+    """Whether the recording was killed before its manifest, which comes after the first files, was there."""
+    began = all(file.verdict is Verdict.CUT and not file.lines for file in files)
+    return began and MANIFEST not in session.unreadable and read_manifest(session.path) is None
+
+
+def _check_manifest(session: Session) -> list[str]:
+    if MANIFEST in session.unreadable:
+        return []
+    fields = read_manifest(session.path)
+    if fields is None:
+        return [f"{MANIFEST} is missing; the files' headers say the same"]
+    nodes = fields.get("nodes")
+    names = [fields.get("scheduler"), fields.get("external"), *(nodes.values() if isinstance(nodes, dict) else ())]
+    named = [name for name in names if isinstance(name, str) and name not in session.unreadable]
+    problems = [f"{name} is missing" for name in named if not (session.path / name).is_file()]
+    if session.scheduler is None and not any(str(name).startswith("scheduler") for name in session.unreadable):
+        problems.append("the scheduler's file is missing: the session cannot be replayed")
+    return list(dict.fromkeys(problems))
+
+
+def _check_file(file: RecordedFile) -> FileCheck:
+    found = FileCheck(file.path.name)
+    footer: Footer | None = None
+    inputs = 0
+    for record in file.records():
+        found.lines += 1
+        if isinstance(record, Footer):
+            footer = record
+            continue
+        if isinstance(record, Header):
+            continue
+        found.first_tick = record.tick if found.first_tick is None else min(found.first_tick, record.tick)
+        found.last_tick = record.tick if found.last_tick is None else max(found.last_tick, record.tick)
+        found.ticks += record.kind == "tick"
+        if isinstance(record, GapRecord):
+            found.dropped += record.dropped
+        elif isinstance(record, ExternalMessage):
+            inputs += 1
+        elif isinstance(record, ExecutionRecord):
+            inputs += len(record.inputs)
+            found.messages += len(record.outputs)
+        else:
+            assert isinstance(record, SchedulerTick)
+    _judge(file, found, footer, inputs)
+    return found
+
+
+def _judge(file: RecordedFile, found: FileCheck, footer: Footer | None, inputs: int) -> None:
+    damage, cut = file.damage, file.cut
+    found.problems += [str(piece) for piece in damage]
+    if cut is not None:
+        found.problems.append(str(cut))
+    if file.header is None:
+        found.problems.append("its first line, which says whose it is, is lost")
+    if footer is None and cut is None:
+        found.problems.append("not closed: its process was killed, or it still runs")
+    if footer is not None and not damage:
+        held = (found.ticks, inputs) if file.header is None or file.header.role != "scheduler" else (found.ticks, None)
+        promised = (footer.ticks, footer.inputs if held[1] is not None else None)
+        if held != promised:
+            found.problems.append(
+                f"its footer counts {footer.ticks} ticks and {footer.inputs} inputs, "
+                f"and it holds {found.ticks} and {inputs}: lines are missing"
+            )
+            found.verdict = Verdict.DAMAGED
+    if damage or file.header is None:
+        found.verdict = Verdict.DAMAGED
+    elif found.verdict is Verdict.WHOLE and (footer is None or cut is not None):
+        found.verdict = Verdict.CUT

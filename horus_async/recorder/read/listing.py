@@ -1,0 +1,179 @@
+"""The sessions there are: finding, listing and deleting them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from attrs import field, frozen
+
+from horus_async.errors import RecordingError, SessionNotFoundError, UnsupportedVersionError
+from horus_async.recorder.locking import is_being_recorded, not_being_recorded
+from horus_async.recorder.manifest import read_manifest
+from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, recordings_root
+
+from .session import Session
+
+_log = logging.getLogger("horus_async.recorder")
+
+
+def open_session(ref: str | os.PathLike[str] | Session, root: str | os.PathLike[str] | None = None) -> Session:
+    """Open a session by its name, its folder, or the path of one of its files. ``~`` is expanded.
+
+    One that is open already is given back: so several users of it share what they find damaged.
+
+    Raises:
+        SessionNotFoundError: there is none; the message lists what there is.
+        DamagedRecordingError: nothing of it can be read.
+        UnsupportedVersionError: another format version wrote it.
+    """
+    if isinstance(ref, Session):
+        return ref
+    home = recordings_root(root)
+    text = os.fspath(ref)
+    # A bare name is a session's first, and a path only if there is no such session.
+    if os.sep not in text and text not in {"", ".", ".."} and _is_session(home / text):
+        return Session(home / text)
+    path = Path(text).expanduser()
+    try:
+        if path.is_file() and (path.name == MANIFEST or path.name.endswith(SUFFIX)):
+            return Session(path.parent)
+        if _is_session(path):
+            return Session(path)
+    except (OSError, ValueError) as error:
+        raise SessionNotFoundError(f"no session {text!r}: {error}") from error
+    there = ", ".join(summary.name for summary in list_sessions(home)) or "none"
+    raise SessionNotFoundError(f"no session {text!r}; in {home} there are: {there}")
+
+
+@frozen
+class SessionSummary:
+    """What a list of sessions shows."""
+
+    name: str
+    path: Path
+    started_at: str
+    """ISO 8601, UTC; empty if it is lost."""
+    ended_at: str | None
+    """None if the recording was not closed, or is still running."""
+    tick_rate: float
+    deterministic: bool
+    nodes: tuple[str, ...] = field(factory=tuple)
+    bytes: int = 0
+    problem: str | None = None
+    """Why it cannot be read."""
+    is_open: bool = False
+    """Whether a live process is recording it."""
+
+
+def list_sessions(root: str | os.PathLike[str] | None = None) -> list[SessionSummary]:
+    """Every session under the root, oldest first; those that cannot be read, too."""
+    home = recordings_root(root)
+    try:
+        folders = [folder for folder in home.iterdir() if _is_session(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise RecordingError(f"cannot look into {home}: {error.strerror or error}") from error
+    return sorted((_summary(folder) for folder in folders), key=lambda summary: (summary.started_at, summary.name))
+
+
+def delete_session(name: str, root: str | os.PathLike[str] | None = None) -> bool:
+    """Delete a session; False if there is none of that name.
+
+    Raises:
+        SessionNameError: the name cannot be a session's, so it cannot lead out of the root either.
+        RecordingError: what has that name is no session, is being recorded, or cannot be deleted.
+    """
+    folder = recordings_root(root) / check_session_name(name)
+    if folder.is_symlink():
+        raise RecordingError(f"{folder} is a symbolic link, not a session: delete it by hand")
+    if not folder.exists():
+        return False
+    if not _is_session(folder):
+        raise RecordingError(f"{folder} is not a session: delete it by hand")
+    with not_being_recorded(folder):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise RecordingError(f"cannot delete {folder}: {error.strerror or error}") from error
+    return True
+
+
+def keep_within(newest: Path, limit: int | None, count: int | None) -> None:
+    """Delete the oldest sessions beside one until all together are within a quota.
+
+    Neither that one, nor what is being recorded, nor what cannot be read is deleted. What was deleted, and what could
+    not be, is logged.
+
+    Args:
+        newest: The folder of the session whose recording asks for it.
+        limit: Bytes of all sessions; None for no limit.
+        count: The number of sessions; None for no limit.
+    """
+    try:
+        there = list_sessions(newest.parent)
+    except RecordingError as error:
+        _log.warning("the sessions to keep cannot be counted: %s", error)
+        return
+    number, size = len(there), sum(summary.bytes for summary in there)
+    for summary in there:
+        if (limit is None or size <= limit) and (count is None or number <= count):
+            return
+        if summary.path == newest or summary.problem is not None or summary.is_open:
+            continue
+        try:
+            if delete_session(summary.name, newest.parent):
+                _log.warning("session %s deleted, to keep within the quota of %s", summary.name, newest.name)
+        except RecordingError as error:
+            _log.warning("session %s not deleted: %s", summary.name, error)
+            continue
+        number, size = number - 1, size - summary.bytes
+
+
+def _is_session(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).is_file() or next(folder.glob(f"*{SUFFIX}"), None) is not None
+    except (OSError, ValueError):
+        return False
+
+
+def _summary(folder: Path) -> SessionSummary:
+    size = sum(path.stat().st_size for path in folder.glob(f"*{SUFFIX}"))
+    try:
+        manifest = read_manifest(folder)
+        if manifest is not None:
+            ended = manifest.get("ended_at")
+            return SessionSummary(
+                folder.name,
+                folder,
+                str(manifest["started_at"]),
+                ended if isinstance(ended, str) else None,
+                float(manifest["tick_rate"]),
+                bool(manifest["deterministic"]),
+                tuple(str(node) for node in manifest["nodes"]),
+                size,
+                is_open=is_being_recorded(folder),
+            )
+    except UnsupportedVersionError as error:
+        return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, bytes=size, problem=str(error))
+    except (RecordingError, KeyError, TypeError, ValueError):
+        pass  # the headers say the same
+    try:
+        found = Session(folder)
+    except RecordingError as error:
+        return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, bytes=size, problem=str(error))
+    nodes = tuple(found.nodes)
+    return SessionSummary(
+        folder.name,
+        folder,
+        found.started_at,
+        None,
+        found.tick_rate,
+        found.deterministic,
+        nodes,
+        size,
+        is_open=is_being_recorded(folder),
+    )

@@ -1,0 +1,67 @@
+"""The messages of a session as one row, whoever sent them: what diff, export and info look at."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from horus_async.recorder.records import ExecutionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .session import Session
+
+    Progress = Callable[[int], None]
+    """Told the tick that was reached, now and then."""
+
+PROGRESS_STEP = 2048
+"""Messages between two reports of progress."""
+
+
+class RecordedMessage(NamedTuple):
+    """A message of a session; one is made for each, hence the named tuple."""
+
+    tick: int
+    """The scheduler tick in which it was sent, or read first if it came from outside."""
+    stamp_ns: int
+    publisher: str
+    topic: str
+    seq: int
+    data: Any
+    """As JSON has it, tags and all."""
+
+
+def session_messages(
+    session: Session, topic: str | None = None, progress: Progress | None = None
+) -> Iterator[RecordedMessage]:
+    """All messages in the order of their ticks, within a tick in the order of their stamps, those of outsiders too.
+
+    Args:
+        session: Read frame by frame; memory does not grow with its length.
+        topic: Only this topic's.
+        progress: Told how far it is.
+    """
+    sources = [_node_messages(session, node) for node in session.files]
+    sources.append(_outside_messages(session))
+    for count, message in enumerate(heapq.merge(*sources, key=_when)):
+        if progress is not None and not count % PROGRESS_STEP:
+            progress(message.tick)
+        if topic is None or message.topic == topic:
+            yield message
+
+
+def _when(message: RecordedMessage) -> tuple[int, int]:
+    return message[:2]
+
+
+def _node_messages(session: Session, node: str) -> Iterator[RecordedMessage]:
+    for line in session.executions(node):
+        if isinstance(line, ExecutionRecord):
+            for sent in line.outputs:
+                yield RecordedMessage(sent.tick, sent.stamp_ns, node, sent.topic, sent.seq, sent.data)
+
+
+def _outside_messages(session: Session) -> Iterator[RecordedMessage]:
+    for taken in session.external():
+        yield RecordedMessage(taken.tick, taken.stamp_ns, taken.publisher, taken.topic, taken.seq, taken.data)

@@ -1,0 +1,291 @@
+"""Reading one file of a session, whole, cut off or damaged, a frame at a time."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from bisect import bisect_left
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from horus_async.errors import DamagedRecordingError, SessionNotFoundError, UnsupportedVersionError
+from horus_async.recorder.frames import Damage, Frame, IndexEntry, read_index, scan
+from horus_async.recorder.records import (
+    Footer,
+    Header,
+    Record,
+    parse_line,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from horus_async.recorder.frames import Read
+
+
+class RecordedFile:
+    """One ``*.jsonl.lz4`` file. No descriptor stays open between two calls.
+
+    A file that was closed properly has an index, and reading begins anywhere at once. Without one (its writer was
+    killed, or is still writing) the frames are counted through first, once. A torn end is normal: it is reported as
+    ``cut``. Damage in the middle costs the frame it is in and is reported in ``damage``.
+
+    Raises:
+        SessionNotFoundError: there is no such file.
+        DamagedRecordingError: it is not a recording, or nothing of it can be read.
+        UnsupportedVersionError: another format version wrote it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser()
+        self._damage: dict[int, Damage] = {}
+        self._table: tuple[int, list[IndexEntry]] | None = None
+        self._cut: Damage | None = None
+        self._rewound = False
+        self.indexed = False
+        """Whether the file has a valid index, so that it was closed properly."""
+        self.header = self._read_header()
+        """The first line; None if just that is damaged."""
+
+    @property
+    def cut(self) -> Damage | None:
+        """Where and how much the file is cut off at its end; None if it is not."""
+        self._entries()
+        return self._cut
+
+    @property
+    def damage(self) -> list[Damage]:
+        """What was found damaged so far. ``survey`` looks at everything."""
+        return [self._damage[offset] for offset in sorted(self._damage)]
+
+    @property
+    def footer(self) -> Footer | None:
+        """The last line of a file that was closed; None if it was not."""
+        entries = self._entries()
+        if not entries:
+            return None
+        last = None
+        with self._open() as (read, size):
+            for piece in scan(read, entries[-1].offset, size if self._table is None else self._table[0]):
+                if isinstance(piece, Damage):
+                    self._note(piece)
+                else:
+                    last = piece
+        if last is None:
+            return None
+        record = self._parse(last.text[last.text.rstrip().rfind(b"\n") + 1 :].rstrip(), last)
+        return record if isinstance(record, Footer) else None
+
+    @property
+    def first_tick(self) -> int | None:
+        """The tick of the first line; None if there are no lines with one."""
+        entries = self._entries()
+        return entries[0].first_tick if entries else None
+
+    @property
+    def last_tick(self) -> int | None:
+        """The highest tick; None if there are no lines with one."""
+        entries = self._entries()
+        return entries[-1].last_tick if entries else None
+
+    @property
+    def rewound(self) -> bool:
+        """Whether ticks go back somewhere, as they do where a repeated replay was recorded."""
+        self._entries()
+        return self._rewound
+
+    @property
+    def paths(self) -> list[Path]:
+        """Its file; several where they follow each other."""
+        return [self.path]
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        with self._open() as (_, size):
+            return size
+
+    def records(self, start: int | None = None, stop: int | None = None) -> Iterator[Record]:
+        """The records in order, without the header, of the ticks from ``start`` to ``stop``, both included.
+
+        Finding the first one takes a search in the index and the reading of about a frame. Only one frame is in
+        memory at a time. Lines that cannot be read are left out and noted in ``damage``.
+
+        Where ticks go back, as in the recording of a repeated replay, the whole file is read, and each round gives
+        its part of the range.
+        """
+        if start is None and stop is None:
+            yield from self._lines_from(None)
+            return
+        if self.rewound:
+            yield from in_range(self._lines_from(None), start, stop)
+            return
+        yield from until(self._lines_from(start), start, stop)
+
+    def _lines_from(self, start: int | None) -> Iterator[Record]:
+        """The records, but for the header, from the frame on that holds the first of a tick."""
+        offset = 0
+        if start is not None:
+            entries = self._entries()
+            position = bisect_left(entries, start, key=_last_tick)
+            if position == len(entries):
+                return
+            offset = entries[position].offset
+        for record in self._records(offset):
+            if not isinstance(record, Header):
+                yield record
+
+    def survey(self) -> list[Damage]:
+        """Read everything; all damage, and the cut if there is one."""
+        for _ in self._records(0):
+            pass
+        cut = self.cut
+        return [*self.damage, *([] if cut is None else [cut])]
+
+    # -- frames --------------------------------------------------------------------------------------------------------
+
+    def _read_header(self) -> Header | None:
+        with self._open() as (read, size):
+            found = read_index(read, size)
+            end = size if found is None else found[0]
+            for piece in scan(read, 0, end):
+                if isinstance(piece, Frame):
+                    first = self._parse(piece.text.split(b"\n", 1)[0], piece)
+                    if first is not None:
+                        return first if isinstance(first, Header) else None
+        what = "is empty" if not size else "holds nothing that can be read: not a recording, or destroyed"
+        raise DamagedRecordingError(f"{self.path} {what}")
+
+    def _entries(self) -> list[IndexEntry]:
+        """The index: the file's own, else one made by looking at every frame."""
+        if self._table is None:
+            with self._open() as (read, size):
+                self._table = read_index(read, size)
+                self.indexed = self._table is not None
+                if self._table is not None:
+                    self._rewound = _goes_back(self._table[1])
+                if self._table is None:
+                    self._table = size, list(self._make_index(read, size))
+        return self._table[1]
+
+    def _make_index(self, read: Read, size: int) -> Iterator[IndexEntry]:
+        highest: int | None = None
+        for piece in scan(read, 0, size):
+            if isinstance(piece, Damage):
+                self._note(piece)
+                continue
+            ticks = [int(tick) for tick in _LAST_FIELD.findall(piece.text)]
+            if ticks and (ticks != sorted(ticks) or (highest is not None and ticks[0] < highest)):
+                self._rewound = True
+            lines = piece.text.splitlines()
+            first, last = _first_tick(lines), _first_tick(reversed(lines))
+            if first is not None and last is not None:
+                highest = last if highest is None else max(highest, last)
+                yield IndexEntry(piece.offset, piece.size, first, highest, len(lines))
+
+    def _records(self, offset: int) -> Iterator[Record]:
+        with self._open() as (read, size):
+            found = read_index(read, size)
+            for piece in scan(read, offset, size if found is None else found[0]):
+                if isinstance(piece, Damage):
+                    self._note(piece)
+                    continue
+                for line in piece.text.splitlines():
+                    record = self._parse(line, piece)
+                    if record is not None:
+                        yield record
+
+    def _parse(self, line: bytes, frame: Frame) -> Record | None:
+        try:
+            return parse_line(line)
+        except UnsupportedVersionError as error:
+            raise UnsupportedVersionError(f"{self.path}: {error}") from None
+        except DamagedRecordingError as error:
+            self._note(Damage(frame.offset, frame.size, str(error)))
+            return None
+
+    def _note(self, damage: Damage) -> None:
+        if damage.torn:
+            self._cut = damage
+        else:
+            self._damage.setdefault(damage.offset, damage)
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Read, int]]:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise SessionNotFoundError(f"there is no file {self.path}") from None
+        except OSError as error:
+            raise DamagedRecordingError(f"{self.path} cannot be opened: {error.strerror or error}") from error
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise DamagedRecordingError(f"{self.path} is not a file")
+            yield self._reader(descriptor), status.st_size
+        finally:
+            os.close(descriptor)
+
+    def _reader(self, descriptor: int) -> Read:
+        def read(offset: int, size: int) -> bytes:
+            try:
+                return os.pread(descriptor, size, offset)
+            except OSError as error:
+                raise DamagedRecordingError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+        return read
+
+
+def until(records: Iterator[Record], start: int | None, stop: int | None) -> Iterator[Record]:
+    """Of records whose ticks never go back, those in a range; without a ``stop`` also those without a tick."""
+    for record in records:
+        tick = getattr(record, "tick", None)
+        if tick is None:
+            if stop is None:
+                yield record
+        elif start is None or tick >= start:
+            if stop is not None and tick > stop:
+                return
+            start = None
+            yield record
+
+
+def in_range(records: Iterator[Record], start: int | None, stop: int | None) -> Iterator[Record]:
+    """Of any records those whose ticks are in a range; without a ``stop`` also those without a tick."""
+    for record in records:
+        tick = getattr(record, "tick", None)
+        if tick is None:
+            if stop is None:
+                yield record
+        elif (start is None or tick >= start) and (stop is None or tick <= stop):
+            yield record
+
+
+# The last brace of a line closes the line's own object, so this is no field of a message, and no text in one.
+_LAST_FIELD = re.compile(rb'"tick":(\d{1,18})}\n')
+
+
+def _goes_back(entries: list[IndexEntry]) -> bool:
+    """Whether an entry begins before the one in front of it ends."""
+    return any(later.first_tick < earlier.last_tick for earlier, later in pairwise(entries))
+
+
+def _last_tick(entry: IndexEntry) -> int:
+    return entry.last_tick
+
+
+def _first_tick(lines: Any) -> int | None:
+    """The tick of the first of these lines that has one."""
+    for line in lines:
+        try:
+            tick = orjson.loads(line)["tick"]
+        except (ValueError, TypeError, KeyError):
+            continue
+        if type(tick) is int:
+            return tick
+    return None

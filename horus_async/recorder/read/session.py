@@ -1,0 +1,234 @@
+"""One recorded session, as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from horus_async.errors import (
+    DamagedRecordingError,
+    RecordingError,
+    UnsupportedVersionError,
+)
+from horus_async.recorder.manifest import read_manifest
+from horus_async.recorder.naming import EXTERNAL_STEM, MANIFEST, SCHEDULER_STEM, SUFFIX, missing_part_name
+from horus_async.recorder.records import (
+    ExecutionRecord,
+    ExternalMessage,
+    GapRecord,
+    Header,
+    SchedulerTick,
+)
+
+from .parts import RecordedParts
+from .reader import RecordedFile
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from horus_async.observe import NodeInfo
+    from horus_async.recorder.frames import Damage
+
+
+class Session:
+    """A recorded session, also one whose process was killed or whose manifest is gone.
+
+    ``start`` and ``stop`` of its methods are scheduler ticks, both included; None for no limit.
+
+    Raises:
+        DamagedRecordingError: nothing of it can be read.
+        UnsupportedVersionError: another format version wrote it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+        self.scheduler: RecordedFile | None = None
+        """The scheduler's file; None if it is lost."""
+        self.files: dict[str, RecordedFile] = {}
+        """The files of the nodes."""
+        self.outside: RecordedFile | None = None
+        """The file of the messages from outside the run; None if there were none."""
+        self.nodes: dict[str, NodeInfo] = {}
+        """The recorded nodes, in the order in which they were added."""
+        self._topics: dict[str, set[str]] = {}
+        self.unreadable: dict[str, str] = {}
+        """Files of which nothing can be read, and why."""
+        self._parts: dict[tuple[str, str], dict[int, RecordedFile]] = {}
+        headers = self._open_files()
+        manifest = self._manifest()
+        self._note_missing(manifest.get("files"))
+        if not headers:
+            why = "; ".join(self.unreadable.values()) or "it has no files of lines"
+            raise DamagedRecordingError(f"session {folder} cannot be read: {why}")
+        header = headers[0]
+        self.name = header.session
+        self.scheduler_name = next((line.node for line in headers if line.role == SCHEDULER_STEM), "scheduler")
+        self.tick_rate = header.tick_rate
+        """Hz."""
+        self.deterministic = header.deterministic
+        self.seed = header.seed
+        self.start_ns = header.start_ns
+        """What ``now_ns()`` said in tick 0."""
+        self.started_at = header.started_at
+        """ISO 8601, UTC."""
+        self.namespace = header.namespace
+        ended = manifest.get("ended_at")
+        self.ended_at = ended if isinstance(ended, str) else None
+        """ISO 8601, UTC; None if the recording was not closed."""
+        self._order_nodes(manifest.get("nodes"))
+
+    @property
+    def first_tick(self) -> int | None:
+        """The first tick recorded; None if there is none."""
+        ticks = [file.first_tick for file in self._with_ticks()]
+        return min((tick for tick in ticks if tick is not None), default=None)
+
+    @property
+    def last_tick(self) -> int | None:
+        """The last tick recorded; None if there is none."""
+        ticks = [file.last_tick for file in self._with_ticks()]
+        return max((tick for tick in ticks if tick is not None), default=None)
+
+    @property
+    def cuts(self) -> dict[str, Damage]:
+        """The files that end in the middle of a frame, as after ``kill -9``, by file name."""
+        return {file.path.name: file.cut for file in self.all_files() if file.cut is not None}
+
+    @property
+    def damage(self) -> dict[str, list[Damage]]:
+        """What was found damaged so far, by file name. ``RecordedFile.survey`` looks at everything."""
+        return {file.path.name: file.damage for file in self.all_files() if file.damage}
+
+    def all_files(self) -> list[RecordedFile]:
+        """The files: the scheduler's, the nodes', those for messages from outside; each by itself where they rotate."""
+        whole = [file for file in (self.scheduler, *self.files.values(), self.outside) if file is not None]
+        return [part for file in whole for part in (file.parts if isinstance(file, RecordedParts) else [file])]
+
+    def scheduler_ticks(self, start: int | None = None, stop: int | None = None) -> Iterator[SchedulerTick]:
+        """What the scheduler did, tick by tick. Empty if its file is lost."""
+        if self.scheduler is not None:
+            for record in self.scheduler.records(start, stop):
+                if isinstance(record, SchedulerTick):
+                    yield record
+
+    def executions(
+        self, node: str, start: int | None = None, stop: int | None = None
+    ) -> Iterator[ExecutionRecord | GapRecord]:
+        """What a node did: its ticks, ``init`` and ``shutdown``, and the gaps.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
+        records = self._file_of(node).records(start, stop)
+        return (record for record in records if isinstance(record, ExecutionRecord | GapRecord))
+
+    def output_topics(self, node: str) -> set[str]:
+        """The topics that a node sent messages on.
+
+        A file that was closed says so in its footer; another is read to its end for it, once.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
+        known = self._topics.get(node)
+        if known is None:
+            footer = self._file_of(node).footer
+            if footer is not None and footer.topics is not None:
+                known = {tally.topic for tally in footer.topics}
+            else:
+                lines = self.executions(node)
+                known = {sent.topic for line in lines if isinstance(line, ExecutionRecord) for sent in line.outputs}
+            self._topics[node] = known
+        return set(known)
+
+    def node_of(self, path: str | os.PathLike[str]) -> str | None:
+        """The node whose file this is; None if it is no node's of this session."""
+        wanted = Path(path).expanduser()
+        files = ((node, path) for node, file in self.files.items() for path in file.paths)
+        return next((node for node, path in files if _same_file(path, wanted)), None)
+
+    def external(self, start: int | None = None, stop: int | None = None) -> Iterator[ExternalMessage]:
+        """The messages from outside the run."""
+        if self.outside is not None:
+            for record in self.outside.records(start, stop):
+                if isinstance(record, ExternalMessage):
+                    yield record
+
+    def _file_of(self, node: str) -> RecordedFile:
+        file = self.files.get(node)
+        if file is None:
+            known = ", ".join(sorted(self.files)) or "none"
+            raise RecordingError(f"session {self.name!r} has no node {node!r}; it has: {known}")
+        return file
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+
+    def _open_files(self) -> list[Header]:
+        headers = []
+        for path in sorted(self.path.glob(f"*{SUFFIX}")):
+            try:
+                file = RecordedFile(path)
+            except UnsupportedVersionError:
+                raise
+            except RecordingError as error:
+                self.unreadable[path.name] = str(error)
+                continue
+            if file.header is None:
+                self.unreadable[path.name] = f"{path} has lost its header, which says whose it is"
+                continue
+            headers.append(file.header)
+            parts = self._parts.setdefault((file.header.role, file.header.node), {})
+            parts.setdefault(file.header.part, file)
+        for parts in self._parts.values():
+            self._place_parts([parts[number] for number in sorted(parts)])
+        return headers
+
+    def _place_parts(self, parts: list[RecordedFile]) -> None:
+        file = parts[0] if len(parts) == 1 else RecordedParts(parts)
+        header = file.header
+        assert header is not None
+        last = parts[-1].header
+        assert last is not None
+        if len(parts) <= last.part:
+            here = {part.header.part for part in parts if part.header is not None}
+            for number in sorted(set(range(last.part)) - here):
+                name = missing_part_name(parts[0].path, number)
+                self.unreadable.setdefault(name, f"{self.path / name} is missing")
+        if header.role == SCHEDULER_STEM:
+            self.scheduler = self.scheduler or file
+        elif header.role == EXTERNAL_STEM:
+            self.outside = self.outside or file
+        elif header.info is not None and header.node not in self.files:
+            self.files[header.node] = file
+            self.nodes[header.node] = header.info
+
+    def _note_missing(self, names: Any) -> None:
+        """Note the files that the manifest of a closed, rotated recording names and that are gone."""
+        for name in names if isinstance(names, list) else ():
+            if isinstance(name, str) and "/" not in name and not (self.path / name).exists():
+                self.unreadable[name] = f"{self.path / name} is missing"
+
+    def _manifest(self) -> dict[str, Any]:
+        try:
+            return read_manifest(self.path) or {}
+        except DamagedRecordingError as error:
+            self.unreadable[MANIFEST] = str(error)
+            return {}
+
+    def _order_nodes(self, named: Any) -> None:
+        order = list(named) if isinstance(named, dict) else []
+        names = [name for name in order if name in self.files]
+        names += [name for name in self.files if name not in names]
+        self.files = {name: self.files[name] for name in names}
+        self.nodes = {name: self.nodes[name] for name in names}
+
+    def _with_ticks(self) -> list[RecordedFile]:
+        return [self.scheduler] if self.scheduler is not None else list(self.files.values())
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,1 @@
+"""Writing a session, off the event loop."""

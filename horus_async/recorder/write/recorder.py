@@ -1,0 +1,163 @@
+"""The observer that records a run."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from horus_async.errors import RecordingError, SessionExistsError
+from horus_async.observe import Observer
+from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, default_session_name, recordings_root
+from horus_async.recorder.read.listing import keep_within
+
+from .screening import Screen
+from .writer import RecordingState, RecordingStats, SessionWriter
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from horus_async.observe import Execution, External, Incident, NodeInfo, RunInfo, TickEnd
+    from horus_async.recorder.options import RecordingOptions
+
+__all__ = ["Recorder", "RecordingState", "RecordingStats"]
+
+
+class Recorder(Observer):
+    """Records one run into a session of its own.
+
+    Another thread makes the lines, packs and writes them. With ``block`` (deterministic runs) the run makes the short
+    lines itself and waits when too much is left to write, else records are dropped and counted.
+
+    ``root`` is the folder for sessions; None for the usual one (``recordings_root``).
+    """
+
+    def __init__(self, options: RecordingOptions, root: str | os.PathLike[str] | None = None, *, block: bool) -> None:
+        self._options = options
+        self._root = root
+        self._block = block
+        self._writer: SessionWriter | None = None
+        self._screen = Screen(options) if Screen.needed(options) else None
+        self._stopped = False
+
+    @property
+    def session(self) -> str | None:
+        """The session's name; None before the run began."""
+        return None if self._writer is None else self._writer.folder.name
+
+    @property
+    def path(self) -> Path | None:
+        """The session's folder; None before the run began."""
+        return None if self._writer is None else self._writer.folder
+
+    def stats(self) -> RecordingStats:
+        """How the recording fares."""
+        if self._writer is None:
+            return RecordingStats(RecordingState.OFF, 0, 0, 0)
+        return self._writer.stats()
+
+    def stop(self) -> list[Path]:
+        """End the recording, whether or not the run has ended, and give its files; twice gives the same.
+
+        The scheduler's file comes first, then the nodes', then the one for messages from outside if there is one. A
+        recorder that never began has none.
+        """
+        self._finish("recording stopped")
+        return [] if self._writer is None else self._writer.paths()
+
+    # -- Observer ------------------------------------------------------------------------------------------------------
+
+    def run_started(self, run: RunInfo) -> None:
+        """Make the session's folder and files.
+
+        Raises:
+            SessionExistsError: a session of that name is there already.
+            SessionNameError: the name cannot be a folder's.
+            RecordingError: the folder or its files cannot be made.
+        """
+        name = self._options.name or default_session_name(run.started_at_ns)
+        root = recordings_root(self._root)
+        folder = root / check_session_name(name)
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            if not folder.is_dir() and not root.is_dir():
+                raise RecordingError(f"cannot record into {root}: it is not a folder") from None
+            raise SessionExistsError(
+                f"there is a session {name!r} in {root} already: choose another name, or delete it first"
+            ) from None
+        except OSError as error:
+            raise RecordingError(f"cannot record into {root}: {error.strerror or error}") from error
+        try:
+            identity = secrets.token_hex(4)
+            self._writer = SessionWriter(folder, run, self._options, identity, block=self._block, screen=self._screen)
+        except OSError as error:
+            left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
+            raise RecordingError(f"cannot record into {folder}: {error.strerror or error}{left}") from error
+        if self._screen is None:
+            # The two calls made many times a tick go straight through.
+            self.executed = self._writer.intake.put_execution  # type: ignore[method-assign]
+            self.tick_ended = self._writer.intake.put_tick  # type: ignore[method-assign]
+        self._keep_within(folder)
+
+    def incident(self, tick: int, incident: Incident) -> None:
+        """Incidents are the black box's; the lines hold each tick's error."""
+
+    def node_added(self, node: NodeInfo) -> None:
+        """Make a file for a node that joined."""
+        recorded = self._screen is None or self._screen.takes_node(node.name)
+        if self._writer is not None and not self._stopped and recorded:
+            self._writer.add_node(node)
+
+    def received_external(self, message: External) -> None:
+        """Record a message from outside."""
+        if self._writer is None or self._stopped:
+            return
+        kept = message if self._screen is None else self._screen.external(message)
+        if kept is not None:
+            self._writer.put_external(kept)
+
+    def executed(self, execution: Execution) -> None:
+        """Record what the options say of an execution. Without such options the intake itself stands here."""
+        if self._writer is None or self._stopped or self._screen is None:
+            return
+        kept = self._screen.execution(execution)
+        if kept is not None:
+            self._writer.intake.put_execution(kept)
+
+    def tick_ended(self, end: TickEnd) -> None:
+        """Record the end of a tick. As with `executed`, the intake itself stands here where it can."""
+        if self._writer is not None and not self._stopped and self._screen is not None:
+            self._writer.intake.put_tick(self._screen.tick_end(end))
+
+    def run_stopped(self, reason: str, ticks: int) -> None:  # noqa: ARG002 - the files count their ticks themselves
+        """Write all that waits, and close the files."""
+        self._finish(reason)
+
+    def _finish(self, reason: str) -> None:
+        if self._writer is None or self._stopped:
+            return
+        self._stopped = True
+        if self._screen is None:
+            del self.executed
+            del self.tick_ended
+        self._writer.finish(reason)
+        self._keep_within(self._writer.folder)
+
+    def _keep_within(self, folder: Path) -> None:
+        keep_mb, keep_sessions = self._options.keep_mb, self._options.keep_sessions
+        if keep_mb is not None or keep_sessions is not None:
+            keep_within(folder, None if keep_mb is None else int(keep_mb * (1 << 20)), keep_sessions)
+
+
+def _remove_beginnings(folder: Path) -> bool:
+    """Take away what a recording that could not begin has left, and nothing else; whether that was possible."""
+    try:
+        for path in folder.iterdir():
+            if path.name.endswith((SUFFIX, f"{SUFFIX}.part")) or path.name == MANIFEST:
+                path.unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        return False
+    return True

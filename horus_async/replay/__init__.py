@@ -1,0 +1,1 @@
+"""Recorded nodes that play again, and live ones compared with them."""

@@ -1,0 +1,142 @@
+"""What is replayed, and how: the options, checked against what the session holds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from horus_async.errors import ReplayError
+from horus_async.recorder import open_session
+from horus_async.topics.codec import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from horus_async.recorder import Session
+
+MIN_SPEED, MAX_SPEED = 0.01, 100.0
+
+
+@define(kw_only=True)
+class ReplayOptions:
+    """What of a session is replayed, and how."""
+
+    session: Session
+    start: int | None = None
+    """First tick, inclusive."""
+    stop: int | None = None
+    """Last tick, inclusive."""
+    speed: float = 1.0
+    loop: bool = False
+    nodes: tuple[str, ...] | None = None
+    """Only these nodes play; None for all."""
+    overrides: dict[tuple[str, str], Any] = field(factory=dict)
+    """(node, topic) to a value, or to a function of the message."""
+
+    def set_start(self, tick: int) -> None:
+        """Begin at ``tick``."""
+        self._check_tick("start_at_tick", tick)
+        self.start = tick
+
+    def set_stop(self, tick: int) -> None:
+        """End after ``tick``."""
+        self._check_tick("stop_at_tick", tick)
+        self.stop = tick
+
+    def _check_tick(self, what: str, tick: int) -> None:
+        first, last = self.session.first_tick, self.session.last_tick
+        number: Any = tick
+        if isinstance(number, bool) or not isinstance(number, int) or first is None or last is None:
+            raise ReplayError(f"{what}({tick!r}): give a tick number; the session has ticks {first} to {last}")
+        if not first <= tick <= last:
+            raise ReplayError(f"{what}({tick}): session {self.session.name!r} has ticks {first} to {last}")
+
+    def set_speed(self, speed: float) -> None:
+        """Set the speed, 1.0 as recorded, ``inf`` as fast as possible."""
+        number: Any = speed
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or not (MIN_SPEED <= speed <= MAX_SPEED or speed == math.inf):
+            raise ReplayError(f"speed {speed!r}: give a number from {MIN_SPEED} to {MAX_SPEED:g}, or math.inf")
+        self.speed = speed
+
+    def set_override(self, node: str, topic: str, value: Any) -> None:
+        """Replace what a recorded node sent on a topic."""
+        known = {name: session_topics(self.session, name) for name in self.session.nodes}
+        if node not in known:
+            raise ReplayError(f"no node {node!r} in session {self.session.name!r}; it has {', '.join(sorted(known))}")
+        if topic not in known[node]:
+            topics = ", ".join(sorted(known[node])) or "nothing"
+            raise ReplayError(
+                f"node {node!r} sent nothing on {topic!r} in session {self.session.name!r}; it sent {topics}"
+            )
+        if not callable(value):
+            encode(value)
+        self.overrides[node, topic] = value
+
+    def set_nodes(self, nodes: Sequence[str]) -> None:
+        """Let only these play."""
+        for name in nodes:
+            if name not in self.session.nodes:
+                known = ", ".join(sorted(self.session.nodes))
+                raise ReplayError(f"no node {name!r} in session {self.session.name!r}; it has {known}")
+        self.nodes = tuple(nodes)
+
+    def check(self) -> None:
+        """Raise what only the whole of the options shows.
+
+        Raises:
+            ReplayError: Nothing would be replayed.
+        """
+        if self.session.first_tick is None:
+            raise ReplayError(f"session {self.session.name!r} has no ticks: there is nothing to replay")
+        if self.start is not None and self.stop is not None and self.start > self.stop:
+            raise ReplayError(f"start_at_tick({self.start}) is after stop_at_tick({self.stop})")
+
+
+@frozen
+class PlayedFile:
+    """One recorded node that plays among live ones."""
+
+    session: Session
+    node: str
+    priority: int = 0
+    wins: bool = False
+    """Whether it takes the place of a live node of its name, and not the other way round."""
+
+    @classmethod
+    def open(cls, path: str | Path, priority: int) -> PlayedFile:
+        """Open a node's file.
+
+        Raises:
+            ReplayError: It is no node's file.
+        """
+        session = open_session(path)
+        node = session.node_of(path)
+        if node is None:
+            known = ", ".join(sorted(session.nodes))
+            raise ReplayError(f"{str(path)!r} is not a node's file; session {session.name!r} has {known}")
+        return cls(session, node, priority)
+
+
+def injected(ref: str | Path | Session, nodes: Sequence[str]) -> list[PlayedFile]:
+    """Recorded nodes that take the places of live ones.
+
+    Raises:
+        ReplayError: No node is named, or one that was not recorded.
+    """
+    session = open_session(ref)
+    known = ", ".join(session.nodes) or "none"
+    if not nodes:
+        raise ReplayError(f"no node is named; session {session.name!r} has {known}")
+    for name in nodes:
+        if name not in session.nodes:
+            raise ReplayError(f"no node {name!r} in session {session.name!r}; it has {known}")
+    return [PlayedFile(session, name, session.nodes[name].order, wins=True) for name in dict.fromkeys(nodes)]
+
+
+def session_topics(session: Session, node: str) -> set[str]:
+    """The topics that a recorded node sent on."""
+    return session.output_topics(node) | set(session.nodes[node].pubs)

@@ -1,0 +1,133 @@
+"""What a scheduler was made with, and what a command line puts in its place."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import field, frozen
+
+from horus_async.determinism.guard import Guard
+from horus_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from horus_async.recorder import RecordingOptions
+
+    from .scheduler import Scheduler
+
+
+def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """An attrs validator: a finite number above 0."""
+    del instance
+    number: Any = value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
+        raise ConfigurationError(f"{attribute.name}={value!r}: give a number above 0")
+
+
+def _whole(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    del instance
+    number: Any = value
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number")
+
+
+def _count(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    _whole(instance, attribute, value)
+    if value < 1:
+        raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number above 0")
+
+
+def _flag(instance: object, attribute: attrs.Attribute[bool], value: Any) -> None:
+    del instance
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name}={value!r}: give True or False")
+
+
+def checked_duration(duration: float | None) -> float | None:
+    """How long a run lasts, seconds; None and ``inf`` mean until it is stopped.
+
+    Raises:
+        ConfigurationError: It is no such number.
+    """
+    if duration is None or duration == float("inf"):
+        return None
+    number: Any = duration
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
+        raise ConfigurationError(f"duration={duration!r}: give seconds, 0 or more, or None")
+    return float(duration)
+
+
+def _guard(instance: object, attribute: attrs.Attribute[Guard], value: Any) -> None:
+    del instance
+    if not isinstance(value, Guard):
+        raise ConfigurationError(f"{attribute.name}={value!r}: give Guard.WARN, Guard.ERROR or Guard.OFF")
+
+
+@frozen(kw_only=True)
+class SchedulerOptions:
+    """The options of `Scheduler`, validated."""
+
+    tick_rate: float = field(default=100.0, validator=positive)
+    deterministic: bool = field(default=False, validator=_flag)
+    seed: int = field(default=0, validator=_whole)
+    guard: Guard = field(default=Guard.WARN, validator=_guard)
+    recording: bool | str | RecordingOptions = False
+    recordings_dir: str | Path | None = None
+    blackbox_mb: int = field(default=0, validator=_whole)
+    blackbox_dir: str | Path | None = None
+    watchdog: float | None = field(default=None, validator=attrs.validators.optional(positive))
+    max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(_count))
+    namespace: str = "default"
+    name: str = "scheduler"
+
+
+@frozen(kw_only=True)
+class Overrides:
+    """What the command line says in place of what a program wrote; None leaves it as it is."""
+
+    deterministic: bool | None = None
+    seed: int | None = None
+    recording: str | None = None
+    blackbox_mb: int | None = None
+    blackbox_mb_by_default: int = 0
+    """For a program that asked for no black box and was told nothing of it here."""
+    duration: float | None = None
+    made: list[Scheduler] = field(factory=list, init=False)
+    """The schedulers that the program has made."""
+
+    def apply(self, scheduler: Scheduler, options: SchedulerOptions) -> SchedulerOptions:
+        """The options that ``scheduler`` is to use.
+
+        A recording's name goes to the first scheduler that a program makes: a second one would find it taken.
+        """
+        given = {"deterministic": self.deterministic, "seed": self.seed, "blackbox_mb": self.blackbox_mb}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if options.blackbox_mb == 0:
+            changes.setdefault("blackbox_mb", self.blackbox_mb_by_default)
+        if self.recording is not None and not self.made:
+            changes["recording"] = self.recording
+        self.made.append(scheduler)
+        return attrs.evolve(options, **changes)
+
+
+_overrides: Overrides | None = None
+
+
+def given_overrides() -> Overrides | None:
+    """What is in force now."""
+    return _overrides
+
+
+@contextmanager
+def overriding(overrides: Overrides) -> Iterator[None]:
+    """Put ``overrides`` in force for every scheduler made meanwhile, from whichever thread."""
+    global _overrides  # noqa: PLW0603 - a program's schedulers are made anywhere in it, and there is one program
+    before, _overrides = _overrides, overrides
+    try:
+        yield
+    finally:
+        _overrides = before

@@ -1,0 +1,193 @@
+"""Values to message payloads and back.
+
+What JSON can say is JSON text, by orjson. What it cannot say is tagged, each tag an object with one ``$`` key::
+
+    {"$bytes": base64}  {"$float": "nan" | "inf" | "-inf"}  {"$int": decimal, or 0x… beyond 2048 bits}
+    {"$tuple": […]}  {"$dict": [[key, value], …]}  {"$datetime": ISO 8601}
+    {"$ndarray": {"dtype", "shape", "data", "scalar"?}}     see ``arrays``
+    {"$type": "module.Class", "value": …}                   attrs classes, dataclasses, enums; see ``classes``
+
+A dict with a key that is not a string, or begins with ``$``, becomes a ``$dict``, so nothing of the user's is ever
+mistaken for a tag. Any JSON text is a payload.
+
+Arrays and large ``bytes`` do not travel as text. A payload that has some begins with a zero byte, which no JSON text
+does: ``BINARY`` (16 bytes: 0, version, number of buffers, length of the JSON text), the lengths of the buffers as u64,
+the JSON text, and then each buffer at a multiple of 8 bytes from the payload's beginning. In the text the place of
+their base64 is taken by the number of the buffer. All numbers are little-endian.
+
+Objects of many classes travel packed instead, where the ring they are written to describes the class: see ``packed``.
+Their payload begins with a zero byte and a ``$``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from orjson import JSONDecodeError, dumps, loads
+
+from horus_async.errors import MessageDecodeError
+from horus_async.topics.packed.packed import FAILURES, is_packed, readers
+from horus_async.topics.packed.packed import to_json as packed_to_json
+from horus_async.topics.packed.schema import MARK_BYTES
+
+from .decoding import ATOMS, binary_to_json, decode_tagged
+from .encoding import STRICT, encode_tagged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from horus_async.topics.packed.packed import Pack
+    from horus_async.topics.ring.region import Payload
+
+_all_atoms = ATOMS.issuperset
+_DOLLAR = ord("$")
+_N = ord("n")
+
+
+class _NoForms(dict[type, "Pack | None"]):
+    def __missing__(self, kind: type) -> None:
+        return None
+
+
+GENERAL: Mapping[type, Pack | None] = _NoForms()
+"""For ``encode``: nothing travels packed."""
+
+
+def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
+    """The payload for a value; in several parts where it holds arrays or large ``bytes``, which are not copied.
+
+    Args:
+        value: what is to be sent.
+        forms: packs objects by their class; a publisher's, since readers need its ring to understand the outcome.
+
+    Raises:
+        ValueNotSupportedError: names the type and where in the value it is.
+    """
+    try:
+        # Types first: orjson writes some values as others without a word (tuples as lists, enums as their values), and
+        # deeply nested tuples bring it down.
+        plain = True
+        if type(value) is dict:
+            for item in value.values():
+                kind = type(item)
+                if kind is not float and kind is not int and kind not in ATOMS and not _is_plain(item):
+                    plain = False
+                    break
+        else:
+            pack = forms[type(value)]
+            if pack is not None:
+                payload = pack(value)
+                if payload is not None:
+                    return payload
+            plain = _is_plain(value)
+        if plain:
+            text = dumps(value, None, STRICT)
+            # NaN and the infinities became null.
+            if not (_DOLLAR in text or (_N in text and text.find(b"null") >= 0)) or not _needs_tags(value):
+                return text
+    except (TypeError, RecursionError):  # large integers, keys that are not text, too deep
+        pass
+    return encode_tagged(value)
+
+
+def decode(payload: bytes | memoryview) -> Any:
+    """The value of a payload. Arrays are writable and nobody else's.
+
+    A payload that is a ``memoryview``, a binary one, belongs to the value: see ``decode_tagged``.
+
+    Raises:
+        MessageDecodeError: not a payload.
+    """
+    if type(payload) is not bytes:
+        return decode_tagged(payload)
+    if _DOLLAR in payload:  # in every payload that is packed or has tags, and in no other one but in user's strings
+        read = readers.get(payload[:MARK_BYTES])
+        if read is not None:
+            try:
+                return read(payload)
+            except FAILURES:  # what follows tells why, or finds another way
+                pass
+        return decode_tagged(payload)
+    try:
+        return loads(payload)
+    except JSONDecodeError as error:
+        raise MessageDecodeError(f"a message that is not JSON: {error}; it begins with {payload[:40]!r}") from None
+
+
+def decode_borrowed(payload: bytes | memoryview, check: Callable[[], None]) -> Any:
+    """The value of a payload; its arrays are read-only, and views of the payload if that is a ``memoryview``.
+
+    Args:
+        payload: a ``memoryview`` if it lies in memory that may change, and then a binary one.
+        check: raises if it has changed.
+
+    Raises:
+        MessageDecodeError: not a payload, or what ``check`` raises.
+    """
+    if isinstance(payload, bytes) and (_DOLLAR not in payload or is_packed(payload)):
+        return decode(payload)
+    return decode_tagged(payload, check)
+
+
+def to_json(payload: Payload | memoryview) -> bytes:
+    """The text of a payload that ``encode`` made or ``decode`` accepts: strict JSON on one line, buffers as base64."""
+    payload = as_bytes(payload)
+    if is_packed(payload):
+        return _small_to_json(payload) if len(payload) <= _SMALL else packed_to_json(payload)
+    if payload[:1] == b"\0":
+        return binary_to_json(payload)
+    if b"\n" in payload or b"\r" in payload:
+        try:
+            return dumps(loads(payload))
+        except (JSONDecodeError, TypeError) as error:
+            raise MessageDecodeError(f"a message that is not JSON: {error}") from error
+    return payload
+
+
+def is_quick(payload: bytes) -> bool:
+    """Whether ``to_json`` takes a few microseconds: the payload is text already, or packed and small."""
+    return bool(payload) and (payload[0] != 0 or (len(payload) <= _SMALL and is_packed(payload)))
+
+
+_SMALL = 1024
+
+_small_to_json = lru_cache(256)(packed_to_json)
+"""The recorder asks for each text several times: for the node's line, and for the digest of the tick."""
+
+
+def as_bytes(payload: Payload | memoryview) -> bytes:
+    """A payload in one piece, independent of the value it was made from or belongs to."""
+    if isinstance(payload, bytes):
+        return payload
+    return b"".join(payload) if isinstance(payload, list) else bytes(payload)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is made of JSON's own types only."""
+    kind = type(value)
+    if kind is dict:
+        items = value.values()
+    elif kind is list:
+        items = value
+    else:
+        return kind in ATOMS
+    if _all_atoms(map(type, items)):
+        return True
+    for item in items:  # noqa: SIM110 - all() of a generator takes twice the depth of the stack
+        if type(item) not in ATOMS and not _is_plain(item):
+            return False
+    return True
+
+
+def _needs_tags(value: Any) -> bool:
+    """Whether a plain value holds NaN, an infinity or a key that begins with ``$``."""
+    kind = type(value)
+    if kind is float:
+        return not isfinite(value)
+    if kind is list:
+        return any(map(_needs_tags, value))
+    if kind is dict:
+        return any(key[:1] == "$" for key in value) or any(map(_needs_tags, value.values()))
+    return False

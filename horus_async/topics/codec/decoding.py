@@ -1,0 +1,228 @@
+"""Payloads with tags or buffers back to values. See ``codec``."""
+
+from __future__ import annotations
+
+import struct
+from datetime import datetime
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from orjson import dumps, loads
+
+from horus_async.errors import MessageDecodeError
+from horus_async.topics.packed import packed
+from horus_async.topics.ring.region import LARGE
+from horus_async.topics.values import arrays, classes
+from horus_async.topics.values.base64 import from_base64, to_base64
+
+from .encoding import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ATOMS = frozenset({int, float, str, bool, type(None)})
+"""The types of JSON that hold no others."""
+
+
+def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None = None) -> Any:
+    """The value of a payload that may have tags.
+
+    Args:
+        payload: the memory of a ``memoryview`` belongs to the value: large arrays stay in it.
+        check: given for a payload that is borrowed, and so may be overwritten: no array is copied, and all of them are
+            read-only. Called before values are made of what was read; raises if that may be torn.
+
+    Raises:
+        MessageDecodeError: not a payload.
+    """
+    try:
+        if isinstance(payload, bytes):
+            return packed.to_value(payload, decode_tagged) if packed.is_packed(payload) else _untagged(payload, check)
+        head = _head(payload)
+        make = _bare.get(head)
+        if make is None:
+            value = _untagged(payload, check)
+            if head and arrays.form(value) is not None and value.flags.aligned and value.base is not None:
+                _remember(head, value)
+            return value
+        if check is None:
+            return make(buffer=payload, offset=len(head))
+        check()
+        array = make(buffer=payload, offset=len(head))
+        array.flags.writeable = False
+        return array
+    except MessageDecodeError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
+        raise MessageDecodeError(
+            f"a damaged message: {type(error).__name__}: {error}; it begins with {bytes(payload[:40])!r}"
+        ) from error
+
+
+def _untagged(payload: bytes | memoryview, check: Callable[[], None] | None) -> Any:
+    value, buffers = _open_binary(payload) if payload[0] == 0 else (loads(_still(payload)), [])
+    if check is not None:
+        check()
+    keep_from = inf if isinstance(payload, bytes) else LARGE if check is None else 0
+    return _Untagger(buffers, keep_from, read_only=check is not None).untag(value)
+
+
+_bare: dict[bytes, Any] = {}
+"""By what precedes the data of a message that is nothing but an array of numbers: makes that array in its memory."""
+
+_LONGEST_HEAD = 256
+
+
+def _head(payload: memoryview) -> bytes:
+    """What precedes the data, of a payload with one buffer and little text; else nothing."""
+    if len(payload) < BINARY.size:
+        return b""
+    _, _, count, length = BINARY.unpack_from(payload)
+    end = (BINARY.size + 8 + length + BUFFER_ALIGNMENT - 1) & -BUFFER_ALIGNMENT
+    return bytes(payload[:end]) if count == 1 and end <= _LONGEST_HEAD else b""
+
+
+def _remember(head: bytes, array: Any) -> None:
+    """Be quicker with the next message of this form."""
+    if len(_bare) >= FORMS:
+        _bare.clear()
+    _bare[head] = partial(array.__class__, array.shape, array.dtype)
+
+
+def binary_to_json(payload: bytes) -> bytes:
+    """The JSON text of a binary payload, with base64 in the place of the buffers."""
+    skeleton, buffers = _open_binary(payload)
+    try:
+        return dumps(_embed(skeleton, buffers))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MessageDecodeError(f"a message that has no JSON form: {error}") from error
+
+
+def _open_binary(payload: bytes | memoryview) -> tuple[Any, list[memoryview]]:
+    """The JSON skeleton and the buffers of a binary payload."""
+    try:
+        _, version, count, length = BINARY.unpack_from(payload)
+        if version != BINARY_VERSION:
+            raise MessageDecodeError(f"a binary message of version {version}; this release knows {BINARY_VERSION}")
+        whole = memoryview(payload)
+        offset = BINARY.size + 8 * count + length
+        lengths = whole[BINARY.size : offset - length].cast("Q").tolist()
+        skeleton = loads(_still(whole[offset - length : offset]))
+    except (struct.error, ValueError, TypeError) as error:
+        raise MessageDecodeError(f"a damaged binary message: {error}") from error
+    buffers = []
+    for size in lengths:
+        offset += -offset % BUFFER_ALIGNMENT
+        buffers.append(whole[offset : offset + size])
+        offset += size
+    if len(lengths) != count or offset > len(payload):
+        raise MessageDecodeError("a damaged binary message: it is cut short")
+    return skeleton, buffers
+
+
+def _still(text: bytes | memoryview) -> bytes:
+    """A text that nobody changes while it is parsed: orjson checks it first, and crashes if it is another then."""
+    return text if isinstance(text, bytes) else bytes(text)
+
+
+def _embed(value: Any, buffers: list[memoryview]) -> Any:
+    """The skeleton with base64 in the place of buffer numbers."""
+    if type(value) is list:
+        return [_embed(item, buffers) for item in value]
+    if type(value) is not dict:
+        return value
+    data = value.get("$bytes")
+    if type(data) is int:
+        return {"$bytes": to_base64(_at(buffers, data))}
+    array = value.get("$ndarray")
+    if type(array) is dict:
+        return {"$ndarray": _embed_array(array, buffers)}
+    return {key: _embed(item, buffers) for key, item in value.items()}
+
+
+def _embed_array(fields: dict[str, Any], buffers: list[memoryview]) -> dict[str, Any]:
+    data = fields.get("data")
+    if type(data) is int:
+        data = to_base64(_at(buffers, data))
+    elif type(data) is list and type(fields.get("dtype")) is dict:  # one array a field
+        data = [_embed_array(part, buffers) for part in data]
+    else:
+        data = _embed(data, buffers)
+    return {**fields, "data": data}
+
+
+def _at(buffers: list[memoryview], number: int) -> memoryview:
+    if not 0 <= number < len(buffers):
+        raise MessageDecodeError(f"a damaged message: it has {len(buffers)} buffers, and asks for number {number}")
+    return buffers[number]
+
+
+class _Untagger:
+    """Turns a value with tags into what it stands for."""
+
+    __slots__ = ("_buffers", "_keep_from", "_read_only")
+
+    def __init__(self, buffers: list[memoryview], keep_from: float, *, read_only: bool = False) -> None:
+        """Begin.
+
+        Args:
+            buffers: of the payload.
+            keep_from: arrays of at least so many bytes stay where they are. A small one would hold all of the payload.
+            read_only: make arrays that nobody can write.
+        """
+        self._buffers = buffers
+        self._keep_from = keep_from
+        self._read_only = read_only
+
+    def untag(self, value: Any) -> Any:
+        """``value`` without tags."""
+        kind = type(value)
+        if kind is list:
+            return [item if type(item) in ATOMS else self.untag(item) for item in value]
+        if kind is not dict:
+            return value
+        for tag in value:
+            if tag[:1] == "$":
+                untagger = _UNTAGGERS.get(tag)
+                return untagger(self, value[tag], value) if untagger else self._unknown(value)
+            break
+        return {key: item if type(item) in ATOMS else self.untag(item) for key, item in value.items()}
+
+    def data(self, data: Any) -> bytes | memoryview:
+        """The bytes that base64 text or a buffer's number stand for."""
+        return _at(self._buffers, data) if type(data) is int else from_base64(data)
+
+    def _unknown(self, value: dict[str, Any]) -> Any:
+        return {key: self.untag(item) for key, item in value.items()}
+
+    def untag_type(self, name: str, whole: dict[str, Any]) -> Any:
+        content = self.untag(whole["value"])
+        kind = classes.find(name)
+        return {"$type": name, "value": content} if kind is None else classes.build(kind, content)
+
+    def untag_array(self, fields: dict[str, Any], _: object) -> Any:
+        if not arrays.available():
+            return _embed({"$ndarray": fields}, self._buffers)
+        array = arrays.from_fields(fields, self.untag, self.data, self._keep_from)
+        if self._read_only and fields.get("scalar") is not True:
+            array.flags.writeable = False
+        return array
+
+
+_UNTAGGERS: dict[str, Callable[[_Untagger, Any, dict[str, Any]], Any]] = {
+    "$bytes": lambda self, data, _: bytes(self.data(data)),
+    "$ndarray": _Untagger.untag_array,
+    "$float": lambda _, text, __: {"nan": float("nan"), "inf": inf, "-inf": -inf}[text],
+    "$int": lambda _, text, __: int(text, 16 if "x" in text else 10),
+    "$tuple": lambda self, items, _: tuple(self.untag(_list(items))),
+    "$dict": lambda self, pairs, _: {self.untag(key): self.untag(item) for key, item in _list(pairs)},
+    "$datetime": lambda _, text, __: datetime.fromisoformat(text),
+    "$type": _Untagger.untag_type,
+}
+
+
+def _list(items: Any) -> list[Any]:
+    if type(items) is not list:
+        raise MessageDecodeError(f"a damaged message: a list was expected, not {items!r:.40}")
+    return items

@@ -1,0 +1,213 @@
+"""What JSON cannot say: a value with tags, and what is wrong with a value that cannot be carried. See ``codec``."""
+
+from __future__ import annotations
+
+import struct
+from datetime import datetime
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from orjson import dumps
+
+from horus_async.errors import ValueNotSupportedError
+from horus_async.topics.values import arrays, classes
+from horus_async.topics.values.base64 import to_base64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from horus_async.topics.ring.region import Payload
+
+BINARY = struct.Struct("<BBxxIQ")
+"""Head of a binary payload: 0, version, number of buffers, length of the JSON text."""
+
+BINARY_VERSION = 1
+BUFFER_ALIGNMENT = 8
+
+FORMS = 256
+"""For so many forms of arrays it is remembered what messages begin with that are nothing but such an array."""
+
+RAW_BYTES = 512
+"""``bytes`` objects from this size on travel as they are; shorter ones as base64."""
+
+STRICT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+"""Makes orjson refuse what it would write as something else."""
+
+_DECIMAL_BITS = 2048
+"""Longer integers are written in hexadecimal: decimal takes quadratic time, and Python limits it."""
+
+
+def encode_tagged(value: Any) -> Payload:
+    """The payload of a value that is not plain JSON.
+
+    Raises:
+        ValueNotSupportedError: names the type and where in the value it is.
+    """
+    form = arrays.form(value)
+    if form in _heads:
+        return [_heads[form], arrays.bytes_of(value)]
+    tagger = _Tagger()
+    try:
+        skeleton = tagger.tag(value)
+        text = dumps(skeleton, None, STRICT)
+    except (_Refusal, TypeError, RecursionError) as error:
+        raise explain(value, error) from None
+    if not tagger.buffers:
+        return text
+    lengths = [len(buffer) for buffer in tagger.buffers]
+    head = BINARY.pack(0, BINARY_VERSION, len(lengths), len(text)) + struct.pack(f"<{len(lengths)}Q", *lengths) + text
+    parts: list[bytes | memoryview] = [head + bytes(-len(head) % BUFFER_ALIGNMENT)]
+    for buffer in tagger.buffers:
+        parts.append(buffer)
+        if len(buffer) % BUFFER_ALIGNMENT:
+            parts.append(bytes(-len(buffer) % BUFFER_ALIGNMENT))
+    if form is not None:
+        if len(_heads) >= FORMS:
+            _heads.clear()
+        _heads[form] = parts[0]
+    return parts
+
+
+_heads: dict[arrays.Form | None, bytes | memoryview] = {}
+"""What precedes the data of messages that are one array of numbers, by the form of the array."""
+
+
+class _Refusal(Exception):  # noqa: N818 - not an error yet: it becomes one when the place is found
+    """A value that cannot be carried."""
+
+
+class _Tagger:
+    """Turns a value into JSON's own types, and collects the buffers on the way."""
+
+    __slots__ = ("buffers",)
+
+    def __init__(self) -> None:
+        self.buffers: list[bytes | memoryview] = []
+
+    def tag(self, value: Any) -> Any:
+        """``value`` with tags."""
+        known = _TAGGERS.get(type(value))
+        return known(self, value) if known is not None else self._tag_object(value)
+
+    def tag_str(self, value: str) -> str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _Refusal("a str with a lone surrogate, which is not text") from None
+        return value
+
+    def tag_int(self, value: int) -> Any:
+        if -(2**63) <= value < 2**64:
+            return value
+        return {"$int": str(value) if value.bit_length() <= _DECIMAL_BITS else hex(value)}
+
+    def tag_float(self, value: float) -> Any:
+        if -inf < value < inf:
+            return value
+        return {"$float": "nan" if value != value else "inf" if value > 0 else "-inf"}  # noqa: PLR0124 - NaN
+
+    def tag_list(self, items: list[Any]) -> list[Any]:
+        tag = self.tag
+        return [item if type(item) is float and -inf < item < inf else tag(item) for item in items]
+
+    def tag_tuple(self, items: tuple[Any, ...]) -> Any:
+        return {"$tuple": [self.tag(item) for item in items]}
+
+    def tag_dict(self, value: dict[Any, Any]) -> Any:
+        if all(type(key) is str and key[:1] != "$" for key in value):
+            return {self.tag_str(key): self.tag(item) for key, item in value.items()}
+        return {"$dict": [[self.tag(key), self.tag(item)] for key, item in value.items()]}
+
+    def tag_bytes(self, value: bytes) -> Any:
+        return {"$bytes": self._buffer(value) if len(value) >= RAW_BYTES else to_base64(value)}
+
+    def tag_datetime(self, value: datetime) -> Any:
+        return {"$datetime": value.isoformat()}
+
+    def _buffer(self, buffer: bytes | memoryview) -> int:
+        self.buffers.append(buffer)
+        return len(self.buffers) - 1
+
+    def _tag_object(self, value: Any) -> Any:
+        try:
+            if arrays.is_array(value):
+                return {"$ndarray": arrays.to_fields(value, self.tag, self._buffer)}
+            found = classes.to_fields(value)
+        except ValueError as error:
+            raise _Refusal(str(error)) from None
+        if found is None:
+            raise _Refusal(_advice(type(value)))
+        name, content = found
+        return {"$type": name, "value": self.tag(content)}
+
+
+_TAGGERS: dict[type, Callable[[_Tagger, Any], Any]] = {
+    type(None): lambda _, value: value,
+    bool: lambda _, value: value,
+    str: _Tagger.tag_str,
+    int: _Tagger.tag_int,
+    float: _Tagger.tag_float,
+    list: _Tagger.tag_list,
+    tuple: _Tagger.tag_tuple,
+    dict: _Tagger.tag_dict,
+    bytes: _Tagger.tag_bytes,
+    datetime: _Tagger.tag_datetime,
+}
+
+
+def _advice(kind: type) -> str:
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    for base in _TAGGERS:
+        if base in kind.__mro__:
+            return f"{name}, a subclass of {base.__name__}: it would arrive as {base.__name__}; convert it first"
+    return f"{name}, which no topic can carry; send its parts, or make it an attrs class"
+
+
+def explain(value: Any, error: Exception) -> ValueNotSupportedError:
+    """The error for a value that could not be encoded, with the path to the culprit."""
+    path, reason = "value", str(error) if isinstance(error, _Refusal) else "nested too deeply"
+    seen = {id(value)}
+    while True:
+        for step, child in _children(value):
+            if id(child) in seen:
+                return ValueNotSupportedError(f"{path}{step} is not supported: a value that holds itself")
+            try:
+                dumps(_Tagger().tag(child), None, STRICT)
+            except _Refusal as refusal:
+                reason = str(refusal)
+            except (TypeError, RecursionError):
+                pass
+            else:
+                continue
+            path, value = f"{path}{step}", child
+            seen.add(id(value))
+            break
+        else:
+            break
+        if len(path) > 800:
+            break
+    shown = path if len(path) <= 200 else f"{path[:100]}…{path[-100:]}"
+    return ValueNotSupportedError(f"{shown} is not supported: {reason}")
+
+
+def _children(value: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of a value, each with how Python would name it."""
+    if type(value) is dict:
+        for key, item in value.items():
+            yield f" key {key!a}", key
+            yield f"[{key!a}]", item
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            yield f"[{index}]", item
+    elif arrays.is_object_array(value):
+        for index, item in enumerate(value.flat):
+            yield f".flat[{index}]", item
+    else:
+        try:
+            found = classes.to_fields(value)
+        except ValueError:
+            found = None
+        if found is not None and isinstance(found[1], dict):
+            for name, item in found[1].items():
+                yield f".{name}", item

@@ -1,0 +1,1 @@
+"""Rings of other processes: finding them, reading them, clearing up after them."""

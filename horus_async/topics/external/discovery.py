@@ -1,0 +1,253 @@
+"""What goes on in other processes, for the subscribers of this one: new rings, new messages, ends.
+
+There is one ``Outside`` a namespace, as long as a bus that listens is open. New rings are found when a topic is opened,
+when something changes in the folder, and by a slow poll. See ``sleepers`` for how those are woken who wait.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
+from horus_async.topics.ring import memory
+from horus_async.topics.ring.layout import FOR_ALL
+from horus_async.topics.ring.names import path_component
+from horus_async.topics.wake import doorbell
+from horus_async.topics.wake.sleepers import Sleepers
+
+from .rings import (
+    GRACE_NS,
+    UNSEEN_GRACE_NS,
+    ForeignRing,
+    RingFile,
+    folder_stamp,
+    list_folder,
+    open_region,
+    reclaim,
+    ring_file,
+)
+
+if TYPE_CHECKING:
+    from horus_async.topics.exchange import Channel, Exchange
+
+_GLANCE_NS = 5_000_000
+_SETTLED_NS = 20_000_000
+"""File times have steps of several milliseconds: a folder that has only just changed may change once more unseen."""
+_SWEEP_NS = 2 * NANOSECONDS
+
+
+class Outside:
+    """The rings of other processes in one namespace."""
+
+    def __init__(self, namespace: str, exchange: Exchange) -> None:
+        self.namespace = namespace
+        self.users = 0
+        self._exchange = exchange
+        self._lock = threading.RLock()
+        self._rings: dict[str, ForeignRing] = {}
+        self._files: dict[str, list[RingFile]] = {}
+        """Generation 0 of each ring of others, by topic."""
+        self._stamp: tuple[int, int] | None = None
+        self._settled = False
+        self._next_glance = 0
+        self._next_sweep = 0
+        self.sleepers = Sleepers(namespace, self.refresh)
+
+    # For subscribers
+
+    def listen(self, topic: str, channel: Channel) -> None:
+        """Show ``channel`` the rings of ``topic``, and have it shown those that come."""
+        with self._lock:
+            if not self.sleepers.listening:
+                self.sleepers.open()
+                self._sweep()
+            channel.outside = self
+            self._look()
+            self._show(topic, channel)
+
+    def glance(self) -> bool:
+        """Look for new rings, unless that was done just now; whether it was done."""
+        now = monotonic_ns()
+        if now < self._next_glance:
+            return False
+        self._next_glance = now + _GLANCE_NS
+        self.refresh()
+        return True
+
+    def refresh(self) -> None:
+        """Look for new rings and show them to those who listen; let go of those that are gone."""
+        with self._lock:
+            if self._look():
+                for topic, channel in self._exchange.channels(self.namespace).items():
+                    self._show(topic, channel)
+            if monotonic_ns() >= self._next_sweep:  # after that: what has ended lately is to be read first
+                self._sweep()
+
+    def all_rings(self) -> list[ForeignRing]:
+        """The rings of all topics, mapped."""
+        with self._lock:
+            self._look()
+            found = (self._ring(file) for files in self._files.values() for file in files)
+            return [ring for ring in found if ring is not None]
+
+    # Beginning and end
+
+    def close(self) -> None:
+        """Let nobody wait any more, and give back what is held."""
+        listened = self.sleepers.listening
+        self.sleepers.close()
+        with self._lock:
+            for channel in self._exchange.channels(self.namespace).values():
+                for ring in channel.foreign:
+                    channel.remove_foreign(ring)
+            self._rings.clear()
+            if listened:
+                with suppress(OSError):  # if that is in order; errors here concern nobody
+                    if not others_listen(self.namespace):
+                        reclaim(self.namespace, grace_ns=0, mine=process_token())
+                    remove_folder(self.namespace)
+
+    def forked(self) -> None:
+        """Close what a new process got a copy of."""
+        self.sleepers.forked()
+
+    # Inside
+
+    def _sweep(self) -> None:
+        self._next_sweep = monotonic_ns() + _SWEEP_NS
+        for ring in list(self._rings.values()):
+            ring.newest()  # maps what is to be read yet before it may go
+        grace_ns = UNSEEN_GRACE_NS if others_listen(self.namespace) else GRACE_NS
+        reclaim(self.namespace, mine=process_token(), spare=True, grace_ns=grace_ns)
+
+    def _look(self) -> bool:
+        """Read the folder again if need be; whether that was done."""
+        stamp = folder_stamp(self.namespace)
+        if stamp == self._stamp and self._settled:
+            return False
+        listed = list_folder(self.namespace)
+        stamp, names = (None, []) if listed is None else listed
+        self._stamp = stamp
+        self._settled = stamp is None or wall_ns() - stamp[1] > _SETTLED_NS
+        files: dict[str, list[RingFile]] = {}
+        token = process_token()
+        for name in names:
+            file = ring_file(name)
+            if file is not None and file.generation == 0 and file.token != token:
+                files.setdefault(file.component, []).append(file)
+        self._files = files
+        there = {file.name for group in files.values() for file in group}
+        for name in [name for name in self._rings if name not in there]:
+            ring = self._rings.pop(name)
+            ring.newest()
+            for channel in self._exchange.channels(self.namespace).values():
+                channel.remove_foreign(ring)
+        return True
+
+    def _show(self, topic: str, channel: Channel) -> None:
+        for file in self._files.get(path_component(topic), ()):
+            ring = self._ring(file)
+            if ring is None:
+                self._settled = False  # its writer has not made it to the end
+            else:
+                channel.add_foreign(ring)
+
+    def _ring(self, file: RingFile) -> ForeignRing | None:
+        ring = self._rings.get(file.name)
+        if ring is None:
+            region = open_region(self.namespace, file.name)
+            if region is not None:
+                ring = self._rings[file.name] = ForeignRing(self.namespace, file, region)
+        return ring
+
+
+_TIDY_PART = 10
+
+_outsides: dict[str, Outside] = {}
+_next_tidy: dict[str, int] = {}
+"""When a namespace is worth tidying again, on the monotonic clock."""
+_lock = threading.RLock()
+_token = os.urandom(4).hex()
+
+
+def process_token() -> str:
+    """Tells this process from others of the same number, which there are in containers and over time."""
+    return _token
+
+
+def acquire(namespace: str, exchange: Exchange) -> Outside:
+    """The outside of a namespace, for one more bus."""
+    with _lock:
+        outside = _outsides.get(namespace)
+        if outside is None:
+            outside = _outsides[namespace] = Outside(namespace, exchange)
+        outside.users += 1
+        return outside
+
+
+def release(outside: Outside) -> None:
+    """One bus less."""
+    with _lock:
+        outside.users -= 1
+        if outside.users:
+            return
+        if _outsides.get(outside.namespace) is outside:
+            del _outsides[outside.namespace]
+    outside.close()
+
+
+def announce(namespace: str) -> None:
+    """Wake all who listen in a namespace: there is a new ring."""
+    doorbell.ring_bells(namespace, _listening(namespace), FOR_ALL)
+
+
+def tidy(namespace: str) -> None:
+    """Reclaim what dead processes left, before a new ring is made.
+
+    That looks at each file, so with a thousand topics it would take most of the time in which they are opened: it is
+    left out while it would take more than a part of the time since it was done last.
+    """
+    start = monotonic_ns()
+    if start < _next_tidy.get(namespace, 0):
+        return
+    with _lock:
+        outside = _outsides.get(namespace)
+    listening = (outside is not None and bool(outside.sleepers.slots)) or others_listen(namespace)
+    reclaim(namespace, mine=process_token(), spare=listening, grace_ns=UNSEEN_GRACE_NS if listening else GRACE_NS)
+    now = monotonic_ns()
+    _next_tidy[namespace] = now + _TIDY_PART * (now - start)
+
+
+def others_listen(namespace: str) -> bool:
+    """Whether another process listens to topics of a namespace."""
+    return bool(_listening(namespace))
+
+
+def _listening(namespace: str) -> list[int]:
+    listed = list_folder(namespace)
+    with _lock:
+        outside = _outsides.get(namespace)
+    own = set[int]() if outside is None else outside.sleepers.slots
+    return [] if listed is None else doorbell.others_listen(listed[1], namespace, own)
+
+
+def remove_folder(namespace: str) -> None:
+    """Remove the folder of a namespace if nothing is in it."""
+    memory.remove_empty_folders(memory.root() / path_component(namespace))
+
+
+def _forget_all() -> None:
+    """In a new process after a fork."""
+    global _lock, _token  # noqa: PLW0603 - both belong to the old one
+    _lock = threading.RLock()
+    _token = os.urandom(4).hex()
+    for outside in _outsides.values():
+        outside.forked()
+    _outsides.clear()
+    doorbell.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,1 @@
+"""The packed form: objects of described classes as rows of numbers."""

@@ -1,0 +1,176 @@
+"""The two functions that pack and read the objects of a class, written as straight code for that class.
+
+Nothing in the code comes out of a message: it is made of the fields of a class of this process, whose names must be
+identifiers, and of names of our own.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from enum import Flag
+from keyword import iskeyword
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+from horus_async.topics.values import classes
+
+from .packed import FAILURES, LEAVES_LIMIT, layout_of
+from .rows import pack_numbers, pack_strings, read_numbers, read_strings
+from .schema import MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
+
+if TYPE_CHECKING:
+    from .packed import Pack, Read
+
+
+def make(described: Schema) -> tuple[Pack, Read] | None:
+    """The functions for a class with this schema; None if it has too many fields, or names that are no identifiers."""
+    record = described.record
+    if sum(1 for _ in leaves(record)) > LEAVES_LIMIT:
+        return None
+    writer = _Writer()
+    whole = writer.add(record, "value")
+    if not all(name.isidentifier() and not iskeyword(name) for name in writer.identifiers):
+        return None
+    flat = struct.Struct(layout_of(record, f"{MARK_BYTES}s"))
+    body = struct.Struct(layout_of(record, f"{MARK_BYTES}x"))
+    names = writer.names | {"FAILURES": FAILURES, "MARK": described.mark, "NAN": nan, "modules": sys.modules}
+    names |= {"pack_numbers": pack_numbers, "read_numbers": read_numbers}
+    names |= {"pack_strings": pack_strings, "read_strings": read_strings, "set": object.__setattr__}
+    names |= {"pack_flat": flat.pack, "unpack": body.unpack, "unpack_from": body.unpack_from}
+    source = "\n".join([*_pack_lines(writer), *_read_lines(writer, whole, body.size)])
+    exec(compile(source, f"<accessors of {record.name}>", "exec"), names)  # noqa: S102 - see above
+    return names["pack"], names["read"]
+
+
+class _Writer:
+    """Collects the lines of both functions in one walk over the schema."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {}
+        self.identifiers: set[str] = set()
+        """What is not of our making in the code."""
+        self.classes: dict[type, str] = {}
+        """All that take part, each with one of its variables."""
+        self.get: list[str] = []
+        """Takes the object apart."""
+        self.checks: list[str] = []
+        """What must not be, or the general form takes over."""
+        self.floats: list[str] = []
+        self.packed: list[str] = []
+        """What goes into the part with a fixed length."""
+        self.tails: list[str] = []
+        self.read: list[str] = []
+        """The variables for what comes out of it."""
+        self.read_tails: list[str] = []
+        self.build: list[str] = []
+        """Puts the object together."""
+        self._count = 0
+
+    def add(self, wire: Wire, given: str) -> str:
+        """Handle what the variable ``given`` of ``pack`` holds; gives the expression for it in ``read``."""
+        if isinstance(wire, Record):
+            return self._add_record(wire, given)
+        if isinstance(wire, Row):
+            return self._add_row(wire, given)
+        self.read.append(given)
+        if isinstance(wire, Choice):
+            return self._add_choice(wire, given)
+        if wire in ("str", "strings", "numbers"):
+            self._add_tail(wire, given)
+            return given
+        self.checks.append(f"type({given}) is not {wire}")
+        self.packed.append(given)
+        if wire == "float":
+            self.floats.append(given)
+        return given
+
+    def _add_row(self, row: Row, given: str) -> str:
+        parts = [self._variable() for _ in row.items]
+        self.get.append(f"if type({given}) is not tuple: return None")
+        self.get.append(f"({''.join(f'{part}, ' for part in parts)}) = {given}")
+        return f"({''.join(f'{self.add(part, name)}, ' for part, name in zip(row.items, parts, strict=True))})"
+
+    def _add_tail(self, wire: Wire, given: str) -> None:
+        self.tails.append(f"{given}_tail")
+        if wire == "numbers":
+            self.get.append(f"{given}_kind, {given}_length, {given}_tail = pack_numbers({given})")
+            self.packed += [f"{given}_kind", f"{given}_length"]
+            self.read.append(f"{given}_length")
+            self.read_tails.append(f"{given}, at = read_numbers(payload, at, {given}, {given}_length)")
+            return
+        if wire == "str":
+            self.checks.append(f"type({given}) is not str")
+            self.get.append(f"{given}_tail = {given}.encode()")
+            found = "payload[at:end].decode()"
+        else:
+            self.get.append(f"{given}_tail = pack_strings({given})")
+            found = "read_strings(payload[at:end])"
+        self.packed.append(f"len({given}_tail)")
+        self.read_tails += [f"end = at + {given}", f"{given} = {found}", "at = end"]
+
+    def _add_record(self, record: Record, given: str) -> str:
+        kind = self._class(record.name, given)
+        self.names[f"new_{given}"] = kind.__new__
+        self.get.append(f"if type({given}) is not kind_{given}: return None")
+        made = f"made_{given}"
+        build = [f"{made} = new_{given}(kind_{given})"]
+        plain = getattr(kind, "__setattr__") is object.__setattr__  # noqa: B009 - mypy knows it as bound
+        for name, wire in record.fields:
+            self.identifiers.add(name)
+            part = self._variable()
+            self.get.append(f"{part} = {given}.{name}")
+            found = self.add(wire, part)
+            build.append(f"{made}.{name} = {found}" if plain else f"set({made}, {name!r}, {found})")
+        self.build += build
+        return made
+
+    def _add_choice(self, choice: Choice, given: str) -> str:
+        kind = self._class(choice.name, given)
+        self.checks.append(f"type({given}) is not kind_{given}")
+        self.packed.append(f"{given}._value_")
+        if issubclass(kind, Flag):
+            return f"kind_{given}({given})"
+        self.names[f"members_{given}"] = {member.value: member for member in kind}  # type: ignore[attr-defined]
+        return f"members_{given}[{given}]"
+
+    def _class(self, name: str, given: str) -> type:
+        kind = classes.find(name)
+        assert kind is not None  # it was described a moment ago
+        self.names[f"kind_{given}"] = kind
+        self.classes.setdefault(kind, f"kind_{given}")
+        self.identifiers.update(kind.__qualname__.split("."))
+        return kind
+
+    def _variable(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
+
+def _pack_lines(writer: _Writer) -> list[str]:
+    lines = ["def pack(value):", "    try:"]
+    lines += [f"        {line}" for line in writer.get]
+    if writer.checks:
+        lines.append(f"        if {' or '.join(writer.checks)}: return None")
+    if writer.floats:  # a NaN anywhere makes the sum one
+        lines += [f"        total = {' + '.join(writer.floats)}", "        if total != total:"]
+        lines += [f"            if {name} != {name}: {name} = NAN" for name in writer.floats]
+    packed = f"pack_flat({', '.join(['MARK', *writer.packed])})"
+    lines += [f"        return {' + '.join([packed, *writer.tails])}", "    except FAILURES:", "        return None"]
+    return lines
+
+
+def _read_lines(writer: _Writer, whole: str, size: int) -> list[str]:
+    places = {
+        variable: f"modules[{kind.__module__!r}].{kind.__qualname__}" for kind, variable in writer.classes.items()
+    }
+    moved = " or ".join(f"{place} is not {variable}" for variable, place in places.items())
+    lines = ["def read(payload):", f"    if {moved}: raise LookupError"]
+    found = "".join(f"{name}, " for name in writer.read)
+    if writer.read_tails:
+        lines += [f"    {found}= unpack_from(payload)", f"    at = {size}"]
+        lines += [f"    {line}" for line in writer.read_tails]
+        lines.append("    if at != len(payload): raise ValueError")
+    else:
+        lines.append(f"    ({found}) = unpack(payload)")
+    return [*lines, *(f"    {line}" for line in writer.build), f"    return {whole}"]

@@ -1,0 +1,107 @@
+"""The schema of a class of this process, read off its annotations."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from contextlib import suppress
+from enum import Enum, Flag
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+
+from horus_async.topics.values import classes
+
+from .schema import Choice, Other, Record, Row, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SCALARS: dict[Any, Wire] = {float: "float", int: "int", bool: "bool", str: "str"}
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+
+
+def describe(kind: type) -> Record | None:
+    """What a class consists of; None for what is no attrs class or dataclass that other processes could look up."""
+    return None if issubclass(kind, Enum) or not classes.is_public(kind) else _record(kind, ())
+
+
+def _record(kind: type, outer: tuple[type, ...]) -> Record:
+    name, fields = classes.plan(kind)
+    try:
+        hints = typing.get_type_hints(kind, include_extras=True)
+    except Exception:  # noqa: BLE001 - it runs the annotations: names for type checkers only, or no types at all
+        hints = {}
+    written = _annotations(kind)
+    parts = []
+    for one in fields:
+        wire = _wire(hints[one], (*outer, kind)) if one in hints else None
+        parts.append((one, Other(_text(written.get(one, Any))) if wire is None else wire))
+    return Record(name, tuple(parts))
+
+
+def _wire(hint: Any, outer: tuple[type, ...]) -> Wire | None:
+    """The type that an annotation stands for; None if it has no place in a packed message."""
+    if isinstance(hint, type) and hint in _SCALARS:
+        return _SCALARS[hint]
+    if isinstance(hint, type) and hint not in outer and classes.is_public(hint):
+        return _choice(hint) if issubclass(hint, Enum) else _record(hint, outer)
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    return _GENERIC[origin](parts, outer) if origin in _GENERIC else None
+
+
+def _list(parts: tuple[Any, ...], _: object) -> Wire | None:
+    if not parts or parts[0] not in (float, int, str):
+        return None
+    return "strings" if parts[0] is str else "numbers"
+
+
+def _tuple(parts: tuple[Any, ...], outer: tuple[type, ...]) -> Wire | None:
+    if len(parts) == 2 and parts[1] is Ellipsis:
+        return "numbers" if parts[0] in (float, int) else None
+    items = [_wire(part, outer) for part in parts]
+    return None if None in items else Row(tuple(item for item in items if item is not None))
+
+
+def _union(parts: tuple[Any, ...], outer: tuple[type, ...]) -> Wire | None:
+    """Numbers, if it may hold some; a message in which it holds something else takes the general form."""
+    return "numbers" if any(_wire(part, outer) == "numbers" for part in parts) else None
+
+
+_GENERIC: dict[Any, Callable[[tuple[Any, ...], tuple[type, ...]], Wire | None]] = {
+    list: _list,
+    tuple: _tuple,
+    types.UnionType: _union,
+    typing.Union: _union,
+    typing.Annotated: lambda parts, outer: _wire(parts[0], outer),
+}
+
+
+def _choice(kind: type[Enum]) -> Choice | None:
+    members = [(member.name, member.value) for member in kind]
+    if not all(type(number) is int and INT_MIN <= number <= INT_MAX for _, number in members):
+        return None
+    return Choice(classes.plan(kind)[0], None if issubclass(kind, Flag) else tuple(members))
+
+
+def _annotations(kind: type) -> dict[str, Any]:
+    """As they stand in the class, which ``attrs.resolve_types``, and so cattrs, does not change."""
+    if attrs.has(kind):
+        written = {attribute.name: attribute.type for attribute in attrs.fields(kind)}
+    else:
+        written = {one.name: one.type for one in dataclasses.fields(cast("Any", kind))}
+    for base in reversed(kind.__mro__):
+        with suppress(Exception):  # names for type checkers only
+            written.update(inspect.get_annotations(base))
+    return written
+
+
+def _text(annotation: Any) -> str:
+    if annotation is None:
+        return "Any"
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__qualname__
+    return str(annotation).removeprefix("typing.")

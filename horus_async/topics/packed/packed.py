@@ -1,0 +1,215 @@
+"""Packed messages: objects of classes with a schema (see ``schema``) as numbers instead of text.
+
+A packed message is the schema's mark (8 bytes), then a place for each leaf of the schema in order, little-endian and
+without padding, and then, in the same order, what has no fixed length::
+
+    float               f64                 str         u32: bytes of UTF-8 at the end
+    int, enum, flag     i64                 strings     u32: bytes of a JSON list at the end
+    bool                u8                  numbers     u8: what kind, see ``rows``; u32: how many at the end
+
+What a value holds against its annotation (an int for a float, a subclass), integers beyond 64
+bits, fields that are not set: such a message takes the general form, so every value comes back as it was. A NaN has
+the bits of ``float("nan")``, as it comes out of the general form.
+
+Plain ``bytes`` of moderate length travel behind a mark of their own, ``RAW``, as they are.
+
+Objects are built as ``classes.build`` does it, field by field and without ``__init__``, but only where the class here
+has the message's very schema. For one that differs or is unknown, the message is read by way of its general form.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import frozen
+from orjson import dumps
+
+from horus_async.errors import MessageDecodeError, SchemaMismatchError
+from horus_async.topics.values import classes
+from horus_async.topics.values.base64 import to_base64
+
+from . import schema
+from .describe import describe
+from .rows import float_to_json, numbers_to_json, read_strings
+from .schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Pack: TypeAlias = Callable[[Any], bytes | None]
+    """Gives the packed message of an object; None if only the general form can carry it."""
+
+    Read: TypeAlias = Callable[[bytes], Any]
+    """Gives the object of a packed message; raises one of ``FAILURES`` if ``to_value`` must have a look."""
+
+readers: dict[bytes, Read] = {}
+"""By mark, for the classes of this process."""
+
+FAILURES = (struct.error, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+
+RAW = MARK + b"bytes\0"
+"""The mark of a message that is one value of ``bytes``: the rest of the payload. No schema belongs to it."""
+
+_RAW_LIMIT = 1 << 15
+"""Longer ones travel as buffers, which are copied just once on their way out of a ring."""
+
+readers[RAW] = lambda payload: payload[MARK_BYTES:]
+
+LEAVES_LIMIT = 1000
+"""A class with more fields than this, all told, takes the general form."""
+
+_FORMATS = {"float": "d", "int": "q", "bool": "?", "str": "I", "strings": "I", "numbers": "BI"}
+
+
+@frozen
+class Form:
+    """How objects of a class travel."""
+
+    schema: Schema
+    pack: Pack | None
+    """None if they take the general form always."""
+
+
+_forms: dict[type, Form] = {}
+
+
+def form_of(kind: type) -> Form | None:
+    """How objects of a class travel; None for what has no schema."""
+    form = _forms.get(kind)
+    if form is None:
+        record = describe(kind)
+        if record is not None:
+            form = _forms[kind] = _make(Schema.of(record))
+    return form
+
+
+def _make(described: Schema) -> Form:
+    from .accessors import make  # needs the functions of this module
+
+    schema.remember(described)
+    made = make(described) if described.record.packed else None
+    if made is None:
+        return Form(described, None)
+    pack, readers[described.mark] = made
+    return Form(described, pack)
+
+
+def pack_bytes(value: bytes) -> bytes | None:
+    """The packed message of plain bytes; None for many."""
+    return RAW + value if len(value) <= _RAW_LIMIT else None
+
+
+def is_packed(payload: bytes) -> bool:
+    """Whether a payload is a packed message."""
+    return payload[: len(MARK)] == MARK
+
+
+def to_value(payload: bytes, decode_json: Callable[[bytes], Any]) -> Any:
+    """The value of a packed message, whatever is known of its class here.
+
+    Args:
+        payload: the message.
+        decode_json: gives the value of its general form.
+
+    Raises:
+        MessageDecodeError: it is damaged.
+        SchemaMismatchError: the class here has a field of another type, or one without a default that it lacks.
+        TopicError: the header of the ring that describes it is damaged.
+    """
+    if payload[:MARK_BYTES] == RAW:
+        return readers[RAW](payload)
+    written = schema.find(payload)
+    kind = classes.find(written.record.name)
+    form = None if kind is None else form_of(kind)
+    if form is None:
+        return decode_json(to_json(payload))
+    here = form.schema
+    if here.mark == written.mark:
+        try:
+            return readers[here.mark](payload)
+        except FAILURES:  # damaged, which is told below; or a class inside of it is not what it was
+            return decode_json(to_json(payload))
+    text = to_json(payload)
+    reason = schema.difference(written.record, here.record)
+    try:
+        if reason is None:
+            return decode_json(text)
+    except MessageDecodeError as error:
+        reason = str(error)
+    raise SchemaMismatchError(
+        f"{here.record.name} is not the same here as where it was sent: {reason}. "
+        f"There it has {written.record.describe()}; here it has {here.record.describe()}"
+    )
+
+
+def to_json(payload: bytes) -> bytes:
+    """The JSON text of a packed message, byte by byte that of its general form.
+
+    Raises:
+        MessageDecodeError: it is damaged.
+        TopicError: the header of the ring that describes it is damaged.
+    """
+    if payload[:MARK_BYTES] == RAW:
+        return dumps({"$bytes": to_base64(payload[MARK_BYTES:])})
+    described = schema.find(payload)
+    record = described.record
+    try:
+        flat = _flat.get(described.mark)
+        if flat is None:
+            flat = _flat[described.mark] = struct.Struct(layout_of(record, f"{MARK_BYTES}x"))
+        walk = _Walk(payload, iter(flat.unpack_from(payload)), flat.size)
+        text = dumps(walk.tag(record))
+        if walk.at != len(payload):
+            raise ValueError(f"{len(payload)} bytes instead of {walk.at}")
+    except (*FAILURES, RecursionError) as error:
+        raise MessageDecodeError(f"a damaged message of {record.name}: {error}") from error
+    return text
+
+
+_flat: dict[bytes, struct.Struct] = {}
+"""The part with a fixed length, by the mark of the schema; for those met so far."""
+
+
+class _Walk:
+    """Goes through a packed message by its schema, and gives its general form."""
+
+    __slots__ = ("_numbers", "_payload", "at")
+
+    def __init__(self, payload: bytes, numbers: Iterator[Any], at: int) -> None:
+        self._payload = payload
+        self._numbers = numbers
+        self.at = at
+
+    def tag(self, wire: Wire) -> Any:
+        """The part of the message that has this type."""
+        if isinstance(wire, Record):
+            return {"$type": wire.name, "value": {name: self.tag(part) for name, part in wire.fields}}
+        if isinstance(wire, Row):
+            return {"$tuple": [self.tag(part) for part in wire.items]}
+        number = next(self._numbers)
+        if isinstance(wire, Choice):
+            return {"$type": wire.name, "value": number if wire.members is None else _member(wire, number)}
+        if wire == "float":
+            return float_to_json(number)
+        return self._tag_tail(wire, number) if wire in ("str", "strings", "numbers") else number
+
+    def _tag_tail(self, wire: Wire, number: int) -> Any:
+        if wire == "numbers":
+            row, self.at = numbers_to_json(self._payload, self.at, number, next(self._numbers))
+            return row
+        begin, self.at = self.at, self.at + number
+        text = self._payload[begin : self.at]
+        return text.decode() if wire == "str" else read_strings(text)
+
+
+def _member(choice: Choice, number: int) -> str:
+    for name, value in choice.members or ():
+        if value == number:
+            return name
+    raise ValueError(f"{choice.name} has no member {number}")
+
+
+def layout_of(record: Record, head: str) -> str:
+    """The part with a fixed length, as ``struct`` has it."""
+    return f"<{head}" + "".join(_FORMATS[leaf] if isinstance(leaf, str) else "q" for leaf in leaves(record))

@@ -1,0 +1,244 @@
+"""What a class of messages consists of, in words that every process understands.
+
+A *schema* is JSON text: the class's name and its fields with their types, in order. A writer puts that of each class
+it sends into its ring's header, so that readers can name and read what they have no class for. A type is::
+
+    "float" | "int" | "bool" | "str"
+    "strings"                                           a list of them
+    "numbers"                                           a list or tuple of floats or of integers, or an array
+    {"tuple": [type, …]}                                a tuple of that length
+    {"class": "module.Class", "fields": [[name, type], …]}
+    {"enum": "module.Class", "members": {name: number, …}}
+    {"flag": "module.Class"}
+    {"other": text}                                     anything else; the text is the annotation, for people
+
+The schema itself is a ``class``. One without any ``other`` in it is *packed*: its messages may travel as numbers, see
+``packed``. They begin with the schema's *mark*: 0, ``$``, and the first 6 bytes of the SHA-256 of its text.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import field, frozen
+from orjson import JSONDecodeError, dumps, loads
+
+from horus_async.errors import MessageDecodeError, TopicError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from horus_async.topics.ring.region import Region
+
+SCALARS = frozenset(("float", "int", "bool", "str", "strings", "numbers"))
+MARK = b"\0$"
+MARK_BYTES = 8
+
+
+@frozen
+class Row:
+    """A tuple with a type for each item."""
+
+    items: tuple[Wire, ...]
+
+
+@frozen
+class Choice:
+    """An enum whose values are integers."""
+
+    name: str
+    members: tuple[tuple[str, int], ...] | None
+    """In their order; None for flags, which go by their number."""
+
+
+@frozen
+class Other:
+    """What only the general form of messages can carry."""
+
+    text: str
+
+
+@frozen
+class Record:
+    """A class with its fields, in their order."""
+
+    name: str
+    fields: tuple[tuple[str, Wire], ...]
+
+    @property
+    def packed(self) -> bool:
+        """Whether all of it has a place in a packed message."""
+        return not any(isinstance(leaf, Other) for leaf in leaves(self))
+
+    def describe(self) -> str:
+        """The fields with their types, for people."""
+        return ", ".join(f"{name}: {title(wire)}" for name, wire in self.fields)
+
+
+Wire: TypeAlias = str | Row | Choice | Record | Other
+"""The type of a field; a text is one of ``SCALARS``."""
+
+
+@frozen
+class Schema:
+    """A class of messages as it stands in the headers of rings."""
+
+    record: Record
+    text: bytes = field(repr=False)
+    """JSON."""
+    mark: bytes
+    """What its packed messages begin with."""
+
+    @classmethod
+    def of(cls, record: Record) -> Schema:
+        """That of a class of this process."""
+        return cls._with(record, dumps(_to_json(record)))
+
+    @classmethod
+    def parse(cls, text: bytes) -> Schema:
+        """One that another process wrote.
+
+        Raises:
+            TopicError: the text is no schema.
+        """
+        try:
+            record = _from_json(loads(text))
+        except (JSONDecodeError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise TopicError(f"a ring's header is damaged: {text[:60]!r} is no schema ({error})") from error
+        if not isinstance(record, Record):
+            raise TopicError(f"a ring's header is damaged: {text[:60]!r} is not the schema of a class")
+        return cls._with(record, text)
+
+    @classmethod
+    def _with(cls, record: Record, text: bytes) -> Schema:
+        from hashlib import sha256  # late: it takes longer to load than all of this
+
+        return cls(record, text, MARK + sha256(text).digest()[: MARK_BYTES - len(MARK)])
+
+
+def leaves(wire: Wire) -> Iterator[Wire]:
+    """The parts of a type that hold no others, in the order of their values in a packed message."""
+    if isinstance(wire, Record):
+        for _, part in wire.fields:
+            yield from leaves(part)
+    elif isinstance(wire, Row):
+        for part in wire.items:
+            yield from leaves(part)
+    else:
+        yield wire
+
+
+def title(wire: Wire) -> str:
+    """A type, for people."""
+    if isinstance(wire, str):
+        return wire
+    if isinstance(wire, Row):
+        return f"tuple[{', '.join(map(title, wire.items)) or '()'}]"
+    return wire.text if isinstance(wire, Other) else wire.name
+
+
+_known: dict[bytes, Schema] = {}
+"""By mark: those of this process's classes, and those found in the rings of others."""
+
+_regions: weakref.WeakValueDictionary[int, Region] = weakref.WeakValueDictionary()
+"""Where to look for more: what this process has mapped of other processes' rings."""
+
+_region_numbers = itertools.count()
+
+
+def remember(schema: Schema) -> None:
+    """Know a schema from now on.
+
+    Raises:
+        TopicError: another one has the same mark.
+    """
+    known = _known.setdefault(schema.mark, schema)
+    if known.text != schema.text:
+        raise TopicError(f"{known.record.name} and {schema.record.name} have the same mark; rename a field of one")
+
+
+def watch(region: Region) -> None:
+    """Look here, too, for the schemas of messages that come."""
+    _regions[next(_region_numbers)] = region
+
+
+def find(payload: bytes) -> Schema:
+    """The schema of a packed message.
+
+    Raises:
+        MessageDecodeError: no ring that is open here has it.
+        TopicError: the header of one that might have it is damaged.
+    """
+    mark = payload[:MARK_BYTES]
+    if mark not in _known:
+        damage: TopicError | None = None
+        for reference in _regions.valuerefs():
+            region = reference()
+            if region is not None:
+                try:
+                    for schema in region.schemas():
+                        remember(schema)
+                except TopicError as error:
+                    damage = error
+        if mark not in _known:
+            if damage is not None:
+                raise damage
+            raise MessageDecodeError(f"a packed message of a class that no ring describes: {payload[:40]!r}")
+    return _known[mark]
+
+
+def difference(written: Record, here: Record) -> str | None:
+    """Why a message of ``written`` cannot become an object of ``here``, which has the same name; None if it can.
+
+    What only one side has is not judged: whether a field may be missing is known to the class alone.
+    """
+    known = dict(here.fields)
+    for name, wire in written.fields:
+        other = known.get(name, wire)
+        if isinstance(wire, Record) and isinstance(other, Record) and wire.name == other.name:
+            inner = difference(wire, other)
+            if inner is not None:
+                return f"{name}.{inner}"
+        elif not _agree(wire, other):
+            return f"{name} is {title(wire)} there and {title(other)} here"
+    return None
+
+
+def _agree(written: Wire, here: Wire) -> bool:
+    if isinstance(written, Choice) and isinstance(here, Choice):
+        return written.name == here.name  # members go by their names
+    if isinstance(here, Other):  # anything may be meant
+        return True
+    return written == here or (written, here) == ("int", "float")
+
+
+def _to_json(wire: Wire) -> Any:
+    if isinstance(wire, Record):
+        return {"class": wire.name, "fields": [[name, _to_json(part)] for name, part in wire.fields]}
+    if isinstance(wire, Row):
+        return {"tuple": [_to_json(part) for part in wire.items]}
+    if isinstance(wire, Choice):
+        return {"flag": wire.name} if wire.members is None else {"enum": wire.name, "members": dict(wire.members)}
+    return {"other": wire.text} if isinstance(wire, Other) else wire
+
+
+def _from_json(found: Any) -> Wire:
+    match found:
+        case str() if found in SCALARS:
+            return found
+        case {"class": str(name), "fields": list(fields)} if all(type(key) is str for key, _ in fields):
+            parts = tuple((key, _from_json(part)) for key, part in fields)
+            if len({key for key, _ in parts}) < len(parts):
+                raise ValueError("a field twice")
+            return Record(name, parts)
+        case {"tuple": list(items)}:
+            return Row(tuple(map(_from_json, items)))
+        case {"enum": str(name), "members": dict(members)} if all(type(number) is int for number in members.values()):
+            return Choice(name, tuple(members.items()))
+        case {"flag": str(name)}:
+            return Choice(name, None)
+        case {"other": str(text)}:
+            return Other(text)
+    raise ValueError(f"an unknown type: {found!r:.60}")

@@ -1,0 +1,1 @@
+"""One ring in shared memory: its layout, its writer, its readers."""

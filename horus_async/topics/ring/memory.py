@@ -1,0 +1,279 @@
+"""Shared memory as files: folders, files, who owns them, and mapping them.
+
+On Linux they lie under ``/dev/shm/horus-<uid>/<namespace>/``, elsewhere under the user's temporary folder. Folders are
+0700 and files 0600. Nothing that belongs to somebody else is used, and no symbolic link is followed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import fcntl
+import mmap
+import os
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from horus_async.errors import TopicError, TopicPermissionError
+
+from .names import path_component
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXISTING_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NOT_A_PLAIN_FOLDER = (errno.ELOOP, errno.ENOTDIR)
+
+STEP, SMALL = 4, 1 << 16
+"""By which factor the part of a file that has memory grows, once it has so many bytes."""
+
+
+def root() -> Path:
+    """The folder of all of this user's rings. It need not exist yet."""
+    shm = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
+    parent = shm if sys.platform == "linux" and shm.is_dir() else Path(tempfile.gettempdir())
+    return parent / f"horus-{os.geteuid()}"
+
+
+class SharedFile:
+    """A file that this process made, mapped for reading and writing, and locked as long as it lives."""
+
+    __slots__ = ("backed", "map", "path", "size")
+
+    def __init__(self, namespace: str, name: str, size: int, *, at_first: int | None = None) -> None:
+        """Make ``name`` of ``size`` bytes, all zero, in the folder of ``namespace``.
+
+        Args:
+            namespace: of the topic.
+            name: of the file.
+            size: bytes to map.
+            at_first: bytes that get memory now, the others when ``back`` asks for them; default all.
+
+        Raises:
+            TopicPermissionError: the folder is not ours, or is a symbolic link.
+            TopicError: there is no room for it.
+        """
+        base = root()
+        self.path = base / path_component(namespace) / name
+        self.size = size
+        self.backed = size if at_first is None else min(at_first, size)
+        _left.add(self.path)  # before the file is there, so that not even Ctrl-C leaves one behind
+        descriptor = _create_locked(base, namespace, name)
+        try:
+            os.fchmod(descriptor, 0o600)
+            os.ftruncate(descriptor, size)
+            _allocate(descriptor, 0, self.backed, self.path)
+            # The mapping keeps a duplicate of the descriptor, and with it the lock, until it is closed.
+            self.map = _map(descriptor, size)
+        except OSError as error:
+            self.unlink()
+            raise no_room(size, self.path, error) from error
+        except BaseException:
+            self.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+
+    def back(self, size: int) -> int:
+        """Give the first ``size`` bytes, or some more, their memory; gives how many have it.
+
+        Raises:
+            TopicError: there is no room. What has memory keeps it.
+        """
+        if size > self.backed:
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise TopicError(f"somebody removed {self.path}; close the topic and open it again") from None
+            try:
+                _allocate(descriptor, self.backed, size - self.backed, self.path)
+                self.backed = size
+                with suppress(TopicError):  # some more, so that the next steps are rare; not needed yet
+                    more = min(STEP * size if size >= SMALL else size, self.size)
+                    _allocate(descriptor, size, more - size, self.path)
+                    self.backed = more
+            finally:
+                os.close(descriptor)
+        return self.backed
+
+    def leave(self) -> None:
+        """Leave the file to those who may not have seen it yet; they remove it."""
+        os.utime(self.path)  # they go by how long it has been over
+        _left.discard(self.path)
+
+    def unlink(self) -> None:
+        """Remove the name and any folder that is empty then. The memory lives on as long as somebody has it mapped."""
+        _remove(self.path)
+
+
+_left: set[Path] = set()
+"""Files that this process made and has not removed."""
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _left.discard(path)
+    remove_empty_folders(path.parent)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Remove the folder of a namespace, and then that of all, if nothing is in it."""
+    with suppress(OSError):  # not empty: other rings are in it
+        folder.rmdir()
+        folder.parent.rmdir()
+
+
+def _remove_all() -> None:
+    for path in list(_left):
+        _remove(path)
+
+
+atexit.register(_remove_all)
+os.register_at_fork(after_in_child=_left.clear)
+
+
+def _create_locked(base: Path, namespace: str, name: str) -> int:
+    """Make a file and lock it. Between the two, others may take it for a dead one's and remove it."""
+    while True:
+        descriptor = _create(base, namespace, name)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # those who only try whether it is free are quick
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _create(base: Path, namespace: str, name: str) -> int:
+    for _ in range(100):
+        with suppress(FileNotFoundError):  # another process removed the folder, empty, just now
+            inner = open_namespace(namespace, make=True)
+            try:
+                return open_with_room(name, _CREATE_FLAGS, inner)
+            except OSError as error:
+                if isinstance(error, (FileExistsError, FileNotFoundError)):
+                    raise
+                raise no_room(0, base / path_component(namespace) / name, error) from error
+            finally:
+                os.close(inner)
+    raise TopicError(f"cannot make {base / path_component(namespace) / name}: its folder is removed again and again")
+
+
+def open_namespace(namespace: str, *, make: bool) -> int:
+    """A descriptor of the folder of a namespace, which is private and ours.
+
+    Raises:
+        FileNotFoundError: there is none, or it was removed just now.
+        TopicPermissionError: it is not ours, or is a symbolic link.
+    """
+    base = root()
+    outer = _open_folder(base, make=make)
+    try:
+        return _open_folder(base / path_component(namespace), outer, make=make)
+    finally:
+        os.close(outer)
+
+
+def map_existing(folder: int, name: str) -> mmap.mmap | None:
+    """Map another process's file; None if it is gone, not ours, no plain file, or not made to the end yet."""
+    try:
+        descriptor = open_with_room(name, _EXISTING_FLAGS, folder)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, *_NOT_A_PLAIN_FOLDER):
+            return None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or not status.st_size:
+            return None
+        return _map(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def open_with_room(name: str | Path, flags: int, folder: int | None, mode: int = 0o600) -> int:
+    """``os.open`` that asks the system for more open files where that many are open already."""
+    try:
+        return os.open(name, flags, mode, dir_fd=folder)
+    except OSError as error:
+        if error.errno != errno.EMFILE or not allow_more_files():
+            raise
+        return os.open(name, flags, mode, dir_fd=folder)
+
+
+def _map(descriptor: int, size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(descriptor, size)
+    except OSError as error:
+        if error.errno != errno.EMFILE or not allow_more_files():
+            raise
+        return mmap.mmap(descriptor, size)
+
+
+def allow_more_files() -> bool:
+    """Raise the limit of open files of this process as far as it may; whether that helped."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return False
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return True
+
+
+def _open_folder(path: Path, parent: int | None = None, *, make: bool) -> int:
+    name = path if parent is None else path.name
+    if make:
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise no_room(0, path, error) from error
+    try:
+        descriptor = open_with_room(name, _FOLDER_FLAGS, parent)
+    except OSError as error:
+        if error.errno not in _NOT_A_PLAIN_FOLDER:
+            raise
+        raise TopicPermissionError(f"{path} is a symbolic link or a file, not a folder; remove it") from error
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid():
+            raise TopicPermissionError(f"{path} belongs to user {status.st_uid}, not to user {os.geteuid()}; remove it")
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            os.fchmod(descriptor, 0o700)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _allocate(descriptor: int, offset: int, size: int, path: Path) -> None:
+    """Give a part of the file its memory now: on a full disk a sparse file would end the process later, by SIGBUS."""
+    if size <= 0:
+        return
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, offset, size)
+        else:
+            block = bytes(1 << 20)
+            for at in range(offset, offset + size, len(block)):
+                os.pwrite(descriptor, block[: offset + size - at], at)
+    except OSError as error:
+        raise no_room(size, path, error) from error
+
+
+def no_room(size: int, path: Path, error: OSError) -> OSError | TopicError:
+    """What to raise for ``error``, met when ``path`` was to get ``size`` bytes."""
+    if error.errno == errno.EMFILE:
+        return TopicError(f"too many open files to make {path}: raise the limit (ulimit -n), or close topics")
+    if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENOMEM):
+        return error
+    return TopicError(
+        f"no room for {size} bytes of shared memory in {path.parent}: {error.strerror}; "
+        "close topics, give them a smaller capacity=, or enlarge the file system"
+    )

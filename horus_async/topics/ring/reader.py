@@ -1,0 +1,238 @@
+"""Reading a ring: one reader's place in it."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from .layout import INDEX_WORD, PAD, STAMP_WORD
+from .region import CLOSED, LATEST, NEXT, OLDEST, SMALL, Cursor
+from .writer import NOTHING_NEAR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .region import Region, Taken
+    from .writer import RingWriter
+
+    Loan = tuple[Taken, Cursor | None]
+    """A message, and where its payload still lies in a ring; None if that is a copy."""
+
+_unpackers: dict[int, tuple[Callable[..., tuple[int, int, int, int, bytes]], int]] = {}
+"""For each small length met so far: unpacks index, seq, stamp, publisher and payload in one call; size in the ring."""
+
+
+class Elsewhere:
+    """Stands for the writer of a ring that is not in this process: has nothing at hand."""
+
+    near = NOTHING_NEAR
+
+
+ELSEWHERE = Elsewhere()
+
+
+class RingReader:
+    """One reader's place in one ring. For one thread at a time."""
+
+    __slots__ = (
+        "_data_at",
+        "_first",
+        "_follow",
+        "_lost",
+        "_map",
+        "_mask",
+        "_unpackers",
+        "_words",
+        "index",
+        "position",
+        "region",
+        "source",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        cursor: Cursor,
+        follow: Callable[[int], Region | None],
+        writer: RingWriter | Elsewhere,
+        source: object = None,
+    ) -> None:
+        """Begin at ``cursor``.
+
+        Args:
+            cursor: the first message to be read.
+            follow: finds a later generation by its number; None if it is gone.
+            writer: the ring's writer, or ``ELSEWHERE``.
+            source: what the ring is known by, to tell it from others.
+        """
+        self._follow = follow
+        self.source = source
+        self.writer = writer
+        self._lost = 0
+        self._first = self.index = cursor.index
+        self._enter(cursor.region)
+        self.position = cursor.position
+
+    @property
+    def lost(self) -> int:
+        """Messages that were overwritten before this reader came to them."""
+        self._locate()
+        lost = self._lost
+        region: Region | None = self.region
+        while region is not None and (following := region.words[NEXT]):
+            region = self._follow(following)
+            lost += region.overwritten() if region is not None else 0
+        return lost
+
+    @property
+    def consumed(self) -> int:
+        """Messages behind this reader: taken or lost."""
+        return self.index - self._first
+
+    @property
+    def arrived(self) -> int:
+        """Messages written since this reader began, lost ones included."""
+        newest = self._newest()
+        return max(self.index, newest.index + 1 if newest else 0) - self._first
+
+    @property
+    def ended(self) -> bool:
+        """Whether the ring is closed and read to its end."""
+        words = self._words
+        if not words[CLOSED] or words[LATEST] >= self.position:
+            return False
+        following = words[NEXT]
+        return not following or self._follow(following) is None
+
+    def has_message(self) -> bool:
+        """Whether ``take`` would give one."""
+        words = self._words
+        latest = words[LATEST]
+        if latest >= self.position and latest >= words[OLDEST]:
+            return True
+        return bool(words[NEXT]) and self._locate() is not None
+
+    def take(self) -> Taken | None:
+        """The next message, or None."""
+        words = self._words
+        position = self.position
+        if words[LATEST] < position:
+            return self._take_slowly() if words[NEXT] else None
+        at = self._data_at + (position & self._mask)
+        try:
+            unpack, size = self._unpackers[words[at >> 3]]
+            index, seq, stamp_ns, publisher, payload = unpack(self._map, at)
+            message = payload, self.region.names[publisher], seq, stamp_ns
+        except (LookupError, struct.error):
+            return self._take_slowly()
+        if words[OLDEST] > position or index != self.index:
+            return self._take_slowly()
+        self.position = position + size
+        self.index = index + 1
+        return message
+
+    def borrow(self) -> Loan | None:
+        """The next message, or None. A binary payload is left where it is."""
+        record = self._next(borrow=True)
+        if record is None:
+            return None
+        message, size = record
+        if isinstance(message[0], bytes):
+            return message, None
+        return message, Cursor(self.region, self.position - size, self.index - 1)
+
+    def next_stamp(self) -> int | None:
+        """The time stamp of the message that ``take`` would give, or None."""
+        at = self._locate()
+        if at is None:
+            return None
+        stamp: int = self._words[(at >> 3) + STAMP_WORD]
+        return stamp - 2**64 if stamp >= 2**63 else stamp
+
+    def latest(self) -> Taken | None:
+        """The newest message of the ring, also one from before this reader began. Moves nothing."""
+        while True:
+            newest = self._newest()
+            if newest is None:
+                return None
+            region = newest.region
+            record = region.copy(newest.position)
+            if record is not None:
+                return record[0]
+            if region.checked:
+                return None
+
+    def _enter(self, region: Region) -> None:
+        self.region = region
+        self._map = region.map
+        self._words = region.words
+        self._data_at = region.data_at
+        self._mask = region.capacity - 1
+        # A ring with checksums finds no unpacker, and so goes the slower way for each message.
+        self._unpackers = {} if region.checked else _unpackers
+        self.position = region.capacity
+
+    def _newest(self) -> Cursor | None:
+        region: Region | None = self.region
+        newest = None
+        while region is not None:
+            newest = region.newest() or newest
+            following = region.words[NEXT]
+            region = self._follow(following) if following else None
+        return newest
+
+    def _locate(self) -> int | None:
+        """Offset of the next record after skipping what is lost, padding and generations; None if there is none."""
+        while True:
+            words = self._words
+            following = words[NEXT]  # before LATEST: a ring that has a next generation is never written again
+            if words[LATEST] < self.position:
+                region = self._follow(following) if following else None
+                if region is None:
+                    return None
+                self._enter(region)
+                continue
+            oldest = words[OLDEST]
+            if oldest > self.position:
+                self.position = oldest
+                if words[LATEST] < oldest:
+                    return None
+            at = self.region.offset(self.position)
+            padding = words[at >> 3] == PAD | self.position
+            if words[OLDEST] > self.position:  # before anything behind that word: it may be the last one
+                continue
+            if padding:
+                self.position += self.region.capacity - (self.position & self._mask)
+                continue
+            index = words[(at >> 3) + INDEX_WORD]
+            if words[OLDEST] > self.position:
+                continue
+            if self.region.checked and self.region.copy(self.position) is None:
+                return None  # not all of it is visible to this processor yet
+            self._lost += index - self.index
+            self.index = index
+            return at
+
+    def _take_slowly(self) -> Taken | None:
+        record = self._next(borrow=False)
+        return None if record is None else record[0]
+
+    def _next(self, *, borrow: bool) -> tuple[Taken, int] | None:
+        """The next message and its size in the ring."""
+        while self._locate() is not None:
+            record = self.region.copy(self.position, borrow=borrow)
+            if record is not None:
+                self.position += record[1]
+                self.index += 1
+                self._learn(*record)
+                return record
+            if self.region.checked:
+                return None  # not all of it is visible to this processor yet
+        return None
+
+    @staticmethod
+    def _learn(message: Taken, size: int) -> None:
+        """Be quicker next time."""
+        length = len(message[0])
+        if length <= SMALL and length not in _unpackers:
+            _unpackers[length] = struct.Struct(f"<8xQQqI4x{length}s").unpack_from, size

@@ -1,0 +1,62 @@
+"""What the header of a ring lists: its publishers, and the schemas of the classes of its messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from attrs import evolve, frozen
+
+from .layout import FIRST_DATA_AT, NAME_LENGTH, PUBLISHERS_AT, SCHEMA_SIZE, Word
+from .region import SCHEMA_AT, SCHEMA_LENGTH
+
+if TYPE_CHECKING:
+    from .region import Region
+
+
+@frozen
+class Tables:
+    """Both tables, as bytes."""
+
+    publishers: tuple[bytes, ...] = ()
+    """Names, by number."""
+    schemas: tuple[bytes, ...] = ()
+
+    def with_publisher(self, name: bytes) -> Self:
+        """These and one publisher more."""
+        return evolve(self, publishers=(*self.publishers, name))
+
+    def with_schema(self, text: bytes) -> Self:
+        """These and one schema more."""
+        return evolve(self, schemas=(*self.schemas, text))
+
+    @property
+    def schema_bytes(self) -> int:
+        """Size of the table of schemas."""
+        return sum(SCHEMA_SIZE.size + len(text) for text in self.schemas)
+
+    @property
+    def data_at(self) -> int:
+        """Where the data of a generation with these tables begins."""
+        end = PUBLISHERS_AT + sum(NAME_LENGTH.size + len(name) for name in self.publishers) + self.schema_bytes
+        data_at = FIRST_DATA_AT
+        while data_at < end:
+            data_at *= 2
+        return data_at
+
+    def write(self, region: Region) -> bool:
+        """Write them into a header; gives whether there was room, else nothing was changed."""
+        names = b"".join(NAME_LENGTH.pack(len(name)) + name for name in self.publishers)
+        schemas = b"".join(SCHEMA_SIZE.pack(len(text)) + text for text in self.schemas)
+        words, end = region.words, PUBLISHERS_AT + len(names)
+        begin = words[SCHEMA_AT]
+        if schemas and not begin:  # the first one: from here on both tables have the same room to grow
+            begin = (end + region.data_at - len(schemas)) // 2
+        if end > (begin or region.data_at) or begin + len(schemas) > region.data_at:
+            return False
+        region.map[PUBLISHERS_AT:end] = names
+        words[Word.PUBLISHERS] = len(self.publishers)
+        if schemas:
+            region.map[begin : begin + len(schemas)] = schemas
+            words[SCHEMA_AT] = begin
+            words[SCHEMA_LENGTH] = len(schemas)
+        return True

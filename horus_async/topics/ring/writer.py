@@ -1,0 +1,318 @@
+"""Writing a ring: one writer in one process, whose publishers share it.
+
+A few lines more than usual: what happens between two stores to the header is told in one place.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import TYPE_CHECKING
+
+from horus_async.errors import MessageTooLargeError, TopicError
+
+from .layout import (
+    MESSAGE_LIMIT,
+    PAD,
+    RECORD,
+    RING_LIMIT,
+    ROOM_FOR,
+    SCHEMAS_LIMIT,
+    SEGMENTS,
+    SLOTS,
+    SLOTS_AT,
+    Word,
+    bell_byte,
+    capacity_for,
+    record_size,
+    rounded_capacity,
+)
+from .region import (
+    CLOSED,
+    LATEST,
+    NEXT,
+    OLDEST,
+    SLEEPERS,
+    SMALL,
+    STORES_IN_ORDER,
+    Cursor,
+    checksum,
+    create_region,
+)
+from .tables import Tables
+from .turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .region import Memory, Payload, Region, Taken
+
+    Near = tuple[int, int, Taken | None]
+    """Index of the newest message, the position after it, and the message itself."""
+
+    Packers = dict[int, tuple[Callable[..., None], int]]
+    """For some lengths: packs a record with its payload in one call; its size in the ring."""
+
+NOTHING_NEAR: Near = (-1, 0, None)
+
+_packers: Packers = {}
+"""The small lengths met so far."""
+
+
+class RingWriter:
+    """The one writer of a ring. ``write``, ``add_publisher`` and ``close`` must not overlap: have the ``turn``."""
+
+    __slots__ = (
+        "__weakref__",
+        "_allocate",
+        "_back",
+        "_backed",
+        "_checkpoints",
+        "_header",
+        "_refusal",
+        "_tables",
+        "_turn",
+        "_wanted",
+        "bell_byte",
+        "data_at",
+        "generations",
+        "index",
+        "limit",
+        "map",
+        "mask",
+        "namespace",
+        "near",
+        "packers",
+        "region",
+        "tail",
+        "topic",
+        "words",
+    )
+
+    def __init__(
+        self,
+        allocate: Callable[[int, int], Memory],
+        *,
+        topic: str,
+        namespace: str,
+        capacity: int,
+        pid: int = 0,
+        started_ns: int = 0,
+        checked: bool = not STORES_IN_ORDER,
+        turn: Turn | None = None,
+        back: Callable[[int], int] | None = None,
+    ) -> None:
+        """Open generation 0.
+
+        Args:
+            allocate: gives zeroed memory for a generation, called with its number and size in bytes.
+            back: makes sure that the first so many bytes of the newest generation can be written, and gives how
+                many can; default: all can.
+            topic: name of the topic, for the header.
+            namespace: its namespace, for the header.
+            capacity: bytes of data, rounded up to a power of two within the limits of ``layout``.
+            pid: process that writes, for the header.
+            started_ns: wall clock, for the header.
+            checked: write a CRC with each record.
+            turn: taken by whoever writes, where several threads do.
+        """
+        self._turn = Turn() if turn is None else turn
+        self._allocate = allocate
+        self._back = back
+        self.topic = topic
+        self.namespace = namespace
+        self.bell_byte = bell_byte(topic)
+        self._header = {Word.CHECKED: int(checked), Word.PID: pid, Word.STARTED_NS: started_ns}
+        # A ring with checksums finds no packer, and so goes the slower way for each message.
+        self.packers: Packers = {} if checked else _packers
+        self._refusal = ""
+        self._tables = Tables()
+        self.index = 0
+        self.tail = 0
+        self.limit = 0
+        self.near = NOTHING_NEAR
+        self.mask = 0
+        self._backed = 0
+        self._checkpoints: deque[int] = deque()
+        self._wanted = rounded_capacity(capacity)
+        self.generations: list[Region] = []
+        self._open_generation(self._wanted)
+
+    def start(self) -> Cursor:
+        """Where the first message of all was, or will be."""
+        return Cursor(self.generations[0], self.generations[0].capacity, 0)
+
+    def end(self) -> Cursor:
+        """Where the next message will be."""
+        with self._turn:
+            return Cursor(self.region, self.tail, self.index)
+
+    def follow(self, generation: int) -> Region:
+        """A later generation."""
+        return self.generations[generation]
+
+    def want_capacity(self, capacity: int) -> None:
+        """Let the ring grow to ``capacity`` bytes with the next message that needs room."""
+        self._wanted = max(self._wanted, rounded_capacity(capacity))
+
+    def add_publisher(self, name: str) -> int:
+        """Enter a publisher into the table; gives its number.
+
+        Raises:
+            TopicError: the ring is closed, or there is no shared memory left to grow.
+        """
+        if self._refusal:  # it may be another process's by now
+            raise TopicError(self._refusal)
+        number = len(self._tables.publishers)
+        self._enter(self._tables.with_publisher(name.encode()))
+        return number
+
+    def add_schema(self, text: bytes) -> bool:
+        """Enter the schema of a class into the table; gives whether it is there now, which needs room.
+
+        Raises:
+            TopicError: the ring is closed, or there is no shared memory left to grow.
+        """
+        if text in self._tables.schemas:
+            return True
+        if self._refusal:
+            raise TopicError(self._refusal)
+        larger = self._tables.with_schema(text)
+        if larger.schema_bytes > SCHEMAS_LIMIT:
+            return False
+        self._enter(larger)
+        return True
+
+    def write(self, payload: Payload, publisher: int, seq: int, stamp_ns: int) -> None:
+        """Write one message of any size; the oldest ones make room.
+
+        It is not kept at hand in ``near``. So the first message of a generation never is: whoever has read all before
+        a message that is has come to its generation.
+
+        Raises:
+            MessageTooLargeError: it can never fit.
+            TopicError: the ring is closed, or there is no shared memory left to grow.
+        """
+        parts = [payload] if isinstance(payload, bytes) else payload
+        length = sum(map(len, parts))
+        size = record_size(length)
+        if length <= SMALL and length not in _packers:
+            _packers[length] = struct.Struct(f"<QQQqI4x{length}s").pack_into, size
+        start = self.tail
+        if start + size > self.limit:
+            start = self.make_room(size)
+        region = self.region
+        crc = checksum(start, payload, length, self.index, seq, stamp_ns, publisher) if region.checked else 0
+        memory = region.map
+        at = region.offset(start)
+        RECORD.pack_into(memory, at, length, self.index, seq, stamp_ns, publisher, crc)
+        at += RECORD.size
+        for part in parts:
+            memory[at : at + len(part)] = part
+            at += len(part)
+        # No call from here on: Ctrl-C must not come between these, nor before the publisher has counted.
+        region.words[LATEST] = start
+        self.tail = start + size
+        self.index += 1
+
+    def close(self) -> None:
+        """Tell readers that nothing more will come. Later writes are errors."""
+        if not self._refusal:
+            self.refuse(f"topic {self.topic!r} is closed")
+            for region in reversed(self.generations):  # the newest first: only it says that no more will come
+                region.words[CLOSED] = 1
+
+    def sleepers(self) -> list[int]:
+        """The doorbells that are to be rung now; they need not be rung again until somebody sleeps again."""
+        words, memory = self.words, self.map
+        words[SLEEPERS] = 0  # before the slots: who comes in between is seen the next time
+        slots = []
+        at = memory.find(b"\1", SLOTS_AT, SLOTS_AT + SLOTS)
+        while at >= 0:
+            memory[at] = 0
+            slots.append(at - SLOTS_AT)
+            at = memory.find(b"\1", at, SLOTS_AT + SLOTS)
+        return slots
+
+    def refuse(self, reason: str) -> None:
+        """Make every later write an error that gives ``reason``."""
+        self._refusal = reason
+        self.limit = 0  # so that the hot path needs no check of its own
+
+    def make_room(self, size: int) -> int:
+        """Claim the next stretch of the ring, at least ``size`` bytes; gives the position of the next record."""
+        if self._refusal:
+            raise TopicError(self._refusal)
+        length = size - RECORD.size
+        if length > MESSAGE_LIMIT:
+            raise MessageTooLargeError(
+                f"a message of about {length} bytes is too large for topic {self.topic!r}: the limit is "
+                f"MESSAGE_LIMIT = {MESSAGE_LIMIT} bytes, half of RING_LIMIT = {RING_LIMIT}; send it in parts"
+            )
+        capacity = self.mask + 1
+        wanted = max(self._wanted, capacity if size * ROOM_FOR <= capacity else capacity_for(capacity, length))
+        if wanted > capacity:
+            capacity = wanted
+            self._open_generation(capacity)
+        start = self.tail
+        behind = start & self.mask
+        if behind + size > capacity:
+            start += capacity - behind
+        segment = capacity // SEGMENTS
+        limit = (start + size + segment - 1) & -segment
+        needed = self.data_at + min(limit - capacity, capacity)
+        if needed > self._backed:
+            assert self._back is not None
+            self._backed = self._back(needed)
+        checkpoints = self._checkpoints
+        checkpoints.append(start)
+        while checkpoints[0] < limit - capacity:
+            checkpoints.popleft()
+        self.words[OLDEST] = checkpoints[0]
+        if start != self.tail:
+            self.words[self.region.offset(self.tail) >> 3] = PAD | self.tail
+        self.tail = start
+        self.limit = limit
+        return start
+
+    def _open_generation(self, capacity: int) -> None:
+        number = len(self.generations)
+        data_at = self._tables.data_at
+        memory = self._allocate(number, data_at + capacity)
+        backed = data_at + capacity if self._back is None else self._back(data_at)
+        region = create_region(
+            memory,
+            data_at=data_at,
+            words={**self._header, Word.GENERATION: number, Word.FIRST_INDEX: self.index},
+            topic=self.topic,
+            namespace=self.namespace,
+        )
+        self._tables.write(region)
+        checkpoints: deque[int] = deque()
+        old = self.generations[-1] if self.generations else None
+        if old is not None:  # those who sleep there are woken here
+            region.map[SLOTS_AT : SLOTS_AT + SLOTS] = old.map[SLOTS_AT : SLOTS_AT + SLOTS]
+            region.words[SLEEPERS] = 1
+        # No call from here on: Ctrl-C must not come between these.
+        self.generations = [*self.generations, region]
+        self.region = region
+        if old is not None:
+            old.words[NEXT] = number
+        self.map = region.map
+        self.words = region.words
+        self.data_at = data_at
+        self._backed = backed
+        self.mask = capacity - 1
+        self.tail = self.limit = capacity
+        self._wanted = capacity
+        self._checkpoints = checkpoints
+
+    def _enter(self, tables: Tables) -> None:
+        """Have these tables in the header, that of a new generation if this one has no room for them."""
+        before, self._tables = self._tables, tables
+        try:
+            if not tables.write(self.region):
+                self._open_generation(self.region.capacity)
+        except BaseException:
+            self._tables = before
+            raise

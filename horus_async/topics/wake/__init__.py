@@ -1,0 +1,1 @@
+"""Waiting for messages without polling: doorbells, and who sleeps at them."""

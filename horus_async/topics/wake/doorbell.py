@@ -1,0 +1,186 @@
+"""Waking processes that sleep: FIFOs of theirs, beside the rings they listen to. See ``layout`` for who rings when."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from horus_async.topics.ring import memory
+from horus_async.topics.ring.layout import FOR_ALL, FOR_NOBODY, SLOTS
+from horus_async.topics.ring.names import path_component
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+PREFIX = "bell-"
+
+_FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_RING_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_LARGEST_PIPE, _SMALLEST_PIPE = 65536, 4096
+"""Bytes that a FIFO can hold: one page where the user has very many of them, else this many; see pipe(7)."""
+
+_open: dict[tuple[str, int], int] = {}
+"""Descriptors of doorbells that were rung, by namespace and slot."""
+
+
+class Doorbell:
+    """A doorbell of this process in one namespace, held until ``close``."""
+
+    def __init__(self, namespace: str) -> None:
+        """Take the first free slot.
+
+        Raises:
+            TopicPermissionError: the namespace's folder is not ours.
+        """
+        self.namespace = namespace
+        self.slot: int | None = None
+        """None if all slots are taken: nobody can ring then."""
+        for slot in range(SLOTS):
+            descriptor = _claim(namespace, slot)
+            if descriptor is not None:
+                self.slot, self.descriptor = slot, descriptor
+                self._other_end = None
+                return
+        self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def drain(self) -> bytes:
+        """Take out what was rung."""
+        try:
+            rung = os.read(self.descriptor, _SMALLEST_PIPE)
+            if len(rung) < _SMALLEST_PIPE:
+                return rung
+        except BlockingIOError:
+            return b""
+        with suppress(BlockingIOError):
+            os.read(self.descriptor, _LARGEST_PIPE)
+        return FOR_ALL  # it may have been full, and other bytes lost
+
+    def ring(self) -> None:
+        """Wake who waits here, one of the own process."""
+        with suppress(BlockingIOError):  # rung often enough
+            os.write(self.descriptor if self._other_end is None else self._other_end, FOR_NOBODY)
+
+    def withdraw(self) -> None:
+        """Let no other process ring any more."""
+        if self.slot is not None:
+            with suppress(FileNotFoundError):
+                folder = memory.open_namespace(self.namespace, make=False)
+                try:
+                    os.unlink(f"{PREFIX}{self.slot}", dir_fd=folder)
+                finally:
+                    os.close(folder)
+
+    def close(self) -> None:
+        """Close the descriptors, once nobody waits at them."""
+        if self._other_end is not None:
+            os.close(self._other_end)
+        os.close(self.descriptor)
+
+
+def ring_bells(namespace: str, slots: Iterable[int], kind: bytes) -> None:
+    """Ring doorbells, with the byte ``kind``; those of processes that are gone stay silent."""
+    for slot in slots:
+        key = namespace, slot
+        for _ in "12":  # the second time if it was opened for a process that has ended since
+            descriptor = _open.get(key)
+            if descriptor is None:
+                descriptor = _open_bell(namespace, slot)
+                if descriptor is None:
+                    break
+                _open[key] = descriptor
+            try:
+                os.write(descriptor, kind)
+            except BlockingIOError:  # rung often enough
+                break
+            except OSError:
+                if _open.pop(key, None) is not None:
+                    os.close(descriptor)
+                continue
+            break
+
+
+def is_bell(name: str) -> bool:
+    """Whether a file of that name is a doorbell, and not the ring of a topic with such a name."""
+    return name.startswith(PREFIX) and name[len(PREFIX) :].isdecimal()
+
+
+def others_listen(names: Iterable[str], namespace: str, own: Container[int]) -> list[int]:
+    """The slots of other processes whose doorbells are among the ``names`` in the folder of a namespace."""
+    slots = [int(name[len(PREFIX) :]) for name in names if is_bell(name)]
+    found = []
+    for slot in slots:
+        if slot not in own and (descriptor := _open_bell(namespace, slot)) is not None:
+            os.close(descriptor)
+            found.append(slot)
+    return found
+
+
+def forget(namespace: str | None = None) -> None:
+    """Close the doorbells of others; None: in all namespaces."""
+    for key in [key for key in list(_open) if namespace in (None, key[0])]:
+        descriptor = _open.pop(key, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open_bell(namespace: str, slot: int) -> int | None:
+    try:
+        folder = memory.open_namespace(namespace, make=False)
+    except FileNotFoundError:
+        return None
+    try:
+        return memory.open_with_room(f"{PREFIX}{slot}", _RING_FLAGS, folder)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENXIO, errno.ELOOP):  # nobody has it open
+            return None
+        raise
+    finally:
+        os.close(folder)
+
+
+def _claim(namespace: str, slot: int) -> int | None:
+    """Take a doorbell: make it, or have the one that a dead process left; None if somebody has it."""
+    name = f"{PREFIX}{slot}"
+    while True:
+        with suppress(FileNotFoundError):  # the folder, or the doorbell, was removed just now
+            folder = memory.open_namespace(namespace, make=True)
+            try:
+                try:
+                    os.mkfifo(name, 0o600, dir_fd=folder)
+                    os.chmod(name, 0o600, dir_fd=folder)  # whatever the umask
+                except FileExistsError:
+                    pass
+                except OSError as error:
+                    raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
+                descriptor = memory.open_with_room(name, _FLAGS, folder)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.fstat(descriptor).st_nlink:
+                        return descriptor
+                except BlockingIOError:
+                    os.close(descriptor)
+                    return None
+                os.close(descriptor)
+            finally:
+                os.close(folder)
+
+
+def reclaim(folder: int, name: str, *, dry_run: bool) -> bool:
+    """Remove a doorbell that a dead process left; whether that was so."""
+    try:
+        descriptor = memory.open_with_room(name, _FLAGS, folder)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not dry_run:
+            os.unlink(name, dir_fd=folder)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True

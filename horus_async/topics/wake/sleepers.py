@@ -1,0 +1,270 @@
+"""Who sleeps in this process until something comes from another one, and how they are woken.
+
+Tasks wait at a doorbell of their event loop, see ``waitset``. A thread looks by itself a few times a second, for the
+wake-up that went lost; for callbacks that no event loop attends to it also waits at a doorbell of its own.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Never
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.errors import TopicError
+from horus_async.topics.ring.layout import FOR_NOBODY, FOR_TOPIC
+
+from .doorbell import Doorbell
+from .waitset import Waiter, WaitSet
+from .wakeup import Bell, current_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from horus_async.topics.exchange import Channel
+
+SLOW_POLL_MS = 200
+"""How often a sleeping process looks by itself, for the wake-up that went lost."""
+
+
+class Sleepers:
+    """Those of one namespace."""
+
+    def __init__(self, namespace: str, refresh: Callable[[], None]) -> None:
+        """Nobody yet; ``refresh`` looks for new rings."""
+        self._namespace = namespace
+        self._refresh = refresh
+        self._lock = threading.RLock()
+        self._watched: dict[int, set[Channel]] = {}
+        """Channels for which somebody waits, or has waited lately, by their byte in the doorbell."""
+        self._waitsets: dict[object, WaitSet] = {}
+        """By the event loop that used it last."""
+        self._spare: list[WaitSet] = []
+        """Those that no event loop has used yet, or a thread gave back."""
+        self._attendants: tuple[WaitSet, ...] = ()
+        """Where callbacks are attended to by an event loop."""
+        self._callbacks = 0
+        self._own: WaitSet | None = None
+        """The thread's, if it is needed."""
+        self._thread: threading.Thread | None = None
+        self._turn = threading.Event()
+        """Set when the thread has to see what its task is now."""
+        self._closed = False
+
+    @property
+    def slots(self) -> set[int]:
+        """Where this process can be rung."""
+        with self._lock:
+            return {waitset.slot for waitset in self._all() if waitset.slot is not None}
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is a doorbell."""
+        return bool(self._spare or self._waitsets or self._own)
+
+    def open(self) -> None:
+        """Have a doorbell, for others to see that somebody listens, and a thread that sees what they do.
+
+        Also while nobody waits: what has ended is to be seen before its memory is reclaimed.
+
+        Raises:
+            TopicPermissionError: the namespace's folder is not ours.
+        """
+        with self._lock:
+            if not self.listening:
+                self._spare.append(self._new())
+            self._start()
+
+    # For tasks
+
+    def waiter(self) -> Waiter | Bell:
+        """To wait with in the current task; to be given to ``leave`` afterwards."""
+        loop = current_loop()[0]
+        with self._lock:
+            waitset = self._waitsets.get(loop)
+            if waitset is None:
+                if self._closed:
+                    return Bell()
+                waitset = self._waitsets[loop] = self._take()
+                waitset.use_here()
+            waitset.members += 1
+        return Waiter(waitset)
+
+    def leave(self, waiter: Waiter | Bell) -> None:
+        """The task does not wait any more."""
+        if isinstance(waiter, Bell):
+            return
+        waitset = waiter.waitset
+        with self._lock:
+            waitset.members -= 1
+            if self._closed and not waitset.members:
+                waitset.close()
+
+    async def attend(self) -> Never:
+        """Call callbacks from the event loop of this task, and no longer from a thread, until cancelled."""
+        waiter = self.waiter()
+        try:
+            if isinstance(waiter, Waiter):
+                with self._lock:
+                    self._attendants = (*self._attendants, waiter.waitset)
+                    self._settle_thread()
+                self._hear_all()
+            while True:
+                await waiter.wait()
+        finally:
+            if isinstance(waiter, Waiter):
+                with self._lock:
+                    attendants = list(self._attendants)
+                    attendants.remove(waiter.waitset)
+                    self._attendants = tuple(attendants)
+                    self._settle_thread()
+            self.leave(waiter)
+
+    # For channels
+
+    def begin_callback(self) -> None:
+        """Somebody registered a callback."""
+        with self._lock:
+            self._callbacks += 1
+            self._settle_thread()
+
+    def end_callback(self) -> None:
+        """And is not interested any more."""
+        with self._lock:
+            self._callbacks -= 1
+            self._settle_thread()
+
+    def arm(self, channel: Channel) -> None:
+        """Have those who watch ``channel`` woken by its next message."""
+        watched = self._watched.get(channel.bell_byte)
+        if watched is None:
+            watched = self._watched.setdefault(channel.bell_byte, set())
+        watched.add(channel)
+        waitsets = channel.waitsets
+        if channel.has_callbacks:
+            waitsets = (*waitsets, *(self._attendants or filter(None, (self._own,))))
+        for ring in channel.foreign:
+            for waitset in waitsets:
+                if waitset.slot is not None:
+                    ring.arm(waitset.slot)
+
+    # Beginning and end
+
+    def close(self) -> None:
+        """End the thread and give the doorbells back, each as soon as nobody waits there."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+            self._turn.set()
+            if self._own is not None:
+                self._own.ring()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        with self._lock:
+            for waitset in self._all():
+                waitset.withdraw()
+                if not waitset.members:
+                    waitset.close()
+            self._spare.clear()
+            self._waitsets.clear()
+            self._own = None
+            self._watched.clear()
+
+    def forked(self) -> None:
+        """Close what a new process got a copy of."""
+        for waitset in self._all():
+            waitset.forked()
+
+    # Inside
+
+    def _new(self) -> WaitSet:
+        return WaitSet(Doorbell(self._namespace), self._hear)
+
+    def _all(self) -> list[WaitSet]:
+        return [*self._spare, *self._waitsets.values(), *filter(None, (self._own,))]
+
+    def _take(self) -> WaitSet:
+        """A wait set where nobody waits, also one of an event loop that has not ended."""
+        if self._spare:
+            return self._spare.pop()
+        for loop, waitset in self._waitsets.items():
+            if not waitset.members:
+                del self._waitsets[loop]
+                return waitset
+        return self._new()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name=f"topics {self._namespace}", daemon=True)
+                self._thread.start()
+
+    def _settle_thread(self) -> None:
+        """Let the thread wait at a doorbell only for callbacks that nobody else attends to."""
+        needed = bool(self._callbacks and not self._attendants and not self._closed)
+        if needed and self._own is None:
+            self._own = self._take()
+            self._turn.set()
+        elif not needed and self._own is not None:
+            own, self._own = self._own, None
+            own.ring()  # the thread may be there
+            self._spare.append(own)
+
+    def _run(self) -> None:
+        """The thread: sleep, look, call."""
+        slow_poll_ns = SLOW_POLL_MS * NANOSECONDS // 1000
+        next_poll_ns = monotonic_ns() + slow_poll_ns
+        while not self._closed:
+            left_ns = max(0, next_poll_ns - monotonic_ns())
+            own = self._own
+            if own is None:
+                self._turn.wait(left_ns / NANOSECONDS)
+            else:
+                poll = select.poll()
+                poll.register(own.descriptor, select.POLLIN)
+                if poll.poll(left_ns / 1_000_000) and own is self._own:
+                    own.listen()
+            if self._turn.is_set() or monotonic_ns() >= next_poll_ns:
+                self._turn.clear()
+                self._hear_all()
+                next_poll_ns = monotonic_ns() + slow_poll_ns
+
+    def _hear(self, rung: bytes) -> None:
+        """Look where something may have happened."""
+        if len(rung) == 1 and rung[0] >= FOR_TOPIC:  # most often
+            self._tell(self._watched.get(rung[0], ()))
+            return
+        kinds = set(rung)
+        kinds.discard(FOR_NOBODY[0])
+        if kinds and min(kinds) < FOR_TOPIC:
+            self._hear_all()
+            return
+        for kind in kinds:
+            self._tell(self._watched.get(kind, ()))
+
+    def _hear_all(self) -> None:
+        with suppress(OSError, TopicError):  # whoever takes from the topic next gets the same error
+            self._refresh()
+        for watched in list(self._watched.values()):
+            self._tell(watched)
+
+    def _tell(self, watched: Iterable[Channel]) -> None:
+        """Call those who watch a channel in which something happened."""
+        for channel in tuple(watched):
+            if not channel.watchers:
+                self._forget(channel)
+                continue
+            stirred = not channel.has_callbacks and channel.stirred()
+            if not stirred:  # else the tasks do so, if they go on waiting
+                self.arm(channel)
+                stirred = channel.stirred()
+            if stirred:
+                for watcher in channel.watchers:
+                    watcher()
+
+    def _forget(self, channel: Channel) -> None:
+        watched = self._watched.get(channel.bell_byte, set())
+        watched.discard(channel)
+        if channel.watchers:  # since now
+            watched.add(channel)
