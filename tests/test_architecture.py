@@ -1,6 +1,6 @@
 """Who may import whom, read from the source: imports point one way, between modules and between folders.
 
-A folder is a room. What a package's ``__init__`` gives out is the front of its room: it may stand on all that is inside.
+A folder is a room. A package's ``__init__`` is the front of its room: it may stand on all that is inside.
 Imports for type checkers and imports inside functions count as any other: a circle that is hidden is a circle.
 """
 
