@@ -129,7 +129,7 @@ def _verify(
     from horus_async.replay.verification import verify
 
     scheduler = load_scheduler(app, args)
-    report = trio.run(lambda: verify(session, scheduler, None if names is None else tuple(names), start, stop))
+    report = trio.run(lambda: verify(session, scheduler.nodes, None if names is None else tuple(names), start, stop))
     show_notes(session)
     if as_json:
         print_json(attrs.asdict(report))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from horus_async.scheduler.options import Overrides, overriding
 
 from .support.load import load_scheduler, run_script, split_app
 from .support.render import show_summary
+
+if TYPE_CHECKING:
+    from horus_async import Scheduler
 
 DEFAULT_BLACKBOX_MB = 16
 
@@ -40,6 +45,7 @@ def run(
     """
     if no_blackbox and blackbox_mb is not None:
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
+    made: list[Scheduler] = []
     overrides = Overrides(
         deterministic=deterministic or None,
         seed=seed,
@@ -47,6 +53,7 @@ def run(
         duration=duration,
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
+        on_made=made.append,
     )
     with overriding(overrides):
         try:
@@ -55,4 +62,4 @@ def run(
             else:
                 load_scheduler(app, args).run_sync()
         finally:
-            show_summary(overrides.made)
+            show_summary(made)

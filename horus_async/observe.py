@@ -54,7 +54,6 @@ class Execution(NamedTuple):
     duration_ns: int
     """Elapsed time; in virtual time the virtual one, so that it is the same in each run."""
     inputs: list[Received]
-    outputs: list[Sent]
     error: str | None
     """``Type: message`` of the exception that ended it."""
     took_ns: int = 0
@@ -135,8 +134,6 @@ class TickEnd(NamedTuple):
     now_ns: int
     order: list[str]
     """The nodes that ticked, in the order in which they began."""
-    sent: list[Sent]
-    """Every message sent in this tick, in order."""
 
 
 @frozen
@@ -175,14 +172,17 @@ class Observer:
     """Somebody who watches a run. Inherit from it and override what you want to hear."""
 
     hears_messages: ClassVar[bool] = True
-    """False: it does without `executed`, `tick_ended` and `received_external`. When nobody in a run needs them, no
-    message and no call is noted, which saves as much as all the rest of watching costs."""
+    """False: it does without `sent`, `executed`, `tick_ended` and `received_external`. When nobody in a run needs them,
+    no message and no call is noted, which saves as much as all the rest of watching costs."""
 
     def run_started(self, run: RunInfo) -> None:
         """Before the first ``init``. An exception here keeps the run from starting."""
 
     def node_added(self, node: NodeInfo) -> None:
         """A recorded node that plays in this run joined it."""
+
+    def sent(self, message: Sent) -> None:
+        """A message went out, at the moment it was sent. A callback's messages come before its `executed`."""
 
     def executed(self, execution: Execution) -> None:
         """A call of a node's callback ended."""

@@ -21,15 +21,12 @@ from .clock.system import NANOSECONDS
 from .engine.schedule import exact
 from .errors import ConfigurationError
 from .nodes.node import Node
-from .observe import Execution, Observer, TickEnd
+from .observe import Execution, Observer, Sent
 from .scheduler.scheduler import Scheduler
 from .topics.codec import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from .engine.runtime import Runtime
-    from .observe import Sent
 
     Feed = Mapping[str, Iterable[tuple[int, Any]]]
 
@@ -142,35 +139,15 @@ class _Capture(Observer):
     def __init__(self) -> None:
         self.captured = Captured()
 
+    def sent(self, message: Sent) -> None:
+        node, topic, seq, stamp_ns, payload, tick = message
+        self.captured.messages.append(CapturedMessage(tick, node, topic, seq, stamp_ns, decode(payload)))
+
     def executed(self, execution: Execution) -> None:
-        if execution.kind == "init":
-            self._keep(execution.outputs)  # no tick has begun, so none will tell of them
         if execution.kind == "tick":
             self.captured.ticks.setdefault(execution.node, []).append(execution.tick)
         if execution.error is not None:
             self.captured.errors.append(CapturedError(execution.tick, execution.node, execution.error))
-
-    def tick_ended(self, end: TickEnd) -> None:
-        self._keep(end.sent)
-
-    def _keep(self, sent: Iterable[Sent]) -> None:
-        for one in sent:
-            message = CapturedMessage(one.tick, one.node, one.topic, one.seq, one.stamp_ns, decode(one.payload))
-            self.captured.messages.append(message)
-
-
-class _CapturingScheduler(Scheduler):
-    """A scheduler whose runs are listened to."""
-
-    def __init__(self, capture: Observer, **options: Any) -> None:
-        super().__init__(**options)
-        self._capture = capture
-
-    def _set_up(self, duration: float | None) -> Runtime:
-        runtime = super()._set_up(duration)
-        runtime.observers.append(self._capture)
-        runtime.observed = True
-        return runtime
 
 
 class _Feeder(Node):
@@ -214,13 +191,12 @@ def _prepared(
     if (duration is None) == (ticks is None):
         raise ConfigurationError(f"duration={duration!r}, ticks={ticks!r}: give one of them")
     capture = _Capture()
-    scheduler = _CapturingScheduler(
-        capture,
+    scheduler = Scheduler(
         tick_rate=tick_rate,
         deterministic=True,
         seed=seed,
         namespace=namespace or unique_namespace(),
-    )
+    ).observe(capture)
     seconds, count = _length(duration, ticks, tick_rate)
     if feed:
         feeder = _Feeder(feed)

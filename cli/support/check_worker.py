@@ -47,7 +47,7 @@ def main() -> None:
 
 def _run(scheduler: Scheduler, variant: Variant, digests: TickDigests, duration: float) -> None:
     scheduler._options = attrs.evolve(scheduler._options, recording=False, guard=Guard.WARN)  # noqa: SLF001
-    scheduler._watchers.append(digests)  # noqa: SLF001
+    scheduler.observe(digests)
     if variant.shuffled:
         scheduler._nodes = {node.name: node for node in shuffled(scheduler.nodes, variant.number)}  # noqa: SLF001
     failure = ""

@@ -34,7 +34,7 @@ from horus_async.observe import Execution, Observer
 from horus_async.topics.codec import decode, to_json
 from horus_async.value_diff import first_difference
 
-from .guard import GuardFinding
+from .findings import GuardFinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -130,26 +130,28 @@ class TickDigests(Observer):
         self._findings = findings
         self._found = 0
         self._hash = blake2b(digest_size=16)
-        self._early: list[Sent] = []
-        """What ``init`` sent; the first tick tells of it."""
+        self._sent: list[Sent] = []
+        """Since the last tick ended: what ``init`` sends belongs to the first one."""
         self._errors: list[tuple[str, str, str]] = []
         self._reason = ""
 
     def run_started(self, run: RunInfo) -> None:
-        """See `Observer`."""
+        """Write down what the run is."""
         self._write(_BEGIN + b" " + json.dumps({"seed": run.seed, "tick_rate": run.tick_rate}).encode() + b"\n")
 
+    def sent(self, message: Sent) -> None:
+        """Keep a message until its tick ends."""
+        self._sent.append(message)
+
     def executed(self, execution: Execution) -> None:
-        """See `Observer`."""
-        if execution.kind == "init":
-            self._early.extend(execution.outputs)
+        """Keep the type of what a callback raised."""
         if execution.error is not None:
             # the text of an exception may hold an address, which is of no consequence
             self._errors.append((execution.node, execution.kind, execution.error.partition(":")[0]))
 
     def tick_ended(self, end: TickEnd) -> None:
-        """See `Observer`."""
-        sent = [*self._early, *end.sent] if self._early else end.sent
+        """Write the frame of a tick."""
+        sent = self._sent
         texts = [
             orjson.dumps([node, topic, seq, stamp_ns, orjson.Fragment(to_json(payload))])
             for node, topic, seq, stamp_ns, payload, _ in sorted(sent, key=_node_of)
@@ -162,10 +164,10 @@ class TickDigests(Observer):
         body = b'{"sent":[%b],"errors":%b,"order":%b}' % (b",".join(texts), orjson.dumps(errors), order)
         self._tell_findings()
         self._write(b"%d %b %d %b\n" % (end.tick, self._hash.hexdigest().encode(), len(texts), body))
-        self._early, self._errors = [], []
+        self._sent, self._errors = [], []
 
     def run_stopped(self, reason: str, ticks: int) -> None:
-        """See `Observer`."""
+        """Keep how it ended, for the last frame."""
         del ticks
         self._reason = reason
 

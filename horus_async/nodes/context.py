@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from horus_async.clock.random import tick_np_random, tick_random
 from horus_async.clock.system import NANOSECONDS, wall_ns
@@ -17,15 +17,21 @@ from horus_async.errors import ContextError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
+    from types import FrameType
 
     import numpy as np
-
-    from horus_async.determinism.guard import RunGuard
 
 INIT_TICK = -1
 """The tick number that ``rng()`` is derived from in ``init``."""
 SHUTDOWN_TICK = -2
 """The same for ``shutdown``."""
+
+
+class CallGuard(Protocol):
+    """Is told of calls that break determinism."""
+
+    def notice(self, context: TickContext, frame: FrameType, call: str, trap: Any) -> None:
+        """A callback made a call that is different in each run: ``trap`` says what to use in its place."""
 
 
 class TickContext:
@@ -58,7 +64,7 @@ class TickContext:
         self.now_ns = 0
         self.dt = 0.0
         self.elapsed = 0.0
-        self.guard: RunGuard | None = None
+        self.guard: CallGuard | None = None
         """Who is told of calls that break determinism."""
         self._spent_ns = spent_ns
         self._random: tuple[int, Random] | None = None

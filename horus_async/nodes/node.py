@@ -17,8 +17,9 @@ from .failure_policies import FailurePolicy, Fatal, Miss
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from horus_async.engine.ports import Ports
     from horus_async.topics import Borrowing, Message
+
+    from .topic_access import TopicAccess
 
 Callback = "Callable[..., Any]"
 """``callback(node)``, a coroutine function or a plain one."""
@@ -73,7 +74,8 @@ class Node:
     watchdog: float | None = None
     state: Any = None
     """Free for the user."""
-    _ports: Ports | None = None
+    _ports: TopicAccess | None = None
+    """While it runs: its topics. The run attaches and detaches them."""
     _own: ClassVar[Any] = object()
 
     def __init__(
@@ -187,7 +189,7 @@ class Node:
 
     # What a callback uses while the node runs
 
-    def _running(self) -> Ports:
+    def _running(self) -> TopicAccess:
         if self._ports is None:
             raise ContextError(f"node {self.name!r} is not running: topics can be used from its callbacks during a run")
         return self._ports

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
-from horus_async.determinism.guard import Guard
+from horus_async.determinism.findings import Guard
 from horus_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from horus_async.recorder import RecordingOptions
-
-    from .scheduler import Scheduler
 
 
 def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -96,11 +94,12 @@ class Overrides:
     blackbox_mb_by_default: int = 0
     """For a program that asked for no black box and was told nothing of it here."""
     duration: float | None = None
-    made: list[Scheduler] = field(factory=list, init=False)
-    """The schedulers that the program has made."""
+    on_made: Callable[[Any], None] = lambda _: None
+    """Told of each scheduler that the program makes."""
+    _applied: list[SchedulerOptions] = field(factory=list, init=False)
 
-    def apply(self, scheduler: Scheduler, options: SchedulerOptions) -> SchedulerOptions:
-        """The options that ``scheduler`` is to use.
+    def apply(self, options: SchedulerOptions) -> SchedulerOptions:
+        """The options that a scheduler is to use which was made with ``options``.
 
         A recording's name goes to the first scheduler that a program makes: a second one would find it taken.
         """
@@ -108,9 +107,9 @@ class Overrides:
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if options.blackbox_mb == 0:
             changes.setdefault("blackbox_mb", self.blackbox_mb_by_default)
-        if self.recording is not None and not self.made:
+        if self.recording is not None and not self._applied:
             changes["recording"] = self.recording
-        self.made.append(scheduler)
+        self._applied.append(options)
         return attrs.evolve(options, **changes)
 
 

@@ -203,9 +203,10 @@ class _TickWriter:
         for message in sent:
             by_node.setdefault(message.node, []).append(message)
         for node, outputs in by_node.items():
-            self.recorder.executed(Execution("tick", node, tick, now_ns, period_ns, 0, [], outputs, None))
-        ordered = [message for outputs in by_node.values() for message in outputs]
-        self.recorder.tick_ended(TickEnd(tick, now_ns, [*by_node], ordered))
+            for message in outputs:
+                self.recorder.sent(message)
+            self.recorder.executed(Execution("tick", node, tick, now_ns, period_ns, 0, [], None))
+        self.recorder.tick_ended(TickEnd(tick, now_ns, [*by_node]))
         self._sent = []
 
 

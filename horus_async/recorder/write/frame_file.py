@@ -1,43 +1,27 @@
-"""One file of a session while it is written: lines come in on one side and go out as whole frames on the other.
-
-Longer than most modules: counting, cutting back, indexing and rotating are about one state, that of the file.
-"""
+"""One file of a session while it is written: lines come from its feed and go out as whole frames."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
-from attrs import define, frozen
+from attrs import frozen
 
 from horus_async.clock.system import wall_ns
-from horus_async.errors import HorusError
-from horus_async.observe import Execution, External, TickEnd
 from horus_async.recorder.frames import IndexEntry, build_index, pack
 from horus_async.recorder.manifest import sync_folder
 from horus_async.recorder.naming import part_path
-from horus_async.recorder.tallies import Tallies, TopicTally
-from horus_async.topics.codec import to_json
+from horus_async.recorder.tallies import Tallies
 
-from .lines import (
-    Counts,
-    count_fields,
-    count_line,
-    execution_line,
-    footer_line,
-    gap_line,
-    line_messages,
-    line_tick,
-    message_line,
-    tick_line,
-)
+from .feed import Feed, Gap
+from .lines import Counts, count_fields, count_line, footer_line, gap_line, line_messages, line_tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from horus_async.recorder.tallies import TopicTally
 
 FRAME_TEXT = 1 << 20
 """Bytes of text after which a frame ends, so that a reader never needs much memory."""
@@ -45,21 +29,6 @@ FRAME_TEXT = 1 << 20
 ENTRY_TEXT = 1 << 18
 """Bytes of text that one entry of the index covers at least. Frames of a slow recording are small; together they are
 few enough to search through, and the index stays short."""
-
-PAUSE_AFTER = 32
-"""Lines that are made at a stretch: some 50 µs, in which no other thread runs."""
-
-_MARK = b"\0"
-"""Stands in the text of the inbox where a record belongs. No line of JSON holds it."""
-
-
-@define
-class Gap:
-    """Lines that are missing: the tick of the first, how many, and why."""
-
-    tick: int
-    dropped: int
-    reason: str
 
 
 @frozen
@@ -73,50 +42,29 @@ class Rotation:
 
 
 class FrameFile:
-    """Appends frames to a file and keeps what its index needs.
+    """Appends frames to a file and keeps what its index needs. For the writer's thread, all but ``feed``.
 
-    ``put_line`` takes lines, and ``put_record`` records that are to become lines, from the event loop's thread; it
-    counts the lines in ``ticks``, ``inputs``, ``outputs`` and ``topics``, and what it refused. All else belongs to the
-    writer's thread, which counts the records. A write that fails is cut off again, so the file ends with a whole frame
-    as far as the disk obeys. ``header`` is written with the first flush, in a frame of its own. With ``rotation`` it is
-    a row of files, of which the current one is written to; each is complete in itself, with header, footer and index.
-    ``pause`` is called now and then while lines are made of records.
+    A write that fails is cut off again, so the file ends with a whole frame as far as the disk obeys. ``header`` is
+    written with the first flush, in a frame of its own. With ``rotation`` it is a row of files, of which the current
+    one is written to; each is complete in itself, with header, footer and index.
     """
 
     def __init__(
-        self,
-        path: Path,
-        header: bytes,
-        rotation: Rotation | None = None,
-        *,
-        has_messages: bool = True,
-        pause: Callable[[], None] = lambda: None,
+        self, path: Path, header: bytes, rotation: Rotation | None = None, *, has_messages: bool = True
     ) -> None:
         self.path = path
         """The current file."""
         self.paths = [path]
         """All of them; ``path`` is the last."""
-        self.rewound = False
-        """Set when ticks went back, as they do while a repeated replay is recorded: no index then."""
-        # One growing text, not a list of lines: thousands of small objects that are kept for a while cost the caches,
-        # and with them the run, more than making them does.
-        self._text = bytearray()
-        self._records: deque[Any] = deque()
-        self.put_line: Callable[[bytes], None] = self._text.extend
-        """Takes a line, with its newline."""
-        self.ticks = self.inputs = self.outputs = self.refused = 0
-        self.topics: dict[str, TopicTally] = {}
+        self.feed = Feed()
+        """Where its lines come from."""
         self.written = 0
         """Bytes of whole frames in the current file."""
         self.earlier_bytes = 0
         """Bytes of the files before it."""
-        self._records_taken = Counts()
         self.unwritten = Counts()
-        """Of what was taken from the inbox, that which did not reach the file."""
+        """Of what the feed gave, that which did not reach the file."""
         self.lines_lost = 0
-        self.problem: str | None = None
-        """Why a record could not become a line, if that ever happened."""
-        self._pause = pause
         self._header = header
         self._has_messages = has_messages
         self._named = False
@@ -136,12 +84,12 @@ class FrameFile:
     @property
     def counts(self) -> Counts:
         """What the file holds, once all is written, and what was dropped."""
-        taken, lost = self._records_taken, self.unwritten
+        fed, lost = self.feed.counts, self.unwritten
         return Counts(
-            self.ticks + taken.ticks - lost.ticks,
-            self.inputs + taken.inputs - lost.inputs,
-            self.outputs + taken.outputs - lost.outputs,
-            self.refused + self.lines_lost,
+            fed.ticks - lost.ticks,
+            fed.inputs - lost.inputs,
+            fed.outputs - lost.outputs,
+            fed.dropped + self.lines_lost,
         )
 
     @property
@@ -155,13 +103,6 @@ class FrameFile:
             whole.dropped - earlier.dropped,
         )
 
-    def topic(self, topic: str) -> TopicTally:
-        """The tally of a topic of a node's, for the event loop's thread."""
-        tally = self.topics.get(topic)
-        if tally is None:
-            tally = self.topics[topic] = TopicTally(topic)
-        return tally
-
     @property
     def tallies(self) -> list[TopicTally] | None:
         """What the current file holds of each topic, once all is written; None where that cannot be told."""
@@ -169,116 +110,26 @@ class FrameFile:
             return None
         if self._rotation is not None:
             return self._tallies.rows()  # made of the lines themselves
-        if self.lines_lost or self.rewound:
+        if self.lines_lost or self.feed.rewound:
             return None
-        whole = Tallies()
-        for tally in (*self.topics.values(), *self._tallies.values()):
-            whole.add(tally)
-        return whole.rows()
+        return self.feed.tallies().rows()
 
-    # -- the inbox -----------------------------------------------------------------------------------------------------
-
-    def put_record(self, record: Any) -> None:
-        """Take what the writer's thread is to make a line of."""
-        self._records.append(record)
-        self.put_line(_MARK)
-
-    def take(self) -> list[Any]:
-        """Everything in the inbox, in order: text of whole lines, and records.
-
-        The other thread may go on filling it meanwhile, as each step here is one that it cannot interrupt.
-        """
-        text = bytes(self._text)
-        del self._text[: len(text)]
-        if _MARK not in text:
-            return [text] if text else []
-        first, *others = text.split(_MARK)
-        items: list[Any] = [first]
-        for following in others:
-            record = self._records.popleft()
-            self._count_record(record)
-            items.append(record)
-            if following:
-                items.append(following)
-        return items if first else items[1:]
-
-    def _count_record(self, record: Any) -> None:
-        counts, kind = self._records_taken, type(record)
-        if kind is Execution:
-            counts.ticks += record.kind == "tick"
-            counts.inputs += len(record.inputs)
-            counts.outputs += len(record.outputs)
-        elif kind is TickEnd:
-            counts.ticks += 1
-        elif kind is External:
-            counts.inputs += 1
-
-    def lose(self, items: Iterable[Any], reason: str) -> None:
-        """Count items that will not be written, and announce them in a gap line when something is written again."""
-        for item in items:
-            if type(item) is Gap:
-                self._widen_gap(item.tick, item.dropped, reason)
-            elif type(item) is bytes:
-                for line in _split(item):
-                    self._lose_line(line, reason)
-            else:
-                self._lose_line(item, reason)
-
-    def _lose_line(self, line: Any, reason: str) -> None:
-        kind, tick, counts = count_line(line)
-        if kind == "gap":
-            self._widen_gap(tick, counts.dropped, reason)
-        elif kind != "footer":
-            self.unwritten.add(counts)
-            self.lines_lost += 1
-            self._widen_gap(tick, 1, reason)
+    def lose(self, text: bytes, reason: str) -> None:
+        """Count lines that will not be written, and announce them in a gap line when something is written again."""
+        for line in _split(text):
+            kind, tick, counts = count_line(line)
+            if kind == "gap":
+                self._widen_gap(tick, counts.dropped, reason)
+            elif kind != "footer":
+                self.unwritten.add(counts)
+                self.lines_lost += 1
+                self._widen_gap(tick, 1, reason)
 
     def _widen_gap(self, tick: int, lines: int, reason: str) -> None:
         if self._gap is None:
             self._gap = Gap(tick, lines, reason)
         else:
             self._gap.dropped += lines
-
-    def _texts(self, items: list[Any]) -> Iterator[bytes]:
-        """The lines of these items, with gap lines where some are missing."""
-        for number, item in enumerate(items, 1):
-            text = item if type(item) is bytes else self._line(item)
-            if number % PAUSE_AFTER == 0:
-                self._pause()
-            if text is not None:
-                if self._gap is not None:
-                    yield self._gap_line()
-                yield text
-        if self._gap is not None:
-            yield self._gap_line()
-
-    def _line(self, item: Any) -> bytes | None:
-        kind = type(item)
-        try:
-            if kind is Execution:
-                return self._execution_line(item)
-            if kind is TickEnd:
-                return tick_line(item)
-            if kind is Gap:
-                return gap_line(item.tick, item.dropped, item.reason)
-            line = message_line(item)
-            if self._rotation is None:
-                self._tallies.see(item.topic, item.publisher, item.tick, len(to_json(item.payload)))
-            return line
-        except (HorusError, ValueError, TypeError, LookupError, MemoryError) as error:
-            self.problem = str(error)
-            self.lose([item], f"cannot be written: {error}")
-            return None
-
-    def _execution_line(self, execution: Execution) -> bytes:
-        sent = [
-            one if one.payload[:1] > b"\0" else one._replace(payload=to_json(one.payload)) for one in execution.outputs
-        ]
-        line = execution_line(execution._replace(outputs=sent))
-        if self._rotation is None:
-            for one in sent:
-                self._tallies.see(one.topic, None, one.tick, len(one.payload))
-        return line
 
     def _gap_line(self) -> bytes:
         gap, self._gap = self._gap, None
@@ -309,13 +160,14 @@ class FrameFile:
     def _beginning(self) -> Path:
         return self.path.with_name(f".{self.path.name}.part")
 
-    def write(self, items: list[Any]) -> bool:
-        """Write these items as frames, one unless they are many; whether there was anything to write.
+    def write(self, text: bytes) -> bool:
+        """Write these lines as frames, one unless they are many; whether there was anything to write.
 
         Raises:
             OSError: the disk refused. What was not written is counted as lost.
         """
-        text = b"".join(self._texts(items))
+        if self._gap is not None:
+            text = self._gap_line() + text
         done = 0
         try:
             if not self.written:
@@ -327,7 +179,7 @@ class FrameFile:
                 self._write_frame(text[done:end])
                 done = end
         except OSError as error:
-            self.lose([text[done:]], f"cannot write: {error.strerror or error}")
+            self.lose(text[done:], f"cannot write: {error.strerror or error}")
             raise
         return bool(text)
 
@@ -359,12 +211,12 @@ class FrameFile:
             OSError: the disk refused; the file is readable without them.
         """
         self._rotation = None
-        self.write([footer])
-        if not self.rewound:
+        self.write(footer)
+        if not self.feed.rewound:
             self._append(build_index(self._entries))
 
     def close(self) -> None:
-        """Close the file. Twice is once."""
+        """Close the file. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -409,7 +261,7 @@ class FrameFile:
         """Close the current file and begin the next one."""
         path = part_path(self.paths[0], len(self.paths))
         footer = footer_line(wall_ns(), self._part, self.tallies, path.name)
-        self._append(pack(footer, 1) + (b"" if self.rewound else build_index(self._entries)))
+        self._append(pack(footer, 1) + (b"" if self.feed.rewound else build_index(self._entries)))
         if rotation.sync:
             self.sync()
         self.close()
@@ -438,7 +290,7 @@ class FrameFile:
     def _index(self, size: int, text: int, lines: int, first: int | None, last: int | None) -> None:
         high = self._highest_tick
         if high is not None and ((first is not None and first < high) or (last is not None and last < high)):
-            self.rewound = True
+            self.feed.rewound = True
         if last is not None and (high is None or last > high):
             high = self._highest_tick = last
         high = 0 if high is None else high
