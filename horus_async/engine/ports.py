@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from horus_async.recorder.records import ExecutionRecord
     from horus_async.topics import Bus, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
-    from horus_async.topics.ring.region import Payload, Taken
+    from horus_async.topics.ring.region import Taken
+    from horus_async.topics.values.payload import Payload
 
 
 new_tuple: Any = tuple.__new__

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from horus_async.recorder import Session
     from horus_async.recorder.records import RecordedOutput
     from horus_async.topics.ring.reader import RingReader
-    from horus_async.topics.ring.region import Payload
+    from horus_async.topics.values.payload import Payload
 
 _PLAYED = ("tick", "safe_state")
 """Kinds of lines that belong to the ticks of a run, not to its beginning or end."""

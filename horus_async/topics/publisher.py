@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .exchange import Channel
-    from .packed.packed import Pack
+    from .packed.layout import Pack
     from .packed.schema import Schema
-    from .ring.region import Payload
     from .ring.turn import Turn
     from .ring.writer import Packers, RingWriter
+    from .values.payload import Payload
 
 
 _UNOPENED: Packers = {}

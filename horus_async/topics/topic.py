@@ -19,7 +19,8 @@ from .ring.names import check_namespace, check_topic_name
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .ring.region import Payload, Taken
+    from .ring.region import Taken
+    from .values.payload import Payload
 
 
 class Topic:

@@ -221,8 +221,8 @@ with Topic("t", Speed) as topic:
 
 def mapped(name: str) -> list[Region]:
     """What this process has mapped of other processes' rings that describe such a class."""
-    regions = [reference() for reference in schema._regions.valuerefs()]
-    return [region for region in regions if region and name in [found.record.name for found in region.schemas()]]
+    regions = [region for reference in schema._regions.valuerefs() if isinstance(region := reference(), Region)]
+    return [region for region in regions if name in [found.record.name for found in region.schemas()]]
 
 
 def test_a_class_that_nobody_has_imported_here_arrives_as_a_dict() -> None:

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError
-from horus_async.topics.packed.packed import FAILURES, is_packed, readers
+from horus_async.topics.packed.layout import FAILURES
+from horus_async.topics.packed.packed import is_packed, readers
 from horus_async.topics.packed.packed import to_json as packed_to_json
 from horus_async.topics.packed.schema import MARK_BYTES
 
@@ -38,8 +39,8 @@ from .encoding import STRICT, encode_tagged
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from horus_async.topics.packed.packed import Pack
-    from horus_async.topics.ring.region import Payload
+    from horus_async.topics.packed.layout import Pack
+    from horus_async.topics.values.payload import Payload
 
 _all_atoms = ATOMS.issuperset
 _DOLLAR = ord("$")

@@ -12,9 +12,9 @@ from orjson import dumps, loads
 
 from horus_async.errors import MessageDecodeError
 from horus_async.topics.packed import packed
-from horus_async.topics.ring.region import LARGE
 from horus_async.topics.values import arrays, classes
 from horus_async.topics.values.base64 import from_base64, to_base64
+from horus_async.topics.values.payload import LARGE
 
 from .encoding import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
 

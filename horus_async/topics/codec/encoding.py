@@ -17,7 +17,7 @@ from horus_async.topics.values.base64 import to_base64
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from horus_async.topics.ring.region import Payload
+    from horus_async.topics.values.payload import Payload
 
 BINARY = struct.Struct("<BBxxIQ")
 """Head of a binary payload: 0, version, number of buffers, length of the JSON text."""

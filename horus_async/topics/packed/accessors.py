@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.topics.values import classes
 
-from .packed import FAILURES, LEAVES_LIMIT, layout_of
+from .layout import FAILURES, layout_of
 from .rows import pack_numbers, pack_strings, read_numbers, read_strings
 from .schema import MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
 
 if TYPE_CHECKING:
-    from .packed import Pack, Read
+    from .layout import Pack, Read
+
+LEAVES_LIMIT = 1000
+"""A class with more fields than this, all told, takes the general form."""
 
 
 def make(described: Schema) -> tuple[Pack, Read] | None:

@@ -20,7 +20,7 @@ has the message's very schema. For one that differs or is unknown, the message i
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from orjson import dumps
@@ -30,23 +30,19 @@ from horus_async.topics.values import classes
 from horus_async.topics.values.base64 import to_base64
 
 from . import schema
+from .accessors import make
 from .describe import describe
+from .layout import FAILURES, layout_of
 from .rows import float_to_json, numbers_to_json, read_strings
-from .schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
+from .schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Pack: TypeAlias = Callable[[Any], bytes | None]
-    """Gives the packed message of an object; None if only the general form can carry it."""
-
-    Read: TypeAlias = Callable[[bytes], Any]
-    """Gives the object of a packed message; raises one of ``FAILURES`` if ``to_value`` must have a look."""
+    from .layout import Pack, Read
 
 readers: dict[bytes, Read] = {}
 """By mark, for the classes of this process."""
-
-FAILURES = (struct.error, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
 RAW = MARK + b"bytes\0"
 """The mark of a message that is one value of ``bytes``: the rest of the payload. No schema belongs to it."""
@@ -55,11 +51,6 @@ _RAW_LIMIT = 1 << 15
 """Longer ones travel as buffers, which are copied just once on their way out of a ring."""
 
 readers[RAW] = lambda payload: payload[MARK_BYTES:]
-
-LEAVES_LIMIT = 1000
-"""A class with more fields than this, all told, takes the general form."""
-
-_FORMATS = {"float": "d", "int": "q", "bool": "?", "str": "I", "strings": "I", "numbers": "BI"}
 
 
 @frozen
@@ -85,8 +76,6 @@ def form_of(kind: type) -> Form | None:
 
 
 def _make(described: Schema) -> Form:
-    from .accessors import make  # needs the functions of this module
-
     schema.remember(described)
     made = make(described) if described.record.packed else None
     if made is None:
@@ -208,8 +197,3 @@ def _member(choice: Choice, number: int) -> str:
         if value == number:
             return name
     raise ValueError(f"{choice.name} has no member {number}")
-
-
-def layout_of(record: Record, head: str) -> str:
-    """The part with a fixed length, as ``struct`` has it."""
-    return f"<{head}" + "".join(_FORMATS[leaf] if isinstance(leaf, str) else "q" for leaf in leaves(record))

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from attrs import field, frozen
 from orjson import JSONDecodeError, dumps, loads
@@ -29,8 +29,6 @@ from horus_async.errors import MessageDecodeError, TopicError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from horus_async.topics.ring.region import Region
 
 SCALARS = frozenset(("float", "int", "bool", "str", "strings", "numbers"))
 MARK = b"\0$"
@@ -139,10 +137,21 @@ def title(wire: Wire) -> str:
     return wire.text if isinstance(wire, Other) else wire.name
 
 
+class SchemaSource(Protocol):
+    """What has schemas in its header: a generation of a ring."""
+
+    def schemas(self) -> list[Schema]:
+        """Those that it has now.
+
+        Raises:
+            TopicError: that part of the header is damaged.
+        """
+
+
 _known: dict[bytes, Schema] = {}
 """By mark: those of this process's classes, and those found in the rings of others."""
 
-_regions: weakref.WeakValueDictionary[int, Region] = weakref.WeakValueDictionary()
+_regions: weakref.WeakValueDictionary[int, SchemaSource] = weakref.WeakValueDictionary()
 """Where to look for more: what this process has mapped of other processes' rings."""
 
 _region_numbers = itertools.count()
@@ -159,7 +168,7 @@ def remember(schema: Schema) -> None:
         raise TopicError(f"{known.record.name} and {schema.record.name} have the same mark; rename a field of one")
 
 
-def watch(region: Region) -> None:
+def watch(region: SchemaSource) -> None:
     """Look here, too, for the schemas of messages that come."""
     _regions[next(_region_numbers)] = region
 

@@ -11,6 +11,7 @@ from attrs import frozen
 from horus_async.errors import TopicError
 from horus_async.topics.packed.schema import Schema
 from horus_async.topics.values.blocks import copy_of
+from horus_async.topics.values.payload import LARGE, WITH_BUFFERS
 
 from .layout import (
     CRC_START,
@@ -29,8 +30,7 @@ from .layout import (
 if TYPE_CHECKING:
     import mmap
 
-    Payload = bytes | list[bytes | memoryview]
-    """The bytes of one message, in one piece or, where it holds large buffers, in several."""
+    from horus_async.topics.values.payload import Payload
 
     Taken = tuple[bytes | memoryview, str, int, int]
     """A message out of a ring: payload, publisher, sequence number, time stamp in ns since 1970.
@@ -45,12 +45,6 @@ STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64", "i686")
 
 SMALL = 4096
 """Payloads up to this many bytes are packed and unpacked by one call."""
-
-LARGE = 1 << 16
-"""From this many bytes on memory is worth sparing: payloads with buffers are copied just once on their way out."""
-
-WITH_BUFFERS = b"\0\1"
-"""How payloads begin that hold buffers, which can be used where they lie; see ``codec``."""
 
 # Plain numbers for the hot paths: looking up a member of an enum costs as much as the store itself.
 LATEST = int(Word.LATEST)

@@ -45,7 +45,9 @@ from .turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .region import Memory, Payload, Region, Taken
+    from horus_async.topics.values.payload import Payload
+
+    from .region import Memory, Region, Taken
 
     Near = tuple[int, int, Taken | None]
     """Index of the newest message, the position after it, and the message itself."""
