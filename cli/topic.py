@@ -21,7 +21,7 @@ from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, slee
 from horus_async.errors import TopicError
 from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.codec import to_json
-from horus_async.topics.external import rings as foreign
+from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings
 
 from .support.errors import clear_errors
@@ -252,7 +252,7 @@ def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
 
     Example: horus-async topic clean --dry-run
     """
-    removed = foreign.reclaim(_namespace(namespace), dry_run=dry_run)
+    removed = reclaim(_namespace(namespace), dry_run=dry_run)
     if as_json:
         print_json({"removed": removed, "dry_run": dry_run})
         return

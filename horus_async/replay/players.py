@@ -378,7 +378,7 @@ class ExternalPlayer:
         """Publish what belongs to the tick that begins."""
         while self._next is not None and self._next.tick <= step.tick:
             message = self._next
-            publisher = self._runtime.bus.publisher(message.topic, message.publisher, outside=True)
+            publisher = self._runtime.bus.publisher(message.topic, message.publisher, external=True)
             publisher.publish(message.payload, message.stamp_ns, message.seq)
             self._runtime.played(message.topic, message.source)
             self._next = next(self._source, None)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .ring.layout import bell_byte
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .external.discovery import Outside
-    from .external.rings import ForeignRing
+    from .external.rings import ExternalRing
     from .ring.region import Cursor
     from .ring.writer import RingWriter
-    from .subscriber import Subscriber
+    from .wake.sleepers import Sleepers
     from .wake.waitset import WaitSet
+
+    Ring = RingWriter | ExternalRing
+
+
+class Listener(Protocol):
+    """Who reads a topic: a subscriber."""
+
+    def attach(self, ring: Ring, cursor: Cursor) -> None:
+        """Read one more ring, from ``cursor`` on, unless it is read already."""
 
 
 class Channel:
@@ -27,10 +35,11 @@ class Channel:
         "_inner",
         "_lock",
         "bell_byte",
-        "foreign",
-        "outside",
+        "external",
+        "glance",
+        "listeners",
         "renewed",
-        "subscribers",
+        "sleepers",
         "waitsets",
         "watchers",
         "writers",
@@ -41,13 +50,15 @@ class Channel:
         self._lock = threading.RLock()
         # Tuples that are replaced, never changed: whoever loops over one is not disturbed.
         self.writers: tuple[RingWriter, ...] = ()
-        self.foreign: tuple[ForeignRing, ...] = ()
+        self.external: tuple[ExternalRing, ...] = ()
         """Rings of other processes."""
-        self.outside: Outside | None = None
-        """Finds them; None where nobody listens to other processes."""
+        self.glance: Callable[[], bool] | None = None
+        """Looks for more of them, see ``Discovery``; None where nobody listens to other processes."""
+        self.sleepers: Sleepers | None = None
+        """Has those who wait woken by other processes; None as above."""
         self.renewed = False
         """Whether such rings came or went and the watchers have not been told."""
-        self.subscribers: tuple[Subscriber, ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
         self.watchers: tuple[Callable[[], None], ...] = ()
         """Tasks that wait, and callbacks."""
         self.waitsets: tuple[WaitSet, ...] = ()
@@ -59,8 +70,8 @@ class Channel:
         with self._lock:
             if writer not in self.writers:
                 self.writers = (*self.writers, writer)
-            for subscriber in self.subscribers:
-                subscriber.attach(writer, writer.start())
+            for listener in self.listeners:
+                listener.attach(writer, writer.start())
 
     def remove_writer(self, writer: RingWriter) -> None:
         """Forget a closed ring. Those who read it already read it to its end."""
@@ -69,34 +80,34 @@ class Channel:
         for watcher in self.watchers:
             watcher()
 
-    def add_foreign(self, ring: ForeignRing) -> None:
+    def add_external(self, ring: ExternalRing) -> None:
         """Show a ring of another process, found just now, to all who listen."""
         with self._lock:
-            if ring not in self.foreign:
-                for subscriber in self.subscribers:
-                    subscriber.attach(ring, ring.start())
-                self.foreign = (*self.foreign, ring)
+            if ring not in self.external:
+                for listener in self.listeners:
+                    listener.attach(ring, ring.start())
+                self.external = (*self.external, ring)
                 self.renewed = True
 
-    def remove_foreign(self, ring: ForeignRing) -> None:
+    def remove_external(self, ring: ExternalRing) -> None:
         """Forget a ring whose file is gone."""
         with self._lock:
-            if ring in self.foreign:
-                self.foreign = tuple(other for other in self.foreign if other is not ring)
+            if ring in self.external:
+                self.external = tuple(other for other in self.external if other is not ring)
                 self.renewed = True
 
-    def add_subscriber(self, subscriber: Subscriber, where: Callable[[RingWriter | ForeignRing], Cursor]) -> None:
-        """Let ``subscriber`` read all rings, each from ``where`` on."""
+    def add_listener(self, listener: Listener, where: Callable[[Ring], Cursor]) -> None:
+        """Let ``listener`` read all rings, each from ``where`` on."""
         with self._lock:
-            rings: list[RingWriter | ForeignRing] = [*self.writers, *self.foreign]
+            rings: list[Ring] = [*self.writers, *self.external]
             for ring in rings:
-                subscriber.attach(ring, where(ring))
-            self.subscribers = (*self.subscribers, subscriber)
+                listener.attach(ring, where(ring))
+            self.listeners = (*self.listeners, listener)
 
-    def remove_subscriber(self, subscriber: Subscriber) -> None:
+    def remove_listener(self, listener: Listener) -> None:
         """Tell it about new rings no longer."""
         with self._lock:
-            self.subscribers = tuple(other for other in self.subscribers if other is not subscriber)
+            self.listeners = tuple(other for other in self.listeners if other is not listener)
 
     @property
     def has_callbacks(self) -> bool:
@@ -106,14 +117,14 @@ class Channel:
     def stirred(self) -> bool:
         """Whether other processes did something since this was asked last."""
         stirred, self.renewed = self.renewed, False
-        for ring in self.foreign:
+        for ring in self.external:
             stirred = ring.stirred() or stirred
         return stirred
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
         """Call ``watcher`` after each message; gives a function that ends it."""
         watching = True
-        sleepers = None if self.outside is None else self.outside.sleepers
+        sleepers = self.sleepers
 
         def unwatch() -> None:
             nonlocal watching

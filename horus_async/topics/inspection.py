@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from horus_async.errors import TopicError
 
-from .external.rings import ForeignRing, RingFile, list_folder, open_region, ring_file
+from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file
 from .ring import memory
 from .ring.layout import NAME_LENGTH, TEXT_AT, Word
 from .ring.names import path_component
@@ -65,7 +65,7 @@ def rings(namespace: str) -> list[RingInfo]:
 
 
 def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region) -> RingInfo:
-    ring = ForeignRing(namespace, first, region)
+    ring = ExternalRing(namespace, first, region)
     newest = ring.newest()
     end = newest.end()
     if newest.words[Word.PUBLISHERS]:

@@ -14,8 +14,7 @@ from .wake.wakeup import Bell, checkpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .exchange import Channel
-    from .external.rings import ForeignRing
+    from .exchange import Channel, Ring
     from .ring.reader import Loan
     from .ring.region import Cursor, Taken
 
@@ -73,7 +72,7 @@ class Subscriber:
         """Messages taken or lost."""
         return self._ended_arrived + sum(reader.consumed for reader in self._readers)
 
-    def attach(self, ring: RingWriter | ForeignRing, cursor: Cursor) -> None:
+    def attach(self, ring: Ring, cursor: Cursor) -> None:
         """Read one more ring, from ``cursor`` on, unless it is read already."""
         writer = ring if isinstance(ring, RingWriter) else ELSEWHERE
         with self._lock:
@@ -85,9 +84,9 @@ class Subscriber:
         only = self._only
         if only is not None and only.has_message():
             return True
-        outside = self._channel.outside
-        if outside is not None:
-            outside.glance()
+        glance = self._channel.glance
+        if glance is not None:
+            glance()
         return any(reader.has_message() for reader in self._readers)
 
     def take(self) -> Taken | None:
@@ -155,7 +154,7 @@ class Subscriber:
             await checkpoint()
             return
         channel = self._channel
-        sleepers = None if channel.outside is None else channel.outside.sleepers
+        sleepers = channel.sleepers
         waiter = Bell() if sleepers is None else sleepers.waiter()
         channel.begin_wait(waiter.ring, waiter.waitset)
         try:
@@ -179,7 +178,7 @@ class Subscriber:
         if self.closed:
             return
         self.closed = True
-        self._channel.remove_subscriber(self)
+        self._channel.remove_listener(self)
         for unwatch in self._unwatch:
             unwatch()
         with self._lock:
@@ -197,9 +196,9 @@ class Subscriber:
     def _next(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
-        only, outside = self._only, self._channel.outside
+        only, glance = self._only, self._channel.glance
         # A new ring may hold an older message, so they are looked for also while there is something to read.
-        if (outside is not None and outside.glance()) or only is None:
+        if (glance is not None and glance()) or only is None:
             return self._take_merged(take)
         found = take(only)
         if found is None and only.ended:

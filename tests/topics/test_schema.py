@@ -21,7 +21,7 @@ from horus_async.cli import main
 from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
 from horus_async.messages import CmdVel, Twist
 from horus_async.topics.codec import decode
-from horus_async.topics.external import rings as foreign
+from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.packed import schema
 from horus_async.topics.packed.packed import form_of
 from horus_async.topics.packed.schema import Record, Schema
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def clean(namespace: str) -> Iterator[None]:
     """Remove what the processes that a test killed have left."""
     yield
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
 
 
 def new_writer() -> RingWriter:

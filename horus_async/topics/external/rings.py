@@ -1,8 +1,7 @@
-"""Rings of other processes: finding their files, mapping them, and removing what dead processes left."""
+"""Rings of other processes: finding their files, and mapping them."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import struct
@@ -11,25 +10,18 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.errors import TopicError
 from horus_async.topics.packed import schema
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import MAGIC, SLOTS_AT, Word
 from horus_async.topics.ring.names import path_component
 from horus_async.topics.ring.region import CLOSED, LATEST, NEXT, SLEEPERS, Cursor, Region
-from horus_async.topics.wake import doorbell
 
 if TYPE_CHECKING:
     import mmap
 
-GRACE_NS = NANOSECONDS
-"""How long a closed ring stays where all who listen have surely seen it, or are about to."""
-UNSEEN_GRACE_NS = 5 * NANOSECONDS
-"""The same for those who listen but look seldom."""
-
 _FILE = re.compile(r"(.+)@([0-9a-f]+-[0-9a-f]+-[0-9a-f]+)\.(\d+)")
-_WORD = struct.Struct("<Q")
+WORD = struct.Struct("<Q")
 
 
 @frozen
@@ -55,7 +47,7 @@ def ring_file(name: str) -> RingFile | None:
     return match and RingFile(name, match[1], match[2], int(match[3]))
 
 
-class ForeignRing:
+class ExternalRing:
     """A ring that another process writes, mapped here. Shared by all who read it in this process."""
 
     __slots__ = ("__weakref__", "_component", "_name", "_seen", "generations", "namespace")
@@ -134,72 +126,7 @@ def open_region(namespace: str, name: str) -> Region | None:
 
 
 def _word(shared: mmap.mmap, word: Word) -> int:
-    return int(_WORD.unpack_from(shared, 8 * word)[0]) if len(shared) >= 8 * (word + 1) else 0
-
-
-def reclaim(
-    namespace: str, *, dry_run: bool = False, grace_ns: int = GRACE_NS, mine: str = "", spare: bool = False
-) -> list[str]:
-    """Remove what dead processes left in a namespace, and rings that were closed a while ago; gives the names.
-
-    Nothing of a live process is removed.
-
-    Args:
-        namespace: where.
-        dry_run: only look.
-        grace_ns: how long a ring must have been closed.
-        mine: token of a process that is left alone unlooked.
-        spare: only close the rings of dead processes for now: somebody who listens may not have seen them yet.
-    """
-    try:
-        folder = memory.open_namespace(namespace, make=False)
-    except FileNotFoundError:
-        return []
-    try:
-        removed = [
-            name
-            for name in os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
-            if _reclaim_one(folder, name, grace_ns, mine, dry_run=dry_run, spare=spare)
-        ]
-    finally:
-        os.close(folder)
-    if removed and not dry_run:
-        memory.remove_empty_folders(memory.root() / path_component(namespace))
-    return removed
-
-
-def _reclaim_one(  # noqa: PLR0911 - one a reason
-    folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool
-) -> bool:
-    if doorbell.is_bell(name):
-        return doorbell.reclaim(folder, name, dry_run=dry_run)
-    file = ring_file(name)
-    if file is None or file.token == mine:
-        return False
-    try:
-        descriptor = memory.open_with_room(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, folder)
-    except OSError:  # gone meanwhile, or not ours to touch
-        return False
-    try:
-        status = os.fstat(descriptor)
-        header = os.pread(descriptor, 8 * (Word.CLOSED + 1), 0)
-        closed = len(header) >= 8 * (Word.CLOSED + 1) and _WORD.unpack_from(header, 8 * Word.CLOSED)[0]
-        if closed and wall_ns() - status.st_mtime_ns < grace_ns:
-            return False
-        if not closed:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free: its process is dead
-        if not dry_run:
-            if not closed and len(header) == 8 * (Word.CLOSED + 1):
-                os.pwrite(descriptor, _WORD.pack(1), 8 * Word.CLOSED)
-                if spare:
-                    os.utime(descriptor)
-                    return False
-            os.unlink(name, dir_fd=folder)
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+    return int(WORD.unpack_from(shared, 8 * word)[0]) if len(shared) >= 8 * (word + 1) else 0
 
 
 def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:
@@ -208,7 +135,7 @@ def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:
         folder = memory.open_namespace(namespace, make=False)
         try:
             status = os.fstat(folder)
-            return (status.st_ino, status.st_mtime_ns), os.listdir(folder)  # noqa: PTH208 - as above
+            return (status.st_ino, status.st_mtime_ns), os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
         finally:
             os.close(folder)
     return None

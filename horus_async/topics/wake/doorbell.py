@@ -167,20 +167,3 @@ def _claim(namespace: str, slot: int) -> int | None:
                 os.close(descriptor)
             finally:
                 os.close(folder)
-
-
-def reclaim(folder: int, name: str, *, dry_run: bool) -> bool:
-    """Remove a doorbell that a dead process left; whether that was so."""
-    try:
-        descriptor = memory.open_with_room(name, _FLAGS, folder)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not dry_run:
-            os.unlink(name, dir_fd=folder)
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    finally:
-        os.close(descriptor)
-    return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Never, Protocol
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import TopicError
@@ -22,10 +22,42 @@ from .wakeup import Bell, current_loop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from horus_async.topics.exchange import Channel
-
 SLOW_POLL_MS = 200
 """How often a sleeping process looks by itself, for the wake-up that went lost."""
+
+
+class Armable(Protocol):
+    """A ring of another process."""
+
+    def arm(self, slot: int) -> None:
+        """Have the doorbell ``slot`` rung with the next message."""
+
+
+class Watched(Protocol):
+    """What sleepers need to know of a topic."""
+
+    @property
+    def bell_byte(self) -> int:
+        """What a doorbell rings for it."""
+
+    @property
+    def external(self) -> Iterable[Armable]:
+        """Its rings in other processes."""
+
+    @property
+    def watchers(self) -> Iterable[Callable[[], None]]:
+        """Called when something happened in it."""
+
+    @property
+    def waitsets(self) -> tuple[WaitSet, ...]:
+        """Where those watchers that are tasks wait."""
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether there are other watchers than tasks."""
+
+    def stirred(self) -> bool:
+        """Whether other processes did something since the last call."""
 
 
 class Sleepers:
@@ -36,7 +68,7 @@ class Sleepers:
         self._namespace = namespace
         self._refresh = refresh
         self._lock = threading.RLock()
-        self._watched: dict[int, set[Channel]] = {}
+        self._watched: dict[int, set[Watched]] = {}
         """Channels for which somebody waits, or has waited lately, by their byte in the doorbell."""
         self._waitsets: dict[object, WaitSet] = {}
         """By the event loop that used it last."""
@@ -135,7 +167,7 @@ class Sleepers:
             self._callbacks -= 1
             self._settle_thread()
 
-    def arm(self, channel: Channel) -> None:
+    def arm(self, channel: Watched) -> None:
         """Have those who watch ``channel`` woken by its next message."""
         watched = self._watched.get(channel.bell_byte)
         if watched is None:
@@ -144,7 +176,7 @@ class Sleepers:
         waitsets = channel.waitsets
         if channel.has_callbacks:
             waitsets = (*waitsets, *(self._attendants or filter(None, (self._own,))))
-        for ring in channel.foreign:
+        for ring in channel.external:
             for waitset in waitsets:
                 if waitset.slot is not None:
                     ring.arm(waitset.slot)
@@ -249,7 +281,7 @@ class Sleepers:
         for watched in list(self._watched.values()):
             self._tell(watched)
 
-    def _tell(self, watched: Iterable[Channel]) -> None:
+    def _tell(self, watched: Iterable[Watched]) -> None:
         """Call those who watch a channel in which something happened."""
         for channel in tuple(watched):
             if not channel.watchers:
@@ -263,7 +295,7 @@ class Sleepers:
                 for watcher in channel.watchers:
                     watcher()
 
-    def _forget(self, channel: Channel) -> None:
+    def _forget(self, channel: Watched) -> None:
         watched = self._watched.get(channel.bell_byte, set())
         watched.discard(channel)
         if channel.watchers:  # since now

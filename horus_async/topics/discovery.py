@@ -1,7 +1,7 @@
 """What goes on in other processes, for the subscribers of this one: new rings, new messages, ends.
 
-There is one ``Outside`` a namespace, as long as a bus that listens is open. New rings are found when a topic is opened,
-when something changes in the folder, and by a slow poll. See ``sleepers`` for how those are woken who wait.
+A namespace has one ``Discovery`` as long as a bus that listens is open. New rings are found when a topic is opened,
+when something changes in the folder, and by a slow poll. ``sleepers`` explains how those who wait are woken.
 """
 
 from __future__ import annotations
@@ -12,26 +12,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
-from horus_async.topics.ring import memory
-from horus_async.topics.ring.layout import FOR_ALL
-from horus_async.topics.ring.names import path_component
-from horus_async.topics.wake import doorbell
-from horus_async.topics.wake.sleepers import Sleepers
 
-from .rings import (
-    GRACE_NS,
-    UNSEEN_GRACE_NS,
-    ForeignRing,
-    RingFile,
-    folder_stamp,
-    list_folder,
-    open_region,
-    reclaim,
-    ring_file,
-)
+from .external.leftovers import GRACE_NS, UNSEEN_GRACE_NS, reclaim
+from .external.rings import ExternalRing, RingFile, folder_stamp, list_folder, open_region, ring_file
+from .ring import memory
+from .ring.layout import FOR_ALL
+from .ring.names import path_component
+from .wake import doorbell
+from .wake.sleepers import Sleepers
 
 if TYPE_CHECKING:
-    from horus_async.topics.exchange import Channel, Exchange
+    from .exchange import Channel, Exchange
 
 _GLANCE_NS = 5_000_000
 _SETTLED_NS = 20_000_000
@@ -39,7 +30,7 @@ _SETTLED_NS = 20_000_000
 _SWEEP_NS = 2 * NANOSECONDS
 
 
-class Outside:
+class Discovery:
     """The rings of other processes in one namespace."""
 
     def __init__(self, namespace: str, exchange: Exchange) -> None:
@@ -47,7 +38,7 @@ class Outside:
         self.users = 0
         self._exchange = exchange
         self._lock = threading.RLock()
-        self._rings: dict[str, ForeignRing] = {}
+        self._rings: dict[str, ExternalRing] = {}
         self._files: dict[str, list[RingFile]] = {}
         """Generation 0 of each ring of others, by topic."""
         self._stamp: tuple[int, int] | None = None
@@ -64,7 +55,7 @@ class Outside:
             if not self.sleepers.listening:
                 self.sleepers.open()
                 self._sweep()
-            channel.outside = self
+            channel.glance, channel.sleepers = self.glance, self.sleepers
             self._look()
             self._show(topic, channel)
 
@@ -86,7 +77,7 @@ class Outside:
             if monotonic_ns() >= self._next_sweep:  # after that: what has ended lately is to be read first
                 self._sweep()
 
-    def all_rings(self) -> list[ForeignRing]:
+    def all_rings(self) -> list[ExternalRing]:
         """The rings of all topics, mapped."""
         with self._lock:
             self._look()
@@ -101,8 +92,8 @@ class Outside:
         self.sleepers.close()
         with self._lock:
             for channel in self._exchange.channels(self.namespace).values():
-                for ring in channel.foreign:
-                    channel.remove_foreign(ring)
+                for ring in channel.external:
+                    channel.remove_external(ring)
             self._rings.clear()
             if listened:
                 with suppress(OSError):  # if that is in order; errors here concern nobody
@@ -144,7 +135,7 @@ class Outside:
             ring = self._rings.pop(name)
             ring.newest()
             for channel in self._exchange.channels(self.namespace).values():
-                channel.remove_foreign(ring)
+                channel.remove_external(ring)
         return True
 
     def _show(self, topic: str, channel: Channel) -> None:
@@ -153,20 +144,20 @@ class Outside:
             if ring is None:
                 self._settled = False  # its writer has not made it to the end
             else:
-                channel.add_foreign(ring)
+                channel.add_external(ring)
 
-    def _ring(self, file: RingFile) -> ForeignRing | None:
+    def _ring(self, file: RingFile) -> ExternalRing | None:
         ring = self._rings.get(file.name)
         if ring is None:
             region = open_region(self.namespace, file.name)
             if region is not None:
-                ring = self._rings[file.name] = ForeignRing(self.namespace, file, region)
+                ring = self._rings[file.name] = ExternalRing(self.namespace, file, region)
         return ring
 
 
 _TIDY_PART = 10
 
-_outsides: dict[str, Outside] = {}
+_open: dict[str, Discovery] = {}
 _next_tidy: dict[str, int] = {}
 """When a namespace is worth tidying again, on the monotonic clock."""
 _lock = threading.RLock()
@@ -178,25 +169,25 @@ def process_token() -> str:
     return _token
 
 
-def acquire(namespace: str, exchange: Exchange) -> Outside:
-    """The outside of a namespace, for one more bus."""
+def acquire(namespace: str, exchange: Exchange) -> Discovery:
+    """The discovery in a namespace, for one more bus."""
     with _lock:
-        outside = _outsides.get(namespace)
-        if outside is None:
-            outside = _outsides[namespace] = Outside(namespace, exchange)
-        outside.users += 1
-        return outside
+        discovery = _open.get(namespace)
+        if discovery is None:
+            discovery = _open[namespace] = Discovery(namespace, exchange)
+        discovery.users += 1
+        return discovery
 
 
-def release(outside: Outside) -> None:
+def release(discovery: Discovery) -> None:
     """One bus less."""
     with _lock:
-        outside.users -= 1
-        if outside.users:
+        discovery.users -= 1
+        if discovery.users:
             return
-        if _outsides.get(outside.namespace) is outside:
-            del _outsides[outside.namespace]
-    outside.close()
+        if _open.get(discovery.namespace) is discovery:
+            del _open[discovery.namespace]
+    discovery.close()
 
 
 def announce(namespace: str) -> None:
@@ -214,8 +205,8 @@ def tidy(namespace: str) -> None:
     if start < _next_tidy.get(namespace, 0):
         return
     with _lock:
-        outside = _outsides.get(namespace)
-    listening = (outside is not None and bool(outside.sleepers.slots)) or others_listen(namespace)
+        discovery = _open.get(namespace)
+    listening = (discovery is not None and bool(discovery.sleepers.slots)) or others_listen(namespace)
     reclaim(namespace, mine=process_token(), spare=listening, grace_ns=UNSEEN_GRACE_NS if listening else GRACE_NS)
     now = monotonic_ns()
     _next_tidy[namespace] = now + _TIDY_PART * (now - start)
@@ -229,8 +220,8 @@ def others_listen(namespace: str) -> bool:
 def _listening(namespace: str) -> list[int]:
     listed = list_folder(namespace)
     with _lock:
-        outside = _outsides.get(namespace)
-    own = set[int]() if outside is None else outside.sleepers.slots
+        discovery = _open.get(namespace)
+    own = set[int]() if discovery is None else discovery.sleepers.slots
     return [] if listed is None else doorbell.others_listen(listed[1], namespace, own)
 
 
@@ -244,9 +235,9 @@ def _forget_all() -> None:
     global _lock, _token  # noqa: PLW0603 - both belong to the old one
     _lock = threading.RLock()
     _token = os.urandom(4).hex()
-    for outside in _outsides.values():
-        outside.forked()
-    _outsides.clear()
+    for discovery in _open.values():
+        discovery.forked()
+    _open.clear()
     doorbell.forget()
 
 
