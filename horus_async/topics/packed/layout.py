@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 from .schema import Record, leaves
 
 Pack: TypeAlias = Callable[[Any], bytes | None]
-"""Gives the packed message of an object; None if only the general form can carry it."""
+"""Returns the packed message of an object; None if only the general form can carry it."""
 
 Read: TypeAlias = Callable[[bytes], Any]
-"""Gives the object of a packed message; raises one of ``FAILURES`` if ``packed.to_value`` must have a look."""
+"""Returns the object of a packed message; raises one of ``FAILURES`` if ``packed.to_value`` must handle it."""
 
 FAILURES = (struct.error, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """What a damaged message, or an object that its class does not describe, can raise."""
