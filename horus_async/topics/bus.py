@@ -1,8 +1,8 @@
-"""Who publishes and who listens: the rings of one participant, and the places where participants meet.
+"""The publishers and subscribers of one participant.
 
 A ``Bus`` belongs to one participant: a run of a scheduler, or the handles of one topic. Each of its topics has one
-ring, shared by its publishers. Within a process buses meet in an exchange, which tells subscribers about rings that
-appear, and waiting ones about messages. An isolated bus has an exchange of its own and so hears only itself.
+ring, shared by its publishers. The buses of a process meet in an exchange, which tells subscribers about new rings,
+and waiting ones about messages. An isolated bus has an exchange of its own and so hears only itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ring_numbers = itertools.count()
 
 
 _exchange = Exchange()
-"""Where all buses of this process meet that are not isolated."""
+"""Where the buses of this process meet, unless they are isolated."""
 
 _open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
 
@@ -56,13 +56,13 @@ class Bus:
 
         Args:
             namespace: default: the environment's ``HORUS_NAMESPACE``, else ``default``.
-            isolated: see only messages that were published through this very bus. Others can still watch it.
-            from_start: whether there will be subscribers that begin with what was published since now.
+            isolated: hear only messages that were published through this bus. Others still hear it.
+            from_start: whether some subscribers will begin with what was published since now.
 
         Raises:
             ConfigurationError: not a name for a namespace.
         """
-        self._closed = True  # until it is whole, for __del__
+        self._closed = True  # for __del__, until the end of __init__
         self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
         self.isolated = isolated
         self._exchange = Exchange() if isolated else _exchange
@@ -92,9 +92,10 @@ class Bus:
         Args:
             topic: name of the topic.
             name: who publishes, usually a node; 1 to 255 bytes of UTF-8.
-            capacity: bytes that the ring shall hold, rounded up to a power of two (default 1 MiB). The largest
-                that anybody asks for counts.
-            external: it stands for one of another process, as in a replay, and so shares no ring with those here.
+            capacity: bytes that the ring is to hold, rounded up to a power of two (default 1 MiB). If several are
+                asked for, the largest counts.
+            external: it stands for a publisher of another process, as in a replay, and so shares no ring with those of
+                this bus.
 
         Raises:
             TopicNameError: not a name for a topic.
@@ -136,7 +137,7 @@ class Bus:
         return subscriber
 
     def close(self) -> None:
-        """Say in each ring that nothing more comes, and remove the files. Live readers can still read the rest."""
+        """Mark all rings as ended and remove their files. Readers that have them mapped can still read the rest."""
         with self._lock:
             if self._closed:
                 return
@@ -145,7 +146,7 @@ class Bus:
             self._lines.clear()
             self.own.clear()
         if self._process != os.getpid():
-            return  # a copy, made by a fork: everything belongs to the other process
+            return  # a copy made by a fork: everything belongs to the other process
         for line in lines:
             with line.turn:
                 ring, line.ring = line.ring, None
@@ -157,7 +158,7 @@ class Bus:
                     channel.remove_writer(ring)
                 channel.end_relay(line.channel)
             if ring is not None:
-                with suppress(OSError, TopicError):  # those who sleep look by themselves soon
+                with suppress(OSError, TopicError):  # sleepers soon look by themselves
                     ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
         if self._discovery is not None:
             discovery.release(self._discovery)
@@ -165,9 +166,9 @@ class Bus:
             doorbell.forget(self.namespace)
 
     async def attend(self) -> None:
-        """Call what was registered with ``on_message`` from the event loop of this task, until cancelled.
+        """Call ``on_message`` callbacks from the event loop of this task, until cancelled.
 
-        Sooner than from a thread. Returns at once where no other process is heard.
+        They are called sooner than from a thread. Returns at once if the bus is isolated.
         """
         if self._discovery is not None:
             await self._discovery.sleepers.attend()
@@ -210,7 +211,7 @@ class Bus:
         return self._opened.get(ring) or ring.start()
 
     def _open_ring(self, topic: str, *, external: bool) -> RingWriter:
-        """The ring of a topic, made now if this is its first message. Called with the line's turn taken."""
+        """The ring of a topic, made now if this is its first message. The caller holds the line's turn."""
         line = self._line(topic, external=external)
         if line.ring is None:
             if self._process != os.getpid():
@@ -222,7 +223,7 @@ class Bus:
             file_name = f"{path_component(topic)}@{process}-{next(_ring_numbers):x}"
             line.ring = line.new_ring(topic, self.namespace, file_name, self._process)
             discovery.announce(self.namespace)
-        # Not in one step with the above: Ctrl-C may have come between them, and this can be done twice.
+        # Every time, as Ctrl-C may have come before this the first time. It is idempotent.
         if not external:
             self.own.add(line.ring)
         line.channel.add_writer(line.ring)
@@ -231,7 +232,7 @@ class Bus:
         return line.ring
 
     def forked(self) -> None:
-        """Give up in a new process after a fork: the rings belong to the old one."""
+        """In a new process after a fork: give up the rings, which belong to the old one."""
         self._lock = threading.RLock()
         for (topic, _), line in self._lines.items():
             line.turn = Turn()  # the old one may have been taken by a thread that does not exist here
@@ -241,10 +242,10 @@ class Bus:
                 line.ring.refuse(_after_fork(topic))
 
     def _others_listen(self) -> bool:
-        """Whether another process listens, which may not have seen a ring of ours yet."""
+        """Whether other processes listen, which may not have seen a ring of ours yet."""
         try:
             return discovery.others_listen(self.namespace)
-        except (OSError, TopicError):  # no telling
+        except (OSError, TopicError):  # cannot tell
             return False
 
 
@@ -270,12 +271,13 @@ def _is_text(name: str) -> bool:
 
 
 def _close_all() -> None:
-    """The backstop for buses that nobody closed: no file outlives the process."""
+    """At exit: close the buses that nobody closed, so that no file outlives the process."""
     for bus in list(_open_buses):
         bus.close()
 
 
 def _forget_all() -> None:
+    """In a new process after a fork: give up all buses."""
     for bus in list(_open_buses):
         bus.forked()
     _open_buses.clear()

@@ -25,24 +25,24 @@ class Line:
     __slots__ = ("capacity", "channel", "files", "public", "publishers", "ring", "turn")
 
     def __init__(self, channel: Channel, public: Channel | None = None) -> None:
-        """Without a ring yet.
+        """Begin without a ring.
 
         Args:
             channel: where the bus meets others, or only itself if it is isolated.
-            public: where all others hear an isolated bus.
+            public: where others hear an isolated bus.
         """
         self.channel = channel
         self.public = public
         self.turn = Turn()
         self.publishers: dict[str, Publisher] = {}
         self.capacity: int | None = None
-        """Bytes that were asked for."""
+        """The most bytes that were asked for."""
         self.ring: RingWriter | None = None
         self.files: list[SharedFile] = []
         """One for each generation of the ring."""
 
     def want_capacity(self, capacity: int) -> None:
-        """Let the ring hold so many bytes, unless it is larger already.
+        """Let the ring hold at least this many bytes.
 
         Raises:
             ConfigurationError: not a capacity.
@@ -54,7 +54,7 @@ class Line:
             self.ring.want_capacity(capacity)
 
     def new_ring(self, topic: str, namespace: str, file_name: str, pid: int) -> RingWriter:
-        """A ring in files ``<file_name>.<generation>`` in the namespace's folder. With the turn taken.
+        """A ring in files ``<file_name>.<generation>`` in the namespace's folder. The caller holds the turn.
 
         Raises:
             TopicPermissionError: the folder is not ours.
@@ -83,7 +83,7 @@ class Line:
         )
 
     def give_up_files(self, *, keep: bool) -> None:
-        """Remove the files of a closed ring, or leave that to those who may not have seen them yet."""
+        """Remove the files of a closed ring, or leave that to listeners that may not have seen them yet."""
         while self.files:
             file = self.files.pop()
             try:

@@ -1,4 +1,4 @@
-"""Removing what dead processes left in shared memory."""
+"""Removing what dead processes left behind in shared memory."""
 
 from __future__ import annotations
 

@@ -26,29 +26,29 @@ WORD = struct.Struct("<Q")
 
 @frozen
 class RingFile:
-    """What the name of a file says: ``<topic>@<process>-<token>-<number>.<generation>``."""
+    """The parts of a ring file's name, ``<topic>@<process>-<token>-<number>.<generation>``."""
 
     name: str
     component: str
-    """The topic, as ``names.path_component`` gives it."""
+    """The topic, as ``names.path_component`` writes it."""
     ring: str
-    """Tells rings apart, also those of processes with the same number."""
+    """Process, token and number: identifies the ring, also among processes with the same number."""
     generation: int
 
     @property
     def token(self) -> str:
-        """Of the process."""
+        """The token of the process."""
         return self.ring.split("-")[1]
 
 
 def ring_file(name: str) -> RingFile | None:
-    """The parts of a file's name; None if it is not that of a ring."""
+    """The parts of a file's name; None if it is not a ring's."""
     match = _FILE.fullmatch(name)
     return match and RingFile(name, match[1], match[2], int(match[3]))
 
 
 class ExternalRing:
-    """A ring that another process writes, mapped here. Shared by all who read it in this process."""
+    """A ring that another process writes, mapped here. Shared by all its readers in this process."""
 
     __slots__ = ("__weakref__", "_component", "_name", "_seen", "generations", "namespace")
 
@@ -93,7 +93,7 @@ class ExternalRing:
             region.words[SLEEPERS] = 1
 
     def stirred(self) -> bool:
-        """Whether something happened since this was asked last."""
+        """Whether something has happened since the last call."""
         words = self.newest().words
         seen = words[LATEST], len(self.generations), words[CLOSED]
         if seen == self._seen:
@@ -103,10 +103,10 @@ class ExternalRing:
 
 
 def open_region(namespace: str, name: str) -> Region | None:
-    """Map a generation of another process's ring; None if it is gone or not made to the end yet.
+    """Map a generation of another process's ring; None if it is gone or not finished yet.
 
     Raises:
-        TopicError: it is no ring, or one of another version.
+        TopicError: it is not a ring, or one of another version, or damaged.
     """
     try:
         folder = memory.open_namespace(namespace, make=False)
@@ -130,7 +130,7 @@ def _word(shared: mmap.mmap, word: Word) -> int:
 
 
 def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:
-    """What tells whether the folder of a namespace has changed, and the names in it; None if it does not exist."""
+    """A namespace's folder: its stamp, which changes with its contents, and the names in it. None if there is none."""
     with suppress(FileNotFoundError):
         folder = memory.open_namespace(namespace, make=False)
         try:
@@ -142,7 +142,7 @@ def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:
 
 
 def folder_stamp(namespace: str) -> tuple[int, int] | None:
-    """The first part of what ``list_folder`` gives, cheaply."""
+    """The stamp alone, which costs less."""
     try:
         status = (memory.root() / path_component(namespace)).lstat()
     except FileNotFoundError:
