@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from horus_async.nodes.node import Node
     from horus_async.topics import Bus, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
-    from horus_async.topics.ring.region import Payload, Taken
+    from horus_async.topics.ring.region import Taken
+    from horus_async.topics.values.payload import Payload
 
     from .audience import Audience
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from horus_async.engine.schedule import Step
     from horus_async.recorder.records import ExecutionRecord, RecordedOutput
     from horus_async.topics import Bus
-    from horus_async.topics.ring.region import Payload
+    from horus_async.topics.values.payload import Payload
 
     from .options import ReplayOptions
 
@@ -153,7 +153,7 @@ class ExternalPlayer:
         """Publish what belongs to the tick that begins."""
         while self._next is not None and self._next.tick <= step.tick:
             message = self._next
-            publisher = self._bus.publisher(message.topic, message.publisher, outside=True)
+            publisher = self._bus.publisher(message.topic, message.publisher, external=True)
             publisher.publish(message.payload, message.stamp_ns, message.seq)
             self._played(message.topic, message.source)
             self._next = next(self._source, None)
