@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import enum
-import math
-from typing import Any
 
-import attrs
-from attrs import field as _field
-from attrs import frozen
+from attrs import field, frozen
 
-from horus_async.errors import ConfigurationError
+from horus_async.validators import argument, is_not_negative, is_whole_from
 
-
-def _whole_from(lowest: int) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[int], value: Any) -> None:
-        if type(value) is not int or value < lowest:
-            name = f"{type(instance).__name__}({attribute.name}={value!r})"
-            raise ConfigurationError(f"{name}: give a whole number, {lowest} or more")
-
-    return check
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value < math.inf:
-        raise ConfigurationError(f"{type(instance).__name__}({attribute.name}={value!r}): give seconds, 0 or more")
+_seconds = argument(is_not_negative, "give seconds, 0 or more")
 
 
 class Miss(enum.Enum):
@@ -57,16 +40,16 @@ class Fatal(FailurePolicy):
 class Restart(FailurePolicy):
     """``init`` runs again after a wait of ``backoff`` × 2ⁿ seconds; too many failures in a row are fatal."""
 
-    max_retries: int = _field(default=5, validator=_whole_from(0))
-    backoff: float = _field(default=0.1, validator=_seconds)
+    max_retries: int = field(default=5, validator=argument(is_whole_from(0), "give a whole number, 0 or more"))
+    backoff: float = field(default=0.1, validator=_seconds)
 
 
 @frozen
 class Skip(FailurePolicy):
     """After ``max_failures`` in a row the node rests for ``cooldown`` seconds; then one probe tick decides."""
 
-    max_failures: int = _field(default=5, validator=_whole_from(1))
-    cooldown: float = _field(default=30.0, validator=_seconds)
+    max_failures: int = field(default=5, validator=argument(is_whole_from(1), "give a whole number, 1 or more"))
+    cooldown: float = field(default=30.0, validator=_seconds)
 
 
 @frozen

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.observe import NodeInfo
 from horus_async.topics import check_topic_name
+from horus_async.validators import is_positive
 
 from .failure_policies import FailurePolicy, Fatal, Miss
 
@@ -140,7 +141,9 @@ class Node:
                 f"node {self.name!r} has no tick: pass tick=function, or write a method 'async def tick(self)'"
             )
         for option in ("rate", "budget", "deadline", "watchdog"):
-            _check_positive(self.name, option, getattr(self, option))
+            value = getattr(self, option)
+            if value is not None and not is_positive(value):
+                raise ConfigurationError(f"node {self.name!r}: {option}={value!r}; give a number above 0, or None")
         if self.rate is not None and self.on is not None:
             raise ConfigurationError(
                 f"node {self.name!r} has rate={self.rate} and on={self.on}: it ticks by time or by message, not both"
@@ -277,11 +280,3 @@ def _topics(option: str, topics: Any) -> tuple[str, ...]:
         return tuple(dict.fromkeys(check_topic_name(topic) for topic in topics))
     except TypeError:
         raise ConfigurationError(f"{option}={topics!r}: give a topic name or several") from None
-
-
-def _check_positive(name: str, option: str, value: Any) -> None:
-    if value is None:
-        return
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise ConfigurationError(f"node {name!r}: {option}={value!r}; give a number above 0, or None")
