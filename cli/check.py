@@ -64,7 +64,7 @@ def check(app: str, args: tuple[str, ...], *, duration: float, runs: int, seed: 
     if failure:
         click.echo(f"horus-async: {app} failed in every run: {failure}", err=True)
     elif not certificate.messages and certificate.difference is None:
-        click.echo(f"horus-async: nothing was compared: {app} sent no message in {duration:g} s", err=True)
+        click.echo(f"horus-async: nothing was compared: {app} sent no messages in {duration:g} s", err=True)
         raise SystemExit(USAGE)
     if failure or not certificate.replayable:
         raise SystemExit(FOUND)

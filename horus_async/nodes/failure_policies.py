@@ -38,7 +38,7 @@ class Fatal(FailurePolicy):
 
 @frozen
 class Restart(FailurePolicy):
-    """After ``backoff`` × 2ⁿ seconds, ``init`` runs again; more than ``max_retries`` failures in a row are fatal."""
+    """``init`` runs again ``backoff`` × 2ⁿ⁻¹ seconds after the nth failure in a row, ``max_retries`` times at most."""
 
     max_retries: int = field(default=5, validator=argument(is_whole_from(0), "give a whole number, 0 or more"))
     backoff: float = field(default=0.1, validator=_seconds)

@@ -194,7 +194,7 @@ class Node:
 
     def _running(self) -> TopicAccess:
         if self._ports is None:
-            raise ContextError(f"node {self.name!r} is not running: topics can be used from its callbacks during a run")
+            raise ContextError(f"node {self.name!r} is not running: use topics from its callbacks, during a run")
         return self._ports
 
     def send(self, topic: str, value: Any) -> None:
