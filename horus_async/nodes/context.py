@@ -189,7 +189,7 @@ def budget_remaining() -> float:
 
 
 async def sleep(seconds: float) -> None:
-    """Sleep in the time of the run: virtual time takes no real time."""
+    """Sleep in the time of the run; in virtual time this takes no real time."""
     import anyio
 
     await anyio.sleep(seconds)
