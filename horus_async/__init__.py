@@ -1,6 +1,6 @@
 """A robot runtime: async nodes, shared-memory topics, virtual time, bit-exact record and replay, a black box.
 
-Names are loaded when first used, so that ``import horus_async`` itself costs next to nothing.
+Names are loaded on first use, so ``import horus_async`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -139,10 +139,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-if not TYPE_CHECKING:  # A type checker that saw this would take any misspelt name.
+if not TYPE_CHECKING:  # A type checker that saw this would accept any misspelt name.
 
     def __getattr__(name: str) -> object:
-        """Load a public name from its module; everything not listed there is an error."""
+        """Load a public name from its module: ``errors``, unless ``_HOMES`` says otherwise."""
         home = _HOME_OF.get(name, "errors")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
-"""The time API: what time it is in a tick, the same way in every mode.
+"""The time API: what time it is in a tick, the same in every mode.
 
-Within one tick of a node nothing here moves. The values of a tick are set when it begins; in a replay they are the
+Within one tick of a node these values do not change. They are set when the tick begins; in a replay they are the
 recorded ones.
 """
 
@@ -28,14 +28,14 @@ SHUTDOWN_TICK = -2
 
 
 class CallGuard(Protocol):
-    """Is told of calls that break determinism."""
+    """Told of calls that break determinism."""
 
     def notice(self, context: TickContext, frame: FrameType, call: str, trap: Any) -> None:
-        """A callback made a call that is different in each run: ``trap`` says what to use in its place."""
+        """A callback made a call whose result differs from run to run; ``trap`` says what to use instead."""
 
 
 class TickContext:
-    """What the functions below answer in one node's callback."""
+    """What the functions below return in one node's callback."""
 
     __slots__ = (
         "_np_random",
@@ -65,7 +65,7 @@ class TickContext:
         self.dt = 0.0
         self.elapsed = 0.0
         self.guard: CallGuard | None = None
-        """Who is told of calls that break determinism."""
+        """Told of calls that break determinism; None outside guarded runs."""
         self._spent_ns = spent_ns
         self._random: tuple[int, Random] | None = None
         self._np_random: tuple[int, np.random.Generator] | None = None
@@ -90,14 +90,14 @@ class TickContext:
 
 
 current: ContextVar[TickContext] = ContextVar("horus_async_tick")
-"""The callback that is running. A context variable, so that tasks and threads that a tick starts see it too."""
+"""The running callback. A context variable, so tasks and threads started by a tick see it too."""
 
 
 def _context(function: str) -> TickContext:
     context = current.get(None)
     if context is None:
         raise ContextError(
-            f"{function}() has no value outside a tick: call it from a node's tick, or hand its value on from there"
+            f"{function}() has no value outside a tick: call it from a node's tick, or pass its value on from there"
         )
     return context
 
@@ -120,7 +120,7 @@ def now() -> float:
 
 
 def now_ns() -> int:
-    """As `now`, in nanoseconds."""
+    """The same as `now`, in nanoseconds."""
     context = current.get(None)
     return wall_ns() if context is None else context.now_ns
 
@@ -128,8 +128,8 @@ def now_ns() -> int:
 def dt() -> float:
     """Seconds from the node's last tick to this one.
 
-    Deterministic: exactly 1 / rate of the node. Real time: what really passed. Replay: as recorded. For a node that
-    ticks on messages: the time since its last tick, in any mode. In a node's first tick: 1 / rate, or 0 for a node
+    Deterministic: exactly 1 / rate of the node. Real time: the time that really passed. Replay: as recorded. For a node
+    that ticks on messages: the time since its last tick, in any mode. In a node's first tick: 1 / rate, or 0 for a node
     that ticks on messages.
 
     Raises:
@@ -161,7 +161,7 @@ def tick() -> int:
 def rng() -> Random:
     """A random generator of this tick, seeded from the run's seed, the node's name and the tick.
 
-    Called twice in a tick it is the same generator, continuing. See `horus_async.clock.random` for the derivation.
+    Within one tick, every call returns the same generator. See `horus_async.clock.random` for the derivation.
 
     Raises:
         ContextError: Outside a node's callbacks.
@@ -170,7 +170,7 @@ def rng() -> Random:
 
 
 def np_rng() -> np.random.Generator:
-    """As `rng`, as a NumPy generator (NumPy must be installed).
+    """The same as `rng`, but a NumPy generator; needs NumPy.
 
     Raises:
         ContextError: Outside a node's callbacks.
@@ -189,7 +189,7 @@ def budget_remaining() -> float:
 
 
 async def sleep(seconds: float) -> None:
-    """Sleep in the time of the run: in virtual time it costs none of ours."""
+    """Sleep in the time of the run; in virtual time this takes no real time."""
     import anyio
 
     await anyio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What a node can do with topics while it runs; the engine provides it."""
+"""What a node can do with topics while it runs; provided by the engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class TopicAccess(Protocol):
-    """The topics of one node in one run. Each method is that of `Node` with the same name."""
+    """The topics of one node in one run. Each method is the one of the same name in `Node`."""
 
     def send(self, topic: str, value: Any) -> None:
         """Send a value."""
@@ -24,13 +24,13 @@ class TopicAccess(Protocol):
         """The next unread message, or None."""
 
     def borrow(self, topic: str) -> Borrowing:
-        """The next unread message, left where it is."""
+        """The next unread message, without copying its arrays."""
 
     def latest(self, topic: str) -> Any:
-        """The newest value, or None; it consumes nothing."""
+        """The newest value, or None; consumes nothing."""
 
     def has_msg(self, topic: str) -> bool:
-        """Whether an unread message is there."""
+        """Whether there is an unread message; consumes nothing."""
 
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""

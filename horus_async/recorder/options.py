@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from horus_async.errors import ConfigurationError
+from horus_async.validators import is_number, is_positive, is_whole_from
 
 from .naming import check_session_name
 
@@ -82,26 +82,22 @@ class RecordingOptions:
     def __attrs_post_init__(self) -> None:
         if self.name is not None:
             check_session_name(self.name)
-        if not _number(self.interval) or not 0.001 <= self.interval <= 60:
+        if not is_number(self.interval) or not 0.001 <= self.interval <= 60:
             raise ConfigurationError(f"interval={self.interval!r} is not a number of seconds from 0.001 to 60")
         if not isinstance(self.fsync, Fsync):
             raise ConfigurationError(f"fsync={self.fsync!r} is neither Fsync.OFF nor Fsync.INTERVAL")
-        if not _number(self.memory_mb) or not 0.01 <= self.memory_mb <= 1 << 20:
+        if not is_number(self.memory_mb) or not 0.01 <= self.memory_mb <= 1 << 20:
             raise ConfigurationError(f"memory_mb={self.memory_mb!r} is not a number of MB from 0.01 to 1048576")
         for name in ("nodes", "exclude_nodes", "topics", "exclude_topics"):
             _check_patterns(name, getattr(self, name))
         _check_redaction(self.redact)
         for name in ("rotate_mb", "rotate_seconds", "keep_mb"):
             value = getattr(self, name)
-            if value is not None and (not _number(value) or value <= 0):
+            if value is not None and not is_positive(value):
                 raise ConfigurationError(f"{name}={value!r} is neither None nor a number above 0")
         keep = self.keep_sessions
-        if keep is not None and (type(keep) is not int or keep < 1):
+        if keep is not None and not is_whole_from(1)(keep):
             raise ConfigurationError(f"keep_sessions={keep!r} is neither None nor a whole number from 1")
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _check_patterns(name: str, patterns: object) -> None:

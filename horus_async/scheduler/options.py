@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from horus_async.determinism.findings import Guard
 from horus_async.errors import ConfigurationError
+from horus_async.validators import is_not_negative, is_positive, is_whole, is_whole_from, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,31 +19,11 @@ if TYPE_CHECKING:
     from horus_async.recorder import RecordingOptions
 
 
-def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: a finite number above 0."""
-    del instance
-    number: Any = value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
-        raise ConfigurationError(f"{attribute.name}={value!r}: give a number above 0")
-
-
-def _whole(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    del instance
-    number: Any = value
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number")
-
-
-def _count(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    _whole(instance, attribute, value)
-    if value < 1:
-        raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number above 0")
-
-
-def _flag(instance: object, attribute: attrs.Attribute[bool], value: Any) -> None:
-    del instance
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{attribute.name}={value!r}: give True or False")
+_positive = option(is_positive, "give a number above 0")
+_whole = option(is_whole, "give a whole number")
+_count = option(is_whole_from(1), "give a whole number above 0")
+_flag = option(lambda value: isinstance(value, bool), "give True or False")
+_guard = option(lambda value: isinstance(value, Guard), "give Guard.WARN, Guard.ERROR or Guard.OFF")
 
 
 def checked_duration(duration: float | None) -> float | None:
@@ -53,23 +34,16 @@ def checked_duration(duration: float | None) -> float | None:
     """
     if duration is None or duration == float("inf"):
         return None
-    number: Any = duration
-    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
+    if not is_not_negative(duration):
         raise ConfigurationError(f"duration={duration!r}: give seconds, 0 or more, or None")
     return float(duration)
-
-
-def _guard(instance: object, attribute: attrs.Attribute[Guard], value: Any) -> None:
-    del instance
-    if not isinstance(value, Guard):
-        raise ConfigurationError(f"{attribute.name}={value!r}: give Guard.WARN, Guard.ERROR or Guard.OFF")
 
 
 @frozen(kw_only=True)
 class SchedulerOptions:
     """The options of `Scheduler`, validated."""
 
-    tick_rate: float = field(default=100.0, validator=positive)
+    tick_rate: float = field(default=100.0, validator=_positive)
     deterministic: bool = field(default=False, validator=_flag)
     seed: int = field(default=0, validator=_whole)
     guard: Guard = field(default=Guard.WARN, validator=_guard)
@@ -77,7 +51,7 @@ class SchedulerOptions:
     recordings_dir: str | Path | None = None
     blackbox_mb: int = field(default=0, validator=_whole)
     blackbox_dir: str | Path | None = None
-    watchdog: float | None = field(default=None, validator=attrs.validators.optional(positive))
+    watchdog: float | None = field(default=None, validator=attrs.validators.optional(_positive))
     max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(_count))
     namespace: str = "default"
     name: str = "scheduler"
