@@ -19,7 +19,7 @@ from .interface import Answer, Observation, answer_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from .loading import LoadedPolicy
+    from .loaded import LoadedPolicy
 
 _EPISODES_REMEMBERED = 1024
 

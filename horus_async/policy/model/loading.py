@@ -15,11 +15,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen, validators
+from attrs import evolve
 
 from horus_async.errors import PolicyError
 
 from .hashes import file_hash
+from .loaded import LoadedPolicy
+from .onnx_policy import load_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,27 +29,6 @@ if TYPE_CHECKING:
 
 ASYNC_CONCURRENCY = 64
 _METADATA = ("model_hash", "config_hash", "model_type", "export_kind", "embodiment", "providers", "mode", "concurrency")
-
-
-@frozen
-class LoadedPolicy:
-    """A policy ready to be asked, and what a trace header says about it."""
-
-    name: str
-    act: Callable[[dict[str, Any]], Any]
-    reset: Callable[[str], Any] | None = None
-    warm_up: Callable[[], Any] | None = None
-    is_async: bool = False
-    concurrency: int = field(default=1, validator=[validators.instance_of(int), validators.ge(1)])
-    model_hash: str = ""
-    config_hash: str = ""
-    export_dir: str = ""
-    model_type: str = ""
-    export_kind: str = ""
-    embodiment: str | None = None
-    providers: tuple[str, ...] = field(default=(), converter=tuple)
-    mode: str = ""
-    onnxruntime: str = ""
 
 
 def load_policy(spec: str | Path) -> LoadedPolicy:
@@ -58,8 +39,6 @@ def load_policy(spec: str | Path) -> LoadedPolicy:
     """
     text = str(spec)
     if Path(text).expanduser().is_dir():
-        from .onnx_policy import load_folder
-
         return load_folder(Path(text).expanduser())
     place, colon, attribute = text.rpartition(":")
     if not colon or not place or not attribute:

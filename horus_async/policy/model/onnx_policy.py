@@ -30,7 +30,7 @@ from horus_async.errors import PolicyError
 
 from .hashes import config_hash, model_hash
 from .interface import Observation, ObservationError
-from .loading import LoadedPolicy
+from .loaded import LoadedPolicy
 from .observation import image_array, image_bytes
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.policy.model.interface import Answer
-    from horus_async.policy.model.loading import LoadedPolicy
+    from horus_async.policy.model.loaded import LoadedPolicy
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
 
 

@@ -32,7 +32,7 @@ from .requests import MB, Refusal, check_api_key, read_body, request_id_of
 from .service import CLIENT_CLOSED, PolicyService, ServiceOptions, error_body
 
 if TYPE_CHECKING:
-    from horus_async.policy.model.loading import LoadedPolicy
+    from horus_async.policy.model.loaded import LoadedPolicy
 
 logger = logging.getLogger("horus_async.policy")
 

@@ -18,7 +18,8 @@ from horus_async import __version__
 from horus_async.clock.system import perf_ns, wall_ns
 from horus_async.policy.model.calling import Call, PolicyCaller
 from horus_async.policy.model.interface import Answer, AnswerError, Observation, ObservationError
-from horus_async.policy.model.loading import LoadedPolicy, load_policy
+from horus_async.policy.model.loaded import LoadedPolicy
+from horus_async.policy.model.loading import load_policy
 from horus_async.policy.trace.format import Exchange, Failure
 from horus_async.policy.trace.recorder import RecorderStats, RecordingState, TraceOptions, TraceRecorder
 

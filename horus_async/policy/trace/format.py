@@ -28,7 +28,7 @@ from horus_async.policy.model.observation import is_camera
 
 if TYPE_CHECKING:
     from horus_async.policy.model.interface import Answer
-    from horus_async.policy.model.loading import LoadedPolicy
+    from horus_async.policy.model.loaded import LoadedPolicy
 
 SCHEMA_VERSION = 1
 _MESSAGE_LENGTH = 500
