@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Self
 import orjson
 from attrs import fields, frozen
 
-from .values import from_plain, to_json_bytes
+from horus_async.json_text import untagged
+
+from .values import to_json_bytes
 
 _KEYS = {"from_": "from"}
 
@@ -178,7 +180,7 @@ class Custom(Event):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        return cls(data.get("category"), data.get("message"), from_plain(data.get("data")))  # type: ignore[arg-type]
+        return cls(data.get("category"), data.get("message"), untagged(data.get("data"), integers=True))  # type: ignore[arg-type]
 
 
 @frozen

@@ -8,15 +8,15 @@ long or too strange for that is replaced by a text in angle brackets that says s
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from horus_async.json_text import tagged_float
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_INTEGER = re.compile(r"-?(?:0x[0-9a-f]+|[0-9]+)")
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _DEEPEST = 50
 _MOST = 20_000
@@ -33,19 +33,6 @@ def to_json_bytes(value: Any) -> bytes:
         return orjson.dumps(_Plain().of(value, 0))
     # orjson writes NaN as null without a word, so a null is worth a second, slower look.
     return encoded if b"null" not in encoded else orjson.dumps(_Plain().of(value, 0))
-
-
-def from_plain(value: Any) -> Any:
-    """Undo the tags in something that came out of JSON."""
-    if isinstance(value, list):
-        return [from_plain(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1 and isinstance(text := value.get("$float"), str) and text in ("nan", "inf", "-inf"):
-        return float(text)
-    if len(value) == 1 and isinstance(text := value.get("$int"), str) and _INTEGER.fullmatch(text):
-        return int(text, 0)
-    return {key: from_plain(item) for key, item in value.items()}
 
 
 class _Plain:
@@ -73,7 +60,7 @@ class _Plain:
         elif isinstance(value, int):
             plain = int(value) if -(2**63) <= value < 2**64 else {"$int": _digits(int(value))}
         elif isinstance(value, float):
-            plain = float(value) if math.isfinite(value) else {"$float": str(float(value))}
+            plain = float(value) if math.isfinite(value) else tagged_float(value)
         elif depth < _DEEPEST and isinstance(value, dict):
             plain = {str(self.of(_as_key(key), depth)): self.of(value[key], depth + 1) for key in self._some(value)}
         elif depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
