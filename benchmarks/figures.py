@@ -293,4 +293,20 @@ _RECORDINGS = (
     ),
 )
 
-FIGURES = (*_TOPICS, *_PROCESSES, *_RUNS, *_RECORDINGS)
+_POLICIES = (
+    Figure(
+        "policy_trace",
+        "policy server, 50 clients at once: an answer",
+        "ms",
+        _of("policy", "act_recorded", "with a trace"),
+        _of("policy", "act_unrecorded", "without"),
+    ),
+    Figure(
+        "policy_record",
+        "what recording a request takes of the policy server's event loop",
+        "µs",
+        _of("policy", "record_loop_time"),
+    ),
+)
+
+FIGURES = (*_TOPICS, *_PROCESSES, *_RUNS, *_RECORDINGS, *_POLICIES)
