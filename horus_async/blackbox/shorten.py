@@ -1,4 +1,4 @@
-"""Cutting an event that is too large for a box, so that it fits and says so."""
+"""Shortens an event that is too large for a box, so that it fits and says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def shortened_json(event: Event, limit: int) -> bytes:
     """``event.own_json()`` in at most ``limit`` bytes.
 
-    Texts that are too long lose their middle, lists their end, and anything else becomes the start of its JSON text.
+    Texts that are too long lose their middle, lists their end; of anything else the start of its JSON text is kept.
     """
     own = event.to_dict()
     encoded = event.own_json()

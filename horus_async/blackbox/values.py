@@ -1,8 +1,8 @@
-"""JSON for evidence: nothing a program puts into an event may keep the event out of the box.
+"""JSON for evidence: nothing that a program puts into an event may keep the event out of the box.
 
-What JSON lacks and a robot's numbers often are, is tagged and comes back as it was: NaN and the infinities as
-``{"$float":"nan"}``, integers beyond 64 bits as ``{"$int":"..."}``. Anything else becomes its ``repr``. What is too
-long or too strange for that is replaced by a text in angle brackets that says so.
+Numbers that JSON lacks are tagged and come back as they were: NaN and the infinities as ``{"$float":"nan"}``, integers
+beyond 64 bits as ``{"$int":"..."}``. Anything else that JSON lacks becomes its ``repr``. What is too long or too
+strange even for that is replaced by a text in angle brackets that says so.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _DEEPEST = 50
 _MOST = 20_000
-"""Values looked at one by one; a cycle would have no end."""
+"""How many values are looked at; a cycle has no end."""
 _DECIMAL_BITS = 10_000
-"""Python refuses decimal digits of integers that are much longer; hexadecimal ones take no time."""
+"""Python refuses to write much longer integers in decimal; hexadecimal takes no time."""
 
 
 def to_json_bytes(value: Any) -> bytes:
@@ -31,18 +31,18 @@ def to_json_bytes(value: Any) -> bytes:
         encoded = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError):
         return orjson.dumps(_Plain().of(value, 0))
-    # orjson writes NaN as null without a word, so a null is worth a second, slower look.
+    # orjson writes NaN as null without complaint, so a null is worth a second, slower look.
     return encoded if b"null" not in encoded else orjson.dumps(_Plain().of(value, 0))
 
 
 class _Plain:
-    """Turns one value into what orjson writes without loss."""
+    """Turns one value into something that orjson writes without loss."""
 
     def __init__(self) -> None:
         self._left = _MOST
 
     def of(self, value: Any, depth: int) -> Any:
-        """The value in other terms. Whatever code of its own it runs, only what is no `Exception` comes out of here."""
+        """The value in plain terms. It may run code of its own, of which only a `BaseException` gets out of here."""
         self._left -= 1
         if self._left < 0:
             return "<more, left out>"
