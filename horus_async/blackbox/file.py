@@ -28,7 +28,7 @@ from .place import default_blackbox_dir, find_box, place_box
 from .reader import BlackBoxReader
 from .ring import Ring
 from .sealing import SealingWorker
-from .shorten import shortened_json
+from .values import shortened_json
 
 if TYPE_CHECKING:
     from horus_async.observe import TickListener
@@ -177,7 +177,7 @@ class BlackBox:
         """Record any event. Strange values may run code of their own, which must not happen under the lock."""
         own = event.own_json()
         if len(own) > self._longest:
-            own = shortened_json(event, self._longest)
+            own = shortened_json(event.HEAD, event.to_dict(), self._longest)
         with self._lock:
             if self._ring.append(tick, time_ns, own):
                 self._worker.wake()

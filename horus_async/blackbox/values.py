@@ -35,6 +35,38 @@ def to_json_bytes(value: Any) -> bytes:
     return encoded if b"null" not in encoded else orjson.dumps(_Plain().of(value, 0))
 
 
+def shortened_json(head: bytes, fields: dict[str, Any], limit: int) -> bytes:
+    """JSON of an event's fields, with ``head`` in the place of its opening brace, in at most ``limit`` bytes.
+
+    Texts that are too long lose their middle, lists their end; of anything else the start of its JSON text is kept.
+    """
+    encoded = head + to_json_bytes(fields)[1:]
+    room = limit
+    while len(encoded) > limit:
+        room //= 2
+        encoded = head + to_json_bytes({key: _cut(value, room) for key, value in fields.items()})[1:]
+    return encoded
+
+
+def _cut(value: Any, room: int) -> Any:
+    if len(encoded := to_json_bytes(value)) <= room:
+        return value
+    if isinstance(value, str):
+        half = min(room, len(value)) // 3
+        left_out = len(value) - 2 * half
+        return f"{value[:half]} ... [shortened by {left_out} characters] ... {value[len(value) - half :]}"
+    if isinstance(value, list | tuple):
+        kept: list[Any] = []
+        for item in value:
+            room -= len(to_json_bytes(item)) + 1
+            if room < 0:
+                break
+            kept.append(item)
+        return [*kept, f"[shortened by {len(value) - len(kept)} more]"]
+    start = encoded[: room // 2].decode("utf-8", "ignore")
+    return {"shortened": f"{start} ... [shortened by {len(encoded) - room // 2} bytes]"}
+
+
 class _Plain:
     """Turns one value into something that orjson writes without loss."""
 
