@@ -1,4 +1,4 @@
-"""Serving a learned policy, recording what it was asked, and replaying that through another one.
+"""Serve a learned policy, record what it is asked, and replay that through another one.
 
 The server itself lives in ``horus_async.policy.server`` and needs the extra ``serve``; everything here does not.
 """

@@ -1,6 +1,6 @@
 """Strict JSON for traces and answers: a float that JSON lacks is written as ``{"$float": "nan"}``.
 
-Reading is generous: traces of other programs hold bare ``NaN`` and ``Infinity``, and are read all the same.
+Reading is lenient: traces of other programs may hold bare ``NaN`` and ``Infinity``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def encode(value: Any) -> bytes:
 
 
 def decode(line: bytes) -> Any:
-    """The value of one line, with tagged and with bare NaN and infinity.
+    """The value of one line; NaN and infinity may be tagged or bare.
 
     Raises:
         ValueError: not JSON.

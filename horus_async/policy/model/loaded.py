@@ -1,4 +1,4 @@
-"""A policy ready to be asked, whatever it was loaded from."""
+"""A loaded policy, whatever it was loaded from."""
 
 from __future__ import annotations
 
