@@ -15,7 +15,7 @@ from .sampling import microseconds_each
 
 def deterministic_boxed(scale: float) -> list[float]:
     """Microseconds a node's tick of a run with a black box of the size that ``horus-async run`` opens."""
-    return [time_a_node(2, scale, blackbox_mb=16, blackbox_dir=Path("boxes"))]
+    return time_a_node(2, scale, blackbox_mb=16, blackbox_dir=Path("boxes"))
 
 
 def event(scale: float) -> list[float]:

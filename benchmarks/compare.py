@@ -93,7 +93,8 @@ def _in_fresh_process(side: Side, scale: float, shared: Path) -> list[float] | s
             "HORUS_BENCH_SHARED": str(shared),
             "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
-        command = [sys.executable, "-m", "benchmarks.worker", side.module, side.function, str(scale)]
+        call = [side.module, side.function, json.dumps(side.arguments), str(scale)]
+        command = [sys.executable, "-m", "benchmarks.worker", *call]
         done = subprocess.run(
             command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=_TIMEOUT, check=False
         )

@@ -7,11 +7,15 @@ from attrs import frozen
 
 @frozen
 class Side:
-    """One half of a comparison: a function of this package that returns samples."""
+    """One half of a comparison: a function of this package that returns samples.
+
+    It is called with the arguments and the scale: 1.0 for as long as it takes to be exact.
+    """
 
     label: str
     module: str
     function: str
+    arguments: tuple[str | int, ...] = ()
 
 
 @frozen
@@ -31,16 +35,23 @@ class Figure:
     """What is shown of the samples of all rounds."""
 
 
+def _of(module: str, function: str, label: str = "horus-async", *arguments: str | int) -> Side:
+    return Side(label, f"benchmarks.{module}", function, arguments)
+
+
 def _beside_horus(
-    name: str, title: str, unit: str, *, max_ratio: float | None = None, max_ours: float | None = None
+    name: str,
+    title: str,
+    unit: str,
+    function: str = "",
+    *arguments: int,
+    max_ratio: float | None = None,
+    max_ours: float | None = None,
 ) -> Figure:
-    ours = Side("horus-async", "benchmarks.ours", name)
-    peer = Side("HORUS 0.4.1", "benchmarks.horus_peer", name)
+    """A figure that both get by a function of the same name, which is that of the figure by default."""
+    ours = _of("ours", function or name, "horus-async", *arguments)
+    peer = _of("horus_peer", function or name, "HORUS 0.4.1", *arguments)
     return Figure(name, title, unit, ours, peer, max_ratio, max_ours)
-
-
-def _of(module: str, function: str, label: str = "horus-async") -> Side:
-    return Side(label, f"benchmarks.{module}", function)
 
 
 _TOPICS = (
@@ -92,16 +103,30 @@ _TOPICS = (
     ),
 )
 
-_PEERS = {
+_LINKS = {
+    "ours": ("processes", "horus-async"),
     "zmq": ("zmq_peer", "pyzmq ipc"),
     "horus": ("horus_peer", "HORUS 0.4.1"),
     "iceoryx": ("iceoryx_peer", "iceoryx2"),
     "zenoh": ("zenoh_peer", "zenoh, Unix socket"),
 }
+"""Whose module makes a link between two processes, and what that side is called."""
+
+
+def _over_link(whose: str, function: str, *arguments: int) -> Side:
+    """A measurement in ``links``, over one of the links."""
+    module, label = _LINKS[whose]
+    return _of("links", function, label, f"benchmarks.{module}", *arguments)
 
 
 def _between_processes(
-    name: str, title: str, function: str, *peers: str, max_ratios: dict[str, float] | None = None
+    name: str,
+    title: str,
+    function: str,
+    *arguments: int,
+    peers: tuple[str, ...],
+    ours: Side | None = None,
+    max_ratios: dict[str, float] | None = None,
 ) -> tuple[Figure, ...]:
     """A figure for each peer that can do the same; the first is called ``name``, the others ``name_peer``."""
     return tuple(
@@ -109,8 +134,8 @@ def _between_processes(
             name if peer == peers[0] else f"{name}_{peer}",
             title,
             "µs",
-            _of("processes", function),
-            _of(_PEERS[peer][0], function, _PEERS[peer][1]),
+            ours or _over_link("ours", function, *arguments),
+            _over_link(peer, function, *arguments),
             max_ratio=(max_ratios or {}).get(peer),
         )
         for peer in peers
@@ -122,27 +147,30 @@ _PROCESSES = (
         "round_trip_asleep",
         "there and back between two processes, both asleep in between",
         "round_trip_asleep",
-        *("zmq", "iceoryx", "zenoh"),
+        peers=("zmq", "iceoryx", "zenoh"),
+        ours=_of("processes", "round_trip_asleep"),
         max_ratios={"zmq": 1.0},
     ),
     *_between_processes(
         "round_trip_awake",
         "there and back between two processes, both spinning",
         "round_trip_awake",
-        *("horus", "zmq", "iceoryx", "zenoh"),
+        peers=("horus", "zmq", "iceoryx", "zenoh"),
         max_ratios={"horus": 2.0},
     ),
     *_between_processes(
         "flow_64_bytes",
         "64 bytes at full speed to another process: time a message that arrives",
-        "time_a_small_message",
-        *("zmq", "horus", "iceoryx", "zenoh"),
+        "time_a_message",
+        64,
+        peers=("zmq", "horus", "iceoryx", "zenoh"),
     ),
     *_between_processes(
         "flow_1_mib",
         "1 MiB at full speed to another process: time a message that arrives",
-        "time_a_large_message",
-        *("zmq", "iceoryx", "zenoh"),
+        "time_a_message",
+        1 << 20,
+        peers=("zmq", "iceoryx", "zenoh"),
     ),
     Figure(
         "idle_topics",
@@ -154,22 +182,29 @@ _PROCESSES = (
 )
 
 _RUNS = (
-    _beside_horus("deterministic_2", "deterministic run, 2 nodes, a dict a tick: time a node", "µs", max_ratio=1.0),
-    _beside_horus("deterministic_10", "the same with 10 nodes", "µs", max_ratio=1.0),
-    _beside_horus("deterministic_100", "the same with 100 nodes", "µs", max_ratio=1.0),
+    _beside_horus(
+        "deterministic_2",
+        "deterministic run, 2 nodes, a dict a tick: time a node",
+        "µs",
+        "time_a_node",
+        2,
+        max_ratio=1.0,
+    ),
+    _beside_horus("deterministic_10", "the same with 10 nodes", "µs", "time_a_node", 10, max_ratio=1.0),
+    _beside_horus("deterministic_100", "the same with 100 nodes", "µs", "time_a_node", 100, max_ratio=1.0),
     Figure(
         "deterministic_flat",
         "the same: time a node with 100 nodes, beside that with 2",
         "µs",
-        _of("ours", "deterministic_100", "100 nodes"),
-        _of("ours", "deterministic_2", "2 nodes"),
+        _of("ours", "time_a_node", "100 nodes", 100),
+        _of("ours", "time_a_node", "2 nodes", 2),
         max_ratio=1.25,
     ),
     Figure(
         "guard",
         "deterministic run, 2 nodes: time a node with the determinism guard",
         "µs",
-        _of("ours", "deterministic_2", "Guard.WARN"),
+        _of("ours", "time_a_node", "Guard.WARN", 2),
         _of("ours", "deterministic_unguarded", "Guard.OFF"),
         max_ratio=1.3,
     ),
@@ -178,7 +213,7 @@ _RUNS = (
         "deterministic run, 2 nodes: time a node with the black box",
         "µs",
         _of("boxes", "deterministic_boxed", "black box"),
-        _of("ours", "deterministic_2", "none"),
+        _of("ours", "time_a_node", "none", 2),
         max_ratio=1.25,
     ),
     Figure(
@@ -204,6 +239,13 @@ _RUNS = (
         _of("boxes", "miss_event", "black box"),
         _of("boxes", "log_line", "a line by logging.FileHandler"),
         max_ours=2.0,
+    ),
+    Figure(
+        "first_tick",
+        "first tick of a run in a fresh process",
+        "ms",
+        _of("startup", "first_tick"),
+        _of("startup", "first_wake_up", "trio.run with one sleep"),
     ),
     Figure(
         "lateness",
@@ -251,4 +293,20 @@ _RECORDINGS = (
     ),
 )
 
-FIGURES = (*_TOPICS, *_PROCESSES, *_RUNS, *_RECORDINGS)
+_POLICIES = (
+    Figure(
+        "policy_trace",
+        "policy server, 50 clients at once: an answer",
+        "ms",
+        _of("policy", "act_recorded", "with a trace"),
+        _of("policy", "act_unrecorded", "without"),
+    ),
+    Figure(
+        "policy_record",
+        "what recording a request takes of the policy server's event loop",
+        "µs",
+        _of("policy", "record_loop_time"),
+    ),
+)
+
+FIGURES = (*_TOPICS, *_PROCESSES, *_RUNS, *_RECORDINGS, *_POLICIES)

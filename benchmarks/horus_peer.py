@@ -11,9 +11,8 @@ import horus
 
 from horus_async.clock.system import perf_ns
 
-from . import links
 from .links import Link
-from .sampling import BYTES, LARGE, RATE, SMALL, microseconds_a_call
+from .sampling import LARGE, RATE, SMALL, microseconds_a_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,16 +60,6 @@ def link(end: int, size: int) -> Iterator[Link]:
     yield Link(lambda _: out.send(text), into.recv)
 
 
-def round_trip_awake(scale: float) -> list[float]:
-    """64 characters to an echoing process and back, both polling."""
-    return links.round_trip_awake(__name__, scale)
-
-
-def time_a_small_message(scale: float) -> list[float]:
-    """64 characters at full speed."""
-    return links.time_a_message(__name__, len(BYTES), scale)
-
-
 def _two_nodes(ticks: int, *, recording: bool) -> tuple[float, int]:
     """Microseconds a tick, unpaced, and the bytes of what was recorded."""
     received = 0
@@ -100,7 +89,7 @@ def _two_nodes(ticks: int, *, recording: bool) -> tuple[float, int]:
     return took / ticks / 1000, sum(Path(file).stat().st_size for file in files)
 
 
-def _time_a_node(nodes: int, scale: float) -> float:
+def time_a_node(nodes: int, scale: float) -> list[float]:
     """Microseconds a node's tick, by ``tick_once`` in a loop, as ``run`` keeps the pace of the wall clock."""
     ticks = max(100, round(60_000 * scale / nodes))
     received = 0
@@ -136,22 +125,7 @@ def _time_a_node(nodes: int, scale: float) -> float:
     took = perf_ns() - start
     if received < (ticks - 1) * (nodes // 2):
         raise AssertionError(f"{received} of {ticks * (nodes // 2)} messages arrived")
-    return took / (ticks - 2) / nodes / 1000
-
-
-def deterministic_2(scale: float) -> list[float]:
-    """Two nodes."""
-    return [_time_a_node(2, scale)]
-
-
-def deterministic_10(scale: float) -> list[float]:
-    """Ten."""
-    return [_time_a_node(10, scale)]
-
-
-def deterministic_100(scale: float) -> list[float]:
-    """A hundred."""
-    return [_time_a_node(100, scale)]
+    return [took / (ticks - 2) / nodes / 1000]
 
 
 def recording_extra(scale: float) -> list[float]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import iceoryx2 as iox2
 
-from . import links
 from .links import MIB, Link
 from .sampling import BYTES, microseconds_a_call
 
@@ -48,26 +47,6 @@ def link(end: int, size: int) -> Iterator[Link]:
         return found
 
     yield Link(send, poll, receive, notifier.notify)
-
-
-def round_trip_awake(scale: float) -> list[float]:
-    """64 bytes to an echoing process and back, both polling."""
-    return links.round_trip_awake(__name__, scale)
-
-
-def round_trip_asleep(scale: float) -> list[float]:
-    """64 bytes to an echoing process and back, both waiting at a listener."""
-    return links.round_trip_asleep(__name__, scale)
-
-
-def time_a_small_message(scale: float) -> list[float]:
-    """64 bytes at full speed."""
-    return links.time_a_message(__name__, len(BYTES), scale)
-
-
-def time_a_large_message(scale: float) -> list[float]:
-    """1 MiB at full speed."""
-    return links.time_a_message(__name__, MIB, scale)
 
 
 def _node() -> Any:

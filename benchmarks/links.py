@@ -56,13 +56,13 @@ class Link:
 
 def round_trip_awake(module: str, scale: float) -> list[float]:
     """Microseconds there and back of 64 bytes; both ends poll without a pause."""
-    with _other_end(module, "awake", len(BYTES), scale), _link(module, len(BYTES)) as link:
+    with _both_ends(module, "awake", len(BYTES), scale) as (link, _):
         return spin(link.send, link.poll, BYTES, scale)
 
 
 def round_trip_asleep(module: str, scale: float) -> list[float]:
     """Microseconds there and back of 64 bytes; both ends sleep in between."""
-    with _other_end(module, "asleep", len(BYTES), scale), _link(module, len(BYTES)) as link:
+    with _both_ends(module, "asleep", len(BYTES), scale) as (link, _):
         _until_first(link.send_and_wake, link.poll, BYTES)
         receive = link.receive
         assert receive is not None
@@ -77,7 +77,7 @@ def round_trip_asleep(module: str, scale: float) -> list[float]:
 def time_a_message(module: str, size: int, scale: float) -> list[float]:
     """Microseconds a message that arrives, while this end sends at full speed."""
     value = bytes(size)
-    with _other_end(module, "count", size, scale) as process, _link(module, size) as link:
+    with _both_ends(module, "count", size, scale) as (link, process):
         assert process.stdout is not None
         end = monotonic_ns() + _WITHIN_NS
         while monotonic_ns() < end:
@@ -121,20 +121,17 @@ def _answer_within(poll: Callable[[], object], nanoseconds: int) -> bool:
 
 
 @contextmanager
-def _link(module: str, size: int, end: int = 0) -> Iterator[Link]:
-    with importlib.import_module(module).link(end, size) as link:
-        yield link
-
-
-@contextmanager
-def _other_end(module: str, role: str, size: int, scale: float) -> Iterator[subprocess.Popen[bytes]]:
+def _both_ends(module: str, role: str, size: int, scale: float) -> Iterator[tuple[Link, subprocess.Popen[bytes]]]:
+    """End 0, and the process that has end 1 and opened it first."""
+    peer = importlib.import_module(module)  # before anything else, so that a package that is missing is named
     command = [sys.executable, "-m", "benchmarks.links", module, role, str(size), str(_SECONDS * scale)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             if not process.stdout.readline():
                 raise CannotMeasureError("the other process did not start")
-            yield process
+            with peer.link(0, size) as link:
+                yield link, process
         finally:
             process.kill()
 
@@ -162,7 +159,7 @@ def _count(receive: Callable[[], object], seconds: float) -> None:
 
 
 def _serve(module: str, role: str, size: int, seconds: float) -> None:
-    with _link(module, size, 1) as link:
+    with importlib.import_module(module).link(1, size) as link:
         print("ready", flush=True)
         if role == "count":
             _count(link.take, seconds)

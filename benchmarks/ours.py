@@ -111,7 +111,7 @@ def _two_nodes(ticks: int, *, recording: bool | str) -> float:
     return took / ticks / 1000
 
 
-def time_a_node(nodes: int, scale: float, **options: Any) -> float:
+def time_a_node(nodes: int, scale: float, **options: Any) -> list[float]:
     """Microseconds a node's tick in a deterministic run of pairs: one sends a dict a tick, one takes it.
 
     From the third tick to the end, so that setting up is left out, as it is on the peer's side.
@@ -145,27 +145,12 @@ def time_a_node(nodes: int, scale: float, **options: Any) -> float:
     took = perf_ns() - start_ns
     if received != ticks * (nodes // 2):
         raise AssertionError(f"{received} of {ticks * (nodes // 2)} messages arrived")
-    return took / (ticks - 2) / nodes / 1000
-
-
-def deterministic_2(scale: float) -> list[float]:
-    """Virtual time, as fast as it goes."""
-    return [time_a_node(2, scale)]
-
-
-def deterministic_10(scale: float) -> list[float]:
-    """The same."""
-    return [time_a_node(10, scale)]
-
-
-def deterministic_100(scale: float) -> list[float]:
-    """The same."""
-    return [time_a_node(100, scale)]
+    return [took / (ticks - 2) / nodes / 1000]
 
 
 def deterministic_unguarded(scale: float) -> list[float]:
-    """The same without the determinism guard."""
-    return [time_a_node(2, scale, guard=Guard.OFF)]
+    """Two nodes without the determinism guard."""
+    return time_a_node(2, scale, guard=Guard.OFF)
 
 
 def recording_extra(scale: float) -> list[float]:

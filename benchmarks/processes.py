@@ -13,7 +13,6 @@ import trio
 from horus_async import Topic
 from horus_async.clock.system import monotonic_ns
 
-from . import links
 from .links import MIB, Link
 from .sampling import BYTES
 
@@ -30,21 +29,6 @@ def link(end: int, size: int) -> Iterator[Link]:
     names = ("bench.there", "bench.back")
     with Topic(names[end], capacity=capacity) as out, Topic(names[1 - end], capacity=capacity) as into:
         yield Link(out.send, into.recv)
-
-
-def round_trip_awake(scale: float) -> list[float]:
-    """64 bytes to an echoing process and back, both sides calling ``recv`` without a pause."""
-    return links.round_trip_awake(__name__, scale)
-
-
-def time_a_small_message(scale: float) -> list[float]:
-    """64 bytes at full speed."""
-    return links.time_a_message(__name__, len(BYTES), scale)
-
-
-def time_a_large_message(scale: float) -> list[float]:
-    """1 MiB at full speed."""
-    return links.time_a_message(__name__, MIB, scale)
 
 
 def round_trip_asleep(scale: float) -> list[float]:

@@ -51,7 +51,7 @@ SOAKS = {
     "commands": Soak("damaged sessions give an exit code and a line, no traceback", "damage:fuzz_commands"),
     "errors": Soak("each call to the system fails: the run goes on, gap lines are exact", "faults:fail_each_call"),
     "full": Soak("a full disk: the same", "faults:fill_the_disk"),
-    "images": Soak("after a kill or a power cut all opens, and has what was flushed", "faults:crash_images"),
+    "images": Soak("after a kill or a power cut all opens, and has what was flushed", "power_cuts:crash_images"),
     "topics": Soak(
         "no message is torn, and killed processes harm nobody else",
         tests=(

@@ -1,6 +1,7 @@
-"""One measurement in a fresh process: ``python -m benchmarks.worker MODULE FUNCTION SCALE`` writes JSON.
+"""One measurement in a fresh process: ``python -m benchmarks.worker MODULE FUNCTION ARGUMENTS SCALE`` writes JSON.
 
-The last line of the output is a list of samples, or an object that says why there are none.
+ARGUMENTS is a JSON list; the scale comes after them. The last line of the output is a list of samples, or an object
+that says why there are none.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from .sampling import CannotMeasureError
 
 def main() -> None:
     """Run the function named on the command line."""
-    module, function, scale = sys.argv[1:]
+    module, function, arguments, scale = sys.argv[1:]
     try:
-        answer = getattr(importlib.import_module(module), function)(float(scale))
+        answer = getattr(importlib.import_module(module), function)(*json.loads(arguments), float(scale))
     except ModuleNotFoundError as error:
         answer = {"missing": f"{error.name} is not installed"}
     except CannotMeasureError as error:

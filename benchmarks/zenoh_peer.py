@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import zenoh
 
-from . import links
-from .links import MIB, Link
+from .links import Link
 from .sampling import BYTES, microseconds_a_call
 
 if TYPE_CHECKING:
@@ -48,23 +47,3 @@ def link(end: int, size: int) -> Iterator[Link]:
             return None if sample is None else bytes(sample.payload)
 
         yield Link(publisher.put, poll, lambda: bytes(subscriber.recv().payload))
-
-
-def round_trip_awake(scale: float) -> list[float]:
-    """64 bytes to an echoing process and back, both polling."""
-    return links.round_trip_awake(__name__, scale)
-
-
-def round_trip_asleep(scale: float) -> list[float]:
-    """64 bytes to an echoing process and back; both sides block in ``recv``."""
-    return links.round_trip_asleep(__name__, scale)
-
-
-def time_a_small_message(scale: float) -> list[float]:
-    """64 bytes at full speed."""
-    return links.time_a_message(__name__, len(BYTES), scale)
-
-
-def time_a_large_message(scale: float) -> list[float]:
-    """1 MiB at full speed."""
-    return links.time_a_message(__name__, MIB, scale)

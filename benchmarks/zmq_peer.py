@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from . import links
-from .links import MIB, Link
+from .links import Link
 from .sampling import BYTES, microseconds_a_call
 
 if TYPE_CHECKING:
@@ -49,23 +48,3 @@ def link(end: int, size: int) -> Iterator[Link]:
             return socket.recv() if socket.poll(0) else None
 
         yield Link(socket.send if end else send, poll, socket.recv)
-
-
-def round_trip_awake(scale: float) -> list[float]:
-    """64 bytes to an echoing process and back, both polling."""
-    return links.round_trip_awake(__name__, scale)
-
-
-def round_trip_asleep(scale: float) -> list[float]:
-    """64 bytes to an echoing process and back; both sides block in ``recv``."""
-    return links.round_trip_asleep(__name__, scale)
-
-
-def time_a_small_message(scale: float) -> list[float]:
-    """64 bytes at full speed."""
-    return links.time_a_message(__name__, len(BYTES), scale)
-
-
-def time_a_large_message(scale: float) -> list[float]:
-    """1 MiB at full speed."""
-    return links.time_a_message(__name__, MIB, scale)

@@ -1,4 +1,4 @@
-"""``horus-async blackbox``: what happened in the last minutes of a run, also of one that crashed."""
+"""``horus-async blackbox``: what happened in the last minutes of a run, even one that crashed."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def _ticks(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
 
 @click.command(
     epilog="Example: horus-async blackbox --anomalies --last 20 shows what went wrong last, "
-    "and horus-async blackbox --follow what happens now."
+    "and horus-async blackbox --follow what is happening now."
 )
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@click.option("--anomalies", is_flag=True, help="Only what went wrong. Exit code 1 when there is any.")
+@click.option("--anomalies", is_flag=True, help="Only what went wrong. Exit code 1 if anything did.")
 @click.option(
-    "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C; also when the program starts again."
+    "--follow", is_flag=True, help="Keep printing new events until Ctrl-C, even when the program is restarted."
 )
 @click.option("--node", metavar="N", help="Only events about this node.")
 @click.option("--event", "kind", metavar="E", callback=_kind, help="Only this kind of event, such as DeadlineMiss.")
-@click.option("--tick", "ticks", metavar="N|N-M", callback=_ticks, help="Only this tick, or these, both included.")
-@click.option("--last", metavar="N", type=click.IntRange(min=0), help="Only the last N of what is left.")
+@click.option("--tick", "ticks", metavar="N|N-M", callback=_ticks, help="Only this tick, or this range, inclusive.")
+@click.option("--last", metavar="N", type=click.IntRange(min=0), help="Only the last N of the matching events.")
 @click.option("--utc", is_flag=True, help="Show times in UTC instead of local time.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def blackbox(
     *,
     path: Path | None,
@@ -126,7 +126,7 @@ def _print(records: Iterable[Record], show: Callable[[Record], str]) -> int:
 
 
 def _print_notes(box: BlackBoxReader, *, with_lost: bool) -> None:
-    """What a reader of the output must know and a program that parses it need not, on standard error."""
+    """Print to standard error what a reader of the output must know, but a program that parses it need not."""
     for note in box.damage:
         click.echo(f"damaged: {note}", err=True)
     if with_lost and box.lost:
@@ -134,12 +134,12 @@ def _print_notes(box: BlackBoxReader, *, with_lost: bool) -> None:
 
 
 def _follow(box: BlackBoxReader, wanted: Filter, show: Callable[[Record], str], stack: ExitStack) -> None:
-    """Print what is added, as ``tail -F`` does: a box that takes the place of this one is read from its start."""
+    """Print what is added, as ``tail -F`` does: a box that replaces this one is read from its start."""
     seen = box.newest_seq
     while True:
         sys.stdout.flush()
         _pause()
-        # Looked for before the last look at the old box: whatever its run still wrote is there by then.
+        # Looked for before the last look at the old box, so that everything its run wrote is there by then.
         successor = _successor(box)
         if box.refresh():
             _print(box.iterate(wanted, after=seen), show)
@@ -155,7 +155,7 @@ def _successor(box: BlackBoxReader) -> BlackBoxReader | None:
     try:
         found = open_blackbox(box.path)
     except BlackBoxError:
-        return None  # between two runs, or removed: another one may come
+        return None  # between two runs, or removed; another one may come
     if found.header == box.header:
         found.close()
         return None
@@ -177,6 +177,6 @@ def _as_text(record: Record, *, utc: bool) -> str:
 
 
 def _value(value: object) -> str:
-    # As JSON, so that no text in an event can break the line or speak to the terminal.
+    # As JSON, so that no text in an event can break the line or control the terminal.
     text = json.dumps(value, ensure_ascii=False, default=str)
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

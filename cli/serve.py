@@ -1,4 +1,4 @@
-"""``horus-async serve``: a policy behind HTTP, with a trace of what it was asked."""
+"""``horus-async serve``: a policy behind HTTP, with a trace of what it is asked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXIT_ON_SIGNAL = 128
 
 @click.command("serve")
 @click.argument("policy")
-@click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Write a trace into this folder.")
+@click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Write a trace to this folder.")
 @click.option(
     "--record-images",
     type=click.Choice([mode.value for mode in ImageMode]),
@@ -32,12 +32,12 @@ _EXIT_ON_SIGNAL = 128
     help="What the trace keeps of camera images.",
 )
 @click.option("--record-no-gzip", is_flag=True, help="Write plain .jsonl.")
-@click.option("--record-rotate-mb", type=float, help="Start a further file of the session at this size.")
-@click.option("--record-keep", type=int, help="Delete the oldest traces of the folder beyond this number.")
-@click.option("--embodiment", help="Name of the robot, for the trace; default: the policy's own.")
+@click.option("--record-rotate-mb", type=float, help="Continue the session in another file at this size.")
+@click.option("--record-keep", type=int, help="Delete the oldest traces in the folder beyond this number.")
+@click.option("--embodiment", help="Name of the robot, for the trace. Default: the policy's.")
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--api-key", envvar="HORUS_API_KEY", help="Ask clients for Authorization: Bearer KEY.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
+@click.option("--api-key", envvar="HORUS_API_KEY", help="Require Authorization: Bearer KEY from clients.")
 @click.option("--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body.")
 @click.option("--queue", type=click.IntRange(0), default=256, show_default=True, help="How many requests may wait.")
 @click.option(
@@ -94,7 +94,7 @@ def _server_options(options: dict[str, Any]) -> ServerOptions:
 
 
 def _run(policy: str, options: ServerOptions) -> int | None:
-    """Serve until a signal comes; returns it. A second one does not wait for running requests."""
+    """Serve until a signal arrives, and return it. A second one does not wait for running requests."""
     import trio
 
     from horus_async.policy.server.http import serve_policy
@@ -132,7 +132,7 @@ def _run(policy: str, options: ServerOptions) -> int | None:
 
 
 def _first_of_ours(group: BaseExceptionGroup) -> BaseException:
-    """The one error that ended the server, out of the groups that trio wraps it in."""
+    """The error that ended the server, out of the groups that trio wraps it in."""
     ours = group.subgroup((PolicyError, ConfigurationError))
     found: BaseException = ours if ours is not None else group
     while isinstance(found, BaseExceptionGroup):
@@ -141,7 +141,7 @@ def _first_of_ours(group: BaseExceptionGroup) -> BaseException:
 
 
 def _log_to_stderr() -> None:
-    """Show the server's log, unless whoever called has set up logging already."""
+    """Show the server's log, unless logging is set up already."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("horus_async.policy.http").setLevel(logging.WARNING)

@@ -1,7 +1,4 @@
-"""``horus-async trace``: look at policy traces, check them, export them, and replay them through another policy.
-
-One module a command is the rule of this folder, so the group's six commands stay together.
-"""
+"""``horus-async trace``: look at policy traces, check them, export them, and replay them through another policy."""
 
 from __future__ import annotations
 
@@ -52,7 +49,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @contextmanager
 def _exits(code: int = USAGE) -> Iterator[None]:
-    """End with ``code`` and one line on an error of ours; a policy that does not load is always wrong usage."""
+    """On an error of ours print one line and exit with ``code``; a policy that does not load is always wrong usage."""
     try:
         yield
     except PolicyError as error:
@@ -109,7 +106,7 @@ def list_command(paths: tuple[Path, ...], *, as_json: bool) -> None:
 @trace.command()
 @_PATHS
 @_filters
-@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many.")
 @_JSON
 def query(paths: tuple[Path, ...], *, as_json: bool, limit: int | None, **wanted: Any) -> None:
     """Show the requests in PATHS (files or folders; default: here) that match."""
@@ -178,14 +175,14 @@ def export_command(paths: tuple[Path, ...], output: Path, form: str, **wanted: A
 @click.option("--fail-on", type=click.Choice([mode.value for mode in DiffMode]), help="Exit 3 if any of these differ.")
 @click.option("--no-replay", is_flag=True, help="Only read the trace.")
 @click.option(
-    "--image-dir", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Images by their hash."
+    "--image-dir", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Find images here by their hash."
 )
 @click.option("--min-cos", type=click.FloatRange(-1, 1), default=0.999, show_default=True)
 @click.option("--max-abs", type=click.FloatRange(0), default=1e-3, show_default=True)
 @click.option("--latency-pct", type=click.FloatRange(0), default=5.0, show_default=True)
 @_JSON
 def replay(file: Path, model: str | None, **options: Any) -> None:
-    """Put the requests of the trace FILE to another policy and compare its answers with the recorded ones.
+    """Put the requests in the trace FILE to another policy and compare its answers with the recorded ones.
 
     Exit codes: 0 done, 1 the trace cannot be read, 2 the model does not load or wrong usage, 3 --fail-on triggered.
     """
@@ -288,7 +285,7 @@ def _print_header(reader: TraceReader, policy: LoadedPolicy | None) -> None:
 
 
 def _shown_progress(paths: list[Path], wanted: Filter) -> Iterator[tuple[TraceReader, TraceRequest]]:
-    """What matches, with a bar on the terminal that grows by the bytes read."""
+    """What matches, with a progress bar of the bytes read on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -311,7 +308,7 @@ def _warn(text: str) -> None:
 
 
 def _print_json(rows: Iterable[dict[str, Any]]) -> None:
-    """A JSON array, a row at a time, so that a long answer needs no memory."""
+    """Print a JSON array row by row, so that a long answer takes no memory."""
     from horus_async.policy.model.jsontext import encode
 
     separator = "["
@@ -322,7 +319,7 @@ def _print_json(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _print_table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    """Tab-separated where it goes into a pipe, a table on a terminal."""
+    """Print a table on a terminal, tab-separated values into a pipe."""
     cells = ([_cell(row.get(column)) for column in columns] for row in rows)
     if not sys.stdout.isatty():
         for line in (columns, *cells):

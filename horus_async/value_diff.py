@@ -1,4 +1,4 @@
-"""Where two message values differ. Pure."""
+"""Finds where two message values differ. Pure."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import math
 from typing import Any
 
 MISSING = "(missing)"
-"""Stands for a field that only one side has."""
+"""Stands in for a field that only one side has."""
 
 
 def first_difference(a: Any, b: Any, *, tolerance: float | None = None, path: str = "") -> tuple[str, Any, Any]:
-    """The path of the first place where ``a`` and ``b`` differ and both values there; ``("", a, b)`` if nowhere.
+    """The path of the first place where ``a`` and ``b`` differ, and both values there; ``(path, a, b)`` if nowhere.
 
     Args:
         a: A message value.
         b: Another.
-        tolerance: Numbers this far apart (absolute) count as equal. None: every bit counts, -0.0 is not 0.0 and an
-            int is no float.
-        path: Where ``a`` and ``b`` stand themselves.
+        tolerance: Numbers at most this far apart (absolute) are equal. None: every bit counts, -0.0 is not 0.0 and an
+            int is not a float.
+        path: The path of ``a`` and ``b`` themselves.
     """
     found = _search(a, b, tolerance, path)
     return found if found is not None else (path, a, b)
 
 
 def same(a: Any, b: Any, *, tolerance: float | None = None) -> bool:
-    """Whether there is no difference; see `first_difference`."""
+    """Whether `first_difference` would find none."""
     return _search(a, b, tolerance, "") is None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from horus_async.blackbox.file import default_blackbox_dir
+from horus_async.blackbox.place import default_blackbox_dir
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.recorder.naming import recordings_root
 from horus_async.topics.ring import memory

@@ -1,7 +1,7 @@
 """The black box: what happened in the last minutes of a run, on disk whatever becomes of the process.
 
 ``BlackBox`` writes, ``open_blackbox`` reads the box of a live or dead process. ``python -m horus_async.blackbox FILE``
-reads one with nothing but Python and lz4, which is why the names below are only imported when somebody uses them.
+reads one with nothing but Python and lz4, which is why the names below are imported only when used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
         Unknown,
         Watchdog,
     )
-    from .file import BlackBox, default_blackbox_dir
+    from .file import BlackBox
+    from .place import default_blackbox_dir
     from .reader import BlackBoxReader, newest_box, open_blackbox
 
 __all__ = [
@@ -57,7 +58,7 @@ __all__ = [
 
 _HOMES = {
     "BlackBox": "file",
-    "default_blackbox_dir": "file",
+    "default_blackbox_dir": "place",
     "BlackBoxReader": "reader",
     "newest_box": "reader",
     "open_blackbox": "reader",

@@ -1,8 +1,8 @@
 """Print a black box with nothing but Python and lz4: ``python -m horus_async.blackbox FILE``.
 
 A second, independent reader that shares no code with the package: the file can be copied to another machine together
-with the box. Prints each event's JSON on a line, oldest first; what is damaged is said on standard error. Exit code 0,
-or 2 when the file cannot be read. The format is told in ``layout.py`` beside this file and in docs/blackbox.md.
+with the box. Prints the JSON of one event per line, oldest first, and reports damage on standard error. Exit code 0, or
+2 when the file cannot be read. ``layout.py`` beside this file and docs/blackbox.md describe the format.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ SIGNALS = {
 
 
 def checked_line(line: bytes, salt: int) -> bytes | None:
-    """The JSON of a line whose checksum is right, else None."""
+    """The JSON of a line, or None when it fails its checksum."""
     return line[9:] if line[:9] == b"%08x " % zlib.crc32(line[9:], salt) else None
 
 
 def salt_of(generation: int, file_salt: int) -> int:
-    """Where the checksums in a segment start."""
+    """What the checksums in a segment start from."""
     return zlib.crc32(struct.pack("<Q", generation), file_salt)
 
 
 def file_header(data: bytes) -> dict[str, Any]:
-    """The JSON header at the start of the file, or its copy."""
+    """The JSON header at the start of the file, or else its copy."""
     for offset in (0, 2048):
         magic, _, rest = data[offset : offset + 2048].partition(b"\n")
         body = checked_line(rest.partition(b"\n")[0], 0x31424248)
@@ -55,7 +55,7 @@ def file_header(data: bytes) -> dict[str, Any]:
 
 
 def collect(content: bytes, used: int, salt: int, events: dict[int, bytes]) -> int:
-    """Add the events of a raw segment; returns in how many places it is damaged."""
+    """Add the events of a raw segment; returns how many places in it are damaged."""
     damaged = position = 0
     forms: dict[int, dict[str, Any]] = {}
     while position < len(content):
@@ -71,7 +71,7 @@ def collect(content: bytes, used: int, salt: int, events: dict[int, bytes]) -> i
 
 
 def take(content: bytes, start: int, salt: int, forms: dict[int, dict[str, Any]], events: dict[int, bytes]) -> int:
-    """Add what stands at ``start`` to forms or events; returns where it ends, -1 if nothing whole stands there."""
+    """Add the form or event at ``start``; returns where it ends, or -1 when nothing there is whole."""
     if content[start : start + 1] == MARK and start + 48 <= len(content):
         fields, check = content[start : start + 44], content[start + 44 : start + 48]
         if check != struct.pack("<I", zlib.adler32(fields, salt & 0x7FFF7FFF)):
@@ -98,12 +98,12 @@ def take(content: bytes, start: int, salt: int, forms: dict[int, dict[str, Any]]
 
 
 def compact(data: dict[str, Any]) -> bytes:
-    """JSON without spaces, as it is in the file."""
+    """JSON without spaces, as in the file."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def collect_blocks(content: bytes, used: int, salt: int, file_salt: int, events: dict[int, bytes]) -> int:
-    """The same for the blocks of a sealed segment."""
+    """Add the events of a sealed segment; returns how many places in it are damaged."""
     damaged = position = 0
     while position < used:
         header = content[position : position + 36]
@@ -121,7 +121,7 @@ def collect_blocks(content: bytes, used: int, salt: int, file_salt: int, events:
 
 
 def add_fatal(text: bytes, header: dict[str, Any], events: dict[int, bytes]) -> None:
-    """Add what a fatal signal left behind the segments as the run's last two events."""
+    """Add what a fatal signal left after the segments, as the last two events of the run."""
     if not text.startswith(FATAL):
         return
     dump = text.partition(b"\0")[0].decode("utf-8", "replace")

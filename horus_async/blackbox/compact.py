@@ -1,26 +1,26 @@
-"""Compact records: the events of which there may be thousands a second, 48 bytes each instead of 170.
+"""Compact records: events that come by the thousand per second take 48 bytes each instead of 170.
 
-They differ in two numbers only, so the rest of their JSON is written once a segment, as a *form*: a line like that of
-an event, whose JSON has ``form``, its number, in place of ``seq``, and ``null`` where a number belongs::
+Events of one kind and node differ only in two numbers, so the rest of their JSON is written once per segment, as a
+*form*: a line like that of an event, with the form's number in place of ``seq`` and ``null`` where a number belongs::
 
     {"form":1,"run":"...","event":"NodeTick","name":"arm","duration_us":null,"success":true}
 
-A record stands in a raw segment between the lines, behind its form. Its first byte, ``MARK``, begins no line.
+Records stand between the lines of a raw segment, each after its form. No line begins with their first byte, ``MARK``.
 
     0   form        32 bits: MARK, and the form's number times 256
-    4   first       64 bits: a duration in nanoseconds; in microseconds, it is what the form's first null stands for
-    12  second      64 bits: the same for the second null; 0 where there is one only
+    4   first       64 bits: a duration in nanoseconds; the form's first null stands for it, in microseconds
+    12  second      64 bits: the same for the second null; 0 where there is only one
     20  seq         64 bits
     28  tick        64 bits
     36  time_ns     64 bits, signed
-    44  check       32 bits: Adler-32 (RFC 1950) of the other 44 bytes, starting from the salt of the segment without
-                    its bits 15 and 31 (so that both halves are valid)
+    44  check       32 bits: Adler-32 (RFC 1950) of the other 44 bytes, starting from the segment's salt with bits 15
+                    and 31 cleared (so that both halves are valid)
 
-Adler-32 in place of the CRC-32 of lines: in so few bytes it finds whatever happens to one or two of them as surely, and
-takes a quarter of the time.
+Adler-32 rather than the CRC-32 of lines: over so few bytes it catches any change to one or two of them just as surely,
+in a quarter of the time.
 
-The numbers are stored while the run waits; making JSON of them is left to whoever has the time: the worker that seals
-the segment, and readers.
+The run waits only while the numbers are stored. Turning them into JSON is left to those that have the time: the worker
+that seals the segment, and readers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MARK = 0xB5
 RECORD_SIZE = 48
 FORM_BEGINNING = b'{"form":'
 LONGEST_FORM = 400
-"""Bytes of a form's JSON. Longer ones are not worth it, and would let sealed segments grow without bounds."""
+"""Bytes of a form's JSON. Longer ones gain nothing, and would let sealed segments grow without bound."""
 
 _FIELDS = Struct("<IQQQQq")
 _CHECK = Struct("<I")
@@ -47,11 +47,11 @@ pack_fields = _FIELDS.pack
 """The first 44 bytes of a record, from its six fields."""
 
 store_record = _WHOLE.pack_into
-"""Stores a record: into a buffer, at an offset, the first 44 bytes and the check."""
+"""Stores a record: takes a buffer, an offset, the first 44 bytes and the check."""
 
 
 def record_salt(salt: int) -> int:
-    """What the checks of a segment's records begin with, from the segment's salt."""
+    """What the checks of a segment's records start from, given the segment's salt."""
     return salt & _VALID_HALVES
 
 
@@ -63,7 +63,7 @@ class Form:
     """The first field of its records."""
     json: bytes
     limit: int = -1
-    """Where the last record may begin in the current segment; -1 while the form itself is not in it."""
+    """The last offset in the current segment where a record may begin; -1 while the form itself is not in it."""
 
     @classmethod
     def make(cls, number: int, run: bytes, event: dict[str, Any]) -> Form | None:
@@ -72,14 +72,14 @@ class Form:
         Args:
             number: counts the forms of a box from 1.
             run: JSON text of the run's id.
-            event: its JSON fields from ``event`` on, None for numbers.
+            event: its JSON fields from ``event`` on, with None for the numbers.
         """
         body = FORM_BEGINNING + b'%d,"run":%b,' % (number, run) + orjson.dumps(event)[1:]
         return cls(MARK | number << 8, body) if len(body) <= LONGEST_FORM and number < 2**24 else None
 
 
 class Shape(NamedTuple):
-    """A form as readers use it: a format for the JSON of its records."""
+    """A form as readers use it: a template for the JSON of its records."""
 
     number: int
     template: bytes
@@ -88,7 +88,7 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, body: bytes) -> Shape:
-        """From the JSON of a form's line.
+        """Parse the JSON of a form's line.
 
         Raises:
             ValueError: it is not the JSON of a form.
@@ -110,7 +110,7 @@ class Shape(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a record says, in the order in which its JSON says it."""
+    """The content of a record, in the order of its JSON."""
 
     seq: int
     tick: int
@@ -121,7 +121,7 @@ class Record(NamedTuple):
 
 
 def read_tick(record: bytes) -> int:
-    """The tick in the bytes of a whole record."""
+    """The tick of a record, given its bytes."""
     tick: int = _FIELDS.unpack_from(record)[4]
     return tick
 
@@ -131,7 +131,7 @@ def _literal(value: Any) -> bytes:
 
 
 def open_record(content: bytes, offset: int, salt: int) -> Record | None:
-    """The record at an offset, or None when there is none that passes its checksum."""
+    """The record at an offset, or None when none there passes its checksum."""
     fields = content[offset : offset + _FIELDS.size]
     if len(content) - offset < RECORD_SIZE or fields[0] != MARK:
         return None

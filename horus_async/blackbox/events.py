@@ -1,9 +1,9 @@
-# ruff: noqa: D102 - what to_dict, own_json and from_dict give is said once, in Event
-"""What a black box holds: frozen events, and the flat JSON object each of them is in the file.
+# ruff: noqa: D102 - Event says once what to_dict, own_json and from_dict return
+"""What a black box holds: frozen events, and the flat JSON object that each is in the file.
 
-An event knows its own fields only. ``Record`` adds when and where it happened: ``seq`` counts the events of a box from
-0 without a gap, ``run`` names the run, ``tick`` is the scheduler's tick, ``time_ns`` the time of day in nanoseconds
-since 1970. In JSON the two are one flat object, ``{"seq","run","tick","time_ns","event":"DeadlineMiss",...}``.
+An event knows only its own fields. ``Record`` adds when and where it happened: ``seq`` counts the events of a box from
+0 without gaps, ``run`` names the run, ``tick`` is the scheduler's tick, ``time_ns`` wall-clock nanoseconds since 1970.
+In JSON the two are one flat object, ``{"seq","run","tick","time_ns","event":"DeadlineMiss",...}``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Self
 import orjson
 from attrs import fields, frozen
 
-from .values import from_plain, to_json_bytes
+from horus_async.json_text import untagged
+
+from .values import to_json_bytes
 
 _KEYS = {"from_": "from"}
 
@@ -21,8 +23,8 @@ _KEYS = {"from_": "from"}
 class Event:
     """Base of all events.
 
-    ``to_dict`` is written out in each class: it is on the path of the event loop, and looking at the fields one by one
-    would double what an event costs.
+    ``to_dict`` is written out in each class: the event loop calls it, and a generic one would double the cost of an
+    event.
     """
 
     __slots__ = ()
@@ -32,7 +34,7 @@ class Event:
         cls.HEAD = b'"event":"%b",' % cls.__name__.encode()
 
     def own_json(self) -> bytes:
-        """Its JSON without the place in the run: from ``"event"`` to the closing brace."""
+        """Its JSON without its place in the run: from ``"event"`` to the closing brace."""
         return self.HEAD + to_json_bytes(self.to_dict())[1:]
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,13 +43,13 @@ class Event:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """An event from its JSON fields; fields of later versions are ignored, missing ones are None."""
+        """An event from its JSON fields. Fields of later versions are ignored; missing ones are None."""
         return cls(**{field.name: data.get(_KEYS.get(field.name, field.name)) for field in fields(cls)})  # type: ignore[arg-type]
 
 
 @frozen
 class SchedulerStart(Event):
-    """A run begins. ``nodes`` are the names of its nodes, ``rate`` its tick rate in Hz."""
+    """A run began. ``nodes`` are the names of its nodes, ``rate`` its tick rate in Hz."""
 
     nodes: tuple[str, ...]
     rate: float
@@ -62,7 +64,7 @@ class SchedulerStart(Event):
 
 @frozen
 class SchedulerStop(Event):
-    """A run ended. ``reason`` says what really ended it."""
+    """A run ended. ``reason`` is the actual cause."""
 
     reason: str
     total_ticks: int
@@ -107,7 +109,7 @@ class NodeError(Event):
 
 @frozen
 class DeadlineMiss(Event):
-    """A node was late. Both in microseconds."""
+    """A node missed its deadline. Both times in microseconds."""
 
     name: str
     deadline_us: int
@@ -119,7 +121,7 @@ class DeadlineMiss(Event):
 
 @frozen
 class BudgetViolation(Event):
-    """A node's tick took longer than its budget. Both in microseconds."""
+    """A node's tick took longer than its budget. Both times in microseconds."""
 
     name: str
     budget_us: int
@@ -149,7 +151,7 @@ class Watchdog(Event):
     name: str
     stage: str
     stack: str | None = None
-    """The Python stack of the thread that is blocked, where one is."""
+    """The Python stack of the blocked thread, if there is one."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"name": self.name, "stage": self.stage, "stack": self.stack}
@@ -167,7 +169,7 @@ class EmergencyStop(Event):
 
 @frozen
 class Custom(Event):
-    """Whatever a user's program wants to find there."""
+    """An event of the user's own."""
 
     category: str
     message: str
@@ -178,12 +180,12 @@ class Custom(Event):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        return cls(data.get("category"), data.get("message"), from_plain(data.get("data")))  # type: ignore[arg-type]
+        return cls(data.get("category"), data.get("message"), untagged(data.get("data"), integers=True))  # type: ignore[arg-type]
 
 
 @frozen
 class Unknown(Event):
-    """An event that a later version wrote: its kind, and its fields as they are."""
+    """An event written by a later version: its kind, and its fields unchanged."""
 
     kind: str
     fields: dict[str, Any]
@@ -208,17 +210,17 @@ KINDS: dict[str, type[Event]] = {
         Custom,
     )
 }
-"""The kinds of events by name."""
+"""The kinds of event, by name."""
 
 ANOMALIES: frozenset[type[Event]] = frozenset(
     {NodeError, DeadlineMiss, BudgetViolation, FailurePolicy, Watchdog, EmergencyStop}
 )
-"""The events that say something went wrong."""
+"""The kinds of event that mean something went wrong."""
 
 
 @frozen
 class Record:
-    """One event with its place in the run. The event's own fields can be read here too: ``record.name``."""
+    """One event with its place in the run. The event's own fields are attributes too: ``record.name``."""
 
     seq: int
     run: str
@@ -230,7 +232,7 @@ class Record:
 
     @property
     def kind(self) -> str:
-        """The event's name: ``DeadlineMiss``."""
+        """The name of the event's kind, such as ``DeadlineMiss``."""
         return self.event.kind if isinstance(self.event, Unknown) else type(self.event).__name__
 
     @property
@@ -244,7 +246,7 @@ class Record:
         return getattr(self.event, name)
 
     def to_json(self) -> bytes:
-        """The flat JSON object, without a line end."""
+        """The flat JSON object, without a trailing newline."""
         return to_json_bytes(
             {
                 "seq": self.seq,
@@ -258,10 +260,10 @@ class Record:
 
     @classmethod
     def from_json(cls, line: bytes) -> Record:
-        """The record of one line.
+        """The record on one line.
 
         Raises:
-            ValueError: the line is not a JSON object with the fields every event has.
+            ValueError: the line is not a JSON object with the fields that every event has.
         """
         data = orjson.loads(line)
         if not isinstance(data, dict) or not data.keys() >= cls.PLACE:

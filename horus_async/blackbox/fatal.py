@@ -1,7 +1,7 @@
-"""Fatal signals: ``faulthandler`` writes the stack into the room at the end of the box, where readers find it.
+"""Fatal signals: ``faulthandler`` writes the stack into the space at the end of the box, where readers find it.
 
-A process that is hit by a segmentation fault or aborts cannot run Python any more, so nothing can be recorded the
-usual way. ``faulthandler`` needs nothing but a descriptor, and writes where that stands in its file.
+After a segmentation fault or an abort a process cannot run Python any more, so nothing can be recorded the usual way.
+``faulthandler`` needs only a file descriptor, and writes at its current position.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _SIGNALS = {
 
 
 class FatalSignals:
-    """As long as it is open, fatal signals of this process leave their stack in the box.
+    """While it is open, fatal signals of this process leave their stack in the box.
 
-    When there are several, it is the box that was opened last. Before and after, ``faulthandler`` is as it was: off, or
-    on; then it writes to standard error again, as nobody can ask it where it wrote before.
+    With several open, the last one opened gets it. Afterwards ``faulthandler`` is off or on as it was before; if on, it
+    writes to standard error, since there is no way to ask it where it wrote before.
     """
 
     def __init__(self, box: Path, header: FileHeader) -> None:
@@ -46,7 +46,7 @@ class FatalSignals:
         faulthandler.enable(self.fd, all_threads=False)  # one stack always fits
 
     def close(self) -> None:
-        """Give the signals back to who had them before."""
+        """Hand the signals back to whatever had them before."""
         _open.remove(self)
         if _open:
             faulthandler.enable(_open[-1].fd, all_threads=False)
@@ -62,13 +62,13 @@ _before = [False]
 
 
 def fatal_records(text: bytes, header: FileHeader, last: Record | None) -> list[Record]:
-    """What the text that ``faulthandler`` left says, as the last two events of the run: the stack, and the end.
+    """The text that ``faulthandler`` left, as the last two events of the run: the stack, and the end.
 
-    They bear the place of the event before them, as a dying process cannot tell the time; ``total_ticks`` is one more
-    than that event's tick. Like all that is only text, they have no checksum.
+    They take the tick and time of the event before them, as a dying process cannot tell the time; ``total_ticks`` is
+    one more than that tick. Being plain text, they have no checksum.
 
     Args:
-        text: The room behind the segments.
+        text: The space after the segments.
         header: The box's.
         last: The last event in the box.
     """

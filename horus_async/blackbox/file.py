@@ -1,10 +1,8 @@
-"""The box of a running process: one file of a fixed size, mapped into memory, and the thread that looks after it.
+"""The box of a running process: one file of fixed size, mapped into memory, and the thread that looks after it.
 
-``record`` formats an event and stores it in the mapped file; from then on it is the kernel's, whatever becomes of the
-process. The rest is done behind the event loop's back, see ``sealing``.
-
-Longer than most modules: opening, recording, closing and forking all concern one mapping, which none may use after
-another has closed it.
+``record`` formats an event and stores it in the mapped file; from then on the kernel has it, whatever becomes of the
+process. Compressing and syncing are left to a thread, see ``sealing``. Recording, closing and forking share the
+mapping: nothing may touch it once it is closed, which is what the lock is for.
 """
 
 from __future__ import annotations
@@ -14,13 +12,10 @@ import os
 import secrets
 import sys
 import threading
-import weakref
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
-from platformdirs import user_state_path
 
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import BlackBoxError, ConfigurationError
@@ -28,11 +23,12 @@ from horus_async.errors import BlackBoxError, ConfigurationError
 from . import layout
 from .events import Custom, DeadlineMiss, NodeTick
 from .fatal import FatalSignals
-from .place import find_box, place_box
+from .forks import forget, prepare
+from .place import default_blackbox_dir, find_box, place_box
 from .reader import BlackBoxReader
 from .ring import Ring
 from .sealing import SealingWorker
-from .shorten import shortened_json
+from .values import shortened_json
 
 if TYPE_CHECKING:
     from horus_async.observe import TickListener
@@ -44,15 +40,8 @@ if TYPE_CHECKING:
     Late = type[DeadlineMiss | BudgetViolation]
 
 
-def default_blackbox_dir() -> Path:
-    """Where boxes go by default: ``HORUS_BLACKBOX_DIR``, else ``horus/blackbox`` in the user's state folder."""
-    if chosen := os.environ.get("HORUS_BLACKBOX_DIR"):
-        return Path(chosen).expanduser()
-    return user_state_path("horus", appauthor=False) / "blackbox"
-
-
 class BlackBox:
-    """A box that this process writes. Made by ``BlackBox.create``; any thread may record.
+    """A box that this process writes. Made by ``BlackBox.create``; any thread may record into it.
 
     Attributes:
         path: the file.
@@ -87,7 +76,7 @@ class BlackBox:
             self._ring, self._lock, fd=fd, header=header, path=path, sync_interval=sync_interval
         )
         self._worker.start()
-        _open_boxes.add(self)
+        prepare(self)
 
     @classmethod
     def create(
@@ -103,16 +92,16 @@ class BlackBox:
         """Open a new box ``<name>.hbb``; the one that is there becomes ``<name>~1.hbb``, that one ``<name>~2.hbb``, ...
 
         Args:
-            folder: where, ``default_blackbox_dir()`` by default. Made with mode 0700 where it is missing.
+            folder: where; ``default_blackbox_dir()`` by default. Created with mode 0700 if missing.
             name: the scheduler's name.
-            size_mb: the size of the file in units of 2**20 bytes, all of it allocated now.
-            run: the id of the run; made up from the time by default.
+            size_mb: the size of the file in MiB, all of it allocated now.
+            run: the id of the run; by default made from the time and a few random digits.
             keep: how many boxes of earlier runs are kept.
-            sync_interval: what a power cut may cost, in seconds; None leaves it to the operating system.
+            sync_interval: seconds of events that a power cut may cost; None leaves it to the operating system.
 
         Raises:
-            ConfigurationError: an option cannot work.
-            BlackBoxError: the disk is full, another process uses this box, or the file cannot be made.
+            ConfigurationError: an option has an impossible value.
+            BlackBoxError: the disk is full, another process is using this box, or the file cannot be made.
         """
         if sys.byteorder == "big":
             raise BlackBoxError("the black box needs a little-endian machine; use blackbox_mb=0 here")
@@ -148,12 +137,12 @@ class BlackBox:
         self.close()
 
     def record(self, event: Event, tick: int, time_ns: int) -> None:
-        """Put an event into the box. When this returns, ``kill -9`` cannot take it away.
+        """Put an event into the box. Once this returns, ``kill -9`` cannot take it away.
 
         Args:
-            event: what happened. One too large for the box is shortened and says so.
+            event: what happened. One that is too large for the box is shortened and says so.
             tick: the scheduler's tick.
-            time_ns: time of day, nanoseconds since 1970. It may step backwards; the order is that of the calls.
+            time_ns: wall-clock nanoseconds since 1970. They may step backwards; events keep the order of the calls.
 
         Raises:
             BlackBoxError: the box is closed, or belongs to the process this one was forked from.
@@ -164,7 +153,7 @@ class BlackBox:
             self._put_with_care(event, tick, time_ns)
 
     def _put(self, fields: dict[str, Any]) -> bool:
-        """Record the event with this JSON, if that takes no more than orjson; without a tick, at that of the last."""
+        """Record the event if orjson alone can write it; False if not. A tick of None is that of the event before."""
         ring = self._ring
         self._lock.acquire()
         try:
@@ -173,7 +162,7 @@ class BlackBox:
             if tick is None:
                 tick = fields["tick"] = ring.tick
             body = orjson.dumps(fields)
-            # orjson writes NaN as null without a word, so a null is worth a second, slower look.
+            # orjson writes NaN as null without complaint, so a null is worth a second, slower look.
             if body.find(b"null", self._head) >= 0 or len(body) > self._longest:
                 return False
             if ring.append_body(tick, body):
@@ -185,18 +174,18 @@ class BlackBox:
         return True
 
     def _put_with_care(self, event: Event, tick: int, time_ns: int) -> None:
-        """The same for any event. Strange values may run code of their own, which must not happen under the lock."""
+        """Record any event. Strange values may run code of their own, which must not happen under the lock."""
         own = event.own_json()
         if len(own) > self._longest:
-            own = shortened_json(event, self._longest)
+            own = shortened_json(event.HEAD, event.to_dict(), self._longest)
         with self._lock:
             if self._ring.append(tick, time_ns, own):
                 self._worker.wake()
 
     def tick_listener(self, node: str) -> TickListener:
-        """What records each tick of a node, now: a `NodeTick`, of which there are more than of all the others.
+        """A function that records a tick of this node, stamped now, as a `NodeTick`: by far the most frequent event.
 
-        What it returns raises a `BlackBoxError` as `record` does.
+        The function raises `BlackBoxError` as `record` does.
         """
         write = self._writer(
             *({"event": "NodeTick", "name": node, "duration_us": None, "success": n} for n in (False, True))
@@ -210,14 +199,14 @@ class BlackBox:
         return record_long
 
     def record_late(self, event: Late, node: str, tick: int, limit_ns: int, actual_ns: int) -> None:
-        """Record that a node was late or slow, now. There may be as many of these as ticks.
+        """Record, stamped now, that a node was late or slow. There may be as many of these as ticks.
 
         Args:
             event: what happened.
-            node: its name.
+            node: the node's name.
             tick: the scheduler's tick.
-            limit_ns: what it was allowed, nanoseconds.
-            actual_ns: what it took.
+            limit_ns: nanoseconds it was allowed.
+            actual_ns: nanoseconds it took.
 
         Raises:
             BlackBoxError: as `record`.
@@ -234,7 +223,7 @@ class BlackBox:
             self.record(event(node, limit_ns // 1000, actual_ns // 1000), tick, wall_ns())
 
     def _writer(self, *forms: dict[str, Any]) -> Writer | None:
-        """What writes events of these forms; None when a node's name is too long for that."""
+        """A writer of events of these forms; None when the node's name is too long for a form."""
         with self._lock:
             made = [form for fields in forms if (form := self._ring.form(fields)) is not None]
         if len(made) < len(forms):
@@ -247,15 +236,15 @@ class BlackBox:
         return self._ring.tick
 
     def catch_fatal_signals(self) -> None:
-        """From here until it is closed, a fatal signal (a segmentation fault, an abort) leaves its stack in the box."""
+        """From now until it is closed, a fatal signal (segmentation fault, abort) leaves its stack in the box."""
         with self._lock:
             if self._open and self._fatal_signals is None:
                 self._fatal_signals = FatalSignals(self.path, self._header)
 
     def custom(self, category: str, message: str, /, **data: Any) -> None:
-        """Record an event of your own, with the time of day and the tick of the event before it.
+        """Record an event of your own, stamped now, with the tick of the event before it.
 
-        ``data`` may hold anything JSON has, NaN and integers of any size; the rest is kept as its ``repr``.
+        ``data`` may hold anything that JSON has, NaN, and integers of any size; anything else is kept as its ``repr``.
         """
         fields = {
             "seq": 0,
@@ -277,19 +266,19 @@ class BlackBox:
 
     @property
     def sync_error(self) -> str | None:
-        """Why the last attempt to bring the box to the disk failed, or None.
+        """Why the last attempt to sync the box to disk failed, or None.
 
-        Events are still kept then, and survive the process, but not a power cut.
+        Events are still kept then, and survive the process but not a power cut.
         """
         return self._worker.sync_error
 
     def events(
         self, kind: Kinds = None, node: str | None = None, ticks: Ticks = None, last: int | None = None
     ) -> list[Record]:
-        """What the box holds, oldest first, also after it was closed. The arguments are those of the reader.
+        """What the box holds, oldest first, even once it is closed. Arguments as for `BlackBoxReader.events`.
 
         Raises:
-            BlackBoxError: there is no such kind of event, or the file of a closed box is gone.
+            BlackBoxError: there is no such kind of event, or the box is closed and its file is gone.
         """
         with self._reader() as reader:
             return reader.events(kind, node, ticks, last)
@@ -300,7 +289,7 @@ class BlackBox:
             return reader.anomalies()
 
     def close(self) -> None:
-        """Bring everything to the disk and give the file free for the next run. Twice is fine."""
+        """Sync everything to disk and release the file for the next run. Idempotent."""
         with self._close_lock:
             if self._closing:
                 return
@@ -308,7 +297,7 @@ class BlackBox:
         self._worker.stop()
         with self._lock:
             self._shut("it is closed")
-        _open_boxes.discard(self)
+        forget(self)
 
     def _reader(self) -> BlackBoxReader:
         with self._lock:
@@ -327,42 +316,15 @@ class BlackBox:
             os.close(self._fd)
 
     def hold(self) -> None:
-        """Before a fork: no event is half written when it happens. `let_go` or `go_on` follows."""
+        """Before a fork, so that no event is half written when it happens. `go_on` or `let_go` follows."""
         self._lock.acquire()
 
     def go_on(self) -> None:
-        """After a fork, in the parent."""
+        """Record again after a fork, in the parent."""
         self._lock.release()
 
     def let_go(self) -> None:
-        """After a fork, in the child: forget the file, without a word to the parent's thread."""
+        """After a fork, in the child: close the file, without disturbing the parent's thread."""
         self._closing = True
         self._shut(f"it belongs to process {os.getppid()}")
         self._lock.release()
-
-
-_open_boxes: weakref.WeakSet[BlackBox] = weakref.WeakSet()
-_held: list[BlackBox] = []
-
-
-def _before_fork() -> None:
-    _held[:] = _open_boxes
-    for box in _held:
-        box.hold()
-
-
-def _after_fork(*, child: bool) -> None:
-    for box in _held:
-        if child:
-            box.let_go()
-            _open_boxes.discard(box)
-        else:
-            box.go_on()
-    _held.clear()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=partial(_after_fork, child=False),
-    after_in_child=partial(_after_fork, child=True),
-)

@@ -1,35 +1,35 @@
-"""The bytes of a ``.hbb`` file: where everything lies and how it is checked. Numbers are little-endian.
+"""The bytes of a ``.hbb`` file: where everything is and how it is checked. Numbers are little-endian.
 
-The file is one page of 4096 bytes and, after it, segments of equal size; what is left at the end, 60 KiB or more, takes
-the text that ``faulthandler`` writes on a fatal signal, and is zero before that.
+The file is one page of 4096 bytes, followed by segments of equal size. The rest at the end, 60 KiB or more, is for the
+text that ``faulthandler`` writes on a fatal signal, and zero until then.
 
-Page: at 0 and again at 2048 the text ``HORUS-BLACKBOX 1``, a line end, and one line (see below, salt ``HEADER_SALT``)
-whose JSON says ``schema_version, name, run, pid, started_at, started_ns, size, segment_size, salt``. At the end three
-64-bit words that tell a reader where the events begin and end, and whether it saw one moment of the file:
+Page: at 0 and again at 2048 the text ``HORUS-BLACKBOX 1``, a newline, and one line (see below, salt ``HEADER_SALT``)
+whose JSON has ``schema_version, name, run, pid, started_at, started_ns, size, segment_size, salt``. At the end of the
+page three 64-bit words that tell a reader where the events begin and end, and whether its copy is of one moment:
 
-    4072   oldest   seq of the oldest event that has not been overwritten; set before the ones before it go
-    4080   newest   generation of the newest raw segment; set when that has been taken
-    4088   changes  changes before a segment is taken or given back: who finds it changed while copying copies again
+    4072   oldest   seq of the oldest event that has not been overwritten; set before older ones are
+    4080   newest   generation of the newest raw segment; set once that has been taken
+    4088   changes  incremented before a segment is taken or released: a reader that sees it change copies again
 
 Segment: a header of 32 bytes, then its content.
 
     0   used        how many bytes of content are whole
-    8   generation  counts the segments taken, from 1, with the top bit set; 0: holds nothing
+    8   generation  counts the segments taken, from 1, with the top bit set; 0: the segment is empty
     16  first_seq   seq of its first event
     24  kind        32 bits: 1 raw, 2 sealed
     28  check       32 bits: crc32 of bytes 8 to 28, starting from the file's salt
 
 A raw segment holds lines and compact records (see ``compact``), a sealed one blocks. A line is eight hex digits, a
-space, the JSON of one event and a line end. The digits are the crc32 of the JSON, starting from the salt of its
-segment, which is the crc32 of the generation (64 bits, without the top bit), starting from the file's salt: bytes left
-over from an earlier use of the same space never pass, and neither do zeros. A block is a header of 36 bytes and all
-events of one raw segment, as lines, as an LZ4 block:
+space, the JSON of one event and a newline. The digits are the crc32 of the JSON, starting from the salt of its segment,
+which is the crc32 of the generation (64 bits, without the top bit), starting from the file's salt: bytes left over from
+an earlier use of the same space never pass, and neither do zeros. A block is a header of 36 bytes, followed by all
+events of one raw segment as lines, LZ4-compressed:
 
     0   magic       "HBLK"
     4   packed      32 bits: bytes of the LZ4 block
     8   unpacked    32 bits: bytes of the lines
     12  check       32 bits: crc32 of the other 32 bytes, starting from the salt of the sealed segment
-    16  generation  of the raw segment: gives the salt of the lines
+    16  generation  of the raw segment; determines the salt of the lines
     24  first_seq   seq of its first event
     32  content     32 bits: crc32 of the LZ4 block, starting from the salt of the sealed segment
 """
@@ -60,7 +60,7 @@ BLOCK_MAGIC = b"HBLK"
 BLOCK_HEADER = 36
 
 MOST_UNPACKED = 16
-"""So many times the size of a segment the lines in one block may have, as compact records become lines there."""
+"""How many times the size of a segment the lines in one block may have, as compact records become lines there."""
 
 LINE_OVERHEAD = 10
 """Bytes of a line that are not its JSON."""
@@ -74,18 +74,18 @@ _BLOCK = Struct("<4sIIIQQI")
 
 
 def line_salt(file_salt: int, generation: int) -> int:
-    """Where the checksums of a segment's lines start."""
+    """What the checksums of a segment's lines start from."""
     return crc32(generation.to_bytes(8, "little"), file_salt)
 
 
 def make_line(body: bytes, salt: int) -> bytes:
-    """One line: its checksum, a space, the JSON, a line end."""
+    """One line: its checksum, a space, the JSON, a newline."""
     return b"%08x %b\n" % (crc32(body, salt), body)
 
 
 def open_line(line: bytes, salt: int) -> bytes | None:
-    """The JSON of a line without its line end, or None when it fails its checksum."""
-    # Compared as text: int() would take "A" for "a", and let a flipped bit pass.
+    """The JSON of a line (given without its newline), or None when it fails its checksum."""
+    # Compared as text: int() accepts "A" for "a", and would let a flipped bit pass.
     if line[8:9] == b" " and b"%08x" % crc32(body := line[9:], salt) == line[:8]:
         return body
     return None
@@ -111,7 +111,7 @@ def segment_rest(file_salt: int, generation: int, first_seq: int, kind: int) -> 
 
 
 def read_segment_header(data: bytes, file_salt: int) -> SegmentHeader | None:
-    """The header of a segment; None for one that holds nothing.
+    """The header of a segment; None for an empty one.
 
     Raises:
         ValueError: it fails its checksum.
@@ -136,14 +136,14 @@ class BlockHeader(NamedTuple):
 
 
 def make_block(packed: bytes, unpacked: int, generation: int, first_seq: int, salt: int) -> bytes:
-    """A block, header and all. ``salt`` is that of the sealed segment it goes to."""
+    """A block, header included. ``salt`` is that of the sealed segment it goes into."""
     sizes = _BLOCK_SIZES.pack(BLOCK_MAGIC, len(packed), unpacked)
     name = _BLOCK_NAME.pack(generation, first_seq, crc32(packed, salt))
     return sizes + crc32(sizes + name, salt).to_bytes(4, "little") + name + packed
 
 
 def read_block_header(data: bytes, offset: int, salt: int) -> BlockHeader | None:
-    """The block header at an offset, or None where there is none that passes its checksum."""
+    """The block header at an offset, or None when none there passes its checksum."""
     if len(data) - offset < BLOCK_HEADER:
         return None
     magic, packed, unpacked, check, generation, first_seq, content = _BLOCK.unpack_from(data, offset)
@@ -176,7 +176,7 @@ class FileHeader:
 
     @property
     def rest(self) -> int:
-        """Where the segments end, and the room for a fatal signal's text begins."""
+        """Where the segments end and the space for the text of a fatal signal begins."""
         return PAGE + self.segments * self.segment_size
 
     def to_bytes(self) -> bytes:
@@ -189,7 +189,7 @@ def read_file_header(page: bytes) -> tuple[FileHeader, list[str]]:
     """The header of a box and what is wrong with its copies.
 
     Raises:
-        ValueError: no copy is whole, or the file was written by a version this one does not know.
+        ValueError: no copy is whole, or the file was written by an unknown version.
     """
     damage = []
     for offset in HEADER_COPIES:
@@ -223,6 +223,6 @@ def _file_header(data: object) -> FileHeader:
 def segment_size_for(size: int) -> int:
     """Bytes of a segment in a box of ``size`` bytes: a 64th of it, and never less than 64 KiB.
 
-    It bounds the longest event and what a single damaged spot can take; the newest three or four are not compressed.
+    It bounds the longest event and what a single damaged spot can cost; the newest three or four are not compressed.
     """
     return max(64 * 1024, size // 64 // PAGE * PAGE)

@@ -1,4 +1,4 @@
-"""Where a box lies: making its file, keeping those of earlier runs beside it, and keeping other processes out."""
+"""Where a box is: creating its file, keeping those of earlier runs beside it, and keeping other processes out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import os
 import re
 from contextlib import ExitStack, suppress
 from glob import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from platformdirs import user_state_path
 
 from horus_async.errors import BlackBoxError, ConfigurationError
 
@@ -16,8 +19,6 @@ from . import layout
 from .reader import open_blackbox
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .reader import BlackBoxReader
 
 _UNUSABLE = re.compile(r"[/\x00-\x1f\x7f]|^\.|~\d+$")
@@ -25,17 +26,24 @@ _LONGEST_NAME = 200
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, Path]:
-    """Make the file of a new box, locked and allocated, and move the earlier ones aside.
+def default_blackbox_dir() -> Path:
+    """Where boxes go by default: ``HORUS_BLACKBOX_DIR``, else ``horus/blackbox`` in the user's state folder."""
+    if chosen := os.environ.get("HORUS_BLACKBOX_DIR"):
+        return Path(chosen).expanduser()
+    return user_state_path("horus", appauthor=False) / "blackbox"
 
-    The new file gets its name last, so that a full disk or a crash in between leaves what was there.
+
+def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, Path]:
+    """Create the file of a new box, locked and allocated, and move the earlier ones aside.
+
+    The new file gets its name last, so that a full disk or a crash on the way leaves everything as it was.
 
     Returns:
         The descriptor, which holds the lock, and the path.
 
     Raises:
         ConfigurationError: no file can have this name.
-        BlackBoxError: it cannot be made, or another process uses the box.
+        BlackBoxError: it cannot be created, or another process is using the box.
     """
     name = header.name
     encoded = header.to_bytes()
@@ -69,12 +77,12 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
 
 
 def previous_box(folder: Path, name: str, number: int) -> Path:
-    """The path of the box of an earlier run: 1 is the last."""
+    """The path of the box of an earlier run; 1 is the previous one."""
     return folder / f"{name}~{number}.hbb"
 
 
 def find_box(path: Path, header: layout.FileHeader) -> BlackBoxReader:
-    """Open the box with this header, which has another name when later runs moved it aside.
+    """Open the box with this header, which has another name once later runs have moved it aside.
 
     Raises:
         BlackBoxError: it is gone.
@@ -89,7 +97,7 @@ def find_box(path: Path, header: layout.FileHeader) -> BlackBoxReader:
 
 
 def _refuse_if_used(path: Path, stack: ExitStack) -> None:
-    """Raise if a live process holds the box; else hold it until the new one is in its place."""
+    """Raise if a live process holds the box; otherwise hold it until the new one has taken its place."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -113,7 +121,7 @@ def _refuse_if_used(path: Path, stack: ExitStack) -> None:
 
 def _make(fresh: Path, encoded: bytes, size: int) -> int:
     with suppress(FileNotFoundError):
-        fresh.unlink()  # left over from a crash between making and naming
+        fresh.unlink()  # left by a crash between creating and naming
     fd = os.open(fresh, _NEW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,7 +137,7 @@ def _make(fresh: Path, encoded: bytes, size: int) -> int:
 
 
 def _allocate(fd: int, size: int) -> None:
-    """Give the file its size and all its blocks now: a store into a hole on a full disk would end the process."""
+    """Give the file its size and all its blocks now: a store into a hole on a full disk would kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(fd, 0, size)
         return
@@ -139,9 +147,9 @@ def _allocate(fd: int, size: int) -> None:
 
 
 def _move_aside(folder: Path, name: str, keep: int) -> None:
-    """``name.hbb`` to ``name~1.hbb``, that to ``name~2.hbb``, ...; the oldest beyond ``keep`` goes."""
+    """``name.hbb`` becomes ``name~1.hbb``, that ``name~2.hbb``, ...; the oldest beyond ``keep`` is overwritten."""
     boxes = [folder / f"{name}.hbb", *(previous_box(folder, name, number) for number in range(1, keep + 1))]
-    # A crash in here leaves a hole in the row; what is older than the hole need not move.
+    # A crash in here leaves a gap in the numbers; boxes older than the gap need not move.
     gap = next((number for number, box in enumerate(boxes) if not os.path.lexists(box)), keep)
     for number in range(gap, 0, -1):
         boxes[number - 1].rename(boxes[number])

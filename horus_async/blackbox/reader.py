@@ -1,7 +1,7 @@
 """Reading a box of a live or dead process.
 
-The file is copied segment by segment, and again where it changed meanwhile, so that what is shown is one moment of it.
-Nothing is ever written, locked or mapped: a reader cannot disturb the run it looks at, nor be hurt by its end.
+The file is copied segment by segment, and again where it changed meanwhile, so that what is shown is a single moment.
+Nothing is ever written, locked or mapped: a reader cannot disturb the run it looks at, nor suffer from its end.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _MOST_COPIES = 100
 
 @frozen
 class Filter:
-    """Which events are wanted. None is all of them."""
+    """Which events are wanted; None means all."""
 
     kinds: frozenset[str] | None = None
     node: str | None = None
     ticks: tuple[int, int] | None = None
-    """First and last tick, both included."""
+    """First and last tick, inclusive."""
 
     @classmethod
     def of(cls, kind: Kinds = None, node: str | None = None, ticks: Ticks = None) -> Filter:
-        """A filter from what users write.
+        """A filter from the arguments that users give.
 
         Raises:
             BlackBoxError: there is no such kind of event.
@@ -51,7 +51,7 @@ class Filter:
         return cls(None if kind is None else frozenset(_kind_names(kind)), node, _tick_range(ticks))
 
     def may_match(self, body: bytes) -> bool:
-        """False for JSON that cannot be of a wanted kind; cheaper than making a record of it."""
+        """False for JSON that cannot be of a wanted kind; cheaper than parsing it."""
         return self.kinds is None or any(b'"event":"%b"' % kind.encode() in body for kind in self.kinds)
 
     def matches(self, record: Record) -> bool:
@@ -64,7 +64,7 @@ class Filter:
 
 
 def kind_name(text: str) -> str:
-    """The right spelling of a kind of event, given in upper or lower case.
+    """The right spelling of a kind of event, given in any case.
 
     Raises:
         BlackBoxError: there is no such kind.
@@ -138,7 +138,7 @@ class BlackBoxReader:
 
     @property
     def damage(self) -> list[str]:
-        """What is wrong with the file, one line each. Damaged events are never shown."""
+        """What is wrong with the file, one line per finding. Damaged events are never shown."""
         if self._damage is None:
             self._damage = self._known_damage()
             for _ in self._lines(-1, self._damage):
@@ -153,11 +153,11 @@ class BlackBoxReader:
         Args:
             kind: a class, its name, or several of them.
             node: the name of a node; only events about it.
-            ticks: one tick, ``(first, last)`` with both included, or a ``range``.
-            last: at most so many, the newest.
+            ticks: one tick, ``(first, last)`` inclusive, or a ``range``.
+            last: at most this many, the newest.
 
         Raises:
-            BlackBoxError: there is no such kind, or the file holds what this version cannot read.
+            BlackBoxError: there is no such kind, or the file holds something that this version cannot read.
         """
         records = self.iterate(Filter.of(kind, node, ticks))
         return list(records) if last is None else list(deque(records, maxlen=max(last, 0)))
@@ -167,7 +167,7 @@ class BlackBoxReader:
         return self.events(kind=ANOMALIES)
 
     def iterate(self, wanted: Filter, after: int = -1) -> Iterator[Record]:
-        """The wanted events with a ``seq`` beyond ``after``, oldest first, without holding them all."""
+        """The wanted events with a ``seq`` above ``after``, oldest first, without holding them all in memory."""
         for seq, body in self._lines(after, []):
             if wanted.may_match(body):
                 try:
@@ -181,7 +181,7 @@ class BlackBoxReader:
                 yield record
 
     def refresh(self) -> bool:
-        """Look at the file again, unless it is closed. Returns True when it changed.
+        """Look at the file again, unless it is closed. Returns whether it changed.
 
         Raises:
             BlackBoxError: the file cannot be read.
@@ -197,11 +197,11 @@ class BlackBoxReader:
         return changed
 
     def close(self) -> None:
-        """Close the file. What has been read can still be asked for."""
+        """Close the file. What has been read stays available."""
         self._close()
 
     def _copy(self) -> bool:
-        """Copy what changed, until no segment was taken meanwhile: then the copies are of one moment."""
+        """Copy what changed, until no segment was taken meanwhile: then the copies are of a single moment."""
         changed = self._copy_fatal()
         for _ in range(_MOST_COPIES):
             changes = self._word(layout.CHANGES_WORD)
@@ -218,7 +218,7 @@ class BlackBoxReader:
         return int.from_bytes(os.pread(self._fd, 8, offset), "little")
 
     def _copy_fatal(self) -> bool:
-        """What a fatal signal left behind the segments."""
+        """Copy what a fatal signal left after the segments."""
         offset, before = self.header.rest, self._fatal
         if os.pread(self._fd, len(BEGINNING), offset) == BEGINNING:
             self._fatal = os.pread(self._fd, max(0, self._size - offset), offset)
@@ -244,13 +244,13 @@ class BlackBoxReader:
             content = os.pread(self._fd, size, offset + layout.SEGMENT_HEADER)
             after = self._segment_header(offset)
             if after[layout.GENERATION :] != header[layout.GENERATION :]:
-                return self._copy_segment(number)  # it was taken meanwhile; that takes far longer than a copy
+                return self._copy_segment(number)  # taken meanwhile; filling it again takes far longer than a copy
             reach = int.from_bytes(after[: layout.GENERATION], "little")
         self._images[number] = SegmentImage(number, header, content, reach)
         return True
 
     def _segment_header(self, offset: int) -> bytes:
-        """A header of one moment: copying it is not one step, so it counts when it is the same twice."""
+        """A header of a single moment: copying is not atomic, so it counts once two copies agree."""
         header = os.pread(self._fd, layout.SEGMENT_HEADER, offset)
         while (again := os.pread(self._fd, layout.SEGMENT_HEADER, offset)) != header:
             header = again
@@ -267,7 +267,7 @@ class BlackBoxReader:
 
 
 def open_blackbox(path: str | os.PathLike[str]) -> BlackBoxReader:
-    """Read the box of a live or dead process. Usable in ``with``, which closes the file; so does forgetting it.
+    """Read the box of a live or dead process. A context manager; garbage collection closes the file, too.
 
     The reader shows the box as it is now; ``refresh()`` looks again.
 
@@ -286,7 +286,7 @@ def open_blackbox(path: str | os.PathLike[str]) -> BlackBoxReader:
 
 
 def newest_box(folder: str | os.PathLike[str]) -> Path:
-    """The box in a folder whose run began last. Boxes of earlier runs only count when there is nothing else.
+    """The box in a folder whose run began last. Boxes moved aside by later runs count only if there is nothing else.
 
     Raises:
         BlackBoxError: there is none.

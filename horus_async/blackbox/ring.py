@@ -1,18 +1,18 @@
-"""The ring: which bytes to store where, in an order that a crash may cut at any point.
+"""The ring: which bytes to store where, in an order that a crash may interrupt at any point.
 
 Pure: it writes into a buffer it is given and knows nothing of time, threads or files. Its owner calls it under a lock.
-Events gather as lines and compact records in a raw segment. When it is full, the next one is taken, and once half of
-the ring is full the owner's worker seals the oldest: ``take_full`` hands out a copy of its content, the worker makes
-lines of it and compresses them outside the lock, ``seal`` stores the block.
-Only when that block is safe, ``release`` gives the raw segment back. When free segments run out, the ones with the
-oldest events are used again, raw or sealed: a worker that falls behind makes the history shorter, and that is all. One
-free segment is always left to seal into, so that sealing by itself never costs an event.
+Events gather as lines and compact records in a raw segment. When that is full, the next one is taken, and once half of
+the ring is full the owner's worker seals the oldest: ``take_full`` hands out a copy of its content, the worker turns it
+into lines and compresses them outside the lock, ``seal`` stores the block. Once that block is safe, ``release`` frees
+the raw segment. When free segments run out, those with the oldest events are reused, raw or sealed: a worker that falls
+behind only makes the history shorter. One free segment is always kept to seal into, so that sealing by itself never
+costs an event.
 
-Crash safety rests on two rules. A store that makes something valid comes after all stores it speaks of (a segment's
-``generation``, then the ``used`` word after each line or block). And lines are never anywhere for a moment less than
-once: a raw segment is only used again when the block that holds its lines is whole, or when it is the oldest.
+Crash safety rests on two rules. A store that makes something valid comes after all the stores it vouches for (a
+segment's ``generation``, then the ``used`` word after each line or block). And at every moment each line is in the file
+at least once: a raw segment is reused only when the block with its lines is whole, or when it is the oldest.
 
-Longer than most modules: every store into the file is made here, so that their order can be judged in one reading.
+Every store into the file is made in this module, so that their order can be judged in one reading.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from threading import Lock
 
 FEWEST_SEGMENTS = 4
-"""One that is written, one that is sealed from, one that is sealed into, one to go on with."""
+"""One being written, one sealed from, one sealed into, one to go on with."""
 
 _HEAD = b'{"seq":%%d,"run":%b,"tick":%%d,"time_ns":%%d,%%b'
 _RESERVE = 1
 """Free segments that only sealing may take."""
 
 _NUMBERS_ROOM = 80
-"""What the numbers in a line's head take at most, with room to spare."""
+"""The most bytes that the numbers in a line's head take, with room to spare."""
 
 
 class Buffer(Protocol):
-    """Bytes that can be replaced and copied out: an mmap, a bytearray."""
+    """Bytes that can be replaced and copied out, such as an mmap or a bytearray."""
 
     def __getitem__(self, key: slice, /) -> bytes | bytearray: ...
     def __setitem__(self, key: slice, value: bytes, /) -> None: ...
 
 
 class Words(Protocol):
-    """The same bytes as 64-bit words; storing one is a single store of the processor."""
+    """The same bytes as 64-bit words; assigning one is a single store instruction."""
 
     def __setitem__(self, key: int, value: int, /) -> None: ...
 
@@ -58,7 +58,7 @@ class Writer(Protocol):
     """Writes one event."""
 
     def __call__(self, tick: int, first_ns: int, which: int, second_ns: int = 0, /) -> None:
-        """Write the event with these two durations and the form of this index."""
+        """Write the event with these two durations, and the form with index ``which``."""
 
 
 class FullSegment(NamedTuple):
@@ -72,7 +72,7 @@ class FullSegment(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """A raw segment whose lines are in a sealed one as well."""
+    """A raw segment whose lines are also in a sealed one."""
 
     number: int
     generation: int
@@ -84,16 +84,16 @@ class Ring:
     """The writer's side of a box.
 
     Args:
-        buffer: the whole file's bytes, behind the first page all zero or left over.
+        buffer: the bytes of the whole file; those after the first page are zero or left over.
         words: the same bytes as 64-bit words.
         segments: how many segments there are.
-        segment_size: bytes of one, a multiple of 8.
+        segment_size: bytes per segment, a multiple of 8.
         salt: the file's.
         run: JSON text of the run's id.
-        store_record: see ``compact``; for buffers that only look like one.
+        store_record: as in ``compact``; tests replace it for buffers that only look like one.
     """
 
-    __slots__ = (  # looking into a dict instead is a tenth of what a record costs
+    __slots__ = (  # attribute look-ups in a dict are a tenth of the cost of a record
         "_buffer",
         "_changes",
         "_closed",
@@ -148,7 +148,7 @@ class Ring:
         self._run = run
         self._format = _HEAD % run.replace(b"%", b"%%")
         self.longest = segment_size - layout.SEGMENT_HEADER - layout.LINE_OVERHEAD - len(self._format) - _NUMBERS_ROOM
-        """How many bytes the JSON of an event's own fields may have."""
+        """The most bytes that the JSON of an event's own fields may have."""
         self.next_seq = 0
         self._tick, self._text_seq = 0, -1  # of the last event that is a line
         self._forms = 0
@@ -160,8 +160,8 @@ class Ring:
         self._generation = 0
         self._changes = 0
         self._free = deque(range(segments))
-        self._history: deque[int] = deque()  # segments with older events than the current one, oldest first
-        self._full: deque[int] = deque()  # the raw ones of them that nobody has sealed yet, oldest first
+        self._history: deque[int] = deque()  # segments with events older than the current one's, oldest first
+        self._full: deque[int] = deque()  # those of them that are raw and not sealed yet, oldest first
         self._spent: list[Spent] = []
         self._filling: int | None = None  # the sealed segment that takes the next block
         # The raw segment that takes the next line, and where that goes:
@@ -176,13 +176,13 @@ class Ring:
 
     @property
     def is_short(self) -> bool:
-        """True when taking another segment or two will cost the oldest events."""
+        """Whether taking another segment or two will cost the oldest events."""
         return len(self._free) <= _RESERVE + 1
 
     def append(self, tick: int, time_ns: int, own: bytes) -> bool:
         """Write one event; ``own`` is its JSON from ``"event"`` to the closing brace, at most ``longest`` bytes.
 
-        Returns True when it is time to seal: a segment became full, and half of them are.
+        Returns whether it is time to seal: a segment became full, and half of the room is taken.
 
         Raises:
             BlackBoxError: the ring is closed.
@@ -190,7 +190,7 @@ class Ring:
         return self.append_body(tick, self._format % (self.next_seq, tick, time_ns, own))
 
     def append_body(self, tick: int, body: bytes) -> bool:
-        """The same with the whole JSON, whose ``seq`` is ``next_seq``. It is no longer than ``own`` may be."""
+        """Write one event given its whole JSON, whose ``seq`` is ``next_seq``, no longer than `append` allows."""
         line = b"%08x %b\n" % (crc32(body, self._salt), body)
         start = self._position
         end = start + len(line)
@@ -212,16 +212,16 @@ class Ring:
     def writer(
         self, forms: tuple[Form, ...], *, lock: Lock, clock: Callable[[], int], on_full: Callable[[], object]
     ) -> Writer:
-        """What writes events as the numbers that one of these forms leaves open.
+        """A function that writes events as the numbers that one of these forms leaves open.
 
-        It is called for each tick of each node: everything is at hand in it, nothing looked up, and no call is made
-        that could be spared. What it returns raises a `BlackBoxError` when the ring is closed.
+        It runs for each tick of each node: it looks nothing up and makes no call that can be avoided. It raises
+        `BlackBoxError` once the ring is closed.
 
         Args:
             forms: the forms to choose from.
-            lock: the owner's; the only thing here that takes it.
-            clock: gives the time of day, nanoseconds since 1970.
-            on_full: called, without the lock, when it is time to seal.
+            lock: the owner's; only this function takes it here.
+            clock: returns wall-clock nanoseconds since 1970.
+            on_full: called without the lock when it is time to seal.
         """
         acquire, release = lock.acquire, lock.release
         buffer, words, store = self._buffer, self._words, self._store_record
@@ -246,7 +246,7 @@ class Ring:
         return write
 
     def form(self, event: dict[str, Any]) -> Form | None:
-        """The form for events with these JSON fields, None for each number; None if it would be too long."""
+        """The form for events with these JSON fields, which are None for numbers; None if it would be too long."""
         made = Form.make(self._forms + 1, self._run, event)
         if (
             made is not None
@@ -257,7 +257,7 @@ class Ring:
         return made
 
     def close(self, why: str) -> None:
-        """Take no event any more: each raises a `BlackBoxError` that says why."""
+        """Refuse events from now on: each raises a `BlackBoxError` that says why."""
         self._tick = self.tick
         self._text_seq = self.next_seq - 1
         self._closed = why
@@ -267,13 +267,13 @@ class Ring:
     @property
     def tick(self) -> int:
         """The scheduler's tick of the last event."""
-        if self._text_seq != self.next_seq - 1:  # of a record, whose tick is noted nowhere else to save the time
+        if self._text_seq != self.next_seq - 1:  # a record, whose tick is kept nowhere else to save time
             record = bytes(self._buffer[self._position - RECORD_SIZE : self._position])
             return read_tick(record)
         return self._tick
 
     def _introduce(self, form: Form) -> bool:
-        """Make room for a record behind its form. Returns True when it is time to seal."""
+        """Make room for a record after its form. Returns whether it is time to seal."""
         line = len(form.json) + layout.LINE_OVERHEAD
         pressed = self._position + (line + RECORD_SIZE) > self._limit and self._roll()
         if form.limit < 0:
@@ -291,7 +291,7 @@ class Ring:
         self._introduced.clear()
 
     def _roll(self) -> bool:
-        """Go on in another segment. Returns True when it is time to seal."""
+        """Go on in another segment. Returns whether it is time to seal."""
         if self._closed:
             raise BlackBoxError(self._closed)
         self._history.append(self._current)
@@ -302,11 +302,11 @@ class Ring:
 
     @property
     def is_pressed(self) -> bool:
-        """True when there are full segments and half of the room is taken: nothing is sealed before."""
+        """Whether there are full segments and half of the room is taken; nothing is sealed before."""
         return bool(self._full) and 2 * len(self._free) <= len(self._generations)
 
     def take_full(self) -> FullSegment | None:
-        """The lines of the oldest full raw segment that is not sealed yet, or None."""
+        """The content of the oldest full raw segment that is not sealed yet, or None."""
         if not self._full:
             return None
         index = self._full.popleft()
@@ -315,21 +315,21 @@ class Ring:
         return FullSegment(index, self._generations[index], self._first_seqs[index], lines)
 
     def seal(self, full: FullSegment, packed: bytes, unpacked: int) -> bool:
-        """Store the compressed lines of a full segment, unless it has been used again meanwhile.
+        """Store the compressed lines of a full segment, unless it has been reused meanwhile.
 
         Args:
             full: the segment.
             packed: its events as lines, compressed.
             unpacked: how many bytes the lines had.
 
-        Returns False when there is no room until something is released: it will be handed out again.
+        Returns False when there is no room until something is released: the segment will be handed out again.
         """
         if self._generations[full.number] != full.generation:
             return True
         content = self._segment_size - layout.SEGMENT_HEADER
         need = layout.BLOCK_HEADER + len(packed)
         if need >= len(full.lines):
-            self._filling = None  # nothing is gained: the raw segment stays; what follows must not go before it
+            self._filling = None  # no gain, so the raw segment stays; what follows must not get ahead of it
             return True
         if self._filling is None or self._useds[self._filling] + need > content:
             if not self._free:
@@ -352,11 +352,11 @@ class Ring:
         return tuple(self._spent)
 
     def release(self, spent: Iterable[Spent]) -> None:
-        """Use these raw segments again: the blocks that hold their lines are safe."""
+        """Free these raw segments: the blocks that hold their lines are safe."""
         for entry in spent:
             self._spent.remove(entry)
             index, generation, sealed_index, sealed_generation = entry
-            # A block that was overwritten meanwhile holds nothing any more; its raw segment is history again.
+            # A block that was overwritten meanwhile is gone; its raw segment is the only copy again.
             if self._generations[index] == generation and self._generations[sealed_index] == sealed_generation:
                 self._announce_change()
                 self._words[(self._offset(index) + layout.GENERATION) // 8] = 0

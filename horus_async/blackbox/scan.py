@@ -1,7 +1,7 @@
 """Reading the bytes of a box: which lines are whole, in which order, and what is damaged.
 
-Pure: it gets copies of segments. A line is only believed when it passes its checksum. What follows the ``used`` word is
-the unfinished business of a writer that was stopped, and no damage; what fails before it is.
+Pure: it is given copies of segments. A line counts only if it passes its checksum. A failure beyond the ``used`` word
+is the unfinished write of a process that was stopped; one before it is damage.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAYBE_NEXT = re.compile(rb"\x%02x|[0-9a-f]{8} \{" % MARK)
-"""How a record and a line begin."""
+"""How records and lines begin."""
 
 
 class SegmentImage(NamedTuple):
@@ -30,11 +30,11 @@ class SegmentImage(NamedTuple):
     """As it was before ``content`` was copied."""
     content: bytes
     reach: int
-    """The ``used`` word after ``content`` was copied: further than in ``header`` when somebody was writing."""
+    """The ``used`` word after ``content`` was copied: beyond that in ``header`` if the writer was at work."""
 
 
 class Source(NamedTuple):
-    """Lines of one raw segment, as they are or as the block they were sealed into."""
+    """The lines of one raw segment, raw or as the block they were sealed into."""
 
     where: str
     generation: int
@@ -43,9 +43,9 @@ class Source(NamedTuple):
     used: int
     reach: int
     unpacked: int
-    """Bytes after unpacking, 0 for lines as they are."""
+    """Bytes after unpacking; 0 for raw lines."""
     finished: bool
-    """False for a block whose writer may have been stopped in the middle of it."""
+    """False for a block that its writer may have left half written."""
 
 
 class Line(NamedTuple):
@@ -56,7 +56,7 @@ class Line(NamedTuple):
 
 
 def find_sources(images: list[SegmentImage], file_salt: int, damage: list[str]) -> list[Source]:
-    """Everything in a box that holds lines, oldest first. What is wrong is added to ``damage``."""
+    """Everything in a box that holds lines, oldest first. Findings are added to ``damage``."""
     sources: list[Source] = []
     for image in images:
         where = f"segment {image.number}"
@@ -102,24 +102,24 @@ def _blocks(
         name = f"{where}, block at byte {start - layout.BLOCK_HEADER}"
         lines = block.unpacked
         if offset <= used and crc32(packed, salt) != block.content:
-            damage.append(f"{name} fails its checksum")  # its lines have their own: some may still be whole
+            damage.append(f"{name} fails its checksum")  # its lines have their own, so some may still be whole
         yield Source(name, block.generation, block.first_seq, packed, lines, lines, lines, offset <= used)
     if late > 1 or not (boundary_seen or broken):
         damage.append(f"{where}: the length in its header is wrong")
 
 
 def missing_ends(sources: list[Source], oldest: int, newest: int) -> list[str]:
-    """What is missing before the first source and behind the last one.
+    """What is missing before the first source and after the last one.
 
     Args:
-        sources: all there are.
-        oldest: the first event that has not been overwritten.
-        newest: the generation of the raw segment that was written last.
+        sources: all of them.
+        oldest: ``seq`` of the first event that has not been overwritten.
+        newest: generation of the raw segment that was written last.
     """
     first = min((source.first_seq for source in sources if source.finished), default=oldest)
     notes = [_gap(oldest, first)] if first > oldest else []
     last = max((source.generation for source in sources), default=0)
-    if newest > last or (newest == 0 and last > 1):  # it is 0 until the first segment has been taken
+    if newest > last or (newest == 0 and last > 1):  # 0 until the first segment has been taken
         notes.append("the newest events are missing")
     return notes
 
@@ -127,7 +127,7 @@ def missing_ends(sources: list[Source], oldest: int, newest: int) -> list[str]:
 def read_lines(
     sources: list[Source], file_salt: int, segment_size: int, damage: list[str], after: int = -1
 ) -> Iterator[Line]:
-    """All whole lines with a ``seq`` beyond ``after``, in order, each once. Gaps are added to ``damage``."""
+    """All whole lines with a ``seq`` above ``after``, in order, each once. Gaps are added to ``damage``."""
     expected: int | None = None
     position = 0
     while position < len(sources):
@@ -153,7 +153,7 @@ def _gap(first: int, end: int) -> str:
 
 
 def _merged(group: list[Source], file_salt: int, segment_size: int, damage: list[str]) -> list[Line]:
-    """The lines of sources with the same events: a raw segment, and the block it was sealed into."""
+    """The lines of sources with the same events: a raw segment and the block it was sealed into."""
     lines: dict[int, Line] = {}
     for source in group:
         for line in _lines_of(source, file_salt, segment_size, damage):
@@ -183,11 +183,11 @@ def scan_lines(content: bytes, used: int, reach: int, salt: int, notes: list[str
     """The whole lines in the content of a raw segment.
 
     Args:
-        content: lines and, behind them, whatever was there before.
-        used: lines before this byte are meant to be whole.
-        reach: of the lines that end behind this byte, one at most can be whole.
-        salt: where their checksums start.
-        notes: takes what is wrong.
+        content: lines, followed by whatever was there before.
+        used: lines before this byte should be whole.
+        reach: of the lines that end after this byte, at most one can be whole.
+        salt: what their checksums start from.
+        notes: findings are added here.
     """
     lines: list[Line] = []
     shapes: dict[int, Shape] = {}
@@ -214,9 +214,9 @@ def scan_lines(content: bytes, used: int, reach: int, salt: int, notes: list[str
 
 
 def read_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) -> tuple[int, Line | None] | None:
-    """What stands at ``start`` in a raw segment: where it ends, and its event; None for the event of a form.
+    """Where the thing at ``start`` of a raw segment ends, and its event, which is None for a form.
 
-    Returns None when there is nothing whole there, or a record whose form was not. A form is added to ``shapes``.
+    Returns None when nothing there is whole, or it is a record whose form was not. A form is added to ``shapes``.
     """
     if content[start] == MARK:
         record = open_record(content, start, salt)
@@ -237,7 +237,7 @@ def read_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) 
 
 
 def event_lines(content: bytes, salt: int) -> Iterator[bytes]:
-    """The events in the content of a whole raw segment, each as a line.
+    """The events in the content of a full raw segment, each as a line.
 
     Raises:
         ValueError: something in it is damaged.
@@ -254,7 +254,7 @@ def event_lines(content: bytes, salt: int) -> Iterator[bytes]:
 
 
 def _next_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) -> int:
-    """Where, behind something damaged, the next whole thing begins; the end if there is none."""
+    """Where, after something damaged, the next whole thing begins; the end if there is none."""
     for found in _MAYBE_NEXT.finditer(content, start):
         if read_piece(content, found.start(), salt, shapes) is not None:
             return found.start()

@@ -1,9 +1,9 @@
-"""The thread behind a box: it compresses what is full, and brings the box to the disk.
+"""The thread behind a box: it compresses full segments and syncs the box to disk.
 
-It must not be felt by the event loop, with which it shares the interpreter. Compressing and syncing do without the
-interpreter's lock (``os.fdatasync`` rather than ``mmap.flush``, which holds it). Turning compact records into lines
-does not, so that goes a few at a time with pauses in between. While a loop leaves the processor no rest, records stay
-as they were written; they take little more room than their lines would take compressed.
+The event loop, with which it shares the interpreter, must not feel it. Compressing and syncing release the interpreter
+lock (``os.fdatasync`` rather than ``mmap.flush``, which holds it). Turning compact records into lines needs the lock,
+so it is done a few at a time with pauses in between. While the loop keeps the processor busy, records stay as they were
+written; they take little more room than their lines would take compressed.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _log = logging.getLogger(__name__)
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 _AT_ONCE = 16
-"""So many events become lines before the next pause: some 30 µs that the event loop may have to wait."""
+"""How many events become lines between two pauses: some 30 µs that the event loop may have to wait."""
 _PAUSES = (0.0005, 0.1)
-"""Seconds, at least and at most. Who has to wait for the interpreter comes back later: the loop needs it more."""
+"""Shortest and longest, in seconds. Having to wait for the interpreter lengthens them: the loop needs it more."""
 
 _WAITED = 0.002
-"""Seconds beyond a pause that tell of a busy loop: threads take turns every 5 ms only, unless one of them waits."""
+"""Seconds in excess of a pause that show a busy loop: threads switch only every 5 ms, unless one of them waits."""
 
 
 class SealingWorker:
-    """Looks after one ring, from `start` to `stop`.
+    """Looks after one ring from `start` to `stop`.
 
     Args:
-        ring: whose full segments are sealed.
+        ring: the ring whose full segments are sealed.
         lock: held for each call of the ring.
         fd: the box, to sync.
         header: the box's.
@@ -51,7 +51,7 @@ class SealingWorker:
         sync_interval: seconds between syncs; None leaves them to the operating system.
 
     Attributes:
-        sync_error: why the last attempt to bring the box to the disk failed, or None.
+        sync_error: why the last attempt to sync the box to disk failed, or None.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class SealingWorker:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name=f"blackbox {header.name}", daemon=True)
         self.wake = self._wake.set
-        """There is something to seal. From any thread; cheap."""
+        """Say that there is something to seal. From any thread; cheap."""
         self.start = self._thread.start
 
     def stop(self) -> None:
-        """Bring everything to the disk and end. What is not sealed by now stays as it is."""
+        """Sync everything to disk and end. What is not sealed by now stays raw."""
         self._stopping.set()
         self._wake.set()
         self._thread.join()
@@ -120,7 +120,7 @@ class SealingWorker:
                     return
 
     def _as_lines(self, full: FullSegment) -> bytes | None:
-        """The events of a full segment as lines; None when it must stay as it is: damaged, or there is no time."""
+        """The events of a full segment as lines; None when it has to stay raw: it is damaged, or there is no time."""
         content = full.lines
         if MARK not in content:
             return content
@@ -136,7 +136,7 @@ class SealingWorker:
                 waited = (monotonic_ns() - before_ns) / NANOSECONDS - pause
                 pause = min(2 * pause, longest) if waited > _WAITED else _PAUSES[0]
                 if self._interval_ns is not None and monotonic_ns() >= self._due_ns:
-                    self._sync()  # this may take many seconds, and a power cut must not cost them
+                    self._sync()  # sealing may take many seconds, and a power cut must not cost them
                     self._due_ns = monotonic_ns() + self._interval_ns
         except ValueError:
             return None  # readers report it
@@ -146,7 +146,7 @@ class SealingWorker:
         with self._lock:
             self._ring.release(spent)
             if spent and self._ring.is_pressed:
-                self._wake.set()  # what found no room may find it now
+                self._wake.set()  # what found no room may find some now
 
     def _sync(self) -> None:
         try:

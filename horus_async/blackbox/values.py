@@ -1,28 +1,28 @@
-"""JSON for evidence: nothing a program puts into an event may keep the event out of the box.
+"""JSON for evidence: nothing that a program puts into an event may keep the event out of the box.
 
-What JSON lacks and a robot's numbers often are, is tagged and comes back as it was: NaN and the infinities as
-``{"$float":"nan"}``, integers beyond 64 bits as ``{"$int":"..."}``. Anything else becomes its ``repr``. What is too
-long or too strange for that is replaced by a text in angle brackets that says so.
+Numbers that JSON lacks are tagged and come back as they were: NaN and the infinities as ``{"$float":"nan"}``, integers
+beyond 64 bits as ``{"$int":"..."}``. Anything else that JSON lacks becomes its ``repr``. What is too long or too
+strange even for that is replaced by a text in angle brackets that says so.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from horus_async.json_text import tagged_float
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_INTEGER = re.compile(r"-?(?:0x[0-9a-f]+|[0-9]+)")
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _DEEPEST = 50
 _MOST = 20_000
-"""Values looked at one by one; a cycle would have no end."""
+"""How many values are looked at; a cycle has no end."""
 _DECIMAL_BITS = 10_000
-"""Python refuses decimal digits of integers that are much longer; hexadecimal ones take no time."""
+"""Python refuses to write much longer integers in decimal; hexadecimal takes no time."""
 
 
 def to_json_bytes(value: Any) -> bytes:
@@ -31,31 +31,50 @@ def to_json_bytes(value: Any) -> bytes:
         encoded = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError):
         return orjson.dumps(_Plain().of(value, 0))
-    # orjson writes NaN as null without a word, so a null is worth a second, slower look.
+    # orjson writes NaN as null without complaint, so a null is worth a second, slower look.
     return encoded if b"null" not in encoded else orjson.dumps(_Plain().of(value, 0))
 
 
-def from_plain(value: Any) -> Any:
-    """Undo the tags in something that came out of JSON."""
-    if isinstance(value, list):
-        return [from_plain(item) for item in value]
-    if not isinstance(value, dict):
+def shortened_json(head: bytes, fields: dict[str, Any], limit: int) -> bytes:
+    """JSON of an event's fields, with ``head`` in the place of its opening brace, in at most ``limit`` bytes.
+
+    Texts that are too long lose their middle, lists their end; of anything else the start of its JSON text is kept.
+    """
+    encoded = head + to_json_bytes(fields)[1:]
+    room = limit
+    while len(encoded) > limit:
+        room //= 2
+        encoded = head + to_json_bytes({key: _cut(value, room) for key, value in fields.items()})[1:]
+    return encoded
+
+
+def _cut(value: Any, room: int) -> Any:
+    if len(encoded := to_json_bytes(value)) <= room:
         return value
-    if len(value) == 1 and isinstance(text := value.get("$float"), str) and text in ("nan", "inf", "-inf"):
-        return float(text)
-    if len(value) == 1 and isinstance(text := value.get("$int"), str) and _INTEGER.fullmatch(text):
-        return int(text, 0)
-    return {key: from_plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        half = min(room, len(value)) // 3
+        left_out = len(value) - 2 * half
+        return f"{value[:half]} ... [shortened by {left_out} characters] ... {value[len(value) - half :]}"
+    if isinstance(value, list | tuple):
+        kept: list[Any] = []
+        for item in value:
+            room -= len(to_json_bytes(item)) + 1
+            if room < 0:
+                break
+            kept.append(item)
+        return [*kept, f"[shortened by {len(value) - len(kept)} more]"]
+    start = encoded[: room // 2].decode("utf-8", "ignore")
+    return {"shortened": f"{start} ... [shortened by {len(encoded) - room // 2} bytes]"}
 
 
 class _Plain:
-    """Turns one value into what orjson writes without loss."""
+    """Turns one value into something that orjson writes without loss."""
 
     def __init__(self) -> None:
         self._left = _MOST
 
     def of(self, value: Any, depth: int) -> Any:
-        """The value in other terms. Whatever code of its own it runs, only what is no `Exception` comes out of here."""
+        """The value in plain terms. It may run code of its own, of which only a `BaseException` gets out of here."""
         self._left -= 1
         if self._left < 0:
             return "<more, left out>"
@@ -73,7 +92,7 @@ class _Plain:
         elif isinstance(value, int):
             plain = int(value) if -(2**63) <= value < 2**64 else {"$int": _digits(int(value))}
         elif isinstance(value, float):
-            plain = float(value) if math.isfinite(value) else {"$float": str(float(value))}
+            plain = float(value) if math.isfinite(value) else tagged_float(value)
         elif depth < _DEEPEST and isinstance(value, dict):
             plain = {str(self.of(_as_key(key), depth)): self.of(value[key], depth + 1) for key in self._some(value)}
         elif depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):

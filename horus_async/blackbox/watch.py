@@ -1,4 +1,4 @@
-"""From what the runtime tells its observers to events in a box."""
+"""Turns what the runtime tells its observers into events in a box."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class BlackBoxObserver(observe.Observer):
-    """Writes a run's events into its box. Their times are the wall clock's, in every mode: a box is evidence."""
+    """Writes a run's events into its box, stamped with wall-clock time in every mode: a box is evidence."""
 
     hears_messages = False
 
@@ -35,23 +35,23 @@ class BlackBoxObserver(observe.Observer):
         self._box = box
 
     def run_started(self, run: observe.RunInfo) -> None:
-        """See `Observer`."""
+        """`SchedulerStart`, and a `NodeAdded` for each node; from here on fatal signals are caught."""
         self._box.catch_fatal_signals()
         self._put(SchedulerStart(tuple(node.name for node in run.nodes), run.tick_rate), 0)
         for node in run.nodes:
             self._put(NodeAdded(node.name), 0)
 
     def node_added(self, node: observe.NodeInfo) -> None:
-        """See `Observer`."""
+        """`NodeAdded`: a node joined the run that is going on."""
         self._put(NodeAdded(node.name), self._box.tick)
 
     def tick_listener(self, node: str) -> observe.TickListener:
-        """See `Observer`; straight into the box."""
+        """`NodeTick` for each tick of the node, straight into the box."""
         return self._box.tick_listener(node)
 
     def incident(self, tick: int, incident: observe.Incident) -> None:
-        """See `Observer`."""
-        # ``type`` rather than ``match``, which takes longer than all the rest of a late tick.
+        """`DeadlineMiss`, `BudgetViolation`, `NodeError`, `FailurePolicy`, `Watchdog` or `EmergencyStop`."""
+        # ``type`` rather than ``match``, which takes longer than everything else about a late tick.
         if type(incident) is observe.DeadlineMissed:
             node, limit_ns, actual_ns = incident
             self._box.record_late(DeadlineMiss, node, tick, limit_ns, actual_ns)
@@ -62,7 +62,7 @@ class BlackBoxObserver(observe.Observer):
             self._put(_EVENTS[type(incident)](incident), tick)
 
     def run_stopped(self, reason: str, ticks: int) -> None:
-        """See `Observer`."""
+        """`SchedulerStop`: the run ended, and why."""
         self._put(SchedulerStop(reason, ticks), self._box.tick)
 
     def _put(self, event: Event, tick: int) -> None:

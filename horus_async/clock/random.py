@@ -3,14 +3,14 @@ r"""Random numbers that belong to a tick: the same for (seed, node name, tick) o
 The derivation, version 1, fixed for good because recordings rely on it:
 
 1. ``text = f"{seed}\0{tick}\0{node}"`` in UTF-8, numbers in decimal with a ``-`` where negative. Digits hold no NUL,
-   so two different triples never make the same text.
+   so different triples never give the same text.
 2. ``digest = BLAKE2b(text, digest size 16 bytes, personalisation b"horus-tick-v1")``.
 3. ``state`` is the digest read as a big-endian integer of 128 bits.
 4. ``rng()`` is ``random.Random(state)`` and ``np_rng()`` is ``numpy.random.Generator(numpy.random.PCG64(state))``.
 
-A node's numbers depend on nothing else, so adding or removing another node never changes them. What Python and NumPy
-promise to keep across their versions is ``Random.random()`` and the PCG64 bit stream; a derived method such as
-``shuffle`` or ``normal`` is as stable as they keep it.
+A node's numbers depend on nothing else, so adding or removing another node never changes them. Across their versions
+Python and NumPy promise to keep ``Random.random()`` and the PCG64 bit stream; derived methods such as ``shuffle`` or
+``normal`` may change.
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ def tick_np_random(seed: int, node: str, tick: int) -> np.random.Generator:
 
 
 def system_seed() -> int:
-    """64 bits from the operating system: the seed of a real-time run, recorded so that the run can be repeated."""
+    """64 random bits from the operating system: the seed of a real-time run, recorded so that it can be repeated."""
     return int.from_bytes(os.urandom(8), "big")

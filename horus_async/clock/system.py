@@ -1,7 +1,7 @@
 """The operating system's clocks: the only module of this package that asks them.
 
-Everything else takes its time from here, so that one place decides what "now" is and a test can see, by reading the
-imports, that wall time never reaches a deterministic result. All times are integer nanoseconds.
+Everything else takes its time from here, so that one place decides what "now" is, and a test can check by looking at
+imports that wall time never reaches a deterministic result. All times are integer nanoseconds.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ NANOSECONDS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 wall_ns = time.time_ns
-"""Nanoseconds since 1970, UTC. Steps when somebody sets the clock."""
+"""Nanoseconds since 1970, UTC. Steps when the clock is set."""
 
 monotonic_ns = time.monotonic_ns
-"""Nanoseconds on a clock that never steps: ``CLOCK_MONOTONIC``, the one that timers and event loops wait on."""
+"""Nanoseconds on a clock that never steps: ``CLOCK_MONOTONIC``, which timers and event loops wait on."""
 
 perf_ns = time.perf_counter_ns
-"""Nanoseconds on the finest clock there is, to measure how long something took. On Linux the monotonic clock."""
+"""Nanoseconds on the finest clock, to measure how long something took. On Linux it is the monotonic clock."""
 
 
 CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
@@ -31,7 +31,7 @@ CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
 def iso_utc(ns: int) -> str:
     """Wall-clock nanoseconds as ISO 8601 in UTC with milliseconds: ``2026-04-24T17:13:05.241Z``.
 
-    Milliseconds are cut, not rounded, so that no time is shown before it came.
+    Milliseconds are truncated, not rounded, so that no time is shown before it has come.
     """
     seconds, rest = divmod(ns, NANOSECONDS)
     moment = _EPOCH + timedelta(seconds=seconds)
@@ -42,7 +42,7 @@ def parse_iso_utc(text: str) -> int:
     """Wall-clock nanoseconds of an ISO 8601 time; one without a zone is taken as UTC.
 
     Raises:
-        ValueError: ``text`` is not an ISO 8601 time.
+        ValueError: ``text`` is not ISO 8601.
     """
     moment = datetime.fromisoformat(text)
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
@@ -50,7 +50,7 @@ def parse_iso_utc(text: str) -> int:
 
 
 def clock_face(ns: int, *, utc: bool = False) -> str:
-    """Time of day of wall-clock nanoseconds, ``17:13:05.241``: local time, or UTC."""
+    """Wall-clock nanoseconds as a time of day, ``17:13:05.241``, in local time or UTC."""
     seconds, rest = divmod(ns, NANOSECONDS)
     moment = _EPOCH + timedelta(seconds=seconds)
     if not utc:
@@ -65,9 +65,9 @@ def sleep_until_monotonic(deadline_ns: int) -> None:
 
 
 def spin_until_monotonic(deadline_ns: int) -> int:
-    """Busy-wait until ``monotonic_ns()`` reaches ``deadline_ns``; the last few microseconds of a precise wait.
+    """Busy-wait until ``monotonic_ns()`` reaches ``deadline_ns``: the last few microseconds of a precise wait.
 
-    Returns the time it ended, so that the caller need not ask again.
+    Returns the time at its end, so that the caller need not ask again.
     """
     while (now := monotonic_ns()) < deadline_ns:
         pass

@@ -1,9 +1,9 @@
-"""Waiting for an instant to within tens of microseconds, without holding up the event loop.
+"""Waits for an instant to within tens of microseconds, without blocking the event loop.
 
-An event loop sleeps in whole milliseconds (the step of epoll's time-out), too coarse for a 1 kHz node. A timer file
-descriptor has the kernel's resolution and is awaited like a socket. What is left is the latency of being woken: the
-timer is armed that much early, and a short busy wait covers the rest. The lead is measured while running, and bounded,
-so that the spin stays a small part of a millisecond.
+An event loop sleeps in whole milliseconds (the resolution of epoll's timeout), too coarse for a 1 kHz node. A timer
+file descriptor has the kernel's resolution and is awaited like a socket. That leaves the latency of being woken: the
+timer is armed earlier by that much, and a short busy wait covers the rest. This lead is measured while running, and
+bounded so that the spin stays a small part of a millisecond.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 MAX_LEAD_NS: Final = 200_000
-"""The longest busy wait, nanoseconds."""
+"""The longest busy wait, in nanoseconds."""
 
 _FIRST_LEAD_NS: Final = 100_000
 
-# The lead follows the 90th percentile of the wake-up latency: nine steps up when a wake-up came too late for it, one
-# step down when it did not, which balances where one in ten is late.
+# The lead follows the 90th percentile of the wake-up latency: nine steps up after a wake-up that came too late, one
+# step down after any other, which balances when one in ten is late.
 _LEAD_STEP_NS: Final = 500
 _STEPS_UP: Final = 9
 
 
 class TickTimer:
-    """Waits for instants of the monotonic clock, one task at a time, under trio and asyncio.
+    """Waits for instants on the monotonic clock, one task at a time, under trio and asyncio.
 
     Holds a file descriptor: close it, or use it as a context manager.
     """
@@ -50,10 +50,10 @@ class TickTimer:
         self._lock = threading.RLock()
 
     async def wait_until(self, deadline_ns: int) -> bool:
-        """Sleep until ``monotonic_ns()`` reaches ``deadline_ns``; always a checkpoint, also when it is past already.
+        """Sleep until ``monotonic_ns()`` reaches ``deadline_ns``. Always a checkpoint, even if that is in the past.
 
         Returns:
-            True at the deadline, never before it; False when ``wake()`` came first.
+            True at the deadline, never before; False if ``wake()`` came first.
 
         Raises:
             RuntimeError: the timer is closed.
@@ -74,9 +74,9 @@ class TickTimer:
         return True
 
     def wake(self) -> None:
-        """Make the current wait return now, or the next one if nobody waits. From any thread or signal handler.
+        """Make the current wait return now, or the next one if there is none. From any thread or signal handler.
 
-        Several calls before the wait returns count as one. After ``close()`` it does nothing.
+        Several calls before the wait returns count as one. Does nothing after ``close()``.
         """
         with self._lock:
             if not self._closed:
@@ -84,7 +84,7 @@ class TickTimer:
                 self._source.ring()
 
     def close(self) -> None:
-        """Give back the file descriptor. Not while a task waits. Harmless when repeated."""
+        """Release the file descriptor. Not while a task waits. Idempotent."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -111,7 +111,7 @@ class _Source(Protocol):
     """What wakes a task at an instant, or earlier when rung."""
 
     async def wait(self, at_ns: int, is_woken: Callable[[], bool]) -> None:
-        """Return at ``at_ns`` or after ``ring()``; ``is_woken`` is asked once a later ring can no longer be missed."""
+        """Return at ``at_ns`` or after ``ring()``. ``is_woken`` is called once a later ring can no longer be missed."""
 
     def ring(self) -> None: ...
 
@@ -119,9 +119,9 @@ class _Source(Protocol):
 
 
 class _TimerFd:
-    """A Linux timer file descriptor. Arming it afresh also clears an expiry that nobody read, so nobody reads it.
+    """A Linux timer file descriptor. It is never read: arming it again clears an expiry.
 
-    Whoever rings does so at an event file descriptor beside it: to let the timer itself expire takes ten times as long.
+    ``ring`` uses an event file descriptor beside it, as making the timer itself expire takes ten times as long.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class _TimerFd:
                 return
             with suppress(BlockingIOError):
                 os.eventfd_read(self._event)
-            if is_woken():  # else it was rung for the last time, after that had ended already
+            if is_woken():  # else the ring was meant for the last wait, which had ended already
                 return
 
     def ring(self) -> None:
@@ -155,7 +155,7 @@ class _TimerFd:
 
 
 class _Sleeper:
-    """The event loop's own time-out, and a pipe to ring through: for systems without timer file descriptors."""
+    """The event loop's own timeout, and a pipe to ring through: for systems without timer file descriptors."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
@@ -163,7 +163,7 @@ class _Sleeper:
         os.set_blocking(self._writer, False)
 
     async def wait(self, at_ns: int, is_woken: Callable[[], bool]) -> None:
-        del is_woken  # A ring stays in the pipe, so none can be missed.
+        del is_woken  # A ring stays in the pipe, so it cannot be missed.
         with anyio.move_on_after((at_ns - monotonic_ns()) / NANOSECONDS):
             await anyio.wait_readable(self._reader)
             os.read(self._reader, 4096)
@@ -172,7 +172,7 @@ class _Sleeper:
         try:
             os.write(self._writer, b"\0")
         except BlockingIOError:
-            return  # A full pipe is readable: the ring is heard all the same.
+            return  # A full pipe is readable, so the wait ends anyway.
 
     def close(self) -> None:
         os.close(self._reader)
@@ -180,7 +180,7 @@ class _Sleeper:
 
 
 def _open_timerfd() -> tuple[int, Callable[[int], object]]:
-    """A timer on the monotonic clock: its descriptor, and a call to arm it at an instant."""
+    """A timer on the monotonic clock: its descriptor, and a function that arms it for an instant."""
     if sys.version_info >= (3, 13) and sys.platform == "linux":
         fd = os.timerfd_create(CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
 
@@ -192,7 +192,7 @@ def _open_timerfd() -> tuple[int, Callable[[int], object]]:
 
 
 def _open_timerfd_by_ctypes() -> tuple[int, Callable[[int], object]]:
-    """The same through the C library, for Python before 3.13. Numbers and structure: timerfd_create(2)."""
+    """The same through the C library, for Python before 3.13. Constants and structure as in timerfd_create(2)."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

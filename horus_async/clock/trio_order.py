@@ -1,14 +1,14 @@
-"""The order in which trio runs the tasks that can go on: the same each time, in one thread.
+"""Makes trio run the tasks that are ready in the same order each time, in one thread.
 
-trio shuffles them on purpose, so that nobody relies on an order. The nodes' ticks do not mind, as they take turns of
-their own; but the tasks that a tick starts in a nursery of its own go as trio says. In a run of ours they are to go in
-the order in which they were started, each time.
+trio shuffles them on purpose, so that nobody relies on their order. The nodes' ticks do not mind, as they take turns
+anyway, but the tasks that a tick starts in a nursery of its own run as trio decides. In our runs they are to run in the
+order in which they were started, each time.
 
-trio has a switch for that, made for Hypothesis, and no public one: the flag ``_ALLOW_DETERMINISTIC_SCHEDULING`` makes
-it sort tasks by when they were started before it shuffles them with the generator ``_r``. Both are of the whole
-process, so the flag is set while one run of ours goes on, and the generator keeps the order in the threads of ours
-and shuffles as ever in the others. Where a version of trio lacks one of the names, nothing is changed, and such
-tasks go in any order.
+trio has no public switch for that, only one made for Hypothesis: with the flag ``_ALLOW_DETERMINISTIC_SCHEDULING`` it
+sorts tasks by when they were started before it shuffles them with the generator ``_r``. Both are process-wide, so the
+flag is set while any of our runs goes on, and the generator is replaced by one that keeps the order in the threads of
+those runs and shuffles as usual in others. If a version of trio lacks one of the names, nothing is changed, and such
+tasks run in any order.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _FLAG, _RANDOM = "_ALLOW_DETERMINISTIC_SCHEDULING", "_r"
 _lock = threading.Lock()
 _here = threading.local()
 _before: list[tuple[bool, Any]] = []
-"""What the names stood for before the first run of ours."""
+"""The values of both names before the first run of ours."""
 _users = 0
 
 
 class _Order:
-    """Stands in the place of trio's generator."""
+    """Stands in for trio's generator."""
 
     def __init__(self, original: Any) -> None:
         self._original = original
 
     def shuffle(self, batch: list[Any]) -> None:
-        """Called with the tasks that can go on, sorted by when they were started; trio begins with the last."""
+        """Called with the ready tasks, sorted by when they were started; trio begins with the last."""
         if getattr(_here, "ours", 0):
             batch.reverse()
         else:
@@ -55,7 +55,7 @@ def supported() -> bool:
 
 @contextmanager
 def tasks_in_order() -> Iterator[None]:
-    """In a ``trio.run`` that this thread makes within, tasks go on in the order in which they were started."""
+    """In a ``trio.run`` that this thread makes meanwhile, tasks run in the order in which they were started."""
     if not supported():
         yield
         return
@@ -73,7 +73,7 @@ def _inside() -> Any:
 
 
 def _set() -> None:
-    global _users  # noqa: PLW0603 - trio has one switch, too
+    global _users  # noqa: PLW0603 - trio's switch is global, too
     inside = _inside()
     with _lock:
         _users += 1

@@ -5,13 +5,13 @@
     scan = LaserScan(header=Header(Time.from_ns(now_ns()), "laser"), ranges=[1.0, 1.1], range_max=30.0)
     node.send("lidar.scan", scan)
 
-They can be changed, because programs fill them in: a driver sets one field after the other, a loop keeps one message
-and changes it every tick. That is safe: ``send`` writes the message down at once, and each receiver gets an object of
-its own. Every field has a default, so that a message of an older or newer release still reads: what it lacks gets its
-default, and what is unknown is left out.
+They are mutable, because programs fill them in: a driver sets one field after the other, a loop keeps one message and
+changes it every tick. That is safe: ``send`` encodes the message at once, and each receiver gets an object of its own.
+Every field has a default, so that messages of older and newer releases still read: missing fields get their default,
+and unknown ones are ignored.
 
-Fields of many numbers take a list or a NumPy array, and give the receiver what was sent. Two messages are equal when
-all of their fields are; NaN, which marks what was not measured, equals itself there.
+Fields of many numbers take a list or a NumPy array, and the receiver gets what was sent. Two messages are equal if all
+their fields are; NaN, which marks what was not measured, counts as equal to itself.
 """
 
 from __future__ import annotations
@@ -120,6 +120,6 @@ __all__ = [
 for _name in __all__:
     _value = globals()[_name]
     if _value.__module__.startswith(__name__):
-        # Recordings name classes by their module: which file one is written in must not matter.
+        # Recordings name classes by their module, and the file that defines one must not matter.
         _value.__module__ = __name__
 del _name, _value

@@ -1,4 +1,4 @@
-"""What all messages have in common: how they compare, when they were made, and what stands for an array."""
+"""What all messages share: how they compare, time stamps, and the types of arrays."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     Data: TypeAlias = bytes | NDArray[Any]
 else:
     Array = list[float] | list[int] | tuple[float, ...] | Any
-    """A row of numbers: a list, a tuple or a NumPy array. It arrives as the kind it was sent as."""
+    """Numbers: a list, a tuple or a NumPy array. It arrives as the type that was sent."""
     Data = Any
-    """``bytes``, or a NumPy array with the same bytes in it, of any shape. It arrives as the kind it was sent as."""
+    """``bytes``, or a NumPy array of any shape with the same bytes. It arrives as the type that was sent."""
 
 _NANOSECONDS = 1_000_000_000
 
 
 class ByContent:
-    """Equal when of the same class with equal fields.
+    """Equal if of the same class with equal fields.
 
-    NaN equals NaN, since fields that are not measured hold it. Arrays are equal with the same dtype, shape and
-    elements, and never equal a list. Messages can change, so they have no hash.
+    NaN equals NaN, since it marks fields that were not measured. Arrays are equal if dtype, shape and elements are, and
+    never equal a list. Messages are mutable, so they have no hash.
     """
 
     __slots__ = ()
@@ -42,13 +42,13 @@ class ByContent:
 
 @define(eq=False)
 class Time(ByContent):
-    """A moment, or a duration since 1970 or since the simulation began.
+    """A point in time since 1970 or since the start of the simulation.
 
     Layout: builtin_interfaces/msg/Time.
 
     Attributes:
         sec: whole seconds.
-        nanosec: and nanoseconds, 0 to 999 999 999.
+        nanosec: the rest in nanoseconds, 0 to 999 999 999.
     """
 
     sec: int = 0
@@ -67,13 +67,13 @@ class Time(ByContent):
 
 @define(eq=False)
 class Header(ByContent):
-    """When and in which frame of reference something was measured.
+    """When, and in which coordinate frame, something was measured.
 
     Layout: std_msgs/msg/Header.
 
     Attributes:
-        stamp: when it was measured; for when it was sent see ``recv_message``.
-        frame_id: the name of the frame of reference, such as ``base_link``; axes x forward, y left, z up (REP 103).
+        stamp: when it was measured; ``recv_message`` tells when it was sent.
+        frame_id: the name of the coordinate frame, such as ``base_link``; axes x forward, y left, z up (REP 103).
     """
 
     stamp: Time = field(factory=Time)

@@ -9,7 +9,7 @@ from .base import Array, ByContent, Header, matrix_6x6
 
 @define(eq=False)
 class Vector3(ByContent):
-    """A direction with a length, in the unit of the field it stands in; turned by a transform, but not shifted.
+    """A direction with a length, in the unit of its field; a transform rotates it, but does not shift it.
 
     Layout: geometry_msgs/msg/Vector3; foxglove.Vector3.
     """
@@ -21,7 +21,7 @@ class Vector3(ByContent):
 
 @define(eq=False)
 class Point(ByContent):
-    """A place, metres.
+    """A position in metres.
 
     Layout: geometry_msgs/msg/Point; foxglove.Point3.
     """
@@ -33,7 +33,7 @@ class Point(ByContent):
 
 @define(eq=False)
 class Quaternion(ByContent):
-    """An orientation, as a quaternion of length 1; the default turns nothing.
+    """An orientation as a unit quaternion; the default is no rotation.
 
     Layout: geometry_msgs/msg/Quaternion; foxglove.Quaternion.
     """
@@ -46,13 +46,13 @@ class Quaternion(ByContent):
 
 @define(eq=False)
 class Pose(ByContent):
-    """A place and an orientation.
+    """A position and an orientation.
 
     Layout: geometry_msgs/msg/Pose; foxglove.Pose.
 
     Attributes:
         position: metres.
-        orientation: of length 1.
+        orientation: a unit quaternion.
     """
 
     position: Point = field(factory=Point)
@@ -61,7 +61,7 @@ class Pose(ByContent):
 
 @define(eq=False)
 class Pose2D(ByContent):
-    """A place and a heading in the plane.
+    """A position and a heading in the plane.
 
     Layout: geometry_msgs/msg/Pose2D.
 
@@ -78,7 +78,7 @@ class Pose2D(ByContent):
 
 @define(eq=False)
 class PoseStamped(ByContent):
-    """A pose with its time and frame of reference.
+    """A pose with its time and coordinate frame.
 
     Layout: geometry_msgs/msg/PoseStamped; foxglove.PoseInFrame.
     """
@@ -104,12 +104,12 @@ class PoseWithCovariance(ByContent):
 
 @define(eq=False)
 class CmdVel(ByContent):
-    """How fast a ground robot shall go: the two numbers of a ``Twist`` on ``cmd_vel`` that a wheeled base follows.
+    """How fast a ground robot should go: the two numbers of a ``Twist`` on ``cmd_vel`` that a wheeled base uses.
 
     Layout: linear.x and angular.z of geometry_msgs/msg/Twist.
 
     Attributes:
-        linear: forwards, m/s.
+        linear: forward, m/s.
         angular: counter-clockwise, rad/s.
     """
 
@@ -134,7 +134,7 @@ class Twist(ByContent):
 
 @define(eq=False)
 class TwistStamped(ByContent):
-    """A velocity with its time and frame of reference.
+    """A velocity with its time and coordinate frame.
 
     Layout: geometry_msgs/msg/TwistStamped.
     """
@@ -160,13 +160,13 @@ class TwistWithCovariance(ByContent):
 
 @define(eq=False)
 class Transform(ByContent):
-    """From one frame of reference to another: turned first, then shifted.
+    """From one coordinate frame to another: a rotation, then a translation.
 
     Layout: geometry_msgs/msg/Transform.
 
     Attributes:
         translation: metres.
-        rotation: of length 1.
+        rotation: a unit quaternion.
     """
 
     translation: Vector3 = field(factory=Vector3)
@@ -175,7 +175,7 @@ class Transform(ByContent):
 
 @define(eq=False)
 class TransformStamped(ByContent):
-    """Where the frame ``child_frame_id`` lies in the frame ``header.frame_id``, and when.
+    """Where the frame ``child_frame_id`` is in the frame ``header.frame_id``, and when.
 
     Layout: geometry_msgs/msg/TransformStamped; foxglove.FrameTransform.
     """

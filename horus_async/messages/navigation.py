@@ -1,4 +1,4 @@
-"""Where the robot is, where it goes, and what is in the way."""
+"""Where the robot is, where it is going, and what is in the way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Odometry(ByContent):
     Layout: nav_msgs/msg/Odometry.
 
     Attributes:
-        header: its frame is that of the pose.
+        header: its frame is the one of the pose.
         child_frame_id: the frame of the velocity, usually ``base_link``.
         pose: metres and a quaternion, in ``header.frame_id``.
         twist: m/s and rad/s, in ``child_frame_id``.
@@ -29,7 +29,7 @@ class Odometry(ByContent):
 
 @define(eq=False)
 class Path(ByContent):
-    """Poses to follow one after the other.
+    """Poses to follow in order.
 
     Layout: nav_msgs/msg/Path; foxglove.PosesInFrame.
     """
@@ -46,7 +46,7 @@ class MapMetaData(ByContent):
 
     Attributes:
         map_load_time: when it was loaded.
-        resolution: metres a cell.
+        resolution: metres per cell.
         width: cells along x.
         height: cells along y.
         origin: the pose of the corner of cell (0, 0) in the map's frame.
@@ -61,14 +61,14 @@ class MapMetaData(ByContent):
 
 @define(eq=False)
 class OccupancyGrid(ByContent):
-    """A map of cells that are free or in use.
+    """A map of free and occupied cells.
 
     Layout: nav_msgs/msg/OccupancyGrid; foxglove.Grid.
 
     Attributes:
-        info: size and place.
-        data: per cent of certainty that a cell is in use, 0 to 100, −1 for not known; row by row from cell (0, 0),
-            ``width * height`` of them.
+        info: size and position.
+        data: probability that a cell is occupied, 0 to 100 per cent, −1 if unknown; row by row from cell (0, 0),
+            ``width * height`` values.
     """
 
     header: Header = field(factory=Header)

@@ -1,4 +1,4 @@
-"""Images, point clouds, and what was found in them."""
+"""Images, point clouds, and what was detected in them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Image(ByContent):
     Attributes:
         height: rows of pixels.
         width: columns of pixels.
-        encoding: of a pixel: ``rgb8``, ``bgr8``, ``rgba8``, ``mono8``, ``mono16``, ``32FC1``, ``bayer_rggb8``, …
-        is_bigendian: byte order of pixels with more than one byte, 0 or 1.
-        step: bytes a row.
+        encoding: of the pixels: ``rgb8``, ``bgr8``, ``rgba8``, ``mono8``, ``mono16``, ``32FC1``, ``bayer_rggb8``, …
+        is_bigendian: byte order of pixel values of more than one byte, 0 or 1.
+        step: bytes per row.
         data: the rows, from the top, ``step * height`` bytes; an array may have the shape of the image.
     """
 
@@ -42,7 +42,7 @@ class CompressedImage(ByContent):
 
     Attributes:
         format: ``jpeg``, ``png``, ``webp``, …
-        data: the content of such a file.
+        data: the content of a file of that format.
     """
 
     header: Header = field(factory=Header)
@@ -51,7 +51,7 @@ class CompressedImage(ByContent):
 
 
 class PointDatatype(IntEnum):
-    """The type of a number in a point; numbers of sensor_msgs/msg/PointField."""
+    """The type of a number in a point; values as in sensor_msgs/msg/PointField."""
 
     INT8 = 1
     UINT8 = 2
@@ -71,9 +71,9 @@ class PointField(ByContent):
 
     Attributes:
         name: ``x``, ``y``, ``z`` (metres), ``intensity``, ``rgb``, …
-        offset: bytes from the beginning of a point.
-        datatype: of its numbers.
-        count: how many of them.
+        offset: bytes from the start of a point.
+        datatype: type of its numbers.
+        count: how many numbers.
     """
 
     name: str = ""
@@ -84,18 +84,18 @@ class PointField(ByContent):
 
 @define(eq=False)
 class PointCloud(ByContent):
-    """Points in space, each a row of bytes that ``fields`` explains.
+    """Points in space, each a row of bytes described by ``fields``.
 
     Layout: sensor_msgs/msg/PointCloud2; foxglove.PointCloud.
 
     Attributes:
-        height: rows of an ordered cloud, such as a depth camera's; 1 for one without order.
-        width: points a row.
+        height: rows of an organised cloud, such as a depth camera's; 1 for an unorganised one.
+        width: points per row.
         fields: what the bytes of a point mean.
         is_bigendian: byte order of the numbers.
-        point_step: bytes a point.
-        row_step: bytes a row.
-        data: ``row_step * height`` bytes; a structured array of the points will do.
+        point_step: bytes per point.
+        row_step: bytes per row.
+        data: ``row_step * height`` bytes, or a structured array of the points.
         is_dense: no point is invalid (NaN).
     """
 
@@ -112,7 +112,7 @@ class PointCloud(ByContent):
 
 @define(eq=False)
 class Point2D(ByContent):
-    """A place in an image, pixels from its upper left corner: x right, y down.
+    """A position in an image, in pixels from its upper left corner: x right, y down.
 
     Layout: vision_msgs/msg/Point2D; foxglove.Point2.
     """
@@ -123,7 +123,7 @@ class Point2D(ByContent):
 
 @define(eq=False)
 class ImagePose2D(ByContent):
-    """A place and a rotation in an image.
+    """A position and a rotation in an image.
 
     Layout: vision_msgs/msg/Pose2D.
 
@@ -161,7 +161,7 @@ class ObjectHypothesis(ByContent):
 
     Attributes:
         class_id: the name or number of the class.
-        score: how sure that is, 0 to 1.
+        score: confidence, 0 to 1.
     """
 
     class_id: str = ""
@@ -170,7 +170,7 @@ class ObjectHypothesis(ByContent):
 
 @define(eq=False)
 class ObjectHypothesisWithPose(ByContent):
-    """What an object may be, and where it is then.
+    """What an object may be, and where it would be.
 
     Layout: vision_msgs/msg/ObjectHypothesisWithPose.
     """

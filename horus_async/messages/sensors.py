@@ -1,4 +1,4 @@
-"""What sensors measure, and what joints shall do."""
+"""What sensors measure, and what joints should do."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Imu(ByContent):
     Layout: sensor_msgs/msg/Imu.
 
     Attributes:
-        orientation: of the sensor, against a fixed frame.
-        orientation_covariance: 3 × 3, row by row, rad². All zero: not known; first element −1: no such measurement.
+        orientation: of the sensor, relative to a fixed frame.
+        orientation_covariance: 3 × 3, row by row, rad². All zero: unknown; first element −1: no such measurement.
         angular_velocity: rad/s.
         angular_velocity_covariance: the same, (rad/s)².
-        linear_acceleration: m/s², gravity included.
+        linear_acceleration: m/s², including gravity.
         linear_acceleration_covariance: the same, (m/s²)².
     """
 
@@ -37,21 +37,21 @@ class Imu(ByContent):
 
 @define(eq=False)
 class LaserScan(ByContent):
-    """One turn of a planar laser scanner, counter-clockwise about the z axis of its frame.
+    """One sweep of a planar laser scanner, counter-clockwise about the z axis of its frame.
 
     Layout: sensor_msgs/msg/LaserScan; foxglove.LaserScan.
 
     Attributes:
-        header: its stamp is the moment of the first ray.
+        header: its stamp is the time of the first ray.
         angle_min: of the first ray, radians from the x axis.
         angle_max: of the last ray, radians.
         angle_increment: from one ray to the next, radians.
         time_increment: from one ray to the next, seconds.
         scan_time: from one scan to the next, seconds.
-        range_min: shortest distance that counts, metres.
-        range_max: longest distance that counts, metres.
-        ranges: metres; those outside the two limits say nothing.
-        intensities: in the sensor's own unit, one a range, or empty.
+        range_min: shortest valid distance, metres.
+        range_max: longest valid distance, metres.
+        ranges: metres; values outside these limits are to be ignored.
+        intensities: in the sensor's own unit, one per range, or empty.
     """
 
     header: Header = field(factory=Header)
@@ -68,7 +68,7 @@ class LaserScan(ByContent):
 
 @define(eq=False)
 class JointState(ByContent):
-    """What the joints do. Each row is empty or has one number a name.
+    """What the joints are doing. Each list is empty or has one number per name.
 
     Layout: sensor_msgs/msg/JointState.
 
@@ -88,7 +88,7 @@ class JointState(ByContent):
 
 @define(eq=False)
 class JointCommand(ByContent):
-    """What the joints shall do. Each row is empty (not commanded) or has one number a name; NaN leaves that joint out.
+    """What the joints should do. Each list is empty (no command) or has one number per name; NaN skips that joint.
 
     Layout: sensor_msgs/msg/JointState, as drivers take it for commands; ROS 2 has no message of this name.
 
@@ -107,7 +107,7 @@ class JointCommand(ByContent):
 
 
 class PowerSupplyStatus(IntEnum):
-    """What a battery does; numbers of sensor_msgs/msg/BatteryState."""
+    """What a battery is doing; values as in sensor_msgs/msg/BatteryState."""
 
     UNKNOWN = 0
     CHARGING = 1
@@ -117,7 +117,7 @@ class PowerSupplyStatus(IntEnum):
 
 
 class PowerSupplyHealth(IntEnum):
-    """How a battery is; numbers of sensor_msgs/msg/BatteryState."""
+    """The condition of a battery; values as in sensor_msgs/msg/BatteryState."""
 
     UNKNOWN = 0
     GOOD = 1
@@ -131,7 +131,7 @@ class PowerSupplyHealth(IntEnum):
 
 
 class PowerSupplyTechnology(IntEnum):
-    """What a battery is made of; numbers of sensor_msgs/msg/BatteryState."""
+    """The chemistry of a battery; values as in sensor_msgs/msg/BatteryState."""
 
     UNKNOWN = 0
     NIMH = 1
@@ -145,25 +145,25 @@ class PowerSupplyTechnology(IntEnum):
 
 @define(eq=False)
 class BatteryState(ByContent):
-    """A battery. What is not measured is NaN.
+    """A battery. What was not measured is NaN.
 
     Layout: sensor_msgs/msg/BatteryState.
 
     Attributes:
         voltage: V.
         temperature: °C.
-        current: A, negative when it discharges.
+        current: A, negative while discharging.
         charge: Ah left.
-        capacity: Ah when last full.
+        capacity: Ah when last fully charged.
         design_capacity: Ah when new.
         percentage: of the charge, 0 to 1.
-        power_supply_status: what it does.
-        power_supply_health: how it is.
-        power_supply_technology: what it is made of.
-        present: whether it is there.
-        cell_voltage: V, one a cell, or empty.
-        cell_temperature: °C, one a cell, or empty.
-        location: the slot or plug it sits in.
+        power_supply_status: what it is doing.
+        power_supply_health: its condition.
+        power_supply_technology: its chemistry.
+        present: whether there is one.
+        cell_voltage: V, one per cell, or empty.
+        cell_temperature: °C, one per cell, or empty.
+        location: the slot or plug it is in.
         serial_number: of the battery.
     """
 
@@ -186,7 +186,7 @@ class BatteryState(ByContent):
 
 
 class FixStatus(IntEnum):
-    """What kind of satellite fix there is; numbers of sensor_msgs/msg/NavSatStatus."""
+    """The kind of satellite fix; values as in sensor_msgs/msg/NavSatStatus."""
 
     UNKNOWN = -2
     NO_FIX = -1
@@ -196,7 +196,7 @@ class FixStatus(IntEnum):
 
 
 class SatelliteService(IntFlag):
-    """Which satellites were used; bits of sensor_msgs/msg/NavSatStatus."""
+    """Which satellite systems were used; bits as in sensor_msgs/msg/NavSatStatus."""
 
     UNKNOWN = 0
     GPS = 1
@@ -206,7 +206,7 @@ class SatelliteService(IntFlag):
 
 
 class CovarianceType(IntEnum):
-    """What is known of a covariance; numbers of sensor_msgs/msg/NavSatFix."""
+    """What is known of a covariance; values as in sensor_msgs/msg/NavSatFix."""
 
     UNKNOWN = 0
     APPROXIMATED = 1
@@ -216,7 +216,7 @@ class CovarianceType(IntEnum):
 
 @define(eq=False)
 class NavSatStatus(ByContent):
-    """What a satellite fix rests on; it is valid from ``FixStatus.FIX`` up.
+    """What a satellite fix is based on; it is valid from ``FixStatus.FIX`` up.
 
     Layout: sensor_msgs/msg/NavSatStatus.
     """
@@ -227,7 +227,7 @@ class NavSatStatus(ByContent):
 
 @define(eq=False)
 class NavSatFix(ByContent):
-    """A position on the earth, by satellite (WGS 84).
+    """A position on Earth, by satellite (WGS 84).
 
     Layout: sensor_msgs/msg/NavSatFix; foxglove.LocationFix.
 
@@ -235,7 +235,7 @@ class NavSatFix(ByContent):
         header: its frame is that of the antenna.
         latitude: degrees, positive north of the equator.
         longitude: degrees, positive east of Greenwich.
-        altitude: metres above the ellipsoid, NaN when not known.
+        altitude: metres above the ellipsoid, NaN if unknown.
         position_covariance: 3 × 3, row by row, m², over east, north, up.
         position_covariance_type: what is known of it.
     """

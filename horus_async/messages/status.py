@@ -1,4 +1,4 @@
-"""How the robot's parts are, and what they have to say."""
+"""The condition of the robot's parts, and what they log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import ByContent, Time
 
 
 class DiagnosticLevel(IntEnum):
-    """How a part is; numbers of diagnostic_msgs/msg/DiagnosticStatus."""
+    """The condition of a part; values as in diagnostic_msgs/msg/DiagnosticStatus."""
 
     OK = 0
     WARN = 1
@@ -31,15 +31,15 @@ class KeyValue(ByContent):
 
 @define(eq=False)
 class Diagnostic(ByContent):
-    """How one part of the robot is.
+    """The condition of one part of the robot.
 
     Layout: diagnostic_msgs/msg/DiagnosticStatus.
 
     Attributes:
-        level: how it is.
+        level: its condition.
         name: the part, such as ``arm: shoulder motor``.
-        message: how it is, in words.
-        hardware_id: what tells this piece of hardware from others of its kind.
+        message: its condition in words.
+        hardware_id: what identifies this piece of hardware among others of its kind.
         values: details.
     """
 
@@ -51,7 +51,7 @@ class Diagnostic(ByContent):
 
 
 class LogLevel(IntEnum):
-    """How grave it is; numbers of rcl_interfaces/msg/Log, which are those of Python's ``logging``."""
+    """The severity; values as in rcl_interfaces/msg/Log, which are those of Python's ``logging``."""
 
     DEBUG = 10
     INFO = 20
@@ -62,16 +62,16 @@ class LogLevel(IntEnum):
 
 @define(eq=False)
 class Log(ByContent):
-    """A line of a log.
+    """A log entry.
 
     Layout: rcl_interfaces/msg/Log; foxglove.Log.
 
     Attributes:
         stamp: when it was written.
-        level: how grave it is.
+        level: its severity.
         name: of the logger, usually the node.
         msg: the text.
-        file: the source file it comes from.
+        file: the source file.
         function: the function.
         line: the line.
     """

@@ -1,4 +1,4 @@
-"""Serving a learned policy, recording what it was asked, and replaying that through another one.
+"""Serve a learned policy, record what it is asked, and replay that through another one.
 
 The server itself lives in ``horus_async.policy.server`` and needs the extra ``serve``; everything here does not.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from .model.hashes import config_hash, image_hash, model_hash
 from .model.interface import Answer, AnswerError, Observation, ObservationError, Policy
-from .model.loading import LoadedPolicy, from_object, load_policy
+from .model.loaded import LoadedPolicy
+from .model.loading import from_object, load_policy
 from .model.observation import arrays, image_array
 from .replay.actions import DiffMode, Thresholds
 from .replay.report import ReplaySummary, report, shown

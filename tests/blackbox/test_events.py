@@ -28,7 +28,7 @@ from horus_async.blackbox import (
     Unknown,
     Watchdog,
 )
-from horus_async.blackbox.shorten import shortened_json
+from horus_async.blackbox.values import shortened_json
 
 EXAMPLES: list[Event] = [
     SchedulerStart(("a", "b"), 100.0),
@@ -153,7 +153,7 @@ def test_any_json_value_survives(value: object) -> None:
 def test_shortened_events_fit_and_say_so(kind: type[NodeError | Watchdog], text: str, limit: int) -> None:
     """What is too large is cut to the limit, keeps its kind and fields, and says that it was shortened."""
     large = kind("arm", "short", text)
-    encoded = shortened_json(large, limit)
+    encoded = shortened_json(large.HEAD, large.to_dict(), limit)
 
     assert len(encoded) <= limit
     assert set(orjson.loads(b"{" + encoded)) == {"event", *large.to_dict()}
@@ -164,6 +164,6 @@ def test_shortened_events_fit_and_say_so(kind: type[NodeError | Watchdog], text:
 def test_large_data_and_lists_are_shortened_too() -> None:
     """Not only texts can be too large."""
     for event in (Custom("a", "b", {"x": list(range(9999))}), SchedulerStart(tuple(map(str, range(9999))), 1.0)):
-        encoded = shortened_json(event, 1000)
+        encoded = shortened_json(event.HEAD, event.to_dict(), 1000)
         assert len(encoded) <= 1000
         assert b"shortened by" in encoded

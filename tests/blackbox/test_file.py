@@ -30,6 +30,7 @@ from horus_async.blackbox import (
     NodeTick,
     newest_box,
     open_blackbox,
+    place,
     sealing,
 )
 from horus_async.blackbox import file as file_module
@@ -630,4 +631,4 @@ def test_default_folder(blackbox_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("HORUS_BLACKBOX_DIR")
     monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
     expected = Path("/somewhere/horus/blackbox")
-    assert sys.platform != "linux" or file_module.default_blackbox_dir() == expected
+    assert sys.platform != "linux" or place.default_blackbox_dir() == expected

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import faults
+from benchmarks import faults, power_cuts
 from benchmarks.small import SmallRun
 from horus_async.errors import RecordingError
 from horus_async.recorder.write.frame_file import FrameFile
@@ -40,7 +40,7 @@ def test_files_that_may_not_grow(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_what_a_power_cut_leaves(tmp_path: Path, seed: int) -> None:
     """Killed or cut off after any call, with the unsynced end missing, torn or zeros: all that was flushed is there."""
-    assert faults.crash_images(tmp_path, seed)["images"] > 200
+    assert power_cuts.crash_images(tmp_path, seed)["images"] > 200
 
 
 def test_the_sweep_finds_lines_that_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_the_images_show_a_sync_that_is_missing(
         monkeypatch.setattr("horus_async.recorder.write.frame_file.sync_folder", lambda _: None)
         monkeypatch.setattr("horus_async.recorder.manifest.sync_folder", lambda _: None)
     with pytest.raises(AssertionError, match="were flushed"):
-        faults.crash_images(tmp_path, 1)
+        power_cuts.crash_images(tmp_path, 1)
 
 
 def test_a_beginning_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Policies: how one is loaded, what it is asked, what it answers."""
+"""Policies: how they are loaded, what they are asked, what they answer."""

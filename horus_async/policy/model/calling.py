@@ -1,4 +1,4 @@
-"""Asking a policy without blocking the event loop: threads for plain ones, a limit on how many calls run at once."""
+"""Asks a policy without blocking the event loop: plain ones run in threads, with a limit on concurrent calls."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .interface import Answer, Observation, answer_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from .loading import LoadedPolicy
+    from .loaded import LoadedPolicy
 
 _EPISODES_REMEMBERED = 1024
 
 
 @define
 class Call:
-    """One question to a policy, and when it was asked and answered (``perf_ns``; None while it has not been)."""
+    """One question to a policy, and when it was asked and answered (``perf_ns``; None until then)."""
 
     observation: Observation
     started_ns: int | None = None
@@ -34,14 +34,14 @@ class Call:
 
     @property
     def policy_ms(self) -> float:
-        """How long the policy took, in milliseconds: up to now while it runs, 0 where it was not reached."""
+        """How long the policy took, in milliseconds: until now while it runs, 0 if it was not reached."""
         if self.started_ns is None:
             return 0.0
         return ((self.finished_ns or perf_ns()) - self.started_ns) / 1e6
 
 
 class PolicyCaller:
-    """Asks one policy, at most ``policy.concurrency`` times at once; needs to be made and used inside trio."""
+    """Asks one policy, with at most ``policy.concurrency`` calls at once. Create and use it inside trio."""
 
     def __init__(self, policy: LoadedPolicy) -> None:
         self.policy = policy
@@ -50,13 +50,13 @@ class PolicyCaller:
         self._episodes_lock = threading.Lock()
 
     async def ask(self, call: Call) -> Answer:
-        """The policy's answer. Whatever the policy raises comes out.
+        """The policy's answer. Whatever the policy raises propagates.
 
-        When cancelled, a plain policy's thread goes on to its end and keeps its place until then, so that a stuck
+        When cancelled, the thread of a plain policy runs to its end and counts as a call until then, so that a stuck
         policy is never called twice at once.
 
         Raises:
-            AnswerError: the policy returned something that is no chunk of actions.
+            AnswerError: the policy returned something that is not a chunk of actions.
         """
         if self.policy.is_async:
             async with self._limiter:
@@ -72,7 +72,7 @@ class PolicyCaller:
         )
 
     async def warm_up(self) -> None:
-        """Let the policy run once before it counts, where it knows how to.
+        """Run the policy once before it counts, if it knows how to.
 
         Raises:
             PolicyError: it failed.
@@ -110,7 +110,7 @@ class PolicyCaller:
                 await result
 
     def _new_episode(self, observation: Observation) -> str | None:
-        """The observation's episode if it is its first; the oldest of 1024 remembered ones is forgotten."""
+        """The observation's episode if this is its first observation. The last 1024 episodes are remembered."""
         episode = observation.get("episode_id")
         if self.policy.reset is None or not isinstance(episode, str):
             return None
@@ -125,7 +125,7 @@ class PolicyCaller:
 
 
 def _finish(result: Any) -> Any:
-    """The result itself, or what it comes to where a plain function returned an awaitable."""
+    """The result itself, or what it resolves to if a plain function returned an awaitable."""
     return trio.from_thread.run(_await, result) if inspect.isawaitable(result) else result
 
 

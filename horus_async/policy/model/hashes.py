@@ -1,4 +1,4 @@
-"""Which model was it: hashes of an export folder, of a configuration, and of an image.
+"""Which model it was: hashes of an export folder, of a configuration, and of an image.
 
 All are SHA-256, cut to 16 hex digits as in the v1 trace format.
 """
@@ -18,10 +18,11 @@ _CHUNK = 1 << 20
 
 
 def model_hash(export: Path | str) -> str:
-    """Hash over every file below ``export``, names and contents: graphs, external weights and ``policy.json`` alike.
+    """Hash over the names and contents of all files under ``export``: graphs, external weights, ``policy.json``.
 
-    Files go in by sorted relative path, each as path, length and content, so that neither a moved byte nor a renamed
-    file goes unnoticed. Hidden files (a leading dot in any part) are left out. Returns ``""`` for an empty folder.
+    Files are hashed in order of their relative paths, each as path, length and content, so that neither a moved byte
+    nor a renamed file goes unnoticed. Hidden files (any part starting with a dot) are left out. ``""`` for an empty
+    folder.
 
     Raises:
         PolicyError: the folder or a file in it cannot be read; a hash of half a model would be a lie.
@@ -47,17 +48,17 @@ def _add_file(digest: Any, name: str, path: Path) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """Hash of one file's content: what identifies a policy that is a Python module."""
+    """Hash of one file's content, which identifies a policy that is a Python module."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:HASH_DIGITS]
 
 
 def config_hash(config: dict[str, Any] | None) -> str:
-    """Hash of a configuration whatever the order of its keys; ``""`` without one."""
+    """Hash of a configuration, whatever the order of its keys; ``""`` without one."""
     if not config:
         return ""
     return hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest()[:HASH_DIGITS]
 
 
 def image_hash(base64_text: str) -> str:
-    """The v1 ``image_sha256``: of the base64 text as it was sent, not of the bytes it stands for."""
+    """The v1 ``image_sha256``: of the base64 text as sent, not of the bytes that it encodes."""
     return hashlib.sha256(base64_text.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_DIGITS]

@@ -1,11 +1,11 @@
-"""What a policy is, and what its answer must look like.
+"""What a policy is, and what its answers must look like.
 
 A policy maps one observation to a chunk of actions. The observation is the request as a plain ``dict`` of JSON values:
 ``instruction`` (str), ``state`` (list of numbers or None), ``image`` (base64 text or None), ``episode_id`` (str or
-None), and whatever further cameras and fields the client sent. ``horus_async.policy.arrays`` turns it into
-NumPy arrays. The answer is rows of actions (lists or a NumPy array, steps × action dimensions; a flat list is one
-row), or a dict with ``actions`` and, if it likes, ``cache``, ``denoise``, ``guard``, ``deadline``, ``rtc``, ``stages``
-and ``mode``, which go into the trace under those names.
+None), and any further cameras and fields that the client sent. ``horus_async.policy.arrays`` turns it into NumPy
+arrays. The answer is rows of actions (lists or a NumPy array, steps × action dimensions; a flat list is one row), or a
+dict with ``actions`` and optionally ``cache``, ``denoise``, ``guard``, ``deadline``, ``rtc``, ``stages`` and ``mode``,
+which go into the trace under those names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Observation = dict[str, Any]
 """One request, as plain JSON values."""
 
 BLOCKS = ("cache", "denoise", "guard", "deadline", "rtc")
-"""Parts of an answer that have a place of their own in a trace line."""
+"""Parts of an answer that are fields of their own in a trace line."""
 
 _NUMBER_CHARACTERS = b"0123456789+-.eE,[]"
 
@@ -34,8 +34,8 @@ _NUMBER_CHARACTERS = b"0123456789+-.eE,[]"
 class Policy(Protocol):
     """What can be served: anything with ``act``, plain or ``async``.
 
-    Optional besides: ``reset(episode_id)``, called before the first observation of an episode; ``warm_up()``, called
-    once before the server says it is ready; and ``metadata``, a dict that may hold ``model_hash``, ``config_hash``,
+    Optional: ``reset(episode_id)``, called before the first observation of an episode; ``warm_up()``, called once
+    before the server reports that it is ready; and ``metadata``, a dict that may hold ``model_hash``, ``config_hash``,
     ``model_type``, ``export_kind``, ``embodiment``, ``providers``, ``mode`` and ``concurrency`` (how many calls may
     run at once; 1 for a plain ``act``, 64 for an ``async`` one).
     """
@@ -45,12 +45,12 @@ class Policy(Protocol):
 
 
 class ObservationError(PolicyError, ValueError):
-    """The observation lacks a field that the policy needs, or holds it in a form that it cannot use."""
+    """The observation lacks a field that the policy needs, or has it in a form that the policy cannot use."""
 
 
 @frozen
 class Answer:
-    """A policy's answer, checked and already in JSON, so that it is encoded only once."""
+    """A policy's answer, checked and already encoded as JSON, so that it is encoded only once."""
 
     actions_json: bytes
     num_actions: int
@@ -62,9 +62,9 @@ class Answer:
 
 
 class AnswerError(PolicyError):
-    """A policy answered with something that is no chunk of actions.
+    """A policy answered with something that is not a chunk of actions.
 
-    ``answer`` holds the actions all the same where they were rows of numbers, but not all of them finite.
+    ``answer`` holds the actions nevertheless if they were rows of numbers, but not all finite.
     """
 
     def __init__(self, message: str, slug: str = "bad-actions", answer: Answer | None = None) -> None:
@@ -74,10 +74,10 @@ class AnswerError(PolicyError):
 
 
 def answer_of(result: Any) -> Answer:
-    """Check what a policy returned and encode it.
+    """Check and encode what a policy returned.
 
     Raises:
-        AnswerError: no rows of equally many finite numbers, or something in it that JSON cannot hold.
+        AnswerError: not rows of equal length of finite numbers, or something in it that JSON cannot hold.
     """
     fields: dict[str, Any] = {}
     actions = result
@@ -102,7 +102,7 @@ def _rows(actions: Any) -> list[Any]:
 
 
 def _encoded_rows(rows: list[Any]) -> tuple[bytes, int]:
-    """The rows as JSON, and their width. One look at the text tells whether all of it is finite numbers."""
+    """The rows as JSON, and their width. The characters of the text show whether all of it is finite numbers."""
     try:
         encoded = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
         dims = set(map(len, rows))
@@ -125,7 +125,7 @@ def _refuse(rows: list[Any], dim: int) -> None:
 
 
 def _described(fields: dict[str, Any]) -> dict[str, Any]:
-    """The rest of an answer, sorted into the places that a trace line has for it."""
+    """The rest of an answer, sorted into the fields of a trace line."""
     blocks = {name: fields.pop(name) for name in BLOCKS if fields.get(name) is not None}
     stages, mode = fields.pop("stages", None), fields.pop("mode", None)
     cache = blocks.get("cache")
@@ -136,7 +136,7 @@ def _described(fields: dict[str, Any]) -> dict[str, Any]:
     try:
         encode([blocks, stages, mode, fields]) if blocks or stages or mode or fields else None
     except TypeError as error:
-        raise AnswerError(f"the answer holds what JSON cannot: {error}") from error
+        raise AnswerError(f"the answer holds something that JSON cannot: {error}") from error
     return {"blocks": blocks, "stages": stages, "mode": mode, "extras": fields}
 
 

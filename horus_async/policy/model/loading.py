@@ -1,7 +1,7 @@
-"""From what the user names to a policy that can be asked.
+"""Loads the policy that a user names.
 
 ./export/             a folder with an ONNX export, and perhaps a ``policy.json``
-module:attr           an object with ``act``, a function of one request, or a class or function that makes one
+module:attr           an object with ``act``, a function of one request, or a class or function that creates one
 path/file.py:attr     the same from a file
 """
 
@@ -15,11 +15,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen, validators
+from attrs import evolve
 
 from horus_async.errors import PolicyError
 
 from .hashes import file_hash
+from .loaded import LoadedPolicy
+from .onnx_policy import load_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,37 +31,14 @@ ASYNC_CONCURRENCY = 64
 _METADATA = ("model_hash", "config_hash", "model_type", "export_kind", "embodiment", "providers", "mode", "concurrency")
 
 
-@frozen
-class LoadedPolicy:
-    """A policy ready to be asked, and what a trace header says about it."""
-
-    name: str
-    act: Callable[[dict[str, Any]], Any]
-    reset: Callable[[str], Any] | None = None
-    warm_up: Callable[[], Any] | None = None
-    is_async: bool = False
-    concurrency: int = field(default=1, validator=[validators.instance_of(int), validators.ge(1)])
-    model_hash: str = ""
-    config_hash: str = ""
-    export_dir: str = ""
-    model_type: str = ""
-    export_kind: str = ""
-    embodiment: str | None = None
-    providers: tuple[str, ...] = field(default=(), converter=tuple)
-    mode: str = ""
-    onnxruntime: str = ""
-
-
 def load_policy(spec: str | Path) -> LoadedPolicy:
-    """Load the policy that ``spec`` names; see the module's text for its forms.
+    """Load the policy that ``spec`` names, in a form from the top of this module.
 
     Raises:
-        PolicyError: no such folder, module or attribute, or what it names cannot serve.
+        PolicyError: no such folder, module or attribute, or what it names is not a policy.
     """
     text = str(spec)
     if Path(text).expanduser().is_dir():
-        from .onnx_policy import load_folder
-
         return load_folder(Path(text).expanduser())
     place, colon, attribute = text.rpartition(":")
     if not colon or not place or not attribute:
@@ -73,10 +52,10 @@ def load_policy(spec: str | Path) -> LoadedPolicy:
 
 
 def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPolicy:
-    """Make a loaded policy of a Python object; ``source`` is the file that identifies it (``model_hash``).
+    """A loaded policy from a Python object; ``source`` is the file that identifies it (``model_hash``).
 
     Raises:
-        PolicyError: the object is not a policy and makes none.
+        PolicyError: the object neither is a policy nor creates one.
     """
     made = _policy_object(found, name)
     act = getattr(made, "act", made)
@@ -112,7 +91,7 @@ def _import(place: str) -> ModuleType:
         return importlib.import_module(place)
     except PolicyError:
         raise
-    # A user's module may fail in any way; whatever it is, the policy could not be loaded.
+    # A user's module may fail in any way.
     except Exception as error:
         raise PolicyError(f"cannot import {place!r}: {type(error).__name__}: {error}") from error
 
@@ -139,7 +118,7 @@ def _policy_object(found: Any, name: str) -> Any:
         raise PolicyError(f"{name} could not make a policy: {type(error).__name__}: {error}") from error
     if inspect.iscoroutine(made):
         made.close()
-        raise PolicyError(f"{name} is a coroutine function without arguments; make the policy in a plain function")
+        raise PolicyError(f"{name} is a coroutine function without arguments; create the policy in a plain function")
     return _checked(made, name)
 
 
@@ -150,7 +129,7 @@ def _checked(policy: Any, name: str) -> Any:
         if _takes_request(asked):
             return policy
         raise PolicyError(f"{name} must take exactly one argument, the request")
-    raise PolicyError(f"{name} is a {type(policy).__name__}: neither has it an 'act' nor can it be called")
+    raise PolicyError(f"{name} is a {type(policy).__name__}, which neither has an 'act' nor can be called")
 
 
 def _takes_request(function: Callable[..., Any]) -> bool:
@@ -159,7 +138,7 @@ def _takes_request(function: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     except ValueError:
-        # Some built-in callables have no signature to look at; they are taken at their word.
+        # Some built-in callables have no signature to look at; assume that they take one.
         return True
     return True
 

@@ -1,20 +1,20 @@
 """A folder with an ONNX export, run by onnxruntime.
 
-Without a ``policy.json`` each model input is filled from the request field of its name, with a batch of 1 in front,
-and the actions are the output ``actions`` (or the only output there is). A ``policy.json`` may say otherwise:
+Without a ``policy.json`` each model input is filled from the request field of the same name, with a batch dimension of
+1 in front, and the actions are the output ``actions`` (or the only output). A ``policy.json`` may say otherwise:
 
     {
-      "model": "policy.onnx",                      which graph, where the folder holds several
+      "model": "policy.onnx",                      which graph, if the folder holds several
       "inputs": {"obs": {"field": "state",         request field of the model input "obs"
-                         "shape": [1, 7],          for the warm-up, where the graph leaves it open
+                         "shape": [1, 7],          for the warm-up, if the graph leaves it open
                          "mean": [...], "std": [...]}},   the model sees (value - mean) / std
       "output": {"name": "actions",                the actions are value * std + mean
                  "mean": [...], "std": [...]},
-      "action_names": ["joint1", ...],             one a dimension, checked
+      "action_names": ["joint1", ...],             one per dimension, checked
       "embodiment": "planar2", "model_type": "mlp", "providers": ["CPUExecutionProvider"], "concurrency": 2
     }
 
-Camera images (base64 JPEG or PNG) are decoded to RGB: uint8 as it is, floats divided by 255; channels first where the
+Camera images (base64 JPEG or PNG) are decoded to RGB: uint8 unchanged, floats divided by 255; channels first if the
 input's second dimension is 3.
 """
 
@@ -30,7 +30,7 @@ from horus_async.errors import PolicyError
 
 from .hashes import config_hash, model_hash
 from .interface import Observation, ObservationError
-from .loading import LoadedPolicy
+from .loaded import LoadedPolicy
 from .observation import image_array, image_bytes
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float
 
 @frozen
 class Binding:
-    """How one model input is filled, or the output read: name, request field, element type, shape, normalisation."""
+    """How one model input is filled, or the output is read: name, request field, dtype, shape, normalisation."""
 
     name: str
     field: str
@@ -71,7 +71,7 @@ class OnnxPolicy:
         """Actions, steps × dimensions.
 
         Raises:
-            ObservationError: a field that the model needs is missing or has another shape.
+            ObservationError: a field that the model needs is missing or has the wrong shape.
             PolicyError: onnxruntime failed.
         """
         return self._run({binding.name: fill(binding, observation) for binding in self.inputs})
@@ -80,7 +80,7 @@ class OnnxPolicy:
         """Run the model once on zeros.
 
         Raises:
-            PolicyError: the model does not run, or has not one action a name.
+            PolicyError: the model does not run, or has not as many actions as there are names.
         """
         import numpy
 
@@ -92,7 +92,7 @@ class OnnxPolicy:
         try:
             actions = self._run(feeds)
         except PolicyError:
-            # Zeros of a guessed shape prove nothing where the graph leaves its shapes open; a fixed shape does.
+            # Zeros of a guessed shape prove nothing if the graph leaves its shapes open; of a fixed shape, they do.
             if any(None in binding.shape[1:] and not binding.declared for binding in self.inputs):
                 return
             raise
@@ -105,7 +105,7 @@ class OnnxPolicy:
 
         try:
             actions = numpy.asarray(self.session.run([self.output.name], feeds)[0])
-        # onnxruntime raises its own classes, which have no common parent of their own.
+        # onnxruntime raises classes of its own, which have no base class in common.
         except Exception as error:
             raise PolicyError(f"onnxruntime failed: {error}") from error
         if actions.ndim > 2 and actions.shape[0] == 1:
@@ -121,7 +121,7 @@ def fill(binding: Binding, observation: Observation) -> numpy.ndarray:
     """The array for one model input.
 
     Raises:
-        ObservationError: the field is missing, is no array, or has another shape than the input.
+        ObservationError: the field is missing, is not an array, or has another shape than the input.
     """
     import numpy
 
@@ -134,7 +134,9 @@ def fill(binding: Binding, observation: Observation) -> numpy.ndarray:
     try:
         array = numpy.asarray(value, dtype=binding.dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ObservationError(f"request field {binding.field!r} is no array of {binding.dtype}: {error}") from error
+        raise ObservationError(
+            f"request field {binding.field!r} is not an array of {binding.dtype}: {error}"
+        ) from error
     while array.ndim < rank and (array.ndim == rank - 1 or binding.dtype == "object"):
         array = array[None]
     expected: list[int | str] = [size if size is not None else "any" for size in binding.shape]
@@ -154,7 +156,7 @@ def fill(binding: Binding, observation: Observation) -> numpy.ndarray:
 
 
 def _image(binding: Binding, text: str) -> Any:
-    """A camera image for one input: pixels for three or four dimensions, the encoded bytes for a row of uint8."""
+    """A camera image for one input: pixels if it has three or four dimensions, else the encoded bytes as uint8."""
     import numpy
 
     if len(binding.shape) < 3:
@@ -169,7 +171,7 @@ def load_folder(folder: Path) -> LoadedPolicy:
     """Load an export folder.
 
     Raises:
-        PolicyError: no ONNX graph in it, a ``policy.json`` that does not fit, or onnxruntime is not installed.
+        PolicyError: no ONNX graph in it, an invalid ``policy.json``, or onnxruntime is not installed.
     """
     config = _read_config(folder)
     session, version = _open_session(_graph_file(folder, config), config)
@@ -272,4 +274,6 @@ def _binding(node: Any, field: str, said: dict[str, Any]) -> Binding:
 def _refuse_unknown_inputs(policy: OnnxPolicy, config: dict[str, Any]) -> None:
     known = {binding.name for binding in policy.inputs}
     if odd := sorted(set(config.get("inputs", {})) - known):
-        raise PolicyError(f"{CONFIG_FILE} describes inputs {odd} that the model has not; it has {sorted(known)}")
+        raise PolicyError(
+            f"{CONFIG_FILE} describes inputs {odd}, which the model does not have; it has {sorted(known)}"
+        )

@@ -1,1 +1,1 @@
-"""A trace asked of another policy, and the answers compared."""
+"""A trace put to another policy, and the answers compared."""

@@ -1,4 +1,4 @@
-"""Did it act alike: one recorded answer against one replayed answer, as numbers and a verdict."""
+"""Compares one recorded answer with one replayed answer, in numbers and a verdict."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class DiffMode(enum.Enum):
     ALL = "all"
 
     def parts(self) -> tuple[DiffMode, ...]:
-        """The single comparisons that this mode stands for."""
+        """The individual comparisons that this mode stands for."""
         return (DiffMode.ACTIONS, DiffMode.LATENCY, DiffMode.CACHE) if self is DiffMode.ALL else (self,)
 
 
 @frozen(kw_only=True)
 class Thresholds:
-    """What still counts as alike: cosine at least, largest difference less than, latency within ± percent."""
+    """What still counts as alike: minimum cosine, limit of the largest difference, latency within ± percent."""
 
     min_cosine: float = field(default=0.999, validator=[validators.ge(-1.0), validators.le(1.0)])
     max_abs: float = field(default=1e-3, validator=validators.ge(0.0))
@@ -44,7 +44,7 @@ class ActionsDiff:
 
 @frozen
 class LatencyDiff:
-    """Two latencies in milliseconds; ``passed`` is None where the recorded one cannot be compared with."""
+    """Two latencies in milliseconds; ``passed`` is None if there is no recorded one to compare with."""
 
     recorded_total_ms: float | None
     replayed_total_ms: float
@@ -56,7 +56,7 @@ class LatencyDiff:
 
 @frozen
 class CacheDiff:
-    """Two cache statuses; ``passed`` is None where neither side said anything."""
+    """Two cache statuses; ``passed`` is None if neither side has one."""
 
     recorded_status: str
     replayed_status: str
@@ -66,8 +66,8 @@ class CacheDiff:
 def compare_actions(recorded: list[Any], replayed: list[Any], limits: Thresholds) -> ActionsDiff:
     """Compare two chunks (rows of numbers).
 
-    They are alike where cosine ≥ ``min_cosine`` and the largest difference < ``max_abs``. Chunks of other shapes never
-    are, nor is anything with NaN or infinity; two all-zero chunks have the cosine 1.
+    They are alike if cosine ≥ ``min_cosine`` and the largest difference < ``max_abs``. Chunks of different shapes never
+    are, nor is anything with NaN or infinity; the cosine of two all-zero chunks is 1.
     """
     if _shape(recorded) != _shape(replayed):
         note = f"shape {_shown_shape(recorded)} became {_shown_shape(replayed)}"
@@ -80,13 +80,13 @@ def compare_actions(recorded: list[Any], replayed: list[Any], limits: Thresholds
     similarity = cosine(first, second)
     dims = len(recorded[0]) if recorded else 0
     per_dim = [_largest(differences[dim::dims]) for dim in range(dims)]
-    # NaN compares false with everything, so it can only fail here.
+    # NaN compares false with everything, so it can only fail.
     passed = bool(first) and similarity >= limits.min_cosine and largest < limits.max_abs
     return ActionsDiff(similarity, largest, passed, per_dim, None if first else "no actions")
 
 
 def compare_latency(recorded: float | None, replayed: float, limits: Thresholds) -> LatencyDiff:
-    """Compare two latencies (ms), both ways: faster by more than the limit is a difference too."""
+    """Compare two latencies (ms). Faster by more than the limit is a difference, too."""
     if recorded is None or not recorded > 0 or math.isinf(recorded):
         return LatencyDiff(recorded, replayed, None, None, None, "no recorded latency to compare with")
     delta = replayed - recorded
@@ -95,7 +95,7 @@ def compare_latency(recorded: float | None, replayed: float, limits: Thresholds)
 
 
 def compare_cache(recorded: str | None, replayed: str | None) -> CacheDiff:
-    """Compare two cache statuses: alike where equal; a missing one is ``n/a``."""
+    """Compare two cache statuses, which have to be equal; a missing one is ``n/a``."""
     if recorded is None and replayed is None:
         return CacheDiff("n/a", "n/a", None)
     first, second = recorded or "n/a", replayed or "n/a"
@@ -103,13 +103,13 @@ def compare_cache(recorded: str | None, replayed: str | None) -> CacheDiff:
 
 
 def cosine(first: list[float], second: list[float]) -> float:
-    """Cosine of two vectors: 1 for two zero vectors, 0 for one, NaN where a value is not finite."""
+    """Cosine of two vectors: 1 if both are zero, 0 if one is, NaN if a value is not finite."""
     scale_first, scale_second = _largest(list(map(abs, first))), _largest(list(map(abs, second)))
     if not (math.isfinite(scale_first) and math.isfinite(scale_second)):
         return math.nan
     if scale_first == 0 or scale_second == 0:
         return 1.0 if scale_first == scale_second else 0.0
-    # Scaled first, so that no square overflows.
+    # Scaled first so that no square overflows.
     a = [value / scale_first for value in first]
     b = [value / scale_second for value in second]
     dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
@@ -118,12 +118,12 @@ def cosine(first: list[float], second: list[float]) -> float:
 
 
 def as_dict(diff: ActionsDiff | LatencyDiff | CacheDiff) -> dict[str, Any]:
-    """The comparison as JSON values, without an empty note."""
+    """The comparison as JSON values; an empty note is left out."""
     return asdict(diff, filter=lambda attribute, value: attribute.name != "note" or value is not None)
 
 
 def _largest(values: list[float]) -> float:
-    """The largest value, NaN where one is (``max`` would depend on the order)."""
+    """The largest value; NaN if any is (the result of ``max`` would depend on the order)."""
     return math.nan if any(map(math.isnan, values)) else max(values, default=0.0)
 
 

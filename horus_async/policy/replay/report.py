@@ -1,4 +1,4 @@
-"""What a replay found: lines for people, a report for machines (schema version 1), and the verdict of ``--fail-on``.
+"""What a replay found: lines for people, a report for machines (schema version 1), the verdict of ``--fail-on``.
 
 The report's names are those of the v1 tools (``summary``, ``header``, ``per_request_diffs``), with ``schema_version``
 and more statistics on top. A number that JSON lacks (NaN, infinity) is written as ``{"$float": "nan"}``.
@@ -26,7 +26,7 @@ REPORT_SCHEMA_VERSION = 1
 class PartSummary:
     """One kind of comparison over all requests.
 
-    ``values`` is what percentiles are taken of: the largest action difference of a request, or the size of its latency
+    Percentiles are taken of ``values``: the largest action difference of each request, or the size of its latency
     change in percent.
     """
 
@@ -49,7 +49,7 @@ class PartSummary:
         if value is None:
             return
         self.values.append(value)
-        # NaN is worse than anything, so it must not lose a comparison.
+        # NaN is the worst of all, so it must not lose a comparison.
         ranked = math.inf if math.isnan(value) else value
         if ranked > self.worst:
             self.worst, self.worst_seq = ranked, seq
@@ -116,8 +116,8 @@ class ReplaySummary:
     def fails(self, mode: DiffMode) -> str | None:
         """Why ``--fail-on mode`` is triggered, or None.
 
-        A difference triggers it; so does a request that could not be replayed, or that the policy now fails on, and
-        so does a kind of comparison for which nothing was compared.
+        A difference triggers it, and so does a request that could not be replayed or that the policy now fails on,
+        or a kind of comparison that compared nothing.
         """
         if self.raised:
             return f"the policy failed on {self.raised} requests, the first seq {self.first_raised_seq}"
@@ -261,5 +261,5 @@ def _worst(part: DiffMode, summary: PartSummary) -> str:
 
 
 def _smaller(first: float, second: float) -> float:
-    """The smaller one; NaN where either is."""
+    """The smaller one; NaN if either is."""
     return math.nan if math.isnan(first) or math.isnan(second) else min(first, second)

@@ -1,7 +1,7 @@
 """Replay a trace through a policy: did model B act like model A on what the robot saw?
 
 Each recorded request is put to the policy again, in order, and the answer is compared with the recorded one. Whatever
-could not be compared is said, counted and never taken for a pass.
+could not be compared is reported and counted, and never passes.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.policy.model.interface import Answer
-    from horus_async.policy.model.loading import LoadedPolicy
+    from horus_async.policy.model.loaded import LoadedPolicy
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
 
 
 @frozen(kw_only=True)
 class ReplayOptions:
-    """What to compare and how strictly; ``first`` limits it to so many requests (0: all).
+    """What to compare and how strictly; ``first`` limits it to that many requests (0: all).
 
     ``image_dir`` holds the camera images of a trace that kept only their hashes: files whose base64 has the recorded
     hash, or that are named after it.
@@ -55,8 +55,8 @@ class Replayed:
     """What became of one request.
 
     Exactly one of these holds: it was compared (diffs), ``skipped`` says why it was not put to the policy, ``raised``
-    how the policy failed on it, or ``unlike`` why its answer had no counterpart. ``lacking`` names the cameras that
-    the request once had and was replayed without, because the trace kept nothing of them.
+    how the policy failed on it, or ``unlike`` why its answer had no counterpart. ``lacking`` names cameras of the
+    original request that it was replayed without, because the trace kept nothing of them.
     """
 
     seq: int
@@ -75,7 +75,7 @@ class Replayed:
 
 
 class ImageFolder:
-    """Camera images by the hash a trace kept of them."""
+    """Camera images by the hash that a trace kept of them."""
 
     def __init__(self, folder: Path) -> None:
         self._by_hash: dict[str, Path] = {}
@@ -102,7 +102,7 @@ def _base64(path: Path) -> str:
 async def replay_trace(
     trace: TraceReader, policy: LoadedPolicy, options: ReplayOptions, tell: Callable[[Replayed], None]
 ) -> None:
-    """Put the trace's requests to ``policy`` and ``tell`` what became of each. Runs inside trio.
+    """Put the trace's requests to ``policy`` and call ``tell`` with what became of each. Runs inside trio.
 
     Raises:
         TraceError: the trace is damaged.
@@ -130,7 +130,7 @@ async def _replayed(
     call = Call(observation)
     try:
         answer = await caller.ask(call)
-    # A policy may fail in any way; each is a result of the replay.
+    # A policy may fail in any way; the failure is a result of the replay.
     except Exception as error:  # noqa: BLE001
         if not request.ok:
             return Replayed(request.seq, unlike=f"failed in both: {_slug(request)}, {type(error).__name__}: {error}")

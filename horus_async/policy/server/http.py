@@ -1,9 +1,9 @@
 """The policy server: Starlette on Hypercorn's trio worker. Needs the extra ``serve``.
 
 POST /act          an observation in, actions out
-GET  /health       200 while requests are served, else 503; says in which state, and how recording is doing
+GET  /health       200 while requests are served, else 503; shows the state, and how recording is doing
 GET  /metrics      Prometheus text
-GET  /openapi.json what the server understands
+GET  /openapi.json the API
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .requests import MB, Refusal, check_api_key, read_body, request_id_of
 from .service import CLIENT_CLOSED, PolicyService, ServiceOptions, error_body
 
 if TYPE_CHECKING:
-    from horus_async.policy.model.loading import LoadedPolicy
+    from horus_async.policy.model.loaded import LoadedPolicy
 
 logger = logging.getLogger("horus_async.policy")
 
@@ -42,7 +42,7 @@ _GRACE = 5.0
 
 @frozen(kw_only=True)
 class ServerOptions:
-    """Where to listen, who may ask (``api_key``), the largest body (MB = 2²⁰ bytes), and how requests are served."""
+    """Where to listen, who may ask (``api_key``), the largest body (in MiB), and how requests are served."""
 
     host: str = "127.0.0.1"
     port: int = field(default=8000, validator=[validators.ge(0), validators.le(65535)])
@@ -123,12 +123,12 @@ async def serve_policy(
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve ``policy`` until ``stop`` is set; then running requests are finished and the trace is closed.
+    """Serve ``policy`` until ``stop`` is set; then finish the running requests and close the trace.
 
     Listens at once, and answers 503 until the policy is loaded and warm. ``task_status`` gets the server's URL.
 
     Raises:
-        ConfigurationError: the address cannot be listened on.
+        ConfigurationError: the server cannot listen on that address.
         PolicyError: the policy does not load or does not run.
     """
     stop = trio.Event() if stop is None else stop
@@ -160,7 +160,7 @@ async def serve_policy(
 
 
 def _listen(options: ServerOptions) -> tuple[socket.socket, str]:
-    """A bound socket and its URL; bound here, so that a taken port is an error of ours and port 0 is known."""
+    """A bound socket and its URL. Bound here, so that a port in use is an error of ours and port 0 is resolved."""
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
         listener = socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)

@@ -26,7 +26,7 @@ class Metrics:
     def __init__(
         self, load: Callable[[], tuple[bool, int, int]], recording: Callable[[], RecorderStats | None]
     ) -> None:
-        """``load`` tells (ready, running, queued), ``recording`` the recorder's state; asked at each scrape."""
+        """``load`` returns (ready, running, queued), ``recording`` the recorder's state; called at each scrape."""
         self.registry = CollectorRegistry()
         latency, policy = "Seconds from a request's arrival to its answer", "Seconds the policy took"
         self.requests = Counter("horus_act_requests", "Answers of /act", ["status"], registry=self.registry)
@@ -36,12 +36,12 @@ class Metrics:
         self.registry.register(_Scraped(load, recording))
 
     def text(self) -> bytes:
-        """All metrics, as a scraper wants them."""
+        """All metrics in the text format."""
         return generate_latest(self.registry)
 
 
 class _Scraped(Collector):
-    """Numbers that live elsewhere and are only looked at when somebody asks."""
+    """Numbers that are kept elsewhere and only read at a scrape."""
 
     def __init__(
         self, load: Callable[[], tuple[bool, int, int]], recording: Callable[[], RecorderStats | None]

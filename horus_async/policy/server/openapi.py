@@ -1,4 +1,4 @@
-"""What the server understands, as an OpenAPI 3.1 description."""
+"""The server's API as an OpenAPI 3.1 description."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _ACT = {
         "401": _error("No or a wrong API key"),
         "408": _error("The body did not come in time"),
         "413": _error("The body is too large"),
-        "422": _error("A field of the wrong type, or one that the policy misses"),
+        "422": _error("A field of the wrong type, or one that the policy needs is missing"),
         "500": _error("The policy failed"),
         "503": _error("Not ready, or too many requests are waiting; see Retry-After"),
         "504": _error("The policy took too long"),

@@ -1,4 +1,4 @@
-"""What a client sends: the body within its limit, its key, its id, and an observation in it.
+"""What a client sends: its body within the limit, its key, its request id, and the observation in the body.
 
 Every refusal is an HTTP status with a JSON body ``{"error": slug, "message": words, "request_id": id}``.
 """
@@ -29,8 +29,8 @@ _DRAINED_TIMES = 8
 _DEFAULTS = {"instruction": "", "state": None, "image": None, "episode_id": None}
 
 
-class Refusal(HorusError):  # noqa: N818 - it is what happens to a request, not a fault
-    """A request that gets no actions: its HTTP status, a short name that does not change, words, and headers."""
+class Refusal(HorusError):  # noqa: N818 - an outcome of a request, not a fault
+    """A request that gets no actions: HTTP status, a stable short name, a message, and headers."""
 
     def __init__(self, status: int, slug: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -40,16 +40,16 @@ class Refusal(HorusError):  # noqa: N818 - it is what happens to a request, not 
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:
-    """The client's ``X-Request-ID`` where it is a sane one (128 characters of ``A-Za-z0-9._:-``), else a new one."""
+    """The client's ``X-Request-ID`` if it is valid (up to 128 of ``A-Za-z0-9._:-``), else a new one."""
     sent = headers.get("x-request-id", "")
     return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
 def check_api_key(headers: Mapping[str, str], api_key: str | None) -> None:
-    """Let through who knows the key; the time it takes tells nothing about it.
+    """Let through a client that has the key. The time this takes says nothing about the key.
 
     Raises:
-        Refusal: 401, no or a wrong ``Authorization: Bearer``.
+        Refusal: 401, a missing or wrong ``Authorization: Bearer``.
     """
     if api_key is None:
         return
@@ -65,7 +65,7 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
     """The request's body.
 
     Raises:
-        Refusal: 413, more than ``limit`` bytes; 408, not there within ``seconds``.
+        Refusal: 413, more than ``limit`` bytes; 408, not complete within ``seconds``.
     """
     announced = request.headers.get("content-length", "")
     chunks, size, too_large = [], 0, announced.isdigit() and int(announced) > limit
@@ -75,7 +75,7 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
             too_large = too_large or size > limit
             if not too_large:
                 chunks.append(chunk)
-            # A client that is still sending cannot read the answer, so some of the rest is taken and thrown away.
+            # A client that is still sending cannot read the answer, so some of the rest is read and discarded.
             elif size > _DRAINED_TIMES * limit:
                 break
     if too_large:
@@ -86,10 +86,10 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
 
 
 def parse_observation(body: bytes) -> Observation:
-    """The observation in a body; ``instruction``, ``state``, ``image`` and ``episode_id`` are always in it.
+    """The observation in a body. ``instruction``, ``state``, ``image`` and ``episode_id`` are always in it.
 
     Raises:
-        Refusal: 400, not JSON; 422, not an object, or a known field of the wrong type.
+        Refusal: 400, not JSON; 422, not an object, or a known field has the wrong type.
     """
     try:
         sent = orjson.loads(body)
@@ -110,7 +110,7 @@ def parse_observation(body: bytes) -> Observation:
 
 
 def _check_depth(sent: dict[str, Any]) -> None:
-    """Refuse what could be read but not written again: values nested deeper than JSON encoders go."""
+    """Refuse what could be read but not written again: values nested too deeply for the JSON encoder."""
     nested = [value for name, value in sent.items() if isinstance(value, list | dict) and name != "state"]
     try:
         orjson.dumps(nested) if nested else None

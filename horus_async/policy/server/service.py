@@ -1,7 +1,4 @@
-"""The policy server without HTTP: its state, its queue, and what becomes of one request.
-
-One class, and a little longer than others: the path of a request through it is best read in one place.
-"""
+"""The policy server without HTTP: its state, its queue, and what becomes of a request."""
 
 from __future__ import annotations
 
@@ -18,7 +15,8 @@ from horus_async import __version__
 from horus_async.clock.system import perf_ns, wall_ns
 from horus_async.policy.model.calling import Call, PolicyCaller
 from horus_async.policy.model.interface import Answer, AnswerError, Observation, ObservationError
-from horus_async.policy.model.loading import LoadedPolicy, load_policy
+from horus_async.policy.model.loaded import LoadedPolicy
+from horus_async.policy.model.loading import load_policy
 from horus_async.policy.trace.format import Exchange, Failure
 from horus_async.policy.trace.recorder import RecorderStats, RecordingState, TraceOptions, TraceRecorder
 
@@ -34,11 +32,11 @@ logger = logging.getLogger("horus_async.policy")
 CLIENT_CLOSED = 499
 _INSTRUCTION_LENGTH = 512
 _NOT_THE_POLICY = {"bad-observation", "client-closed", "server-stopped"}
-"""Failures that say nothing about the policy's health."""
+"""Failures that say nothing about the health of the policy."""
 
 
 class ServerState(enum.Enum):
-    """Where a server is in its life; only ``ready`` makes ``/health`` answer 200."""
+    """The state of a server; ``/health`` answers 200 only in ``ready``."""
 
     LOADING = "loading"
     WARMING = "warming"
@@ -49,10 +47,11 @@ class ServerState(enum.Enum):
 
 @frozen(kw_only=True)
 class ServiceOptions:
-    """How requests are taken.
+    """How requests are served.
 
-    ``queue_limit`` requests may wait for the policy, for at most ``request_timeout`` seconds together with its work;
-    ``degraded_after`` failures of the policy in a row make the server say so. ``embodiment`` overrides the policy's.
+    ``queue_limit`` requests may wait for the policy. Waiting and the policy's work together may take
+    ``request_timeout`` seconds. After ``degraded_after`` failures of the policy in a row the server is degraded.
+    ``embodiment`` overrides the policy's.
     """
 
     queue_limit: int = field(default=256, validator=validators.ge(0))
@@ -85,7 +84,7 @@ class _Asked:
 
 
 class PolicyService:
-    """Serves one policy to many clients. ``load`` it, ask it with ``act``, ``close`` it; all inside trio."""
+    """Serves one policy to many clients: ``load`` it, ask it with ``act``, ``close`` it, all inside trio."""
 
     def __init__(self, options: ServiceOptions) -> None:
         self.options = options
@@ -100,7 +99,7 @@ class PolicyService:
 
     @property
     def state(self) -> ServerState:
-        """Where the server is in its life."""
+        """The state that ``/health`` shows."""
         if self.stopping:
             return ServerState.STOPPING
         if not self._warm:
@@ -109,12 +108,12 @@ class PolicyService:
         return ServerState.DEGRADED if degraded else ServerState.READY
 
     def load_now(self) -> tuple[int, int]:
-        """How many requests the policy works on, and how many wait for it."""
+        """How many requests the policy is working on, and how many wait for it."""
         limit = self.policy.concurrency if self.policy else 0
         return min(self._taken, limit), max(0, self._taken - limit)
 
     def recording(self) -> RecorderStats | None:
-        """The recorder's state; None without a recorder."""
+        """The recorder's state; None if nothing is recorded."""
         return self.recorder.stats() if self.recorder else None
 
     async def load(self, policy: str | LoadedPolicy) -> None:
@@ -136,17 +135,17 @@ class PolicyService:
         logger.info("ready: %s, model %s", policy.name, policy.model_hash or "without a hash")
 
     async def close(self) -> None:
-        """Write the rest of the trace and its footer."""
+        """Write the rest of the trace, and its footer."""
         self.stopping = True
         if self.recorder is not None:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self.recorder.close)
 
     def admit(self) -> None:
-        """Refuse a request that could not be served now.
+        """Refuse a request that cannot be served now.
 
         Raises:
-            Refusal: 503, not ready, stopping, or too many are waiting.
+            Refusal: 503: not ready, stopping, or too many requests waiting.
         """
         if self._caller is None or not self._warm or self.stopping:
             raise Refusal(503, "not-ready", f"the server is {self.state.value}", {"Retry-After": "1"})
@@ -157,10 +156,10 @@ class PolicyService:
     async def act(
         self, body: bytes, request_id: str, headers: Mapping[str, str], client_gone: Callable[[], Awaitable[None]]
     ) -> tuple[int, bytes]:
-        """Ask the policy; returns the HTTP status and the JSON body. ``client_gone`` returns once the client hung up.
+        """Ask the policy. Returns the HTTP status and the JSON body. ``client_gone`` returns once the client hangs up.
 
         Raises:
-            Refusal: the request never reached the policy.
+            Refusal: the request did not reach the policy.
         """
         self.admit()
         asked = _Asked(body, request_id, Call(parse_observation(body)))
@@ -193,7 +192,7 @@ class PolicyService:
                 except AnswerError as error:
                     asked.answer = error.answer
                     asked.fail(500, error.slug, str(error))
-                # A policy may fail in any way; each is an answer to the client and a line in the trace.
+                # A policy may fail in any way; each failure is an answer to the client and a line in the trace.
                 except Exception as error:
                     logger.exception("policy-error: request %s", asked.request_id)
                     asked.fail(500, "policy-error", f"{type(error).__name__}: {error}")
@@ -209,7 +208,7 @@ class PolicyService:
         scope.cancel()
 
     def _finish(self, asked: _Asked, span: ActSpan) -> int | None:
-        """Count, record and mark a request that reached the policy; returns its ``seq`` in the trace."""
+        """Count, trace and record a request that reached the policy. Returns its ``seq`` in the trace."""
         if asked.call.started_ns is None:
             return None
         policy_ms = asked.call.policy_ms
@@ -311,5 +310,5 @@ class PolicyService:
 
 
 def error_body(slug: str, message: str, request_id: str) -> bytes:
-    """The JSON body of every answer that is no 200."""
+    """The JSON body of every answer other than a 200."""
     return orjson.dumps({"error": slug, "message": message, "request_id": request_id})

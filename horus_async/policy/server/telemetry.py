@@ -1,8 +1,8 @@
-"""OpenTelemetry: a span ``act`` a request, where the API is installed; nothing at all where it is not.
+"""OpenTelemetry: one span ``act`` per request if the API is installed, nothing at all if not.
 
-The span and the trace line name each other: the span carries ``horus.record.seq`` and ``horus.session_id``, the line
-``trace_id`` and ``span_id``. A ``traceparent`` header of the client becomes the parent. The program that runs the
-server decides where spans go; ``horus-async serve`` sends them to ``OTEL_EXPORTER_OTLP_ENDPOINT`` where that is set.
+Span and trace line refer to each other: the span carries ``horus.record.seq`` and ``horus.session_id``, the line
+``trace_id`` and ``span_id``. A client's ``traceparent`` header becomes the parent. The program that runs the server
+decides where spans go; ``horus-async serve`` sends them to ``OTEL_EXPORTER_OTLP_ENDPOINT`` if that is set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ActSpan:
         self._span = span if span is not None and span.is_recording() else None
 
     def set(self, **attributes: Any) -> None:
-        """Set attributes: ``__`` in a name is a dot, None leaves one out."""
+        """Set attributes. ``__`` in a name stands for a dot; None leaves an attribute out."""
         if self._span is not None:
             for name, value in attributes.items():
                 if value is not None:
@@ -44,7 +44,7 @@ class ActSpan:
 
     @property
     def ids(self) -> tuple[str, str]:
-        """Trace and span id, 32 and 16 hex digits; empty without a recorded span."""
+        """Trace id and span id, 32 and 16 hex digits; empty if there is no recorded span."""
         if self._span is None:
             return "", ""
         context = self._span.get_span_context()
@@ -66,10 +66,10 @@ def act_span(headers: Mapping[str, str]) -> Iterator[ActSpan]:
 
 
 def export_as_environment_says() -> None:
-    """Send spans to the OTLP endpoint named by the environment, if one is.
+    """Send spans to the OTLP endpoint that the environment names, if any.
 
     Raises:
-        ConfigurationError: an endpoint is named, but the extra ``otel`` is not installed.
+        ConfigurationError: it names one, but the extra ``otel`` is not installed.
     """
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return

@@ -1,1 +1,1 @@
-"""Request traces: written while serving, read and queried later."""
+"""Request traces: written while serving, read and searched later."""

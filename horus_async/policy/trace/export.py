@@ -1,17 +1,17 @@
-"""A trace as a training corpus: what was seen and what was done, one row a successful request.
+"""A trace as a training corpus: what was seen and what was done, one row per successful request.
 
 ``npz`` (reads back with ``numpy.load``; n requests):
 
-    session, episode, instruction, timestamp   n texts
+    session, episode, instruction, timestamp   n strings
     seq                                        n integers
     latency_ms                                 n floats
     state, state_dim                           n × widest state, NaN-padded; how many values are real
     actions, num_actions, action_dim           n × longest chunk × widest action, NaN-padded; how many are real
-    <camera>_data, <camera>_offsets            where the trace holds images: their encoded bytes end to end, n + 1
+    <camera>_data, <camera>_offsets            if the trace holds images: their encoded bytes end to end, n + 1
                                                offsets; a request without an image has an empty piece
 
-``parquet`` (reads back with pandas; needs pyarrow, extra ``parquet``): the same columns, states and actions as nested
-lists, a binary column a camera.
+``parquet`` (reads back with pandas; needs pyarrow, extra ``parquet``): the same columns, with states and actions as
+nested lists and one binary column per camera.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _TEXTS = ("session", "episode", "instruction", "timestamp")
 
 
 class ExportFormat(enum.Enum):
-    """What a corpus is written as."""
+    """The file format of a corpus."""
 
     NPZ = "npz"
     PARQUET = "parquet"
 
 
 def export(found: Iterable[tuple[TraceReader, TraceRequest]], output: Path, form: ExportFormat) -> int:
-    """Write the successful requests among ``found`` to ``output``; returns how many.
+    """Write the successful requests among ``found`` to ``output``. Returns how many there were.
 
     Raises:
-        TraceError: nothing to write, a request that is not numbers, ``output`` cannot be written, or pyarrow is
+        TraceError: there are none, a state or action is not numbers, ``output`` cannot be written, or pyarrow is
             missing.
     """
     rows = (_row(trace, request) for trace, request in found if request.ok and request.actions)
@@ -112,7 +112,7 @@ def _write_npz(rows: Iterator[dict[str, Any]], output: Path) -> int:
         pieces = [row["images"].get(camera, b"") for row in table]
         columns[f"{camera}_data"] = numpy.frombuffer(b"".join(pieces), dtype=numpy.uint8)
         columns[f"{camera}_offsets"] = numpy.cumsum([0, *map(len, pieces)])
-    # An open file, because savez would add a suffix of its own to a name.
+    # An open file, because savez would add its own suffix to a name.
     with output.open("wb") as file:
         numpy.savez_compressed(file, **columns)
     return len(table)
@@ -143,5 +143,5 @@ def _write_parquet(rows: Iterator[dict[str, Any]], output: Path) -> int:
 
 
 def _cameras(table: list[dict[str, Any]]) -> list[str]:
-    """The cameras of which at least one image was kept."""
+    """The cameras with at least one image kept."""
     return sorted({camera for row in table for camera, image in row["images"].items() if image})

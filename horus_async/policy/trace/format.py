@@ -1,14 +1,14 @@
 """The lines of a policy trace, schema version 1.
 
     header     once, before the first request: which model, which server, what was left out
-    request    one a request that reached the policy, whatever came of it
+    request    one per request that reached the policy, whatever came of it
     footer     on a clean close
 
 Every line is one JSON object with ``kind`` and ``schema_version``. The names are those of the v1 format that other
-policy servers write; additive fields do not change the version, and readers ignore what they do not know. Ours on top
-of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras`` (names
-of the cameras the request had), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that could not be recorded
-since the line before), and in the header ``horus_version``, ``policy`` and ``part``.
+policy servers write; additional fields do not change the version, and readers ignore fields that they do not know. Ours
+on top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras``
+(names of the cameras in the request), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that could not be
+recorded since the line before), and in the header ``horus_version``, ``policy`` and ``part``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from horus_async.policy.model.observation import is_camera
 
 if TYPE_CHECKING:
     from horus_async.policy.model.interface import Answer
-    from horus_async.policy.model.loading import LoadedPolicy
+    from horus_async.policy.model.loaded import LoadedPolicy
 
 SCHEMA_VERSION = 1
 _MESSAGE_LENGTH = 500
 
 
 class ImageMode(enum.Enum):
-    """What a trace keeps of camera images."""
+    """What a trace keeps of camera images: the images, their hashes, or nothing."""
 
     FULL = "full"
     HASH_ONLY = "hash_only"
@@ -44,7 +44,7 @@ class ImageMode(enum.Enum):
 
 @frozen
 class Failure:
-    """Why a request got no actions: a short name that does not change, and words."""
+    """Why a request got no actions: a stable short name, and a message."""
 
     slug: str
     message: str
@@ -52,9 +52,9 @@ class Failure:
 
 @frozen
 class Exchange:
-    """One request that reached the policy and what came of it, as handed to the recorder.
+    """One request that reached the policy, and what came of it, as handed to the recorder.
 
-    ``body`` is the request as it came, so that nothing a policy does to it later reaches the trace.
+    ``body`` is the request as received, so that nothing a policy does to it later reaches the trace.
     """
 
     body: bytes
@@ -72,7 +72,7 @@ class Exchange:
 
     @property
     def size(self) -> int:
-        """About how many bytes it keeps in memory."""
+        """About how many bytes of memory it takes."""
         return len(self.body) + (len(self.answer.actions_json) if self.answer else 0) + 512
 
 
@@ -103,7 +103,7 @@ def header_line(policy: LoadedPolicy, *, session_id: str, started_ns: int, image
 
 
 def footer_line(*, ended_ns: int, total_requests: int, dropped: int) -> bytes:
-    """The last line of a trace file that was closed."""
+    """The last line of a trace file that was closed cleanly."""
     footer = {
         "kind": "footer",
         "schema_version": SCHEMA_VERSION,
@@ -149,7 +149,7 @@ def request_line(exchange: Exchange, seq: int, images: ImageMode, dropped_before
 
 
 def _redacted(request: dict[str, Any], cameras: list[str], images: ImageMode) -> dict[str, Any]:
-    """The request as the trace keeps it: camera images in full, as a hash, or not at all."""
+    """The request as the trace keeps it: with camera images in full, as hashes, or not at all."""
     kept: dict[str, Any] = {"instruction": request.pop("instruction", None) or "", "state": request.pop("state", None)}
     for camera in cameras:
         text = request.pop(camera)

@@ -1,7 +1,7 @@
-"""From a file to its lines, a chunk at a time: plain, gzip or LZ4, whole or torn at the end.
+"""Splits a file into its lines, a chunk at a time: plain, gzip or LZ4, whole or torn at the end.
 
-What a file is, its first bytes say, not its name. A stream that ends early is normal (the writer was killed): the lines
-up to there come out, and the cut is told. Bytes that contradict the format are damage, and an error.
+The first bytes of a file say what it is, not its name. A stream that ends early is normal (the writer was killed): the
+lines up to there are yielded, and the cut is reported. Bytes that violate the format are damage, and an error.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _MAX_LINE = 1 << 30
 
 @define
 class LineSource:
-    """The lines of one open file; ``torn`` tells after the last one why the file ends in the middle, or None."""
+    """The lines of one open file. After the last one, ``torn`` says why the file ends in the middle, or is None."""
 
     file: BinaryIO
     name: str
     torn: str | None = None
 
     def lines(self) -> Iterator[bytes]:
-        """The lines, without their newline; the last one may be cut.
+        """The lines, without their newlines; the last one may be cut.
 
         Raises:
-            TraceError: compressed data that is damaged, a line without end, or the file cannot be read.
+            TraceError: damaged compressed data, a line that does not end, or the file cannot be read.
         """
         pending: list[bytes] = []
         size = 0
@@ -49,7 +49,7 @@ class LineSource:
                 yield from rest[:-1]
                 pending, size = [rest[-1]], len(rest[-1])
             if size > _MAX_LINE:
-                raise TraceError(f"{self.name}: a line of more than {_MAX_LINE >> 20} MB; this is no trace")
+                raise TraceError(f"{self.name}: a line of more than {_MAX_LINE >> 20} MB; this is not a trace")
         if size:
             yield b"".join(pending)
 
@@ -96,7 +96,7 @@ class LineSource:
             raise TraceError(f"{self.name}: damaged gzip data: {error}") from error
 
     def _lz4(self) -> Iterator[bytes]:
-        """Every LZ4 frame, one after the other; skippable frames (an index, say) are passed over."""
+        """Every LZ4 frame, one after the other; skippable frames (an index, say) are skipped."""
         import lz4.frame
 
         stream: Any = None
@@ -122,7 +122,7 @@ class LineSource:
             self.torn = "the compressed data ends in the middle"
 
     def _skip(self, data: bytes) -> bytes:
-        """The data after a skippable frame: four bytes magic, four bytes length, content."""
+        """The data after a skippable frame: four bytes of magic, four bytes of length, content."""
         left = 8 + int.from_bytes(data[4:8], "little") - len(data)
         if left <= 0:
             return data[len(data) + left :]

@@ -1,4 +1,4 @@
-"""Asking a heap of traces: which files, which requests, how many of what and how slow. Everything streams."""
+"""Searches many traces: which files, which requests, how many of what, and how slow. Everything streams."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Bucket(enum.Enum):
 
 @frozen(kw_only=True)
 class Filter:
-    """Which requests are wanted; None means any.
+    """Which requests are wanted; None means all.
 
-    ``since_ns`` is wall-clock nanoseconds, ``status`` one of ``success``, ``failed``, an HTTP status or an error's
-    slug, ``min_latency_ms`` milliseconds.
+    ``since_ns`` is in wall-clock nanoseconds, ``min_latency_ms`` in milliseconds; ``status`` is ``success``,
+    ``failed``, an HTTP status or the slug of an error.
     """
 
     since_ns: int | None = None
@@ -42,7 +42,7 @@ class Filter:
     min_latency_ms: float | None = None
 
     def matches(self, request: TraceRequest) -> bool:
-        """Whether ``request`` is wanted. A request without the part that is asked for is not."""
+        """Whether ``request`` is wanted. One that lacks a field that is filtered by is not."""
         if self.since_ns is not None and (request.timestamp_ns is None or request.timestamp_ns < self.since_ns):
             return False
         if self.episode is not None and request.episode != self.episode:
@@ -59,9 +59,9 @@ def _statuses(request: TraceRequest) -> set[str]:
 
 
 def list_traces(paths: list[Path]) -> Iterator[dict[str, Any]]:
-    """One row a trace file: ``file, started_at, model_hash, embodiment, session_id, requests, errors, bytes, notes``.
+    """A row per trace file: ``file, started_at, model_hash, embodiment, session_id, requests, errors, bytes, notes``.
 
-    A file that is no readable trace is a row too, with the reason under ``error``.
+    A file that is not a readable trace is a row too, with the reason under ``error``.
     """
     for path in find_traces(paths):
         try:
@@ -89,10 +89,10 @@ def matching(
 ) -> Iterator[tuple[TraceReader, TraceRequest]]:
     """Every wanted request with the trace it is in.
 
-    In a folder, a file that is no readable trace is told to ``skipped`` and passed over.
+    A file in a folder that is not a readable trace is reported to ``skipped`` and left out.
 
     Raises:
-        TraceError: a file that was named itself cannot be read.
+        TraceError: a file that was named explicitly cannot be read.
     """
     named = {path for path in paths if not path.is_dir()}
     for path in find_traces(paths):
@@ -134,7 +134,7 @@ class _Tally:
 
 
 def summarise(found: Iterable[tuple[TraceReader, TraceRequest]], by: Bucket) -> list[dict[str, Any]]:
-    """One row a bucket: counts, success rate (0 to 1), and latency percentiles of the successful requests (ms)."""
+    """One row per bucket: counts, success rate (0 to 1), latency percentiles of the successful requests (ms)."""
     tallies: dict[str, _Tally] = defaultdict(_Tally)
     for trace, request in found:
         tally = tallies[_bucket(trace, request, by)]
@@ -173,7 +173,7 @@ def _summary_row(name: str, tally: _Tally) -> dict[str, Any]:
 
 
 def percentile(ordered: list[float], percent: float) -> float | None:
-    """The percentile of sorted values, linear between neighbours; None of none."""
+    """The percentile of sorted values, interpolated linearly; None if there are none."""
     if not ordered:
         return None
     place = (len(ordered) - 1) * percent / 100

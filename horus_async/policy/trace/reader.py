@@ -1,4 +1,4 @@
-"""Reading policy traces, v1, of this and of other servers: one line at a time, torn ends included."""
+"""Reads v1 policy traces of this and other servers, one line at a time, even if their end is torn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELDS: dict[str, type] = {"seq": int, "request": dict, "response": dict, "late
 
 @frozen
 class TraceRequest:
-    """One request line. ``line`` is all of it; the rest are its parts in Python's terms."""
+    """One request line: ``line`` is all of it, the other fields are its parts."""
 
     line: dict[str, Any] = field(repr=False)
     seq: int
@@ -40,13 +40,13 @@ class TraceRequest:
 
     @property
     def status(self) -> int | None:
-        """The HTTP status; None where the trace has none."""
+        """The HTTP status; None if the trace has none."""
         status = self.line.get("status")
         return status if isinstance(status, int) else None
 
     @property
     def timestamp_ns(self) -> int | None:
-        """Wall-clock nanoseconds of the answer; None where the trace has no readable time."""
+        """Wall-clock nanoseconds of the answer; None if the trace has no readable time."""
         try:
             return parse_iso_utc(self.line["timestamp"])
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -54,24 +54,24 @@ class TraceRequest:
 
     @property
     def episode(self) -> str | None:
-        """The episode, as the client named it."""
+        """The client's name for the episode."""
         episode = self.line.get("episode_id") or self.request.get("episode_id")
         return episode if isinstance(episode, str) else None
 
     @property
     def instruction(self) -> str:
-        """The instruction text."""
+        """The instruction."""
         return str(self.request.get("instruction") or "")
 
     @property
     def cache_status(self) -> str | None:
-        """What the policy said about its cache; None where it said nothing."""
+        """The status of the policy's cache; None if it reported none."""
         cache = self.line.get("cache")
         status = cache.get("status") if isinstance(cache, dict) else None
         return None if status is None else str(status)
 
     def cameras(self) -> dict[str, tuple[str | None, str | None]]:
-        """Each camera of which the trace kept something: its base64 text and its hash, None where it is not there."""
+        """Each camera of which the trace kept something: its base64 text and its hash, each None if missing."""
         cameras: dict[str, tuple[str | None, str | None]] = {}
         for key in self.request:
             for suffix in ("_b64", "_sha256"):
@@ -81,13 +81,13 @@ class TraceRequest:
         return cameras
 
     def lacking(self) -> list[str]:
-        """Cameras that the request had, and of which the trace kept nothing (image mode ``none``)."""
+        """Cameras that the request had but of which the trace kept nothing (image mode ``none``)."""
         named = self.line.get("cameras")
         kept = self.cameras()
         return [str(name) for name in named if str(name) not in kept] if isinstance(named, list) else []
 
     def observation(self) -> dict[str, Any]:
-        """The observation as the policy saw it, without the cameras that the trace did not keep in full."""
+        """The observation as the policy saw it, without cameras that the trace did not keep in full."""
         kept = {"instruction": self.instruction, "state": None, "image": None, "episode_id": None}
         cameras = self.cameras()
         hidden = {f"{name}{suffix}" for name in cameras for suffix in ("_b64", "_sha256")}
@@ -100,11 +100,11 @@ class TraceRequest:
 class TraceReader:
     """One trace file, read from start to end. Use as a context manager.
 
-    ``header`` is there at once; ``requests()`` yields the request lines in order; after its end ``footer`` holds the
-    footer line or None, and ``notes`` what is worth knowing: a torn end, a missing footer, gaps.
+    ``header`` is available at once; ``requests()`` yields the request lines in order. After the last one ``footer`` is
+    the footer line or None, and ``notes`` lists what is worth knowing: a torn end, a missing footer, gaps.
 
     Raises (constructor):
-        TraceError: no such file, not a trace, or a schema version that is not known here.
+        TraceError: no such file, not a trace, or an unknown schema version.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -145,7 +145,7 @@ class TraceReader:
         """The request lines, in order.
 
         Raises:
-            TraceError: a line in the middle is not one of a trace, or compressed data is damaged.
+            TraceError: a line in the middle does not belong to a trace, or compressed data is damaged.
         """
         for number, line in self._lines:
             kind = line.get("kind")
@@ -162,7 +162,7 @@ class TraceReader:
     def _read_header(self) -> dict[str, Any]:
         _, header = next(self._lines, (0, None))
         if header is None:
-            raise TraceError(f"{self.path} holds no whole header line; this is no trace")
+            raise TraceError(f"{self.path} holds no whole header line; this is not a trace")
         version = header.get("schema_version")
         if version != SCHEMA_VERSION or isinstance(version, bool):
             raise TraceError(f"{self.path}: unknown schema version {version!r}; this release reads {SCHEMA_VERSION}")
@@ -173,7 +173,7 @@ class TraceReader:
         return header
 
     def _decoded(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Line numbers and objects. What cannot be read is a torn end if it is the last line, else damage."""
+        """Line numbers and objects. An unreadable line is a torn end if it is the last one, else damage."""
         odd: str | None = None
         for number, text in enumerate(self._source.lines(), 1):
             if not text.strip(b"\0 \r\t"):
@@ -186,7 +186,7 @@ class TraceReader:
                 odd = f"{self.path}, line {number} is not JSON: {str(error)[:100]}"
                 continue
             if not isinstance(line, dict):
-                raise TraceError(f"{self.path}, line {number} is not a JSON object; this is no trace")
+                raise TraceError(f"{self.path}, line {number} is not a JSON object; this is not a trace")
             yield number, line
         if odd is not None:
             self.notes.append("the last line is torn and was left out")
@@ -227,7 +227,7 @@ def _request(line: dict[str, Any], place: str) -> TraceRequest:
 
 
 def find_traces(paths: list[Path]) -> Iterator[Path]:
-    """The trace files that ``paths`` name: files as they are, folders with everything below them that looks like one.
+    """The trace files in ``paths``: files as named, and of folders everything below that is named like a trace.
 
     Raises:
         TraceError: a path that does not exist.

@@ -27,7 +27,7 @@ from .file import TraceFile
 from .format import Exchange, Failure, ImageMode, footer_line, header_line, request_line
 
 if TYPE_CHECKING:
-    from horus_async.policy.model.loading import LoadedPolicy
+    from horus_async.policy.model.loaded import LoadedPolicy
 
 logger = logging.getLogger("horus_async.policy")
 

@@ -12,13 +12,13 @@ import enum
 import json
 import re
 from contextlib import ExitStack, contextmanager
-from math import inf, isfinite
+from math import isnan
 from typing import TYPE_CHECKING, Any, Protocol
 
-import orjson
 from attrs import define, field
 
 from horus_async.errors import RecordingError
+from horus_async.json_text import encode, finite
 from horus_async.recorder.read.messages import session_messages
 
 from .flatten import FIXED, row_of
@@ -213,7 +213,7 @@ class _Csv:
 def _cell(value: Any) -> Any:
     """A value as CSV has it; lists and the like are JSON text."""
     if isinstance(value, list | dict):
-        return json_text(value).decode()
+        return _strict_json(value).decode()
     return value
 
 
@@ -225,28 +225,22 @@ class _JsonLines:
         self._empty = dict.fromkeys(table.columns)
 
     def write(self, row: Row) -> None:
-        self._file.write(json_text({**self._empty, **row}) + b"\n")
+        self._file.write(_strict_json({**self._empty, **row}) + b"\n")
 
     def close(self) -> None:
         self._file.close()
 
 
-def json_text(value: Any) -> bytes:
+def _strict_json(value: Any) -> bytes:
     """Strict JSON, which knows neither infinity (written as text, ``"inf"``) nor NaN (written as null)."""
     try:
-        return orjson.dumps(_finite(value))
+        return encode(value, _as_text)
     except TypeError:  # an integer beyond 64 bits
-        return json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(finite(value, _as_text), separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _finite(value: Any) -> Any:
-    if type(value) is float and not isfinite(value):
-        return {inf: "inf", -inf: "-inf"}.get(value)
-    if type(value) is list:
-        return [item if type(item) is int else _finite(item) for item in value]
-    if type(value) is dict:
-        return {key: _finite(item) for key, item in value.items()}
-    return value
+def _as_text(value: float) -> str | None:
+    return None if isnan(value) else str(value)
 
 
 class _Parquet:
@@ -289,7 +283,7 @@ class _Parquet:
 
 def _parquet_value(value: Any, kind: type | None) -> Any:
     if value is None or kind is None:
-        return None if value is None else json_text(value).decode()
+        return None if value is None else _strict_json(value).decode()
     return float(value) if kind is float else value
 
 

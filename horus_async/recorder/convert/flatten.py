@@ -11,11 +11,11 @@ object of a class is the dict of its fields.
 
 from __future__ import annotations
 
-from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from horus_async.json_text import FLOATS
 from horus_async.topics.codec import decode
 
 if TYPE_CHECKING:
@@ -89,12 +89,10 @@ def _listed(value: Any) -> Any:
     return str(value)
 
 
-_FLOATS = {"nan": nan, "inf": inf, "-inf": -inf}
-
 _PLAIN: dict[str, Callable[[Any], Any]] = {
     "$bytes": lambda data: data["$bytes"],
     "$ndarray": _array,
-    "$float": lambda data: _FLOATS[data["$float"]],
+    "$float": lambda data: FLOATS[data["$float"]],
     "$int": lambda data: str(data["$int"]),
     "$tuple": lambda data: [plain(item) for item in data["$tuple"]],
     "$dict": lambda data: {str(plain(key)): plain(item) for key, item in data["$dict"]},
