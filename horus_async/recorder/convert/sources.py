@@ -13,8 +13,8 @@ import orjson
 from horus_async.errors import HorusError, RecordingError
 from horus_async.topics.codec import decode
 
-from .export import need
 from .mcap_export import PUBLISHERS, WRAPPED
+from .output import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
