@@ -1,7 +1,7 @@
 """Disks that fail: each call of the recorder to the operating system in turn, full disks, power cuts at every moment.
 
-The calls are those that `framefile` and `manifest` make by the module ``os``; here something else stands in its place.
-Laps for ``python -m benchmarks.soak``; the tests of the recorder take some of them.
+The calls are those that `append_file` and `manifest` make by the module ``os``; here something else stands in its
+place. Laps for ``python -m benchmarks.soak``; the tests of the recorder take some of them.
 
 Longer than most modules: the three kinds of fault share the disk that is made to fail.
 """
@@ -21,10 +21,10 @@ from unittest import mock
 
 from attrs import define, field, frozen
 
+from horus_async import append_file
 from horus_async.errors import HorusError, RecordingError
 from horus_async.recorder import ExecutionRecord, Fsync, GapRecord, RecordingState, Session, manifest, open_session
 from horus_async.recorder.read.check import Verdict, check_session
-from horus_async.recorder.write import frame_file as framefile
 from horus_async.recorder.write import writer
 
 from .small import NODES, SESSION, SmallRun, check_record
@@ -66,7 +66,7 @@ def on(disk: Disk) -> Iterator[None]:
     logging.getLogger("horus_async.recorder").setLevel(logging.CRITICAL)  # it says each time that it failed
     try:
         with (
-            mock.patch.object(framefile, "os", disk),
+            mock.patch.object(append_file, "os", disk),
             mock.patch.object(manifest, "os", disk),
             mock.patch.object(writer, "RETRY_SECONDS", 0.0),
         ):
