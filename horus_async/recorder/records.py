@@ -195,7 +195,7 @@ def parse_line(line: bytes) -> Record | None:
         elif kind is Header:
             check_version(fields, "recording")
             fields = _header_fields(line)
-        record: Record = _structures()[kind](fields, kind)
+        record: Record = _structure(kind)(fields, kind)
         return record
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
@@ -223,22 +223,27 @@ def check_version(fields: Mapping[str, Any], what: str) -> None:
 
 
 @cache
-def _structures() -> dict[type, Callable[[Any, Any], Any]]:
-    """How to make each kind of record. Built for the first line, as recording needs none of it."""
-    from cattrs import Converter
+def _structure(kind: type) -> Callable[[Any, Any], Any]:
+    """How to make a record of this class from a dict. Generated for the first one, as not every kind is read."""
+    return _converter().get_structure_hook(kind)
+
+
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter  # recording does without it
     from cattrs.gen import make_dict_structure_fn, override
 
     converter = Converter(detailed_validation=False)  # validating in detail takes a third longer
+    # By itself, cattrs makes integers of texts, texts of anything, and tuples of texts and dicts.
     converter.register_structure_hook(int, _whole_number)
     converter.register_structure_hook(bool, lambda value, _: bool(value))  # else it counts as an integer
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook_factory(_is_tuple, _structure_tuple)
     node = make_dict_structure_fn(NodeInfo, converter, name=override(rename="node"))
     converter.register_structure_hook(NodeInfo, node)
-    return {kind: converter.get_structure_hook(kind) for kind in (*_KINDS.values(), SchedulerTick)}
+    return converter
 
 
-# cattrs by itself makes integers of texts, and texts of anything.
 def _whole_number(value: Any, _: Any) -> int:
     if type(value) is not int:
         raise TypeError(f"{value!r:.40} is not a whole number")
