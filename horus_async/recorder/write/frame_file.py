@@ -58,7 +58,7 @@ class Gap:
 
 @frozen
 class Rotation:
-    """When a file is closed and the next one begun; None for never by that measure."""
+    """When a file is closed and the next one begun; None: not by this measure."""
 
     bytes: float | None
     ticks: float | None
