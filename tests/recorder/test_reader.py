@@ -89,7 +89,7 @@ def test_ranges_of_ticks(tmp_path: Path, index: bool, start: int | None, stop: i
 
 def test_seeking_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the index a seek decodes about a frame, not the file."""
-    monkeypatch.setattr("horus_async.recorder.write.frame_file.ENTRY_TEXT", 1)
+    monkeypatch.setattr("horus_async.recorder.write.index.ENTRY_TEXT", 1)
     file = RecordedFile(recording(tmp_path, flushes=20))
     decoded: list[int] = []
     decode = frames._decode

@@ -175,6 +175,31 @@ def test_unknown_fields_kinds_and_versions() -> None:
             parse_line(orjson.dumps({**header, "schema_version": version}))
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("tick", True, "True is not a whole number"),
+        ("tick", "1", "'1' is not a whole number"),
+        ("now_ns", 1.5, "1.5 is not a whole number"),
+        ("error", 5, "5 is not a string"),
+        ("inputs", {}, "{} is not a list"),
+        ("inputs", [{"topic": "t", "publisher": None, "seq": 1}], "None is not a string"),
+        ("outputs", [{"topic": "t", "seq": 1, "data": 1}], "no field 'stamp_ns'"),
+        ("outputs", [5], "cannot be read"),
+    ],
+)
+def test_fields_of_the_wrong_type_are_refused(field: str, value: object, why: str) -> None:
+    """No field is converted from another type, and the error says what is wrong."""
+    whole = {"kind": "tick", "tick": 1, "now_ns": 2, "dt_ns": 3, "duration_ns": 4, "error": None}
+    whole |= {"inputs": [], "outputs": []}
+    assert isinstance(parse_line(orjson.dumps(whole)), ExecutionRecord)
+    with pytest.raises(DamagedRecordingError) as caught:
+        parse_line(orjson.dumps({**whole, field: value}))
+    assert why in str(caught.value)
+    with pytest.raises(DamagedRecordingError, match="'ab' is not a list"):
+        parse_line(b'{"kind":"tick","order":"ab","digest":"000000","now_ns":0,"tick":1}')
+
+
 def test_the_digest_is_pinned() -> None:
     """The digest is part of the format: it must never change, nor depend on anything but the messages."""
     assert tick_digest([]) == EMPTY_DIGEST == "000000"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
-from attrs import frozen
+from attrs import define, field, frozen
 
+from horus_async.append_file import AppendFile
 from horus_async.clock.system import wall_ns
-from horus_async.recorder.frames import IndexEntry, build_index, pack
+from horus_async.recorder.frames import pack
 from horus_async.recorder.manifest import sync_folder
 from horus_async.recorder.naming import part_path
 from horus_async.recorder.tallies import Tallies
 
 from .feed import Feed, Gap
+from .index import IndexBuilder
 from .lines import Counts, count_fields, count_line, footer_line, gap_line, line_messages, line_tick
 
 if TYPE_CHECKING:
@@ -26,19 +27,28 @@ if TYPE_CHECKING:
 FRAME_TEXT = 1 << 20
 """Bytes of text after which a frame ends, so that a reader never needs much memory."""
 
-ENTRY_TEXT = 1 << 18
-"""Bytes of text that one entry of the index covers at least. Frames of a slow recording are small; together they are
-few enough to search through, and the index stays short."""
-
 
 @frozen
 class Rotation:
-    """When a file is closed and the next one begun; None for never by that measure."""
+    """When a file is closed and the next one begun; None: not by this measure."""
 
     bytes: float | None
     ticks: float | None
     sync: bool
-    """Whether the disk is asked to have a file before it is closed."""
+    """Whether a file is synced to disk before it is closed."""
+
+
+@define
+class _Part:
+    """The current one of a row of files."""
+
+    file: AppendFile | None = None
+    name_synced: bool = False
+    index: IndexBuilder = field(factory=IndexBuilder)
+    counts: Counts = field(factory=Counts)
+    """Kept only with rotation, as are the ticks."""
+    ticks: int = 0
+    tallies: Tallies = field(factory=Tallies)
 
 
 class FrameFile:
@@ -58,28 +68,26 @@ class FrameFile:
         """All of them; ``path`` is the last."""
         self.feed = Feed()
         """Where its lines come from."""
-        self.written = 0
-        """Bytes of whole frames in the current file."""
         self.earlier_bytes = 0
-        """Bytes of the files before it."""
+        """Bytes of the files before the current one."""
         self.unwritten = Counts()
         """Of what the feed gave, that which did not reach the file."""
         self.lines_lost = 0
         self._header = header
         self._has_messages = has_messages
-        self._named = False
-        """Whether the disk is known to have the current file's name."""
         self._rotation = rotation
-        self._tallies = Tallies()
-        self._part = Counts()
-        self._part_ticks = 0
-        self._last_tick: int | None = None
+        self._part = _Part()
         self._earlier = Counts()
+        self._last_tick: int | None = None
+        self._went_back = False
+        """Whether ticks went back in the lines; the recorded run may have said so before."""
         self._gap: Gap | None = None
-        self._entries: list[IndexEntry] = []
-        self._entry_text = 0
-        self._highest_tick: int | None = None
-        self._fd = -1
+
+    @property
+    def written(self) -> int:
+        """Bytes of whole frames in the current file; 0 until it has its name."""
+        file = self._part.file
+        return 0 if file is None or file.path != self.path else file.size
 
     @property
     def counts(self) -> Counts:
@@ -109,8 +117,8 @@ class FrameFile:
         if not self._has_messages:
             return None
         if self._rotation is not None:
-            return self._tallies.rows()  # made of the lines themselves
-        if self.lines_lost or self.feed.rewound:
+            return self._part.tallies.rows()  # made of the lines themselves
+        if self.lines_lost or self.feed.rewound or self._went_back:
             return None
         return self.feed.tallies().rows()
 
@@ -139,29 +147,21 @@ class FrameFile:
     # -- the file ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Make the file, with its header: whoever is killed meanwhile leaves none without one.
+        """Make the file. It gets its name when its header is in it, so there is never one without.
 
         Raises:
             OSError: it cannot be made or written.
         """
-        if self._fd < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(self._beginning, flags, 0o600)
-        if not self.written:
-            self._append(pack(self._header, 1))
-            try:
-                os.rename(self._beginning, self.path)  # noqa: PTH104 - with the other calls that a test makes fail
-            except OSError:
-                self.written = 0
-                self.cut_back()
-                raise
-
-    @property
-    def _beginning(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.part")
+        if self._part.file is None:
+            self._part.file = AppendFile(self.path.with_name(f".{self.path.name}.part"))
+        file = self._part.file
+        if not file.size:
+            file.append(pack(self._header, 1))
+        if file.path != self.path:
+            file.rename(self.path)
 
     def write(self, text: bytes) -> bool:
-        """Write these lines as frames, one unless they are many; whether there was anything to write.
+        """Write these lines as frames, one unless they are many; returns whether there was anything to write.
 
         Raises:
             OSError: the disk refused. What was not written is counted as lost.
@@ -189,20 +189,21 @@ class FrameFile:
         Raises:
             OSError: the disk refuses that, too.
         """
-        if self._fd >= 0:
-            os.ftruncate(self._fd, self.written)
+        if self._part.file is not None:
+            self._part.file.cut_back()
 
     def sync(self) -> None:
-        """Ask the disk to have what was written.
+        """Have the disk itself store what was written.
 
         Raises:
             OSError: it cannot.
         """
-        if self._fd >= 0:
-            os.fsync(self._fd)
-            if not self._named:
-                sync_folder(self.path.parent)
-                self._named = True
+        if self._part.file is None:
+            return
+        self._part.file.sync()
+        if not self._part.name_synced:
+            sync_folder(self.path.parent)
+            self._part.name_synced = True
 
     def finish(self, footer: bytes) -> None:
         """Write the last line and the index.
@@ -212,95 +213,79 @@ class FrameFile:
         """
         self._rotation = None
         self.write(footer)
-        if not self.feed.rewound:
-            self._append(build_index(self._entries))
+        self._append(self._index())
 
     def close(self) -> None:
         """Close the file. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            if not self.written:
+        file = self._part.file
+        if file is not None and file.is_open:
+            file.close()
+            if file.path != self.path:
                 with suppress(OSError):
-                    self._beginning.unlink()
+                    file.path.unlink()
 
     def let_go(self) -> None:
         """Forget the file in a forked child: it is its parent's, which goes on writing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._part.file is not None:
+            self._part.file.close()
+
+    def _append(self, data: bytes) -> None:
+        assert self._part.file is not None
+        self._part.file.append(data)
 
     def _write_frame(self, text: bytes) -> None:
         lines = text.count(b"\n")
         frame = pack(text, lines)
+        offset = self.written
         self._append(frame)
         first = line_tick(text[: text.index(b"\n") + 1])
         last = line_tick(text[text.rfind(b"\n", 0, -1) + 1 :])
         if self._rotation is not None:
             self._count(text, last)
-        self._index(len(frame), len(text), lines, first, last)
+        index = self._part.index
+        index.add(offset, len(frame), text=len(text), lines=lines, first=first, last=last)
+        self._went_back = self._went_back or index.went_back
+
+    def _index(self) -> bytes:
+        """The frame with the index; nothing where ticks went back, as it could not be searched."""
+        return b"" if self.feed.rewound or self._went_back else self._part.index.build()
 
     # -- rotation ------------------------------------------------------------------------------------------------------
 
     def _count(self, text: bytes, last: int | None) -> None:
+        part = self._part
         for line in _split(text):
             fields = orjson.loads(line)
-            self._part.add(count_fields(fields))
+            part.counts.add(count_fields(fields))
             for seen in line_messages(fields):
-                self._tallies.see(*seen)
+                part.tallies.see(*seen)
         if last is not None:
-            self._part_ticks += max(0, last - (last if self._last_tick is None else self._last_tick))
+            part.ticks += max(0, last - (last if self._last_tick is None else self._last_tick))
             self._last_tick = last
 
     def _is_full(self, rotation: Rotation) -> bool:
         by_size = rotation.bytes is not None and self.written >= rotation.bytes
-        by_time = rotation.ticks is not None and self._part_ticks >= rotation.ticks
-        return bool(self._entries) and (by_size or by_time)
+        by_time = rotation.ticks is not None and self._part.ticks >= rotation.ticks
+        return len(self._part.index) > 0 and (by_size or by_time)
 
     def _rotate(self, rotation: Rotation) -> None:
         """Close the current file and begin the next one."""
-        path = part_path(self.paths[0], len(self.paths))
-        footer = footer_line(wall_ns(), self._part, self.tallies, path.name)
-        self._append(pack(footer, 1) + (b"" if self.feed.rewound else build_index(self._entries)))
+        number = len(self.paths)
+        path = part_path(self.paths[0], number)
+        footer = footer_line(wall_ns(), self._part.counts, self.tallies, path.name)
+        self._append(pack(footer, 1) + self._index())
         if rotation.sync:
             self.sync()
         self.close()
         self.earlier_bytes += self.written
-        self._earlier.add(self._part)
-        self._part, self._part_ticks, self.written, self._tallies = Counts(), 0, 0, Tallies()
-        self._entries, self._entry_text, self._highest_tick = [], 0, None
-        if len(self.paths) > 1:
+        self._earlier.add(self._part.counts)
+        self._part = _Part()
+        if number > 1:
             self._header = self._header[: self._header.rindex(b',"part":')] + b"}\n"
-        self._header = self._header[:-2] + b',"part":%d}\n' % len(self.paths)
+        self._header = self._header[:-2] + b',"part":%d}\n' % number
         self.path = path
-        self._named = False
         self.paths.append(path)
         self.open()
-
-    def _append(self, data: bytes) -> None:
-        try:
-            done = os.pwrite(self._fd, data, self.written)
-            while done < len(data):
-                done += os.pwrite(self._fd, data[done:], self.written + done)
-        except OSError:
-            self.cut_back()
-            raise
-        self.written += len(data)
-
-    def _index(self, size: int, text: int, lines: int, first: int | None, last: int | None) -> None:
-        high = self._highest_tick
-        if high is not None and ((first is not None and first < high) or (last is not None and last < high)):
-            self.feed.rewound = True
-        if last is not None and (high is None or last > high):
-            high = self._highest_tick = last
-        high = 0 if high is None else high
-        if self._entries and self._entry_text < ENTRY_TEXT:
-            entry = self._entries[-1]
-            self._entries[-1] = IndexEntry(entry.offset, entry.size + size, entry.first_tick, high, entry.lines + lines)
-        else:
-            self._entries.append(IndexEntry(self.written - size, size, high if first is None else first, high, lines))
-            self._entry_text = 0
-        self._entry_text += text
 
 
 def _split(text: bytes) -> list[bytes]:
