@@ -15,7 +15,9 @@ import attrs
 import click
 from attrs import frozen
 
-from horus_async.determinism.check import Certificate, Comparison, RunDiedError, Variant, variants
+from horus_async.determinism.certificate import Certificate
+from horus_async.determinism.comparison import Comparison, RunDiedError
+from horus_async.determinism.variants import Variant, variants
 from horus_async.errors import AppError
 
 from .support.errors import FOUND, USAGE

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from horus_async import EmergencyStop, Guard, NodeFailure
-from horus_async.determinism.check import TickDigests, Variant, shuffled
+from horus_async.determinism.frames import TickDigests
+from horus_async.determinism.variants import Variant, shuffled
 from horus_async.scheduler.options import Overrides, overriding
 
 from .errors import clear_errors

@@ -94,18 +94,18 @@ class RunGuard:
         if is_new:
             _log.warning("not deterministic: %s", finding)
 
-    def foreign_send(self, node: str, topic: str, frame: FrameType) -> None:
-        """A message was sent for a node from outside of its callbacks."""
-        outside: FrameType | None = frame
-        while outside is not None and origin_of_frame(outside) is Origin.ENGINE:
-            outside = outside.f_back
-        blamed, via = _blame(outside, _FOREIGN_SEND)
+    def stray_send(self, node: str, topic: str, frame: FrameType) -> None:
+        """A message was sent for a node by something else than its callbacks."""
+        sender: FrameType | None = frame
+        while sender is not None and origin_of_frame(sender) is Origin.ENGINE:
+            sender = sender.f_back
+        blamed, via = _blame(sender, _STRAY_SEND)
         if blamed is not None:
             call = f"send({topic!r}) from outside its tick"
-            self._found((node, None), blamed, via, call, _FOREIGN_SEND.instead)
+            self._found((node, None), blamed, via, call, _STRAY_SEND.instead)
 
 
-_FOREIGN_SEND = traps.Trap(
+_STRAY_SEND = traps.Trap(
     module="horus_async",
     names=(),
     instead="send from the node's own tick, and let a thread hand its result to it: "
@@ -124,7 +124,7 @@ class GuardedPorts(Ports):
         """Send, and report a send from outside the node's own callbacks."""
         context = current.get(None)
         if context is None or context.node != self._node:
-            self._guard.foreign_send(self._node, topic, sys._getframe(1))  # noqa: SLF001 - there is no other way to ask
+            self._guard.stray_send(self._node, topic, sys._getframe(1))  # noqa: SLF001 - there is no other way to ask
         Ports.send(self, topic, value)  # spares the time of super()
 
 

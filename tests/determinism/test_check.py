@@ -11,16 +11,10 @@ import orjson
 import pytest
 
 from horus_async import Node, NodeFailure, Scheduler, rng
-from horus_async.determinism.check import (
-    NO_MESSAGE,
-    Certificate,
-    Comparison,
-    Divergence,
-    RunDiedError,
-    TickDigests,
-    shuffled,
-    variants,
-)
+from horus_async.determinism.certificate import Certificate
+from horus_async.determinism.comparison import NO_MESSAGE, Comparison, Divergence, RunDiedError
+from horus_async.determinism.frames import TickDigests
+from horus_async.determinism.variants import shuffled, variants
 
 ROOT = Path(__file__).parent.parent.parent
 BUGS = ROOT / "examples" / "bugs"

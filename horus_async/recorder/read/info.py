@@ -207,7 +207,7 @@ def _sent(lines: Iterable[ExecutionRecord | GapRecord]) -> Iterator[tuple[str, A
 
 
 def _external_topics(session: Session) -> list[TopicInfo]:
-    footer = None if session.outside is None else session.outside.footer
+    footer = None if session.external_file is None else session.external_file.footer
     if footer is not None and footer.topics is not None:
         told = {(tally.topic, tally.publisher or ""): _told(tally, tally.publisher or "") for tally in footer.topics}
         _look_at_types(

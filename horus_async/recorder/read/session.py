@@ -47,7 +47,7 @@ class Session:
         """The scheduler's file; None if it is lost."""
         self.files: dict[str, RecordedFile] = {}
         """The files of the nodes."""
-        self.outside: RecordedFile | None = None
+        self.external_file: RecordedFile | None = None
         """The file of the external messages; None if there were none."""
         self.nodes: dict[str, NodeInfo] = {}
         """The recorded nodes, in the order in which they were added."""
@@ -102,7 +102,7 @@ class Session:
 
     def all_files(self) -> list[RecordedFile]:
         """All files: the scheduler's, the nodes', those for external messages; each part of rotated ones by itself."""
-        whole = [file for file in (self.scheduler, *self.files.values(), self.outside) if file is not None]
+        whole = [file for file in (self.scheduler, *self.files.values(), self.external_file) if file is not None]
         return [part for file in whole for part in (file.parts if isinstance(file, RecordedParts) else [file])]
 
     def scheduler_ticks(self, start: int | None = None, stop: int | None = None) -> Iterator[SchedulerTick]:
@@ -150,8 +150,8 @@ class Session:
 
     def external(self, start: int | None = None, stop: int | None = None) -> Iterator[ExternalMessage]:
         """The external messages."""
-        if self.outside is not None:
-            for record in self.outside.records(start, stop):
+        if self.external_file is not None:
+            for record in self.external_file.records(start, stop):
                 if isinstance(record, ExternalMessage):
                     yield record
 
@@ -198,7 +198,7 @@ class Session:
         if header.role == SCHEDULER_STEM:
             self.scheduler = self.scheduler or file
         elif header.role == EXTERNAL_STEM:
-            self.outside = self.outside or file
+            self.external_file = self.external_file or file
         elif header.info is not None and header.node not in self.files:
             self.files[header.node] = file
             self.nodes[header.node] = header.info

@@ -153,7 +153,7 @@ def count_fields(fields: Mapping[str, Any]) -> Counts:
 
 
 def line_messages(fields: Mapping[str, Any]) -> Iterator[tuple[str, str | None, int, int]]:
-    """Topic, publisher (of a message from outside), tick and size of each message in a line, by its fields."""
+    """Topic, publisher (of an external message), tick and size of each message in a line, by its fields."""
     if fields["kind"] == "message":
         yield fields["topic"], fields["publisher"], fields["tick"], len(orjson.dumps(fields["data"]))
     for sent in fields.get("outputs", ()):

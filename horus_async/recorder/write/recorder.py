@@ -59,7 +59,7 @@ class Recorder(Observer):
     def stop(self) -> list[Path]:
         """End the recording, whether or not the run has ended, and give its files; twice gives the same.
 
-        The scheduler's file comes first, then the nodes', then the one for messages from outside if there is one. A
+        The scheduler's file comes first, then the nodes', then the one for external messages if there is one. A
         recorder that never began has none.
         """
         self._finish("recording stopped")

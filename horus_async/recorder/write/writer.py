@@ -146,7 +146,7 @@ class SessionWriter:
         )
 
     def paths(self) -> list[Path]:
-        """The files: the scheduler's, the nodes', and the one for messages from outside if there were any."""
+        """The files: the scheduler's, the nodes', and the one for external messages if there were any."""
         return [path for file in self._files() for path in file.paths]
 
     def finish(self, reason: str) -> None:
