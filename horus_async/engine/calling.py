@@ -1,0 +1,123 @@
+"""One callback of a node: calling it, and what follows when it ends."""
+
+from __future__ import annotations
+
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from horus_async.clock.system import perf_ns
+from horus_async.nodes.context import current
+from horus_async.observe import Execution, External
+from horus_async.topics.codec import as_bytes
+
+from .external_sources import ExternalSources
+from .node_run import TICK
+from .planning import Planning
+from .ports import new_tuple
+from .reporting import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+    from horus_async.observe import Observer
+    from horus_async.topics.ring.reader import RingReader
+    from horus_async.topics.ring.region import Taken
+
+    from .node_run import NodeRun
+    from .schedule import Timeline
+
+
+class Calling(Planning):
+    """The part of `Runtime` that calls nodes, and tells what they did."""
+
+    def __init__(self, timeline: Timeline, observers: Iterable[Observer], start_ns: int) -> None:
+        super().__init__(timeline, observers, start_ns)
+        self._external = ExternalSources(self.runs)
+        self._virtual = False
+
+    def _call(self, run: NodeRun) -> Coroutine[Any, Any, Any] | None:
+        """Begin a node's callback; None when it has ended already."""
+        callback = run.callbacks[run.kind]
+        assert callback is not None
+        if self.audience.hears_messages:
+            run.ports.begin()
+            if run.kind is TICK:
+                self._began.append(run.name)
+        run.begin(self._step, None if self._virtual else self.stamp_ns())
+        current.set(run.context)
+        run.started_ns = perf_ns()
+        run.busy = True  # only now, as the watchdog goes by both
+        try:
+            result = callback()
+        except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
+            self._finish(run, error)
+            return None
+        if type(result) is CoroutineType:
+            return result
+        if result is None:
+            self._finish(run, None)
+            return None
+        if hasattr(result, "__await__") or hasattr(result, "send"):
+            return _awaited(result)
+        self._finish(run, None)
+        return None
+
+    def _finish(self, run: NodeRun, error: BaseException | None) -> None:
+        """A callback has ended."""
+        kind, took_ns = run.kind, perf_ns() - run.started_ns
+        # In virtual time nothing passes in a callback that never waits.
+        waited = run.coroutine is not None or not self._virtual
+        run.busy = False
+        run.coroutine = None
+        run.kind = TICK
+        failure = None if error is None or self._is_cancellation(error) else error
+        if failure is not None and failure is not run.reported:
+            self._report(run, kind, failure)
+        run.reported = None
+        if kind is TICK:
+            run.durations.add(took_ns)
+            for observer, listener in run.tick_listeners:
+                try:
+                    listener(run.context.tick, took_ns, error is None)  # type: ignore[arg-type] # in a tick there is one
+                except Exception:  # noqa: BLE001 - an observer must not take the robot down
+                    self.audience.leave_out(observer)
+        if self.audience.hears_messages:
+            duration_ns = run.now() - run.began_ns if waited else 0
+            self._tell_executed(run, kind, error, duration_ns, took_ns)
+        if kind is TICK:
+            if run.real_time:
+                run.ended_ns = run.now()
+            if run.deadline_ns is not None or run.budget_ns is not None or run.misses_in_a_row:
+                self._judge(run, error)
+        if failure is not None or run.failure.failures:
+            self._failed_or_recovered(run, kind, error, failure)
+
+    def _tell_executed(
+        self, run: NodeRun, kind: str, error: BaseException | None, duration_ns: int, took_ns: int
+    ) -> None:
+        context = run.context
+        text = None if error is None else describe(error)
+        tick = self.tick if context.tick is None else context.tick
+        self.audience.executed(
+            new_tuple(
+                Execution,
+                (kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, run.ports.inputs, text, took_ns),
+            )
+        )
+
+    def took_external(self, topic: str, taken: Taken, reader: RingReader) -> int:
+        """A node took an external message: tell of it, once; gives the number of its source."""
+        payload, publisher, seq, stamp_ns = taken
+        source = self.external_source(topic, publisher, reader)
+        if self._external.is_new(reader.source, reader.index):
+            message = External(self.tick, topic, publisher, seq, stamp_ns, as_bytes(payload), source)
+            self.audience.tell("received_external", message)
+        return source
+
+    def external_source(self, topic: str, publisher: str, reader: RingReader) -> int:
+        """The ``source`` of the external message that ``reader`` gave last."""
+        return self._external.number(topic, publisher, reader.source)
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,0 +1,234 @@
+"""How a scheduler runs: the part of `Scheduler` that takes a run from its set-up to its end."""
+
+from __future__ import annotations
+
+import functools
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from horus_async.engine.pace.choice import in_real_time, in_virtual_time
+from horus_async.engine.pace.loop import run_loop
+from horus_async.errors import ContextError, EmergencyStop
+
+from .options import SchedulerOptions, checked_duration
+from .playback import Playback
+from .signals import stopped_by_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from types import TracebackType
+
+    from horus_async.blackbox import BlackBox
+    from horus_async.engine.pace.pace import Pace
+    from horus_async.engine.runtime import Runtime
+    from horus_async.nodes.node import Node
+    from horus_async.observe import Observer
+    from horus_async.recorder import Recorder
+
+    from .assembly import Assembly
+
+
+class Running(Playback):
+    """Runs nodes: to the end, or tick by tick."""
+
+    def __init__(self, options: SchedulerOptions) -> None:
+        super().__init__()
+        self._options = options
+        self._nodes: dict[str, Node] = {}
+        self._observers: list[Observer] = []
+        self._duration: float | None = None
+        """What a command line says in place of the duration that `run` is given."""
+        self._parts: Assembly | None = None
+        """What takes part in the run that goes on, or took part in the last one."""
+        self._blackbox: BlackBox | None = None
+        self._running = False
+        self._stepping = False
+        self._stop_asked = ""
+
+    @property
+    def blackbox(self) -> BlackBox | None:
+        """The black box: while it runs, and what it held afterwards. None without ``blackbox_mb``.
+
+        Raises:
+            BlackBoxError: It cannot be opened.
+        """
+        if self._blackbox is None and self._options.blackbox_mb:
+            from horus_async.blackbox import BlackBox
+
+            self._blackbox = BlackBox.create(
+                self._options.blackbox_dir, name=self._options.name, size_mb=self._options.blackbox_mb
+            )
+        return self._blackbox
+
+    async def run(self, duration: float | None = None) -> None:
+        """Run until ``duration`` seconds are over, or until it is stopped.
+
+        Under trio in every mode, under anyio and asyncio too. In deterministic mode time is virtual whatever the
+        clock outside.
+
+        Raises:
+            NodeFailure: A node failed for good. Every ``shutdown`` has run.
+            SessionExistsError, RecordingError: The recording cannot begin.
+            ContextError: It runs already.
+        """
+        with self._only_once(), stopped_by_signals(self.stop):
+            await self._in_its_time(functools.partial(self._whole_run, duration))
+
+    def run_sync(self, duration: float | None = None) -> None:
+        """As `run`, from a program without an event loop."""
+        run_loop(self.run, duration, virtual=self._virtual)
+
+    async def tick_once(self) -> None:
+        """Run one scheduler tick at once; the first one runs every ``init`` before.
+
+        Call `aclose` (or use ``async with scheduler``) after the last, for ``shutdown`` and the recording's end.
+
+        Raises:
+            NodeFailure: A node failed for good.
+            EmergencyStop: The run was no longer safe. Every safe state was entered, every ``shutdown`` has run.
+        """
+        if self._running:
+            raise ContextError("the scheduler is running: tick_once() is for one that is not")
+        try:
+            if not (self._virtual and self._tick_at_once()):
+                await self._in_its_time(self._one_tick)
+        except EmergencyStop:
+            await self.aclose()  # at once: the nodes have to become safe
+            raise
+
+    def _tick_at_once(self) -> bool:
+        """Run a tick as far as nothing has to wait, without an event loop; whether that was all of it."""
+        from horus_async.engine.pace.virtual import StillPace
+
+        pace = StillPace(self._elapsed_ns())
+        runtime = self._first_step(pace)
+        runtime.attach(pace)
+        return runtime.begin_tick()
+
+    async def aclose(self) -> None:
+        """End what `tick_once` began: every ``shutdown`` runs, recordings are closed."""
+        if self._stepping:
+            await self._in_its_time(self._last_step)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def stop(self, reason: str = "stop") -> None:
+        """End the run after the current tick; from any thread."""
+        self._stop_asked = self._stop_asked or reason
+        if self._runtime is not None:
+            self._runtime.stop(reason)
+
+    def emergency_stop(self, reason: str) -> None:
+        """Every node's ``enter_safe_state``, then every ``shutdown``; `run` raises `EmergencyStop`. From any thread.
+
+        Raises:
+            ContextError: It does not run.
+        """
+        if self._runtime is None or not (self._running or self._stepping):
+            raise ContextError("emergency_stop() is for a scheduler that runs, and this one does not")
+        self._runtime.emergency_stop(reason)
+
+    # Inside
+
+    @property
+    def _recorder(self) -> Recorder | None:
+        return None if self._parts is None else self._parts.recorder
+
+    @property
+    def _virtual(self) -> bool:
+        return self._options.deterministic or self._replay is not None
+
+    @property
+    def _runtime(self) -> Runtime | None:
+        """That of the run that goes on, or of the last one."""
+        return None if self._parts is None else self._parts.runtime
+
+    @contextmanager
+    def _only_once(self) -> Iterator[None]:
+        if self._running or self._stepping:
+            raise ContextError("this scheduler runs already; end it first (stop(), or aclose() after tick_once())")
+        self._running = True
+        self._stop_asked = ""
+        try:
+            yield
+        finally:
+            self._running = False
+
+    def _elapsed_ns(self) -> int:
+        """Where the time of the ticks that are run one by one stands."""
+        return self._runtime.elapsed_ns() if self._stepping and self._runtime is not None else 0
+
+    async def _in_its_time(self, work: Callable[[Pace], Awaitable[None]]) -> None:
+        """Await ``work(pace)`` where time is as this scheduler needs it."""
+        offset_ns = self._elapsed_ns()
+        if not self._virtual:
+            await in_real_time(work, offset_ns=offset_ns)
+            return
+        speed = math.inf if self._replay is None else self._replay.speed
+        await in_virtual_time(work, speed=speed, offset_ns=offset_ns, on_cancel=lambda: self.stop("cancelled"))
+
+    async def _whole_run(self, duration: float | None, pace: Pace) -> None:
+        parts = self._set_up(duration if self._duration is None else self._duration)
+        try:
+            await parts.runtime.run(pace)
+        finally:
+            self._take_apart(parts)
+
+    def _first_step(self, pace: Pace) -> Runtime:
+        """The runtime of the ticks that are run one by one."""
+        if not self._stepping:
+            parts = self._set_up(None)
+            self._stepping = True
+            parts.runtime.start(pace)
+        assert self._runtime is not None
+        return self._runtime
+
+    async def _one_tick(self, pace: Pace) -> None:
+        await self._first_step(pace).finish_tick(pace)
+
+    async def _last_step(self, pace: Pace) -> None:
+        assert self._parts is not None
+        self._parts.runtime.attach(pace)
+        try:
+            await self._parts.runtime.shut_down()
+        finally:
+            self._stepping = False
+            self._stop_asked = ""
+            self._take_apart(self._parts)
+
+    def _set_up(self, duration: float | None) -> Assembly:
+        from .assembly import assemble
+
+        if self._parts is not None:
+            self._blackbox = None  # a run has a box of its own
+        try:
+            self._parts = assemble(
+                self._options,
+                tuple(self._nodes.values()),
+                checked_duration(duration),
+                replay=self._replay,
+                played=self._played,
+                blackbox=self.blackbox,
+                observers=self._observers,
+            )
+        except BaseException:
+            if self._blackbox is not None:
+                self._blackbox.close()
+                self._blackbox = None
+            raise
+        if self._stop_asked:
+            self._parts.runtime.stop(self._stop_asked)  # it came while the run was being put together
+        self._parts.begin(self._options.watchdog)
+        return self._parts
+
+    def _take_apart(self, parts: Assembly) -> None:
+        parts.end()
+        if self._blackbox is not None:
+            self._blackbox.close()
