@@ -1,12 +1,12 @@
-"""Messages as rows of a table: nested fields become columns with dots. Pure.
+"""Turns messages into rows of a table: nested fields become columns with dotted names. Pure.
 
-Works on what JSON has, tags and all, so that a table looks the same whichever classes happen to be imported. A column
-is named after the path of its field, ``pose.x``. A message that is no dict is the column ``value``; a field that has
-the name of one of the first four columns gets ``data.`` in front.
+Works on the recorded JSON, tags included, so that a table looks the same whichever classes happen to be imported. A
+column is named after the path of its field, ``pose.x``. A message that is not a dict is the column ``value``; a field
+named like one of the first four columns gets the prefix ``data.``.
 
-What a cell holds: numbers, booleans and text as they are; bytes as base64 text; times as ISO 8601 text; integers beyond
-64 bits as text; lists, tuples and arrays as (nested) lists, as their length may change from message to message. An
-object of a class is the dict of its fields.
+Cells hold numbers, booleans and text unchanged; bytes as base64 text; times as ISO 8601 text; integers beyond 64 bits
+as text; lists, tuples and arrays as (nested) lists, as their length may vary from message to message. An object of a
+class is the dict of its fields.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIXED = ("tick", "stamp_ns", "seq", "publisher")
 """The first columns of every table."""
 
 VALUE = "value"
-"""The column of a message that is no dict."""
+"""The column of a message that is not a dict."""
 
 
 def row_of(message: RecordedMessage) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def plain(data: Any) -> Any:
         if tag[:1] == "$" and tag in _PLAIN:
             try:
                 return _PLAIN[tag](data)
-            except (LookupError, TypeError, ValueError, AttributeError):  # no tag of ours after all
+            except (LookupError, TypeError, ValueError, AttributeError):  # not one of our tags after all
                 break
         break
     return {key: plain(item) for key, item in data.items()}
@@ -73,13 +73,13 @@ def _fill(row: dict[str, Any], path: str, value: Any) -> None:
 
 def _array(data: Any) -> Any:
     array = decode(orjson.dumps(data))
-    if isinstance(array, dict):  # NumPy is not installed: shape and data as they are
+    if isinstance(array, dict):  # without NumPy: shape and data unchanged
         return array
     return _listed(array.tolist())
 
 
 def _listed(value: Any) -> Any:
-    """What an array's ``tolist`` gives, as cells may hold it."""
+    """What an array's ``tolist`` returns, as a cell."""
     if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
