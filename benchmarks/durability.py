@@ -143,19 +143,20 @@ def record_until_killed(root: Path, seed: int) -> None:
             _wait_for_room(recorder)  # on a busy machine lines would be dropped, which has nothing to do with the kill
         size = noise.choice([0, 0, 10, 50, 200, 1000]) if tick % 97 else noise.choice([20_000, 200_000, 2_000_000])
         payload = orjson.dumps({"tick": tick, "noise": noise.randbytes(size // 2).hex()})
-        sent = [Sent("sensor", "sensor.reading", tick, tick * _PERIOD_NS, payload, tick)]
-        recorder.executed(Execution("tick", "sensor", tick, tick * _PERIOD_NS, _PERIOD_NS, 0, [], sent, None))
-        recorder.tick_ended(TickEnd(tick, tick * _PERIOD_NS, ["sensor"], sent))
+        sent = Sent("sensor", "sensor.reading", tick, tick * _PERIOD_NS, payload, tick)
+        recorder.sent(sent)
+        recorder.executed(Execution("tick", "sensor", tick, tick * _PERIOD_NS, _PERIOD_NS, 0, [], None))
+        recorder.tick_ended(TickEnd(tick, tick * _PERIOD_NS, ["sensor"]))
         given[0] = tick + 1
-        os.write(1, b"given %d %b %d\n" % (tick, tick_digest(sent).encode(), monotonic_ns()))
+        os.write(1, b"given %d %b %d\n" % (tick, tick_digest([sent]).encode(), monotonic_ns()))
         if tick == 0:
             os.write(1, b"ready\n")
 
 
 def _wait_for_room(recorder: Recorder) -> None:
-    intake = recorder._writer.intake  # type: ignore[union-attr]
+    room = recorder._writer.intake.room  # type: ignore[union-attr]
     threading.Event().wait(0.001)
-    while intake._put - intake._taken > _BACKLOG:
+    while room.waiting() > _BACKLOG:
         threading.Event().wait(0.001)
 
 

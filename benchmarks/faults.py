@@ -1,6 +1,6 @@
 """Disks that fail: each call of the recorder to the operating system in turn, and full disks.
 
-The calls are those that ``frame_file`` and ``manifest`` make through the module ``os``, which is replaced here. Laps
+The calls are those that ``append_file`` and ``manifest`` make through the module ``os``, which is replaced here. Laps
 for ``python -m benchmarks.soak``; the tests of the recorder take some of them.
 """
 
@@ -18,10 +18,10 @@ from unittest import mock
 
 from attrs import define, field
 
+from horus_async import append_file
 from horus_async.errors import RecordingError
 from horus_async.recorder import Fsync, GapRecord, RecordingState, Session, manifest, open_session
 from horus_async.recorder.read.check import Verdict, check_session
-from horus_async.recorder.write import frame_file as framefile
 from horus_async.recorder.write import writer
 
 from .small import SESSION, SmallRun, check_record
@@ -64,7 +64,7 @@ def on(disk: Disk) -> Iterator[None]:
     logging.getLogger("horus_async.recorder").setLevel(logging.CRITICAL)  # it logs every failure
     try:
         with (
-            mock.patch.object(framefile, "os", disk),
+            mock.patch.object(append_file, "os", disk),
             mock.patch.object(manifest, "os", disk),
             mock.patch.object(writer, "RETRY_SECONDS", 0.0),
         ):

@@ -30,7 +30,7 @@ from attrs import evolve, frozen
 
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
-from horus_async.topics.external import rings as foreign
+from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.ring import memory
 
 from .hunters import Account, HuntError, available
@@ -198,7 +198,7 @@ class _Stage:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         for process in list(self._running):
             self.kill(process)
-        foreign.reclaim(self.namespace, grace_ns=0)
+        reclaim(self.namespace, grace_ns=0)
         left = memory.root() / self.namespace
         if kind is None and left.exists():
             raise HuntError(f"left in shared memory: {sorted(path.name for path in left.iterdir())}")

@@ -76,8 +76,9 @@ def play_tick(observer: Observer, tick: int) -> None:
         observer.received_external(External(tick, "cmd", "pilot", tick, now_ns, dumps(message_of("pilot", tick))))
     for node, one in zip(NODES, sent, strict=True):
         inputs = taken if node == "controller" else []
-        observer.executed(Execution("tick", node, tick, now_ns, PERIOD_NS, 0, inputs, [one], None))
-    observer.tick_ended(TickEnd(tick, now_ns, list(NODES), sent))
+        observer.sent(one)
+        observer.executed(Execution("tick", node, tick, now_ns, PERIOD_NS, 0, inputs, None))
+    observer.tick_ended(TickEnd(tick, now_ns, list(NODES)))
 
 
 def message_of(node: str, tick: int) -> dict[str, object]:

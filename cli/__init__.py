@@ -1,4 +1,4 @@
-"""The command line. One module a command, imported when it is called, so that ``--help`` stays quick."""
+"""The command line: one module per command, imported when the command is called, so that ``--help`` stays fast."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from horus_async.errors import HorusError
 from .support.errors import clear_errors
 
 _COMMANDS = {
-    "demo": "Record, replay and verify a simulated robot, start to end.",
+    "demo": "Record, replay and verify a simulated robot, start to finish.",
     "run": "Run a robot program.",
     "replay": "Replay a recorded session.",
-    "check": "Does a program do the same each time?",
+    "check": "Check that a program does the same each time.",
     "record": "Work with recorded sessions.",
-    "blackbox": "Show what a black box holds.",
-    "topic": "Watch, measure and write topics.",
+    "blackbox": "Show the events in a black box.",
+    "topic": "Watch, measure and publish topics.",
     "doctor": "Check this machine.",
     "serve": "Serve a learned policy over HTTP.",
-    "trace": "Work with traces of a policy server.",
+    "trace": "Work with request traces of a policy server.",
 }
 
 
 class _Commands(click.Group):
-    """A group whose commands are imported when they are called; all of them turn errors into one line."""
+    """A group that imports its commands when they are called, and turns their errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx

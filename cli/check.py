@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_DURATION = 10.0
 DEFAULT_RUNS = 4
 _GRACE = 5.0
-"""Seconds for a run to end, once it is told to."""
+"""Seconds that a run has to end once it is told to."""
 
 
 @click.command()
@@ -45,13 +45,13 @@ _GRACE = 5.0
 @click.option("--seed", type=int, metavar="N", help="Seed of the runs; by default the program's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print a certificate as JSON.")
 def check(app: str, args: tuple[str, ...], *, duration: float, runs: int, seed: int | None, as_json: bool) -> None:
-    """Does APP do the same each time? Run it several times, differently, and compare every message.
+    """Does APP do the same each time? Run it several times under different conditions and compare every message.
 
-    The runs are deterministic ones, each in a process of its own, under different PYTHONHASHSEEDs, memory layouts, CPU
-    load and orders of add, and are compared tick by tick as they go. Exit 0 when nothing differs and no line asks for
-    what is different each time, 1 when something does or a node failed, 2 when nothing could be compared. APP is a
-    script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME. What comes after
-    -- are its args.
+    All runs are deterministic, each in a process of its own, with different PYTHONHASHSEEDs, memory layouts, CPU loads
+    and orders of add, and are compared tick by tick as they go. Exit 0 when nothing differs and the guard finds no
+    nondeterministic call, 1 when something differs or a node failed, 2 when nothing could be compared. APP is a script
+    with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME. Everything after -- is
+    passed as args.
 
     Example: horus-async check examples/bugs/set_order.py --duration 2
     """
@@ -64,7 +64,7 @@ def check(app: str, args: tuple[str, ...], *, duration: float, runs: int, seed: 
     if failure:
         click.echo(f"horus-async: {app} failed in every run: {failure}", err=True)
     elif not certificate.messages and certificate.difference is None:
-        click.echo(f"horus-async: nothing was compared: {app} sent no message in {duration:g} s", err=True)
+        click.echo(f"horus-async: nothing was compared: {app} sent no messages in {duration:g} s", err=True)
         raise SystemExit(USAGE)
     if failure or not certificate.replayable:
         raise SystemExit(FOUND)
@@ -84,7 +84,7 @@ def _show(certificate: Certificate) -> None:
 
 
 def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str]:
-    """The certificate, and the error with which the program ends in every run, if it does."""
+    """The certificate, and the error with which the program ends in every run, or an empty string."""
     compared = Comparison(runs)
     with ExitStack() as stack:
         workers = [stack.enter_context(_worker(job, run)) for run in runs]
@@ -121,18 +121,18 @@ class _Worker:
     errors: IO[bytes]
 
     def failure(self) -> AppError:
-        """Why it died: the last line that it wrote."""
+        """Why it died, according to the last line it wrote."""
         code = self.process.wait()
         self.errors.seek(0)
         lines = self.errors.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1].removeprefix("horus-async: ") if lines else "no word why"
+        last = lines[-1].removeprefix("horus-async: ") if lines else "no reason given"
         error = AppError(last if code in (FOUND, USAGE) else f"a run of the check ended with exit code {code}: {last}")
         error.failed = code != USAGE
         return error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let a run end by itself, so that it clears away its shared memory."""
+    """Let a run end by itself, so that it removes its shared memory."""
     process.terminate()
     try:
         process.wait(timeout=_GRACE)

@@ -29,7 +29,7 @@ CHANGED_STOP_DISTANCE_M = STOP_DISTANCE_M + 0.1
 
 @frozen
 class NodeFigures:
-    """What of a node is in the recording."""
+    """What the recording holds of one node."""
 
     ticks: int
     messages: int
@@ -38,7 +38,7 @@ class NodeFigures:
 
 @frozen
 class Proof:
-    """What the demo found."""
+    """The result of the demo."""
 
     session: str
     path: str
@@ -46,32 +46,32 @@ class Proof:
     recorded: int
     """Messages in the recording."""
     replayed: int
-    """Messages that a replay published equal to the recorded ones."""
+    """Messages that a replay published, equal to the recorded ones."""
     verified: int
-    """Messages that the same program sent again when it was given the recorded inputs."""
+    """Messages that the same program sent again, given the recorded inputs."""
     differences: int
-    """How many of them were not the same."""
+    """How many of them differ."""
     changed_differences: int
-    """How many differ with one constant changed."""
+    """How many differ once one constant is changed."""
     changed_first: Difference | None
     seconds: float
 
     @property
     def holds(self) -> bool:
-        """Every recorded message came back equal twice, and a changed program was found out."""
+        """Whether every recorded message came back equal, twice, and the changed program was caught."""
         same = self.replayed == self.verified == self.recorded > 0 and self.differences == 0
         return same and self.changed_differences > 0
 
 
 class Listener(Node):
-    """Keeps each message it hears."""
+    """Keeps every message it hears."""
 
     def __init__(self, topics: set[str]) -> None:
         super().__init__("demo.listener", subs=sorted(topics))
         self.heard: dict[tuple[str, str, int], Message] = {}
 
     async def tick(self) -> None:
-        """Take all that is new."""
+        """Take all new messages."""
         for topic in self.subs:
             while (message := self.recv_message(topic)) is not None:
                 self.heard[message.topic, message.publisher, message.seq] = message
@@ -82,18 +82,18 @@ class Listener(Node):
 def demo(*, as_json: bool) -> None:
     """Run a simulated robot, record it, replay it, and verify that the same program does the same again.
 
-    The recording stays in the folder for recordings, to be looked at. Exit code 1 if the proof fails.
+    The recording stays in the recordings folder, so you can inspect it. Exit code 1 if the proof fails.
 
     Example: horus-async demo
     """
     say = (lambda _: None) if as_json else click.echo
     began_ns = perf_ns()
-    say(f"A robot with two wheels and a lidar drives about in a room for {SECONDS:g} s of its time ...")
+    say(f"A robot with two wheels and a lidar drives around a room for {SECONDS:g} s of simulated time ...")
     session = _record()
     nodes = _figures(session)
-    say("Its recording is replayed, and each message compared ...")
+    say("Replaying the recording and comparing each message ...")
     replayed = trio.run(_replay, session)
-    say("The same program gets the recorded inputs again ...")
+    say("Running the same program on the recorded inputs ...")
     same = trio.run(_verify, session, STOP_DISTANCE_M)
     say(f"And once more with one constant changed: the guard stops at {CHANGED_STOP_DISTANCE_M:.1f} m ...")
     changed = trio.run(_verify, session, CHANGED_STOP_DISTANCE_M)
@@ -137,7 +137,7 @@ def _figures(session: Session) -> dict[str, NodeFigures]:
 
 
 async def _replay(session: Session) -> int:
-    """How many recorded messages a replay publishes, equal in value, order number, stamp and publisher."""
+    """How many recorded messages a replay publishes with equal value, sequence number, stamp and publisher."""
     listener = Listener(set().union(*(session.output_topics(node) for node in session.nodes)))
     await Scheduler.replay_from(session.path).set_replay_speed(math.inf).add(listener).run()
     equal = 0
@@ -166,7 +166,7 @@ def _show(proof: Proof, same: VerifyReport) -> None:
     click.echo(f"changed    {proof.changed_differences} differ with the guard's constant changed")
     click.echo(f"           first: {proof.changed_first}")
     verdict = "every message came back bit for bit" if proof.holds else "THE PROOF FAILED"
-    click.echo(f"\n{verdict}, in {proof.seconds:.1f} s. What you could type next:\n")
+    click.echo(f"\n{verdict}, in {proof.seconds:.1f} s. What to try next:\n")
     for line in _next_steps(proof):
         click.echo(f"  horus-async {line}")
 

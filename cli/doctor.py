@@ -1,4 +1,4 @@
-"""``horus-async doctor``: is this machine fit to run robots, and if not, what to do?"""
+"""``horus-async doctor``: is this machine fit to run robots, and if not, what can be done?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTRAS = {
     "mcap": "export to MCAP, for Foxglove",
     "bags": "import of MCAP files and ROS bags",
 }
-"""What each extra is for; those for the development of this package are left out."""
+"""What each extra is for; those for developing this package are left out."""
 
 _DISK_LITTLE, _DISK_NONE = 1024 * MIB, 32 * MIB
 _LATE_NS = 1_000_000
@@ -52,19 +52,19 @@ def examine(machine: Machine) -> Iterator[Finding]:
 
 
 def check_python(machine: Machine) -> Finding:
-    """The interpreter's version against those this package is tested with."""
+    """Whether this package is tested with the interpreter's version."""
     version = machine.python()
     shown = ".".join(map(str, version))
     supported = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
     if version[:2] < OLDEST:
         return Finding("python", Verdict.BROKEN, f"{shown} is too old", f"install Python {supported}")
     if version[:2] > NEWEST:
-        return Finding("python", Verdict.WARNING, f"{shown} is untried", f"tested are {supported}")
+        return Finding("python", Verdict.WARNING, f"{shown} is untested", f"tested versions are {supported}")
     return Finding("python", Verdict.OK, shown)
 
 
 def check_packages(machine: Machine) -> Iterator[Finding]:
-    """What must be installed, then each extra."""
+    """The required packages, then each extra."""
     requirements = machine.requirements()
     if requirements is None:
         advice = "pip install horus-async, or pip install -e . in a checkout"
@@ -95,14 +95,14 @@ def _check_group(machine: Machine, extra: str, needed: list[tuple[str, str]]) ->
     if not problems:
         shown = ", ".join(f"{name} {version}" for name, version in versions.items())
         return Finding(check, Verdict.OK, shown, measured=measured)
-    if extra and not old:  # nobody has to have an extra
+    if extra and not old:  # extras are optional
         detail = f"not installed; it is for {EXTRAS[extra]}"
         return Finding(check, Verdict.OK, detail, f"if you want it: {install}", measured)
     return Finding(check, Verdict.WARNING if extra else Verdict.BROKEN, ", ".join(problems), install, measured)
 
 
 def check_timers(machine: Machine) -> Finding:
-    """How late ticks at 1 kHz start, beside what plain sleeping gives."""
+    """How late ticks at 1 kHz start, compared with plain sleeping."""
     try:
         ours, plain = machine.lateness()
     except OSError as error:
@@ -115,19 +115,19 @@ def check_timers(machine: Machine) -> Finding:
         f"(plain sleeping: {sleeping['median_us']:.0f} µs, p99 {sleeping['p99_us']:.0f} µs)"
     )
     if late["p99_us"] * 1000 > _LATE_NS:
-        advice = "close what else runs, or give the robot cores of its own (isolcpus, taskset); try again at rest"
+        advice = "stop other programs, or give the robot its own cores (isolcpus, taskset); retry on an idle machine"
         return Finding("timers", Verdict.WARNING, detail, advice, measured)
     return Finding("timers", Verdict.OK, detail, measured=measured)
 
 
 def check_clock(machine: Machine) -> Finding:
-    """What the kernel reads the time from. Some sources cost a system call and microseconds each time."""
+    """Where the kernel reads the time from. Some sources cost a system call and microseconds per read."""
     source = machine.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
     if not source:
-        return Finding("clock source", Verdict.UNKNOWN, "the system does not tell")
+        return Finding("clock source", Verdict.UNKNOWN, "the system does not say")
     if source in _GOOD_CLOCKS:
         return Finding("clock source", Verdict.OK, source)
-    advice = "find out why the kernel gave up a faster one: dmesg | grep -i clocksource"
+    advice = "find out why the kernel rejected a faster one: dmesg | grep -i clocksource"
     return Finding("clock source", Verdict.WARNING, f"{source}, which is slow to read", advice)
 
 
@@ -135,17 +135,17 @@ def check_governor(machine: Machine) -> Finding:
     """Whether cores slow down between ticks."""
     governors = machine.governors()
     if not governors:
-        return Finding("CPU governor", Verdict.UNKNOWN, "the system does not tell")
+        return Finding("CPU governor", Verdict.UNKNOWN, "the system does not say")
     kinds = sorted(set(governors))
     detail = ", ".join(f"{kind} on {governors.count(kind)} cores" for kind in kinds)
     if kinds == ["performance"]:
         return Finding("CPU governor", Verdict.OK, detail)
-    advice = "cores that slow down at rest wake up late: sudo cpupower frequency-set -g performance"
+    advice = "cores that slow down when idle wake up late: sudo cpupower frequency-set -g performance"
     return Finding("CPU governor", Verdict.WARNING, detail, advice)
 
 
 def check_disk(machine: Machine, check: str, path: Path, variable: str) -> Finding:
-    """Whether a folder can be written to, or made, and has room."""
+    """Whether a folder exists or can be created, is writable, and has room."""
     folder = machine.folder(path)
     space = machine.space(folder.path) if folder else None
     elsewhere = f"set {variable} to a folder of yours"
@@ -156,9 +156,9 @@ def check_disk(machine: Machine, check: str, path: Path, variable: str) -> Findi
     if not folder.writable:
         return Finding(check, Verdict.BROKEN, f"{folder.path} is not writable", f"chown or chmod it, or {elsewhere}")
     if space is None:
-        return Finding(check, Verdict.UNKNOWN, f"{path}: the system does not tell how much room there is")
+        return Finding(check, Verdict.UNKNOWN, f"{path}: the system does not say how much room there is")
     measured = {"folder": str(path), "free_bytes": space.free}
-    detail = f"{path}: {size(space.free)} free" + ("" if folder.exists else ", made when first used")
+    detail = f"{path}: {size(space.free)} free" + ("" if folder.exists else ", created on first use")
     if space.free < _DISK_LITTLE:
         verdict = Verdict.BROKEN if space.free < _DISK_NONE else Verdict.WARNING
         return Finding(check, verdict, detail, f"make room, or {elsewhere}", measured)
@@ -185,10 +185,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: verdict, checks.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: verdict, checks.")
 @click.pass_context
 def doctor(context: click.Context, *, as_json: bool) -> None:
-    """Check this machine: shared memory, timers, clock, Python, packages and folders, and what to do about each.
+    """Check this machine's shared memory, timers, clock, Python, packages and folders, and say how to fix problems.
 
     Needs no privileges, changes nothing and takes about a second. Exit code 0: fine; 1: there are warnings;
     2: something is broken.

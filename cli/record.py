@@ -1,7 +1,6 @@
 """``horus-async record``: find, look at, check and delete recorded sessions.
 
-The commands that compare, convert and play are in ``_record_data``. What is left is more than 300 lines, as each
-command has its options, its help and its table here.
+The commands that compare, convert and play are in `record_data`.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ _ELSEWHERE = {
     "export": ("record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
     "import": ("record_data", "import_", "Make a session of an MCAP file or a ROS bag."),
 }
-"""Commands whose modules are imported when they are called, so that the others are quick: module, name, help."""
+"""Commands whose modules are imported only when called, so that the others start quickly: module, name, help."""
 _ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "check", "clean", "delete")
 
 
 class _Group(click.Group):
-    """Imports commands as they are called; turns errors into one line, also without the group above it."""
+    """Imports commands when they are called; reports errors in one line, also without the group above it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -137,7 +136,7 @@ def _list_row(row: dict[str, Any], *, as_long: bool) -> list[Any]:
 
 
 def size_text(size: int) -> str:
-    """A number of bytes as people read it: ``512 B``, ``1.4 MB`` (of 10**6)."""
+    """A number of bytes for people: ``512 B``, ``1.4 MB`` (of 10**6)."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
@@ -150,9 +149,9 @@ def size_text(size: int) -> str:
 @click.argument("session")
 @_JSON
 def info(session: str, *, as_json: bool) -> None:
-    """Show the nodes and topics of SESSION, and what is missing of it.
+    """Show the nodes and topics of SESSION, and what is missing from it.
 
-    A recording that was closed is not read for it: its own counts are shown, at once. Use "check" to have every line
+    A recording that was closed is not read for this: its own counts are shown, at once. Use "check" to have every line
     read.
 
     Example: horus-async record info demo
@@ -202,7 +201,7 @@ def _show_info(found: SessionInfo) -> None:
 def check(session: str, *, as_json: bool) -> None:
     """Read every line of SESSION and say what is damaged, where, and what is still readable.
 
-    Exit code 0 when it is whole or only cut off at its end, as after a kill; 1 when it is damaged; 2 when it is no
+    Exit code 0 when it is whole or only cut off at its end, as after a kill; 1 when it is damaged; 2 when it is not a
     recording.
 
     Example: horus-async record check demo
@@ -222,7 +221,7 @@ def check(session: str, *, as_json: bool) -> None:
 
 
 def _open_to_check(session: str, *, as_json: bool) -> Session:
-    """Open a session; one of which nothing but the manifest is left is damaged, not unknown."""
+    """Open a session; one with nothing left but the manifest is damaged, not unknown."""
     try:
         return open_session(session)
     except DamagedRecordingError as error:
@@ -271,7 +270,7 @@ def _show_check(found: SessionCheck) -> None:
 def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> None:
     """Delete the sessions that were started more than N days ago. On a terminal it asks first.
 
-    A session that is still being recorded is kept, and so is one that has lost the time of its start.
+    A session that is still being recorded is kept, and so is one whose start time is lost.
 
     Example: horus-async record clean --max-age-days 30 --dry-run
     """
@@ -310,7 +309,7 @@ def delete(session: str, *, force: bool) -> None:
     Example: horus-async record delete demo
     """
     if session not in {summary.name for summary in list_sessions()}:
-        open_session(session)  # says that there is none, and which there are
+        open_session(session)  # raises if there is none, naming those there are
         raise RecordingError(f"give the name of a session in {recordings_root()}; delete a folder elsewhere by hand")
     if not _agreed(f"Delete session {session}?", force=force):
         click.echo("nothing was deleted")
@@ -320,7 +319,7 @@ def delete(session: str, *, force: bool) -> None:
 
 
 def _agreed(question: str, *, force: bool) -> bool:
-    """Whether to go on; somebody is asked only where somebody sits."""
+    """Whether to go on; asks only at a terminal."""
     return force or not _at_a_terminal() or click.confirm(question)
 
 

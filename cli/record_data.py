@@ -38,7 +38,7 @@ def _ticks_bar(label: str, session: Session) -> Iterator[Callable[[int], None]]:
 @click.option(
     "--tolerance", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Numbers this far apart are equal."
 )
-@click.option("--limit", type=click.IntRange(min=0), default=20, metavar="N", help="Show so many differences (20).")
+@click.option("--limit", type=click.IntRange(min=0), default=20, metavar="N", help="Show this many differences (20).")
 @_JSON
 def diff(session_a: str, session_b: str, *, tolerance: float, limit: int, as_json: bool) -> None:
     """Compare every message of sessions A and B, by tick, node and topic.
@@ -105,9 +105,9 @@ def _show_diff(a: Session, b: Session, found: SessionDiff) -> None:
 def export(session: str, *, output: Path, form: str, topic: str | None, as_json: bool) -> None:
     """Write the messages of SESSION, decoded, for other tools.
 
-    csv, jsonl and parquet are flat tables, one a topic, with the columns tick, stamp_ns, seq, publisher and then the
+    csv, jsonl and parquet are flat tables, one per topic, with the columns tick, stamp_ns, seq, publisher and then the
     message's fields with dots: F itself for one topic, else F's name with the topic before its ending. mcap is one
-    file with a channel a topic, for Foxglove. parquet needs horus-async[parquet], mcap needs horus-async[mcap].
+    file with a channel per topic, for Foxglove. parquet needs horus-async[parquet], mcap needs horus-async[mcap].
 
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
     """
@@ -128,7 +128,7 @@ def export(session: str, *, output: Path, form: str, topic: str | None, as_json:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", required=True, metavar="S", help="The session's name.")
 @click.option(
-    "--tick-rate", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Default: one tick a message."
+    "--tick-rate", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Default: one tick per message."
 )
 @_JSON
 def import_(file: Path, *, name: str, tick_rate: float | None, as_json: bool) -> None:
@@ -173,11 +173,11 @@ def import_(file: Path, *, name: str, tick_rate: float | None, as_json: bool) ->
 )
 @_JSON
 def inject(session: str, args: tuple[str, ...], *, nodes: str, app: str, duration: float | None, as_json: bool) -> None:
-    """Let recorded nodes of SESSION play among the live nodes of APP, in the place of APP's nodes of those names.
+    """Let recorded nodes of SESSION play among the live nodes of APP, in place of APP's nodes of the same names.
 
     APP is a script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME. It runs
-    until the last tick of those recorded nodes, or for --duration. What comes after -- are its args. Exit code 1 when
-    a live node fails.
+    until the last tick of those recorded nodes, or for --duration. What comes after -- are its arguments. Exit code 1
+    when a live node fails.
 
     Example: horus-async record inject drive --nodes lidar,imu --into robot.py --duration 10
     """

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("session")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-@click.option("--speed", default="1.0", metavar="X|max", help="0.01 to 100, or max for as fast as possible.")
+@click.option("--speed", default="1.0", metavar="X|max", help="Speed, 0.01 to 100, or max for as fast as possible.")
 @click.option("--start-tick", type=int, metavar="N", help="First tick, inclusive.")
 @click.option("--stop-tick", type=int, metavar="N", help="Last tick, inclusive.")
 @click.option("--loop", is_flag=True, help="Repeat until Ctrl-C.")
-@click.option("--nodes", metavar="A,B", help="Only these nodes.")
+@click.option("--nodes", metavar="A,B", help="Replay only these nodes.")
 @click.option("--override", "overrides", multiple=True, metavar="NODE.TOPIC=JSON", help="Replace what a node sent.")
 @click.option("--verify", "app", metavar="APP", help="Compare the nodes of APP with what was recorded.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -48,12 +48,12 @@ def replay(
     app: str | None,
     as_json: bool,
 ) -> None:
-    """Publish the messages of SESSION again, at their recorded ticks, for whoever listens.
+    """Publish the messages of SESSION again, at their recorded ticks, for anyone who listens.
 
-    With --verify the nodes of APP get the recorded inputs and clock, and what they send is compared with what was
-    recorded, bit by bit: exit 0 when nothing differs, 1 when something does, 2 when nothing could be compared. APP is
+    With --verify, the nodes of APP get the recorded inputs and clock, and what they send is compared with the
+    recording, bit by bit: exit 0 when nothing differs, 1 when something does, 2 when nothing could be compared. APP is
     a script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; it is not
-    run. What comes after -- are its args.
+    run. Everything after -- is passed as args.
 
     Example: horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
     """
@@ -97,17 +97,17 @@ def _speed(text: str) -> float:
 
 
 def parse_override(session: Session, text: str) -> tuple[str, str, Any]:
-    """``NODE.TOPIC=JSON``, matched against the session's nodes and topics, whatever dots they hold.
+    """Parse ``NODE.TOPIC=JSON`` by the session's nodes and topics, whose names may contain dots.
 
     Raises:
-        ReplayError: No such pair, or more than one; or what follows is not JSON.
+        ReplayError: There is no such pair, or more than one, or the value is not JSON.
     """
     where, equals, value = text.partition("=")
     pairs = [(node, topic) for node in session.nodes for topic in session_topics(session, node)]
     found = [(node, topic) for node, topic in pairs if f"{node}.{topic}" == where]
     if not equals or len(found) != 1:
         known = ", ".join(f"{node}.{topic}" for node, topic in pairs)
-        problem = "means more than one pair" if len(found) > 1 else "is no NODE.TOPIC=JSON"
+        problem = "matches more than one pair" if len(found) > 1 else "is not NODE.TOPIC=JSON"
         raise ReplayError(f"--override {text!r} {problem}; the session has {known}")
     try:
         orjson.loads(value)
@@ -129,7 +129,7 @@ def _verify(
     from horus_async.replay.verification import verify
 
     scheduler = load_scheduler(app, args)
-    report = trio.run(lambda: verify(session, scheduler, None if names is None else tuple(names), start, stop))
+    report = trio.run(lambda: verify(session, scheduler.nodes, None if names is None else tuple(names), start, stop))
     show_notes(session)
     if as_json:
         print_json(attrs.asdict(report))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from horus_async.scheduler.options import Overrides, overriding
 
 from .support.load import load_scheduler, run_script, split_app
 from .support.render import show_summary
+
+if TYPE_CHECKING:
+    from horus_async import Scheduler
 
 DEFAULT_BLACKBOX_MB = 16
 
@@ -17,10 +22,10 @@ DEFAULT_BLACKBOX_MB = 16
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--record", "record", metavar="NAME", help="Record the run as this session.")
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to run.")
-@click.option("--deterministic", is_flag=True, help="Virtual time, one node at a time.")
+@click.option("--deterministic", is_flag=True, help="Run in virtual time, one node at a time.")
 @click.option("--seed", type=int, metavar="N", help="Seed of a deterministic run.")
 @click.option("--blackbox-mb", type=click.IntRange(min=1), metavar="N", help="Size of the black box (default 16).")
-@click.option("--no-blackbox", is_flag=True, help="No black box.")
+@click.option("--no-blackbox", is_flag=True, help="Write no black box.")
 def run(
     app: str,
     args: tuple[str, ...],
@@ -34,12 +39,13 @@ def run(
 ) -> None:
     """Run APP: a script, or FILE.py:NAME or MODULE:NAME of a Scheduler or a function that returns one.
 
-    Options given here override what the program made its Scheduler with. What comes after -- goes to the program.
+    Options given here override those in the program. Everything after -- is passed to the program.
 
     Example: horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
     """
     if no_blackbox and blackbox_mb is not None:
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
+    made: list[Scheduler] = []
     overrides = Overrides(
         deterministic=deterministic or None,
         seed=seed,
@@ -47,6 +53,7 @@ def run(
         duration=duration,
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
+        on_made=made.append,
     )
     with overriding(overrides):
         try:
@@ -55,4 +62,4 @@ def run(
             else:
                 load_scheduler(app, args).run_sync()
         finally:
-            show_summary(overrides.made)
+            show_summary(made)

@@ -1,7 +1,4 @@
-"""``horus-async topic``: watch, measure and write the topics of running programs.
-
-More than 300 lines, as each of seven commands has its options, its help and its output here.
-"""
+"""``horus-async topic``: watch, measure and write the topics of running programs."""
 
 from __future__ import annotations
 
@@ -21,12 +18,13 @@ from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, slee
 from horus_async.errors import TopicError
 from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.codec import to_json
-from horus_async.topics.external import rings as foreign
+from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings
 
 from .support.errors import clear_errors
 from .support.render import print_json, print_table
 from .support.typed import structure
+from .support.windows import LOOK_NS, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,17 +32,15 @@ if TYPE_CHECKING:
     from horus_async.topics.inspection import RingInfo
     from horus_async.topics.ring.region import Taken
 
-_LOOK_NS = 2_000_000
-
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _NAMESPACE = click.option(
-    "--namespace", metavar="N", help="Only topics in the same one meet. Default: HORUS_NAMESPACE, else default."
+    "--namespace", metavar="N", help="Namespace of the topics. Default: HORUS_NAMESPACE, else default."
 )
 
 _WINDOW = click.option(
-    "--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds."
+    "--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds per window."
 )
-_WINDOWS = click.option("-n", "--number", type=click.IntRange(1), help="Stop after so many windows.")
+_WINDOWS = click.option("-n", "--number", type=click.IntRange(1), help="Stop after this many windows.")
 
 
 class _Group(click.Group):
@@ -55,7 +51,7 @@ class _Group(click.Group):
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """Let SIGTERM, which ``timeout`` sends, close what is open; its default would leave it in shared memory."""
+    """Let SIGTERM, which ``timeout`` sends, close all topics; by default it would leave them in shared memory."""
     before = signal.getsignal(signal.SIGTERM)
     if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
         yield
@@ -137,11 +133,11 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
 
 @topic.command()
 @click.argument("name")
-@click.option("-n", "--number", type=click.IntRange(1), help="Stop after so many messages.")
+@click.option("-n", "--number", type=click.IntRange(1), help="Stop after this many messages.")
 @_NAMESPACE
 @_JSON
 def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool) -> None:
-    """Print messages as they come, until Ctrl-C. Those that came too fast to be printed are counted on standard error.
+    """Print messages as they come, until Ctrl-C. Standard error says how many came too fast to be printed.
 
     Example: horus-async topic echo arm.joints -n 3
     """
@@ -151,7 +147,7 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
         while count != number:
             message = subscriber.take()
             if message is None:
-                sleep_until_monotonic(monotonic_ns() + _LOOK_NS)
+                sleep_until_monotonic(monotonic_ns() + LOOK_NS)
                 continue
             if subscriber.lost > lost:
                 click.echo(f"{subscriber.lost - lost} messages lost: they came too fast", err=True)
@@ -170,13 +166,13 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
 @_NAMESPACE
 @_JSON
 def hz(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
-    """How often messages come: mean, and the shortest and longest gap by their time stamps.
+    """How often messages come: the mean rate, and the shortest and longest gap by their time stamps.
 
-    Messages that came too fast to be looked at count, too, and are shown as lost.
+    Messages that came too fast to be looked at count too, and are shown as lost.
 
     Example: horus-async topic hz arm.joints --window 5
     """
-    for seen in _windows(name, namespace, window, number):
+    for seen in windows(name, _namespace(namespace), window, number):
         gaps = [(later - earlier) / 1e6 for (earlier, _), (later, _) in pairwise(seen.messages)]
         rate = seen.count / seen.seconds
         least, most = (min(gaps), max(gaps)) if gaps else (None, None)
@@ -196,11 +192,11 @@ def hz(name: str, *, window: float, number: int | None, namespace: str | None, a
 @_NAMESPACE
 @_JSON
 def bw(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
-    """How many bytes of messages come in a second. Those that were lost count with the mean size of the others.
+    """How many bytes of messages come per second. Lost messages count with the mean size of the others.
 
     Example: horus-async topic bw camera.image
     """
-    for seen in _windows(name, namespace, window, number):
+    for seen in windows(name, _namespace(namespace), window, number):
         mean = sum(size for _, size in seen.messages) / len(seen.messages) if seen.messages else None
         speed = seen.count * (mean or 0) / seen.seconds
         if as_json:
@@ -213,9 +209,14 @@ def bw(name: str, *, window: float, number: int | None, namespace: str | None, a
 @topic.command(context_settings={"ignore_unknown_options": True})  # -1 is a value
 @click.argument("name")
 @click.argument("value", metavar="JSON")
-@click.option("-r", "--rate", type=click.FloatRange(min=0, min_open=True), help="Messages a second; default 1.")
-@click.option("-n", "--count", type=click.IntRange(1), help="How many; default 1, with --rate until Ctrl-C.")
-@click.option("--type", "kind", metavar="CLASS", help="Send an object of it: module.Class, or one of our messages.")
+@click.option("-r", "--rate", type=click.FloatRange(min=0, min_open=True), help="Messages per second; default 1.")
+@click.option("-n", "--count", type=click.IntRange(1), help="How many messages; default 1; with --rate until Ctrl-C.")
+@click.option(
+    "--type",
+    "kind",
+    metavar="CLASS",
+    help="Send an object of it: module.Class, or a class of horus_async.messages.",
+)
 @_NAMESPACE
 def pub(
     name: str, value: str, *, rate: float | None, count: int | None, kind: str | None, namespace: str | None
@@ -244,15 +245,15 @@ def pub(
 
 
 @topic.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @_NAMESPACE
 @_JSON
 def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
-    """Remove the memory that dead processes left. Nothing of a live one is touched.
+    """Remove the memory that dead processes left behind. Live ones keep theirs.
 
     Example: horus-async topic clean --dry-run
     """
-    removed = foreign.reclaim(_namespace(namespace), dry_run=dry_run)
+    removed = reclaim(_namespace(namespace), dry_run=dry_run)
     if as_json:
         print_json({"removed": removed, "dry_run": dry_run})
         return
@@ -263,44 +264,6 @@ def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
 
 def _namespace(given: str | None) -> str:
     return check_namespace(default_namespace() if given is None else given)
-
-
-@attrs.frozen
-class _Window:
-    """What came in some time."""
-
-    messages: list[tuple[int, int]]
-    """Stamp (ns) and size (bytes) of each that was looked at."""
-    lost: int
-    """Those that were overwritten before."""
-    seconds: float
-
-    @property
-    def count(self) -> int:
-        """All that came."""
-        return len(self.messages) + self.lost
-
-    def __str__(self) -> str:
-        return f"{self.count} messages" + (f", {self.lost} of them lost" if self.lost else "")
-
-
-def _windows(name: str, namespace: str | None, window: float, number: int | None) -> Iterator[_Window]:
-    with Bus(_namespace(namespace), from_start=False) as bus:
-        subscriber = bus.subscriber(name)
-        done = lost_before = 0
-        while done != number:
-            start, found = monotonic_ns(), []
-            end = start + round(window * NANOSECONDS)
-            while (now := monotonic_ns()) < end:
-                message = subscriber.take()
-                if message is None:
-                    sleep_until_monotonic(min(end, now + _LOOK_NS))
-                else:
-                    found.append((message[3], len(message[0])))
-            lost = subscriber.lost
-            yield _Window(found, lost - lost_before, (monotonic_ns() - start) / NANOSECONDS)
-            lost_before = lost
-            done += 1
 
 
 def _ring_as_dict(ring: RingInfo) -> dict[str, Any]:

@@ -3,9 +3,9 @@
     horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
     horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
 
-LOG is plain text, one scan a line. Columns, counted from 0: 0 is the time stamp in microseconds, 2 and 3 are the left
+LOG is plain text, one scan per line. Columns, counted from 0: 0 is the time stamp in microseconds, 2 and 3 are the left
 and right wheel's encoder ticks, 24 to 705 are 682 lidar ranges in millimetres over 240°, from the robot's right to its
-left, 0 where nothing came back. The stamps need not be even. When the log has ended, the map is written as a PNG: light
+left, 0 for no return. The stamps need not be evenly spaced. At the end of the log, the map is written as a PNG: light
 is free, dark is occupied, grey is unknown.
 """
 
@@ -26,10 +26,10 @@ from attrs import frozen
 from horus_async import HorusError, Node, Scheduler, elapsed, sleep
 
 STOP_DISTANCE_M = 0.55
-"""The guard commands a stop when something ahead is closer than this, metres from the lidar."""
+"""The guard commands a stop when something ahead is closer to the lidar than this, metres."""
 
 DRIVER_RATE = 10.0
-"""Hz: how often the driver looks what comes next. It sends each scan at its stamp, not at its own ticks."""
+"""How often the driver looks for the next scans, Hz. It sends each scan at its stamp, not at its own ticks."""
 
 WHEEL_RADIUS_M = 0.077
 HALF_AXLE_M = 0.165
@@ -46,7 +46,7 @@ CELL_M = 0.05
 MAP_M = 40.0
 """Side of the square map; the robot starts in its middle."""
 HIT, PASS, SURE = 3, 1, 60
-"""Evidence of a cell: what a beam that ends in it adds, what one that passes takes away, and where it saturates."""
+"""Evidence per cell: what a beam that ends in it adds, what one that passes subtracts, and where it saturates."""
 
 Ranges = npt.NDArray[np.int16]
 
@@ -73,11 +73,11 @@ class Driver(Node):
         self.log_lines = log
 
     async def init(self) -> None:
-        """Begin with the first line."""
+        """Start with the first line."""
         self.next_line = 0
 
     async def tick(self) -> None:
-        """Send what falls into the time from this tick to the next, each at its moment; after the last stop the run."""
+        """Send the scans due between this tick and the next, each at its stamp; after the last one, stop the run."""
         if self.next_line == len(self.log_lines):
             self.request_stop()
         at, until = elapsed(), elapsed() + 1 / DRIVER_RATE
@@ -95,19 +95,19 @@ class Driver(Node):
 
 
 class Odometry(Node):
-    """Where the robot is, from how far each wheel has turned (differential drive)."""
+    """Estimates where the robot is from how far each wheel has turned (differential drive)."""
 
     name = "odometry"
     on = "encoders"
     pubs = ("pose",)
 
     async def init(self) -> None:
-        """Begin in the middle, looking along x."""
+        """Start in the middle, facing along x."""
         self.last: dict[str, int] | None = None
         self.x = self.y = self.theta = 0.0
 
     async def tick(self) -> None:
-        """One reading of the encoders: go on along an arc."""
+        """Move along an arc by one encoder reading."""
         reading = self.recv("encoders")
         last = self.last or reading
         per_tick = 2 * math.pi * WHEEL_RADIUS_M / TICKS_PER_TURN
@@ -122,7 +122,7 @@ class Odometry(Node):
 
 
 class Mapper(Node):
-    """An occupancy grid: cells gain where beams end, and lose where beams pass."""
+    """Draws an occupancy grid: cells gain evidence where beams end, and lose it where they pass."""
 
     name = "mapper"
     on = "pose"
@@ -130,13 +130,13 @@ class Mapper(Node):
     pubs = ("map.update",)
 
     async def init(self) -> None:
-        """Nothing is known."""
+        """Start with an unknown map."""
         side = round(MAP_M / CELL_M)
         self.grid: npt.NDArray[np.int8] = np.zeros((side, side), np.int8)
         self.scans = 0
 
     async def tick(self) -> None:
-        """Draw the scan of a pose."""
+        """Draw the scan of one pose."""
         pose, scan = self.recv("pose"), self.recv("scan")
         assert scan["stamp_us"] == pose["stamp_us"]
         self.draw(pose, scan["ranges_mm"])
@@ -166,7 +166,7 @@ class Mapper(Node):
         self.grid[cells] = np.clip(self.grid[cells] + evidence, -SURE, SURE)
 
     def png(self) -> bytes:
-        """The map as a picture: light free, dark occupied, grey unknown."""
+        """The map as a PNG: light is free, dark is occupied, grey is unknown."""
         return gray_png((128 - self.grid.astype(np.int16) * 127 // SURE).astype(np.uint8))
 
 
@@ -178,7 +178,7 @@ class Guard(Node):
     pubs = ("cmd",)
 
     async def tick(self) -> None:
-        """One scan: the nearest thing ahead decides."""
+        """Judge one scan by the nearest thing ahead."""
         scan = self.recv("scan")
         ahead = scan["ranges_mm"][np.abs(BEAM_ANGLES) < GUARDED_ANGLE]
         nearest_m = int(ahead[ahead >= NEAREST_MM].min(initial=32767)) / 1000
@@ -203,7 +203,7 @@ def read_log(path: Path) -> list[Scan]:
     """All lines of a log.
 
     Raises:
-        HorusError: It cannot be read; the message says where.
+        HorusError: The log cannot be read; the message says where.
     """
     log = []
     try:
@@ -217,20 +217,20 @@ def read_log(path: Path) -> list[Scan]:
     except (OSError, ValueError, OverflowError) as error:
         raise HorusError(f"{path} is not a log: {error}") from error
     if not log:
-        raise HorusError(f"{path} holds no scan")
+        raise HorusError(f"{path} has no scans")
     return log
 
 
 def options(args: list[str]) -> Any:
-    """What was asked for on the command line."""
-    parser = argparse.ArgumentParser(prog="lidar_mapping.py", description="Map what a robot's log saw.")
+    """The command line options."""
+    parser = argparse.ArgumentParser(prog="lidar_mapping.py", description="Draw a map from a robot's log.")
     parser.add_argument("log", type=Path, metavar="LOG", help="the robot's log")
     parser.add_argument("--map", type=Path, default=Path("map.png"), metavar="FILE", help="where the map goes")
     return parser.parse_args(args)
 
 
 def build(args: list[str]) -> Scheduler:
-    """The robot, ready to run: what ``horus-async replay --verify`` takes its nodes from."""
+    """The robot, ready to run; ``horus-async replay --verify`` takes its nodes from here."""
     scheduler = Scheduler(name="lidar_mapping")
     for node in (Driver(read_log(options(args).log)), Odometry(), Mapper(), Guard()):
         scheduler.add(node)

@@ -5,9 +5,9 @@
 
 An arm follows a planner; a collision checker looks at each plan and has 1.9 ms to veto it. Half a second into the run
 the scene gets crowded and the checker slow. Its veto of a bad plan comes too late, the arm cannot brake in time and
-goes past its joint limit, and when the checker has missed its deadline three times in a row the scheduler stops the
-robot. Everything happens in virtual time, so it happens the same way each time. With ``-- --interlock`` the arm waits
-for the checker, as it should have done from the start: the robot stops all the same, but with the arm where it may be.
+exceeds its joint limit, and after three missed deadlines in a row the scheduler stops the robot. Everything happens in
+virtual time, so it happens the same way each time. With ``-- --interlock`` the arm waits for the checker, as it should
+have done from the start: the robot still stops, but with the arm within its limits.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from horus_async import EmergencyStop, Node, Scheduler, Skip, sleep, tick
 JOINT_LIMIT = 1.57
 """Radians."""
 CRUISE, RUSH = 0.0001, 0.02
-"""Radians a tick: how fast the planner moves the arm, and how fast in the plan that is not safe."""
+"""How fast the planner moves the arm, in normal plans and in the unsafe one, radians per tick."""
 CROWDED = 250
-"""The scheduler tick from which the checker has more to look at."""
+"""The scheduler tick from which on the checker has more to look at."""
 BAD_PLAN = 255
 CHECK_TIMES = {250: 0.0042, 255: 0.0051, 260: 0.0048}
-"""Seconds that a check takes in the crowded scene, by tick; else a millisecond."""
+"""How long a check takes in the crowded scene, by tick, seconds; otherwise it takes a millisecond."""
 
 
 class Camera(Node):
-    """Counts what is around."""
+    """Counts the obstacles around the arm."""
 
     name = "camera"
     rate = 100
     pubs = ("scene",)
 
     async def tick(self) -> None:
-        """One scene."""
+        """Send one scene."""
         self.send("scene", {"obstacles": 40 if tick() >= CROWDED else 3})
 
 
 class Planner(Node):
-    """Says how fast the arm is to move; from one moment on, much too fast."""
+    """Says how fast the arm should move; from ``BAD_PLAN`` on, much too fast."""
 
     name = "planner"
     rate = 100
@@ -48,7 +48,7 @@ class Planner(Node):
     pubs = ("plan",)
 
     async def tick(self) -> None:
-        """One plan."""
+        """Send one plan."""
         self.recv("scene")
         self.send("plan", {"number": tick(), "speed": RUSH if tick() >= BAD_PLAN else CRUISE})
 
@@ -63,7 +63,7 @@ class CollisionChecker(Node):
     pubs = ("verdict",)
 
     async def tick(self) -> None:
-        """One verdict; how long it takes depends on the scene."""
+        """Send one verdict; how long that takes depends on the scene."""
         plan = self.recv("plan")
         await sleep(CHECK_TIMES.get(tick(), 0.001) if tick() >= CROWDED else 0.001)
         self.send("verdict", {"number": plan["number"], "safe": plan["speed"] < RUSH})
@@ -82,11 +82,11 @@ class ArmController(Node):
         self.interlock = interlock
 
     async def init(self) -> None:
-        """The arm stands still, close to where its work is."""
+        """The arm is at rest, close to its work."""
         self.position, self.speed = 1.4791, 0.0
 
     async def tick(self) -> None:
-        """One step of the arm: what is not safe, or not known to be, is braked."""
+        """Move one step; brake if the plan is unsafe, and go slowly if it has not been checked."""
         plan, verdict = self.latest("plan"), self.latest("verdict")
         checked = verdict is not None and verdict["number"] == plan["number"]
         if verdict is not None and not verdict["safe"]:
@@ -100,13 +100,13 @@ class ArmController(Node):
             raise RuntimeError("joint limit exceeded")
 
     async def enter_safe_state(self) -> None:
-        """The brakes close."""
+        """Close the brakes."""
         self.speed = 0.0
         self.log.info("the arm holds still at %.3f rad", self.position)
 
 
 def build(args: list[str]) -> Scheduler:
-    """The robot; with ``--interlock`` as an argument, the one that was repaired."""
+    """The robot, or with ``--interlock`` the repaired one."""
     scheduler = Scheduler(tick_rate=500, deterministic=True, blackbox_mb=16, max_deadline_misses=3, name="arm")
     arm = ArmController(interlock="--interlock" in args)
     return scheduler.add(Camera()).add(Planner()).add(CollisionChecker()).add(arm)

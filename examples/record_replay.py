@@ -1,9 +1,9 @@
-"""Record a robot, then replay it in five ways; each step checks what it claims and says what it proved.
+"""Record a robot, then replay it in four ways; each step checks its claim and says what it proved.
 
     python examples/record_replay.py [FOLDER]
 
-The recording goes into FOLDER, where ``horus-async record list`` finds it if HORUS_RECORDINGS_DIR says so; without
-FOLDER into a temporary one.
+The recording goes into FOLDER (set HORUS_RECORDINGS_DIR to it, and ``horus-async record list`` finds it), by default
+into a temporary folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SECONDS = 5.0
 SETPOINT = 0.0
 LIMIT = 10.0
-"""Where the sensor of step 5 saturates."""
+"""Where the sensor saturates in step 5."""
 
 Heard = dict[str, list["Message"]]
 
@@ -37,7 +37,7 @@ class Sensor(Node):
     pubs = ("sensor.reading",)
 
     async def tick(self) -> None:
-        """One reading."""
+        """Send one reading."""
         spike = 5.0 if tick() % 73 == 0 else 0.0
         self.send("sensor.reading", {"value": math.sin(tick() * 0.02) * 10.0 + spike, "tick": tick()})
 
@@ -51,11 +51,11 @@ class Controller(Node):
     pubs = ("ctrl.cmd",)
 
     async def init(self) -> None:
-        """Begin with nothing summed up."""
+        """Start with an empty integral."""
         self.integral = 0.0
 
     async def tick(self) -> None:
-        """One command for one reading."""
+        """Answer one reading with one command."""
         reading = self.recv("sensor.reading")
         if reading is None:
             return
@@ -65,37 +65,37 @@ class Controller(Node):
 
 
 class Listener(Node):
-    """Keeps what it hears, message by message, to compare runs with each other."""
+    """Keeps every message it hears, to compare runs."""
 
     name = "listener"
     subs = ("sensor.reading", "ctrl.cmd")
 
     async def init(self) -> None:
-        """Nothing heard yet."""
+        """Nothing has been heard yet."""
         self.heard: Heard = {topic: [] for topic in self.subs}
 
     async def tick(self) -> None:
-        """Take all that is new."""
+        """Take all new messages."""
         for topic in self.subs:
             while (message := self.recv_message(topic)) is not None:
                 self.heard[topic].append(message)
 
 
 def check_equal(expected: Heard, heard: Heard) -> int:
-    """The number of messages compared: value, order, sequence number, stamp and publisher.
+    """The number of messages compared, by value, order, sequence number, stamp and publisher.
 
     Raises:
-        SystemExit: Two differ, or there was nothing to compare.
+        SystemExit: Two messages differ, or there was nothing to compare.
     """
     compared = sum(map(len, heard.values()))
     if heard != expected or not compared:
         topic = next((topic for topic in expected if heard[topic] != expected[topic]), "none of the topics")
-        raise SystemExit(f"not proved: the messages on {topic} are not those expected")
+        raise SystemExit(f"not proved: the messages on {topic} are not as expected")
     return compared
 
 
 async def record(folder: Path) -> tuple[list[str], Heard]:
-    """Step 1: five seconds of the robot's time, recorded."""
+    """Step 1: record five seconds of the robot's time."""
     print(f"=== 1. Record {SECONDS:g} seconds ===")
     scheduler = Scheduler(tick_rate=100, deterministic=True, recording=True, recordings_dir=folder)
     listener = Listener()
@@ -114,7 +114,7 @@ async def record(folder: Path) -> tuple[list[str], Heard]:
 
 
 async def replay_all(session: str, original: Heard) -> None:
-    """Step 2: everything again, as fast as it goes; the live listener takes the place of the recorded one."""
+    """Step 2: replay everything as fast as possible; the live listener replaces the recorded one."""
     print("\n=== 2. Full replay ===")
     listener = Listener()
     await Scheduler.replay_from(session).set_replay_speed(math.inf).add(listener).run()
@@ -123,7 +123,7 @@ async def replay_all(session: str, original: Heard) -> None:
 
 
 async def travel_in_time(session: str, original: Heard, first: int = 200, last: int = 400) -> None:
-    """Step 3: a part of it, at half speed."""
+    """Step 3: replay a part of it, at half speed."""
     print(f"\n=== 3. Ticks {first} to {last} at half speed ===")
     listener = Listener()
     replay = Scheduler.replay_from(session).start_at_tick(first).stop_at_tick(last).set_replay_speed(0.5)
@@ -138,7 +138,7 @@ async def travel_in_time(session: str, original: Heard, first: int = 200, last: 
 
 
 async def mix(sensor_file: str, original: Heard) -> None:
-    """Step 4: the recorded sensor drives the controller as it is now. Unchanged code does what it did: a gate."""
+    """Step 4: the recorded sensor drives the current controller. Unchanged code does what it did: a gate for CI."""
     print("\n=== 4. Recorded sensor, live controller ===")
     listener = Listener()
     scheduler = Scheduler(tick_rate=100, deterministic=True).add_replay(sensor_file, priority=0)
@@ -149,12 +149,12 @@ async def mix(sensor_file: str, original: Heard) -> None:
 
 
 def limited(reading: Message) -> dict[str, float]:
-    """What a sensor that saturates would have said."""
+    """What a saturating sensor would have measured."""
     return {**reading.value, "value": max(-LIMIT, min(LIMIT, reading.value["value"]))}
 
 
 async def what_if(session: str, original: Heard) -> None:
-    """Step 5: what if the sensor saturated? Its readings are replaced, and the controller lives with them."""
+    """Step 5: what if the sensor saturated? Its readings are replaced, and the controller gets the new ones."""
     print(f"\n=== 5. What if the sensor saturated at ±{LIMIT:g}? ===")
     listener = Listener()
     replay = Scheduler.replay_from(session).set_replay_override("sensor", "sensor.reading", limited)

@@ -1,10 +1,10 @@
-"""Two processes: a camera, and one that looks at its images where they lie, in shared memory, without copying them.
+"""Two processes: a camera, and a node that looks at its images in shared memory, without copying them.
 
     python examples/shared_images.py
 
-The images are 6 MB each. Copying one takes longer than many a look at it: here every 16th row is enough to find the
-bright spot. The camera never waits for anybody, so an image may be overwritten while it is looked at. Leaving the block
-tells, and the node drops what it found in such a one.
+The images are 6 MB each. Copying one often takes longer than looking at it: here, every 16th row is enough to find the
+bright spot. The camera never waits, so an image may be overwritten while the node looks at it. Leaving the block raises
+an error then, and the node drops what it found.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Camera(Node):
 
 
 class SpotFinder(Node):
-    """Tells in which column the spot begins."""
+    """Sends the column in which the spot begins."""
 
     on = "camera.image"
     pubs = "spot"

@@ -1,10 +1,10 @@
-"""A robot in two processes, each with a scheduler and a recording of its own; then each is replayed without the other.
+"""A robot in two processes, each with its own scheduler and recording; then each is replayed without the other.
 
     python examples/two_processes.py [FOLDER]
 
-One process drives towards a wall and measures how far it is, the other one says how fast to go. Nothing connects them
-but the names of two topics. Each could be started first, or again while the other one runs. The recordings go into
-FOLDER, without one into a temporary folder. The same two programs by hand, in two terminals:
+One process drives towards a wall and measures the distance, the other says how fast to go. Nothing connects them but
+the names of two topics. Either can be started first, or restarted while the other runs. The recordings go into FOLDER,
+by default a temporary folder. The same two programs by hand, in two terminals:
 
     horus-async run examples/two_processes.py --record robot -- robot
     horus-async run examples/two_processes.py --record controller -- controller
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 STOP_AT = 0.5
-"""Metres before the wall."""
+"""Metres from the wall."""
 
 
 class Robot(Node):
-    """Drives as fast as it was told last, and measures the distance to the wall."""
+    """Drives as fast as it was last told to, and measures the distance to the wall."""
 
     name = "robot"
     rate = 100
@@ -42,12 +42,12 @@ class Robot(Node):
     pubs = ("robot.range",)
 
     async def init(self) -> None:
-        """Two metres away, at rest."""
+        """Start two metres away, at rest."""
         self.distance = 2.0
         self.speed = 0.0
 
     async def tick(self) -> None:
-        """Move on, measure."""
+        """Move, then measure."""
         for command in self.recv_all("robot.speed"):
             self.speed = command["metres_per_second"]
         self.distance -= self.speed * dt()
@@ -55,7 +55,7 @@ class Robot(Node):
 
 
 class Controller(Node):
-    """Answers each measurement with a speed; ends the run when the robot stands where it should."""
+    """Answers each measurement with a speed; ends the run when the robot is where it should be."""
 
     name = "controller"
     on = "robot.range"
@@ -63,7 +63,7 @@ class Controller(Node):
     gain = 4.0
 
     async def tick(self) -> None:
-        """One command for one measurement."""
+        """Answer one measurement with one command."""
         error = self.recv("robot.range")["metres"] - STOP_AT
         there = abs(error) < 0.01
         self.send("robot.speed", {"metres_per_second": 0.0 if there else min(1.5, self.gain * error)})
@@ -79,7 +79,7 @@ def build(args: Sequence[str]) -> Scheduler:
 
 
 def drive() -> None:
-    """Both processes, until the robot stands still."""
+    """Run both processes until the robot stands still."""
     command = [sys.executable, "-m", "horus_async", "run", __file__, "--no-blackbox", "--record"]
     with subprocess.Popen([*command, "controller", "--", "controller"]) as controller:
         robot = subprocess.Popen([*command, "robot", "--duration", "30", "--", "robot"])
@@ -92,22 +92,22 @@ def drive() -> None:
 
 
 def heard(session: str) -> dict[int, object]:
-    """What a process took from the other one, by number."""
+    """What a process read from the other one, by sequence number."""
     return {message.seq: decode(message.payload) for message in open_session(session).external()}
 
 
 def said(session: str) -> dict[int, object]:
-    """What it sent, by number."""
+    """What it sent, by sequence number."""
     lines = open_session(session).executions(session)
     return {sent.seq: decode(sent.payload) for line in lines for sent in getattr(line, "outputs", ())}
 
 
 def check(listener: str, speaker: str) -> None:
-    """What one recording has from outside is what the other one has as sent."""
+    """Check that the external messages of one recording are those that the other recorded as sent."""
     took, sent = heard(listener), said(speaker)
     assert took
     assert all(sent[number] == value for number, value in took.items())
-    print(f"{listener}: {len(took)} messages from outside, each as {speaker}'s own recording has it")
+    print(f"{listener}: {len(took)} external messages, each as in {speaker}'s own recording")
 
 
 def verify(which: str, gain: float = Controller.gain) -> None:
@@ -125,7 +125,7 @@ def verify(which: str, gain: float = Controller.gain) -> None:
 
 
 def main(folder: Path) -> None:
-    """Drive, then look at what was recorded."""
+    """Drive, then look at the recordings."""
     os.environ["HORUS_RECORDINGS_DIR"] = str(folder)
     drive()
     check("controller", "robot")

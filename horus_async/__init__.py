@@ -1,6 +1,6 @@
 """A robot runtime: async nodes, shared-memory topics, virtual time, bit-exact record and replay, a black box.
 
-Names are loaded when first used, so that ``import horus_async`` itself costs next to nothing.
+Names are loaded on first use, so ``import horus_async`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from horus_async.determinism.guard import Guard, GuardFinding
-    from horus_async.engine.stats import NodeStats, SchedulerStats
+    from horus_async.determinism.findings import Guard, GuardFinding
+    from horus_async.engine.stats import NodeStats
     from horus_async.errors import (
         AppError,
         BlackBoxError,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from horus_async.recorder.write.recorder import RecordingStats
     from horus_async.replay.comparison import Difference, VerifyReport
     from horus_async.scheduler.scheduler import Scheduler, run
+    from horus_async.scheduler.stats import SchedulerStats
     from horus_async.topics import BorrowedMessage, Message, Topic
 
 __version__ = "0.1.0"
@@ -124,23 +125,24 @@ __all__ = [
 
 _HOMES = {
     "nodes.context": ("budget_remaining", "dt", "elapsed", "now", "now_ns", "np_rng", "rng", "sleep", "tick"),
-    "determinism.guard": ("Guard", "GuardFinding"),
+    "determinism.findings": ("Guard", "GuardFinding"),
     "nodes.node": ("Node", "node"),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "recorder.options": ("Fsync", "RecordingOptions", "Redact"),
     "recorder.write.recorder": ("RecordingStats",),
-    "scheduler": ("Scheduler", "run"),
-    "engine.stats": ("NodeStats", "SchedulerStats"),
+    "scheduler.scheduler": ("Scheduler", "run"),
+    "scheduler.stats": ("SchedulerStats",),
+    "engine.stats": ("NodeStats",),
     "topics": ("BorrowedMessage", "Message", "Topic"),
     "replay.comparison": ("Difference", "VerifyReport"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-if not TYPE_CHECKING:  # A type checker that saw this would take any misspelt name.
+if not TYPE_CHECKING:  # A type checker that saw this would accept any misspelt name.
 
     def __getattr__(name: str) -> object:
-        """Load a public name from its module; everything not listed there is an error."""
+        """Load a public name from its module: ``errors``, unless ``_HOMES`` says otherwise."""
         home = _HOME_OF.get(name, "errors")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
 """Every error this package raises on purpose.
 
     HorusError
-    ├── ConfigurationError (ValueError)    a node, scheduler or option that cannot work; also two nodes of one name
-    ├── ContextError (RuntimeError)        a call in the wrong place: dt() outside a tick, send() on a node at rest
+    ├── ConfigurationError (ValueError)    an invalid node, scheduler or option; also two nodes of one name
+    ├── ContextError (RuntimeError)        a call in the wrong place: dt() outside a tick, send() on an idle node
     ├── NodeFailure (ExceptionGroup)       a node failed for good; holds the node's own exception
     ├── EmergencyStop                      the run was stopped because it was no longer safe
     ├── TopicError
@@ -11,8 +11,8 @@
     │   ├── MessageTooLargeError (ValueError)
     │   ├── MessageDecodeError (ValueError)
     │   ├── MessageOverwrittenError        a borrowed message was replaced by newer ones before its reader was done
-    │   ├── TopicTypeError (TypeError)     a typed topic met another type
-    │   └── TopicPermissionError           a foreign owner or a symbolic link where our memory should be
+    │   ├── TopicTypeError (TypeError)     a typed topic got another type
+    │   └── TopicPermissionError           another owner, or a symbolic link, where our memory should be
     ├── RecordingError
     │   ├── SessionNotFoundError
     │   ├── SessionExistsError
@@ -25,7 +25,7 @@
     ├── PolicyError                        a policy that cannot be loaded or failed
     └── AppError                           a program that the command line cannot load
 
-Messages name the bad value and the way out.
+Messages name the bad value and say what to do about it.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ class HorusError(Exception):
 
 
 class ConfigurationError(HorusError, ValueError):
-    """A node, a scheduler or one of their options cannot work as given."""
+    """A node, a scheduler or one of their options is invalid."""
 
 
 class ContextError(HorusError, RuntimeError):
-    """A call that has no meaning where it was made."""
+    """A call that makes no sense where it was made."""
 
 
-class NodeFailure(ExceptionGroup[Exception], HorusError):  # noqa: N818 - it is a group, and reads as what happened
+class NodeFailure(ExceptionGroup[Exception], HorusError):  # noqa: N818 - a group, named after what happened
     """A node failed for good and ended the run.
 
-    The group holds the node's own exception first and whatever else failed while shutting down after it.
-    ``node`` is the name of the first node that failed, ``tick`` the scheduler tick in which it did.
+    The group holds the node's own exception first, then whatever else failed during shutdown. ``node`` is the name of
+    the first node that failed, ``tick`` the scheduler tick in which it failed.
     """
 
     node: str
     tick: int
 
     def __new__(cls, message: str, exceptions: Sequence[Exception], node: str = "", tick: int = 0) -> Self:
-        """Make the group; ``node`` and ``tick`` as in the class."""
+        """Make the group; ``node`` and ``tick`` are those of the class."""
         self = super().__new__(cls, message, exceptions)
         self.node = node
         self.tick = tick
@@ -83,7 +83,7 @@ class TopicError(HorusError):
 
 
 class TopicNameError(TopicError, ValueError):
-    """A topic name with other characters than letters, digits and ``_.-/``, a leading ``/``, ``..``, or over 255."""
+    """A topic name that is not 1 to 255 of ``A-Za-z0-9_.-/``, starts with ``/``, or contains ``..``."""
 
 
 class ValueNotSupportedError(TopicError, TypeError):
@@ -99,15 +99,15 @@ class MessageDecodeError(TopicError, ValueError):
 
 
 class MessageOverwrittenError(TopicError):
-    """A borrowed message was replaced by newer ones before its reader was done: what was read of it may be torn."""
+    """A borrowed message was overwritten by newer ones before its reader was done: what was read may be torn."""
 
 
 class TopicTypeError(TopicError, TypeError):
-    """A typed topic was given, or holds, another type."""
+    """A typed topic was given, or holds, a message of another type."""
 
 
 class SchemaMismatchError(TopicTypeError, MessageDecodeError):
-    """A message whose class has other fields where it was sent than here, so that it cannot be built."""
+    """A message whose class has different fields at the sender, so it cannot be built here."""
 
 
 class TopicPermissionError(TopicError, PermissionError):
@@ -123,7 +123,7 @@ class SessionNotFoundError(RecordingError, LookupError):
 
 
 class SessionExistsError(RecordingError):
-    """A session of that name is there already."""
+    """A session of that name already exists."""
 
 
 class SessionNameError(RecordingError, ValueError):
@@ -155,11 +155,11 @@ class PolicyError(HorusError):
 
 
 class DeterminismError(HorusError):
-    """A node of a deterministic run, guarded by ``Guard.ERROR``, asked for something that is different in each run."""
+    """Under ``Guard.ERROR``, a node of a deterministic run asked for something that differs from run to run."""
 
 
 class AppError(HorusError):
     """A program that the command line cannot load, or that failed."""
 
     failed = False
-    """It was found and ran into an error of its own."""
+    """True if the program was found, but raised an error of its own."""

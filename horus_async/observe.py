@@ -1,8 +1,8 @@
-"""What the runtime tells those who watch it.
+"""What the runtime tells its observers.
 
-The runtime knows `Observer` and nothing of who stands behind it: recorder and black box are observers, and so
-is anything a user adds. Calls come from the thread of the event loop, in the order in which things happened, and
-must not block it.
+The runtime knows only `Observer`, not what is behind it: the recorder and the black box are observers, and so is
+anything a user adds. Calls come from the event loop's thread, in the order in which things happened, and must not
+block it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Sent(NamedTuple):
-    """One message on its way out. A named tuple, as one is made for each message sent."""
+    """One outgoing message. A named tuple, because one is made for each message sent."""
 
     node: str
     topic: str
@@ -32,7 +32,7 @@ class Sent(NamedTuple):
 
 
 class Received(NamedTuple):
-    """The identity of one message that a node took."""
+    """The identity of one message that a node read."""
 
     topic: str
     publisher: str
@@ -52,13 +52,12 @@ class Execution(NamedTuple):
     now_ns: int
     dt_ns: int
     duration_ns: int
-    """Elapsed time; in virtual time the virtual one, so that it is the same in each run."""
+    """Elapsed time, in virtual time if the run is virtual, so that it is the same in each run."""
     inputs: list[Received]
-    outputs: list[Sent]
     error: str | None
     """``Type: message`` of the exception that ended it."""
     took_ns: int = 0
-    """Elapsed time on the wall clock, in every mode."""
+    """Elapsed wall time, in every mode."""
 
 
 class NodeFailed(NamedTuple):
@@ -70,7 +69,7 @@ class NodeFailed(NamedTuple):
 
 
 class DeadlineMissed(NamedTuple):
-    """A tick ended after its deadline, or its node was still busy when the next was due."""
+    """A tick ended after its deadline, or its node was still busy when the next tick was due."""
 
     node: str
     deadline_ns: int
@@ -87,7 +86,7 @@ class BudgetOverrun(NamedTuple):
 
 
 class PolicyChanged(NamedTuple):
-    """A node's failure policy went from one state to another."""
+    """A node's failure policy changed its state."""
 
     node: str
     policy: str
@@ -96,13 +95,13 @@ class PolicyChanged(NamedTuple):
 
 
 class WatchdogFired(NamedTuple):
-    """A tick takes much too long. Told from the watchdog's own thread."""
+    """A tick takes far too long. Reported from the watchdog's own thread."""
 
     node: str
     stage: str
     """``warn``, ``unhealthy`` or ``emergency_stop``."""
     stack: str
-    """Where the node's code stands."""
+    """Where the node's code is."""
 
 
 class EmergencyStopped(NamedTuple):
@@ -115,7 +114,7 @@ Incident = NodeFailed | DeadlineMissed | BudgetOverrun | PolicyChanged | Watchdo
 
 
 class External(NamedTuple):
-    """A message from outside this run, under the tick in which a node first took it."""
+    """An external message, under the tick in which a node first read it."""
 
     tick: int
     topic: str
@@ -124,8 +123,8 @@ class External(NamedTuple):
     stamp_ns: int
     payload: bytes
     source: int = 0
-    """Tells publishers of one name on one topic apart: 0 for the first, unless a node of the run has that name, then
-    1, 2 and so on. A process that comes back is another publisher."""
+    """Tells apart publishers of one name on one topic: 0 for the first, unless a node of the run has that name, then
+    1, 2 and so on. A restarted process is a new publisher."""
 
 
 class TickEnd(NamedTuple):
@@ -135,8 +134,6 @@ class TickEnd(NamedTuple):
     now_ns: int
     order: list[str]
     """The nodes that ticked, in the order in which they began."""
-    sent: list[Sent]
-    """Every message sent in this tick, in order."""
 
 
 @frozen
@@ -155,7 +152,7 @@ class NodeInfo:
 
 @frozen
 class RunInfo:
-    """A run as it begins."""
+    """A run, as it begins."""
 
     name: str
     """The scheduler's name."""
@@ -166,41 +163,44 @@ class RunInfo:
     started_at_ns: int
     """Wall clock, nanoseconds since 1970."""
     start_ns: int
-    """What ``now_ns()`` says in tick 0."""
+    """The value of ``now_ns()`` in tick 0."""
     namespace: str
     nodes: tuple[NodeInfo, ...] = field(factory=tuple)
 
 
 class Observer:
-    """Somebody who watches a run. Inherit from it and override what you want to hear."""
+    """Watches a run. Inherit from it, and override what you want to hear."""
 
     hears_messages: ClassVar[bool] = True
-    """False: it does without `executed`, `tick_ended` and `received_external`. When nobody in a run needs them, no
-    message and no call is noted, which saves as much as all the rest of watching costs."""
+    """False if it does without `sent`, `executed`, `tick_ended` and `received_external`. If no observer of a run needs
+    them, no message and no call is noted, which saves as much as all other observing costs."""
 
     def run_started(self, run: RunInfo) -> None:
-        """Before the first ``init``. An exception here keeps the run from starting."""
+        """Called before the first ``init``. An exception here keeps the run from starting."""
 
     def node_added(self, node: NodeInfo) -> None:
-        """A recorded node that plays in this run joined it."""
+        """A recorded node joined this run."""
+
+    def sent(self, message: Sent) -> None:
+        """A message was just sent. All messages of a callback come before its `executed`."""
 
     def executed(self, execution: Execution) -> None:
         """A call of a node's callback ended."""
 
     def ticked(self, node: str, tick: int, took_ns: int, *, success: bool) -> None:
-        """A node's tick ended: the part of `executed` that is worth having on its own, and cheap.
+        """A node's tick ended: the cheap part of `executed`, for observers that need no more.
 
         Args:
             node: Its name.
             tick: The scheduler tick in which it began.
-            took_ns: Elapsed time on the wall clock, in every mode.
-            success: It did not raise, and was not cancelled.
+            took_ns: Elapsed wall time, in every mode.
+            success: Whether it neither raised nor was cancelled.
         """
 
     def tick_listener(self, node: str) -> TickListener | None:
-        """What to call for each tick of one node; None where nobody listens. By default `ticked`, if it is overridden.
+        """What to call for each tick of one node; None for nothing. By default `ticked`, if it is overridden.
 
-        Asked for once a node and run. Whoever has something to prepare for a node prepares it here.
+        Called once per node and run, so this is the place to prepare anything for a node.
         """
         if type(self).ticked is Observer.ticked:
             return None
@@ -214,10 +214,10 @@ class Observer:
         """Something went wrong, or was about to. The only call that can come from another thread."""
 
     def received_external(self, message: External) -> None:
-        """A node took a message that came from outside this run, the first one to do so."""
+        """A node is the first to read an external message."""
 
     def tick_ended(self, end: TickEnd) -> None:
-        """Called once a scheduler tick, also for the last."""
+        """Called once per scheduler tick, including the last one."""
 
     def run_stopped(self, reason: str, ticks: int) -> None:
-        """After the last ``shutdown``; ``ticks`` is the number of scheduler ticks begun."""
+        """Called after the last ``shutdown``; ``ticks`` is the number of scheduler ticks begun."""

@@ -1,15 +1,15 @@
-"""The pytest fixture ``horus`` and the marker ``horus_replay``. Installing this package makes them known to pytest.
+"""The pytest fixture ``horus`` and the marker ``horus_replay``; pytest finds them once this package is installed.
 
-A session of a run that went well is a test for every change to come::
+The session of a good run tests every later change::
 
     @pytest.mark.horus_replay("sessions/warehouse", app=build)
     def test_warehouse() -> None:
         ...
 
 The nodes of ``app`` get the recorded inputs and clock, and the test fails with the first message that differs. ``app``
-is a `Scheduler`, or a function without arguments that makes one; without it the fixture ``horus_app`` is. ``nodes`` are
-the names of those to compare, by default all that the session has too. The session is a path beside the test's file, or
-the name of one among the user's recordings. The test's own body runs after that.
+is a `Scheduler`, or a function without arguments that makes one; by default it is the fixture ``horus_app``. ``nodes``
+names the nodes to compare, by default all that the session has. The session is a path relative to the test file, or the
+name of one of the user's recordings. The test's own body runs after that.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 @frozen
 class HorusFixture:
-    """What the fixture ``horus`` gives a test: topics and folders that are its own."""
+    """What the fixture ``horus`` gives a test: its own topics and folders."""
 
     namespace: str
-    """A topic namespace that nobody else uses; ``HORUS_NAMESPACE`` says the same to processes that the test starts."""
+    """The test's own topic namespace; ``HORUS_NAMESPACE`` passes it on to processes that the test starts."""
     recordings_dir: Path
-    """Where this test's recordings go; ``HORUS_RECORDINGS_DIR`` says the same."""
+    """Where this test's recordings go; also set as ``HORUS_RECORDINGS_DIR``."""
     blackbox_dir: Path
-    """Where its black boxes go; ``HORUS_BLACKBOX_DIR`` says the same."""
+    """Where its black boxes go; also set as ``HORUS_BLACKBOX_DIR``."""
 
     def run_nodes(self, *nodes: Node, **options: Any) -> Captured:
-        """See `horus_async.testing.run_nodes`."""
+        """Run nodes in this test's namespace; see `horus_async.testing.run_nodes`."""
         from .testing import run_nodes
 
         return run_nodes(*nodes, namespace=self.namespace, **options)
 
     async def run_nodes_async(self, *nodes: Node, **options: Any) -> Captured:
-        """See `horus_async.testing.run_nodes_async`."""
+        """The same as `run_nodes`, from a coroutine; see `horus_async.testing.run_nodes_async`."""
         from .testing import run_nodes_async
 
         return await run_nodes_async(*nodes, namespace=self.namespace, **options)
@@ -60,7 +60,7 @@ class HorusFixture:
 
 @pytest.fixture
 def horus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HorusFixture:
-    """A corner of its own for a test of nodes: topic namespace, recordings, black boxes."""
+    """A topic namespace, a recordings folder and a black box folder for one test."""
     from .testing import unique_namespace
 
     fixture = HorusFixture(unique_namespace(), tmp_path / "recordings", tmp_path / "blackbox")
@@ -71,7 +71,7 @@ def horus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HorusFixture:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         "horus_replay(session, app=None, nodes=None): the nodes of app (a Scheduler or a function that makes one; "
@@ -96,7 +96,7 @@ def _replay(item: pytest.Function, session: str | Path, app: Any = None, nodes: 
     from .scheduler.scheduler import Scheduler
 
     if app is None:
-        app = item._request.getfixturevalue("horus_app")  # noqa: SLF001 - a hook has no other way to a fixture
+        app = item._request.getfixturevalue("horus_app")  # noqa: SLF001 - the only way to a fixture from a hook
     beside = item.path.parent / session
     failure = ""
     try:

@@ -1,4 +1,4 @@
-"""A kit for testing nodes: run a few in virtual time, feed them messages, look at what they sent.
+"""A kit for testing nodes: run some in virtual time, feed them messages, and check what they send.
 
 A test in three lines, with nothing to wait for and nothing to clean up::
 
@@ -6,8 +6,8 @@ A test in three lines, with nothing to wait for and nothing to clean up::
         captured = run_nodes(controller, ticks=3, feed={"sensor.reading": [(0, {"value": 1.0}), (2, {"value": 4.0})]})
         assert captured.values("ctrl.cmd") == [{"output": -0.5}, {"output": -2.0}]
 
-Each run has a topic namespace that nobody else uses. The pytest fixture ``horus`` (`horus_async.pytest_plugin`) gives a
-whole test one, and a place for recordings that is gone afterwards.
+Each run has its own topic namespace. The pytest fixture ``horus`` (`horus_async.pytest_plugin`) gives a whole test its
+own namespace, and a folder for recordings that is removed afterwards.
 """
 
 from __future__ import annotations
@@ -21,20 +21,18 @@ from .clock.system import NANOSECONDS
 from .engine.schedule import exact
 from .errors import ConfigurationError
 from .nodes.node import Node
-from .observe import Execution, Observer, TickEnd
+from .observe import Execution, Observer, Sent
 from .scheduler.scheduler import Scheduler
 from .topics.codec import decode, encode
+from .validators import is_positive, is_whole_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .engine.runtime import Runtime
-    from .observe import Sent
-
     Feed = Mapping[str, Iterable[tuple[int, Any]]]
 
 FEEDER = "feed"
-"""The publisher of messages that a test feeds in."""
+"""The publisher of the messages that a test feeds in."""
 
 
 @frozen
@@ -52,7 +50,7 @@ class CapturedMessage:
 
 @frozen
 class CapturedError:
-    """An exception that left a node's callback and, by the node's failure policy, did not end the run."""
+    """An exception raised by a node's callback that did not end the run, because of the node's failure policy."""
 
     tick: int
     node: str
@@ -62,12 +60,12 @@ class CapturedError:
 
 @define
 class Captured:
-    """What happened in a run. ``captured["topic"]`` are the topic's messages, oldest first, none if there are none."""
+    """What happened in a run. ``captured["topic"]`` lists the topic's messages, oldest first; it may be empty."""
 
     messages: list[CapturedMessage] = field(factory=list)
-    """Every message, in the order of sending; those that were fed in, too."""
+    """Every message, in the order of sending, including those fed in."""
     ticks: dict[str, list[int]] = field(factory=dict)
-    """Each node's ticks: the scheduler ticks in which it ticked, once each time."""
+    """The scheduler ticks in which each node ticked, one entry per tick of the node."""
     errors: list[CapturedError] = field(factory=list)
 
     def __getitem__(self, topic: str) -> list[CapturedMessage]:
@@ -91,21 +89,21 @@ def run_nodes(
     feed: Feed | None = None,
     namespace: str | None = None,
 ) -> Captured:
-    """Run nodes in virtual time and capture every message. Not for use inside an event loop: see `run_nodes_async`.
+    """Run nodes in virtual time and capture every message. Inside an event loop, use `run_nodes_async`.
 
     Args:
-        nodes: At least one. A node can be run again: its ``init`` runs again.
-        duration: Seconds of virtual time; or give ``ticks``.
-        ticks: Scheduler ticks.
-        tick_rate: Hz, of the scheduler.
+        nodes: At least one. Nodes can be run more than once: ``init`` runs each time.
+        duration: Seconds of virtual time; alternatively, give ``ticks``.
+        ticks: Number of scheduler ticks.
+        tick_rate: Of the scheduler, Hz.
         seed: Of the random numbers.
-        feed: Messages to send: for each topic, pairs of a scheduler tick and a value. They are there before the
-            nodes tick.
-        namespace: For the topics; by default one that nobody else uses.
+        feed: Messages to send: for each topic, pairs of a scheduler tick and a value. They are sent before the nodes
+            tick.
+        namespace: Of the topics; by default a new one.
 
     Raises:
         NodeFailure: A node failed for good; its exceptions are in the group.
-        ConfigurationError: The options cannot work, or a message is to be fed into a tick that the run does not have.
+        ConfigurationError: An option is invalid, or a message is fed into a tick that the run does not have.
     """
     capture, scheduler, seconds = _prepared(
         nodes, duration=duration, ticks=ticks, tick_rate=tick_rate, seed=seed, feed=feed, namespace=namespace
@@ -123,7 +121,7 @@ async def run_nodes_async(
     feed: Feed | None = None,
     namespace: str | None = None,
 ) -> Captured:
-    """As `run_nodes`, from a coroutine: for tests that run under pytest-trio or anyio."""
+    """The same as `run_nodes`, for tests that are coroutines, under pytest-trio or anyio."""
     capture, scheduler, seconds = _prepared(
         nodes, duration=duration, ticks=ticks, tick_rate=tick_rate, seed=seed, feed=feed, namespace=namespace
     )
@@ -142,39 +140,19 @@ class _Capture(Observer):
     def __init__(self) -> None:
         self.captured = Captured()
 
+    def sent(self, message: Sent) -> None:
+        node, topic, seq, stamp_ns, payload, tick = message
+        self.captured.messages.append(CapturedMessage(tick, node, topic, seq, stamp_ns, decode(payload)))
+
     def executed(self, execution: Execution) -> None:
-        if execution.kind == "init":
-            self._keep(execution.outputs)  # no tick has begun, so none will tell of them
         if execution.kind == "tick":
             self.captured.ticks.setdefault(execution.node, []).append(execution.tick)
         if execution.error is not None:
             self.captured.errors.append(CapturedError(execution.tick, execution.node, execution.error))
 
-    def tick_ended(self, end: TickEnd) -> None:
-        self._keep(end.sent)
-
-    def _keep(self, sent: Iterable[Sent]) -> None:
-        for one in sent:
-            message = CapturedMessage(one.tick, one.node, one.topic, one.seq, one.stamp_ns, decode(one.payload))
-            self.captured.messages.append(message)
-
-
-class _CapturingScheduler(Scheduler):
-    """A scheduler whose runs are listened to."""
-
-    def __init__(self, capture: Observer, **options: Any) -> None:
-        super().__init__(**options)
-        self._capture = capture
-
-    def _set_up(self, duration: float | None) -> Runtime:
-        runtime = super()._set_up(duration)
-        runtime.observers.append(self._capture)
-        runtime.observed = True
-        return runtime
-
 
 class _Feeder(Node):
-    """Sends what a test feeds in."""
+    """Sends the messages that a test feeds in."""
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(FEEDER, pubs=tuple(feed), order=-(1 << 31))
@@ -185,7 +163,7 @@ class _Feeder(Node):
                 self._by_tick.setdefault(tick, []).append((topic, value))
 
     def check_ticks(self, ticks: int) -> None:
-        """Raise if a message is for a tick that the run does not have: it would silently never be sent."""
+        """Raise if a message is for a tick that the run does not have, and so would never be sent."""
         for tick, messages in self._by_tick.items():
             if type(tick) is not int or not 0 <= tick < ticks:
                 raise ConfigurationError(
@@ -214,13 +192,12 @@ def _prepared(
     if (duration is None) == (ticks is None):
         raise ConfigurationError(f"duration={duration!r}, ticks={ticks!r}: give one of them")
     capture = _Capture()
-    scheduler = _CapturingScheduler(
-        capture,
+    scheduler = Scheduler(
         tick_rate=tick_rate,
         deterministic=True,
         seed=seed,
         namespace=namespace or unique_namespace(),
-    )
+    ).observe(capture)
     seconds, count = _length(duration, ticks, tick_rate)
     if feed:
         feeder = _Feeder(feed)
@@ -236,10 +213,10 @@ def _length(duration: float | None, ticks: int | None, tick_rate: float) -> tupl
     rate = exact(tick_rate)
     if ticks is None:
         assert duration is not None
-        if not duration > 0:
+        if not is_positive(duration):
             raise ConfigurationError(f"duration={duration!r}: give seconds above 0")
         return duration, -int(-exact(duration) * rate // 1)
-    if type(ticks) is not int or ticks < 1:
+    if not is_whole_from(1)(ticks):
         raise ConfigurationError(f"ticks={ticks!r}: give a whole number above 0")
     # Whole nanoseconds, rounded down: rounded up they would reach one tick further.
     return int(ticks * NANOSECONDS / rate) / NANOSECONDS, ticks

@@ -102,6 +102,20 @@ def test_no_folder_is_crowded() -> None:
     assert not {room: len(modules) for room, modules in rooms.items() if len(modules) > MODULES_IN_A_FOLDER}
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Whoever reads a module has to know those below it only."""
+    assert not _circle(IMPORTS)
+
+
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    """The folder is the layer: what one stands on does not stand on it."""
+    graph: dict[str, set[str]] = {}
+    for module, imported in IMPORTS.items():
+        graph.setdefault(_room(module), set()).update({_room(other) for other in imported} - {_room(module)})
+
+    assert not _circle(graph)
+
+
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_only_the_command_imports_the_command_line(module: str) -> None:
     """Nothing imports ``cli`` but itself and ``python -m horus_async``."""

@@ -210,7 +210,7 @@ SICK = {
         "topics",
         Verdict.WARNING,
         "5 with 25 B belong to dead processes",
-        "topic clean --namespace 1; horus-async topic clean --namespace 2; and 2 namespaces more",
+        "topic clean --namespace 1; horus-async topic clean --namespace 2; and 2 more namespaces",
         {"found": [Ring(OURS / str(number) / "b", 5, live=False) for number in range(5)]},
     ),
     "open to others": (

@@ -174,6 +174,8 @@ def test_a_failure_that_a_policy_lets_pass_is_captured() -> None:
         ([doubler()], {"ticks": 0}, "ticks=0"),
         ([doubler()], {"ticks": 1.5}, "ticks=1.5"),
         ([doubler()], {"duration": 0}, "duration=0"),
+        ([doubler()], {"duration": "1"}, "duration='1'"),
+        ([doubler()], {"duration": float("inf")}, "duration=inf"),
         (
             [doubler()],
             {"ticks": 5, "feed": {"in": [(5, 1)]}},

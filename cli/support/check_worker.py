@@ -1,4 +1,4 @@
-"""One run of ``horus-async check``: ``python -m horus_async.cli.support.check_worker JSON``, started by the command.
+"""One run of ``horus-async check``, which starts it as ``python -m horus_async.cli.support.check_worker JSON``.
 
 JSON is an object: ``app``, ``args``, ``duration``, ``seed``, ``variant`` (the fields of a `Variant`) and ``frames``,
 the file descriptor that the frames go to.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from horus_async import Scheduler
 
 _NOISE = 3000
-"""Objects that change where later ones lie in memory."""
+"""Number of objects allocated to shift later ones in memory."""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     variant = Variant(**job["variant"])
     with clear_errors(), _allocator_noise(variant), _cpu_load(variant):
-        # the run is the check's, whatever the program wants recorded
+        # the check decides, whatever the program wants
         with overriding(Overrides(deterministic=True, seed=job["seed"], blackbox_mb=0)):
             scheduler = load_scheduler(job["app"], job["args"])
         with os.fdopen(job["frames"], "wb") as frames:
@@ -47,7 +47,7 @@ def main() -> None:
 
 def _run(scheduler: Scheduler, variant: Variant, digests: TickDigests, duration: float) -> None:
     scheduler._options = attrs.evolve(scheduler._options, recording=False, guard=Guard.WARN)  # noqa: SLF001
-    scheduler._watchers.append(digests)  # noqa: SLF001
+    scheduler.observe(digests)
     if variant.shuffled:
         scheduler._nodes = {node.name: node for node in shuffled(scheduler.nodes, variant.number)}  # noqa: SLF001
     failure = ""

@@ -1,7 +1,7 @@
-"""From exceptions to exit codes: one clear line, never a traceback.
+"""Turns exceptions into exit codes and one clear line, never a traceback.
 
-0 fine; 1 a difference or an anomaly was found, a check or a node failed; 2 wrong usage or unreadable input; 130 after
-Ctrl-C.
+0: fine; 1: a difference or an anomaly was found, or a check or a node failed; 2: wrong usage or unreadable input;
+130: Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def fail(message: str, code: int) -> None:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn what a command raises into its exit code and a line."""
+    """Turn what a command raises into an exit code and one line."""
     try:
         yield
     except Interrupted as error:
-        sys.exit(error.code)  # it is a KeyboardInterrupt as well, of which click would make an "Aborted!" and a 1
+        sys.exit(error.code)  # also a KeyboardInterrupt, which click would turn into "Aborted!" and a 1
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     except NodeFailure as error:
@@ -48,7 +48,7 @@ def clear_errors() -> Iterator[None]:
     except HorusError as error:
         fail(str(error), USAGE)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone: nothing more to say
+        sys.stderr.close()  # the reader of our output is gone: nothing more to say
         sys.exit(FOUND)
     except OSError as error:
         fail(str(error), USAGE)

@@ -1,4 +1,4 @@
-"""What ``horus-async doctor`` says of one thing that it has looked at."""
+"""What ``horus-async doctor`` reports about one thing it has checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Verdict(StrEnum):
 
     OK = "ok"
     UNKNOWN = "unknown"
-    """The machine does not tell; nothing is wrong as far as can be seen."""
+    """The machine does not say; nothing is visibly wrong."""
     WARNING = "warning"
     BROKEN = "broken"
 
@@ -34,7 +34,7 @@ class Finding:
 
 
 def size(count: int) -> str:
-    """Bytes as people write them."""
+    """A number of bytes in a readable unit."""
     size = float(count)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:

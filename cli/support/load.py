@@ -1,4 +1,4 @@
-"""From what somebody typed to a program: APP is a script, ``file.py:attr`` or ``module:attr``."""
+"""Loads the program that APP names: a script, ``file.py:attr`` or ``module:attr``."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULE_NAME = "__mp_main__"
-"""A script that is loaded without being run gets this name, as ``multiprocessing`` gives it: its classes count as
-those of ``__main__``, and its ``if __name__ == "__main__"`` does not apply."""
+"""The name of a script that is loaded without being run, as in ``multiprocessing``: its classes count as those of
+``__main__``, and its ``if __name__ == "__main__"`` block is skipped."""
 
 
 def run_script(app: str, args: Sequence[str]) -> None:
     """Run a script as ``__main__``.
 
     Raises:
-        AppError: There is no such file, or it raised.
+        AppError: There is no such file, or the script raised.
     """
     path = _file(app)
     with _program(path, args):
@@ -42,10 +42,10 @@ def run_script(app: str, args: Sequence[str]) -> None:
 def load_scheduler(app: str, args: Sequence[str]) -> Scheduler:
     """The scheduler of a program, without running it.
 
-    For a script that is its ``build(args)``, else its ``scheduler``.
+    For a script, this is the result of ``build(args)`` or, if it has none, ``scheduler``.
 
     Raises:
-        AppError: There is none.
+        AppError: There is none, or the program failed.
     """
     where, attribute = split_app(app)
     module = _load_file(_file(where), args) if _is_file(where) else _load_module(where)
@@ -64,7 +64,7 @@ def load_scheduler(app: str, args: Sequence[str]) -> Scheduler:
 
 
 def split_app(app: str) -> tuple[str, str | None]:
-    """``file.py:attr`` in its two parts."""
+    """Split ``file.py:attr`` in two; the second part is None if there is none."""
     where, colon, attribute = app.rpartition(":")
     if not colon or not attribute.isidentifier():
         return app, None
@@ -114,7 +114,7 @@ def _load_module(name: str) -> ModuleType:
 def _load_file(path: Path, args: Sequence[str]) -> ModuleType:
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if spec is None or spec.loader is None:
-        raise AppError(f"{path} is no Python file")
+        raise AppError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE_NAME] = module
     with _program(path, args):
@@ -129,7 +129,7 @@ def _load_file(path: Path, args: Sequence[str]) -> ModuleType:
 
 @contextmanager
 def _program(path: Path, args: Sequence[str]) -> Iterator[None]:
-    """A program sees its own arguments, and the modules beside it (which nodes may import while they run)."""
+    """Let a program see its own arguments, and the modules beside it (nodes may import them while they run)."""
     argv, sys.argv = sys.argv, [str(path), *args]
     folder = str(path.resolve().parent)
     if folder not in sys.path:

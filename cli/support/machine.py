@@ -1,6 +1,6 @@
-"""What ``horus-async doctor`` asks the machine. Answers only: what they mean is judged in ``doctor``.
+"""What ``horus-async doctor`` asks the machine. These are only answers; ``doctor`` judges what they mean.
 
-Needs no privileges. What a machine does not tell (another system, a container without ``/sys``) is None or empty.
+Needs no privileges. What a machine does not reveal (another system, a container without ``/sys``) is None or empty.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TICKS, _BLOCK = 200, 20
 
 @frozen
 class Space:
-    """Bytes of a file system."""
+    """Size and free space of a file system, bytes."""
 
     total: int
     free: int
@@ -41,7 +41,7 @@ class Ring:
     path: Path
     size: int
     live: bool | None
-    """Whether a process has it; None if the system does not tell."""
+    """Whether a live process holds it; None if the system does not say."""
 
 
 @frozen
@@ -58,7 +58,7 @@ class Folder:
 
 
 class Machine:
-    """The machine this process runs on. Tests put others in its place."""
+    """The machine this process runs on. Tests substitute others."""
 
     user = os.geteuid()
 
@@ -67,7 +67,7 @@ class Machine:
         return sys.version_info[:3]
 
     def requirements(self) -> list[str] | None:
-        """What this package needs, as in its metadata: ``anyio>=4.9``, ``numpy>=1.26; extra == "numpy"``."""
+        """What this package requires, as in its metadata: ``anyio>=4.9``, ``numpy>=1.26; extra == "numpy"``."""
         try:
             return importlib.metadata.requires("horus-async") or []
         except importlib.metadata.PackageNotFoundError:
@@ -93,7 +93,7 @@ class Machine:
         return default_blackbox_dir()
 
     def folder(self, path: Path) -> Folder | None:
-        """What ``path`` is; where it does not exist yet, the folder that it would be made in."""
+        """What is at ``path``; if nothing is, the nearest existing folder above it."""
         for place in (path, *path.parents):
             try:
                 status = place.lstat()
@@ -116,7 +116,7 @@ class Machine:
         return None
 
     def space(self, path: Path) -> Space | None:
-        """The file system that an existing path lies in."""
+        """The file system of an existing path."""
         try:
             found = os.statvfs(path)
         except OSError:
@@ -124,7 +124,7 @@ class Machine:
         return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def rings(self) -> list[Ring]:
-        """The shared memory of this user's topics. Looking locks nothing: a publisher that starts must not notice."""
+        """The shared memory of this user's topics. Takes no locks, so that a starting publisher does not notice."""
         locks = self._locks()
         found = []
         for path in sorted(self.topics_folder().glob("*/*")):
@@ -138,7 +138,7 @@ class Machine:
         return found
 
     def text(self, path: str) -> str | None:
-        """The text of one of the system's files."""
+        """The text of a system file."""
         try:
             return Path(path).read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
@@ -151,17 +151,17 @@ class Machine:
         return [text for text in texts if text]
 
     def lateness(self) -> tuple[list[int], list[int]]:
-        """How late ticks at 1 kHz start, ns: by our timer, and by plain sleeping. Takes half a second.
+        """How late ticks at 1 kHz start, ns: with our timer, and with plain sleeping. Takes half a second.
 
         Raises:
-            OSError: there is no timer to be had.
+            OSError: No timer is available.
         """
         import trio
 
         return trio.run(_measure)
 
     def _locks(self) -> frozenset[tuple[int, int, int]] | None:
-        """Device and inode of each file that somebody holds a lock on. Format: proc_locks(5)."""
+        """Device and inode of each locked file. Format: proc_locks(5)."""
         text = self.text("/proc/locks")
         if text is None:
             return None
@@ -181,8 +181,8 @@ async def _measure() -> tuple[list[int], list[int]]:
         await trio.sleep((deadline_ns - monotonic_ns()) / NANOSECONDS)
 
     with TickTimer() as timer:
-        await _ticks(timer.wait_until, _BLOCK)  # it learns this machine's latency first
-        for _ in range(_TICKS // _BLOCK):  # in turns, so that both see the same load
+        await _ticks(timer.wait_until, _BLOCK)  # first lets it learn this machine's latency
+        for _ in range(_TICKS // _BLOCK):  # alternating, so that both see the same load
             ours += await _ticks(timer.wait_until, _BLOCK)
             plain += await _ticks(sleep, _BLOCK)
     return ours, plain
@@ -192,7 +192,7 @@ async def _ticks(wait: Callable[[int], Awaitable[object]], count: int) -> list[i
     deadline = monotonic_ns()
     late = []
     for _ in range(count):
-        deadline = max(deadline, monotonic_ns()) + TICK_NS  # a late tick costs the next one nothing
+        deadline = max(deadline, monotonic_ns()) + TICK_NS  # a late tick does not delay the next one
         await wait(deadline)
         late.append(monotonic_ns() - deadline)
     return late

@@ -1,4 +1,4 @@
-"""Tables, colours and JSON, the same way in every command."""
+"""Tables, colours and JSON, the same in every command."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on a line."""
+    """Print one JSON value on one line."""
     click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
-    """A plain table; numbers stand to the right."""
+    """Print a plain table; columns of numbers are right-aligned."""
     texts = [[_text(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(columns, *texts, strict=True)]
     right = [all(_is_number(text) for text in column) for column in zip(*texts, strict=True)] if texts else []
@@ -44,7 +44,7 @@ def _is_number(text: str) -> bool:
 
 
 def show_notes(session: Session) -> None:
-    """What is known to be missing of a session that was read, on standard error: nobody takes the rest for all."""
+    """Say on standard error what is missing from a session, so that nobody takes the rest for everything."""
     from horus_async.recorder.read.info import session_notes
 
     for note in session_notes(session):
@@ -52,7 +52,7 @@ def show_notes(session: Session) -> None:
 
 
 def show_summary(schedulers: Sequence[Scheduler]) -> None:
-    """What each node did, on standard error, so that the program's own output stays what it is."""
+    """Print what each node did, on standard error to keep the program's own output clean."""
     for scheduler in schedulers:
         stats = scheduler.stats()
         if not stats.nodes:
@@ -87,7 +87,7 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
 
 
 def progress(label: str, total: int) -> Any:
-    """A progress bar on standard error, on a terminal only."""
+    """A progress bar on standard error, only on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""The robot of ``horus-async demo``: two wheels, a lidar, and a room to drive about in."""
+"""The robot of ``horus-async demo``: two wheels, a lidar, and a room to drive around in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CRUISE_MPS, TURN_MPS = 0.6, 0.15
 
 
 class Robot(Node):
-    """The body: turns wheel speeds into where it is, as its odometry would tell."""
+    """The body: turns wheel speeds into a pose, as odometry would report it."""
 
     name = "robot"
     rate = 100
@@ -25,7 +25,7 @@ class Robot(Node):
     pubs = ("odometry",)
 
     async def init(self) -> None:
-        """Stand in a corner of the room."""
+        """Start in a corner of the room."""
         self.x, self.y, self.heading = 1.0, 1.0, 0.3
         self.left = self.right = 0.0
 
@@ -41,7 +41,7 @@ class Robot(Node):
 
 
 class Lidar(Node):
-    """Measures how far the walls are, with a little noise."""
+    """Measures the distance to the walls, with a little noise."""
 
     name = "lidar"
     rate = 20
@@ -68,14 +68,14 @@ class Guard(Node):
         self.stop_distance_m = stop_distance_m
 
     async def tick(self) -> None:
-        """One scan: the middle third of it counts."""
+        """Judge one scan by its middle third."""
         ranges = self.recv("scan")["ranges_m"]
         nearest = min(ranges[BEAMS // 3 : -(BEAMS // 3)])
         self.send("guard.stop", {"stop": nearest < self.stop_distance_m, "nearest_m": nearest})
 
 
 class Controller(Node):
-    """Drives to where there is room; when the guard says stop, turns on the spot."""
+    """Drives to where there is room; turns on the spot when the guard says stop."""
 
     name = "controller"
     rate = 20
@@ -83,7 +83,7 @@ class Controller(Node):
     pubs = ("drive",)
 
     async def tick(self) -> None:
-        """One command for the wheels."""
+        """Send one command to the wheels."""
         scan, guard = self.latest("scan"), self.latest("guard.stop")
         if guard["stop"]:
             self.send("drive", {"left_mps": -TURN_MPS, "right_mps": TURN_MPS})
@@ -94,7 +94,7 @@ class Controller(Node):
 
 
 def _to_wall(pose: dict[str, float], angle: float) -> float:
-    """Metres from the robot to the wall in a direction, counted from where it looks."""
+    """Metres from the robot to the wall; ``angle`` is relative to its heading, radians."""
     cosine, sine = math.cos(pose["heading"] + angle), math.sin(pose["heading"] + angle)
     ways = [
         ((side if direction > 0 else 0.0) - at) / direction

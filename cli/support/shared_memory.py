@@ -18,7 +18,7 @@ _SHOWN = 3
 
 
 def check_shared_memory(machine: Machine) -> Finding:
-    """Where topics keep their messages: is it memory, may we write there, is there room?"""
+    """The folder in which topics keep their messages: is it in memory, writable, and large enough?"""
     check, ours = "shared memory", machine.topics_folder()
     folder, parent = machine.folder(ours), machine.folder(ours.parent)
     space = machine.space(ours.parent)
@@ -41,7 +41,7 @@ def check_shared_memory(machine: Machine) -> Finding:
 
 
 def _room(space: Space, parent: Path, detail: str) -> tuple[Verdict, str, str]:
-    """Whether there is enough memory, and whether it is any."""
+    """Whether there is enough room, and whether it is in memory."""
     enlarge = f"sudo mount -o remount,size=1G {parent}; in a container: docker run --shm-size=1g"
     if space.free < _NONE:
         return Verdict.BROKEN, detail, f"make room, or {enlarge}"
@@ -67,7 +67,7 @@ def _refusal(machine: Machine, folder: Folder, parent: Folder, ours: Path) -> tu
 def _exposure(machine: Machine, folder: Folder, parent: Folder, ours: Path) -> tuple[str, str] | None:
     """What other users may do to the topics' folder, and what to do about it; None if nothing."""
     if folder.exists and folder.mode & 0o077:
-        return f"{ours} is open to others (mode {folder.mode:04o})", f"chmod 700 {ours}; the next topic does it, too"
+        return f"{ours} is open to others (mode {folder.mode:04o})", f"chmod 700 {ours}; the next topic does it too"
     if parent.owner != machine.user and parent.mode & 0o022 and not parent.mode & stat.S_ISVTX:
         removable = f"others may remove {ours}: {ours.parent} has mode {parent.mode:04o}, without the sticky bit"
         return removable, f"sudo chmod 1777 {ours.parent}"
@@ -75,7 +75,7 @@ def _exposure(machine: Machine, folder: Folder, parent: Folder, ours: Path) -> t
 
 
 def check_topics(machine: Machine) -> Finding:
-    """What topics use now, and what dead processes left behind."""
+    """The memory that topics use now, and what dead processes left behind."""
     rings = machine.rings()
     dead = [ring for ring in rings if ring.live is False]
     used = sum(ring.size for ring in rings)
@@ -85,8 +85,8 @@ def check_topics(machine: Machine) -> Finding:
         detail = f"{detail}, of which {len(dead)} with {size(measured['dead_bytes'])} belong to dead processes"
         namespaces = sorted({ring.path.parent.name for ring in dead})
         clean = "; ".join(f"horus-async topic clean --namespace {name}" for name in namespaces[:_SHOWN])
-        more = f"; and {len(namespaces) - _SHOWN} namespaces more" if len(namespaces) > _SHOWN else ""
+        more = f"; and {len(namespaces) - _SHOWN} more namespaces" if len(namespaces) > _SHOWN else ""
         return Finding("topics", Verdict.WARNING, detail, clean + more, measured | {"dead_namespaces": namespaces})
     if any(ring.live is None for ring in rings):
-        return Finding("topics", Verdict.UNKNOWN, f"{detail}; no telling which are alive", "", measured)
+        return Finding("topics", Verdict.UNKNOWN, f"{detail}; cannot tell which are alive", "", measured)
     return Finding("topics", Verdict.OK, detail, measured=measured)

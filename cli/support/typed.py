@@ -19,14 +19,14 @@ class _UnfitError(ValueError):
 
 
 def structure(name: str, fields: Any) -> Any:
-    """An object of an attrs class from JSON: fields by name, nested as in the class; those left out get their default.
+    """An object of an attrs class from JSON: fields by name, nested as in the class, with the class's defaults.
 
     Args:
         name: ``module.Class``, or the name alone of a class in ``horus_async.messages``.
-        fields: what ``json.loads`` gave.
+        fields: what ``json.loads`` returned.
 
     Raises:
-        TopicError: there is no such class, or the fields do not fit it; says which, and why.
+        TopicError: there is no such class, or the fields do not fit it; says which field, and why.
     """
     import cattrs
 
@@ -34,18 +34,18 @@ def structure(name: str, fields: Any) -> Any:
 
     kind = _find(name)
     converter = cattrs.Converter(forbid_extra_keys=True)
-    # cattrs by itself would make numbers of texts, and texts of anything.
+    # By default cattrs makes numbers of strings, and strings of anything.
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(int, _whole)
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook_func(partial(eq, Array), _row)
     try:
         if not isinstance(fields, dict):
-            raise TopicError(f"this is no {kind.__name__}: its fields are wanted as a JSON object, not {fields!r:.40}")
+            raise TopicError(f"not a {kind.__name__}: its fields must be a JSON object, not {fields!r:.40}")
         return converter.structure(fields, kind)
     except cattrs.BaseValidationError as error:
         reasons = cattrs.transform_error(error, path=kind.__name__, format_exception=_explain)
-        raise TopicError(f"this is no {kind.__name__}: {'; '.join(reasons)}") from None
+        raise TopicError(f"not a {kind.__name__}: {'; '.join(reasons)}") from None
 
 
 def _find(name: str) -> type:
@@ -55,7 +55,7 @@ def _find(name: str) -> type:
     except (ImportError, ValueError) as error:
         raise TopicError(f"cannot import the module of --type {name}: {error}") from None
     if not isinstance(kind, type) or not attrs.has(kind):
-        raise TopicError(f"--type {name} is no attrs class in {module or _MESSAGES}; say module.Class")
+        raise TopicError(f"--type {name} is not an attrs class in {module or _MESSAGES}; say module.Class")
     return kind
 
 
@@ -67,24 +67,24 @@ def _explain(error: BaseException, kind: type | None) -> str:
 
 def _row(value: Any, _: Any) -> list[float]:
     if not isinstance(value, list):
-        raise _UnfitError(f"a list of numbers is wanted, not {value!r:.40}")
+        raise _UnfitError(f"expected a list of numbers, not {value!r:.40}")
     return [_number(item, float) for item in value]
 
 
 def _number(value: Any, kind: type[float]) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _UnfitError(f"a number is wanted, not {value!r:.40}")
+        raise _UnfitError(f"expected a number, not {value!r:.40}")
     return kind(value)
 
 
 def _whole(value: Any, kind: type[int]) -> int:
     """Also for enums whose values are integers."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _UnfitError(f"an integer is wanted, not {value!r:.40}")
+        raise _UnfitError(f"expected an integer, not {value!r:.40}")
     return kind(value)
 
 
 def _text(value: Any, kind: type[str]) -> str:
     if not isinstance(value, str):
-        raise _UnfitError(f"a text is wanted, not {value!r:.40}")
+        raise _UnfitError(f"expected a string, not {value!r:.40}")
     return kind(value)

@@ -1,4 +1,4 @@
-"""Planted fault: the order of a set of strings, which changes with PYTHONHASHSEED, decides what is sent."""
+"""Planted fault: what is sent depends on the order of a set of strings, which changes with PYTHONHASHSEED."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def camera(node: Node) -> None:
 
 @node(rate=20, subs=["sightings"], pubs=["patrol"])
 async def planner(node: Node) -> None:
-    """Goes where people are."""
+    """Sends the robot to where people are."""
     sightings = node.recv("sightings")
     busy = {zone for zone in ZONES if sightings[zone] > 0.5}
     node.send("patrol", {"route": list(busy)})  # the fault: a set has no order of its own

@@ -1,4 +1,4 @@
-"""Corrected: the route is sorted, so that no set decides its order."""
+"""Corrected: the route is sorted, so its order no longer depends on a set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def camera(node: Node) -> None:
 
 @node(rate=20, subs=["sightings"], pubs=["patrol"])
 async def planner(node: Node) -> None:
-    """Goes where people are."""
+    """Sends the robot to where people are."""
     sightings = node.recv("sightings")
     busy = {zone for zone in ZONES if sightings[zone] > 0.5}
     node.send("patrol", {"route": sorted(busy)})

@@ -1,4 +1,4 @@
-"""Planted fault: noise from the module-level ``random``, which is seeded differently each time."""
+"""Planted fault: noise from module-level ``random``, which is seeded differently each time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from horus_async import Node, Scheduler, node
 @node(rate=100, pubs=["imu"])
 async def gyroscope(node: Node) -> None:
     """Turn rate with the noise of a cheap sensor, rad/s."""
-    noise = random.gauss(0.0, 0.01)  # the fault: nobody knows its seed
+    noise = random.gauss(0.0, 0.01)  # the fault: nobody knows the seed
     node.send("imu", {"yaw_rate": 0.1 + noise})
 
 
 class Integrator(Node):
-    """Adds up the turn rate."""
+    """Integrates the turn rate."""
 
     name = "integrator"
     rate = 100
@@ -23,11 +23,11 @@ class Integrator(Node):
     pubs = ("heading",)
 
     async def init(self) -> None:
-        """Looking along x."""
+        """Start facing along x."""
         self.heading = 0.0
 
     async def tick(self) -> None:
-        """One reading."""
+        """Add one reading."""
         self.heading += self.recv("imu")["yaw_rate"] / 100
         self.send("heading", {"radians": self.heading})
 

@@ -1,4 +1,4 @@
-"""Corrected: noise from ``rng()``, which the seed of the run, the node and the tick determine."""
+"""Corrected: noise from ``rng()``, which is seeded from the run's seed, the node and the tick."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ async def gyroscope(node: Node) -> None:
 
 
 class Integrator(Node):
-    """Adds up the turn rate."""
+    """Integrates the turn rate."""
 
     name = "integrator"
     rate = 100
@@ -21,11 +21,11 @@ class Integrator(Node):
     pubs = ("heading",)
 
     async def init(self) -> None:
-        """Looking along x."""
+        """Start facing along x."""
         self.heading = 0.0
 
     async def tick(self) -> None:
-        """One reading."""
+        """Add one reading."""
         self.heading += self.recv("imu")["yaw_rate"] / 100
         self.send("heading", {"radians": self.heading})
 

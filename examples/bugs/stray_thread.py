@@ -1,4 +1,4 @@
-"""Planted fault: a thread of its own writes a value that ticks read, whenever it comes to it."""
+"""Planted fault: the node's own thread writes a value that ticks read, at arbitrary moments."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Detector(Node):
         """Start looking."""
         self.checked = 0
         self.done = threading.Event()
-        threading.Thread(target=self.look, daemon=True).start()  # the fault: nothing says where in its work it is
+        threading.Thread(target=self.look, daemon=True).start()  # the fault: it may be anywhere in its work
 
     def look(self) -> None:
-        """One picture after the other."""
+        """Look at one picture after another."""
         while not self.done.is_set():
             self.checked += sum(range(100)) > 0
 
     async def tick(self) -> None:
-        """Tell how far it has come."""
+        """Report how far it has come."""
         self.send("obstacles", {"checked": self.checked})
 
     async def shutdown(self) -> None:

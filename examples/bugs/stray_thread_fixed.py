@@ -15,16 +15,16 @@ class Detector(Node):
     pubs = ("obstacles",)
 
     async def init(self) -> None:
-        """Nothing was looked at yet."""
+        """Nothing has been looked at yet."""
         self.checked = 0
 
     def look(self) -> None:
-        """Ten pictures."""
+        """Look at ten pictures."""
         for _ in range(10):
             self.checked += sum(range(100)) > 0
 
     async def tick(self) -> None:
-        """Look, and tell how far it has come."""
+        """Look, and report how far it has come."""
         await trio.to_thread.run_sync(self.look)
         self.send("obstacles", {"checked": self.checked})
 

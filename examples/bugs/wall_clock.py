@@ -17,7 +17,7 @@ class Thermometer(Node):
     pubs = ("temperature",)
 
     async def tick(self) -> None:
-        """One reading, degrees Celsius."""
+        """Send one reading, degrees Celsius."""
         self.send("temperature", {"celsius": 20.0 + rng().gauss(0.0, 0.5)})
 
 
@@ -30,12 +30,12 @@ class Heater(Node):
     pubs = ("power",)
 
     async def init(self) -> None:
-        """Nothing has added up yet."""
+        """Start with an empty integral."""
         self.last: float | None = None
         self.integral = 0.0
 
     async def tick(self) -> None:
-        """One reading: how much power to give."""
+        """Turn one reading into power."""
         reading = self.recv("temperature")
         now = time.time()  # noqa: TID251 - the fault: not the time of the run
         dt = 0.0 if self.last is None else now - self.last

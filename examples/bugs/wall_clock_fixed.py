@@ -1,4 +1,4 @@
-"""Corrected: the controller goes by the time of the run."""
+"""Corrected: the controller uses the time of the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Thermometer(Node):
     pubs = ("temperature",)
 
     async def tick(self) -> None:
-        """One reading, degrees Celsius."""
+        """Send one reading, degrees Celsius."""
         self.send("temperature", {"celsius": 20.0 + rng().gauss(0.0, 0.5)})
 
 
@@ -28,11 +28,11 @@ class Heater(Node):
     pubs = ("power",)
 
     async def init(self) -> None:
-        """Nothing has added up yet."""
+        """Start with an empty integral."""
         self.integral = 0.0
 
     async def tick(self) -> None:
-        """One reading: how much power to give."""
+        """Turn one reading into power."""
         reading = self.recv("temperature")
         error = 22.0 - reading["celsius"]
         self.integral += error * dt()

@@ -1,4 +1,4 @@
-"""A simulated arm that asks a policy server where to go: a closed loop of observe, ask, move.
+"""A simulated arm that asks a policy server where to go, in a closed loop: observe, ask, move.
 
 python client.py http://127.0.0.1:8000 [EPISODES]
 """
@@ -18,14 +18,14 @@ CHUNKS = 10
 
 
 def run_episodes(url: str, episodes: int = 4) -> list[float]:
-    """How far from its target the hand ends in each episode, in metres."""
+    """How far from its target the hand ends in each episode, metres."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     distances = []
     for number, start in enumerate(sample_states(episodes, seed=3)):
         state = start.copy()
         for _ in range(CHUNKS):
             chunk = ask(connection, state, f"reach-{number}")
-            # Only the first half of a chunk is executed; then the arm looks again.
+            # Only the first half of a chunk is executed; then the arm observes again.
             state[:2] += np.sum(chunk[:EXECUTED], axis=0)
         distances.append(float(np.linalg.norm(state[2:] - hand_position(state[None, :2])[0])))
     connection.close()

@@ -1,4 +1,4 @@
-"""The whole story in one go: make a policy, serve and record it, replay the trace against it and its quantised twin.
+"""The whole workflow: make a policy, serve and record it, replay the trace through it and its quantised twin.
 
 python main.py [FOLDER]
 """
@@ -24,12 +24,11 @@ from horus_async.policy import (
     load_policy,
     replay_trace,
 )
-from horus_async.policy.server.http import ServerOptions, serve_policy
-from horus_async.policy.server.service import ServiceOptions
+from horus_async.policy.server import ServerOptions, ServiceOptions, serve_policy
 
 
 async def serve_and_record(policy: Path, traces: Path) -> list[float]:
-    """Serve ``policy`` while the simulated arm asks it; returns how far the hand ended from its targets, in metres."""
+    """Serve ``policy`` while the simulated arm queries it; returns how far the hand ended from its targets, metres."""
     options = ServerOptions(port=0, service=ServiceOptions(trace=TraceOptions(directory=traces)))
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -56,7 +55,7 @@ async def _ready(url: str) -> None:
 
 
 def compare(trace: Path, policy: Path) -> None:
-    """Replay ``trace`` through ``policy`` and print how alike the actions are."""
+    """Replay ``trace`` through ``policy`` and print how similar the actions are."""
     totals = ReplaySummary(DiffMode.ACTIONS, Thresholds())
     with TraceReader(trace) as reader:
         trio.run(replay_trace, reader, load_policy(policy), ReplayOptions(), totals.add)
@@ -68,7 +67,7 @@ def compare(trace: Path, policy: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    """Run it all below ``folder``."""
+    """Run everything, with its files in ``folder``."""
     whole, small, error = make(folder)
     print(f"trained: off by {error:.4f} rad from the teacher")
     distances = trio.run(serve_and_record, whole, folder / "traces")

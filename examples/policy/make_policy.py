@@ -1,11 +1,11 @@
-"""Train a small reaching policy for a planar arm of two links, and write it as ONNX, whole and quantised.
+"""Train a small reaching policy for a two-link planar arm, and write it as ONNX, in float32 and quantised.
 
     python make_policy.py FOLDER
 
-The state is (joint 1, joint 2, target x, target y), radians and metres; the policy answers with eight steps of two
+The state is (joint 1, joint 2, target x, target y), in radians and metres; the policy answers with eight steps of two
 joint movements in radians. The teacher is damped least squares: at each step the joints move by
-``J^T (J J^T + damping² I)⁻¹ error``, at most 0.2 rad. A network of two hidden layers learns the teacher's chunks from
-random postures and targets, with fixed seeds, in NumPy alone.
+``J^T (J J^T + damping² I)⁻¹ error``, at most 0.2 rad. A network with two hidden layers learns the teacher's chunks from
+random postures and targets, with fixed seeds, in plain NumPy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Weights = list[Array]
 
 
 def hand_position(joints: Array) -> Array:
-    """Where the hand is, n × 2 metres, for joint angles n × 2 radians."""
+    """Where the hand is, shape (n, 2) in metres, for joint angles of shape (n, 2) in radians."""
     shoulder, both = joints[:, 0], joints[:, 0] + joints[:, 1]
     x = LINKS[0] * np.cos(shoulder) + LINKS[1] * np.cos(both)
     y = LINKS[0] * np.sin(shoulder) + LINKS[1] * np.sin(both)
@@ -37,7 +37,7 @@ def hand_position(joints: Array) -> Array:
 
 
 def jacobian(joints: Array) -> Array:
-    """How the hand moves with the joints, n × 2 × 2."""
+    """How the hand moves with the joints, shape (n, 2, 2)."""
     shoulder, both = joints[:, 0], joints[:, 0] + joints[:, 1]
     first = np.stack([-LINKS[0] * np.sin(shoulder), LINKS[0] * np.cos(shoulder)], axis=1)
     second = np.stack([-LINKS[1] * np.sin(both), LINKS[1] * np.cos(both)], axis=1)
@@ -45,7 +45,7 @@ def jacobian(joints: Array) -> Array:
 
 
 def teacher(states: Array) -> Array:
-    """The chunks that reach: n × STEPS × 2 joint movements."""
+    """Chunks that reach the target: joint movements of shape (n, STEPS, 2), radians."""
     joints, targets = states[:, :2].copy(), states[:, 2:]
     chunk = []
     for _ in range(STEPS):
@@ -60,7 +60,7 @@ def teacher(states: Array) -> Array:
 
 
 def sample_states(count: int, seed: int) -> Array:
-    """Random postures with random targets in reach."""
+    """Random postures with random targets within reach."""
     random = np.random.default_rng(seed)
     joints = random.uniform([-1.0, 0.4], [1.0, 2.2], size=(count, 2))
     goals = random.uniform([-1.0, 0.4], [1.0, 2.2], size=(count, 2))
@@ -68,7 +68,7 @@ def sample_states(count: int, seed: int) -> Array:
 
 
 def train(steps: int = 800, seed: int = 7) -> tuple[Weights, float]:
-    """Weights of the network, and its root mean square error in radians on states it has not seen."""
+    """The network's weights, and its root mean square error in radians on unseen states."""
     random = np.random.default_rng(seed)
     states = sample_states(1024, seed=1)
     answers = teacher(states).reshape(len(states), -1)
@@ -90,7 +90,7 @@ def train(steps: int = 800, seed: int = 7) -> tuple[Weights, float]:
 
 
 def forward(weights: Weights, states: Array) -> list[Array]:
-    """The input and the output of each layer."""
+    """The input, and the output of each layer."""
     first = np.tanh(states @ weights[0] + weights[1])
     second = np.tanh(first @ weights[2] + weights[3])
     return [states, first, second, second @ weights[4] + weights[5]]
@@ -108,7 +108,7 @@ def gradients(weights: Weights, states: Array, answers: Array) -> Weights:
 
 
 def write_onnx(weights: Weights, folder: Path, *, quantised: bool = False) -> None:
-    """Write the network and its ``policy.json``; quantised, each weight matrix is int8 with one scale."""
+    """Write the network and its ``policy.json``; if quantised, each weight matrix is int8 with one scale."""
     folder.mkdir(parents=True, exist_ok=True)
     nodes, constants = [], []
     for index, weight in enumerate(weights):
@@ -145,7 +145,7 @@ def write_onnx(weights: Weights, folder: Path, *, quantised: bool = False) -> No
 
 
 def make(folder: Path) -> tuple[Path, Path, float]:
-    """Train once, write both; returns their folders and the error in radians."""
+    """Train once and write both; returns their folders and the error in radians."""
     weights, error = train()
     whole, small = folder / "reach", folder / "reach-int8"
     write_onnx(weights, whole)

@@ -13,9 +13,13 @@ class VirtualClock(trio.abc.Clock):
     It never moves by itself: whoever drives the run calls `jump`, so nothing outside the program can affect when
     something happens. (trio's own ``MockClock`` jumps by itself once all tasks sleep, which is too early while a worker
     thread is still computing.)
+
+    Args:
+        alone: No tasks but those of one run of nodes will run on it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = False) -> None:
+        self.alone = alone
         self._now = 0.0
 
     def start_clock(self) -> None:

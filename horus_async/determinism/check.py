@@ -1,15 +1,13 @@
-"""Does a program do the same each time? What the runs of a check tell of themselves, and how they are compared.
+"""Does a program do the same each time? What the runs of a check report, and how they are compared.
 
-Each run, in a process of its own (see `Variant`), writes a frame a tick: a rolling digest over everything sent so far,
-and the messages of the tick. Whoever reads the frames of all runs side by side compares the digests and looks into the
+Each run, in a process of its own (see `Variant`), writes one frame per tick: a rolling digest over everything sent so
+far, and the messages of the tick. The reader of all frames compares the digests side by side, and looks into the
 messages only where they differ.
 
 The digest of a tick is BLAKE2b (16 bytes) over, for each message so far, ``NODE TOPIC SEQ STAMP_NS JSON`` and a zero
 byte, node and topic as JSON strings, in the order of ticks, within a tick by node, within a node as sent; and for each
-callback that raised ``NODE KIND ERROR`` and a zero byte. The order in which independent nodes tick follows the order in
-which they were added, and is left out on purpose.
-
-Longer than most modules, as what is written by one side and what is read by the other have to agree.
+callback that raised ``NODE KIND ERROR`` and a zero byte. The order in which independent nodes tick depends on the order
+in which they were added, and is left out on purpose.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from horus_async.observe import Execution, Observer
 from horus_async.topics.codec import decode, to_json
 from horus_async.value_diff import first_difference
 
-from .guard import GuardFinding
+from .findings import GuardFinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from horus_async.observe import RunInfo, Sent, TickEnd
 
 NO_MESSAGE = "(no message)"
-"""Stands for a message that only one of two runs sent."""
+"""Stands in for a message that only one of two runs sent."""
 _BEGIN, _FOUND, _END = b"begin", b"found", b"end"
 
 
@@ -52,18 +50,18 @@ _BEGIN, _FOUND, _END = b"begin", b"found", b"end"
 
 @frozen
 class Variant:
-    """What is different around the program in one run of a check."""
+    """The conditions under which one run of a check takes place."""
 
     number: int
-    """From 1, which is the program as it was written."""
+    """From 1, which runs the program as it is written."""
     hash_seed: int
-    """``PYTHONHASHSEED``: the order of sets of strings."""
+    """``PYTHONHASHSEED``, which decides the order of sets of strings."""
     allocator_noise: bool
     """Memory is laid out differently, and the garbage collector runs often."""
     cpu_load: bool
-    """Another thread keeps the processor busy."""
+    """Another thread keeps the CPU busy."""
     shuffled: bool
-    """Nodes are added in another order."""
+    """Nodes are added in a different order."""
 
     def __str__(self) -> str:
         words = [f"PYTHONHASHSEED={self.hash_seed}"]
@@ -73,7 +71,7 @@ class Variant:
 
 
 def variants(runs: int) -> list[Variant]:
-    """What each of so many runs looks like; the same each time."""
+    """The variants of ``runs`` runs, the same each time."""
     first = Variant(1, 0, allocator_noise=False, cpu_load=False, shuffled=False)
     second = Variant(2, 1, allocator_noise=True, cpu_load=False, shuffled=False)
     others = [
@@ -84,10 +82,10 @@ def variants(runs: int) -> list[Variant]:
 
 
 def shuffled(nodes: Sequence[Node], seed: int) -> list[Node]:
-    """The nodes in another order of ``add``, but for those whose order of ``add`` may count.
+    """The nodes in a different order of ``add``, except where that order legitimately matters.
 
-    It does by right within a loop, where it says which edge carries the previous tick's message, and among the nodes
-    that send on one topic: those keep their order among themselves.
+    It does within a loop, where it decides which edge carries the previous tick's message, and among nodes that send on
+    the same topic: those keep their relative order.
     """
     groups = _bound_together(nodes)
     order = list(nodes)
@@ -97,7 +95,7 @@ def shuffled(nodes: Sequence[Node], seed: int) -> list[Node]:
 
 
 def _bound_together(nodes: Sequence[Node]) -> dict[str, str]:
-    """Node name to the name of the first of its group."""
+    """Maps each node's name to the name of the first node of its group."""
     pubs = {node.name: set(node.pubs) for node in nodes}
     edges = topic_edges(pubs, {node.name: {*node.subs, *(node.on or ())} for node in nodes})
     reached = {name: _reached(name, edges) for name in pubs}
@@ -130,26 +128,28 @@ class TickDigests(Observer):
         self._findings = findings
         self._found = 0
         self._hash = blake2b(digest_size=16)
-        self._early: list[Sent] = []
-        """What ``init`` sent; the first tick tells of it."""
+        self._sent: list[Sent] = []
+        """Messages since the last tick ended; what ``init`` sends belongs to the first tick."""
         self._errors: list[tuple[str, str, str]] = []
         self._reason = ""
 
     def run_started(self, run: RunInfo) -> None:
-        """See `Observer`."""
+        """Write seed and tick rate."""
         self._write(_BEGIN + b" " + json.dumps({"seed": run.seed, "tick_rate": run.tick_rate}).encode() + b"\n")
 
+    def sent(self, message: Sent) -> None:
+        """Keep a message until its tick ends."""
+        self._sent.append(message)
+
     def executed(self, execution: Execution) -> None:
-        """See `Observer`."""
-        if execution.kind == "init":
-            self._early.extend(execution.outputs)
+        """Keep the type of the exception, if there was one."""
         if execution.error is not None:
-            # the text of an exception may hold an address, which is of no consequence
+            # the text of an exception may hold an address, which does not matter
             self._errors.append((execution.node, execution.kind, execution.error.partition(":")[0]))
 
     def tick_ended(self, end: TickEnd) -> None:
-        """See `Observer`."""
-        sent = [*self._early, *end.sent] if self._early else end.sent
+        """Write the frame of the tick."""
+        sent = self._sent
         texts = [
             orjson.dumps([node, topic, seq, stamp_ns, orjson.Fragment(to_json(payload))])
             for node, topic, seq, stamp_ns, payload, _ in sorted(sent, key=_node_of)
@@ -162,15 +162,15 @@ class TickDigests(Observer):
         body = b'{"sent":[%b],"errors":%b,"order":%b}' % (b",".join(texts), orjson.dumps(errors), order)
         self._tell_findings()
         self._write(b"%d %b %d %b\n" % (end.tick, self._hash.hexdigest().encode(), len(texts), body))
-        self._early, self._errors = [], []
+        self._sent, self._errors = [], []
 
     def run_stopped(self, reason: str, ticks: int) -> None:
-        """See `Observer`."""
+        """Keep the reason for the last frame."""
         del ticks
         self._reason = reason
 
     def finish(self, failure: str) -> None:
-        """Write the last frame: how it ended."""
+        """Write the last frame: how the run ended."""
         self._tell_findings()
         self._write(_END + b" " + orjson.dumps({"reason": self._reason, "failure": failure}) + b"\n")
 
@@ -190,7 +190,7 @@ def _node_of(sent: Sent) -> str:
 
 @frozen
 class Frame:
-    """What one run tells of one tick."""
+    """What one run reports for one tick."""
 
     tick: int
     digest: str
@@ -199,7 +199,7 @@ class Frame:
     body: bytes
 
     def messages(self) -> dict[str, list[tuple[str, int, int, bytes]]]:
-        """Each node's messages: topic, sequence number, stamp and JSON text; nodes in the order in which they sent."""
+        """Each node's messages: topic, sequence number, stamp and JSON text; nodes in order of their first message."""
         fields = orjson.loads(self.body)
         found: dict[str, list[tuple[str, int, int, bytes]]] = {node: [] for node in fields["order"]}
         for node, topic, seq, stamp_ns, data in fields["sent"]:
@@ -213,7 +213,7 @@ class Frame:
 
 @frozen
 class End:
-    """What one run tells at its end."""
+    """What one run reports at its end."""
 
     reason: str
     failure: str
@@ -222,7 +222,7 @@ class End:
 
 @frozen
 class Divergence:
-    """The first place where two runs did something else."""
+    """The first place where two runs differ."""
 
     tick: int
     node: str
@@ -234,7 +234,7 @@ class Divergence:
     found: Any
     """What the other run did."""
     run: str
-    """The other run, and what was different around it."""
+    """The other run, and its conditions."""
 
     def __str__(self) -> str:
         where = ", ".join(
@@ -250,29 +250,29 @@ class Comparison:
     """Reads the frames of all runs side by side.
 
     Args:
-        runs: What is different around each.
+        runs: The conditions of each run.
     """
 
     runs: Sequence[Variant]
     seed: int = 0
     tick_rate: float = 0.0
     ticks: int = 0
-    """Ticks in which all did the same."""
+    """Number of ticks in which all runs did the same."""
     messages: int = 0
-    """What run 1 sent in them."""
+    """Number of messages that run 1 sent in them."""
     first: int | None = None
     last: int | None = None
     digests: dict[int, str] = field(factory=dict)
     difference: Divergence | None = None
     findings: dict[tuple[str, int, str], GuardFinding] = field(factory=dict)
     ends: list[End] = field(factory=list)
-    """How each run ended; empty when that was not reached."""
+    """How each run ended; empty if the end was not reached."""
 
     def read(self, sources: Sequence[Iterable[bytes]]) -> Iterator[int]:
-        """Compare tick by tick, up to the first difference or the end; yields each tick that was the same in all.
+        """Compare tick by tick, up to the first difference or the end; yields each tick that is the same in all runs.
 
         Raises:
-            RunDiedError: A run ended without a word.
+            RunDiedError: A run ended without a last frame.
         """
         readers = [iter(source) for source in sources]
         while self.difference is None:
@@ -328,7 +328,7 @@ class Comparison:
 
 
 class RunDiedError(HorusError):
-    """A run of a check ended without a word; ``number`` counts from 0."""
+    """A run of a check ended without a last frame; ``number`` counts from 0."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"run {number + 1} of the check died")
@@ -374,7 +374,7 @@ def _diverging_messages(
 
 
 def versions() -> dict[str, str]:
-    """What the runs were made with."""
+    """Versions of what the runs were made with."""
     found = {"horus-async": __version__, "python": f"{platform.python_implementation()} {platform.python_version()}"}
     found["platform"] = f"{sys.platform}-{platform.machine()}"
     for package in ("trio", "anyio", "orjson", "numpy"):
@@ -387,7 +387,7 @@ def versions() -> dict[str, str]:
 
 @frozen(kw_only=True)
 class Certificate:
-    """What a check found out."""
+    """The result of a check."""
 
     app: str
     args: tuple[str, ...]
@@ -397,25 +397,25 @@ class Certificate:
     """Why run 1 ended."""
     runs: tuple[Variant, ...]
     ticks: int
-    """Ticks in which all runs did the same, from the first."""
+    """Number of ticks, from the first, in which all runs did the same."""
     messages: int
-    """How many messages run 1 sent in them."""
+    """Number of messages that run 1 sent in them."""
     digests: dict[int, str]
-    """Tick to the rolling digest after it, for ticks ten times as far apart each time, and the last."""
+    """Maps ticks to the rolling digest after them: every tenfold tick (1, 10, 100 …), and the last."""
     first_tick: int | None
     last_tick: int | None
-    """From which tick to which the run is replayable, inclusive; None where it is nowhere."""
+    """The range of ticks in which the run is replayable, inclusive; None if there is none."""
     difference: Divergence | None
     findings: tuple[GuardFinding, ...] = ()
     versions: dict[str, str] = field(factory=versions)
 
     @property
     def replayable(self) -> bool:
-        """Every tick was the same in all runs, and no line asks for what is different in each."""
+        """Whether every tick was the same in all runs, and the guard found nothing."""
         return self.difference is None and not self.findings and self.messages > 0
 
     def why_not(self) -> list[str]:
-        """Where it is not, and why."""
+        """Where the run is not replayable, and why."""
         reasons = []
         if self.difference is not None:
             reasons.append(f"from tick {self.difference.tick} on: {self.difference}")

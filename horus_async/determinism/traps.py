@@ -22,6 +22,8 @@ from attrs import define, field, frozen
 
 from horus_async.nodes.context import current
 
+from .origins import is_users
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
@@ -282,8 +284,6 @@ def _shared_numpy_functions(module: ModuleType) -> list[str]:
 
 def _users_modules(names: frozenset[str], *, everyones: bool = False) -> Iterator[dict[str, Any]]:
     """The global names of those modules that are the user's own."""
-    from .guard import is_users
-
     for name in names:
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None)

@@ -1,4 +1,4 @@
-"""Who publishes from outside a run: told apart by the ring that a message came in, whatever the names."""
+"""External publishers, told apart by the ring that a message came in, whatever their names."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 
-class Outsiders:
-    """The publishers outside of one run, and how far each of their rings was read."""
+class ExternalSources:
+    """The external publishers of one run, and how far each of their rings was read."""
 
     def __init__(self, nodes: Container[str]) -> None:
         """Begin.

@@ -70,6 +70,8 @@ class NodeRun:
         """When the running callback began, on the system's finest clock."""
         self.coroutine: Any = None
         """The running callback's, once it has suspended."""
+        self.trap: Any = None
+        """What it yielded when it suspended first."""
         self.ended_ns = 0
         """When the last tick ended, in the run's time; where that is real."""
         self.real_time = False

@@ -5,27 +5,41 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Protocol
 
+from horus_async.errors import ContextError
+from horus_async.nodes.context import CallGuard
 from horus_async.observe import Received, Sent
 from horus_async.topics import Borrowing, Message, check_topic_name
 from horus_async.topics.codec import as_bytes, decode, encode
 
 if TYPE_CHECKING:
-    from horus_async.recorder.records import ExecutionRecord
+    from horus_async.nodes.node import Node
     from horus_async.topics import Bus, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
-    from horus_async.topics.ring.region import Payload, Taken
+    from horus_async.topics.ring.region import Taken
+    from horus_async.topics.values.payload import Payload
+
+    from .audience import Audience
 
 
 new_tuple: Any = tuple.__new__
 """Makes a named tuple past its own ``__new__``, which is a function in Python and takes as long as all the rest."""
 
 
+def check_free(node: Node) -> None:
+    """Refuse a node that is running already.
+
+    Raises:
+        ContextError: It takes part in another run.
+    """
+    if node._ports is not None:  # noqa: SLF001 - see `Ports.attach`
+        raise ContextError(f"node {node.name!r} is running already, in another scheduler")
+
+
 class Run(Protocol):
     """What ports need of the run they belong to."""
 
     tick: int
-    sent: list[Sent]
-    observed: bool
+    audience: Audience
 
     def stamp_ns(self) -> int:
         """The time for a message that is sent now."""
@@ -34,13 +48,20 @@ class Run(Protocol):
         """A node used a topic for the first time."""
 
     def took_external(self, topic: str, taken: Taken, reader: RingReader) -> int:
-        """A node took a message from outside the run; gives the number of its source."""
+        """A node took an external message; gives the number of its source."""
 
-    def outside_source(self, topic: str, publisher: str, reader: RingReader) -> int:
-        """The number of the source of the message from outside that ``reader`` gave last."""
+    def external_source(self, topic: str, publisher: str, reader: RingReader) -> int:
+        """The number of the source of the external message that ``reader`` gave last."""
 
     def stop(self, reason: str = ...) -> None:
         """End the run."""
+
+
+class Guarding(CallGuard, Protocol):
+    """Watches a run for calls that break determinism."""
+
+    def ports(self, node: str, bus: Bus, run: Run) -> Ports:
+        """A node's topics, watched."""
 
 
 class Ports:
@@ -50,12 +71,31 @@ class Ports:
         self._node = node
         self._bus = bus
         self._run = run
+        self._audience = run.audience
         self._own = bus.own
         self._publishers: dict[str, Publisher] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
+        self._lent_to: Node | None = None
         self.inputs: list[Received] = []
-        self.outputs: list[Sent] = []
+        """What the running callback took."""
+
+    def attach(self, node: Node) -> None:
+        """Lend these to a node, for as long as the run lasts.
+
+        Raises:
+            ContextError: It takes part in another run.
+        """
+        check_free(node)
+        node._ports = self  # noqa: SLF001 - here and in `detach` alone
+        self._lent_to = node
+
+    def detach(self) -> None:
+        """The run is over: the node has no topics any more, and their memory is let go."""
+        if self._lent_to is not None:
+            self._lent_to._ports = None  # noqa: SLF001
+            self._lent_to = None
+        self.close()
 
     def publisher(self, topic: str) -> Publisher:
         """The node's publisher for ``topic``, opened at its first use."""
@@ -76,37 +116,30 @@ class Ports:
         return subscriber
 
     def begin(self) -> None:
-        """Forget what was noted: a callback begins."""
+        """Forget what was taken: a callback begins."""
         self.inputs = []
-        self.outputs = []
-
-    def expect(self, line: ExecutionRecord | None) -> None:
-        """A tick begins in whose place ``line`` was recorded; only a verified node minds."""
 
     def send(self, topic: str, value: Any) -> None:
-        """See `Node.send`."""
+        """Encode a value, publish it, and tell of it."""
         publisher = self._publishers.get(topic) or self.publisher(topic)
         payload = encode(value, publisher.forms)
         run = self._run
         stamp_ns = run.stamp_ns()
         seq = publisher.publish(payload, stamp_ns)
-        if run.observed:
-            self.note(topic, seq, stamp_ns, payload)
+        if self._audience.hears_messages:
+            self.tell(topic, seq, stamp_ns, payload)
 
-    def note(self, topic: str, seq: int, stamp_ns: int, payload: Payload) -> None:
-        """Note a message that went out."""
-        run = self._run
+    def tell(self, topic: str, seq: int, stamp_ns: int, payload: Payload) -> None:
+        """Tell of a message that went out."""
         if not isinstance(payload, bytes):
             payload = b"".join(payload)
-        sent = new_tuple(Sent, (self._node, topic, seq, stamp_ns, payload, run.tick))
-        self.outputs.append(sent)
-        run.sent.append(sent)
+        self._audience.sent(new_tuple(Sent, (self._node, topic, seq, stamp_ns, payload, self._run.tick)))
 
     def take(self, topic: str) -> Taken | None:
         """The next unread message as it lies in the ring."""
         subscriber = self._subscribers.get(topic) or self.subscriber(topic)
         taken = subscriber.take()
-        if taken is not None and self._run.observed:
+        if taken is not None and self._audience.hears_messages:
             self._took(topic, taken, subscriber.reader)
         return taken
 
@@ -114,9 +147,9 @@ class Ports:
         """The next unread message, left where it is."""
         subscriber = self._subscribers.get(topic) or self.subscriber(topic)
         loan = subscriber.borrow()
-        if loan is not None and self._run.observed:
+        if loan is not None and self._audience.hears_messages:
             (taken, place), reader = loan, subscriber.reader
-            if place is not None and self._is_outside(reader):  # it is recorded: whole or not at all
+            if place is not None and self._is_external(reader):  # it is recorded: whole or not at all
                 taken = as_bytes(taken[0]), *taken[1:]
                 if place.overwritten():
                     return loan
@@ -125,32 +158,32 @@ class Ports:
 
     def _took(self, topic: str, taken: Taken, reader: RingReader | None) -> None:
         source = 0
-        if reader is not None and self._is_outside(reader):
+        if reader is not None and self._is_external(reader):
             source = self._run.took_external(topic, taken, reader)
         self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2], source)))
 
-    def _is_outside(self, reader: RingReader | None) -> bool:
+    def _is_external(self, reader: RingReader | None) -> bool:
         # By the ring, not by the name: nodes of other processes may be called like one of this run.
         return reader is not None and reader.source not in self._own
 
     def borrow(self, topic: str) -> Borrowing:
-        """See `Node.borrow`."""
+        """The next unread message, left where it is for a ``with`` block."""
         return Borrowing(topic, functools.partial(self.take_loan, topic))
 
     def recv(self, topic: str, default: Any) -> Any:
-        """See `Node.recv`."""
+        """The next unread value, or ``default``."""
         taken = self.take(topic)
         return default if taken is None else decode(taken[0])
 
     def recv_all(self, topic: str) -> list[Any]:
-        """See `Node.recv_all`."""
+        """All unread values, oldest first."""
         values = []
         while (taken := self.take(topic)) is not None:
             values.append(decode(taken[0]))
         return values
 
     def recv_message(self, topic: str) -> Message | None:
-        """See `Node.recv_message`."""
+        """The next unread message, or None."""
         taken = self.take(topic)
         if taken is None:
             return None
@@ -158,22 +191,22 @@ class Ports:
         return Message(decode(payload), topic, seq, stamp_ns, publisher)
 
     def latest(self, topic: str) -> Any:
-        """See `Node.latest`."""
+        """The newest value, or None; it consumes nothing."""
         newest = self.subscriber(topic).latest()
         return None if newest is None else decode(newest[0])
 
     def has_msg(self, topic: str) -> bool:
-        """See `Node.has_msg`."""
+        """Whether an unread message is there; it consumes nothing."""
         return self.subscriber(topic).has_message()
 
     async def receive(self, topic: str) -> Any:
-        """See `Node.receive`."""
+        """Wait for the next unread value."""
         while (taken := self.take(topic)) is None:
             await self.subscriber(topic).wait()
         return decode(taken[0])
 
     def lost(self, topic: str) -> int:
-        """See `Node.lost`."""
+        """How many messages were overwritten before they were read."""
         return self.subscriber(topic).lost
 
     def lost_in_all(self) -> int:
@@ -189,5 +222,5 @@ class Ports:
         self._publishers.clear()
 
     def request_stop(self) -> None:
-        """See `Node.request_stop`."""
+        """Ask the scheduler to end the run."""
         self._run.stop()

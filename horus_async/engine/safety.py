@@ -23,11 +23,11 @@ from horus_async.observe import (
     EmergencyStopped,
     Incident,
     NodeFailed,
-    Observer,
     PolicyChanged,
     WatchdogFired,
 )
 
+from .audience import Audience
 from .failure import Action, Change, State
 from .node_run import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
 from .reporting import describe, telling
@@ -35,10 +35,12 @@ from .reporting import describe, telling
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable
 
-    from .pace.real import Pace
+    from horus_async.observe import Observer
+
+    from .pace.pace import Pace
 
     Job = NodeRun | Coroutine[Any, Any, None]
-    """Call that node's callback; or wait for that."""
+    """A node whose callback is to be called; or something to wait for."""
     Plan = Generator[Job, None, None]
 
 SAFE_STATE_LIMIT_NS = 1_000_000_000
@@ -58,9 +60,7 @@ class Safety(ABC):
     runs: dict[str, NodeRun]
 
     def __init__(self, observers: Iterable[Observer]) -> None:
-        self.observers: list[Observer] = list(observers)
-        self.observed = any(observer.hears_messages for observer in self.observers)
-        """Whether messages and callbacks are noted for somebody."""
+        self.audience = Audience(observers)
         self.tick = 0
         self.reason = ""
         """Why the run ends; empty while it goes on."""
@@ -177,8 +177,8 @@ class Safety(ABC):
                 run.in_a_hurry = True
         self.abort(f"emergency stop: {reason}")
 
-    def _all_safe_plan(self) -> Plan:
-        """Every node's safe state: all begin before any is waited for, so that none holds up another one's."""
+    def all_safe_plan(self) -> Plan:
+        """Every node's safe state: all begin before any is waited for, so that a slow one delays no other."""
         assert self._pace is not None
         for run in self._order:
             if run.callbacks[SAFE_STATE] is not None:
@@ -274,26 +274,7 @@ class Safety(ABC):
             self.emergency_stop(f"watchdog: the tick of {run.name} does not end")
 
     def _incident(self, incident: Incident) -> None:
-        if self.observers:
-            self._tell("incident", self.tick, incident)
-
-    def _tell(self, what: str, *arguments: Any) -> None:
-        for observer in self.observers:
-            try:
-                getattr(observer, what)(*arguments)
-            except Exception:  # noqa: BLE001 - an observer must not take the robot down
-                self._leave_out(observer)
-
-    def _leave_out(self, observer: Observer) -> None:
-        """Go on without an observer that has just raised."""
-        _log.exception("%s failed and is left out from here on", type(observer).__name__)
-        self.observers = [other for other in self.observers if other is not observer]
-        self._find_tick_listeners()
-
-    def _find_tick_listeners(self) -> None:
-        for run in self.runs.values():
-            found = ((observer, observer.tick_listener(run.name)) for observer in self.observers)
-            run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
+        self.audience.tell("incident", self.tick, incident)
 
     def _is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, anyio.get_cancelled_exc_class())

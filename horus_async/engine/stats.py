@@ -1,15 +1,8 @@
-"""What a scheduler says of itself while it runs."""
+"""What a node's run says of itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import frozen
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from horus_async.recorder.write.recorder import RecordingStats
 
 SAMPLES = 1024
 """How many of a node's last tick durations the p99 is taken from."""
@@ -33,17 +26,6 @@ class NodeStats:
     restarts: int
     lost: int
     """Messages overwritten before the node read them."""
-
-
-@frozen
-class SchedulerStats:
-    """A scheduler's figures."""
-
-    tick: int
-    """The current scheduler tick; -1 before the first."""
-    nodes: Mapping[str, NodeStats]
-    recording: RecordingStats | None
-    """None when nothing is recorded."""
 
 
 class Durations:

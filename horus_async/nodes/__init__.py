@@ -1,1 +1,1 @@
-"""What a user writes: nodes, the time they see, and what follows when one fails."""
+"""What a user writes: nodes, the time they see, and what happens when one fails."""

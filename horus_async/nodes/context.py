@@ -1,6 +1,6 @@
-"""The time API: what time it is in a tick, the same way in every mode.
+"""The time API: what time it is in a tick, the same in every mode.
 
-Within one tick of a node nothing here moves. The values of a tick are set when it begins; in a replay they are the
+Within one tick of a node these values do not change. They are set when the tick begins; in a replay they are the
 recorded ones.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from horus_async.clock.random import tick_np_random, tick_random
 from horus_async.clock.system import NANOSECONDS, wall_ns
@@ -17,10 +17,9 @@ from horus_async.errors import ContextError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
+    from types import FrameType
 
     import numpy as np
-
-    from horus_async.determinism.guard import RunGuard
 
 INIT_TICK = -1
 """The tick number that ``rng()`` is derived from in ``init``."""
@@ -28,8 +27,15 @@ SHUTDOWN_TICK = -2
 """The same for ``shutdown``."""
 
 
+class CallGuard(Protocol):
+    """Told of calls that break determinism."""
+
+    def notice(self, context: TickContext, frame: FrameType, call: str, trap: Any) -> None:
+        """A callback made a call whose result differs from run to run; ``trap`` says what to use instead."""
+
+
 class TickContext:
-    """What the functions below answer in one node's callback."""
+    """What the functions below return in one node's callback."""
 
     __slots__ = (
         "_np_random",
@@ -58,8 +64,8 @@ class TickContext:
         self.now_ns = 0
         self.dt = 0.0
         self.elapsed = 0.0
-        self.guard: RunGuard | None = None
-        """Who is told of calls that break determinism."""
+        self.guard: CallGuard | None = None
+        """Told of calls that break determinism; None outside guarded runs."""
         self._spent_ns = spent_ns
         self._random: tuple[int, Random] | None = None
         self._np_random: tuple[int, np.random.Generator] | None = None
@@ -84,14 +90,14 @@ class TickContext:
 
 
 current: ContextVar[TickContext] = ContextVar("horus_async_tick")
-"""The callback that is running. A context variable, so that tasks and threads that a tick starts see it too."""
+"""The running callback. A context variable, so tasks and threads started by a tick see it too."""
 
 
 def _context(function: str) -> TickContext:
     context = current.get(None)
     if context is None:
         raise ContextError(
-            f"{function}() has no value outside a tick: call it from a node's tick, or hand its value on from there"
+            f"{function}() has no value outside a tick: call it from a node's tick, or pass its value on from there"
         )
     return context
 
@@ -114,7 +120,7 @@ def now() -> float:
 
 
 def now_ns() -> int:
-    """As `now`, in nanoseconds."""
+    """The same as `now`, in nanoseconds."""
     context = current.get(None)
     return wall_ns() if context is None else context.now_ns
 
@@ -122,8 +128,8 @@ def now_ns() -> int:
 def dt() -> float:
     """Seconds from the node's last tick to this one.
 
-    Deterministic: exactly 1 / rate of the node. Real time: what really passed. Replay: as recorded. For a node that
-    ticks on messages: the time since its last tick, in any mode. In a node's first tick: 1 / rate, or 0 for a node
+    Deterministic: exactly 1 / rate of the node. Real time: the time that really passed. Replay: as recorded. For a node
+    that ticks on messages: the time since its last tick, in any mode. In a node's first tick: 1 / rate, or 0 for a node
     that ticks on messages.
 
     Raises:
@@ -155,7 +161,7 @@ def tick() -> int:
 def rng() -> Random:
     """A random generator of this tick, seeded from the run's seed, the node's name and the tick.
 
-    Called twice in a tick it is the same generator, continuing. See `horus_async.clock.random` for the derivation.
+    Within one tick, every call returns the same generator. See `horus_async.clock.random` for the derivation.
 
     Raises:
         ContextError: Outside a node's callbacks.
@@ -164,7 +170,7 @@ def rng() -> Random:
 
 
 def np_rng() -> np.random.Generator:
-    """As `rng`, as a NumPy generator (NumPy must be installed).
+    """The same as `rng`, but a NumPy generator; needs NumPy.
 
     Raises:
         ContextError: Outside a node's callbacks.
@@ -183,7 +189,7 @@ def budget_remaining() -> float:
 
 
 async def sleep(seconds: float) -> None:
-    """Sleep in the time of the run: in virtual time it costs none of ours."""
+    """Sleep in the time of the run; in virtual time this takes no real time."""
     import anyio
 
     await anyio.sleep(seconds)

@@ -1,72 +1,55 @@
-"""The choices a node makes about being late and about failing."""
+"""What a node chooses to do when it is late or fails."""
 
 from __future__ import annotations
 
 import enum
-import math
-from typing import Any
 
-import attrs
-from attrs import field as _field
-from attrs import frozen
+from attrs import field, frozen
 
-from horus_async.errors import ConfigurationError
+from horus_async.validators import argument, is_not_negative, is_whole_from
 
-
-def _whole_from(lowest: int) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[int], value: Any) -> None:
-        if type(value) is not int or value < lowest:
-            name = f"{type(instance).__name__}({attribute.name}={value!r})"
-            raise ConfigurationError(f"{name}: give a whole number, {lowest} or more")
-
-    return check
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value < math.inf:
-        raise ConfigurationError(f"{type(instance).__name__}({attribute.name}={value!r}): give seconds, 0 or more")
+_seconds = argument(is_not_negative, "give seconds, 0 or more")
 
 
 class Miss(enum.Enum):
-    """What a missed deadline brings."""
+    """What happens when a deadline is missed."""
 
     WARN = "warn"
-    """An event, and no more."""
+    """Only an event."""
     SKIP = "skip"
-    """The node's next tick is left out."""
+    """The node's next tick is skipped."""
     SAFE_MODE = "safe_mode"
-    """``enter_safe_state`` once; a met deadline ends the episode."""
+    """``enter_safe_state`` is called once per episode; a met deadline ends the episode."""
     STOP = "stop"
     """Emergency stop."""
 
 
 class FailurePolicy:
-    """What happens when a node's callback raises; one of the four below.
+    """What happens when a node's callback raises: one of the four classes below.
 
-    Options that cannot work raise `ConfigurationError`.
+    Invalid options raise `ConfigurationError`.
     """
 
 
 @frozen
 class Fatal(FailurePolicy):
-    """The run ends and raises."""
+    """The run ends and raises `NodeFailure`."""
 
 
 @frozen
 class Restart(FailurePolicy):
-    """``init`` runs again after a wait of ``backoff`` × 2ⁿ seconds; too many failures in a row are fatal."""
+    """``init`` runs again ``backoff`` × 2ⁿ⁻¹ seconds after the nth failure in a row, ``max_retries`` times at most."""
 
-    max_retries: int = _field(default=5, validator=_whole_from(0))
-    backoff: float = _field(default=0.1, validator=_seconds)
+    max_retries: int = field(default=5, validator=argument(is_whole_from(0), "give a whole number, 0 or more"))
+    backoff: float = field(default=0.1, validator=_seconds)
 
 
 @frozen
 class Skip(FailurePolicy):
-    """After ``max_failures`` in a row the node rests for ``cooldown`` seconds; then one probe tick decides."""
+    """After ``max_failures`` failures in a row the node rests for ``cooldown`` seconds, then one probe tick decides."""
 
-    max_failures: int = _field(default=5, validator=_whole_from(1))
-    cooldown: float = _field(default=30.0, validator=_seconds)
+    max_failures: int = field(default=5, validator=argument(is_whole_from(1), "give a whole number, 1 or more"))
+    cooldown: float = field(default=30.0, validator=_seconds)
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""What a user writes: nodes."""
+"""Nodes: what a user writes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.observe import NodeInfo
 from horus_async.topics import check_topic_name
+from horus_async.validators import is_positive
 
 from .failure_policies import FailurePolicy, Fatal, Miss
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from horus_async.engine.ports import Ports
     from horus_async.topics import Borrowing, Message
 
+    from .topic_access import TopicAccess
+
 Callback = "Callable[..., Any]"
-"""``callback(node)``, a coroutine function or a plain one."""
+"""``callback(node)``, a coroutine function or a plain function."""
 
 _CALLBACKS = ("init", "tick", "shutdown", "on_error", "enter_safe_state")
 _OPTIONS = ("rate", "on", "pubs", "subs", "order", "budget", "deadline", "on_miss", "failure_policy", "compute")
@@ -33,30 +35,30 @@ class Node:
     """A unit of a robot program: something that ticks, reads topics and writes topics.
 
     Make one from functions, ``Node(name="controller", tick=tick, rate=100)``, or subclass it and write ``async def
-    tick(self)``. A callback may be a coroutine function or a plain one and takes the node; a method takes just
-    ``self``. Options can be class attributes of a subclass too.
+    tick(self)``. A callback is a coroutine function or a plain function that takes the node; a method takes only
+    ``self``. In a subclass, options can also be class attributes.
 
     Args:
         name: Unique in its scheduler; by default the subclass's name, else ``node_<8 hex digits>``.
         tick: Called when the node is due. It may await anything; two ticks of one node never overlap.
-        init: Called once a run, before the first tick.
-        shutdown: Called once a run at its end, also after a failure.
-        on_error: ``on_error(node, exception)``: told of each exception of the node; it swallows nothing.
-        enter_safe_state: Makes the node safe: called at an emergency stop, and by ``on_miss=Miss.SAFE_MODE``.
-        rate: Hz, at most the scheduler's. None (and no ``on``): each scheduler tick.
-        on: A topic, or several: the node ticks once for each message, and only then.
-        pubs: Topics it sends on. Declared ones are part of the causal order before the first tick.
+        init: Called once per run, before the first tick.
+        shutdown: Called once per run, at its end, also after a failure.
+        on_error: ``on_error(node, exception)``: told of each exception of the node; it cannot swallow any.
+        enter_safe_state: Makes the node safe; called at an emergency stop, and for ``on_miss=Miss.SAFE_MODE``.
+        rate: Hz, at most the scheduler's. None (and no ``on``): every scheduler tick.
+        on: One or more topics: the node ticks once for each message, and only then.
+        pubs: Topics it sends on. Declared topics are part of the causal order before the first tick.
         subs: Topics it reads.
-        order: Lower ticks earlier where topics leave it open, and closes a feedback loop.
-        budget: Seconds a tick may take. More is reported and has no other effect.
-        deadline: Seconds from when a tick is due to when it must have finished.
+        order: Where topics leave the order open, lower ticks earlier; it also says where a feedback loop is closed.
+        budget: Seconds a tick may take. An overrun is reported and has no other effect.
+        deadline: Seconds from when a tick is due until it must have finished.
         on_miss: What happens when the deadline is missed.
-        failure_policy: What happens when a callback raises; default ``Fatal()``.
-        compute: The tick, a plain function, runs in a worker thread and holds up nobody.
+        failure_policy: What happens when a callback raises; by default ``Fatal()``.
+        compute: The tick, a plain function, runs in a worker thread and blocks no other node.
         watchdog: Seconds after which a running tick is reported; see `Scheduler`.
 
     Raises:
-        ConfigurationError: An option cannot work as given.
+        ConfigurationError: An option is invalid.
     """
 
     name: str = ""
@@ -73,7 +75,8 @@ class Node:
     watchdog: float | None = None
     state: Any = None
     """Free for the user."""
-    _ports: Ports | None = None
+    _ports: TopicAccess | None = None
+    """While it runs: its topics. The run attaches and detaches them."""
     _own: ClassVar[Any] = object()
 
     def __init__(
@@ -138,7 +141,9 @@ class Node:
                 f"node {self.name!r} has no tick: pass tick=function, or write a method 'async def tick(self)'"
             )
         for option in ("rate", "budget", "deadline", "watchdog"):
-            _check_positive(self.name, option, getattr(self, option))
+            value = getattr(self, option)
+            if value is not None and not is_positive(value):
+                raise ConfigurationError(f"node {self.name!r}: {option}={value!r}; give a number above 0, or None")
         if self.rate is not None and self.on is not None:
             raise ConfigurationError(
                 f"node {self.name!r} has rate={self.rate} and on={self.on}: it ticks by time or by message, not both"
@@ -147,7 +152,7 @@ class Node:
 
     def _check_choices(self) -> None:
         if not isinstance(self.on_miss, Miss):
-            raise ConfigurationError(f"node {self.name!r}: on_miss={self.on_miss!r} is none of {[*map(str, Miss)]}")
+            raise ConfigurationError(f"node {self.name!r}: on_miss={self.on_miss!r}; use {', '.join(map(str, Miss))}")
         if self.failure_policy is not None and not isinstance(self.failure_policy, FailurePolicy):
             raise ConfigurationError(
                 f"node {self.name!r}: failure_policy={self.failure_policy!r}; "
@@ -155,18 +160,18 @@ class Node:
             )
         if self.compute and inspect.iscoroutinefunction(self.callback("tick")):
             raise ConfigurationError(
-                f"node {self.name!r} has compute=True, which takes a plain 'def tick', and its tick is 'async def'"
+                f"node {self.name!r} has compute=True, which needs a plain 'def tick', but its tick is 'async def'"
             )
 
     def callback(self, name: str) -> Callable[..., Any] | None:
-        """The callback of that name, ready to be called without the node; None if there is none."""
+        """The callback of that name, bound to this node; None if there is none."""
         function = self._functions.get(name)
         if function is not None:
             return functools.partial(function, self)
         return getattr(self, name, None)
 
     def info(self) -> NodeInfo:
-        """What this node declares, as recordings keep it."""
+        """What this node declares, as kept in recordings."""
         return NodeInfo(
             name=self.name,
             rate=self.rate,
@@ -187,22 +192,22 @@ class Node:
 
     # What a callback uses while the node runs
 
-    def _running(self) -> Ports:
+    def _running(self) -> TopicAccess:
         if self._ports is None:
-            raise ContextError(f"node {self.name!r} is not running: topics can be used from its callbacks during a run")
+            raise ContextError(f"node {self.name!r} is not running: use topics from its callbacks, during a run")
         return self._ports
 
     def send(self, topic: str, value: Any) -> None:
-        """Send ``value``.
+        """Send ``value`` on ``topic``.
 
         Raises:
-            ValueNotSupportedError: No topic can carry it.
-            MessageTooLargeError: It can never fit.
+            ValueNotSupportedError: No topic can carry ``value``.
+            MessageTooLargeError: It can never fit into a ring.
         """
         (self._ports or self._running()).send(topic, value)
 
     def recv(self, topic: str, default: Any = None) -> Any:
-        """The next unread message's value, or ``default``."""
+        """The value of the next unread message, or ``default``."""
         return (self._ports or self._running()).recv(topic, default)
 
     def recv_all(self, topic: str) -> list[Any]:
@@ -214,15 +219,15 @@ class Node:
         return self._running().recv_message(topic)
 
     def borrow(self, topic: str) -> Borrowing:
-        """The next unread message without a copy of its arrays, for a ``with`` block; see `Topic.borrow`."""
+        """The next unread message, without copying its arrays, for a ``with`` block; see `Topic.borrow`."""
         return self._running().borrow(topic)
 
     def latest(self, topic: str) -> Any:
-        """The newest message's value, or None; it consumes nothing."""
+        """The value of the newest message, or None; consumes nothing."""
         return self._running().latest(topic)
 
     def has_msg(self, topic: str) -> bool:
-        """Whether an unread message is there; it consumes nothing."""
+        """Whether there is an unread message; consumes nothing."""
         return self._running().has_msg(topic)
 
     async def receive(self, topic: str) -> Any:
@@ -230,7 +235,7 @@ class Node:
         return await self._running().receive(topic)
 
     def subscribe(self, topic: str) -> AsyncIterator[Any]:
-        """Iterate over messages as they come, for ever: ``async for value in node.subscribe("scan")``."""
+        """Iterate over messages as they arrive, for ever: ``async for value in node.subscribe("scan")``."""
         return _Messages(self, topic)
 
     def lost(self, topic: str) -> int:
@@ -243,7 +248,7 @@ class Node:
 
 
 class _Messages:
-    """What `Node.subscribe` gives; no generator, as one that is left in the middle would have to be closed."""
+    """What `Node.subscribe` returns. Not a generator, because one that is left early would have to be closed."""
 
     def __init__(self, node: Node, topic: str) -> None:
         self._node = node
@@ -257,9 +262,9 @@ class _Messages:
 
 
 def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Node]:
-    """Make a node of a function: ``@node(rate=100, subs=["scan"])``; its name is the function's by default.
+    """Turn a function into a node: ``@node(rate=100, subs=["scan"])``; by default it has the function's name.
 
-    Takes the options of `Node` and raises what it raises.
+    Takes the options of `Node`, and raises what `Node` raises.
     """
 
     def make(tick: Callable[..., Any]) -> Node:
@@ -274,12 +279,4 @@ def _topics(option: str, topics: Any) -> tuple[str, ...]:
     try:
         return tuple(dict.fromkeys(check_topic_name(topic) for topic in topics))
     except TypeError:
-        raise ConfigurationError(f"{option}={topics!r}: give a topic name or several") from None
-
-
-def _check_positive(name: str, option: str, value: Any) -> None:
-    if value is None:
-        return
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise ConfigurationError(f"node {name!r}: {option}={value!r}; give a number above 0, or None")
+        raise ConfigurationError(f"{option}={topics!r}: give one or more topic names") from None

@@ -1,10 +1,10 @@
 """Files of LZ4 frames that hold whole lines: packing, finding, indexing. No I/O: callers pass bytes or a way to read.
 
 A file is a row of LZ4 frames (https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md), each complete in itself,
-with a content checksum, and each holding whole lines. So ``lz4 -dc`` gives the lines, whatever was written last is
-either a whole frame or a torn one, and damage costs the frame it is in.
+with a content checksum, and each holding whole lines. So ``lz4 -dc`` prints the lines, what was written last is either
+a whole frame or a torn one, and damage costs only the frame it is in.
 
-At the end of a closed file an index lies in a skippable frame, which LZ4 tools pass over. Its content, little-endian::
+A closed file ends in an index, in a skippable frame that LZ4 tools pass over. Its content, little-endian::
 
     b"HORUSIX1"                                                         8 bytes
     per entry: u64 offset, u32 size, i64 first tick, i64 last tick, u32 lines
@@ -38,7 +38,7 @@ INDEX_MAGIC = 0x184D2A5E
 CHECKSUM_SALT = 0x484F5255
 
 MAX_TEXT = 1 << 30
-"""Bytes of text in one frame beyond which a reader takes it for damaged."""
+"""Bytes of text in one frame above which a reader treats it as damaged."""
 
 _INDEX_HEAD, _INDEX_TAIL = b"HORUSIX1", b"HORUSIXE"
 _ENTRY = struct.Struct("<QIqqI")
@@ -62,13 +62,13 @@ class Frame:
 
 @frozen
 class Damage:
-    """Bytes of a file that hold no whole frame."""
+    """A stretch of a file without a whole frame."""
 
     offset: int
     size: int
     reason: str
     torn: bool = False
-    """The file simply ends here, in the middle of a frame: what a killed process leaves."""
+    """The file ends here in the middle of a frame, as a killed process leaves it."""
 
     def __str__(self) -> str:
         what = "cut off" if self.torn else "damaged"
@@ -77,7 +77,7 @@ class Damage:
 
 @frozen
 class IndexEntry:
-    """Where some neighbouring frames lie, and which ticks are in them."""
+    """Where one or several neighbouring frames are, and which ticks they hold."""
 
     offset: int
     size: int
@@ -90,7 +90,7 @@ def pack(text: bytes, lines: int) -> bytes:
     """One complete frame of ``text``, which has ``lines`` lines.
 
     Short lines are much alike and worth a thorough search (LZ4 HC level 6: a sixth smaller). Long ones are mostly
-    base64, where a search finds nothing and takes all its time to.
+    base64, where a search takes its time and finds nothing.
     """
     level = 6 if len(text) < _DENSE_LINE * lines else 0
     packed: bytes = lz4.frame.compress(
@@ -104,7 +104,7 @@ def pack(text: bytes, lines: int) -> bytes:
 
 
 def reader_of(data: bytes) -> Read:
-    """A way to read from bytes that are all there."""
+    """A ``read`` function over bytes in memory."""
     return lambda offset, size: data[offset : offset + size]
 
 
@@ -114,8 +114,8 @@ def reader_of(data: bytes) -> Read:
 def scan(read: Read, start: int, end: int) -> Iterator[Frame | Damage]:
     """Every whole frame between two offsets, in order, and a report for each stretch without one.
 
-    Skippable frames are passed over. After damage the scan goes on at the next place where a frame begins and can be
-    decoded. Only one frame is held at a time.
+    Skippable frames are passed over. After damage the scan goes on at the next frame that can be decoded. Only one
+    frame is held in memory at a time.
     """
     offset = start
     while offset < end:
@@ -154,13 +154,13 @@ def _could_begin(head: bytes) -> bool:
 
 
 def _pieces(read: Read, offset: int, end: int) -> Iterator[bytes]:
-    """What is not zero, piece by piece: a file that a power cut left longer than written ends in zeros."""
+    """What is not zero, piece by piece: a power cut can leave a file longer than written, with zeros at its end."""
     for at in range(offset, end, _SEARCH_STEP):
         yield read(at, min(_SEARCH_STEP, end - at)).strip(b"\0")
 
 
 def _measure(read: Read, offset: int, end: int, head: bytes) -> int | Damage:
-    """The size of the frame that begins here, by the sizes of its blocks; nothing is decoded."""
+    """The size of the frame that begins here, from the sizes of its blocks; nothing is decoded."""
     torn = Damage(offset, end - offset, "the last frame is cut off", torn=True)
     if len(head) < 7:
         return torn

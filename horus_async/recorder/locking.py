@@ -1,4 +1,4 @@
-"""Which sessions are being recorded: a lock on their folders, which the system takes back from a process that dies."""
+"""Which sessions are being recorded: a lock on their folders, which the system releases when a process dies."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class FolderLock:
-    """Says that a session's folder is in use. On a file system without locks there is none, and nothing else fails."""
+    """Marks a session's folder as in use. On a file system without locks it does nothing, and nothing fails."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._fd = -1
 
     def take(self) -> None:
-        """Lock the folder, which no other recording can have.
+        """Lock the folder, which belongs to this recording alone.
 
         Raises:
             OSError: the folder cannot be opened.
@@ -34,7 +34,7 @@ class FolderLock:
             self.release()
 
     def release(self) -> None:
-        """Unlock it. Twice is once."""
+        """Unlock it. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -53,10 +53,10 @@ def is_being_recorded(folder: Path) -> bool:
 
 @contextmanager
 def not_being_recorded(folder: Path) -> Iterator[None]:
-    """Keep recordings and other deletions off a folder.
+    """Lock out recordings and other deletions of a folder.
 
     Raises:
-        RecordingError: it is being recorded into, or deleted by somebody else.
+        RecordingError: it is being recorded into, or deleted by another process.
     """
     with ExitStack() as held:
         try:
@@ -66,7 +66,7 @@ def not_being_recorded(folder: Path) -> Iterator[None]:
                 f"session {folder.name!r} is still being recorded: stop that run, or its recording, first"
             ) from None
         except OSError:
-            pass  # no such folder, or no locks on this file system: what comes next says so
+            pass  # no such folder, or no locks on this file system: the caller's next step says so
         yield
 
 

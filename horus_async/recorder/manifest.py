@@ -20,7 +20,7 @@ _LIMIT = 1 << 24
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any], *, sync: bool = False) -> None:
-    """Write the manifest, or put a new one in its place: whoever looks sees the old one or the new one, whole.
+    """Write or replace the manifest, atomically: a reader sees the old one or the new one, whole.
 
     Raises:
         OSError: it cannot be written.
@@ -37,7 +37,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], *, sync: bool = Fals
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(partial, folder / MANIFEST)  # noqa: PTH105 - with the other calls that a test makes fail
+        os.replace(partial, folder / MANIFEST)  # noqa: PTH105 - tests make this module's calls to ``os`` fail
         if sync:
             sync_folder(folder)
     except OSError:
@@ -46,7 +46,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], *, sync: bool = Fals
 
 
 def sync_folder(folder: Path) -> None:
-    """Ask the disk to have the names of the files in a folder: without them their bytes are lost, too.
+    """Sync the names of the files in a folder to disk; without the name a file's bytes are lost, too.
 
     Raises:
         OSError: it cannot.
@@ -65,7 +65,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What the manifest says; None if there is none.
 
     Raises:
-        DamagedRecordingError: it cannot be read or is no manifest.
+        DamagedRecordingError: it cannot be read or is not a manifest.
         UnsupportedVersionError: another format version wrote it.
     """
     path = folder / MANIFEST
@@ -78,6 +78,6 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedRecordingError(f"{path} cannot be read: {error}") from error
     if not isinstance(fields, dict):
-        raise DamagedRecordingError(f"{path} is no manifest: it is not a JSON object")
+        raise DamagedRecordingError(f"{path} is not a manifest: it is not a JSON object")
     check_version(fields, "session")
     return fields

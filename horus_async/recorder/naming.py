@@ -1,4 +1,4 @@
-"""Where recordings lie, and which names they may have."""
+"""Where recordings are kept, and which names they may have."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MANIFEST = "session.json"
 """The file that describes a session."""
 
 SCHEDULER_STEM, EXTERNAL_STEM = "scheduler", "external"
-"""What the files that belong to no node begin with."""
+"""How the names of files that belong to no node begin."""
 
 _SESSION = re.compile(r"[A-Za-z0-9_.\-]{1,255}")
 _STEM_LIMIT = 180
 
 
 def recordings_root(override: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that sessions lie in.
+    """The folder that holds the sessions.
 
     That is ``override``, else ``HORUS_RECORDINGS_DIR``, else ``horus/recordings`` in the platform's user data
     directory. ``~`` is expanded. Nothing is created.
@@ -39,7 +39,7 @@ def recordings_root(override: str | os.PathLike[str] | None = None) -> Path:
 
 
 def check_session_name(name: Any) -> str:
-    """Give ``name`` back if a session may have it: it becomes the name of a folder, and nothing else.
+    """Return ``name`` if a session may have it; it becomes the name of a folder.
 
     Raises:
         SessionNameError: not 1 to 255 of ``A-Z a-z 0-9 _ . -``, or ``..`` in it, or only a dot.
@@ -61,11 +61,11 @@ def default_session_name(started_at_ns: int | None = None) -> str:
 
 
 def file_name(node: str, identity: str) -> str:
-    """The file name of a node; no two nodes share one, and none takes the scheduler's or the external file's.
+    """The file name of a node, unique among nodes and different from the scheduler's and the external file's.
 
     ``/`` becomes ``,``; other characters outside ``A-Z a-z 0-9 _ . - ~`` are written ``%XX`` as in a URL, and so are
-    a leading dot and the first letter of the two names that are taken. A name too long keeps its beginning and ends
-    in ``+`` and a hash of the whole.
+    a leading dot and the first letter of the two reserved names. A name that is too long is cut and ends in ``+`` and a
+    hash of the whole.
     """
     stem = quote(node, safe="/").replace("/", ",")
     if stem in {SCHEDULER_STEM, EXTERNAL_STEM} or stem.startswith("."):
@@ -78,17 +78,17 @@ def file_name(node: str, identity: str) -> str:
 
 
 def part_path(first: Path, part: int) -> Path:
-    """The path of a further file of a node, from 1, by that of its first: ``…@<id>.<part>.jsonl.lz4``."""
+    """The path of a rotated file, counted from 1, given that of the first: ``…@<id>.<part>.jsonl.lz4``."""
     return first.with_name(f"{first.name.removesuffix(SUFFIX)}.{part}{SUFFIX}")
 
 
 def missing_part_name(known: Path, part: int) -> str:
-    """The name that a file of which only another part is there must have had."""
+    """The name of a missing part, given the path of one that is there."""
     stem, _, rest = known.name.removesuffix(SUFFIX).rpartition("@")
     number = f".{part}" if part else ""
     return f"{stem}@{rest.partition('.')[0]}{number}{SUFFIX}"
 
 
 def plain_file_name(stem: str, identity: str) -> str:
-    """The file name of the scheduler or of the messages from outside."""
+    """The file name of the scheduler or of the external messages."""
     return f"{stem}@{identity}{SUFFIX}"

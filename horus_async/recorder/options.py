@@ -1,14 +1,14 @@
-"""What a recording can be told."""
+"""The options of a recording."""
 
 from __future__ import annotations
 
 import enum
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from horus_async.errors import ConfigurationError
+from horus_async.validators import is_number, is_positive, is_whole_from
 
 from .naming import check_session_name
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class Fsync(enum.Enum):
-    """When the disk itself is asked to have what was written. A killed process loses nothing written either way."""
+    """When what was written is synced to the disk itself. A killed process loses nothing written either way."""
 
     OFF = "off"
     """Never: the operating system decides. A power cut may take the last half minute."""
     INTERVAL = "interval"
-    """After each flush: a power cut takes no more than ``kill -9`` does. Costs a disk write an interval and file."""
+    """After each flush: a power cut costs no more than ``kill -9`` does. Takes a disk write per interval and file."""
 
 
 class Redact(enum.Enum):
-    """What is recorded in the place of a message's data. Topic, sequence number and stamp stay as they are."""
+    """What is recorded instead of a message's data. Topic, sequence number and stamp stay as they are."""
 
     DROP = "drop"
     """``None``."""
     HASH = "hash"
-    """``"sha256:…"``, the SHA-256 of the JSON text that would have stood there: equal values stay recognisable as
+    """``"sha256:…"``, the SHA-256 of the JSON text that would have been recorded: equal values stay recognisable as
     equal. Where few values are possible, a hash can be guessed; use ``DROP`` there."""
 
 
@@ -58,50 +58,46 @@ class RecordingOptions:
     nodes: tuple[str, ...] = ("*",)
     """Patterns of the nodes that are recorded."""
     exclude_nodes: tuple[str, ...] = ()
-    """Patterns of those that are not, though ``nodes`` has them. Such a node has no file."""
+    """Patterns of nodes that are not recorded although ``nodes`` matches them. Such a node has no file."""
     topics: tuple[str, ...] = ("*",)
     """Patterns of the topics whose messages are recorded."""
     exclude_topics: tuple[str, ...] = ()
-    """Patterns of those that are not, though ``topics`` has them. Footers count what was left out."""
+    """Patterns of topics that are not recorded although ``topics`` matches them. Footers count what was left out."""
     redact: Mapping[str, Redact | Callable[[Any], Any]] = field(factory=dict)
-    """What happens, before anything is kept, to the data of messages, by patterns of their topics; the first that fits
-    decides. A function gets the value and returns what is recorded for it. It runs in the event loop's thread, once a
-    message as a rule, so it should be quick. If it fails, the message is recorded as with ``Redact.DROP``. Texts of
+    """What happens to the data of messages before anything is kept, by patterns of their topics; the first match
+    decides. A function gets the value and returns what is recorded for it. It runs in the event loop's thread, usually
+    once per message, so it should be quick. If it fails, the message is recorded as with ``Redact.DROP``. Texts of
     exceptions are not redacted."""
     rotate_mb: float | None = None
-    """A file of this size, in MB of 2²⁰ bytes, is closed and the next one begun; None: never. The size is looked at
-    between two flushes, so a file may be larger by what came in one."""
+    """A file of this size, in MB of 2²⁰ bytes, is closed and the next one begun; None: never. The size is checked
+    between flushes, so a file may be larger by what one flush writes."""
     rotate_seconds: float | None = None
-    """The same after so many seconds of the run's own time, its ticks over its rate."""
+    """The same after this many seconds of the run's own time, which is its ticks divided by its rate."""
     keep_mb: float | None = None
-    """As the recording begins and ends, the oldest sessions under the root are deleted until all of them together
+    """When the recording begins and ends, the oldest sessions under the root are deleted until all of them together
     take no more than this, in MB of 2²⁰ bytes; never one that is being recorded, nor one that cannot be read."""
     keep_sessions: int | None = None
-    """The same, until there are no more than so many sessions, this one included."""
+    """The same, until there are no more than this many sessions, this one included."""
 
     def __attrs_post_init__(self) -> None:
         if self.name is not None:
             check_session_name(self.name)
-        if not _number(self.interval) or not 0.001 <= self.interval <= 60:
+        if not is_number(self.interval) or not 0.001 <= self.interval <= 60:
             raise ConfigurationError(f"interval={self.interval!r} is not a number of seconds from 0.001 to 60")
         if not isinstance(self.fsync, Fsync):
             raise ConfigurationError(f"fsync={self.fsync!r} is neither Fsync.OFF nor Fsync.INTERVAL")
-        if not _number(self.memory_mb) or not 0.01 <= self.memory_mb <= 1 << 20:
+        if not is_number(self.memory_mb) or not 0.01 <= self.memory_mb <= 1 << 20:
             raise ConfigurationError(f"memory_mb={self.memory_mb!r} is not a number of MB from 0.01 to 1048576")
         for name in ("nodes", "exclude_nodes", "topics", "exclude_topics"):
             _check_patterns(name, getattr(self, name))
         _check_redaction(self.redact)
         for name in ("rotate_mb", "rotate_seconds", "keep_mb"):
             value = getattr(self, name)
-            if value is not None and (not _number(value) or value <= 0):
+            if value is not None and not is_positive(value):
                 raise ConfigurationError(f"{name}={value!r} is neither None nor a number above 0")
         keep = self.keep_sessions
-        if keep is not None and (type(keep) is not int or keep < 1):
+        if keep is not None and not is_whole_from(1)(keep):
             raise ConfigurationError(f"keep_sessions={keep!r} is neither None nor a whole number from 1")
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _check_patterns(name: str, patterns: object) -> None:

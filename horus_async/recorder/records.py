@@ -1,13 +1,13 @@
 """What readers get, and the parsing of lines into it. Pure: text in, records out.
 
-Parsers take any bytes and give a record, None for a kind they do not know, or a ``RecordingError``. Longer than
-most modules, as each kind of line has its record and its parser here.
+cattrs makes the records; wrong types are refused, unknown fields ignored.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import orjson
 from attrs import field, frozen
@@ -15,46 +15,50 @@ from attrs import field, frozen
 from horus_async.errors import DamagedRecordingError, UnsupportedVersionError
 from horus_async.observe import NodeInfo
 
-from .tallies import TopicTally
+from .tallies import TopicTally  # noqa: TC001 - cattrs looks it up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from cattrs import Converter
 
 SCHEMA_VERSION = 1
-"""The version of the lines; fields may be added without changing it."""
+"""The format version. Adding fields does not change it."""
 
 
-@frozen
+@frozen(kw_only=True)
 class Header:
     """The first line of a file."""
 
-    role: str
+    role: str = "node"
     """``node``, ``scheduler`` or ``external``: whose file it is."""
     session: str
     node: str
     """The node's name; in the scheduler's file the scheduler's."""
     tick_rate: float
+    """Hz."""
     seed: int
     started_at: str
-    deterministic: bool
-    start_ns: int
-    namespace: str
-    info: NodeInfo | None
-    """What the node declared; None in the scheduler's file and the one for messages from outside."""
-    horus_version: str
+    """ISO 8601, UTC."""
+    deterministic: bool = False
+    start_ns: int = 0
+    namespace: str = ""
+    info: NodeInfo | None = None
+    """What the node declared; None in the scheduler's file and the one for external messages."""
+    horus_version: str = ""
     part: int = 0
-    """Which of the files that follow each other it is, from 0."""
+    """Which file of a rotated recording it is, from 0."""
 
 
 @frozen
 class RecordedInput:
-    """The identity of a message that a node took."""
+    """Which message a node received."""
 
     topic: str
     publisher: str
     seq: int
     source: int = 0
-    """As in `ExternalMessage`; 0 for a message of the run itself."""
+    """As in `ExternalMessage`; 0 for a message of this run."""
 
 
 @frozen
@@ -65,7 +69,7 @@ class RecordedOutput:
     seq: int
     stamp_ns: int
     data: Any
-    """As JSON has it, tags and all; ``codec.decode(payload)`` gives the value."""
+    """As parsed from JSON, with the codec's tags; ``codec.decode(payload)`` gives the value."""
     tick: int
     """The scheduler tick in which it was sent."""
 
@@ -94,9 +98,9 @@ class GapRecord:
     """Something is missing here."""
 
     tick: int
-    """The first tick of which a line is missing."""
+    """The first tick with a missing line."""
     dropped: int
-    """How many lines of this file are missing."""
+    """Lines missing from this file."""
     reason: str
     kind: str = field(default="gap", init=False)
 
@@ -114,7 +118,7 @@ class SchedulerTick:
 
 @frozen
 class ExternalMessage:
-    """A message from outside the run, under the tick in which it was read first."""
+    """An external message, under the tick in which it was first read."""
 
     tick: int
     topic: str
@@ -123,7 +127,7 @@ class ExternalMessage:
     stamp_ns: int
     data: Any
     source: int = 0
-    """Tells publishers of one name on one topic apart; a process that came back is another one."""
+    """Tells apart publishers of the same name on a topic; a process that restarts is a new one."""
     kind: str = field(default="message", init=False)
 
     @property
@@ -142,11 +146,11 @@ class Footer:
     outputs: int
     dropped: int
     topics: tuple[TopicTally, ...] | None = None
-    """What it holds of each topic; None where that was not counted: who wants to know reads the file."""
+    """What it holds of each topic; None where that was not counted and takes reading the file."""
     next: str | None = None
-    """The name of the file that goes on where this one ends; None for the last."""
+    """The name of the file that continues this one; None for the last."""
     excluded: int = 0
-    """Messages that the recording was told to leave out."""
+    """Messages left out by the recording's options."""
     kind: str = field(default="footer", init=False)
 
 
@@ -155,9 +159,20 @@ Record = Header | ExecutionRecord | GapRecord | SchedulerTick | ExternalMessage 
 
 # -- parsing lines -----------------------------------------------------------------------------------------------------
 
+_KINDS: dict[str, type] = {
+    "header": Header,
+    "tick": ExecutionRecord,
+    "init": ExecutionRecord,
+    "shutdown": ExecutionRecord,
+    "safe_state": ExecutionRecord,
+    "gap": GapRecord,
+    "message": ExternalMessage,
+    "footer": Footer,
+}
+
 
 def parse_line(line: bytes) -> Record | None:
-    """The record in a line; None if its kind is unknown to this release.
+    """The record in a line; None if this release does not know its kind.
 
     Raises:
         DamagedRecordingError: it is not JSON, or a field is missing or of the wrong type.
@@ -167,110 +182,31 @@ def parse_line(line: bytes) -> Record | None:
         fields = orjson.loads(line)
         if not isinstance(fields, dict):
             raise DamagedRecordingError(f"a line that is not a JSON object: {line[:60]!r}")
-        parse = _PARSERS.get(str(fields.get("kind")))
-        return None if parse is None else parse(fields, line)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        kind = _KINDS.get(str(fields.get("kind")))
+        if kind is None:
+            return None
+        if kind is ExecutionRecord:
+            if "digest" in fields:
+                kind = SchedulerTick
+            else:
+                tick = fields["tick"]
+                for sent in fields["outputs"]:  # only one that was sent in a later tick has its own
+                    sent.setdefault("tick", tick)
+        elif kind is Header:
+            check_version(fields, "recording")
+            fields = _header_fields(line)
+        record: Record = _structure(kind)(fields, kind)
+        return record
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedRecordingError(f"a line that cannot be read ({reason}): {line[:60]!r}") from error
 
 
-def _parse_execution(fields: dict[str, Any], _: bytes) -> Record:
-    tick = _whole(fields, "tick")
-    if "digest" in fields:
-        names = fields["order"]
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise TypeError("field 'order' is not a list of names")
-        return SchedulerTick(tick, _whole(fields, "now_ns"), tuple(names), _text(fields, "digest"))
-    inputs = [
-        RecordedInput(_text(i, "topic"), _text(i, "publisher"), _whole(i, "seq"), _source(i)) for i in fields["inputs"]
-    ]
-    outputs = [
-        RecordedOutput(
-            _text(o, "topic"),
-            _whole(o, "seq"),
-            _whole(o, "stamp_ns"),
-            o["data"],
-            _whole(o, "tick") if "tick" in o else tick,
-        )
-        for o in fields["outputs"]
-    ]
-    error = fields["error"]
-    if error is not None and not isinstance(error, str):
-        raise TypeError("field 'error' is neither null nor a string")
-    return ExecutionRecord(
-        fields["kind"],
-        tick,
-        _whole(fields, "now_ns"),
-        _whole(fields, "dt_ns"),
-        _whole(fields, "duration_ns"),
-        tuple(inputs),
-        tuple(outputs),
-        error,
-    )
-
-
-def _parse_gap(fields: dict[str, Any], _: bytes) -> Record:
-    return GapRecord(_whole(fields, "tick"), _whole(fields, "dropped"), _text(fields, "reason"))
-
-
-def _parse_message(fields: dict[str, Any], _: bytes) -> Record:
-    return ExternalMessage(
-        _whole(fields, "tick"),
-        _text(fields, "topic"),
-        _text(fields, "publisher"),
-        _whole(fields, "seq"),
-        _whole(fields, "stamp_ns"),
-        fields["data"],
-        _source(fields),
-    )
-
-
-def _parse_footer(fields: dict[str, Any], _: bytes) -> Record:
-    return Footer(
-        _text(fields, "ended_at"),
-        _whole(fields, "ticks"),
-        _whole(fields, "inputs"),
-        _whole(fields, "outputs"),
-        _whole(fields, "dropped"),
-        _tallies(fields.get("topics")),
-        _text(fields, "next") if fields.get("next") is not None else None,
-        _whole(fields, "excluded") if "excluded" in fields else 0,
-    )
-
-
-def _parse_header(fields: dict[str, Any], line: bytes) -> Record:
-    check_version(fields, "recording")
-    # Read once more, as the fast parser makes floats of integers beyond 64 bits.
-    fields = json.loads(line)
-    role = _text(fields, "role") if "role" in fields else "node"
-    return Header(
-        role=role,
-        session=_text(fields, "session"),
-        node=_text(fields, "node"),
-        tick_rate=float(fields["tick_rate"]),
-        seed=_whole(fields, "seed"),
-        started_at=_text(fields, "started_at"),
-        deterministic=bool(fields.get("deterministic", False)),
-        start_ns=_whole(fields, "start_ns") if "start_ns" in fields else 0,
-        namespace=str(fields.get("namespace", "")),
-        info=parse_node(fields) if role == "node" else None,
-        horus_version=str(fields.get("horus_version", "")),
-        part=_whole(fields, "part") if "part" in fields else 0,
-    )
-
-
-def parse_node(fields: Mapping[str, Any]) -> NodeInfo:
-    """What a header says its node declared."""
-    rate = fields.get("rate")
-    return NodeInfo(
-        name=_text(fields, "node"),
-        rate=None if rate is None else float(rate),
-        on=_names(fields, "on"),
-        pubs=_names(fields, "pubs"),
-        subs=_names(fields, "subs"),
-        order=_whole(fields, "order") if "order" in fields else 0,
-        compute=bool(fields.get("compute", False)),
-    )
+def _header_fields(line: bytes) -> dict[str, Any]:
+    # By the standard library: orjson makes floats of integers beyond 64 bits, and a seed may be larger.
+    fields: dict[str, Any] = json.loads(line)
+    is_node = fields.get("role", "node") == "node"
+    return {**fields, "info": {"rate": None, **fields} if is_node else None}
 
 
 def check_version(fields: Mapping[str, Any], what: str) -> None:
@@ -286,51 +222,51 @@ def check_version(fields: Mapping[str, Any], what: str) -> None:
         )
 
 
-def _tallies(rows: Any) -> tuple[TopicTally, ...] | None:
-    if not isinstance(rows, list):
-        return None
-    return tuple(
-        TopicTally(
-            _text(row, "topic"),
-            _text(row, "publisher") if "publisher" in row else None,
-            *(_whole(row, name) for name in ("count", "bytes", "first_tick", "last_tick")),
-        )
-        for row in rows
-    )
+@cache
+def _structure(kind: type) -> Callable[[Any, Any], Any]:
+    """How to make a record of this class from a dict. Generated for the first one, as not every kind is read."""
+    return _converter().get_structure_hook(kind)
 
 
-def _source(fields: Any) -> int:
-    return _whole(fields, "source") if "source" in fields else 0
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter  # recording does without it
+    from cattrs.gen import make_dict_structure_fn, override
+
+    converter = Converter(detailed_validation=False)  # validating in detail takes a third longer
+    # By itself, cattrs makes integers of texts, texts of anything, and tuples of texts and dicts.
+    converter.register_structure_hook(int, _whole_number)
+    converter.register_structure_hook(bool, lambda value, _: bool(value))  # else it counts as an integer
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook_factory(_is_tuple, _structure_tuple)
+    node = make_dict_structure_fn(NodeInfo, converter, name=override(rename="node"))
+    converter.register_structure_hook(NodeInfo, node)
+    return converter
 
 
-def _whole(fields: Any, name: str) -> int:
-    value = fields[name]
+def _whole_number(value: Any, _: Any) -> int:
     if type(value) is not int:
-        raise TypeError(f"field {name!r} is not a whole number")
+        raise TypeError(f"{value!r:.40} is not a whole number")
     return value
 
 
-def _text(fields: Any, name: str) -> str:
-    value = fields[name]
+def _text(value: Any, _: Any) -> str:
     if type(value) is not str:
-        raise TypeError(f"field {name!r} is not a string")
+        raise TypeError(f"{value!r:.40} is not a string")
     return value
 
 
-def _names(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = fields.get(name) or ()
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise TypeError(f"field {name!r} is not a list of names")
-    return tuple(value)
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
 
 
-_PARSERS = {
-    "header": _parse_header,
-    "tick": _parse_execution,
-    "init": _parse_execution,
-    "shutdown": _parse_execution,
-    "safe_state": _parse_execution,
-    "gap": _parse_gap,
-    "message": _parse_message,
-    "footer": _parse_footer,
-}
+def _structure_tuple(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    item = get_args(kind)[0]
+    structure = converter.get_structure_hook(item)
+
+    def structure_tuple(values: Any, _: Any) -> tuple[Any, ...]:
+        if type(values) is not list:
+            raise TypeError(f"{values!r:.40} is not a list")
+        return tuple([structure(value, item) for value in values])
+
+    return structure_tuple

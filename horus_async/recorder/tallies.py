@@ -1,4 +1,4 @@
-"""What footers say of topics: how many messages, how large, in which ticks."""
+"""What footers say about topics: how many messages, how large, in which ticks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from attrs import define
 
 @define
 class TopicTally:
-    """A topic in a file: what a node sent on it, or what a publisher outside the run did."""
+    """A topic in a file: what a node or an external publisher sent on it."""
 
     topic: str
     publisher: str | None = None
-    """Only in the file for messages from outside; elsewhere the file is the publisher's."""
+    """Only in the file for external messages; elsewhere the file is the publisher's."""
     count: int = 0
     bytes: int = 0
-    """Of the messages as text, without what stands around them in a line."""
+    """Of the messages as JSON text, without the rest of their lines."""
     first_tick: int = 0
-    """Of the first message; meaningless without one, as is ``last_tick``."""
+    """The lowest tick; meaningless without messages, as is ``last_tick``."""
     last_tick: int = 0
 
     def see(self, tick: int, size: int) -> None:
@@ -31,7 +31,7 @@ class TopicTally:
         self.bytes += size
 
     def add(self, other: TopicTally) -> None:
-        """Take in what another one has counted of the same topic, if it has counted anything."""
+        """Add another's counts of the same topic."""
         if not other.count:
             return
         if not self.count:
@@ -54,10 +54,10 @@ class Tallies(dict[tuple[str, str | None], TopicTally]):
         tally.see(tick, size)
 
     def add(self, tally: TopicTally) -> None:
-        """Take in what another one has counted."""
+        """Add the counts of a topic."""
         if tally.count:
             self.setdefault((tally.topic, tally.publisher), TopicTally(tally.topic, tally.publisher)).add(tally)
 
     def rows(self) -> list[TopicTally]:
-        """All of them, by name."""
+        """All of them, sorted by name."""
         return sorted(self.values(), key=lambda tally: (tally.topic, tally.publisher or ""))

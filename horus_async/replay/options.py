@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
 from horus_async.topics.codec import encode
+from horus_async.validators import is_number, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,17 +49,14 @@ class ReplayOptions:
 
     def _check_tick(self, what: str, tick: int) -> None:
         first, last = self.session.first_tick, self.session.last_tick
-        number: Any = tick
-        if isinstance(number, bool) or not isinstance(number, int) or first is None or last is None:
+        if not is_whole(tick) or first is None or last is None:
             raise ReplayError(f"{what}({tick!r}): give a tick number; the session has ticks {first} to {last}")
         if not first <= tick <= last:
             raise ReplayError(f"{what}({tick}): session {self.session.name!r} has ticks {first} to {last}")
 
     def set_speed(self, speed: float) -> None:
         """Set the speed, 1.0 as recorded, ``inf`` as fast as possible."""
-        number: Any = speed
-        is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        if not is_number or not (MIN_SPEED <= speed <= MAX_SPEED or speed == math.inf):
+        if not is_number(speed) or not (MIN_SPEED <= speed <= MAX_SPEED or speed == math.inf):
             raise ReplayError(f"speed {speed!r}: give a number from {MIN_SPEED} to {MAX_SPEED:g}, or math.inf")
         self.speed = speed
 

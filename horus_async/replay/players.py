@@ -1,174 +1,40 @@
-"""Replay: a recorded session as a source of messages.
+"""Recorded nodes as nodes: each sends what the original sent, when it did.
 
-Recorded nodes take part in a run as nodes: each plays what the original sent, at the recorded ticks and moments, with
-the recorded sequence numbers and stamps, through the real topics. So the engine needs no replay branches, and live
-nodes, other processes and recorders see recorded messages as they see any.
-
-Longer than most modules: timeline, lines, players and live twins read the same session side by side, and make sense
-only together.
+They send through the real topics, with the recorded sequence numbers and stamps. So the engine needs no replay
+branches, and live nodes, other processes and recorders see recorded messages as they see any.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from attrs import evolve
 
 from horus_async.clock.system import NANOSECONDS
-from horus_async.engine.node_run import NodeRun
-from horus_async.engine.order import causal_order
-from horus_async.engine.runtime import Runtime
-from horus_async.engine.schedule import Step, exact
 from horus_async.errors import ReplayError
 from horus_async.nodes.node import Node
 from horus_async.observe import Observer
-from horus_async.recorder.records import ExecutionRecord
 from horus_async.topics import Message
 from horus_async.topics.codec import decode, encode
 
-from .options import ReplayOptions, session_topics
+from .lines import Lines
+from .options import session_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from horus_async.engine.ports import Ports
-    from horus_async.observe import RunInfo
-    from horus_async.recorder import Session
-    from horus_async.recorder.records import RecordedOutput
-    from horus_async.topics.ring.reader import RingReader
-    from horus_async.topics.ring.region import Payload
+    from horus_async.engine.node_run import NodeRun
+    from horus_async.engine.schedule import Step
+    from horus_async.recorder.records import ExecutionRecord, RecordedOutput
+    from horus_async.topics import Bus
+    from horus_async.topics.values.payload import Payload
+
+    from .options import ReplayOptions
 
 _PLAYED = ("tick", "safe_state")
 """Kinds of lines that belong to the ticks of a run, not to its beginning or end."""
-_SOURCES = 1 << 20
-"""Messages from outside of which a replay remembers the source where that is not 0; more than any ring holds."""
-
-
-class RecordedTimeline:
-    """The recorded scheduler ticks, at their recorded times."""
-
-    def __init__(self, options: ReplayOptions, *, duration: float | None, on_rewind: Callable[[], None]) -> None:
-        self._options = options
-        session = options.session
-        self._deterministic = session.deterministic
-        self._rate = exact(session.tick_rate)
-        self._tick_rate = session.tick_rate
-        self._period_ns = round(NANOSECONDS / self._rate)
-        self._start_ns = session.start_ns
-        first = None if session.deterministic else next(iter(session.scheduler_ticks()), None)
-        self._origin_ns = 0 if first is None else first.now_ns
-        self._on_rewind = on_rewind
-        self._ticks = self._read()
-        self._first: int | None = None
-        self._base_ns = 0
-        self._at_ns = 0
-        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._limit_ns = None if duration is None else round(exact(duration) * NANOSECONDS)
-        self.end_ns = 0
-        self.end_reason = "replay finished"
-
-    def _read(self) -> Iterator[Any]:
-        options = self._options
-        return iter(options.session.scheduler_ticks(options.start, options.stop))
-
-    def next_step(self, late_at_ns: int | None = None) -> Step | None:
-        """The next tick; see `Timeline`. A replay is never late."""
-        del late_at_ns
-        line = next(self._ticks, None)
-        if line is None and self._options.loop and self._first is not None:
-            self._base_ns = self._at_ns + self._period_ns
-            self._first = None
-            self._ticks = self._read()
-            self._on_rewind()
-            line = next(self._ticks, None)
-        if line is None:
-            self._end(self._at_ns + self._period_ns if self._first is not None else 0)
-            return None
-        moment_ns = self._moment_ns(line)
-        if self._first is None:
-            self._first = moment_ns
-        at_ns = max(self._at_ns, self._base_ns + moment_ns - self._first)
-        if self._limit_ns is not None and at_ns >= self._limit_ns:
-            self.end_reason = "duration"
-            self._end(self._limit_ns)
-            return None
-        self._at_ns = at_ns
-        order = tuple(line.order)
-        order = self._orders.setdefault(order, order)
-        elapsed = line.tick / self._tick_rate if self._deterministic else (line.now_ns - self._origin_ns) / NANOSECONDS
-        now = self._start_ns / NANOSECONDS + elapsed if self._deterministic else line.now_ns / NANOSECONDS
-        return Step(line.tick, at_ns, line.now_ns, now, elapsed, self._origin_ns, order)
-
-    def _moment_ns(self, line: Any) -> int:
-        if self._deterministic:
-            return int(line.tick * NANOSECONDS / self._rate)
-        return int(line.now_ns)
-
-    def _end(self, at_ns: int) -> None:
-        self.end_ns = at_ns if self._limit_ns is None else min(at_ns, self._limit_ns)
-
-
-class Lines:
-    """One recorded node's callbacks, in order; also a `Schedule` of its ticks."""
-
-    def __init__(
-        self, options: ReplayOptions, node: str, scale: float = 1.0, kinds: tuple[str, ...] = ("tick",)
-    ) -> None:
-        self._options = options
-        self._node = node
-        self._kinds = kinds
-        self._scale = scale
-        """Live ticks a recorded tick."""
-        self.current: ExecutionRecord | None = None
-        self.unmatched: list[ExecutionRecord] = []
-        """Ticks that were passed over by `take`."""
-        self.next_tick: float = math.inf
-        self.rewind()
-
-    def rewind(self, tick: int = 0) -> None:
-        """Start over."""
-        del tick
-        options = self._options
-        lines = options.session.executions(self._node, options.start, options.stop)
-        self._source = (line for line in lines if isinstance(line, ExecutionRecord))
-        self._next: ExecutionRecord | None = None
-        self._step()
-
-    def _step(self) -> None:
-        self._next = next((line for line in self._source if line.kind in self._kinds), None)
-        self.next_tick = math.inf if self._next is None else self.live_tick(self._next.tick)
-
-    def live_tick(self, tick: int) -> int:
-        """The tick of this run in which a recorded one is played."""
-        return tick if self._scale == 1.0 else math.ceil(tick * self._scale)
-
-    def advance(self, tick: int) -> int:
-        """See `Schedule`: one tick at a time, none is ever left out."""
-        del tick
-        self.current = self._next
-        self._step()
-        return 1
-
-    def take(self, tick: int) -> ExecutionRecord | None:
-        """The line of a tick that a live node begins in ``tick``, if the recorded node ticked there."""
-        while self.next_tick < tick and self._next is not None:
-            self.unmatched.append(self._next)
-            self._step()
-        if self.next_tick != tick:
-            return None
-        self.advance(tick)
-        return self.current
-
-    def special(self, kind: str) -> list[ExecutionRecord]:
-        """The ``init`` or ``shutdown`` lines."""
-        session = self._options.session
-        edge = session.first_tick if kind == "init" else session.last_tick
-        lines = session.executions(self._node, edge, edge)
-        return [line for line in lines if isinstance(line, ExecutionRecord) and line.kind == kind]
 
 
 class Player:
@@ -234,7 +100,7 @@ class Player:
             payload = encode(self._replace(self._replacements[output.topic], output.payload, output))
         ports = self.run.ports
         ports.publisher(output.topic).publish(payload, output.stamp_ns, output.seq)
-        ports.note(output.topic, output.seq, output.stamp_ns, payload)
+        ports.tell(output.topic, output.seq, output.stamp_ns, payload)
 
     def _replace(self, replacement: Any, payload: bytes, output: RecordedOutput) -> Any:
         if not callable(replacement):
@@ -251,8 +117,8 @@ class PlayersEnd(Observer):
 
     hears_messages = False
 
-    def __init__(self, runtime: Runtime, players: Sequence[Player]) -> None:
-        self._runtime = runtime
+    def __init__(self, stop: Callable[[str], None], players: Sequence[Player]) -> None:
+        self._stop = stop
         self._playing = {player.node.name: player.lines for player in players if player.lines.next_tick < math.inf}
         if not self._playing:
             names = ", ".join(player.node.name for player in players)
@@ -264,107 +130,16 @@ class PlayersEnd(Observer):
         if node in self._playing and self._playing[node].next_tick == math.inf:
             del self._playing[node]
             if not self._playing:
-                self._runtime.stop("recording ended")
-
-
-class LiveTwin(NodeRun):
-    """A live node in the place of a recorded one: it ticks when that did, at the time that it was."""
-
-    def __init__(
-        self,
-        node: Node,
-        ports: Ports,
-        lines: Lines,
-        *,
-        real_time: bool,
-        by_lines: bool,
-        tick_rate: float,
-        seed: int,
-    ) -> None:
-        super().__init__(node, ports, tick_rate=tick_rate, seed=seed)
-        self.lines = lines
-        self.line: ExecutionRecord | None = None
-        self._real_time = real_time
-        if by_lines:
-            self.schedule = lines
-            self.on = []
-
-    def begin(self, step: Step, now_ns: int | None) -> None:
-        """See `NodeRun.begin`; with the recorded time where that was real."""
-        super().begin(step, now_ns)
-        if self.kind != "tick":
-            return
-        self.line = self.lines.current if self.schedule is self.lines else self.lines.take(step.tick)
-        self.ports.expect(self.line)
-        if self._real_time and self.line is not None:
-            context = self.context
-            context.now_ns, context.now = self.line.now_ns, self.line.now_ns / NANOSECONDS
-            context.elapsed = (self.line.now_ns - step.origin_ns) / NANOSECONDS
-            self.dt_ns, context.dt = self.line.dt_ns, self.line.dt_ns / NANOSECONDS
-
-
-class ReplayRuntime(Runtime):
-    """A run that follows the order in which recorded nodes ticked."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.stands_for: dict[str, str] = {}
-        """Live node to the recorded one in whose place it runs."""
-        self._known_orders: dict[Any, list[str]] = {}
-        self._played: Counter[str] = Counter()
-        self._sources: dict[tuple[str, int], int] = {}
-
-    def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:
-        """As recorded; nodes that were not there are put where their topics want them."""
-        if recorded is None:
-            return causal_order(names, edges)
-        key = (tuple(recorded), tuple(names), tuple(sorted((name, *sorted(after)) for name, after in edges.items())))
-        if key not in self._known_orders:
-            self._known_orders[key] = self._order_like(list(recorded), names, edges)
-        return self._known_orders[key]
-
-    def played(self, topic: str, source: int) -> None:
-        """A message from outside was published, from that recorded source."""
-        if source:
-            self._sources[topic, self._played[topic]] = source
-            if len(self._sources) > _SOURCES:
-                del self._sources[next(iter(self._sources))]
-        self._played[topic] += 1
-
-    def outside_source(self, topic: str, publisher: str, reader: RingReader) -> int:
-        """As recorded: all who were outside share a ring in a replay, as it keeps their messages' order."""
-        del publisher
-        return self._sources.get((topic, reader.index - 1), 0)
-
-    def _order_like(self, recorded: list[str], names: list[str], edges: dict[str, set[str]]) -> list[str]:
-        places: dict[str, list[str]] = {}
-        for name in names:
-            places.setdefault(self.stands_for.get(name, name), []).append(name)
-        chain = [name for original in dict.fromkeys(recorded) for name in places.get(original, ())]
-        fixed = set(chain)
-        constraints = {name: {n for n in edges.get(name, ()) if not (name in fixed and n in fixed)} for name in names}
-        for first, second in itertools.pairwise(chain):
-            constraints[first].add(second)
-        return causal_order([*chain, *(name for name in names if name not in fixed)], constraints)
-
-
-def replay_info(info: RunInfo, session: Session) -> RunInfo:
-    """A run with the session's clock and seed."""
-    return evolve(
-        info,
-        tick_rate=session.tick_rate,
-        deterministic=session.deterministic,
-        seed=session.seed,
-        start_ns=session.start_ns,
-    )
+                self._stop("recording ended")
 
 
 class ExternalPlayer:
-    """Plays the messages that came from outside the recorded run, each in the tick in which it was first read."""
+    """Plays the external messages of a session, each in the tick in which it was first read."""
 
-    def __init__(self, options: ReplayOptions, runtime: ReplayRuntime) -> None:
+    def __init__(self, options: ReplayOptions, bus: Bus, played: Callable[[str, int], None]) -> None:
         self._options = options
-        self._runtime = runtime
+        self._bus = bus
+        self._played = played
         self.rewind()
 
     def rewind(self) -> None:
@@ -378,21 +153,7 @@ class ExternalPlayer:
         """Publish what belongs to the tick that begins."""
         while self._next is not None and self._next.tick <= step.tick:
             message = self._next
-            publisher = self._runtime.bus.publisher(message.topic, message.publisher, outside=True)
+            publisher = self._bus.publisher(message.topic, message.publisher, external=True)
             publisher.publish(message.payload, message.stamp_ns, message.seq)
-            self._runtime.played(message.topic, message.source)
+            self._played(message.topic, message.source)
             self._next = next(self._source, None)
-
-
-def replaced_by(live: Sequence[Node], session: Session) -> dict[str, str]:
-    """Recorded node to the live one that takes its place: by name, or by a topic that both publish."""
-    replaced: dict[str, str] = {}
-    for node in live:
-        if node.name in session.nodes:
-            replaced[node.name] = node.name
-    for node in live:
-        topics = set(node.pubs)
-        for name in session.nodes:
-            if name not in replaced and topics & session_topics(session, name):
-                replaced[name] = node.name
-    return replaced

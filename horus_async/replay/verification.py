@@ -2,85 +2,118 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from horus_async.engine.pace.nested import run_in_virtual_time
-from horus_async.engine.pace.virtual import VirtualPace
+from horus_async.clock.system import wall_ns
+from horus_async.engine.pace.choice import in_virtual_time
+from horus_async.engine.pace.nested import run_in_thread
 from horus_async.errors import ReplayError
+from horus_async.observe import RunInfo
 from horus_async.recorder import open_session
-from horus_async.scheduler.assembly import add_node, add_player, run_info
-from horus_async.scheduler.options import SchedulerOptions
 from horus_async.topics import Bus
 
-from .comparison import SHADOW, Ahead, Comparison, ShadowPorts
+from .comparison import Comparison
+from .lines import Lines
+from .live_twin import LiveTwin
 from .options import ReplayOptions
-from .players import ExternalPlayer, Lines, LiveTwin, Player, RecordedTimeline, ReplayRuntime, replay_info
+from .players import ExternalPlayer, Player
+from .runtime import ReplayRuntime, add_player
+from .shadow import SHADOW, Ahead, ShadowPorts
+from .timeline import RecordedTimeline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from horus_async.clock.virtual import VirtualClock
+    from horus_async.engine.pace.pace import Pace
     from horus_async.nodes.node import Node
     from horus_async.recorder import Session
-    from horus_async.scheduler.scheduler import Scheduler
 
     from .comparison import VerifyReport
 
 
 async def verify(
     session: str | Path | Session,
-    scheduler: Scheduler,
+    live: Sequence[Node],
     nodes: tuple[str, ...] | None,
     start: int | None = None,
     stop: int | None = None,
 ) -> VerifyReport:
-    """See `Scheduler.verify`; ``start`` and ``stop`` are ticks, inclusive."""
+    """Give live nodes the recorded inputs and clock, and compare what they send with what was recorded.
+
+    Args:
+        session: A session's name, folder or scheduler file, or one that is open.
+        live: The nodes of the program.
+        nodes: Only these; None for all that the session has too.
+        start: First tick, inclusive.
+        stop: Last tick, inclusive.
+
+    Raises:
+        ReplayError: A name in ``nodes`` is not both live and recorded, or the ticks are not in the session.
+        NodeFailure: A live node failed.
+    """
     opened = open_session(session)
     options = ReplayOptions(session=opened)
     if start is not None:
         options.set_start(start)
     if stop is not None:
         options.set_stop(stop)
-    return await verify_nodes(options, _chosen(opened, scheduler, nodes))
+    options.check()
+    return await _verify_nodes(options, _chosen(opened, live, nodes))
 
 
-async def verify_nodes(replay: ReplayOptions, live: list[Node]) -> VerifyReport:
-    """Compare ``live`` nodes with what ``replay`` holds of them, over its range of ticks."""
-    replay.check()
-    session = replay.session
-    comparison = Comparison(deterministic=session.deterministic)
-    info = replay_info(run_info(SchedulerOptions(tick_rate=session.tick_rate), live), session)
-
+async def _verify_nodes(replay: ReplayOptions, live: list[Node]) -> VerifyReport:
+    comparison = Comparison(deterministic=replay.session.deterministic)
     running: list[ReplayRuntime] = []
 
-    async def work(clock: VirtualClock) -> None:
-        with Bus(info.namespace, isolated=True) as bus:
-            timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)
-            runtime = ReplayRuntime(info, bus, timeline, [comparison])
-            for name in session.nodes:
-                add_player(runtime, Player(replay, name))
-            for node in live:
-                _add_shadow(runtime, replay, node, comparison)
-            runtime.at_step.append(ExternalPlayer(replay, runtime))
-            running.append(runtime)
-            try:
-                await runtime.run(VirtualPace(clock, alone=True, speed=math.inf))
-            finally:
-                for run in runtime.runs.values():
-                    run.node._ports = None  # noqa: SLF001 - the run lent it
-                    run.ports.close()
+    async def work(pace: Pace) -> None:
+        runtime = _make_runtime(replay, live, comparison)
+        running.append(runtime)
+        try:
+            await runtime.run(pace)
+        finally:
+            runtime.close()
 
     def cancel() -> None:
         for runtime in running:
             runtime.stop("cancelled")
 
-    await run_in_virtual_time(work, on_cancel=cancel)
+    async def in_its_own_time() -> None:
+        await in_virtual_time(work, on_cancel=cancel)
+
+    await run_in_thread(in_its_own_time, on_cancel=cancel)
     return comparison.finish()
 
 
-def _chosen(session: Session, scheduler: Scheduler, nodes: tuple[str, ...] | None) -> list[Node]:
-    here = {node.name: node for node in scheduler.nodes}
+def _make_runtime(replay: ReplayOptions, live: list[Node], comparison: Comparison) -> ReplayRuntime:
+    info = _run_info(replay.session, live)
+    bus = Bus(info.namespace, isolated=True)
+    timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)
+    runtime = ReplayRuntime(info, bus, timeline, [comparison])
+    with runtime.closed_on_failure():
+        for name in replay.session.nodes:
+            add_player(runtime, Player(replay, name))
+        for node in live:
+            _add_shadow(runtime, replay, node, comparison)
+        runtime.at_step.append(ExternalPlayer(replay, bus, runtime.played))
+    return runtime
+
+
+def _run_info(session: Session, live: list[Node]) -> RunInfo:
+    return RunInfo(
+        name="verification",
+        tick_rate=session.tick_rate,
+        deterministic=session.deterministic,
+        seed=session.seed,
+        started_at_ns=wall_ns(),
+        start_ns=session.start_ns,
+        namespace="default",
+        nodes=tuple(node.info() for node in live),
+    )
+
+
+def _chosen(session: Session, live: Sequence[Node], nodes: tuple[str, ...] | None) -> list[Node]:
+    here = {node.name: node for node in live}
     for name in nodes or ():
         if name not in here or name not in session.nodes:
             both = ", ".join(sorted(here.keys() & session.nodes.keys())) or "none"
@@ -94,7 +127,8 @@ def _add_shadow(runtime: ReplayRuntime, replay: ReplayOptions, node: Node, compa
     real_time = not session.deterministic
     topics = set(recorded.subs) | set(recorded.on)
     ahead = Ahead(replay) if real_time else None
-    ports = ShadowPorts(node.name, runtime.bus, runtime, topics, ahead)
+    name = node.name + SHADOW
+    ports = ShadowPorts(name, runtime.bus, runtime, topics, ahead)
     twin = LiveTwin(
         node,
         ports,
@@ -103,10 +137,11 @@ def _add_shadow(runtime: ReplayRuntime, replay: ReplayOptions, node: Node, compa
         by_lines=real_time,
         tick_rate=session.tick_rate,
         seed=session.seed,
+        on_line=ports.expect,
     )
-    twin.name = node.name + SHADOW
-    runtime.stands_for[twin.name] = node.name
-    add_node(runtime, node, lambda _node, _ports: twin, ports)
+    twin.name = name
+    runtime.stands_for[name] = node.name
+    runtime.add(node, lambda _node, _ports: twin, ports)
     if replay.start is not None and twin.schedule is not None and not real_time:
         twin.schedule.rewind(replay.start)
-    comparison.twins[twin.name] = twin
+    comparison.twins[name] = twin

@@ -8,43 +8,22 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
-from horus_async.determinism.guard import Guard
+from horus_async.determinism.findings import Guard
 from horus_async.errors import ConfigurationError
+from horus_async.validators import is_not_negative, is_positive, is_whole, is_whole_from, option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from horus_async.recorder import RecordingOptions
 
-    from .scheduler import Scheduler
 
-
-def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: a finite number above 0."""
-    del instance
-    number: Any = value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
-        raise ConfigurationError(f"{attribute.name}={value!r}: give a number above 0")
-
-
-def _whole(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    del instance
-    number: Any = value
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number")
-
-
-def _count(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    _whole(instance, attribute, value)
-    if value < 1:
-        raise ConfigurationError(f"{attribute.name}={value!r}: give a whole number above 0")
-
-
-def _flag(instance: object, attribute: attrs.Attribute[bool], value: Any) -> None:
-    del instance
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{attribute.name}={value!r}: give True or False")
+_positive = option(is_positive, "give a number above 0")
+_whole = option(is_whole, "give a whole number")
+_count = option(is_whole_from(1), "give a whole number above 0")
+_flag = option(lambda value: isinstance(value, bool), "give True or False")
+_guard = option(lambda value: isinstance(value, Guard), "give Guard.WARN, Guard.ERROR or Guard.OFF")
 
 
 def checked_duration(duration: float | None) -> float | None:
@@ -55,23 +34,16 @@ def checked_duration(duration: float | None) -> float | None:
     """
     if duration is None or duration == float("inf"):
         return None
-    number: Any = duration
-    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
+    if not is_not_negative(duration):
         raise ConfigurationError(f"duration={duration!r}: give seconds, 0 or more, or None")
     return float(duration)
-
-
-def _guard(instance: object, attribute: attrs.Attribute[Guard], value: Any) -> None:
-    del instance
-    if not isinstance(value, Guard):
-        raise ConfigurationError(f"{attribute.name}={value!r}: give Guard.WARN, Guard.ERROR or Guard.OFF")
 
 
 @frozen(kw_only=True)
 class SchedulerOptions:
     """The options of `Scheduler`, validated."""
 
-    tick_rate: float = field(default=100.0, validator=positive)
+    tick_rate: float = field(default=100.0, validator=_positive)
     deterministic: bool = field(default=False, validator=_flag)
     seed: int = field(default=0, validator=_whole)
     guard: Guard = field(default=Guard.WARN, validator=_guard)
@@ -79,7 +51,7 @@ class SchedulerOptions:
     recordings_dir: str | Path | None = None
     blackbox_mb: int = field(default=0, validator=_whole)
     blackbox_dir: str | Path | None = None
-    watchdog: float | None = field(default=None, validator=attrs.validators.optional(positive))
+    watchdog: float | None = field(default=None, validator=attrs.validators.optional(_positive))
     max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(_count))
     namespace: str = "default"
     name: str = "scheduler"
@@ -96,11 +68,12 @@ class Overrides:
     blackbox_mb_by_default: int = 0
     """For a program that asked for no black box and was told nothing of it here."""
     duration: float | None = None
-    made: list[Scheduler] = field(factory=list, init=False)
-    """The schedulers that the program has made."""
+    on_made: Callable[[Any], None] = lambda _: None
+    """Told of each scheduler that the program makes."""
+    _applied: list[SchedulerOptions] = field(factory=list, init=False)
 
-    def apply(self, scheduler: Scheduler, options: SchedulerOptions) -> SchedulerOptions:
-        """The options that ``scheduler`` is to use.
+    def apply(self, options: SchedulerOptions) -> SchedulerOptions:
+        """The options that a scheduler is to use which was made with ``options``.
 
         A recording's name goes to the first scheduler that a program makes: a second one would find it taken.
         """
@@ -108,9 +81,9 @@ class Overrides:
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if options.blackbox_mb == 0:
             changes.setdefault("blackbox_mb", self.blackbox_mb_by_default)
-        if self.recording is not None and not self.made:
+        if self.recording is not None and not self._applied:
             changes["recording"] = self.recording
-        self.made.append(scheduler)
+        self._applied.append(options)
         return attrs.evolve(options, **changes)
 
 

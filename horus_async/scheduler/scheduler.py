@@ -1,26 +1,23 @@
-"""The public front: nodes in, a run out.
-
-Longer than most, as it is one class whose public methods each say what they take and raise; what they do stands in
-`assembly`, `runtime`, `replay` and `verification`.
-"""
+"""The public front: nodes in, a run out."""
 
 from __future__ import annotations
 
 import functools
 import math
 import os
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from horus_async.determinism.guard import Guard
+from horus_async.determinism.findings import Guard
+from horus_async.engine.pace.choice import in_real_time, in_virtual_time
+from horus_async.engine.pace.loop import run_loop
 from horus_async.engine.schedule import exact
-from horus_async.engine.stats import SchedulerStats
-from horus_async.engine.watchdog import Watchdog
 from horus_async.errors import ConfigurationError, ContextError, EmergencyStop, ReplayError
 from horus_async.nodes.node import Node
 
 from .options import SchedulerOptions, checked_duration, given_overrides
 from .signals import stopped_by_signals
+from .stats import SchedulerStats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -28,14 +25,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from horus_async.blackbox import BlackBox
-    from horus_async.determinism.guard import GuardFinding, RunGuard
-    from horus_async.engine.pace.real import Pace
+    from horus_async.determinism.findings import GuardFinding
+    from horus_async.engine.pace.pace import Pace
     from horus_async.engine.runtime import Runtime
-    from horus_async.engine.safety import Job, Plan
     from horus_async.observe import Observer
     from horus_async.recorder import Recorder, RecordingOptions, Session
     from horus_async.replay.comparison import VerifyReport
     from horus_async.replay.options import PlayedFile, ReplayOptions
+
+    from .assembly import Assembly
 
 
 class Scheduler:
@@ -96,20 +94,18 @@ class Scheduler:
         self._duration: float | None = None
         overrides = given_overrides()
         if overrides is not None:
-            self._options = overrides.apply(self, self._options)
+            self._options = overrides.apply(self._options)
             self._duration = overrides.duration
+            overrides.on_made(self)
         self._nodes: dict[str, Node] = {}
         self._replay: ReplayOptions | None = None
         self._played: list[PlayedFile] = []
-        self._runtime: Runtime | None = None
-        self._recorder: Recorder | None = None
+        self._parts: Assembly | None = None
+        """What takes part in the run that goes on, or took part in the last one."""
         self._blackbox: BlackBox | None = None
-        self._guard: RunGuard | None = None
-        self._watchers: list[Observer] = []
-        """More observers of its runs."""
+        self._observers: list[Observer] = []
         self._running = False
         self._stepping = False
-        self._watchdog: Watchdog | None = None
         self._stop_asked = ""
 
     # Setting up
@@ -132,6 +128,11 @@ class Scheduler:
                 f"{self._options.tick_rate} Hz: raise tick_rate or lower the rate"
             )
         self._nodes[node.name] = node
+        return self
+
+    def observe(self, observer: Observer) -> Self:
+        """Tell one more `horus_async.observe.Observer` of its runs."""
+        self._observers.append(observer)
         return self
 
     @property
@@ -279,7 +280,7 @@ class Scheduler:
         from horus_async.replay.verification import verify
 
         live = scheduler if isinstance(scheduler, Scheduler) else scheduler()
-        return await verify(session, live, None if nodes is None else tuple(nodes))
+        return await verify(session, live.nodes, None if nodes is None else tuple(nodes))
 
     # Running
 
@@ -295,19 +296,11 @@ class Scheduler:
             ContextError: It runs already.
         """
         with self._only_once(), stopped_by_signals(self.stop):
-            await self._in_its_time(functools.partial(self._run_with, duration))
+            await self._in_its_time(functools.partial(self._whole_run, duration))
 
     def run_sync(self, duration: float | None = None) -> None:
         """As `run`, from a program without an event loop."""
-        import trio
-
-        from horus_async.clock.trio_order import tasks_in_order
-        from horus_async.clock.virtual import VirtualClock
-
-        clock = VirtualClock() if self._virtual else None
-        order = tasks_in_order() if self._virtual else nullcontext()
-        with self._only_once(), stopped_by_signals(self.stop), order:
-            trio.run(self._run_alone, duration, clock=clock)
+        run_loop(self.run, duration, virtual=self._virtual)
 
     async def tick_once(self) -> None:
         """Run one scheduler tick at once; the first one runs every ``init`` before.
@@ -321,17 +314,25 @@ class Scheduler:
         if self._running:
             raise ContextError("the scheduler is running: tick_once() is for one that is not")
         try:
-            rest = self._begin_tick() if self._virtual else (None, None)
-            if rest is not None:
-                await self._in_its_time(functools.partial(self._finish_tick, *rest))
+            if not (self._virtual and self._tick_at_once()):
+                await self._in_its_time(self._one_tick)
         except EmergencyStop:
             await self.aclose()  # at once: the nodes have to become safe
             raise
 
+    def _tick_at_once(self) -> bool:
+        """Run a tick as far as nothing has to wait, without an event loop; whether that was all of it."""
+        from horus_async.engine.pace.virtual import StillPace
+
+        pace = StillPace(self._elapsed_ns())
+        runtime = self._first_step(pace)
+        runtime.attach(pace)
+        return runtime.begin_tick()
+
     async def aclose(self) -> None:
         """End what `tick_once` began: every ``shutdown`` runs, recordings are closed."""
         if self._stepping:
-            await self._in_its_time(self._close_with)
+            await self._in_its_time(self._last_step)
 
     async def __aenter__(self) -> Self:
         return self
@@ -386,7 +387,8 @@ class Scheduler:
     @property
     def guard_findings(self) -> tuple[GuardFinding, ...]:
         """The lines that break determinism, as far as this run or the last one met them; in the order of finding."""
-        return () if self._guard is None else self._guard.findings
+        guard = None if self._parts is None else self._parts.guard
+        return () if guard is None else guard.findings
 
     # Recordings
 
@@ -414,8 +416,17 @@ class Scheduler:
     # Inside
 
     @property
+    def _recorder(self) -> Recorder | None:
+        return None if self._parts is None else self._parts.recorder
+
+    @property
     def _virtual(self) -> bool:
         return self._options.deterministic or self._replay is not None
+
+    @property
+    def _runtime(self) -> Runtime | None:
+        """That of the run that goes on, or of the last one."""
+        return None if self._parts is None else self._parts.runtime
 
     @contextmanager
     def _only_once(self) -> Iterator[None]:
@@ -428,120 +439,75 @@ class Scheduler:
         finally:
             self._running = False
 
-    async def _in_its_time(self, work: Callable[[Pace], Awaitable[None]]) -> None:
-        """Await ``work(pace)`` where time is as this scheduler needs it: here, or in a trio run of its own."""
-        from horus_async.engine.pace.real import RealPace, virtual_trio_clock
-
-        if not self._virtual:
-            with closing(RealPace(offset_ns=self._offset_ns())) as pace:
-                await work(pace)
-            return
-        clock = virtual_trio_clock()
-        if clock is not None:
-            await self._in_virtual_time(work, clock, alone=False)
-            return
-        from horus_async.engine.pace.nested import run_in_virtual_time
-
-        await run_in_virtual_time(
-            functools.partial(self._in_virtual_time, work, alone=True), on_cancel=lambda: self.stop("cancelled")
-        )
-
-    async def _in_virtual_time(self, work: Callable[[Pace], Awaitable[None]], clock: Any, *, alone: bool) -> None:
-        from horus_async.engine.pace.virtual import VirtualPace
-
-        speed = math.inf if self._replay is None else self._replay.speed
-        with closing(VirtualPace(clock, alone=alone, speed=speed, offset_ns=self._offset_ns())) as pace:
-            await work(pace)
-
-    def _offset_ns(self) -> int:
+    def _elapsed_ns(self) -> int:
+        """Where the time of the ticks that are run one by one stands."""
         return self._runtime.elapsed_ns() if self._stepping and self._runtime is not None else 0
 
-    async def _run_alone(self, duration: float | None) -> None:
-        import trio
+    async def _in_its_time(self, work: Callable[[Pace], Awaitable[None]]) -> None:
+        """Await ``work(pace)`` where time is as this scheduler needs it."""
+        offset_ns = self._elapsed_ns()
+        if not self._virtual:
+            await in_real_time(work, offset_ns=offset_ns)
+            return
+        speed = math.inf if self._replay is None else self._replay.speed
+        await in_virtual_time(work, speed=speed, offset_ns=offset_ns, on_cancel=lambda: self.stop("cancelled"))
 
-        work = functools.partial(self._run_with, duration)
-        if self._virtual:
-            await self._in_virtual_time(work, trio.lowlevel.current_clock(), alone=True)
-        else:
-            await self._in_its_time(work)
-
-    async def _run_with(self, duration: float | None, pace: Pace) -> None:
-        runtime = self._set_up(checked_duration(duration if self._duration is None else self._duration))
+    async def _whole_run(self, duration: float | None, pace: Pace) -> None:
+        parts = self._set_up(duration if self._duration is None else self._duration)
         try:
-            await runtime.run(pace)
+            await parts.runtime.run(pace)
         finally:
-            self._tear_down(runtime)
+            self._take_apart(parts)
 
-    def _begin_tick(self) -> tuple[Plan, Job] | None:
-        """Do as much of a tick as needs no waiting; gives what is left, or None."""
-        from horus_async.engine.pace.virtual import StillPace
+    def _first_step(self, pace: Pace) -> Runtime:
+        """The runtime of the ticks that are run one by one."""
+        if not self._stepping:
+            parts = self._set_up(None)
+            self._stepping = True
+            parts.runtime.start(pace)
+        assert self._runtime is not None
+        return self._runtime
 
-        runtime = self._stepped(StillPace(self._offset_ns()))
-        plan = runtime.one_tick_plan()
-        job = runtime.begin_tick(plan)
-        return None if job is None else (plan, job)
+    async def _one_tick(self, pace: Pace) -> None:
+        await self._first_step(pace).finish_tick(pace)
 
-    async def _finish_tick(self, plan: Plan | None, job: Job | None, pace: Pace) -> None:
-        runtime = self._stepped(pace)
-        await runtime.finish_tick(runtime.one_tick_plan() if plan is None else plan, job)
-
-    def _stepped(self, pace: Pace) -> Runtime:
-        if self._stepping and self._runtime is not None:
-            self._runtime.attach(pace)
-            return self._runtime
-        runtime = self._set_up(None)
-        self._stepping = True
-        runtime.start(pace)
-        return runtime
-
-    async def _close_with(self, pace: Pace) -> None:
-        runtime = self._runtime
-        assert runtime is not None
-        runtime.attach(pace)
+    async def _last_step(self, pace: Pace) -> None:
+        assert self._parts is not None
+        self._parts.runtime.attach(pace)
         try:
-            await runtime.shut_down()
+            await self._parts.runtime.shut_down()
         finally:
             self._stepping = False
             self._stop_asked = ""
-            self._tear_down(runtime)
+            self._take_apart(self._parts)
 
-    def _set_up(self, duration: float | None) -> Runtime:
+    def _set_up(self, duration: float | None) -> Assembly:
         from .assembly import assemble
 
-        if self._blackbox is not None and self._runtime is not None:
+        if self._parts is not None:
             self._blackbox = None  # a run has a box of its own
         try:
-            self._runtime, self._recorder = assemble(
-                self._options, self.nodes, duration, replay=self._replay, played=self._played, blackbox=self.blackbox
+            self._parts = assemble(
+                self._options,
+                self.nodes,
+                checked_duration(duration),
+                replay=self._replay,
+                played=self._played,
+                blackbox=self.blackbox,
+                observers=self._observers,
             )
         except BaseException:
             if self._blackbox is not None:
                 self._blackbox.close()
                 self._blackbox = None
             raise
-        if self._watchers:
-            self._runtime.observers += self._watchers
-            self._runtime.observed = True
-        self._guard = self._runtime.guard
-        if self._guard is not None:
-            self._guard.begin()
         if self._stop_asked:
-            self._runtime.stop(self._stop_asked)  # it came while the run was being put together
-        self._watchdog = Watchdog(self._runtime, self._options.watchdog)
-        self._watchdog.start()
-        return self._runtime
+            self._parts.runtime.stop(self._stop_asked)  # it came while the run was being put together
+        self._parts.begin(self._options.watchdog)
+        return self._parts
 
-    def _tear_down(self, runtime: Runtime) -> None:
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        if runtime.guard is not None:
-            runtime.guard.end()
-        for run in runtime.runs.values():
-            run.node._ports = None  # noqa: SLF001 - the scheduler lends a node its ports
-            run.ports.close()
-        runtime.bus.close()
-        if self._recorder is not None:
-            self._recorder.stop()
+    def _take_apart(self, parts: Assembly) -> None:
+        parts.end()
         if self._blackbox is not None:
             self._blackbox.close()
 

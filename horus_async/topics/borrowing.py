@@ -1,4 +1,4 @@
-"""Messages that are read where they lie: in the ring, in shared memory."""
+"""Messages that are read in place: in the ring, in shared memory."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @frozen
 class BorrowedMessage(Message):
-    """A message whose arrays are read-only views of shared memory. Copy what is to be kept."""
+    """A message whose arrays are read-only views of shared memory. Copy what you keep."""
 
     _place: Cursor | None = field(repr=False, eq=False)
     """Where it lies; None if it cannot be overwritten."""
 
     @property
     def valid(self) -> bool:
-        """Whether nothing of it was overwritten up to now."""
+        """Whether nothing of it has been overwritten so far."""
         return self._place is None or not self._place.overwritten()
 
     def check(self) -> None:
-        """Make sure that what was read so far was not overwritten.
+        """Make sure that nothing that was read so far had been overwritten.
 
         Raises:
-            MessageOverwrittenError: it may have been.
+            MessageOverwrittenError: some of it may have been.
         """
         _check(self._place, self.topic, self.seq, self.publisher)
 
@@ -74,7 +74,7 @@ class Borrowing:
         except SchemaMismatchError as error:
             raise SchemaMismatchError(f"topic {self._topic!r}, sent by {publisher}: {error}") from None
         except Exception:
-            check()  # if that is why
+            check()  # torn data may be the cause
             raise
         self._message = BorrowedMessage(value, self._topic, seq, stamp_ns, publisher, place)
         return self._message
@@ -91,5 +91,5 @@ def _check(place: Cursor | None, topic: str, seq: int, publisher: str) -> None:
     if place is not None and place.overwritten():
         raise MessageOverwrittenError(
             f"message {seq} of {publisher!r} on topic {topic!r} was overwritten while it was borrowed; "
-            "give the topic a larger capacity=, be done with it sooner, or use recv(), which copies"
+            "give the topic a larger capacity=, finish with it sooner, or use recv(), which copies"
         )

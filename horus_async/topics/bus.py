@@ -1,8 +1,8 @@
-"""Who publishes and who listens: the rings of one participant, and the places where participants meet.
+"""The publishers and subscribers of one participant.
 
 A ``Bus`` belongs to one participant: a run of a scheduler, or the handles of one topic. Each of its topics has one
-ring, shared by its publishers. Within a process buses meet in an exchange, which tells subscribers about rings that
-appear, and waiting ones about messages. An isolated bus has an exchange of its own and so hears only itself.
+ring, shared by its publishers. The buses of a process meet in an exchange, which tells subscribers about new rings,
+and waiting ones about messages. An isolated bus has an exchange of its own and so hears only itself.
 """
 
 from __future__ import annotations
@@ -17,27 +17,24 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from horus_async.clock.system import wall_ns
 from horus_async.errors import ConfigurationError, TopicError
 
-from .exchange import Channel, Exchange
-from .external import discovery
+from . import discovery
+from .exchange import Exchange
+from .line import Line
 from .publisher import Publisher
-from .ring.layout import DEFAULT_CAPACITY, FIRST_DATA_AT
-from .ring.memory import SharedFile
 from .ring.names import check_namespace, check_topic_name, path_component
 from .ring.turn import Turn
-from .ring.writer import RingWriter
 from .subscriber import Subscriber
 from .wake import doorbell
 from .wake.doorbell import ring_bells
 
 if TYPE_CHECKING:
-    import mmap
     from types import TracebackType
 
-    from .external.rings import ForeignRing
+    from .exchange import Ring
     from .ring.region import Cursor
+    from .ring.writer import RingWriter
 
 PUBLISHER_NAME_LIMIT = 255
 """Bytes of a publisher's name in UTF-8."""
@@ -46,24 +43,9 @@ _ring_numbers = itertools.count()
 
 
 _exchange = Exchange()
-"""Where all buses of this process meet that are not isolated."""
+"""Where the buses of this process meet, unless they are isolated."""
 
 _open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
-
-
-class _Line:
-    """One topic of a bus: the ring with its publishers, and where it is heard."""
-
-    __slots__ = ("capacity", "channel", "files", "outside", "publishers", "ring", "turn")
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.outside: Channel | None = None
-        self.turn = Turn()
-        self.publishers: dict[str, Publisher] = {}
-        self.capacity: int | None = None
-        self.ring: RingWriter | None = None
-        self.files: list[SharedFile] = []
 
 
 class Bus:
@@ -74,62 +56,63 @@ class Bus:
 
         Args:
             namespace: default: the environment's ``HORUS_NAMESPACE``, else ``default``.
-            isolated: see only messages that were published through this very bus. Others can still watch it.
-            from_start: whether there will be subscribers that begin with what was published since now.
+            isolated: hear only messages that were published through this bus. Others still hear it.
+            from_start: whether some subscribers will begin with what was published since now.
 
         Raises:
             ConfigurationError: not a name for a namespace.
         """
-        self._closed = True  # until it is whole, for __del__
+        self._closed = True  # for __del__, until the end of __init__
         self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
         self.isolated = isolated
         self._exchange = Exchange() if isolated else _exchange
         self._lock = threading.RLock()
-        self._lines: dict[tuple[str, bool], _Line] = {}
+        self._lines: dict[tuple[str, bool], Line] = {}
         self.own: set[object] = set()
-        """The rings of this bus, without those for publishers from outside."""
+        """The rings of this bus, without those that stand for other processes."""
         self._process = os.getpid()
         self._tidied = False
-        self._opened = weakref.WeakKeyDictionary["RingWriter | ForeignRing", "Cursor"]()
-        self._outside = None if isolated else discovery.acquire(self.namespace, self._exchange)
+        self._opened = weakref.WeakKeyDictionary["Ring", "Cursor"]()
+        self._discovery = None if isolated else discovery.acquire(self.namespace, self._exchange)
         try:
-            rings = self._outside.all_rings() if self._outside is not None and from_start else []
-            known: list[RingWriter | ForeignRing] = [*self._exchange.writers(self.namespace), *rings]
+            rings = self._discovery.all_rings() if self._discovery is not None and from_start else []
+            known: list[Ring] = [*self._exchange.writers(self.namespace), *rings]
             for ring in known:
                 self._opened[ring] = ring.end()
         except BaseException:
-            if self._outside is not None:
-                discovery.release(self._outside)
+            if self._discovery is not None:
+                discovery.release(self._discovery)
             raise
         self._closed = False
         _open_buses.add(self)
 
-    def publisher(self, topic: str, name: str, *, capacity: int | None = None, outside: bool = False) -> Publisher:
+    def publisher(self, topic: str, name: str, *, capacity: int | None = None, external: bool = False) -> Publisher:
         """The publisher ``name`` of ``topic``: always the same one for the same arguments.
 
         Args:
             topic: name of the topic.
             name: who publishes, usually a node; 1 to 255 bytes of UTF-8.
-            capacity: bytes that the ring shall hold, rounded up to a power of two (default 1 MiB). The largest
-                that anybody asks for counts.
-            outside: it stands for one of another process, as in a replay, and so shares no ring with those here.
+            capacity: bytes that the ring is to hold, rounded up to a power of two (default 1 MiB). If several are
+                asked for, the largest counts.
+            external: it stands for a publisher of another process, as in a replay, and so shares no ring with those of
+                this bus.
 
         Raises:
             TopicNameError: not a name for a topic.
             ConfigurationError: not a name for a publisher, or not a capacity.
             TopicError: the bus is closed.
         """
-        line = self._line(check_topic_name(topic), outside=outside)
+        line = self._line(check_topic_name(topic), external=external)
         if not name or len(name.encode("utf-8", "surrogatepass")) > PUBLISHER_NAME_LIMIT or not _is_text(name):
             raise ConfigurationError(f"a publisher's name is 1 to {PUBLISHER_NAME_LIMIT} bytes of UTF-8, not {name!r}")
         with self._lock:
             if capacity is not None:
-                self._want(line, capacity)
+                line.want_capacity(capacity)
             if name not in line.publishers:
                 line.publishers[name] = Publisher(
                     topic,
                     name,
-                    open_ring=partial(self._open_ring, topic, outside=outside),
+                    open_ring=partial(self._open_ring, topic, external=external),
                     channel=line.channel,
                     turn=line.turn,
                 )
@@ -147,14 +130,14 @@ class Bus:
             TopicError: the bus is closed.
         """
         channel = self._line(check_topic_name(topic)).channel
-        if self._outside is not None:
-            self._outside.listen(topic, channel)
+        if self._discovery is not None:
+            self._discovery.listen(topic, channel)
         subscriber = Subscriber(topic, channel)
-        channel.add_subscriber(subscriber, self._beginning if from_start else _end)
+        channel.add_listener(subscriber, self._beginning if from_start else _end)
         return subscriber
 
     def close(self) -> None:
-        """Say in each ring that nothing more comes, and remove the files. Live readers can still read the rest."""
+        """Mark all rings as ended and remove their files. Readers that have them mapped can still read the rest."""
         with self._lock:
             if self._closed:
                 return
@@ -163,32 +146,32 @@ class Bus:
             self._lines.clear()
             self.own.clear()
         if self._process != os.getpid():
-            return  # a copy, made by a fork: everything belongs to the other process
+            return  # a copy made by a fork: everything belongs to the other process
         for line in lines:
             with line.turn:
                 ring, line.ring = line.ring, None
                 if ring is not None:
                     ring.close()
-                    self._let_go(line)
-            for channel in filter(None, (line.channel, line.outside)):
+                    line.give_up_files(keep=self._others_listen())
+            for channel in filter(None, (line.channel, line.public)):
                 if ring is not None:
                     channel.remove_writer(ring)
                 channel.end_relay(line.channel)
             if ring is not None:
-                with suppress(OSError, TopicError):  # those who sleep look by themselves soon
+                with suppress(OSError, TopicError):  # sleepers soon look by themselves
                     ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
-        if self._outside is not None:
-            discovery.release(self._outside)
+        if self._discovery is not None:
+            discovery.release(self._discovery)
         if not any(bus.namespace == self.namespace and not bus.closed for bus in list(_open_buses)):
             doorbell.forget(self.namespace)
 
     async def attend(self) -> None:
-        """Call what was registered with ``on_message`` from the event loop of this task, until cancelled.
+        """Call ``on_message`` callbacks from the event loop of this task, until cancelled.
 
-        Sooner than from a thread. Returns at once where no other process is heard.
+        They are called sooner than from a thread. Returns at once if the bus is isolated.
         """
-        if self._outside is not None:
-            await self._outside.sleepers.attend()
+        if self._discovery is not None:
+            await self._discovery.sleepers.attend()
 
     @property
     def closed(self) -> bool:
@@ -212,88 +195,44 @@ class Bus:
     def __repr__(self) -> str:
         return f"<Bus {self.namespace!r} of {len(self._lines)} topics{', closed' if self._closed else ''}>"
 
-    def _line(self, topic: str, *, outside: bool = False) -> _Line:
+    def _line(self, topic: str, *, external: bool = False) -> Line:
         with self._lock:
             if self._closed:
                 raise TopicError(f"topic {topic!r}: the bus is closed")
-            if (topic, outside) not in self._lines:
-                line = _Line(self._exchange.channel(self.namespace, topic))
-                if self.isolated:  # it does not hear what is outside, but is heard there
-                    line.outside = _exchange.channel(self.namespace, topic)
-                    line.outside.relay(line.channel)
-                self._lines[topic, outside] = line
-            return self._lines[topic, outside]
+            if (topic, external) not in self._lines:
+                channel = self._exchange.channel(self.namespace, topic)
+                public = _exchange.channel(self.namespace, topic) if self.isolated else None
+                if public is not None:
+                    public.relay(channel)
+                self._lines[topic, external] = Line(channel, public)
+            return self._lines[topic, external]
 
-    def _let_go(self, line: _Line) -> None:
-        """Remove a closed ring's files, unless another process that listens may not have seen them yet."""
-        try:
-            keep = discovery.others_listen(self.namespace)
-        except (OSError, TopicError):  # no telling
-            keep = False
-        while line.files:
-            file = line.files.pop()
-            try:
-                if keep:
-                    file.leave()
-                else:
-                    file.unlink()
-            except FileNotFoundError:  # somebody else removed it
-                continue
-
-    def _beginning(self, ring: RingWriter | ForeignRing) -> Cursor:
+    def _beginning(self, ring: Ring) -> Cursor:
         return self._opened.get(ring) or ring.start()
 
-    @staticmethod
-    def _want(line: _Line, capacity: int) -> None:
-        if type(capacity) is not int or capacity < 1:
-            raise ConfigurationError(f"capacity is a number of bytes, at least 1, not {capacity!r}")
-        line.capacity = max(capacity, line.capacity or 0)
-        if line.ring is not None:
-            line.ring.want_capacity(capacity)
-
-    def _open_ring(self, topic: str, *, outside: bool) -> RingWriter:
-        """The ring of a topic, made now if this is its first message. Called with the line's turn taken."""
-        line = self._line(topic, outside=outside)
+    def _open_ring(self, topic: str, *, external: bool) -> RingWriter:
+        """The ring of a topic, made now if this is its first message. The caller holds the line's turn."""
+        line = self._line(topic, external=external)
         if line.ring is None:
             if self._process != os.getpid():
                 raise TopicError(_after_fork(topic))
-            token = discovery.process_token()
-            name = f"{path_component(topic)}@{self._process:x}-{token}-{next(_ring_numbers):x}"
-
-            def allocate(generation: int, size: int) -> mmap.mmap:
-                while len(line.files) > generation:  # of an attempt that failed later
-                    line.files.pop().unlink()
-                file = SharedFile(self.namespace, f"{name}.{generation}", size, at_first=FIRST_DATA_AT)
-                line.files.append(file)
-                return file.map
-
-            def back(size: int) -> int:
-                return line.files[-1].back(size)
-
             if not self._tidied:
                 self._tidied = True
                 discovery.tidy(self.namespace)
-            line.ring = RingWriter(
-                allocate,
-                topic=topic,
-                namespace=self.namespace,
-                capacity=line.capacity or DEFAULT_CAPACITY,
-                pid=self._process,
-                started_ns=wall_ns(),
-                turn=line.turn,
-                back=back,
-            )
+            process = f"{self._process:x}-{discovery.process_token()}"
+            file_name = f"{path_component(topic)}@{process}-{next(_ring_numbers):x}"
+            line.ring = line.new_ring(topic, self.namespace, file_name, self._process)
             discovery.announce(self.namespace)
-        # Not in one step with the above: Ctrl-C may have come between them, and this can be done twice.
-        if not outside:
+        # Every time, as Ctrl-C may have come before this the first time. It is idempotent.
+        if not external:
             self.own.add(line.ring)
         line.channel.add_writer(line.ring)
-        if line.outside is not None:
-            line.outside.add_writer(line.ring)
+        if line.public is not None:
+            line.public.add_writer(line.ring)
         return line.ring
 
     def forked(self) -> None:
-        """Give up in a new process after a fork: the rings belong to the old one."""
+        """In a new process after a fork: give up the rings, which belong to the old one."""
         self._lock = threading.RLock()
         for (topic, _), line in self._lines.items():
             line.turn = Turn()  # the old one may have been taken by a thread that does not exist here
@@ -302,8 +241,15 @@ class Bus:
             if line.ring is not None:
                 line.ring.refuse(_after_fork(topic))
 
+    def _others_listen(self) -> bool:
+        """Whether other processes listen, which may not have seen a ring of ours yet."""
+        try:
+            return discovery.others_listen(self.namespace)
+        except (OSError, TopicError):  # cannot tell
+            return False
 
-def _end(ring: RingWriter | ForeignRing) -> Cursor:
+
+def _end(ring: Ring) -> Cursor:
     return ring.end()
 
 
@@ -325,12 +271,13 @@ def _is_text(name: str) -> bool:
 
 
 def _close_all() -> None:
-    """The backstop for buses that nobody closed: no file outlives the process."""
+    """At exit: close the buses that nobody closed, so that no file outlives the process."""
     for bus in list(_open_buses):
         bus.close()
 
 
 def _forget_all() -> None:
+    """In a new process after a fork: give up all buses."""
     for bus in list(_open_buses):
         bus.forked()
     _open_buses.clear()

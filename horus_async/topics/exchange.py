@@ -1,36 +1,45 @@
-"""Where the buses of one process meet: who writes a topic, who reads it, who waits for it."""
+"""Where the buses of one process meet: the writers, readers and waiting tasks of each topic."""
 
 from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .ring.layout import bell_byte
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .external.discovery import Outside
-    from .external.rings import ForeignRing
+    from .external.rings import ExternalRing
     from .ring.region import Cursor
     from .ring.writer import RingWriter
-    from .subscriber import Subscriber
+    from .wake.sleepers import Sleepers
     from .wake.waitset import WaitSet
+
+    Ring = RingWriter | ExternalRing
+
+
+class Listener(Protocol):
+    """A reader of all rings of a topic: ``Subscriber`` is one."""
+
+    def attach(self, ring: Ring, cursor: Cursor) -> None:
+        """Read one more ring, from ``cursor`` on, unless it is read already."""
 
 
 class Channel:
-    """One topic where buses of this process meet."""
+    """One topic, where the buses of this process meet."""
 
     __slots__ = (
         "__weakref__",
         "_inner",
         "_lock",
         "bell_byte",
-        "foreign",
-        "outside",
+        "external",
+        "glance",
+        "listeners",
         "renewed",
-        "subscribers",
+        "sleepers",
         "waitsets",
         "watchers",
         "writers",
@@ -39,81 +48,83 @@ class Channel:
     def __init__(self, topic: str) -> None:
         self.bell_byte = bell_byte(topic)[0]
         self._lock = threading.RLock()
-        # Tuples that are replaced, never changed: whoever loops over one is not disturbed.
+        # Tuples that are replaced, never changed, so that loops over them are not disturbed.
         self.writers: tuple[RingWriter, ...] = ()
-        self.foreign: tuple[ForeignRing, ...] = ()
+        self.external: tuple[ExternalRing, ...] = ()
         """Rings of other processes."""
-        self.outside: Outside | None = None
-        """Finds them; None where nobody listens to other processes."""
+        self.glance: Callable[[], bool] | None = None
+        """Looks for more of them: ``Discovery.glance``; None if nobody listens to other processes."""
+        self.sleepers: Sleepers | None = None
+        """Has watchers woken by other processes; None as above."""
         self.renewed = False
-        """Whether such rings came or went and the watchers have not been told."""
-        self.subscribers: tuple[Subscriber, ...] = ()
+        """Whether such rings came or went since ``stirred`` was called."""
+        self.listeners: tuple[Listener, ...] = ()
         self.watchers: tuple[Callable[[], None], ...] = ()
-        """Tasks that wait, and callbacks."""
+        """Wake tasks that wait, or are callbacks."""
         self.waitsets: tuple[WaitSet, ...] = ()
-        """Where those watchers that are tasks wait for other processes."""
+        """Where the watchers that are tasks wait for other processes."""
         self._inner: tuple[Channel, ...] = ()
 
     def add_writer(self, writer: RingWriter) -> None:
-        """Show a ring, still empty, to all who listen and do not know it yet."""
+        """Show a ring, still empty, to all listeners that do not know it yet."""
         with self._lock:
             if writer not in self.writers:
                 self.writers = (*self.writers, writer)
-            for subscriber in self.subscribers:
-                subscriber.attach(writer, writer.start())
+            for listener in self.listeners:
+                listener.attach(writer, writer.start())
 
     def remove_writer(self, writer: RingWriter) -> None:
-        """Forget a closed ring. Those who read it already read it to its end."""
+        """Forget a closed ring. Its readers still read it to its end."""
         with self._lock:
             self.writers = tuple(other for other in self.writers if other is not writer)
         for watcher in self.watchers:
             watcher()
 
-    def add_foreign(self, ring: ForeignRing) -> None:
-        """Show a ring of another process, found just now, to all who listen."""
+    def add_external(self, ring: ExternalRing) -> None:
+        """Show a ring of another process, just found, to all listeners."""
         with self._lock:
-            if ring not in self.foreign:
-                for subscriber in self.subscribers:
-                    subscriber.attach(ring, ring.start())
-                self.foreign = (*self.foreign, ring)
+            if ring not in self.external:
+                for listener in self.listeners:
+                    listener.attach(ring, ring.start())
+                self.external = (*self.external, ring)
                 self.renewed = True
 
-    def remove_foreign(self, ring: ForeignRing) -> None:
+    def remove_external(self, ring: ExternalRing) -> None:
         """Forget a ring whose file is gone."""
         with self._lock:
-            if ring in self.foreign:
-                self.foreign = tuple(other for other in self.foreign if other is not ring)
+            if ring in self.external:
+                self.external = tuple(other for other in self.external if other is not ring)
                 self.renewed = True
 
-    def add_subscriber(self, subscriber: Subscriber, where: Callable[[RingWriter | ForeignRing], Cursor]) -> None:
-        """Let ``subscriber`` read all rings, each from ``where`` on."""
+    def add_listener(self, listener: Listener, where: Callable[[Ring], Cursor]) -> None:
+        """Let ``listener`` read all rings, now and as they come; those of now from ``where`` on."""
         with self._lock:
-            rings: list[RingWriter | ForeignRing] = [*self.writers, *self.foreign]
+            rings: list[Ring] = [*self.writers, *self.external]
             for ring in rings:
-                subscriber.attach(ring, where(ring))
-            self.subscribers = (*self.subscribers, subscriber)
+                listener.attach(ring, where(ring))
+            self.listeners = (*self.listeners, listener)
 
-    def remove_subscriber(self, subscriber: Subscriber) -> None:
-        """Tell it about new rings no longer."""
+    def remove_listener(self, listener: Listener) -> None:
+        """Show it no more rings."""
         with self._lock:
-            self.subscribers = tuple(other for other in self.subscribers if other is not subscriber)
+            self.listeners = tuple(other for other in self.listeners if other is not listener)
 
     @property
     def has_callbacks(self) -> bool:
-        """Whether somebody watches who is no task."""
+        """Whether some watchers are not tasks."""
         return len(self.waitsets) < len(self.watchers)
 
     def stirred(self) -> bool:
-        """Whether other processes did something since this was asked last."""
+        """Whether other processes have done something since the last call."""
         stirred, self.renewed = self.renewed, False
-        for ring in self.foreign:
+        for ring in self.external:
             stirred = ring.stirred() or stirred
         return stirred
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
-        """Call ``watcher`` after each message; gives a function that ends it."""
+        """Call ``watcher`` after each message; returns a function that ends this."""
         watching = True
-        sleepers = None if self.outside is None else self.outside.sleepers
+        sleepers = self.sleepers
 
         def unwatch() -> None:
             nonlocal watching
@@ -130,7 +141,7 @@ class Channel:
         return unwatch
 
     def begin_wait(self, watcher: Callable[[], None], waitset: WaitSet | None) -> None:
-        """Call ``watcher`` after each message; it wakes a task which waits at ``waitset`` for other processes."""
+        """Call ``watcher`` after each message, to wake a task that waits at ``waitset`` for other processes."""
         with self._lock:
             if self._inner:
                 self._change_watchers((watcher,), ())
@@ -140,7 +151,7 @@ class Channel:
                 self.waitsets = (*self.waitsets, waitset)
 
     def end_wait(self, watcher: Callable[[], None], waitset: WaitSet | None) -> None:
-        """What ``begin_wait`` began."""
+        """End what ``begin_wait`` began."""
         with self._lock:
             if self.watchers == (watcher,) and not self._inner:  # most often
                 self.waitsets = ()
@@ -153,7 +164,7 @@ class Channel:
             self._change_watchers((), (watcher,))
 
     def relay(self, inner: Channel) -> None:
-        """Let those who watch this channel also hear of messages on ``inner``, but not the other way round."""
+        """Let the watchers of this channel also hear of messages on ``inner``, but not the other way round."""
         with self._lock:
             if inner not in self._inner:  # several lines of a bus may share it
                 self._inner = (*self._inner, inner)
@@ -168,14 +179,14 @@ class Channel:
         with self._lock:
             watchers = [*self.watchers, *more]
             for watcher in less:
-                watchers.remove(watcher)  # once: somebody else may have registered the same one
+                watchers.remove(watcher)  # only once: it may have been registered several times
             self.watchers = tuple(watchers)
             for inner in self._inner:
-                inner._change_watchers(more, less)  # noqa: SLF001 - one of our own
+                inner._change_watchers(more, less)  # noqa: SLF001 - of the same class
 
 
 class Exchange:
-    """The channels of one process by namespace and topic. They last as long as somebody holds them."""
+    """The channels of one process by namespace and topic, each for as long as something refers to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -195,10 +206,10 @@ class Exchange:
             return {topic: channel for (where, topic), channel in self._channels.items() if where == namespace}
 
     def clear(self) -> None:
-        """Forget everything, in a new process after a fork."""
+        """In a new process after a fork: forget everything."""
         self._lock = threading.Lock()
         self._channels = weakref.WeakValueDictionary()
 
     def writers(self, namespace: str) -> list[RingWriter]:
-        """All rings of a namespace."""
+        """All rings of a namespace in this process."""
         return [writer for channel in self.channels(namespace).values() for writer in channel.writers]

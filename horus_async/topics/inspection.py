@@ -1,4 +1,4 @@
-"""Looking at the rings of a namespace without taking part: for people and tools."""
+"""A look at the rings of a namespace without taking part, for people and tools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from horus_async.errors import TopicError
 
-from .external.rings import ForeignRing, RingFile, list_folder, open_region, ring_file
+from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file
 from .ring import memory
 from .ring.layout import NAME_LENGTH, TEXT_AT, Word
 from .ring.names import path_component
@@ -29,20 +29,20 @@ class RingInfo:
     topic: str
     pid: int
     live: bool
-    """Whether its process lives and has not closed it."""
+    """Whether its process is alive and has not closed it."""
     publishers: tuple[str, ...]
     messages: int
     """Written since the ring was opened."""
     capacity: int
     """Bytes of data of the newest generation."""
     memory: int
-    """Bytes of shared memory that all generations take."""
+    """Bytes of shared memory of all generations."""
     started_ns: int
     """Wall clock when it was opened, nanoseconds since 1970."""
     newest_ns: int | None
     """Time stamp of the newest message."""
     schemas: tuple[Schema, ...]
-    """Of the classes of its messages, in the order in which they were first sent."""
+    """Schemas of the classes of its messages, in the order in which they were first sent."""
     file: str = field(repr=False)
 
 
@@ -65,7 +65,7 @@ def rings(namespace: str) -> list[RingInfo]:
 
 
 def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region) -> RingInfo:
-    ring = ForeignRing(namespace, first, region)
+    ring = ExternalRing(namespace, first, region)
     newest = ring.newest()
     end = newest.end()
     if newest.words[Word.PUBLISHERS]:

@@ -1,4 +1,4 @@
-"""A message as a program gets it."""
+"""A message as a program receives it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from attrs import frozen
 
 @frozen
 class Message:
-    """A value with its identity: (topic, publisher, seq) names one message for good."""
+    """A value with its identity: (topic, publisher, seq) identifies one message for good."""
 
     value: Any
     topic: str
     seq: int
-    """Counts the messages of this publisher on this topic, from 0."""
+    """The publisher's own count of its messages on this topic, from 0."""
     stamp_ns: int
     """When it was sent, nanoseconds since 1970."""
     publisher: str

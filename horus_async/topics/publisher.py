@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .exchange import Channel
-    from .packed.packed import Pack
+    from .packed.layout import Pack
     from .packed.schema import Schema
-    from .ring.region import Payload
     from .ring.turn import Turn
     from .ring.writer import Packers, RingWriter
+    from .values.payload import Payload
 
 
 _UNOPENED: Packers = {}
-"""What a publisher knows before its first message."""
+"""Stands for a ring's packers before the first message."""
 
 
 class _Forms(dict[type, "Pack | None"]):
-    """How a publisher sends objects, by their class. The ring describes a class before it is in here."""
+    """How a publisher packs objects, by their class. A class is in here only once the ring describes it."""
 
     __slots__ = ("_describe",)
 
@@ -75,13 +75,13 @@ class Publisher:
         self._packers = _UNOPENED
         self._ring: RingWriter
         self.forms: Mapping[type, Pack | None] = _Forms(self._describe)
-        """For ``codec.encode``: packs what this publisher is to send."""
+        """For ``codec.encode``: packs objects that this publisher is to send."""
 
     def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None) -> int:
-        """Write one message into the ring and wake those who wait for it.
+        """Write one message into the ring and wake everybody who waits for it.
 
         Args:
-            payload: what ``codec.encode`` made, or JSON text.
+            payload: what ``codec.encode`` returned, or JSON text.
             stamp_ns: time stamp, nanoseconds since 1970.
             seq: its sequence number; default: one more than the last, from 0.
 
@@ -99,7 +99,7 @@ class Publisher:
                 self._turn.wait()
             if seq is None:
                 seq = self._next
-            # The common case is written out here rather than called: this is the price of every message.
+            # The common case is written out here instead of called: every message pays for it.
             length = len(payload)
             if type(payload) is bytes and length in self._packers:
                 pack, size = self._packers[length]
@@ -132,7 +132,7 @@ class Publisher:
         return seq
 
     def use_turn(self, turn: Turn) -> None:
-        """Write only while having ``turn``; all publishers of a ring share it."""
+        """Write only while holding ``turn``, which all publishers of a ring share."""
         self._turn = turn
         self._take_turn = turn.take
         self._give_turn = turn.give
@@ -155,7 +155,7 @@ class Publisher:
             self._packers = self._ring.packers
 
     def _write(self, payload: Payload, seq: int, stamp_ns: int) -> memoryview:
-        """The slower way; gives the words of the ring's header."""
+        """Write a message the slower way; returns the words of the ring's header."""
         self._open()
         self._ring.write(payload, self._number, seq, stamp_ns)
         return self._ring.words

@@ -14,8 +14,7 @@ from .wake.wakeup import Bell, checkpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .exchange import Channel
-    from .external.rings import ForeignRing
+    from .exchange import Channel, Ring
     from .ring.reader import Loan
     from .ring.region import Cursor, Taken
 
@@ -48,11 +47,11 @@ class Subscriber:
         self.closed = False
         self._channel = channel
         self._lock = threading.Lock()
-        """Held while the readers change: rings come in their publishers' threads."""
+        """Held while the readers change: rings are attached from their publishers' threads."""
         self._readers: tuple[RingReader, ...] = ()
         self._only: RingReader | None = None
         self.reader: RingReader | None = None
-        """The one that gave the message that was taken last; its ``source`` is the ring."""
+        """The one from which a message was taken last; its ``source`` is the ring."""
         self._unwatch: list[Callable[[], None]] = []
         self._ended_arrived = 0
         self._ended_lost = 0
@@ -65,7 +64,7 @@ class Subscriber:
 
     @property
     def arrived(self) -> int:
-        """Messages that came since this was opened, lost ones included."""
+        """Messages published since this was opened, lost ones included."""
         return self._ended_arrived + sum(reader.arrived for reader in self._readers)
 
     @property
@@ -73,8 +72,8 @@ class Subscriber:
         """Messages taken or lost."""
         return self._ended_arrived + sum(reader.consumed for reader in self._readers)
 
-    def attach(self, ring: RingWriter | ForeignRing, cursor: Cursor) -> None:
-        """Read one more ring, from ``cursor`` on, unless it is read already."""
+    def attach(self, ring: Ring, cursor: Cursor) -> None:
+        """Read one more ring, from ``cursor`` on. Idempotent."""
         writer = ring if isinstance(ring, RingWriter) else ELSEWHERE
         with self._lock:
             if not any(reader.source is ring for reader in self._readers):
@@ -85,22 +84,23 @@ class Subscriber:
         only = self._only
         if only is not None and only.has_message():
             return True
-        outside = self._channel.outside
-        if outside is not None:
-            outside.glance()
+        glance = self._channel.glance
+        if glance is not None:
+            glance()
         return any(reader.has_message() for reader in self._readers)
 
     def take(self) -> Taken | None:
-        """The next unread message, the one with the smallest time stamp where there are several rings; or None.
+        """The next unread message, or None. If there are several rings, it has the smallest time stamp.
 
-        A tuple of payload, publisher, sequence number and time stamp (ns since 1970).
+        Returns:
+            A tuple of payload, publisher, sequence number and time stamp (ns since 1970).
 
         Raises:
             TopicError: this is closed.
         """
         only = self._only
         if only is not None:
-            # One message behind a writer of this process: the writer still has it at hand.
+            # One message behind a writer of this process, which still has that message at hand.
             index, end, near = only.writer.near
             if index == only.index:
                 only.index = index + 1
@@ -109,7 +109,7 @@ class Subscriber:
         return self._next(RingReader.take)
 
     def borrow(self) -> Loan | None:
-        """As ``take``, but a binary payload is a view of the ring's own memory; with the place where it lies.
+        """As ``take``, but a binary payload is a view of the ring's own memory. Also returns where it lies.
 
         Raises:
             TopicError: this is closed.
@@ -117,36 +117,33 @@ class Subscriber:
         return self._next(RingReader.borrow)
 
     def latest(self) -> Taken | None:
-        """The newest message there is, also one from before this was opened; None before the first.
-
-        Consumes nothing.
-        """
+        """The newest message, perhaps from before this was opened; None before the first. Consumes nothing."""
         found = [reader.latest() for reader in self._readers]
         messages = [message for message in (self._ended_newest, *found) if message is not None]
         return max(messages, key=_stamp, default=None)
 
     def processes_of(self, publisher: str) -> list[int]:
-        """The processes in which a publisher of this name has sent here, as far as their rings are still read."""
+        """The processes in which a publisher of this name has sent, as far as their rings are still being read."""
         found = {reader.region.pid for reader in self._readers if publisher in reader.region.names}
         return sorted(found)
 
     def on_message(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called right after messages are published, once for each that comes from this process.
+        """Call ``callback`` right after messages are published, once for each that comes from this process.
 
-        It is called in the publisher's thread, or for other processes in one that listens to them, must be quick and
-        must not raise.
+        It is called in the publisher's thread, or for other processes in one that listens to them. It must be quick
+        and must not raise.
 
         Returns:
-            A function that ends it; ``close`` does too.
+            A function that ends this; so does ``close``.
         """
         unwatch = self._channel.watch(callback)
         self._unwatch.append(unwatch)
         return unwatch
 
     async def wait(self) -> None:
-        """Wait until ``has_message()``. Works under trio and asyncio; costs nothing while nothing comes.
+        """Wait until ``has_message()``, under trio or asyncio, without polling.
 
-        Other tasks get a turn in any case.
+        Always lets other tasks run.
 
         Raises:
             TopicError: this is closed, or was closed while waiting.
@@ -155,7 +152,7 @@ class Subscriber:
             await checkpoint()
             return
         channel = self._channel
-        sleepers = None if channel.outside is None else channel.outside.sleepers
+        sleepers = channel.sleepers
         waiter = Bell() if sleepers is None else sleepers.waiter()
         channel.begin_wait(waiter.ring, waiter.waitset)
         try:
@@ -175,11 +172,11 @@ class Subscriber:
             raise TopicError(f"topic {self.topic!r} is closed")
 
     def close(self) -> None:
-        """Stop listening. Those who wait get an error."""
+        """Stop listening. Tasks that wait get an error."""
         if self.closed:
             return
         self.closed = True
-        self._channel.remove_subscriber(self)
+        self._channel.remove_listener(self)
         for unwatch in self._unwatch:
             unwatch()
         with self._lock:
@@ -191,15 +188,15 @@ class Subscriber:
     def _set_readers(self, readers: tuple[RingReader, ...]) -> None:
         self._readers = readers
         self._only = readers[0] if len(readers) == 1 else None
-        if self._only is not None:  # once here, and not with each message
+        if self._only is not None:  # here, instead of with each message
             self.reader = self._only
 
     def _next(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
-        only, outside = self._only, self._channel.outside
-        # A new ring may hold an older message, so they are looked for also while there is something to read.
-        if (outside is not None and outside.glance()) or only is None:
+        only, glance = self._only, self._channel.glance
+        # A new ring may hold an older message, so look for rings even while there is something to read.
+        if (glance is not None and glance()) or only is None:
             return self._take_merged(take)
         found = take(only)
         if found is None and only.ended:
@@ -209,13 +206,13 @@ class Subscriber:
     def _take_merged(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         while (first := self._oldest()) is not None:
             found = take(first)
-            if found is not None:  # else it was overwritten just now
+            if found is not None:  # otherwise it was overwritten just now
                 self.reader = first
                 return found
         return None
 
     def _oldest(self) -> RingReader | None:
-        """The ring whose next message has the lowest stamp; lets go of rings that are read to their end."""
+        """The reader whose next message has the smallest stamp; lets go of rings that are read to their end."""
         first: RingReader | None = None
         first_stamp = 0
         for reader in self._readers:
@@ -228,7 +225,7 @@ class Subscriber:
         return first
 
     def _forget(self, reader: RingReader) -> None:
-        """Let go of a ring that is read to its end, but not of its numbers."""
+        """Let go of a ring that is read to its end, but keep its counts."""
         with self._lock:
             self._count_ended(reader)
             self._set_readers(tuple(other for other in self._readers if other is not reader))

@@ -1,4 +1,4 @@
-"""The topic as a program uses it: values in, values out."""
+"""The topic as programs use it: values in, values out."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from .ring.names import check_namespace, check_topic_name
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .ring.region import Payload, Taken
+    from .ring.region import Taken
+    from .values.payload import Payload
 
 
 class Topic:
-    """A handle on a topic, for any program: sends, and hears all that is sent after it was opened, itself included.
+    """A handle on a topic, for any program: sends, and receives all that is sent after it was opened, even by itself.
 
     Close it, or use it as a context manager. For one task or thread at a time::
 
@@ -47,9 +48,9 @@ class Topic:
         Args:
             name: 1 to 255 of ``A-Z a-z 0-9 _ . - /``, no leading ``/``, no ``..``; case-sensitive.
             type: the only class of values that may be sent, usually an attrs class; default any.
-            capacity: bytes that may wait unread (default 1 MiB); rounded up to a power of two, and larger messages
-                make it grow by itself.
-            namespace: only topics in the same one meet; default: the environment's ``HORUS_NAMESPACE``, else
+            capacity: bytes of messages that may wait unread (default 1 MiB); rounded up to a power of two. Grows by
+                itself for larger messages.
+            namespace: topics meet only within one namespace; default: the environment's ``HORUS_NAMESPACE``, else
                 ``default``.
 
         Raises:
@@ -57,7 +58,7 @@ class Topic:
             ConfigurationError: not a name for a namespace, or not a capacity.
             TopicTypeError: ``type`` is not a class.
         """
-        self._closed = True  # until it is whole, for __del__
+        self._closed = True  # for __del__, until the end of __init__
         self.name = check_topic_name(name)
         if type is not None and not isinstance(type, _type_of_types):
             raise TopicTypeError(f"topic {name!r}: type= takes a class, not {type!r}")
@@ -74,12 +75,12 @@ class Topic:
         self._closed = False
 
     def send(self, value: Any) -> None:
-        """Send a value to all who listen.
+        """Send a value to all listeners.
 
         Raises:
             ValueNotSupportedError: no topic can carry it; names the type and where in the value it is.
             TopicTypeError: not of this topic's type.
-            MessageTooLargeError: larger than any ring can be.
+            MessageTooLargeError: larger than any ring can hold.
             TopicError: the handle is closed, or there is no shared memory left.
         """
         if self._type is not None and not isinstance(value, self._type):
@@ -91,8 +92,8 @@ class Topic:
 
         Raises:
             MessageDecodeError: the next message is damaged; it is consumed.
-            TopicTypeError: the next message is of another type than this topic's; it is consumed. A
-                ``SchemaMismatchError`` if it is of the same class, but with other fields where it was sent.
+            TopicTypeError: the next message is not of this topic's type; it is consumed. A ``SchemaMismatchError`` if
+                its class has other fields where it was sent.
         """
         message = self._subscriber.take()
         if message is None:
@@ -100,7 +101,7 @@ class Topic:
         try:
             value = decode(message[0])
         except SchemaMismatchError:
-            return self._value(message)  # which says more
+            return self._value(message)  # raises it again, and says more
         if self._type is not None:
             self._check_type(value, message[1])
         return value
@@ -128,19 +129,19 @@ class Topic:
                 if message is not None:
                     brightness = message.value.data.mean()
 
-        The writer does not wait, and may overwrite the message meanwhile. Leaving the block checks that; before that
-        ``message.valid`` tells, or ``message.check()``. After the block the views may change at any time: copy what is
-        to be kept. What is no array is copied in any case, and a message without arrays is received as by ``recv``.
+        The writer does not wait, and may overwrite the message meanwhile. This is checked when the block is left;
+        ``message.valid`` and ``message.check()`` tell earlier. After the block the views may change at any time: copy
+        what you keep. Everything but arrays is copied anyway, and a message without arrays is received as by ``recv``.
 
         Raises:
-            MessageOverwrittenError: on leaving the block (or on entering it), also instead of an error that torn data
-                led to. Larger ``capacity=`` gives more time.
+            MessageOverwrittenError: on leaving the block (or on entering it), also in place of an error that torn data
+                caused. A larger ``capacity=`` gives more time.
             MessageDecodeError, TopicTypeError: on entering it, as ``recv``.
         """
         return Borrowing(self.name, self._subscriber.borrow, self._check_type)
 
     def latest(self) -> Any:
-        """The newest value there is, also one sent before the handle was opened; None before the first.
+        """The newest value, perhaps sent before the handle was opened; None before the first.
 
         Consumes nothing. Raises as ``recv`` does.
         """
@@ -180,7 +181,7 @@ class Topic:
         return self._subscriber.lost
 
     def close(self) -> None:
-        """Give it up. What was sent stays readable for live handles; the last handle removes the shared memory."""
+        """Close the handle. Open ones can still read what was sent; the last one removes the shared memory."""
         if self._closed:
             return
         self._closed = True
@@ -232,7 +233,7 @@ class Topic:
 _type_of_types = type
 _NOTHING = object()
 
-# The handles of a topic share a bus, so that a process has one ring a topic and one sequence of numbers in it.
+# The handles of a topic share a bus, so that a process has one ring per topic, with one sequence of numbers.
 _buses: dict[tuple[str, str], tuple[Bus, int]] = {}
 _buses_lock = threading.RLock()
 
@@ -270,7 +271,7 @@ def _closed_publish(payload: Payload, stamp_ns: int, seq: int | None = None) -> 
 
 
 def _title_of(value: Any) -> str:
-    """The class of a value, also of one whose class this process does not know."""
+    """The name of a value's class, which this process need not know."""
     named = value.get("$type") if isinstance(value, dict) else None
     return named if isinstance(named, str) else _title(type(value))
 

@@ -166,7 +166,7 @@ def frames(*nodes: Node, ticks: int = 3) -> list[bytes]:
     lines: list[bytes] = []
     scheduler = Scheduler(tick_rate=10, deterministic=True)
     digests = TickDigests(lines.append, lambda: scheduler.guard_findings)
-    scheduler._watchers.append(digests)
+    scheduler.observe(digests)
     for node in nodes:
         scheduler.add(node)
     failure = ""

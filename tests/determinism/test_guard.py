@@ -37,7 +37,7 @@ from horus_async import (
     np_rng,
     rng,
 )
-from horus_async.determinism.guard import is_users
+from horus_async.determinism.origins import is_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -155,7 +155,7 @@ def test_in_real_time_every_scan_is_handled_too(tmp_path: Path) -> None:
     ("text", "says"),
     [
         (None, "no.dat is not a log"),
-        ("", "no.dat holds no scan"),
+        ("", "no.dat has no scans"),
         ("1 2 3\n", "no.dat, line 1: 3 columns, at least 706 are needed"),
         (" ".join(["x"] * 707), "no.dat is not a log"),
     ],

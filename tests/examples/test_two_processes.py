@@ -29,7 +29,7 @@ def test_each_process_replays_without_the_other(tmp_path: Path) -> None:
     done = python(EXAMPLE, tmp_path / "recordings", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("messages from outside, each as") == 2
+    assert done.stdout.count("external messages, each as") == 2
     assert done.stdout.count("replayed alone") == 2
     assert "controller with gain 5.0: tick" in done.stdout
     for name in ("robot", "controller"):

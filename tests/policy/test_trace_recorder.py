@@ -132,18 +132,18 @@ def test_the_image_mode_is_no_string(tmp_path: Path) -> None:
 
 def test_a_failed_disk_is_cut_back_to_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that ends in the middle is taken back, and the same lines are written once space returns."""
-    real = os.write
+    real = os.pwrite
     calls: list[int] = []
 
-    def torn_once(descriptor: int, data: memoryview) -> int:
+    def torn_once(descriptor: int, data: bytes, offset: int) -> int:
         calls.append(len(data))
         if len(calls) == 3:
-            return real(descriptor, data[: len(data) // 2])
+            return real(descriptor, data[: len(data) // 2], offset)
         if len(calls) == 4:
             raise OSError(28, "No space left on device")
-        return real(descriptor, data)
+        return real(descriptor, data, offset)
 
-    monkeypatch.setattr("horus_async.policy.trace.file.os.write", torn_once)
+    monkeypatch.setattr("horus_async.append_file.os.pwrite", torn_once)
     options = TraceOptions(directory=tmp_path, retry_interval=0.01)
     with TraceRecorder(POLICY, options) as recorder:
         recorder.record(exchange({"state": [1.0]}))

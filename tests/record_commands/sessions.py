@@ -50,16 +50,13 @@ def make(root: Path, name: str, messages: Messages, *, ticks: int, close: bool =
     for message in outside:
         recorder.received_external(message)
     for tick in range(ticks):
-        in_tick = []
         for node in nodes:
-            outputs = []
             for sender, topic, value in messages.get(tick, ()):
                 if sender == node:
                     seq = seqs[node, topic] = seqs.get((node, topic), -1) + 1
-                    outputs.append(Sent(node, topic, seq, tick * PERIOD_NS, as_bytes(encode(value)), tick))
-            recorder.executed(Execution("tick", node, tick, tick * PERIOD_NS, PERIOD_NS, 0, [], outputs, None))
-            in_tick += outputs
-        recorder.tick_ended(TickEnd(tick, tick * PERIOD_NS, nodes, in_tick))
+                    recorder.sent(Sent(node, topic, seq, tick * PERIOD_NS, as_bytes(encode(value)), tick))
+            recorder.executed(Execution("tick", node, tick, tick * PERIOD_NS, PERIOD_NS, 0, [], None))
+        recorder.tick_ended(TickEnd(tick, tick * PERIOD_NS, nodes))
     recorder.run_stopped("duration", ticks)
     if not close:
         for path in recorder.stop():

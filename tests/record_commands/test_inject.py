@@ -131,7 +131,7 @@ def test_nothing_to_inject(recordings_dir: Path) -> None:
     """A recorded node that never ticked has no last tick to end the run: an error, not a run without end."""
     observer = recorder(recordings_dir, "s")
     observer.run_started(run_info())
-    observer.tick_ended(TickEnd(0, 0, [], []))
+    observer.tick_ended(TickEnd(0, 0, []))
     observer.run_stopped("duration", 1)
     with pytest.raises(ReplayError, match="sensor never ticked"):
         Scheduler(deterministic=True).inject("s", "sensor").run_sync()

@@ -12,6 +12,7 @@ from horus_async.observe import Execution, NodeInfo, Received, RunInfo, Sent, Ti
 from horus_async.recorder import Recorder, RecordingOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from horus_async.observe import Observer
@@ -37,9 +38,16 @@ def run_info(nodes: tuple[NodeInfo, ...] = NODES, *, deterministic: bool = True,
     )
 
 
-def execution(node: str, tick: int, sent: tuple[Sent, ...] = (), taken: tuple[Received, ...] = ()) -> Execution:
+def execution(node: str, tick: int, taken: Sequence[Received] = ()) -> Execution:
     """A tick of a node in virtual time."""
-    return Execution("tick", node, tick, tick * PERIOD_NS, PERIOD_NS, 0, list(taken), list(sent), None)
+    return Execution("tick", node, tick, tick * PERIOD_NS, PERIOD_NS, 0, list(taken), None)
+
+
+def tell(observer: Observer, executed: Execution, sent: Iterable[Sent] = ()) -> None:
+    """A callback sends, and ends."""
+    for one in sent:
+        observer.sent(one)
+    observer.executed(executed)
 
 
 def message(node: str, topic: str, tick: int, value: object, seq: int | None = None) -> Sent:
@@ -57,9 +65,9 @@ def play(observer: Observer, ticks: range, noise: random.Random) -> None:
         command = message(
             "controller", "ctrl.cmd", tick, {"output": 0.5 * value + 0.1 * integral, "integral": integral}
         )
-        observer.executed(execution("sensor", tick, (reading,)))
-        observer.executed(execution("controller", tick, (command,), (Received("sensor.reading", "sensor", tick),)))
-        observer.tick_ended(TickEnd(tick, tick * PERIOD_NS, ["sensor", "controller"], [reading, command]))
+        tell(observer, execution("sensor", tick), (reading,))
+        tell(observer, execution("controller", tick, (Received("sensor.reading", "sensor", tick),)), (command,))
+        observer.tick_ended(TickEnd(tick, tick * PERIOD_NS, ["sensor", "controller"]))
 
 
 def recorder(root: Path, name: str | None = "session", *, block: bool = True, **options: Any) -> Recorder:
@@ -79,6 +87,6 @@ def record(root: Path, ticks: int = 100, name: str = "session") -> list[Path]:
 def settled(observer: Recorder) -> None:
     """Return when the writer has emptied the inboxes."""
     assert observer._writer is not None
-    while observer._writer.intake.waiting():
-        observer._writer.intake.wake.set()
+    while observer._writer.intake.room.waiting():
+        observer._writer.intake.room.wake.set()
         threading.Event().wait(0.001)

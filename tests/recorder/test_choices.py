@@ -27,7 +27,7 @@ from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.records import Footer
 
 from . import independent
-from .runs import execution, message, play, record, recorder, run_info, settled
+from .runs import execution, message, play, record, recorder, run_info, settled, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,8 +79,8 @@ def test_nodes_and_topics_are_chosen_by_patterns(tmp_path: Path) -> None:
     for tick in range(10):
         sent = [message(node.name, topic, tick, {"n": tick}) for node in nodes for topic in ("pose", "image.raw")]
         for number, node in enumerate(nodes):
-            observer.executed(execution(node.name, tick, tuple(sent[2 * number : 2 * number + 2])))
-        observer.tick_ended(TickEnd(tick, 0, [node.name for node in nodes], sent))
+            tell(observer, execution(node.name, tick), sent[2 * number : 2 * number + 2])
+        observer.tick_ended(TickEnd(tick, 0, [node.name for node in nodes]))
         observer.received_external(External(tick, "in/x" if tick % 2 else "out/y", "p", tick, 0, b"1"))
     observer.node_added(NodeInfo("motor2", None))
     observer.run_stopped("duration", 10)
@@ -122,8 +122,8 @@ def test_what_is_redacted_is_nowhere_on_the_disk(tmp_path: Path, caplog: pytest.
     for tick in range(2):
         sent = [message("sensor", topic, tick, SECRET) for topic in ("abc", "b", "c", "d")]
         sent.append(message("sensor", "other", tick, 1.5))
-        observer.executed(execution("sensor", tick, tuple(sent)))
-        observer.tick_ended(TickEnd(tick, 0, ["sensor"], sent))
+        tell(observer, execution("sensor", tick), sent)
+        observer.tick_ended(TickEnd(tick, 0, ["sensor"]))
     observer.received_external(External(1, "b", "p", 0, 0, text))
     observer.run_stopped("duration", 2)
     session = open_session("session", tmp_path)
@@ -196,7 +196,7 @@ def rotated(root: Path, ticks: int = 200, **options: Any) -> list[Path]:
     for tick in range(0, ticks, 10):
         play(observer, range(tick, tick + 10), noise)
         for file in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
-            file.write(file.take())
+            file.write(file.feed.take())
     observer.run_stopped("duration", ticks)
     return observer.stop()
 
@@ -333,8 +333,8 @@ def test_ranges_where_ticks_go_back(tmp_path: Path, rotate_mb: float | None, clo
     for at, tick in enumerate(played):
         play(observer, range(tick, tick + 1), random.Random(1))
         if at % 10 == 9:
-            for inbox in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
-                inbox.write(inbox.take())
+            for part in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
+                part.write(part.feed.take())
     observer.run_stopped("duration", len(played))
     paths = observer.stop()
     if not closed:
@@ -354,7 +354,7 @@ def test_an_input_of_a_topic_left_out_keeps_its_name(tmp_path: Path) -> None:
     """What a node took is told by topic, publisher and number, whether or not the message is recorded."""
     observer = recorder(tmp_path, topics=("ctrl.*",))
     observer.run_started(run_info())
-    observer.executed(execution("controller", 0, (), (Received("sensor.reading", "sensor", 0),)))
+    observer.executed(execution("controller", 0, (Received("sensor.reading", "sensor", 0),)))
     observer.run_stopped("duration", 1)
     (line,) = open_session("session", tmp_path).executions("controller")
     assert isinstance(line, ExecutionRecord)

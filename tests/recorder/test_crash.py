@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 CHILD = """
 import os, random, sys, time
 from pathlib import Path
-from tests.recorder.runs import execution, message, recorder, run_info
+from tests.recorder.runs import execution, message, recorder, run_info, tell
 observer = recorder(Path(sys.argv[1]), block=sys.argv[2] == "block")
 observer.run_started(run_info())
 noise = random.Random(int(sys.argv[3]))
 print("ready", flush=True)
 for tick in range(10**9):
     data = {"tick": tick, "text": "x" * (noise.randrange(20_000) if tick % 50 == 0 else noise.randrange(50))}
-    observer.executed(execution("sensor", tick, (message("sensor", "t", tick, data),)))
+    tell(observer, execution("sensor", tick), [message("sensor", "t", tick, data)])
     os.write(1, b"%d %d\\n" % (tick, time.monotonic_ns()))
     if tick % 20 == 0:
         time.sleep(0.001)

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import faults, power_cuts
 from benchmarks.small import SmallRun
+from horus_async.append_file import AppendFile
 from horus_async.errors import RecordingError
 from horus_async.recorder.write.frame_file import FrameFile
 
@@ -56,11 +57,10 @@ def test_the_sweep_finds_lines_that_are_not_counted(tmp_path: Path, monkeypatch:
 def test_the_sweep_finds_what_a_torn_write_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a writer that goes on behind what a failed write left, the sweep fails."""
 
-    def careless(file: FrameFile) -> None:
-        if file._fd >= 0:
-            file.written = os.fstat(file._fd).st_size
+    def careless(file: AppendFile) -> None:
+        file.size = os.fstat(file._fd).st_size
 
-    monkeypatch.setattr(FrameFile, "cut_back", careless)
+    monkeypatch.setattr(AppendFile, "cut_back", careless)
     with pytest.raises(AssertionError):
         faults.fail_each_call(tmp_path, 3)
 

@@ -12,7 +12,7 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.recorder import ExecutionRecord, RecordedFile
 from horus_async.recorder.write import writer as writer_module
 
-from .runs import execution, message, recorder, run_info
+from .runs import execution, message, recorder, run_info, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ def test_a_line_is_written_within_two_intervals(
     worst_ns = [0]
 
     def put(tick: int) -> None:
-        observer.executed(execution("sensor", tick, (message("sensor", "t", tick, tick),)))
+        tell(observer, execution("sensor", tick), [message("sensor", "t", tick, tick)])
 
     def check(now_ns: int) -> None:
         there = sum(isinstance(line, ExecutionRecord) for line in RecordedFile(path).records())
@@ -97,7 +97,7 @@ def test_a_line_is_written_within_two_intervals(
     writer = observer._writer
     assert writer is not None
     path = writer._nodes["sensor"].path
-    monkeypatch.setattr(writer.intake, "wake", machine)
+    monkeypatch.setattr(writer.intake.room, "wake", machine)
     for file in writer._files():
         monkeypatch.setattr(file, "write", _slow(file, machine, flush_ns // 3))
     machine.at_end = lambda: setattr(writer, "_ending", True)
@@ -119,12 +119,12 @@ class _NoThread:
     def join(self) -> None: ...
 
 
-def _slow(file: FrameFile, machine: VirtualMachine, nanoseconds: int) -> Callable[[list[Any]], bool]:
+def _slow(file: FrameFile, machine: VirtualMachine, nanoseconds: int) -> Callable[[bytes], bool]:
     """A way to write that takes its time, before the bytes are there."""
     write = file.write
 
-    def slowly(items: list[Any]) -> bool:
+    def slowly(text: bytes) -> bool:
         machine.turn(nanoseconds)
-        return write(items)
+        return write(text)
 
     return slowly

@@ -14,7 +14,7 @@ from horus_async.observe import External, TickEnd
 from horus_async.recorder import Redact
 
 from . import independent
-from .runs import execution, message, record, recorder, run_info
+from .runs import execution, message, record, recorder, run_info, tell
 
 DESCRIPTION = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 
@@ -28,12 +28,12 @@ def everything(root: Path) -> list[Path]:
     observer.executed(sensor._replace(kind="init"))
     for tick in range(200):
         sent = [message("sensor", topic, tick, {"n": tick}) for topic in ("sensor.reading", "secret", "out")]
-        observer.executed(execution("sensor", tick, tuple(sent)))
-        observer.tick_ended(TickEnd(tick, 0, ["sensor"], sent))
+        tell(observer, execution("sensor", tick), sent)
+        observer.tick_ended(TickEnd(tick, 0, ["sensor"]))
         observer.received_external(External(tick, "in", "p", tick, 0, b"1" if tick != 90 else b"no JSON"))
         if tick % 20 == 19:
             for file in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
-                file.write(file.take())
+                file.write(file.feed.take())
     observer.executed(sensor._replace(kind="safe_state", tick=199, error="ValueError: no"))
     observer.executed(sensor._replace(kind="shutdown", tick=199))
     observer.run_stopped("duration", 200)

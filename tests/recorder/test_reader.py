@@ -19,7 +19,7 @@ from horus_async.recorder.records import Footer, Header
 from horus_async.recorder.write.lines import header_line
 
 from . import independent
-from .runs import execution, message, play, record, recorder, run_info
+from .runs import execution, message, play, record, recorder, run_info, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def recording(root: Path, flushes: int = 5, ticks: int = 20) -> Path:
     for flush in range(flushes):
         play(observer, range(flush * ticks, (flush + 1) * ticks), random.Random(flush))
         for file in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
-            file.write(file.take())
+            file.write(file.feed.take())
     observer.run_stopped("duration", flushes * ticks)
     return observer.stop()[1]
 
@@ -89,7 +89,7 @@ def test_ranges_of_ticks(tmp_path: Path, index: bool, start: int | None, stop: i
 
 def test_seeking_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the index a seek decodes about a frame, not the file."""
-    monkeypatch.setattr("horus_async.recorder.write.frame_file.ENTRY_TEXT", 1)
+    monkeypatch.setattr("horus_async.recorder.write.index.ENTRY_TEXT", 1)
     file = RecordedFile(recording(tmp_path, flushes=20))
     decoded: list[int] = []
     decode = frames._decode
@@ -165,7 +165,7 @@ def test_memory_stays_at_a_few_frames(tmp_path: Path) -> None:
     observer = recorder(tmp_path)
     observer.run_started(run_info())
     for tick in range(400):
-        observer.executed(execution("sensor", tick, (message("sensor", "t", tick, "x" * 100_000),)))
+        tell(observer, execution("sensor", tick), [message("sensor", "t", tick, "x" * 100_000)])
     observer.run_stopped("duration", 400)
     file = RecordedFile(observer.stop()[1])
     tracemalloc.start()

@@ -33,7 +33,7 @@ from horus_async.recorder.write import writer as writer_module
 from horus_async.topics.codec import as_bytes, decode, encode
 
 from . import independent
-from .runs import PERIOD_NS, execution, message, play, record, recorder, run_info, settled
+from .runs import PERIOD_NS, execution, message, play, record, recorder, run_info, settled, tell
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -90,9 +90,9 @@ def test_each_message_is_recorded_once_in_order(tmp_path: Path) -> None:
     observer = recorder(tmp_path)
     observer.run_started(run_info())
     sent = [message("sensor", "sensor.reading", tick, {"n": n}, seq=3 * tick + n) for tick in (0, 2) for n in range(3)]
-    observer.executed(execution("sensor", 0, tuple(sent[:3])))
+    tell(observer, execution("sensor", 0), sent[:3])
     observer.executed(execution("sensor", 1))
-    observer.executed(execution("sensor", 2, tuple(sent[3:])))
+    tell(observer, execution("sensor", 2), sent[3:])
     observer.run_stopped("duration", 3)
     session = open_session("session", tmp_path)
     executions = [line for line in session.executions("sensor") if isinstance(line, ExecutionRecord)]
@@ -107,8 +107,8 @@ def test_large_and_tagged_messages_are_recorded_by_value(tmp_path: Path, value: 
     observer = recorder(tmp_path)
     observer.run_started(run_info())
     sent = message("sensor", "sensor.reading", 0, None)._replace(payload=as_bytes(encode(value)))
-    observer.executed(execution("sensor", 0, (sent,)))
-    observer.tick_ended(TickEnd(0, 0, ["sensor"], [sent]))
+    tell(observer, execution("sensor", 0), [sent])
+    observer.tick_ended(TickEnd(0, 0, ["sensor"]))
     observer.run_stopped("duration", 1)
     (line,) = open_session("session", tmp_path).executions("sensor")
     assert isinstance(line, ExecutionRecord)
@@ -298,7 +298,7 @@ def test_nothing_is_dropped_in_deterministic_mode(tmp_path: Path) -> None:
     observer.run_started(run_info())
     play(observer, range(5000), random.Random(1))
     large = message("sensor", "sensor.reading", 5000, "x" * 200_000)
-    observer.executed(execution("sensor", 5000, (large,)))
+    tell(observer, execution("sensor", 5000), [large])
     observer.run_stopped("duration", 5001)
     assert observer.stats().dropped == 0
     session = open_session("session", tmp_path)
@@ -310,7 +310,7 @@ def test_many_frames_are_one_recording(tmp_path: Path) -> None:
     observer = recorder(tmp_path, interval=0.001)
     observer.run_started(run_info())
     for tick in range(12):
-        observer.executed(execution("sensor", tick, (message("sensor", "t", tick, "x" * 300_000),)))
+        tell(observer, execution("sensor", tick), [message("sensor", "t", tick, "x" * 300_000)])
     observer.run_stopped("duration", 12)
     file = RecordedFile(observer.stop()[1])
     texts = [text for _, text in independent.frames(file.path.read_bytes())]
@@ -326,7 +326,7 @@ def test_a_record_that_cannot_be_a_line_is_counted(tmp_path: Path, caplog: pytes
     broken = message("sensor", "t", 0, None)._replace(payload=b"\0broken")
     with caplog.at_level(logging.ERROR, "horus_async.recorder"):
         for tick in range(3):
-            observer.executed(execution("sensor", tick, (broken,) if tick == 1 else ()))
+            tell(observer, execution("sensor", tick), [broken] if tick == 1 else [])
         observer.run_stopped("duration", 3)
     found = body(observer.stop()[1])
     assert [line["kind"] for line in found] == ["tick", "gap", "tick"]
@@ -343,7 +343,7 @@ def test_a_writer_that_fails_for_good_never_blocks_the_run(
     def broken(*_: object) -> None:
         raise AssertionError("unforeseen")
 
-    monkeypatch.setattr(writer_module.SessionWriter, "_attempt", broken)
+    monkeypatch.setattr(writer_module.SessionWriter, "_write", broken)
     observer = recorder(tmp_path, memory_mb=0.01, interval=0.001)
     observer.run_started(run_info())
     play(observer, range(500), random.Random(1))
@@ -396,7 +396,7 @@ def test_init_and_shutdown_have_lines(tmp_path: Path) -> None:
     observer.run_started(run_info())
     for kind in ("init", "tick", "shutdown"):
         sent = [message("sensor", "t", 0, kind)]
-        observer.executed(Execution(kind, "sensor", 0, 0, PERIOD_NS, 0, [], sent, None))
+        tell(observer, Execution(kind, "sensor", 0, 0, PERIOD_NS, 0, [], None), sent)
     observer.run_stopped("duration", 1)
     found = lines(observer.stop()[1])
     assert [line["kind"] for line in found] == ["header", "init", "tick", "shutdown", "footer"]

@@ -47,7 +47,7 @@ def test_an_execution_line_has_the_promised_fields() -> None:
     """A tick line says what SPEC 5 says, and an output has its own tick only when it was sent later."""
     later = SENT._replace(seq=4, tick=5)
     line = execution_line(
-        Execution("tick", "sensor", 2, 20, 10, 7, [Received("a", "b", 9)], [SENT, later], 'Oops: "x"\n')
+        Execution("tick", "sensor", 2, 20, 10, 7, [Received("a", "b", 9)], 'Oops: "x"\n'), [SENT, later]
     )
     assert line.endswith(b"\n")
     assert json.loads(line) == {
@@ -71,7 +71,7 @@ def test_executions_come_back_as_they_went_in(kind: str, count: int) -> None:
     """J.1-4: three sends are three outputs, in order, and none is none, in every kind of line."""
     sent = [SENT._replace(seq=seq, payload=b'{"n":%d}' % seq) for seq in range(count)]
     taken = [Received("topic", "node", seq) for seq in range(count)]
-    line = execution_line(Execution(kind, "sensor", 2, -20, 10, 7, taken, sent, None))
+    line = execution_line(Execution(kind, "sensor", 2, -20, 10, 7, taken, None), sent)
     assert parse_line(line) == ExecutionRecord(
         kind,
         2,
@@ -106,7 +106,7 @@ def test_executions_come_back_as_they_went_in(kind: str, count: int) -> None:
 def test_every_value_is_recorded_by_value(value: object) -> None:
     """J.1-8: what JSON lacks is in the line, and the recorded payload decodes to what was sent."""
     payload = as_bytes(encode(value))
-    line = execution_line(Execution("tick", "n", 0, 0, 0, 0, [], [SENT._replace(payload=payload)], None))
+    line = execution_line(Execution("tick", "n", 0, 0, 0, 0, [], None), [SENT._replace(payload=payload)])
     assert line.count(b"\n") == 1
     record = parse_line(line)
     assert isinstance(record, ExecutionRecord)
@@ -123,8 +123,8 @@ def test_a_recorded_payload_is_what_was_written() -> None:
 
 def test_the_other_lines_come_back() -> None:
     """Scheduler ticks, gaps, footers and messages from outside survive the round trip."""
-    end = TickEnd(4, 40, ["a", 'b"'], [SENT])
-    assert parse_line(tick_line(end)) == SchedulerTick(4, 40, ("a", 'b"'), tick_digest([SENT]))
+    end = TickEnd(4, 40, ["a", 'b"'])
+    assert parse_line(tick_line(end, 0x12_9AFCBF)) == SchedulerTick(4, 40, ("a", 'b"'), "9afcbf")
     assert parse_line(gap_line(3, 12, "disk full")) == GapRecord(3, 12, "disk full")
     tally = TopicTally("t", None, 3, 40, 5, 6)
     footer = parse_line(footer_line(0, Counts(1, 2, 3, 4), [tally]))
@@ -142,8 +142,8 @@ def test_a_message_from_outside_must_be_json() -> None:
 def test_the_tick_of_a_line_is_found_without_parsing() -> None:
     """Lines give their tick, those without one None, and a text inside never misleads."""
     lines = [
-        execution_line(Execution("tick", "n", 17, 0, 0, 0, [], [SENT._replace(payload=b'{"tick":99}')], None)),
-        tick_line(TickEnd(17, 0, [], [])),
+        execution_line(Execution("tick", "n", 17, 0, 0, 0, [], None), [SENT._replace(payload=b'{"tick":99}')]),
+        tick_line(TickEnd(17, 0, []), 0),
         message_line(External(17, "t", "p", 0, 0, b'{"tick":99}')),
         gap_line(17, 1, '"tick":99}'),
     ]
@@ -175,6 +175,31 @@ def test_unknown_fields_kinds_and_versions() -> None:
             parse_line(orjson.dumps({**header, "schema_version": version}))
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("tick", True, "True is not a whole number"),
+        ("tick", "1", "'1' is not a whole number"),
+        ("now_ns", 1.5, "1.5 is not a whole number"),
+        ("error", 5, "5 is not a string"),
+        ("inputs", {}, "{} is not a list"),
+        ("inputs", [{"topic": "t", "publisher": None, "seq": 1}], "None is not a string"),
+        ("outputs", [{"topic": "t", "seq": 1, "data": 1}], "no field 'stamp_ns'"),
+        ("outputs", [5], "cannot be read"),
+    ],
+)
+def test_fields_of_the_wrong_type_are_refused(field: str, value: object, why: str) -> None:
+    """No field is converted from another type, and the error says what is wrong."""
+    whole = {"kind": "tick", "tick": 1, "now_ns": 2, "dt_ns": 3, "duration_ns": 4, "error": None}
+    whole |= {"inputs": [], "outputs": []}
+    assert isinstance(parse_line(orjson.dumps(whole)), ExecutionRecord)
+    with pytest.raises(DamagedRecordingError) as caught:
+        parse_line(orjson.dumps({**whole, field: value}))
+    assert why in str(caught.value)
+    with pytest.raises(DamagedRecordingError, match="'ab' is not a list"):
+        parse_line(b'{"kind":"tick","order":"ab","digest":"000000","now_ns":0,"tick":1}')
+
+
 def test_the_digest_is_pinned() -> None:
     """The digest is part of the format: it must never change, nor depend on anything but the messages."""
     assert tick_digest([]) == EMPTY_DIGEST == "000000"
@@ -192,7 +217,7 @@ def test_the_digest_is_pinned() -> None:
 def test_the_digest_sees_the_text_of_binary_messages() -> None:
     """Replayed as text or sent as an array, the same value has the same digest."""
     binary = as_bytes(encode(bytes(2000)))
-    text = execution_line(Execution("tick", "n", 0, 0, 0, 0, [], [SENT._replace(payload=binary)], None))
+    text = execution_line(Execution("tick", "n", 0, 0, 0, 0, [], None), [SENT._replace(payload=binary)])
     record = parse_line(text)
     assert isinstance(record, ExecutionRecord)
     assert tick_digest([SENT._replace(payload=record.outputs[0].payload)]) == tick_digest(
@@ -227,6 +252,6 @@ def test_odd_names_and_texts_stay_one_valid_line() -> None:
     """Quotes, line breaks and half surrogates in names and errors cannot break a line."""
     odd = 'a"\n\\\ud800\u2028'
     sent = message("n", odd, 0, {})
-    line = execution_line(Execution("tick", "n", 0, 0, 0, 0, [Received(odd, odd, 0)], [sent], odd))
+    line = execution_line(Execution("tick", "n", 0, 0, 0, 0, [Received(odd, odd, 0)], odd), [sent])
     assert line.count(b"\n") == 1
     assert isinstance(parse_line(line), ExecutionRecord)

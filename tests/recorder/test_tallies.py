@@ -19,7 +19,7 @@ from horus_async.recorder.tallies import Tallies, TopicTally
 from horus_async.recorder.write import writer as writer_module
 from horus_async.topics.codec import as_bytes, encode
 
-from .runs import PERIOD_NS, play, recorder, run_info, settled
+from .runs import PERIOD_NS, play, recorder, run_info, settled, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +43,11 @@ def busy(observer: Recorder, ticks: int, noise: random.Random) -> None:
                 free[node] = max(free[node], tick + noise.choice([0, 0, 0, 3]))
                 sent.append(Sent(node, f"{node}.{noise.choice('xyz')}", seq, now_ns, payload, max(tick, free[node])))
                 seq += 1
-            observer.executed(Execution("tick", node, tick, now_ns, PERIOD_NS, 0, [], sent, None))
+            tell(observer, Execution("tick", node, tick, now_ns, PERIOD_NS, 0, [], None), sent)
         if noise.random() < 0.1:
             publisher = noise.choice(["pilot", "base"])
             observer.received_external(External(tick, "cmd", publisher, seq, now_ns, as_bytes(encode(noise.random()))))
-        observer.tick_ended(TickEnd(tick, now_ns, ["a", "b"], []))
+        observer.tick_ended(TickEnd(tick, now_ns, ["a", "b"]))
 
 
 def parsed_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -132,9 +132,9 @@ def test_a_message_of_a_tick_that_began_long_before_has_its_type_too(tmp_path: P
     observer = recorder(tmp_path)
     observer.run_started(run_info((NodeInfo("a", None),)))
     sent = [Sent("a", "late", 0, 0, b"1.5", 900)]
-    observer.executed(Execution("tick", "a", 0, 0, PERIOD_NS, 0, [], sent, None))
+    tell(observer, Execution("tick", "a", 0, 0, PERIOD_NS, 0, [], None), sent)
     for tick in range(901, 1000):
-        observer.executed(Execution("tick", "a", tick, 0, PERIOD_NS, 0, [], [], None))
+        observer.executed(Execution("tick", "a", tick, 0, PERIOD_NS, 0, [], None))
     observer.run_stopped("duration", 1000)
     (topic,) = session_info(open_session("session", tmp_path)).topics
     assert (topic.first_tick, topic.last_tick, topic.type) == (900, 900, "float")

@@ -193,9 +193,9 @@ def test_an_exception_from_outside_the_nodes() -> None:
             raise OSError("no disk")
 
     def set_up(duration: float | None) -> Any:
-        runtime = original(duration)
-        runtime.at_step.append(fail)
-        return runtime
+        parts = original(duration)
+        parts.runtime.at_step.append(fail)
+        return parts
 
     scheduler._set_up = set_up  # type: ignore[method-assign]
     with pytest.raises(BaseExceptionGroup):

@@ -18,9 +18,8 @@ import trio
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError, TopicPermissionError, TopicTypeError
-from horus_async.topics import Bus
-from horus_async.topics.external import discovery
-from horus_async.topics.external import rings as foreign
+from horus_async.topics import Bus, discovery
+from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.ring import memory
 from horus_async.topics.wake import sleepers
 from tests.topics import payload_types
@@ -44,7 +43,7 @@ def heard():
 def clean(namespace: str) -> Iterator[None]:
     """Remove what the processes that a test killed have left."""
     yield
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
 
 
 class Child:
@@ -177,9 +176,9 @@ def test_a_new_ring_is_merged_by_stamp_with_a_known_one(monkeypatch: pytest.Monk
         for process in (new, known):
             process.go("send")
             assert process.line() == "sent"
-        outside = topic._bus._outside
-        assert outside is not None
-        until(lambda: monotonic_ns() >= outside._next_glance)
+        found = topic._bus._discovery
+        assert found is not None
+        until(lambda: monotonic_ns() >= found._next_glance)
         if borrow:
             with topic.borrow() as message:
                 assert message is not None
@@ -259,8 +258,8 @@ def test_two_publishers_are_merged_by_stamp() -> None:
             sender.go(str(value))
             sender.line()
         until(topic.has_msg)
-        foreign_ready = until(lambda: topic._subscriber.arrived == 20)
-        assert foreign_ready
+        external_ready = until(lambda: topic._subscriber.arrived == 20)
+        assert external_ready
         assert topic.recv_all() == list(range(20))
 
 
@@ -478,7 +477,7 @@ def test_a_link_in_the_place_of_a_ring_is_left_alone(namespace: str, tmp_path: P
         link.symlink_to(target)
         with Topic("t") as other:
             assert other.recv() is None
-            foreign.reclaim(namespace)
+            reclaim(namespace)
         assert link.is_symlink()
         assert target.read_bytes() == bytes(8192)
         link.unlink()

@@ -16,7 +16,7 @@ from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.scheduler.options import Overrides, overriding
 from horus_async.topics import Bus
 from horus_async.topics.codec import decode
-from horus_async.topics.external import rings as foreign
+from horus_async.topics.external.leftovers import reclaim
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,7 +164,7 @@ def test_a_process_that_comes_back_is_another_source(namespace: str, recordings_
         for process in running:
             process.kill()
             process.wait(60)
-        foreign.reclaim(namespace, grace_ns=0)
+        reclaim(namespace, grace_ns=0)
     took = inputs(open_session("s"))
 
     assert {source for _, _, source in took} == {0, 1}

@@ -21,7 +21,7 @@ from horus_async.cli import main
 from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
 from horus_async.messages import CmdVel, Twist
 from horus_async.topics.codec import decode
-from horus_async.topics.external import rings as foreign
+from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.packed import schema
 from horus_async.topics.packed.packed import form_of
 from horus_async.topics.packed.schema import Record, Schema
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def clean(namespace: str) -> Iterator[None]:
     """Remove what the processes that a test killed have left."""
     yield
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
 
 
 def new_writer() -> RingWriter:
@@ -221,8 +221,8 @@ with Topic("t", Speed) as topic:
 
 def mapped(name: str) -> list[Region]:
     """What this process has mapped of other processes' rings that describe such a class."""
-    regions = [reference() for reference in schema._regions.valuerefs()]
-    return [region for region in regions if region and name in [found.record.name for found in region.schemas()]]
+    regions = [region for reference in schema._sources.valuerefs() if isinstance(region := reference(), Region)]
+    return [region for region in regions if name in [found.record.name for found in region.schemas()]]
 
 
 def test_a_class_that_nobody_has_imported_here_arrives_as_a_dict() -> None:

@@ -12,9 +12,8 @@ import pytest
 
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, wall_ns
-from horus_async.topics import Bus
-from horus_async.topics.external import discovery
-from horus_async.topics.external import rings as foreign
+from horus_async.topics import Bus, discovery
+from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.ring import memory
 from tests.topics.test_processes import SECONDS, child, files, until, values
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 def clean(namespace: str) -> Iterator[None]:
     """Remove what the processes that a test killed have left."""
     yield
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
 
 
 GROWN = """
@@ -85,7 +84,7 @@ def test_a_doorbell_of_a_dead_process_is_taken_over(namespace: str) -> None:
             assert [name for name in files(namespace) if name.startswith("bell-")] == ["bell-0", "bell-1"]
         live.go()
         assert live.end() == 0
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
     assert files(namespace) == []
 
 
@@ -153,7 +152,7 @@ def test_parent_and_child_both_work_after_a_fork(end: str, namespace: str) -> No
             assert forked.end() == 0
         topic.send("here")
         assert topic.recv() == "here"
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
     assert files(namespace) == []
 
 
@@ -218,7 +217,7 @@ def test_a_thousand_topics_reach_another_process(namespace: str) -> None:
     finally:
         for topic in topics:
             topic.close()
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
     assert files(namespace) == []
 
 
@@ -280,7 +279,7 @@ def test_namespaces_are_apart_across_processes(namespace: str) -> None:
             assert process.line() == "[['given', 2], ['environment', 1]]"
         assert here.recv_all() == [1]
         assert there.recv_all() == [2]
-    foreign.reclaim(other, grace_ns=0)
+    reclaim(other, grace_ns=0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -343,9 +342,9 @@ def test_a_slow_reader_gets_what_ended_publishers_left(namespace: str) -> None:
             with child(SEND_ONCE, value) as sender:  # each tidies when it starts
                 assert sender.end() == 0
             _age(namespace, 2)
-        outside = topic._bus._outside
-        assert outside is not None
-        outside._next_sweep = 0  # and so does the reader
+        found = topic._bus._discovery
+        assert found is not None
+        found._next_sweep = 0  # and so does the reader
         assert values(topic, 3) == [0, 1, 2]
     assert files(namespace) == []
 

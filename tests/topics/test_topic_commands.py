@@ -127,15 +127,15 @@ def test_an_object_is_made_field_by_field() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
-        ('{"linear": "fast"}', "CmdVel", "a number is wanted, not 'fast'"),
+        ('{"linear": "fast"}', "CmdVel", "expected a number, not 'fast'"),
         ('{"speed": 1}', "CmdVel", "speed"),
-        ('{"header": {"frame_id": 5}}', "Imu", "a text is wanted, not 5"),
-        ('{"header": {"stamp": {"sec": 0.5}}}', "Imu", "an integer is wanted, not 0.5"),
-        ('{"orientation_covariance": 7}', "Imu", "a list of numbers is wanted, not 7"),
-        ("3", "CmdVel", "wanted as a JSON object, not 3"),
-        ("{}", "NoSuch", "no attrs class in horus_async.messages"),
+        ('{"header": {"frame_id": 5}}', "Imu", "expected a string, not 5"),
+        ('{"header": {"stamp": {"sec": 0.5}}}', "Imu", "expected an integer, not 0.5"),
+        ('{"orientation_covariance": 7}', "Imu", "expected a list of numbers, not 7"),
+        ("3", "CmdVel", "must be a JSON object, not 3"),
+        ("{}", "NoSuch", "not an attrs class in horus_async.messages"),
         ("{}", "no_such_module.Class", "cannot import"),
-        ("{}", "json.JSONDecoder", "no attrs class in json"),
+        ("{}", "json.JSONDecoder", "not an attrs class in json"),
     ],
 )
 def test_what_does_not_fit_a_class_is_wrong_usage(text: str, kind: str, reason: str) -> None:

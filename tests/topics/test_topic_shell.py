@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from horus_async import Topic
-from horus_async.topics.external import rings as foreign
+from horus_async.topics.external.leftovers import reclaim
 from tests.topics.test_processes import SECONDS, files, until
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_a_signal_ends_sending_in_order(sent: signal.Signals, namespace: str) ->
         assert topic.recv() == 1
     assert command.returncode == 128 + sent
     assert errors in ("", "horus-async: interrupted\n")
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
     assert files(namespace) == []
 
 
@@ -118,7 +118,7 @@ def test_what_can_be_published(text: str, value: object, namespace: str) -> None
         assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
         assert topic.recv(default="nothing") == value
         assert topic.recv(default="nothing") == "nothing"
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
 
 
 def test_publishing_at_a_rate() -> None:
@@ -198,4 +198,4 @@ def test_what_came_too_fast_is_counted(namespace: str) -> None:
             assert "messages lost: they came too fast" in run.stderr
         finally:
             sender.kill()
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)

@@ -13,7 +13,7 @@ import pytest
 from horus_async import Node, Scheduler, Topic
 from horus_async.errors import TopicError
 from horus_async.topics import Bus
-from horus_async.topics.external import rings as foreign
+from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import FOR_ALL, bell_byte
 from horus_async.topics.wake import doorbell, sleepers
@@ -44,7 +44,7 @@ def unpolled(namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody looks by himself. What the processes that a test killed have left is removed."""
     monkeypatch.setattr(sleepers, "SLOW_POLL_MS", NEVER_MS)
     yield
-    foreign.reclaim(namespace, grace_ns=0)
+    reclaim(namespace, grace_ns=0)
 
 
 def bells(namespace: str) -> int:
@@ -273,7 +273,7 @@ def test_a_doorbell_that_was_full_loses_nobody() -> None:
             sender.line()
             sender.go("t 1")
             assert await topic.receive() == 1
-            slots = topic._bus._outside.sleepers.slots  # type: ignore[union-attr]
+            slots = topic._bus._discovery.sleepers.slots  # type: ignore[union-attr]
             other = next(byte for byte in range(128, 256) if byte != bell_byte("t")[0])
             for _ in range(100_000):
                 doorbell.ring_bells(topic.namespace, slots, bytes([other]))

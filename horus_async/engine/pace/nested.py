@@ -8,11 +8,10 @@ import threading
 from typing import TYPE_CHECKING
 
 import anyio
-import trio
 
-from horus_async.clock.trio_order import tasks_in_order
-from horus_async.clock.virtual import VirtualClock
 from horus_async.topics.wake.wakeup import Bell
+
+from .loop import run_loop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,27 +21,20 @@ _threads: set[int] = set()
 """Those in which virtual time passes now."""
 
 
-async def run_in_virtual_time(
-    work: Callable[[VirtualClock], Awaitable[None]], *, on_cancel: Callable[[], None]
-) -> None:
-    """Await ``work(clock)`` in a trio run whose clock is ``clock``, and raise what it raises.
+async def run_in_thread(work: Callable[[], Awaitable[None]], *, on_cancel: Callable[[], None]) -> None:
+    """Await ``work()`` in a trio run whose clock is virtual, and raise what it raises.
 
     ``on_cancel`` is called, in the thread of the outer loop, when that one is cancelled: it has to end the work.
     """
-    clock = VirtualClock()
     bell = Bell()
     ended = False
     failure: BaseException | None = None
-
-    async def inner() -> None:
-        await work(clock)
 
     def in_thread() -> None:
         nonlocal failure, ended
         _threads.add(threading.get_ident())
         try:
-            with tasks_in_order():
-                trio.run(inner, clock=clock)
+            run_loop(work, virtual=True)
         except BaseException as error:  # noqa: BLE001 - raised again in the outer loop
             failure = error
         finally:

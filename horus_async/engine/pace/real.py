@@ -1,12 +1,8 @@
-"""How a run moves through time: along the wall clock, or through virtual time.
-
-Both answer the same questions for the runtime: has a moment been reached, wait for it, let suspended ticks settle.
-"""
+"""Real time: how a run moves along the wall clock."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
@@ -14,69 +10,19 @@ import trio
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
 from horus_async.clock.timer import TickTimer
-from horus_async.clock.virtual import VirtualClock
+from horus_async.clock.trio_testing import movable_clock
+
+from .pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from horus_async.engine.node_run import NodeRun
+    from .pace import Busy
 
 _FOREVER_NS = 1 << 62
 
 
-def virtual_trio_clock() -> VirtualClock | trio.testing.MockClock | None:
-    """The clock of the trio run we are in, if it can be moved by hand."""
-    try:
-        clock = trio.lowlevel.current_clock()
-    except RuntimeError:
-        return None
-    if isinstance(clock, VirtualClock):
-        return clock
-    if "trio.testing" in sys.modules and isinstance(clock, trio.testing.MockClock):
-        return clock
-    return None
-
-
-class Pace(Protocol):
-    """How a run moves through time."""
-
-    virtual: bool
-
-    def start(self) -> None:
-        """The run's time begins here."""
-
-    def elapsed_ns(self) -> int:
-        """Nanoseconds since `start`."""
-
-    def stamp_ns(self, start_ns: int) -> int:
-        """The time for a message's stamp, in a run that began at ``start_ns``."""
-
-    def late_at_ns(self) -> int | None:
-        """What a `Timeline` needs to leave out late ticks."""
-
-    def reached(self, at_ns: int) -> bool:
-        """Whether that moment has come, moving on to it at once where that needs no waiting."""
-
-    async def reach(self, at_ns: int) -> None:
-        """Wait for that moment, or until `wake`."""
-
-    async def settle(self, run: NodeRun | None = None) -> None:
-        """Wait until suspended work (at least that of ``run``) waits for time, a message or a thread."""
-
-    async def until_idle(self, run: NodeRun) -> None:
-        """Wait until the node's callback has ended, or until `wake`."""
-
-    def wake(self) -> None:
-        """Cut `reach` short; from any thread or signal handler."""
-
-    def let_go(self) -> None:
-        """No more turns: the run ends, whoever waits for one goes on."""
-
-    def close(self) -> None:
-        """Give back what is held."""
-
-
-class RealPace:
+class RealPace(Pace):
     """Real time: the wall clock, or whatever clock trio was given in a test.
 
     Args:
@@ -86,7 +32,7 @@ class RealPace:
     virtual = False
 
     def __init__(self, *, offset_ns: int = 0) -> None:
-        self._test_clock = virtual_trio_clock()
+        self._test_clock = movable_clock()
         self._timer = TickTimer() if self._test_clock is None else _EventTimer(self._monotonic_ns)
         self._wall_ns = wall_ns() - offset_ns
         self._start_ns = self._monotonic_ns() - offset_ns
@@ -104,25 +50,25 @@ class RealPace:
         return self._wall_ns + self.elapsed_ns()
 
     def start(self) -> None:
-        """See `Pace`."""
+        """The wall clock, now, is where the run begins."""
         self._start_ns = self._monotonic_ns()
         self._wall_ns = wall_ns()
         self._reached_ns = -1
 
     def elapsed_ns(self) -> int:
-        """See `Pace`."""
+        """By the monotonic clock, so that setting the wall clock changes nothing."""
         return self._monotonic_ns() - self._start_ns
 
     def late_at_ns(self) -> int | None:
-        """See `Pace`."""
+        """A tick that is due before this moment is late."""
         return self.elapsed_ns()
 
     def reached(self, at_ns: int) -> bool:
-        """See `Pace`; `reach` must have been awaited, so that each tick lets other tasks run."""
+        """Whether `reach` was awaited for it, so that each tick lets other tasks run."""
         return self._reached_ns >= at_ns
 
     async def reach(self, at_ns: int) -> None:
-        """See `Pace`."""
+        """Wait by a timer file descriptor and a short spin; at least one checkpoint."""
         if self.elapsed_ns() < at_ns:
             await self._timer.wait_until(self._start_ns + at_ns)
         else:
@@ -130,8 +76,8 @@ class RealPace:
         if self.elapsed_ns() >= at_ns:
             self._reached_ns = at_ns
 
-    async def settle(self, run: NodeRun | None = None) -> None:
-        """See `Pace`: as long as rounds of the event loop take it further, it is not waiting.
+    async def settle(self, run: Busy | None = None) -> None:
+        """Wait for rounds of the event loop that do not take the callback further: then it is waiting.
 
         Tasks of one round run in any order, so that only the second round without news says something.
         """
@@ -143,20 +89,25 @@ class RealPace:
             quiet = quiet + 1 if run.resumed == seen else 0
             seen = run.resumed
 
-    async def until_idle(self, run: NodeRun) -> None:
-        """See `Pace`."""
+    async def until_idle(self, run: Busy) -> None:
+        """The runtime wakes the pace when a callback ends."""
         if run.busy:
             await self._timer.wait_until(self._monotonic_ns() + _FOREVER_NS)
 
+    def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
+        """A tick has suspended; its resumptions are counted for `settle`."""
+
+        async def count_resumption() -> None:
+            run.resumed += 1
+
+        return count_resumption
+
     def wake(self) -> None:
-        """See `Pace`."""
+        """Let the timer expire at once."""
         self._timer.wake()
 
-    def let_go(self) -> None:
-        """Nobody waits for a turn here."""
-
     def close(self) -> None:
-        """See `Pace`."""
+        """Close the timer."""
         self._timer.close()
 
 

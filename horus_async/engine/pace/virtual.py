@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
 from typing import TYPE_CHECKING
 
 import anyio
 import trio
-import trio.testing
 from trio.lowlevel import Abort
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.timer import TickTimer
+from horus_async.clock.trio_testing import wait_all_tasks_blocked
+
+from .pace import Pace
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trio.testing import MockClock
+
     from horus_async.clock.virtual import VirtualClock
-    from horus_async.engine.node_run import NodeRun
+
+    from .pace import Busy
 
 _FOREVER_NS = 1 << 62
 
 
-class StillPace:
-    """Virtual time for a single tick in which nothing waits. No event loop is needed for that."""
+class StillPace(Pace):
+    """Virtual time for a single tick in which nothing waits. No event loop is needed for that.
+
+    Args:
+        offset_ns: Where the run's time stands already.
+    """
 
     virtual = True
 
@@ -30,47 +42,32 @@ class StillPace:
         self.offset_ns = offset_ns
 
     def start(self) -> None:
-        """See `Pace`."""
+        """Time stands at 0."""
         self.offset_ns = 0
 
     def elapsed_ns(self) -> int:
-        """See `Pace`."""
+        """Where the run's time stands."""
         return self.offset_ns
 
     def stamp_ns(self, start_ns: int) -> int:
-        """See `Pace`."""
+        """The virtual time of day."""
         return start_ns + self.offset_ns
 
-    def late_at_ns(self) -> int | None:
-        """See `Pace`."""
-        return None
-
     def reached(self, at_ns: int) -> bool:
-        """See `Pace`."""
+        """Move on at once: nothing waits for the time in between."""
         self.offset_ns = max(self.offset_ns, at_ns)
         return True
 
     async def reach(self, at_ns: int) -> None:
-        """See `Pace`."""
+        """Move on at once."""
         self.reached(at_ns)
 
-    async def settle(self, run: NodeRun | None = None) -> None:
-        """Nothing is suspended here."""
-
-    async def until_idle(self, run: NodeRun) -> None:
-        """Nothing is busy here."""
-
-    def wake(self) -> None:
-        """Nobody waits."""
-
-    def let_go(self) -> None:
-        """Nobody waits."""
-
-    def close(self) -> None:
-        """Nothing is held."""
+    def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
+        """Nothing suspends here."""
+        raise AssertionError(f"{run} suspended where nothing can wait")
 
 
-class VirtualPace:
+class VirtualPace(StillPace):
     """Virtual time: it moves when nothing more can happen at the instant it shows.
 
     What makes it reproducible: suspended ticks go on one at a time, in the order of their nodes, and each runs until
@@ -79,24 +76,19 @@ class VirtualPace:
     Args:
         clock: The clock of the trio run.
         alone: No tasks but ours run in it, so there is nobody to be fair to between ticks.
-        speed: Virtual seconds a second of wall clock; ``inf`` for as fast as possible.
+        speed: Virtual seconds per second of wall time; ``inf`` for as fast as possible.
         offset_ns: Where the run's time stands already.
     """
 
-    virtual = True
-
     def __init__(
         self,
-        clock: VirtualClock | trio.testing.MockClock,
+        clock: VirtualClock | MockClock,
         *,
         alone: bool,
         speed: float = math.inf,
         offset_ns: int = 0,
     ) -> None:
-
-        self.offset_ns = offset_ns
-        self.suspended = 0
-        """How many ticks are suspended: the runtime counts them."""
+        super().__init__(offset_ns)
         self._clock = clock
         self._alone = alone and speed == math.inf
         self._speed = speed
@@ -116,25 +108,13 @@ class VirtualPace:
         )
 
     def start(self) -> None:
-        """See `Pace`."""
+        """The clock, as it stands now, is where the run begins."""
         self._origin = self._clock.current_time()
         self.offset_ns = 0
         self._paced_from_ns = monotonic_ns()
 
-    def elapsed_ns(self) -> int:
-        """See `Pace`."""
-        return self.offset_ns
-
-    def stamp_ns(self, start_ns: int) -> int:
-        """See `Pace`."""
-        return start_ns + self.offset_ns
-
-    def late_at_ns(self) -> int | None:
-        """Virtual time is never late."""
-        return None
-
     def reached(self, at_ns: int) -> bool:
-        """See `Pace`."""
+        """Whether the clock stands there, moving it where nothing else could happen before."""
         if at_ns <= self.offset_ns and self._settled:
             return True
         if self.suspended or not self._alone:
@@ -149,7 +129,7 @@ class VirtualPace:
         self.offset_ns = at_ns
 
     async def reach(self, at_ns: int) -> None:
-        """See `Pace`: goes to where the next suspended tick wakes, and from there to the next, until ``at_ns``."""
+        """Go to where the next suspended tick wakes, and from there to the next, until ``at_ns``."""
         self._woken = False
         await self.settle()
         self._settled = True
@@ -181,13 +161,13 @@ class VirtualPace:
         if self._timer is not None:
             await self._timer.wait_until(self._paced_from_ns + round(at_ns / self._speed))
 
-    async def settle(self, run: NodeRun | None = None) -> None:  # noqa: ARG002 - all of them settle here
-        """See `Pace`: until no task can run, no thread is at work, and every tick that could go on has."""
+    async def settle(self, run: Busy | None = None) -> None:  # noqa: ARG002 - all of them settle here
+        """Wait until no task can run, no thread is at work, and every tick that could go on has."""
         while True:
-            await trio.testing.wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
             if self._threads_at_work():
                 # threads take no virtual time: look again in a fifth of a millisecond of ours
-                await trio.testing.wait_all_tasks_blocked(0.0002)
+                await wait_all_tasks_blocked(0.0002)
             elif self._waiting and self._next_deadline_ns() == self.offset_ns:
                 # sums that mean the same nanosecond differ by ulps: all of this instant wake before any goes on
                 self._pass_deadline(self.offset_ns)
@@ -199,21 +179,34 @@ class VirtualPace:
     def _threads_at_work(self) -> bool:
         return any(limiter.borrowed_tokens for limiter in self._limiters)
 
-    async def until_idle(self, run: NodeRun) -> None:
-        """See `Pace`."""
+    async def until_idle(self, run: Busy) -> None:
+        """Move time on until the callback has ended."""
         self._woken = False
         await self.settle()
         while run.busy and not self._woken:
             wakes_ns = self._next_deadline_ns()
             if wakes_ns == _FOREVER_NS:
-                await trio.testing.wait_all_tasks_blocked(0.001)  # it waits for the outside world
+                await wait_all_tasks_blocked(0.001)  # it waits for the outside world
             else:
                 await self._wait_for_wall(wakes_ns)
                 self._pass_deadline(wakes_ns)
             await self.settle()
 
-    async def turn(self, rank: int) -> None:
-        """A suspended tick of the node of that rank may go on: wait for its turn."""
+    def take_turns(self) -> None:
+        """From here on suspended ticks go on one at a time, in the order of their nodes."""
+        self.taking_turns = True
+
+    def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
+        """A tick has suspended; it waits for its turn before it goes on."""
+        self.suspended += 1
+        return functools.partial(self._turn, run.rank)
+
+    def ended(self, run: Busy) -> None:
+        """One less to settle."""
+        del run
+        self.suspended -= 1
+
+    async def _turn(self, rank: int) -> None:
         # Threads are waited for before turns are given, so a token that is out now was taken by this very tick: it is
         # on its way into a thread, still inside the event loop's own code, and its turn comes when the thread is done.
         if not self.taking_turns or self._threads_at_work():
@@ -223,18 +216,18 @@ class VirtualPace:
         await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.FAILED)
 
     def wake(self) -> None:
-        """See `Pace`."""
+        """Cut `reach` and `until_idle` short."""
         self._woken = True
         if self._timer is not None:
             self._timer.wake()
 
     def let_go(self) -> None:
-        """See `Pace`."""
+        """Let all go on at once whose turn has not come."""
         self.taking_turns = False
         while self._waiting:
             trio.lowlevel.reschedule(heapq.heappop(self._waiting)[2])
 
     def close(self) -> None:
-        """See `Pace`."""
+        """Close the timer of a paced replay."""
         if self._timer is not None:
             self._timer.close()

@@ -55,7 +55,7 @@ class TraceOptions:
     ``flush_interval`` (s) bounds what a kill loses; ``max_pending_mb`` bounds the memory of a writer that lags behind;
     ``retry_interval`` (s) is how often a full disk is tried again. ``rotate_mb`` starts a further file of the session
     once one has reached that size, and ``keep_files`` deletes the oldest traces of the directory beyond that number
-    whenever a file is started (None: one file a session, nothing deleted). MB = 2²⁰ bytes.
+    whenever a file is started (None: one file per session, nothing deleted). MB = 2²⁰ bytes.
     """
 
     directory: Path = field(converter=_expanded)
@@ -110,7 +110,7 @@ class TraceRecorder:
         self._thread.start()
 
     def record(self, exchange: Exchange) -> int | None:
-        """Take one exchange. Returns its ``seq``, or None where it was dropped. Never blocks, never raises."""
+        """Take one exchange. Returns its ``seq``, or None if it was dropped. Never blocks, never raises."""
         with self._lock:
             full = self._pending_bytes > self._options.max_pending_mb * (1 << 20)
             if full or self._state is not RecordingState.ON or self._closing.is_set():
@@ -132,7 +132,7 @@ class TraceRecorder:
         return RecorderStats(self._state, self._written, written, self._dropped, str(file.path) if file else None)
 
     def close(self) -> None:
-        """Write what is left and the footer, and end the thread. Twice is once."""
+        """Write what is left and the footer, and end the thread. Idempotent."""
         self._closing.set()
         self._wake.set()
         self._thread.join()
@@ -170,7 +170,7 @@ class TraceRecorder:
                 return
 
     def _write_pending(self) -> bool:
-        """Write everything that is queued; False where the disk would not take it."""
+        """Write everything queued; False if the disk would not take it."""
         while batch := self._next_batch():
             lines = b"".join(self._line(*entry) for entry in batch)
             try:
@@ -189,7 +189,7 @@ class TraceRecorder:
         return True
 
     def _next_batch(self) -> list[tuple[int, Exchange, int]]:
-        """The oldest entries, up to a megabyte of them; they stay queued until they are written."""
+        """The oldest entries, about a megabyte at most; they stay queued until they are written."""
         batch, size = [], 0
         with self._lock:
             for entry in self._queue:

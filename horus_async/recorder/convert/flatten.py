@@ -1,8 +1,8 @@
 """Turns messages into rows of a table: nested fields become columns with dotted names. Pure.
 
-Works on the recorded JSON, tags included, so that a table looks the same whichever classes happen to be imported. A
-column is named after the path of its field, ``pose.x``. A message that is not a dict is the column ``value``; a field
-named like one of the first four columns gets the prefix ``data.``.
+Works on the parsed JSON with its tags, so that a table looks the same whichever classes happen to be imported. A column
+is named after the path of its field, ``pose.x``. A message that is not a dict is the column ``value``; a field named
+like one of the first four columns is prefixed with ``data.``.
 
 Cells hold numbers, booleans and text unchanged; bytes as base64 text; times as ISO 8601 text; integers beyond 64 bits
 as text; lists, tuples and arrays as (nested) lists, as their length may vary from message to message. An object of a
@@ -79,7 +79,7 @@ def _array(data: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """What an array's ``tolist`` returns, as a cell."""
+    """What an array's ``tolist`` gives, in the types that cells may hold."""
     if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):

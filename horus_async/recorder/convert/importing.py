@@ -1,7 +1,7 @@
 """Data recorded by others as a session: MCAP files, and ROS 1 and ROS 2 bags.
 
-Messages become dicts and NumPy arrays. Each publisher that the file names becomes a node, those of no name the node
-``bag``. The session is written by the recorder itself, so it is like any other.
+Messages become dicts and NumPy arrays. Each publisher that the file names becomes a node; unnamed ones become the node
+``bag``. The recorder itself writes the session, so it is like any other.
 
 With a tick rate the session has a regular clock that begins with the first message: a message belongs to the first
 tick at or after its stamp. Without one every message has a tick of its own, at its time.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _UNUSABLE = re.compile(r"[^A-Za-z0-9_.\-/]")
 MAX_EMPTY_TICKS = 100_000_000
-"""Ticks beyond which a session is refused: a stamp is wrong, or the rate."""
+"""Ticks above which a session is refused: a stamp is wrong, or the rate."""
 
 
 @frozen
@@ -49,11 +49,11 @@ class Imported:
     ticks: int
     tick_rate: float
     topics: dict[str, int]
-    """Topic, by its name here, to messages."""
+    """Messages by topic, under its name in the session."""
     renamed: dict[str, str]
-    """Topic in the file to its name here, where that is another."""
+    """Topics with another name in the session: from the name in the file to the new one."""
     notes: list[str]
-    """What could not be had as it was, a line each."""
+    """What could not be imported as it was, one line each."""
 
 
 def import_file(
@@ -69,7 +69,7 @@ def import_file(
     Args:
         path: An MCAP file, a ROS 1 bag (``.bag``), or a ROS 2 bag (its folder, or one ``.db3`` file).
         name: The session's.
-        tick_rate: Hz of its clock; None for one tick a message.
+        tick_rate: Hz of its clock; None for one tick per message.
         root: The folder for sessions; None for the usual one.
         progress: Told the number of messages done.
 
@@ -203,19 +203,20 @@ class _TickWriter:
         for message in sent:
             by_node.setdefault(message.node, []).append(message)
         for node, outputs in by_node.items():
-            self.recorder.executed(Execution("tick", node, tick, now_ns, period_ns, 0, [], outputs, None))
-        ordered = [message for outputs in by_node.values() for message in outputs]
-        self.recorder.tick_ended(TickEnd(tick, now_ns, [*by_node], ordered))
+            for message in outputs:
+                self.recorder.sent(message)
+            self.recorder.executed(Execution("tick", node, tick, now_ns, period_ns, 0, [], None))
+        self.recorder.tick_ended(TickEnd(tick, now_ns, [*by_node]))
         self._sent = []
 
 
 def _names(originals: Iterable[str]) -> dict[str, str]:
-    """Names that topics may have here for those in a file, all different."""
+    """A valid topic name for each in the file, all different."""
     return dict(_unique(originals, "topic", 240))
 
 
 def _nodes(originals: Iterable[str]) -> dict[str, str]:
-    """Names that nodes may have here for the publishers in a file, all different."""
+    """A valid node name for each publisher in the file, all different."""
     return dict(_unique(originals, "bag", 100))
 
 

@@ -1,9 +1,9 @@
-"""A session as an MCAP file (https://mcap.dev/spec), through the official library, for Foxglove and its like.
+"""A session as an MCAP file (https://mcap.dev/spec), through the official library, for Foxglove and similar tools.
 
-One channel a topic, in JSON: the data of a message is the recorded text, tags and all, so that nothing is lost and an
-import gives the same values again. The JSON schema of a channel is derived from all its messages. Foxglove wants
-objects: where a topic has a message that is none, all its messages become ``{"value": message}``, and the channel's
-metadata says so. ``log_time`` is the stamp, ``publish_time`` too, ``sequence`` the low 32 bits of ``seq``.
+One channel per topic, in JSON: a message's data is the recorded text with the codec's tags, so that nothing is lost and
+an import gives the same values again. The JSON schema of a channel is derived from all its messages. Foxglove expects
+objects: where any message of a topic is not one, all of them become ``{"value": message}``, and the channel's metadata
+says so. ``log_time`` and ``publish_time`` are the stamp, ``sequence`` the low 32 bits of ``seq``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attrs import define, field
 
 from horus_async.recorder.read.messages import session_messages
 
-from .export import need, no_messages, replacing
+from .output import need, no_messages, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from horus_async.recorder.read.session import Session
 
 WRAPPED = "horus_wrapped"
-"""Channel metadata: the key under which messages that are no objects lie."""
+"""Channel metadata: the key under which messages that are not objects lie."""
 PUBLISHERS = "horus_publishers"
 """Channel metadata: who published on the topic, as a JSON list."""
 
@@ -43,7 +43,7 @@ class _Topic:
 def export_mcap(
     session: Session, output: Path, *, topic: str | None = None, progress: Progress | None = None
 ) -> dict[Path, int]:
-    """Write the messages of a session into one MCAP file; the file and how many messages it holds.
+    """Write the messages of a session into one MCAP file; returns the file and how many messages it holds.
 
     Raises:
         RecordingError: There is nothing to write, it cannot be written, or the package ``mcap`` is missing.
@@ -72,10 +72,10 @@ def export_mcap(
 
 def _survey(session: Session, topic: str | None, progress: Progress | None) -> dict[str, _Topic]:
     topics: dict[str, _Topic] = {}
-    others: dict[str, None] = {}
+    others: set[str] = set()
     for message in session_messages(session, None, progress):
         if topic is not None and message.topic != topic:
-            others[message.topic] = None
+            others.add(message.topic)
             continue
         found = topics.setdefault(message.topic, _Topic())
         found.count += 1
@@ -83,7 +83,7 @@ def _survey(session: Session, topic: str | None, progress: Progress | None) -> d
         found.wrapped = found.wrapped or not isinstance(message.data, dict)
         found.schema = merged_schema(found.schema, schema_of(message.data))
     if not topics:
-        raise no_messages(session, topic, [*others])
+        raise no_messages(session, topic, others)
     return topics
 
 

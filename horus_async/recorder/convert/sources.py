@@ -13,8 +13,8 @@ import orjson
 from horus_async.errors import HorusError, RecordingError
 from horus_async.topics.codec import decode
 
-from .export import need
 from .mcap_export import PUBLISHERS, WRAPPED
+from .output import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def open_source(path: Path) -> Iterator[Source]:
     """Open a file or a ROS 2 bag's folder, whatever kind it is.
 
     Raises:
-        RecordingError: It is none that can be imported, it cannot be read, or a package is missing.
+        RecordingError: It is not of a kind that can be imported, it cannot be read, or a package is missing.
     """
     if not path.exists():
         raise RecordingError(f"there is no file {path}")
@@ -77,7 +77,7 @@ def _is_mcap(path: Path) -> bool:
 
 
 class _Summary:
-    """What a first pass finds."""
+    """What a first pass over a file finds."""
 
     def __init__(self) -> None:
         self.count = self.first_ns = self.last_ns = 0
@@ -120,9 +120,9 @@ class _Mcap(_Summary):
             yield SourceMessage(message.log_time, channel.topic, _mcap_publisher(channel), decoder(message.data))
 
     def _raw(self) -> Iterator[Any]:
-        """Schema, channel and message of each, by time; of a file that was cut off, those that are there, as they lie.
+        """Schema, channel and message of each, by time; of a file that was cut off, those that are left, in file order.
 
-        The library raises what its parts raise (``struct.error``, ``ZstdError``, ...), hence the wide nets.
+        The library raises what its parts raise (``struct.error``, ``ZstdError``, ...), hence the broad ``except``.
         """
         from mcap.reader import NonSeekingReader, SeekingReader
 
@@ -159,7 +159,7 @@ def _json(data: bytes) -> Any:
 
 
 def _mcap_publisher(channel: Any) -> str:
-    """Who published on a channel, if it says so and it was one."""
+    """Who published on a channel, if it names exactly one; else empty."""
     metadata = channel.metadata
     try:
         names = orjson.loads(metadata.get(PUBLISHERS, "[]"))
@@ -191,7 +191,7 @@ def _open_bag(path: Path, stack: ExitStack) -> Source:
     if path.is_file() and path.suffix not in {".bag", ".db3"}:
         raise RecordingError(f"{path} is neither an MCAP file nor a ROS bag (.bag, .db3, or the folder of a ROS 2 bag)")
     if path.is_dir() and not (path / "metadata.yaml").is_file():
-        raise RecordingError(f"{path} is no ROS 2 bag: it has no metadata.yaml")
+        raise RecordingError(f"{path} is not a ROS 2 bag: it has no metadata.yaml")
     try:
         from rosbags.highlevel import AnyReader
         from rosbags.typesys import Stores, get_typestore
@@ -219,7 +219,7 @@ def _bag_publisher(connection: Any) -> str:
 
 
 def ros_value(value: Any) -> Any:
-    """A ROS message as a dict; what is in it as dicts, lists and arrays."""
+    """A ROS message as a dict of dicts, lists and arrays."""
     fields = getattr(value, "__dataclass_fields__", None)
     if fields is not None:
         return {name: ros_value(getattr(value, name)) for name in fields if name != "__msgtype__"}

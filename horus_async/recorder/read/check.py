@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Verdict(enum.Enum):
-    """How a session or a file fares."""
+    """The condition of a session or a file."""
 
     WHOLE = "whole"
     CUT = "cut"
-    """It ends in the middle or was never closed, as after ``kill -9``; what is there is good."""
+    """It ends in the middle or was never closed, as after ``kill -9``; what is there is intact."""
     DAMAGED = "damaged"
 
 
@@ -38,11 +38,11 @@ class FileCheck:
     ticks: int = 0
     messages: int = 0
     dropped: int = 0
-    """Lines that its gaps say were never written."""
+    """Lines that were never written, according to its gap lines."""
     first_tick: int | None = None
     last_tick: int | None = None
     problems: list[str] = field(factory=list)
-    """What is wrong and where, a line each."""
+    """What is wrong and where, one line each."""
 
 
 @define

@@ -1,4 +1,4 @@
-"""Where two sessions differ: message by message, and never a pass for having compared nothing."""
+"""Where two sessions differ, message by message; comparing nothing is never a pass."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SessionDiff:
     shown: list[MessageDifference] = field(factory=list)
     """The first of them, by tick."""
     only_a: set[str] = field(factory=set)
-    """Topics that only the first session has messages of."""
+    """Topics of which only the first session has messages."""
     only_b: set[str] = field(factory=set)
 
     @property
@@ -72,14 +72,14 @@ def diff_sessions(
 ) -> SessionDiff:
     """Compare every message of two sessions.
 
-    Messages are matched by tick, node, topic and their order in the tick, so one that is missing puts no other out of
-    step. Of each two the values are compared, not the stamps; 1 equals 1.0.
+    Messages are matched by tick, node, topic and their order in the tick, so a missing one does not shift the others.
+    Values are compared, stamps are not; 1 equals 1.0.
 
     Args:
         a: One session.
         b: The other.
         tolerance: Numbers this far apart, absolute, count as equal.
-        limit: How many differences are kept; all are counted.
+        limit: The number of differences kept; all are counted.
         progress: Told the tick reached.
     """
     found = SessionDiff()
@@ -156,11 +156,11 @@ def _shown(message: RecordedMessage) -> Any:
 
 
 def _difference(a: Any, b: Any, tolerance: float) -> tuple[str, Any, Any] | None:
-    """The first difference of two messages, given as JSON has them."""
+    """The first difference of two messages, given as parsed from JSON."""
     left, right = orjson.dumps(a), orjson.dumps(b)
     if left == right:
         return None
-    if _type_of(a) == _type_of(b) is not None:  # both of one class: its name is no part of the path
+    if _type_of(a) == _type_of(b) is not None:  # both of the same class, whose name is not part of the path
         left, right = orjson.dumps(a["value"]), orjson.dumps(b["value"])
     values = decode(left), decode(right)
     try:

@@ -1,7 +1,7 @@
-"""What a session is: its nodes, its topics, and what is missing. Quick, as long as the files were closed properly.
+"""A session in figures: its nodes, its topics, and what is missing. Quick if the files were closed properly.
 
-A file that was closed says in its footer what it holds of each topic; only the types are looked for, in the first and
-the last messages. A file without a footer is read whole, and so is one whose writer could not write all that it had.
+The footer of a closed file says what it holds of each topic; only the types are looked up, in the first and the last
+messages. A file without a footer is read whole, and so is one whose writer could not write everything.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from .session import Session
 
 _AROUND = 16
-"""Ticks behind a topic's first and last message in which types are looked for."""
+"""Ticks after a topic's first and last message in which types are looked for."""
 
 
 @define
 class TopicInfo:
-    """A topic of a session, as one node or outsider published on it."""
+    """A topic of a session, as one node or external publisher published on it."""
 
     topic: str
     publisher: str
@@ -38,10 +38,10 @@ class TopicInfo:
     first_tick: int | None = None
     last_tick: int | None = None
     type: str = ""
-    """Of the values: ``dict``, ``float``, ``ndarray``, or the name of a class; ``mixed`` if they are of several. Of a
-    file that was closed, some of the values: the first and the last are among them."""
+    """Of the values: ``dict``, ``float``, ``ndarray``, or the name of a class; ``mixed`` if they are of several. In a
+    closed file only some of the values are looked at, the first and the last among them."""
     rate: float = 0.0
-    """Messages a second, over the session's duration."""
+    """Messages per second, over the session's duration."""
 
     def see(self, tick: int, data: Any) -> None:
         """Count a message."""
@@ -64,7 +64,7 @@ class NodeFigures:
     node: str
     ticks: int
     rate: float
-    """Ticks a second, over the session's duration."""
+    """Ticks per second, over the session's duration."""
     declared_rate: float | None
     messages: int
     bytes: int
@@ -72,7 +72,7 @@ class NodeFigures:
     dropped: int
     """Lines that could not be kept."""
     excluded: int = 0
-    """Messages that the recording was told to leave out."""
+    """Messages left out by the recording's options."""
 
 
 @define
@@ -99,12 +99,12 @@ class SessionInfo:
 
     @property
     def messages(self) -> int:
-        """All messages, those from outside too."""
+        """All messages, external ones included."""
         return sum(topic.count for topic in self.topics)
 
 
 def session_info(session: Session) -> SessionInfo:
-    """Look at a session.
+    """The figures of a session.
 
     Raises:
         DamagedRecordingError: A file became unreadable meanwhile.
@@ -128,7 +128,7 @@ def session_info(session: Session) -> SessionInfo:
         figures.rate = figures.ticks / duration if duration else 0.0
         info.nodes.append(figures)
         info.topics += topics
-    info.topics += _outside_topics(session)
+    info.topics += _external_topics(session)
     for topic in info.topics:
         topic.rate = topic.count / duration if duration else 0.0
     info.notes = session_notes(session)
@@ -139,18 +139,18 @@ def session_info(session: Session) -> SessionInfo:
 
 
 def session_duration(session: Session) -> float:
-    """How long a session lasts on its own clock, seconds: its ticks over its rate."""
+    """The length of a session on its own clock, in seconds: its ticks divided by its rate."""
     first, last = session.first_tick, session.last_tick
     return 0.0 if first is None or last is None else (last - first + 1) / session.tick_rate
 
 
 def session_bytes(session: Session) -> int:
-    """The size of everything in a session's folder."""
+    """The size of everything in a session's folder, in bytes."""
     return sum(path.stat().st_size for path in session.path.iterdir() if path.is_file())
 
 
 def session_notes(session: Session) -> list[str]:
-    """What is known to be missing, a line each; only what was read so far shows its damage."""
+    """What is known to be missing, one line each; damage shows only in what was read so far."""
     notes = [f"{name}: {cut}" for name, cut in session.cuts.items()]
     notes += [f"{name}: {piece}" for name, pieces in session.damage.items() for piece in pieces]
     notes += [f"{name} cannot be read: {why}" for name, why in session.unreadable.items()]
@@ -206,7 +206,7 @@ def _sent(lines: Iterable[ExecutionRecord | GapRecord]) -> Iterator[tuple[str, A
                 yield sent.topic, sent.data
 
 
-def _outside_topics(session: Session) -> list[TopicInfo]:
+def _external_topics(session: Session) -> list[TopicInfo]:
     footer = None if session.outside is None else session.outside.footer
     if footer is not None and footer.topics is not None:
         told = {(tally.topic, tally.publisher or ""): _told(tally, tally.publisher or "") for tally in footer.topics}
@@ -229,7 +229,7 @@ def _told(tally: TopicTally, publisher: str) -> TopicInfo:
 def _look_at_types(
     topics: Mapping[Any, TopicInfo], messages: Callable[[int | None, int | None], Iterable[tuple[Any, Any]]]
 ) -> None:
-    """Fill in the types: those of each topic's first and last messages, and of others that lie near them.
+    """Fill in the types: those of each topic's first and last messages, and of others near them.
 
     ``messages`` gives key and data of the messages in a range of ticks.
     """
@@ -243,7 +243,7 @@ def _look_at_types(
             if key in topics:
                 topics[key].note_type(data)
     hidden = {key for key, topic in topics.items() if topic.count and not topic.type}
-    if hidden:  # all that was sent on it was sent by ticks that had begun long before
+    if hidden:  # topics whose messages were all sent by ticks that had begun long before
         for key, data in messages(None, None):
             if key in hidden:
                 topics[key].note_type(data)

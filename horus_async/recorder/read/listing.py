@@ -1,4 +1,4 @@
-"""The sessions there are: finding, listing and deleting them."""
+"""Finding, listing and deleting sessions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("horus_async.recorder")
 def open_session(ref: str | os.PathLike[str] | Session, root: str | os.PathLike[str] | None = None) -> Session:
     """Open a session by its name, its folder, or the path of one of its files. ``~`` is expanded.
 
-    One that is open already is given back: so several users of it share what they find damaged.
+    An open session is returned as it is, so that its users share what they find damaged.
 
     Raises:
         SessionNotFoundError: there is none; the message lists what there is.
@@ -33,7 +33,7 @@ def open_session(ref: str | os.PathLike[str] | Session, root: str | os.PathLike[
         return ref
     home = recordings_root(root)
     text = os.fspath(ref)
-    # A bare name is a session's first, and a path only if there is no such session.
+    # A bare name is first taken for a session's, then for a path.
     if os.sep not in text and text not in {"", ".", ".."} and _is_session(home / text):
         return Session(home / text)
     path = Path(text).expanduser()
@@ -50,7 +50,7 @@ def open_session(ref: str | os.PathLike[str] | Session, root: str | os.PathLike[
 
 @frozen
 class SessionSummary:
-    """What a list of sessions shows."""
+    """A session in a list."""
 
     name: str
     path: Path
@@ -69,7 +69,7 @@ class SessionSummary:
 
 
 def list_sessions(root: str | os.PathLike[str] | None = None) -> list[SessionSummary]:
-    """Every session under the root, oldest first; those that cannot be read, too."""
+    """Every session under the root, oldest first, including those that cannot be read."""
     home = recordings_root(root)
     try:
         folders = [folder for folder in home.iterdir() if _is_session(folder)]
@@ -85,7 +85,7 @@ def delete_session(name: str, root: str | os.PathLike[str] | None = None) -> boo
 
     Raises:
         SessionNameError: the name cannot be a session's, so it cannot lead out of the root either.
-        RecordingError: what has that name is no session, is being recorded, or cannot be deleted.
+        RecordingError: what has that name is not a session, is being recorded, or cannot be deleted.
     """
     folder = recordings_root(root) / check_session_name(name)
     if folder.is_symlink():
@@ -103,13 +103,12 @@ def delete_session(name: str, root: str | os.PathLike[str] | None = None) -> boo
 
 
 def keep_within(newest: Path, limit: int | None, count: int | None) -> None:
-    """Delete the oldest sessions beside one until all together are within a quota.
+    """Delete the oldest sessions until all together are within a quota.
 
-    Neither that one, nor what is being recorded, nor what cannot be read is deleted. What was deleted, and what could
-    not be, is logged.
+    Never deleted: the newest, any that is being recorded, any that cannot be read. Deletions and failures are logged.
 
     Args:
-        newest: The folder of the session whose recording asks for it.
+        newest: The folder of the session whose recording asks for this.
         limit: Bytes of all sessions; None for no limit.
         count: The number of sessions; None for no limit.
     """

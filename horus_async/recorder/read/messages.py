@@ -1,4 +1,4 @@
-"""The messages of a session as one row, whoever sent them: what diff, export and info look at."""
+"""All messages of a session in one sequence: what diff and export read."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ PROGRESS_STEP = 2048
 
 
 class RecordedMessage(NamedTuple):
-    """A message of a session; one is made for each, hence the named tuple."""
+    """A message of a session; a named tuple, as there are many."""
 
     tick: int
-    """The scheduler tick in which it was sent, or read first if it came from outside."""
+    """The scheduler tick in which it was sent; for an external message, first read."""
     stamp_ns: int
     publisher: str
     topic: str
     seq: int
     data: Any
-    """As JSON has it, tags and all."""
+    """As parsed from JSON, with the codec's tags."""
 
 
 def session_messages(
     session: Session, topic: str | None = None, progress: Progress | None = None
 ) -> Iterator[RecordedMessage]:
-    """All messages in the order of their ticks, within a tick in the order of their stamps, those of outsiders too.
+    """All messages, external ones included, in the order of their ticks and within a tick of their stamps.
 
     Args:
         session: Read frame by frame; memory does not grow with its length.
@@ -43,7 +43,7 @@ def session_messages(
         progress: Told how far it is.
     """
     sources = [_node_messages(session, node) for node in session.files]
-    sources.append(_outside_messages(session))
+    sources.append(_external_messages(session))
     for count, message in enumerate(heapq.merge(*sources, key=_when)):
         if progress is not None and not count % PROGRESS_STEP:
             progress(message.tick)
@@ -62,6 +62,6 @@ def _node_messages(session: Session, node: str) -> Iterator[RecordedMessage]:
                 yield RecordedMessage(sent.tick, sent.stamp_ns, node, sent.topic, sent.seq, sent.data)
 
 
-def _outside_messages(session: Session) -> Iterator[RecordedMessage]:
+def _external_messages(session: Session) -> Iterator[RecordedMessage]:
     for taken in session.external():
         yield RecordedMessage(taken.tick, taken.stamp_ns, taken.publisher, taken.topic, taken.seq, taken.data)

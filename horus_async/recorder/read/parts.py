@@ -1,4 +1,4 @@
-"""Files that follow each other, read as the one that they would be without rotation."""
+"""The files of a rotated recording, read as the one they would be without rotation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RecordedParts(RecordedFile):
-    """The files of one node, of the scheduler, or of the messages from outside, in their order. At least one.
+    """The files of one node, of the scheduler, or of the external messages, in order. At least one.
 
     ``path`` and ``header`` are the first file's.
     """
@@ -31,7 +31,7 @@ class RecordedParts(RecordedFile):
 
     @property
     def paths(self) -> list[Path]:
-        """The files, in their order."""
+        """The files, in order."""
         return [part.path for part in self.parts]
 
     @property

@@ -1,4 +1,4 @@
-"""Reading one file of a session, whole, cut off or damaged, a frame at a time."""
+"""Reading one file of a session, be it whole, cut off or damaged, a frame at a time."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class RecordedFile:
-    """One ``*.jsonl.lz4`` file. No descriptor stays open between two calls.
+    """One ``*.jsonl.lz4`` file. No descriptor stays open between calls.
 
-    A file that was closed properly has an index, and reading begins anywhere at once. Without one (its writer was
-    killed, or is still writing) the frames are counted through first, once. A torn end is normal: it is reported as
-    ``cut``. Damage in the middle costs the frame it is in and is reported in ``damage``.
+    A file that was closed properly has an index, so reading can begin anywhere at once. Without one (its writer was
+    killed, or is still writing) all frames are scanned first, once. A torn end is normal and reported as ``cut``.
+    Damage in the middle costs the frame it is in and is reported in ``damage``.
 
     Raises:
         SessionNotFoundError: there is no such file.
@@ -50,17 +50,17 @@ class RecordedFile:
         self.indexed = False
         """Whether the file has a valid index, so that it was closed properly."""
         self.header = self._read_header()
-        """The first line; None if just that is damaged."""
+        """The first line; None if it is damaged."""
 
     @property
     def cut(self) -> Damage | None:
-        """Where and how much the file is cut off at its end; None if it is not."""
+        """What is cut off at the end of the file; None if nothing is."""
         self._entries()
         return self._cut
 
     @property
     def damage(self) -> list[Damage]:
-        """What was found damaged so far. ``survey`` looks at everything."""
+        """The damage found so far; ``survey`` looks for all of it."""
         return [self._damage[offset] for offset in sorted(self._damage)]
 
     @property
@@ -101,23 +101,23 @@ class RecordedFile:
 
     @property
     def paths(self) -> list[Path]:
-        """Its file; several where they follow each other."""
+        """Its file; several for a rotated recording."""
         return [self.path]
 
     @property
     def size(self) -> int:
-        """Bytes on the disk."""
+        """Bytes on disk."""
         with self._open() as (_, size):
             return size
 
     def records(self, start: int | None = None, stop: int | None = None) -> Iterator[Record]:
         """The records in order, without the header, of the ticks from ``start`` to ``stop``, both included.
 
-        Finding the first one takes a search in the index and the reading of about a frame. Only one frame is in
-        memory at a time. Lines that cannot be read are left out and noted in ``damage``.
+        Finding the first one takes a search in the index and reading about one frame. Only one frame is in memory at a
+        time. Lines that cannot be read are skipped and noted in ``damage``.
 
-        Where ticks go back, as in the recording of a repeated replay, the whole file is read, and each round gives
-        its part of the range.
+        Where ticks go back, as in the recording of a repeated replay, the whole file is read, and each round yields its
+        part of the range.
         """
         if start is None and stop is None:
             yield from self._lines_from(None)
@@ -128,7 +128,7 @@ class RecordedFile:
         yield from until(self._lines_from(start), start, stop)
 
     def _lines_from(self, start: int | None) -> Iterator[Record]:
-        """The records, but for the header, from the frame on that holds the first of a tick."""
+        """The records without the header, from the frame that holds the first line of a tick."""
         offset = 0
         if start is not None:
             entries = self._entries()
@@ -141,7 +141,7 @@ class RecordedFile:
                 yield record
 
     def survey(self) -> list[Damage]:
-        """Read everything; all damage, and the cut if there is one."""
+        """Read everything; returns all damage, and the cut if there is one."""
         for _ in self._records(0):
             pass
         cut = self.cut
@@ -162,7 +162,7 @@ class RecordedFile:
         raise DamagedRecordingError(f"{self.path} {what}")
 
     def _entries(self) -> list[IndexEntry]:
-        """The index: the file's own, else one made by looking at every frame."""
+        """The index: the file's own, else one made by scanning every frame."""
         if self._table is None:
             with self._open() as (read, size):
                 self._table = read_index(read, size)
@@ -242,7 +242,7 @@ class RecordedFile:
 
 
 def until(records: Iterator[Record], start: int | None, stop: int | None) -> Iterator[Record]:
-    """Of records whose ticks never go back, those in a range; without a ``stop`` also those without a tick."""
+    """The records in a range, if ticks never go back; without a ``stop`` also those that have no tick."""
     for record in records:
         tick = getattr(record, "tick", None)
         if tick is None:
@@ -256,7 +256,7 @@ def until(records: Iterator[Record], start: int | None, stop: int | None) -> Ite
 
 
 def in_range(records: Iterator[Record], start: int | None, stop: int | None) -> Iterator[Record]:
-    """Of any records those whose ticks are in a range; without a ``stop`` also those without a tick."""
+    """The records in a range, in any order of ticks; without a ``stop`` also those that have no tick."""
     for record in records:
         tick = getattr(record, "tick", None)
         if tick is None:
@@ -266,12 +266,12 @@ def in_range(records: Iterator[Record], start: int | None, stop: int | None) -> 
             yield record
 
 
-# The last brace of a line closes the line's own object, so this is no field of a message, and no text in one.
+# The last brace of a line closes the line's own object, so this cannot be a field of a message or text in one.
 _LAST_FIELD = re.compile(rb'"tick":(\d{1,18})}\n')
 
 
 def _goes_back(entries: list[IndexEntry]) -> bool:
-    """Whether an entry begins before the one in front of it ends."""
+    """Whether an entry begins before the previous one ends."""
     return any(later.first_tick < earlier.last_tick for earlier, later in pairwise(entries))
 
 

@@ -48,7 +48,7 @@ class Session:
         self.files: dict[str, RecordedFile] = {}
         """The files of the nodes."""
         self.outside: RecordedFile | None = None
-        """The file of the messages from outside the run; None if there were none."""
+        """The file of the external messages; None if there were none."""
         self.nodes: dict[str, NodeInfo] = {}
         """The recorded nodes, in the order in which they were added."""
         self._topics: dict[str, set[str]] = {}
@@ -97,16 +97,16 @@ class Session:
 
     @property
     def damage(self) -> dict[str, list[Damage]]:
-        """What was found damaged so far, by file name. ``RecordedFile.survey`` looks at everything."""
+        """The damage found so far, by file name; ``RecordedFile.survey`` looks for all of it."""
         return {file.path.name: file.damage for file in self.all_files() if file.damage}
 
     def all_files(self) -> list[RecordedFile]:
-        """The files: the scheduler's, the nodes', those for messages from outside; each by itself where they rotate."""
+        """All files: the scheduler's, the nodes', those for external messages; each part of rotated ones by itself."""
         whole = [file for file in (self.scheduler, *self.files.values(), self.outside) if file is not None]
         return [part for file in whole for part in (file.parts if isinstance(file, RecordedParts) else [file])]
 
     def scheduler_ticks(self, start: int | None = None, stop: int | None = None) -> Iterator[SchedulerTick]:
-        """What the scheduler did, tick by tick. Empty if its file is lost."""
+        """What the scheduler did, tick by tick; nothing if its file is lost."""
         if self.scheduler is not None:
             for record in self.scheduler.records(start, stop):
                 if isinstance(record, SchedulerTick):
@@ -126,7 +126,7 @@ class Session:
     def output_topics(self, node: str) -> set[str]:
         """The topics that a node sent messages on.
 
-        A file that was closed says so in its footer; another is read to its end for it, once.
+        A closed file lists them in its footer; any other is read to its end, once.
 
         Raises:
             RecordingError: no such node was recorded.
@@ -143,13 +143,13 @@ class Session:
         return set(known)
 
     def node_of(self, path: str | os.PathLike[str]) -> str | None:
-        """The node whose file this is; None if it is no node's of this session."""
+        """The node whose file this is; None if it is not a node's file of this session."""
         wanted = Path(path).expanduser()
         files = ((node, path) for node, file in self.files.items() for path in file.paths)
         return next((node for node, path in files if _same_file(path, wanted)), None)
 
     def external(self, start: int | None = None, stop: int | None = None) -> Iterator[ExternalMessage]:
-        """The messages from outside the run."""
+        """The external messages."""
         if self.outside is not None:
             for record in self.outside.records(start, stop):
                 if isinstance(record, ExternalMessage):

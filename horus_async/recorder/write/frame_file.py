@@ -1,147 +1,103 @@
-"""One file of a session while it is written: lines come in on one side and go out as whole frames on the other.
-
-Longer than most modules: counting, cutting back, indexing and rotating are about one state, that of the file.
-"""
+"""One file of a session while it is written: lines come from its feed and go out as whole frames."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
-from attrs import define, frozen
+from attrs import define, field, frozen
 
+from horus_async.append_file import AppendFile
 from horus_async.clock.system import wall_ns
-from horus_async.errors import HorusError
-from horus_async.observe import Execution, External, TickEnd
-from horus_async.recorder.frames import IndexEntry, build_index, pack
+from horus_async.recorder.frames import pack
 from horus_async.recorder.manifest import sync_folder
 from horus_async.recorder.naming import part_path
-from horus_async.recorder.tallies import Tallies, TopicTally
-from horus_async.topics.codec import to_json
+from horus_async.recorder.tallies import Tallies
 
-from .lines import (
-    Counts,
-    count_fields,
-    count_line,
-    execution_line,
-    footer_line,
-    gap_line,
-    line_messages,
-    line_tick,
-    message_line,
-    tick_line,
-)
+from .feed import Feed, Gap
+from .index import IndexBuilder
+from .lines import Counts, count_fields, count_line, footer_line, gap_line, line_messages, line_tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from horus_async.recorder.tallies import TopicTally
 
 FRAME_TEXT = 1 << 20
 """Bytes of text after which a frame ends, so that a reader never needs much memory."""
 
-ENTRY_TEXT = 1 << 18
-"""Bytes of text that one entry of the index covers at least. Frames of a slow recording are small; together they are
-few enough to search through, and the index stays short."""
-
-PAUSE_AFTER = 32
-"""Lines that are made at a stretch: some 50 µs, in which no other thread runs."""
-
-_MARK = b"\0"
-"""Stands in the text of the inbox where a record belongs. No line of JSON holds it."""
-
-
-@define
-class Gap:
-    """Lines that are missing: the tick of the first, how many, and why."""
-
-    tick: int
-    dropped: int
-    reason: str
-
 
 @frozen
 class Rotation:
-    """When a file is closed and the next one begun; None for never by that measure."""
+    """When a file is closed and the next one begun; None: not by this measure."""
 
     bytes: float | None
     ticks: float | None
     sync: bool
-    """Whether the disk is asked to have a file before it is closed."""
+    """Whether a file is synced to disk before it is closed."""
+
+
+@define
+class _Part:
+    """The current one of a row of files."""
+
+    file: AppendFile | None = None
+    name_synced: bool = False
+    index: IndexBuilder = field(factory=IndexBuilder)
+    counts: Counts = field(factory=Counts)
+    """Kept only with rotation, as are the ticks."""
+    ticks: int = 0
+    tallies: Tallies = field(factory=Tallies)
 
 
 class FrameFile:
-    """Appends frames to a file and keeps what its index needs.
+    """Appends frames to a file and keeps what its index needs. For the writer's thread, all but ``feed``.
 
-    ``put_line`` takes lines, and ``put_record`` records that are to become lines, from the event loop's thread; it
-    counts the lines in ``ticks``, ``inputs``, ``outputs`` and ``topics``, and what it refused. All else belongs to the
-    writer's thread, which counts the records. A write that fails is cut off again, so the file ends with a whole frame
-    as far as the disk obeys. ``header`` is written with the first flush, in a frame of its own. With ``rotation`` it is
-    a row of files, of which the current one is written to; each is complete in itself, with header, footer and index.
-    ``pause`` is called now and then while lines are made of records.
+    A write that fails is cut off again, so the file ends with a whole frame as far as the disk obeys. ``header`` is
+    written with the first flush, in a frame of its own. With ``rotation`` it is a row of files, of which the current
+    one is written to; each is complete in itself, with header, footer and index.
     """
 
     def __init__(
-        self,
-        path: Path,
-        header: bytes,
-        rotation: Rotation | None = None,
-        *,
-        has_messages: bool = True,
-        pause: Callable[[], None] = lambda: None,
+        self, path: Path, header: bytes, rotation: Rotation | None = None, *, has_messages: bool = True
     ) -> None:
         self.path = path
         """The current file."""
         self.paths = [path]
         """All of them; ``path`` is the last."""
-        self.rewound = False
-        """Set when ticks went back, as they do while a repeated replay is recorded: no index then."""
-        # One growing text, not a list of lines: thousands of small objects that are kept for a while cost the caches,
-        # and with them the run, more than making them does.
-        self._text = bytearray()
-        self._records: deque[Any] = deque()
-        self.put_line: Callable[[bytes], None] = self._text.extend
-        """Takes a line, with its newline."""
-        self.ticks = self.inputs = self.outputs = self.refused = 0
-        self.topics: dict[str, TopicTally] = {}
-        self.written = 0
-        """Bytes of whole frames in the current file."""
+        self.feed = Feed()
+        """Where its lines come from."""
         self.earlier_bytes = 0
-        """Bytes of the files before it."""
-        self._records_taken = Counts()
+        """Bytes of the files before the current one."""
         self.unwritten = Counts()
-        """Of what was taken from the inbox, that which did not reach the file."""
+        """Of what the feed gave, that which did not reach the file."""
         self.lines_lost = 0
-        self.problem: str | None = None
-        """Why a record could not become a line, if that ever happened."""
-        self._pause = pause
         self._header = header
         self._has_messages = has_messages
-        self._named = False
-        """Whether the disk is known to have the current file's name."""
         self._rotation = rotation
-        self._tallies = Tallies()
-        self._part = Counts()
-        self._part_ticks = 0
-        self._last_tick: int | None = None
+        self._part = _Part()
         self._earlier = Counts()
+        self._last_tick: int | None = None
+        self._went_back = False
+        """Whether ticks went back in the lines; the recorded run may have said so before."""
         self._gap: Gap | None = None
-        self._entries: list[IndexEntry] = []
-        self._entry_text = 0
-        self._highest_tick: int | None = None
-        self._fd = -1
+
+    @property
+    def written(self) -> int:
+        """Bytes of whole frames in the current file; 0 until it has its name."""
+        file = self._part.file
+        return 0 if file is None or file.path != self.path else file.size
 
     @property
     def counts(self) -> Counts:
         """What the file holds, once all is written, and what was dropped."""
-        taken, lost = self._records_taken, self.unwritten
+        fed, lost = self.feed.counts, self.unwritten
         return Counts(
-            self.ticks + taken.ticks - lost.ticks,
-            self.inputs + taken.inputs - lost.inputs,
-            self.outputs + taken.outputs - lost.outputs,
-            self.refused + self.lines_lost,
+            fed.ticks - lost.ticks,
+            fed.inputs - lost.inputs,
+            fed.outputs - lost.outputs,
+            fed.dropped + self.lines_lost,
         )
 
     @property
@@ -155,130 +111,33 @@ class FrameFile:
             whole.dropped - earlier.dropped,
         )
 
-    def topic(self, topic: str) -> TopicTally:
-        """The tally of a topic of a node's, for the event loop's thread."""
-        tally = self.topics.get(topic)
-        if tally is None:
-            tally = self.topics[topic] = TopicTally(topic)
-        return tally
-
     @property
     def tallies(self) -> list[TopicTally] | None:
         """What the current file holds of each topic, once all is written; None where that cannot be told."""
         if not self._has_messages:
             return None
         if self._rotation is not None:
-            return self._tallies.rows()  # made of the lines themselves
-        if self.lines_lost or self.rewound:
+            return self._part.tallies.rows()  # made of the lines themselves
+        if self.lines_lost or self.feed.rewound or self._went_back:
             return None
-        whole = Tallies()
-        for tally in (*self.topics.values(), *self._tallies.values()):
-            whole.add(tally)
-        return whole.rows()
+        return self.feed.tallies().rows()
 
-    # -- the inbox -----------------------------------------------------------------------------------------------------
-
-    def put_record(self, record: Any) -> None:
-        """Take what the writer's thread is to make a line of."""
-        self._records.append(record)
-        self.put_line(_MARK)
-
-    def take(self) -> list[Any]:
-        """Everything in the inbox, in order: text of whole lines, and records.
-
-        The other thread may go on filling it meanwhile, as each step here is one that it cannot interrupt.
-        """
-        text = bytes(self._text)
-        del self._text[: len(text)]
-        if _MARK not in text:
-            return [text] if text else []
-        first, *others = text.split(_MARK)
-        items: list[Any] = [first]
-        for following in others:
-            record = self._records.popleft()
-            self._count_record(record)
-            items.append(record)
-            if following:
-                items.append(following)
-        return items if first else items[1:]
-
-    def _count_record(self, record: Any) -> None:
-        counts, kind = self._records_taken, type(record)
-        if kind is Execution:
-            counts.ticks += record.kind == "tick"
-            counts.inputs += len(record.inputs)
-            counts.outputs += len(record.outputs)
-        elif kind is TickEnd:
-            counts.ticks += 1
-        elif kind is External:
-            counts.inputs += 1
-
-    def lose(self, items: Iterable[Any], reason: str) -> None:
-        """Count items that will not be written, and announce them in a gap line when something is written again."""
-        for item in items:
-            if type(item) is Gap:
-                self._widen_gap(item.tick, item.dropped, reason)
-            elif type(item) is bytes:
-                for line in _split(item):
-                    self._lose_line(line, reason)
-            else:
-                self._lose_line(item, reason)
-
-    def _lose_line(self, line: Any, reason: str) -> None:
-        kind, tick, counts = count_line(line)
-        if kind == "gap":
-            self._widen_gap(tick, counts.dropped, reason)
-        elif kind != "footer":
-            self.unwritten.add(counts)
-            self.lines_lost += 1
-            self._widen_gap(tick, 1, reason)
+    def lose(self, text: bytes, reason: str) -> None:
+        """Count lines that will not be written, and announce them in a gap line when something is written again."""
+        for line in _split(text):
+            kind, tick, counts = count_line(line)
+            if kind == "gap":
+                self._widen_gap(tick, counts.dropped, reason)
+            elif kind != "footer":
+                self.unwritten.add(counts)
+                self.lines_lost += 1
+                self._widen_gap(tick, 1, reason)
 
     def _widen_gap(self, tick: int, lines: int, reason: str) -> None:
         if self._gap is None:
             self._gap = Gap(tick, lines, reason)
         else:
             self._gap.dropped += lines
-
-    def _texts(self, items: list[Any]) -> Iterator[bytes]:
-        """The lines of these items, with gap lines where some are missing."""
-        for number, item in enumerate(items, 1):
-            text = item if type(item) is bytes else self._line(item)
-            if number % PAUSE_AFTER == 0:
-                self._pause()
-            if text is not None:
-                if self._gap is not None:
-                    yield self._gap_line()
-                yield text
-        if self._gap is not None:
-            yield self._gap_line()
-
-    def _line(self, item: Any) -> bytes | None:
-        kind = type(item)
-        try:
-            if kind is Execution:
-                return self._execution_line(item)
-            if kind is TickEnd:
-                return tick_line(item)
-            if kind is Gap:
-                return gap_line(item.tick, item.dropped, item.reason)
-            line = message_line(item)
-            if self._rotation is None:
-                self._tallies.see(item.topic, item.publisher, item.tick, len(to_json(item.payload)))
-            return line
-        except (HorusError, ValueError, TypeError, LookupError, MemoryError) as error:
-            self.problem = str(error)
-            self.lose([item], f"cannot be written: {error}")
-            return None
-
-    def _execution_line(self, execution: Execution) -> bytes:
-        sent = [
-            one if one.payload[:1] > b"\0" else one._replace(payload=to_json(one.payload)) for one in execution.outputs
-        ]
-        line = execution_line(execution._replace(outputs=sent))
-        if self._rotation is None:
-            for one in sent:
-                self._tallies.see(one.topic, None, one.tick, len(one.payload))
-        return line
 
     def _gap_line(self) -> bytes:
         gap, self._gap = self._gap, None
@@ -288,34 +147,27 @@ class FrameFile:
     # -- the file ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Make the file, with its header: whoever is killed meanwhile leaves none without one.
+        """Make the file. It gets its name when its header is in it, so there is never one without.
 
         Raises:
             OSError: it cannot be made or written.
         """
-        if self._fd < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(self._beginning, flags, 0o600)
-        if not self.written:
-            self._append(pack(self._header, 1))
-            try:
-                os.rename(self._beginning, self.path)  # noqa: PTH104 - with the other calls that a test makes fail
-            except OSError:
-                self.written = 0
-                self.cut_back()
-                raise
+        if self._part.file is None:
+            self._part.file = AppendFile(self.path.with_name(f".{self.path.name}.part"))
+        file = self._part.file
+        if not file.size:
+            file.append(pack(self._header, 1))
+        if file.path != self.path:
+            file.rename(self.path)
 
-    @property
-    def _beginning(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.part")
-
-    def write(self, items: list[Any]) -> bool:
-        """Write these items as frames, one unless they are many; whether there was anything to write.
+    def write(self, text: bytes) -> bool:
+        """Write these lines as frames, one unless they are many; returns whether there was anything to write.
 
         Raises:
             OSError: the disk refused. What was not written is counted as lost.
         """
-        text = b"".join(self._texts(items))
+        if self._gap is not None:
+            text = self._gap_line() + text
         done = 0
         try:
             if not self.written:
@@ -327,7 +179,7 @@ class FrameFile:
                 self._write_frame(text[done:end])
                 done = end
         except OSError as error:
-            self.lose([text[done:]], f"cannot write: {error.strerror or error}")
+            self.lose(text[done:], f"cannot write: {error.strerror or error}")
             raise
         return bool(text)
 
@@ -337,20 +189,21 @@ class FrameFile:
         Raises:
             OSError: the disk refuses that, too.
         """
-        if self._fd >= 0:
-            os.ftruncate(self._fd, self.written)
+        if self._part.file is not None:
+            self._part.file.cut_back()
 
     def sync(self) -> None:
-        """Ask the disk to have what was written.
+        """Have the disk itself store what was written.
 
         Raises:
             OSError: it cannot.
         """
-        if self._fd >= 0:
-            os.fsync(self._fd)
-            if not self._named:
-                sync_folder(self.path.parent)
-                self._named = True
+        if self._part.file is None:
+            return
+        self._part.file.sync()
+        if not self._part.name_synced:
+            sync_folder(self.path.parent)
+            self._part.name_synced = True
 
     def finish(self, footer: bytes) -> None:
         """Write the last line and the index.
@@ -359,96 +212,80 @@ class FrameFile:
             OSError: the disk refused; the file is readable without them.
         """
         self._rotation = None
-        self.write([footer])
-        if not self.rewound:
-            self._append(build_index(self._entries))
+        self.write(footer)
+        self._append(self._index())
 
     def close(self) -> None:
-        """Close the file. Twice is once."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            if not self.written:
+        """Close the file. Idempotent."""
+        file = self._part.file
+        if file is not None and file.is_open:
+            file.close()
+            if file.path != self.path:
                 with suppress(OSError):
-                    self._beginning.unlink()
+                    file.path.unlink()
 
     def let_go(self) -> None:
         """Forget the file in a forked child: it is its parent's, which goes on writing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._part.file is not None:
+            self._part.file.close()
+
+    def _append(self, data: bytes) -> None:
+        assert self._part.file is not None
+        self._part.file.append(data)
 
     def _write_frame(self, text: bytes) -> None:
         lines = text.count(b"\n")
         frame = pack(text, lines)
+        offset = self.written
         self._append(frame)
         first = line_tick(text[: text.index(b"\n") + 1])
         last = line_tick(text[text.rfind(b"\n", 0, -1) + 1 :])
         if self._rotation is not None:
             self._count(text, last)
-        self._index(len(frame), len(text), lines, first, last)
+        index = self._part.index
+        index.add(offset, len(frame), text=len(text), lines=lines, first=first, last=last)
+        self._went_back = self._went_back or index.went_back
+
+    def _index(self) -> bytes:
+        """The frame with the index; nothing where ticks went back, as it could not be searched."""
+        return b"" if self.feed.rewound or self._went_back else self._part.index.build()
 
     # -- rotation ------------------------------------------------------------------------------------------------------
 
     def _count(self, text: bytes, last: int | None) -> None:
+        part = self._part
         for line in _split(text):
             fields = orjson.loads(line)
-            self._part.add(count_fields(fields))
+            part.counts.add(count_fields(fields))
             for seen in line_messages(fields):
-                self._tallies.see(*seen)
+                part.tallies.see(*seen)
         if last is not None:
-            self._part_ticks += max(0, last - (last if self._last_tick is None else self._last_tick))
+            part.ticks += max(0, last - (last if self._last_tick is None else self._last_tick))
             self._last_tick = last
 
     def _is_full(self, rotation: Rotation) -> bool:
         by_size = rotation.bytes is not None and self.written >= rotation.bytes
-        by_time = rotation.ticks is not None and self._part_ticks >= rotation.ticks
-        return bool(self._entries) and (by_size or by_time)
+        by_time = rotation.ticks is not None and self._part.ticks >= rotation.ticks
+        return len(self._part.index) > 0 and (by_size or by_time)
 
     def _rotate(self, rotation: Rotation) -> None:
         """Close the current file and begin the next one."""
-        path = part_path(self.paths[0], len(self.paths))
-        footer = footer_line(wall_ns(), self._part, self.tallies, path.name)
-        self._append(pack(footer, 1) + (b"" if self.rewound else build_index(self._entries)))
+        number = len(self.paths)
+        path = part_path(self.paths[0], number)
+        footer = footer_line(wall_ns(), self._part.counts, self.tallies, path.name)
+        self._append(pack(footer, 1) + self._index())
         if rotation.sync:
             self.sync()
         self.close()
         self.earlier_bytes += self.written
-        self._earlier.add(self._part)
-        self._part, self._part_ticks, self.written, self._tallies = Counts(), 0, 0, Tallies()
-        self._entries, self._entry_text, self._highest_tick = [], 0, None
-        if len(self.paths) > 1:
+        self._earlier.add(self._part.counts)
+        self._part = _Part()
+        if number > 1:
             self._header = self._header[: self._header.rindex(b',"part":')] + b"}\n"
-        self._header = self._header[:-2] + b',"part":%d}\n' % len(self.paths)
+        self._header = self._header[:-2] + b',"part":%d}\n' % number
         self.path = path
-        self._named = False
         self.paths.append(path)
         self.open()
-
-    def _append(self, data: bytes) -> None:
-        try:
-            done = os.pwrite(self._fd, data, self.written)
-            while done < len(data):
-                done += os.pwrite(self._fd, data[done:], self.written + done)
-        except OSError:
-            self.cut_back()
-            raise
-        self.written += len(data)
-
-    def _index(self, size: int, text: int, lines: int, first: int | None, last: int | None) -> None:
-        high = self._highest_tick
-        if high is not None and ((first is not None and first < high) or (last is not None and last < high)):
-            self.rewound = True
-        if last is not None and (high is None or last > high):
-            high = self._highest_tick = last
-        high = 0 if high is None else high
-        if self._entries and self._entry_text < ENTRY_TEXT:
-            entry = self._entries[-1]
-            self._entries[-1] = IndexEntry(entry.offset, entry.size + size, entry.first_tick, high, entry.lines + lines)
-        else:
-            self._entries.append(IndexEntry(self.written - size, size, high if first is None else first, high, lines))
-            self._entry_text = 0
-        self._entry_text += text
 
 
 def _split(text: bytes) -> list[bytes]:

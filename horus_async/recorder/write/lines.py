@@ -18,10 +18,10 @@ from attrs import asdict, define
 from horus_async import __version__
 from horus_async.clock.system import iso_utc
 from horus_async.recorder.records import SCHEMA_VERSION
-from horus_async.topics.codec import is_quick, to_json
+from horus_async.topics.codec import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from horus_async.observe import Execution, External, NodeInfo, RunInfo, Sent, TickEnd
     from horus_async.recorder.tallies import TopicTally
@@ -72,9 +72,9 @@ _TICK = b'{"kind":"tick","order":[%b],"digest":"%06x","now_ns":%d,"tick":%d}\n'
 _MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,%b"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}\n'
 
 
-def execution_line(execution: Execution) -> bytes:
-    """The line of one call of a node's callback."""
-    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, outputs, error, _ = execution
+def execution_line(execution: Execution, outputs: Sequence[Sent]) -> bytes:
+    """The line of one call of a node's callback, with what it sent."""
+    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, error, _ = execution
     if not inputs:
         taken = b""
     elif len(inputs) == 1:
@@ -101,25 +101,17 @@ def _output(sent: Sent, tick: int) -> bytes:
     return _LATER_OUTPUT % (quoted[topic], text, stamp_ns, seq, sent_in)
 
 
-def short_tick_line(end: TickEnd, limit: int) -> bytes | None:
-    """The same as `tick_line`; None where a message is longer than ``limit`` bytes or has buffers: that takes time."""
-    for _, _, _, _, payload, _ in end[3]:
-        if len(payload) > limit or not is_quick(payload):
-            return None
-    return tick_line(end)
-
-
-def tick_line(end: TickEnd) -> bytes:
-    """The scheduler's line of one tick."""
-    tick, now_ns, order, sent = end
-    return _TICK % (_orders[tuple(order)], _digest(sent), now_ns, tick)
+def tick_line(end: TickEnd, digest: int) -> bytes:
+    """The scheduler's line of one tick; of the digest (`DIGESTED`) the low 24 bits."""
+    tick, now_ns, order = end
+    return _TICK % (_orders[tuple(order)], digest & 0xFFFFFF, now_ns, tick)
 
 
 def message_line(message: External) -> bytes:
-    """The line of a message from outside.
+    """The line of an external message.
 
     Raises:
-        ValueError: the payload, which another process made, is no JSON.
+        ValueError: the payload, which another process made, is not JSON.
     """
     tick, topic, publisher, seq, stamp_ns, payload, source = message
     text = to_json(payload)
@@ -145,13 +137,9 @@ class Counts:
         self.dropped += other.dropped
 
 
-def count_line(item: bytes | Execution | TickEnd | External) -> tuple[str, int, Counts]:
-    """The kind, the tick and the counts of a line that was built here, or of what it is built from."""
-    if not isinstance(item, bytes):
-        inputs, outputs = len(getattr(item, "inputs", ())), len(getattr(item, "outputs", ()))
-        kind = getattr(item, "kind", "tick" if hasattr(item, "sent") else "message")
-        return kind, item.tick, Counts(kind == "tick", inputs + (kind == "message"), outputs)
-    fields = orjson.loads(item)
+def count_line(line: bytes) -> tuple[str, int, Counts]:
+    """The kind, the tick and the counts of a line that was built here."""
+    fields = orjson.loads(line)
     return fields["kind"], fields.get("tick", 0), count_fields(fields)
 
 
@@ -276,18 +264,15 @@ def tick_digest(sent: Iterable[Sent]) -> str:
     The outputs themselves are in the recording. The digest only says quickly that ticks differ, and each further
     digit would cost a byte in every tick, as nothing in it repeats.
     """
-    return f"{_digest(sent):06x}"
-
-
-def _digest(sent: Iterable[Sent]) -> int:
     crc = 0
     for node, topic, seq, _, payload, _ in sent:
         text = payload if payload[0] else to_json(payload)
-        crc = crc32(_DIGESTED % (quoted[node], quoted[topic], seq, text), crc)
-    return crc & 0xFFFFFF
+        crc = crc32(DIGESTED % (quoted[node], quoted[topic], seq, text), crc)
+    return f"{crc & 0xFFFFFF:06x}"
 
 
-_DIGESTED = b"%b %b %d %b "
+DIGESTED = b"%b %b %d %b "
+"""What a tick's digest is the CRC-32 of, for each message: see `tick_digest`."""
 
 EMPTY_DIGEST = "000000"
 """The digest of a tick in which nothing was sent."""

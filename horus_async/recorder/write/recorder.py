@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from horus_async.observe import Execution, External, Incident, NodeInfo, RunInfo, TickEnd
+    from horus_async.observe import Execution, External, Incident, NodeInfo, RunInfo, Sent, TickEnd
     from horus_async.recorder.options import RecordingOptions
 
 __all__ = ["Recorder", "RecordingState", "RecordingStats"]
@@ -26,8 +26,8 @@ __all__ = ["Recorder", "RecordingState", "RecordingStats"]
 class Recorder(Observer):
     """Records one run into a session of its own.
 
-    Another thread makes the lines, packs and writes them. With ``block`` (deterministic runs) the run makes the short
-    lines itself and waits when too much is left to write, else records are dropped and counted.
+    Another thread makes the lines, packs and writes them. With ``block`` (deterministic runs) the run makes the lines
+    itself and waits when too much is left to write, else lines are dropped and counted.
 
     ``root`` is the folder for sessions; None for the usual one (``recordings_root``).
     """
@@ -96,9 +96,9 @@ class Recorder(Observer):
             left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
             raise RecordingError(f"cannot record into {folder}: {error.strerror or error}{left}") from error
         if self._screen is None:
-            # The two calls made many times a tick go straight through.
-            self.executed = self._writer.intake.put_execution  # type: ignore[method-assign]
-            self.tick_ended = self._writer.intake.put_tick  # type: ignore[method-assign]
+            # What is called many times a tick goes straight through.
+            intake = self._writer.intake
+            self.sent, self.executed, self.tick_ended = intake.sent, intake.executed, intake.tick_ended  # type: ignore[method-assign]
         self._keep_within(folder)
 
     def incident(self, tick: int, incident: Incident) -> None:
@@ -111,25 +111,32 @@ class Recorder(Observer):
             self._writer.add_node(node)
 
     def received_external(self, message: External) -> None:
-        """Record a message from outside."""
+        """Record an external message."""
         if self._writer is None or self._stopped:
             return
         kept = message if self._screen is None else self._screen.external(message)
         if kept is not None:
-            self._writer.put_external(kept)
+            self._writer.intake.external(kept)
 
-    def executed(self, execution: Execution) -> None:
-        """Record what the options say of an execution. Without such options the intake itself stands here."""
+    def sent(self, message: Sent) -> None:
+        """Record what the options say of a message. Without such options the intake itself stands here."""
         if self._writer is None or self._stopped or self._screen is None:
             return
-        kept = self._screen.execution(execution)
+        kept = self._screen.sent(message)
         if kept is not None:
-            self._writer.intake.put_execution(kept)
+            self._writer.intake.sent(kept)
+
+    def executed(self, execution: Execution) -> None:
+        """Record a callback of a node that is recorded. As with `sent`, the intake itself stands here where it can."""
+        if self._writer is None or self._stopped or self._screen is None:
+            return
+        if self._screen.takes_node(execution.node):
+            self._writer.intake.executed(execution)
 
     def tick_ended(self, end: TickEnd) -> None:
-        """Record the end of a tick. As with `executed`, the intake itself stands here where it can."""
+        """Record the end of a tick. As with `sent`, the intake itself stands here where it can."""
         if self._writer is not None and not self._stopped and self._screen is not None:
-            self._writer.intake.put_tick(self._screen.tick_end(end))
+            self._writer.intake.tick_ended(end)
 
     def run_stopped(self, reason: str, ticks: int) -> None:  # noqa: ARG002 - the files count their ticks themselves
         """Write all that waits, and close the files."""
@@ -140,8 +147,7 @@ class Recorder(Observer):
             return
         self._stopped = True
         if self._screen is None:
-            del self.executed
-            del self.tick_ended
+            del self.sent, self.executed, self.tick_ended
         self._writer.finish(reason)
         self._keep_within(self._writer.folder)
 

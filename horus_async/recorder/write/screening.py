@@ -10,31 +10,27 @@ from horus_async.recorder.options import Redact
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from horus_async.observe import Execution, External, Sent, TickEnd
+    from horus_async.observe import External, Sent
     from horus_async.recorder.options import RecordingOptions
 
 _log = logging.getLogger("horus_async.recorder")
-
-_REMEMBERED = 4096
 
 
 class Screen:
     """Applies the include and exclude patterns and the redaction of some options. For one thread.
 
-    Names are matched once each. What a message became is remembered until it comes again, as each comes twice: with
-    the execution that sent it, and at the end of its tick, for the digest.
+    Names are matched once each.
     """
 
     def __init__(self, options: RecordingOptions) -> None:
         self.excluded: dict[str, int] = {}
-        """Messages left out by their topic, by node; those from outside under the empty name."""
+        """Messages left out by their topic, by node; external ones under the empty name."""
         self._options = options
         self._nodes: dict[str, bool] = {}
         self._topics: dict[str, bool] = {}
         self._rules: dict[str, Redact | Callable[[Any], Any] | None] = {}
-        self._redacted: dict[tuple[str, str, int], bytes] = {}
         self._failed: set[str] = set()
 
     @classmethod
@@ -56,42 +52,25 @@ class Screen:
             known = self._topics[name] = _selected(name, self._options.topics, self._options.exclude_topics)
         return known
 
-    def execution(self, execution: Execution) -> Execution | None:
-        """What is recorded of an execution; None for nothing."""
-        if not self.takes_node(execution.node):
+    def sent(self, message: Sent) -> Sent | None:
+        """What is recorded of a message that a node sent; None for nothing."""
+        if not self.takes_node(message.node):
             return None
-        kept = self._sent(execution.outputs)
-        if len(kept) < len(execution.outputs):
-            left_out = len(execution.outputs) - len(kept)
-            self.excluded[execution.node] = self.excluded.get(execution.node, 0) + left_out
-        return execution._replace(outputs=kept)
-
-    def tick_end(self, end: TickEnd) -> TickEnd:
-        """The end of a tick, with the messages that are recorded: the digest tells nothing of the others."""
-        return end._replace(sent=self._sent([sent for sent in end.sent if self.takes_node(sent.node)]))
+        if not self.takes_topic(message.topic):
+            self.excluded[message.node] = self.excluded.get(message.node, 0) + 1
+            return None
+        if self._rule(message.topic) is None:
+            return message
+        return message._replace(payload=self._redact(message.topic, message.payload))
 
     def external(self, message: External) -> External | None:
-        """What is recorded of a message from outside; None for nothing."""
+        """What is recorded of an external message; None for nothing."""
         if not self.takes_topic(message.topic):
             self.excluded[""] = self.excluded.get("", 0) + 1
             return None
         if self._rule(message.topic) is None:
             return message
         return message._replace(payload=self._redact(message.topic, message.payload))
-
-    def _sent(self, messages: Sequence[Sent]) -> list[Sent]:
-        return [self._screened(sent) for sent in messages if self.takes_topic(sent.topic)]
-
-    def _screened(self, sent: Sent) -> Sent:
-        if self._rule(sent.topic) is None:
-            return sent
-        key = sent.node, sent.topic, sent.seq
-        payload = self._redacted.pop(key, None)
-        if payload is None:
-            if len(self._redacted) >= _REMEMBERED:
-                self._redacted.clear()
-            payload = self._redacted[key] = self._redact(sent.topic, sent.payload)
-        return sent._replace(payload=payload)
 
     def _rule(self, topic: str) -> Redact | Callable[[Any], Any] | None:
         if topic not in self._rules:

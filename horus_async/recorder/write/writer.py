@@ -24,20 +24,23 @@ from horus_async.recorder.records import SCHEMA_VERSION
 
 from .frame_file import FrameFile, Rotation
 from .intake import EagerIntake, Intake
+from .line_maker import LineMaker
 from .lines import (
     footer_line,
     header_line,
     run_fields,
     versions,
 )
+from .room import Room
 from .screening import screen_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from horus_async.observe import External, RunInfo
+    from horus_async.observe import RunInfo
     from horus_async.recorder.options import RecordingOptions
 
+    from .feed import Feed
     from .screening import Screen
 
 _log = logging.getLogger("horus_async.recorder")
@@ -98,14 +101,14 @@ class SessionWriter:
         self._failure = ""
         self._retry_at = 0
         self._screen = screen
+        self._problems: set[FrameFile] = set()
+        """Files of which a line could not be made, which was said."""
         self._choices = screen_fields(options)
         self._rotation = _rotation(options, run.tick_rate)
         self._scheduler = self._new_file(plain_file_name(SCHEDULER_STEM, identity), "scheduler")
         self._nodes: dict[str, FrameFile] = {}
         self._external: FrameFile | None = None
-        limit = int(options.memory_mb * (1 << 20))
-        kind = EagerIntake if block else Intake
-        self.intake = kind(self._scheduler, self.node_file, limit=limit, block=block)
+        self.intake = self._make_intake(int(options.memory_mb * (1 << 20)), block=block)
         self._lock = FolderLock(folder)
         try:
             self._lock.take()
@@ -124,6 +127,13 @@ class SessionWriter:
         self._thread = threading.Thread(target=self._work, name=f"recorder {folder.name}", daemon=True)
         self._thread.start()
         _at_work.add(self)
+
+    def _make_intake(self, limit: int, *, block: bool) -> Intake | EagerIntake:
+        room = Room(limit, block=block)
+        scheduler, node_feed = self._scheduler.feed, self._node_feed
+        if block:
+            return EagerIntake(LineMaker(scheduler, node_feed, self._external_feed, room), room)
+        return Intake(LineMaker(scheduler, node_feed, self._external_feed), room, scheduler, node_feed)
 
     def stats(self) -> RecordingStats:
         """How it fares; from any thread."""
@@ -144,7 +154,7 @@ class SessionWriter:
         self._end_reason = reason
         self.intake.end()
         self._ending = True
-        self.intake.wake.set()
+        self.intake.room.wake.set()
         self._thread.join()
 
     # -- the event loop's thread ---------------------------------------------------------------------------------------
@@ -157,20 +167,19 @@ class SessionWriter:
             self._nodes[node.name] = file
         return file
 
-    def node_file(self, name: str) -> FrameFile:
-        """The file of a node by its name, also of one that nobody announced."""
-        return self._nodes.get(name) or self.add_node(NodeInfo(name, None))
+    def _node_feed(self, name: str) -> Feed:
+        """That of a node by its name, also of one that nobody announced."""
+        return (self._nodes.get(name) or self.add_node(NodeInfo(name, None))).feed
 
-    def put_external(self, message: External) -> None:
-        """Record a message from outside."""
+    def _external_feed(self) -> Feed:
         if self._external is None:
             self._external = self._new_file(plain_file_name(EXTERNAL_STEM, self._identity), "external")
-        self.intake.put_external(self._external, message)
+        return self._external.feed
 
     def let_go(self) -> None:
         """In a forked child: the recording is the parent's. Without the folder's lock held here, it ends with it."""
         self.state = RecordingState.OFF
-        self.intake.let_go()
+        self.intake.room.let_go()
         for file in self._files():
             file.let_go()
         self._lock.release()
@@ -186,7 +195,7 @@ class SessionWriter:
             self.state = RecordingState.FAILED
         finally:
             _at_work.discard(self)
-            self.intake.refusing = True
+            self.intake.room.refusing = True
             for file in self._files():
                 file.close()
             self._lock.release()
@@ -197,7 +206,7 @@ class SessionWriter:
         So with flushes that take up to ``d`` a line is written within max(interval, d) + d of its coming.
         """
         ending = False
-        wake = self.intake.wake
+        wake = self.intake.room.wake
         began_ns = monotonic_ns()
         while not ending:
             wake.wait(max(0.0, self._interval - (monotonic_ns() - began_ns) / NANOSECONDS))
@@ -208,38 +217,36 @@ class SessionWriter:
 
     def flush(self) -> None:
         """Write what waits, or count it as lost while nothing can be written."""
+        written = 0
         if self.state is RecordingState.FAILED and monotonic_ns() >= self._retry_at:
             self._resume()
+        self.intake.make_lines(_let_others_run)
         for file in self._files():
-            self._write(file)
+            text = file.feed.take()
+            self._write(file, text)
+            written += len(text)
+            if file.feed.problem is not None and file not in self._problems:
+                self._problems.add(file)
+                _log.error("recording %s: a line of %s: %s", self.folder.name, file.path.name, file.feed.problem)
+        self.intake.written(written)
 
-    def _write(self, file: FrameFile) -> None:
-        items = file.take()
-        if self.state is RecordingState.FAILED:
-            file.lose(items, self._failure)
-        else:
-            had_problem = file.problem is not None
-            self._attempt(file, items)
-            if file.problem is not None and not had_problem:
-                _log.error("recording %s: a line of %s: %s", self.folder.name, file.path.name, file.problem)
-        self.intake.written(items)
-
-    def _attempt(self, file: FrameFile, items: list[Any]) -> bool:
+    def _write(self, file: FrameFile, text: bytes) -> None:
         """Write to a file; a failure ends the recording for now."""
+        if self.state is RecordingState.FAILED:
+            file.lose(text, self._failure)
+            return
         try:
-            if file.write(items) and self._sync:
+            if file.write(text) and self._sync:
                 file.sync()
         except OSError as error:
             self._fail(error)
-            return False
-        return True
 
     def _fail(self, error: OSError) -> None:
         if self.state is not RecordingState.FAILED:
             _log.error("recording %s stopped, the run goes on: %s", self.folder.name, error)
         self._failure = f"cannot write: {error.strerror or error}"
         self.state = RecordingState.FAILED
-        self.intake.refusing = True
+        self.intake.room.refusing = True
         self._retry_at = monotonic_ns() + int(RETRY_SECONDS * NANOSECONDS)
 
     def _resume(self) -> None:
@@ -247,12 +254,12 @@ class SessionWriter:
         for file in self._files():
             try:
                 file.cut_back()
-                file.write([])
+                file.write(b"")
             except OSError as error:
                 self._fail(error)
                 return
         self.state = RecordingState.ON
-        self.intake.refusing = False
+        self.intake.room.refusing = False
         _log.warning("recording %s goes on; its gap lines say what is missing", self.folder.name)
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -318,7 +325,6 @@ class SessionWriter:
             header,
             self._rotation,
             has_messages=role != SCHEDULER_STEM,
-            pause=_let_others_run,
         )
 
     def _files(self) -> list[FrameFile]:

@@ -7,15 +7,15 @@ What JSON can say is JSON text, by orjson. What it cannot say is tagged, each ta
     {"$ndarray": {"dtype", "shape", "data", "scalar"?}}     see ``arrays``
     {"$type": "module.Class", "value": …}                   attrs classes, dataclasses, enums; see ``classes``
 
-A dict with a key that is not a string, or begins with ``$``, becomes a ``$dict``, so nothing of the user's is ever
-mistaken for a tag. Any JSON text is a payload.
+A dict with a key that is not a string, or begins with ``$``, becomes a ``$dict``, so no user data is ever mistaken
+for a tag. Any JSON text is a payload.
 
-Arrays and large ``bytes`` do not travel as text. A payload that has some begins with a zero byte, which no JSON text
+Arrays and large ``bytes`` do not travel as text. A payload with such buffers begins with a zero byte, as no JSON text
 does: ``BINARY`` (16 bytes: 0, version, number of buffers, length of the JSON text), the lengths of the buffers as u64,
-the JSON text, and then each buffer at a multiple of 8 bytes from the payload's beginning. In the text the place of
-their base64 is taken by the number of the buffer. All numbers are little-endian.
+the JSON text, and then each buffer at a multiple of 8 bytes from the payload's beginning. Where the text would have
+base64 it has the number of the buffer. All numbers are little-endian.
 
-Objects of many classes travel packed instead, where the ring they are written to describes the class: see ``packed``.
+Objects of many classes travel packed instead, if the ring they are written to describes the class: see ``packed``.
 Their payload begins with a zero byte and a ``$``.
 """
 
@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError
-from horus_async.topics.packed.packed import FAILURES, is_packed, readers
+from horus_async.topics.packed.layout import FAILURES
+from horus_async.topics.packed.packed import is_packed, readers
 from horus_async.topics.packed.packed import to_json as packed_to_json
 from horus_async.topics.packed.schema import MARK_BYTES
 
@@ -38,8 +39,8 @@ from .encoding import STRICT, encode_tagged
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from horus_async.topics.packed.packed import Pack
-    from horus_async.topics.ring.region import Payload
+    from horus_async.topics.packed.layout import Pack
+    from horus_async.topics.values.payload import Payload
 
 _all_atoms = ATOMS.issuperset
 _DOLLAR = ord("$")
@@ -56,18 +57,18 @@ GENERAL: Mapping[type, Pack | None] = _NoForms()
 
 
 def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
-    """The payload for a value; in several parts where it holds arrays or large ``bytes``, which are not copied.
+    """The payload for a value, in several parts if it holds arrays or large ``bytes``, which are not copied.
 
     Args:
         value: what is to be sent.
-        forms: packs objects by their class; a publisher's, since readers need its ring to understand the outcome.
+        forms: packs objects, by their class. Belongs to a publisher: readers need its ring to understand the result.
 
     Raises:
         ValueNotSupportedError: names the type and where in the value it is.
     """
     try:
-        # Types first: orjson writes some values as others without a word (tuples as lists, enums as their values), and
-        # deeply nested tuples bring it down.
+        # Types first: orjson silently writes some values as others (tuples as lists, enums as their values), and
+        # deeply nested tuples crash it.
         plain = True
         if type(value) is dict:
             for item in value.values():
@@ -87,27 +88,27 @@ def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
             # NaN and the infinities became null.
             if not (_DOLLAR in text or (_N in text and text.find(b"null") >= 0)) or not _needs_tags(value):
                 return text
-    except (TypeError, RecursionError):  # large integers, keys that are not text, too deep
+    except (TypeError, RecursionError):  # large integers, keys that are not strings, too deep
         pass
     return encode_tagged(value)
 
 
 def decode(payload: bytes | memoryview) -> Any:
-    """The value of a payload. Arrays are writable and nobody else's.
+    """The value of a payload. Its arrays are writable and belong to the caller.
 
-    A payload that is a ``memoryview``, a binary one, belongs to the value: see ``decode_tagged``.
+    A binary payload may be a ``memoryview``, whose memory then belongs to the value: large arrays stay in it.
 
     Raises:
         MessageDecodeError: not a payload.
     """
     if type(payload) is not bytes:
         return decode_tagged(payload)
-    if _DOLLAR in payload:  # in every payload that is packed or has tags, and in no other one but in user's strings
+    if _DOLLAR in payload:  # in every payload that is packed or has tags, otherwise only in the user's strings
         read = readers.get(payload[:MARK_BYTES])
         if read is not None:
             try:
                 return read(payload)
-            except FAILURES:  # what follows tells why, or finds another way
+            except FAILURES:  # the slower way below reports it, or can read it
                 pass
         return decode_tagged(payload)
     try:
@@ -120,11 +121,11 @@ def decode_borrowed(payload: bytes | memoryview, check: Callable[[], None]) -> A
     """The value of a payload; its arrays are read-only, and views of the payload if that is a ``memoryview``.
 
     Args:
-        payload: a ``memoryview`` if it lies in memory that may change, and then a binary one.
+        payload: a ``memoryview``, of a binary payload, if it lies in memory that may change.
         check: raises if it has changed.
 
     Raises:
-        MessageDecodeError: not a payload, or what ``check`` raises.
+        MessageDecodeError: not a payload; and whatever ``check`` raises.
     """
     if isinstance(payload, bytes) and (_DOLLAR not in payload or is_packed(payload)):
         return decode(payload)
@@ -132,7 +133,14 @@ def decode_borrowed(payload: bytes | memoryview, check: Callable[[], None]) -> A
 
 
 def to_json(payload: Payload | memoryview) -> bytes:
-    """The text of a payload that ``encode`` made or ``decode`` accepts: strict JSON on one line, buffers as base64."""
+    """A payload as strict JSON on one line, buffers as base64.
+
+    Args:
+        payload: what ``encode`` returned, or ``decode`` accepts.
+
+    Raises:
+        MessageDecodeError: not a payload.
+    """
     payload = as_bytes(payload)
     if is_packed(payload):
         return _small_to_json(payload) if len(payload) <= _SMALL else packed_to_json(payload)
@@ -154,18 +162,18 @@ def is_quick(payload: bytes) -> bool:
 _SMALL = 1024
 
 _small_to_json = lru_cache(256)(packed_to_json)
-"""The recorder asks for each text several times: for the node's line, and for the digest of the tick."""
+"""Cached: the recorder needs each text several times, for the node's line and for the tick's digest."""
 
 
 def as_bytes(payload: Payload | memoryview) -> bytes:
-    """A payload in one piece, independent of the value it was made from or belongs to."""
+    """A payload in one piece that shares no memory with any value."""
     if isinstance(payload, bytes):
         return payload
     return b"".join(payload) if isinstance(payload, list) else bytes(payload)
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is made of JSON's own types only."""
+    """Whether a value consists of JSON's own types only."""
     kind = type(value)
     if kind is dict:
         items = value.values()
@@ -175,7 +183,7 @@ def _is_plain(value: Any) -> bool:
         return kind in ATOMS
     if _all_atoms(map(type, items)):
         return True
-    for item in items:  # noqa: SIM110 - all() of a generator takes twice the depth of the stack
+    for item in items:  # noqa: SIM110 - all() of a generator needs twice the stack depth
         if type(item) not in ATOMS and not _is_plain(item):
             return False
     return True

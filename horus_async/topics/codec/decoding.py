@@ -12,9 +12,9 @@ from orjson import dumps, loads
 
 from horus_async.errors import MessageDecodeError
 from horus_async.topics.packed import packed
-from horus_async.topics.ring.region import LARGE
 from horus_async.topics.values import arrays, classes
 from horus_async.topics.values.base64 import from_base64, to_base64
+from horus_async.topics.values.payload import LARGE
 
 from .encoding import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ATOMS = frozenset({int, float, str, bool, type(None)})
-"""The types of JSON that hold no others."""
+"""The types of JSON values that contain no others."""
 
 
 def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None = None) -> Any:
@@ -30,8 +30,8 @@ def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None 
 
     Args:
         payload: the memory of a ``memoryview`` belongs to the value: large arrays stay in it.
-        check: given for a payload that is borrowed, and so may be overwritten: no array is copied, and all of them are
-            read-only. Called before values are made of what was read; raises if that may be torn.
+        check: given if the payload is borrowed and may be overwritten meanwhile: then no array is copied, and all are
+            read-only. Called before values are made from what was read; raises if that may be torn.
 
     Raises:
         MessageDecodeError: not a payload.
@@ -69,13 +69,13 @@ def _untagged(payload: bytes | memoryview, check: Callable[[], None] | None) -> 
 
 
 _bare: dict[bytes, Any] = {}
-"""By what precedes the data of a message that is nothing but an array of numbers: makes that array in its memory."""
+"""For messages that are nothing but an array of numbers, by the bytes before the data: makes the array."""
 
 _LONGEST_HEAD = 256
 
 
 def _head(payload: memoryview) -> bytes:
-    """What precedes the data, of a payload with one buffer and little text; else nothing."""
+    """What precedes the data of a payload with one buffer and little text; empty for others."""
     if len(payload) < BINARY.size:
         return b""
     _, _, count, length = BINARY.unpack_from(payload)
@@ -84,7 +84,7 @@ def _head(payload: memoryview) -> bytes:
 
 
 def _remember(head: bytes, array: Any) -> None:
-    """Be quicker with the next message of this form."""
+    """Make the next message of this form faster to decode."""
     if len(_bare) >= FORMS:
         _bare.clear()
     _bare[head] = partial(array.__class__, array.shape, array.dtype)
@@ -122,7 +122,7 @@ def _open_binary(payload: bytes | memoryview) -> tuple[Any, list[memoryview]]:
 
 
 def _still(text: bytes | memoryview) -> bytes:
-    """A text that nobody changes while it is parsed: orjson checks it first, and crashes if it is another then."""
+    """A copy that cannot change during parsing: orjson validates first, and crashes if the text changes after that."""
     return text if isinstance(text, bytes) else bytes(text)
 
 
@@ -145,7 +145,7 @@ def _embed_array(fields: dict[str, Any], buffers: list[memoryview]) -> dict[str,
     data = fields.get("data")
     if type(data) is int:
         data = to_base64(_at(buffers, data))
-    elif type(data) is list and type(fields.get("dtype")) is dict:  # one array a field
+    elif type(data) is list and type(fields.get("dtype")) is dict:  # one array per field
         data = [_embed_array(part, buffers) for part in data]
     else:
         data = _embed(data, buffers)
@@ -154,7 +154,7 @@ def _embed_array(fields: dict[str, Any], buffers: list[memoryview]) -> dict[str,
 
 def _at(buffers: list[memoryview], number: int) -> memoryview:
     if not 0 <= number < len(buffers):
-        raise MessageDecodeError(f"a damaged message: it has {len(buffers)} buffers, and asks for number {number}")
+        raise MessageDecodeError(f"a damaged message: it has {len(buffers)} buffers, but refers to number {number}")
     return buffers[number]
 
 
@@ -164,12 +164,13 @@ class _Untagger:
     __slots__ = ("_buffers", "_keep_from", "_read_only")
 
     def __init__(self, buffers: list[memoryview], keep_from: float, *, read_only: bool = False) -> None:
-        """Begin.
+        """Prepare.
 
         Args:
             buffers: of the payload.
-            keep_from: arrays of at least so many bytes stay where they are. A small one would hold all of the payload.
-            read_only: make arrays that nobody can write.
+            keep_from: arrays of at least this many bytes stay where they are. A small one would keep the whole payload
+                alive.
+            read_only: make all arrays read-only.
         """
         self._buffers = buffers
         self._keep_from = keep_from

@@ -1,4 +1,4 @@
-"""What JSON cannot say: a value with tags, and what is wrong with a value that cannot be carried. See ``codec``."""
+"""Values that JSON cannot express get tags, and values that cannot be carried get an explanation. See ``codec``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from horus_async.topics.values.base64 import to_base64
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from horus_async.topics.ring.region import Payload
+    from horus_async.topics.values.payload import Payload
 
 BINARY = struct.Struct("<BBxxIQ")
 """Head of a binary payload: 0, version, number of buffers, length of the JSON text."""
@@ -26,13 +26,13 @@ BINARY_VERSION = 1
 BUFFER_ALIGNMENT = 8
 
 FORMS = 256
-"""For so many forms of arrays it is remembered what messages begin with that are nothing but such an array."""
+"""How many forms of arrays the encoder and the decoder each remember, for messages that are one array of numbers."""
 
 RAW_BYTES = 512
-"""``bytes`` objects from this size on travel as they are; shorter ones as base64."""
+"""``bytes`` objects from this size on travel as buffers, shorter ones as base64."""
 
 STRICT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-"""Makes orjson refuse what it would write as something else."""
+"""Makes orjson refuse values that it would silently write as others."""
 
 _DECIMAL_BITS = 2048
 """Longer integers are written in hexadecimal: decimal takes quadratic time, and Python limits it."""
@@ -70,15 +70,15 @@ def encode_tagged(value: Any) -> Payload:
 
 
 _heads: dict[arrays.Form | None, bytes | memoryview] = {}
-"""What precedes the data of messages that are one array of numbers, by the form of the array."""
+"""For messages that are nothing but an array of numbers, by its form: the bytes before the data."""
 
 
-class _Refusal(Exception):  # noqa: N818 - not an error yet: it becomes one when the place is found
+class _Refusal(Exception):  # noqa: N818 - becomes an error once it is known where in the value it is
     """A value that cannot be carried."""
 
 
 class _Tagger:
-    """Turns a value into JSON's own types, and collects the buffers on the way."""
+    """Turns a value into JSON's own types, collecting its buffers."""
 
     __slots__ = ("buffers",)
 
@@ -165,7 +165,7 @@ def _advice(kind: type) -> str:
 
 
 def explain(value: Any, error: Exception) -> ValueNotSupportedError:
-    """The error for a value that could not be encoded, with the path to the culprit."""
+    """The error for a value that could not be encoded, with the path to the part that is to blame."""
     path, reason = "value", str(error) if isinstance(error, _Refusal) else "nested too deeply"
     seen = {id(value)}
     while True:
@@ -192,7 +192,7 @@ def explain(value: Any, error: Exception) -> ValueNotSupportedError:
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """The parts of a value, each with how Python would name it."""
+    """The parts of a value, each with the Python expression for the step to it."""
     if type(value) is dict:
         for key, item in value.items():
             yield f" key {key!a}", key

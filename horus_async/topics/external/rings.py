@@ -1,8 +1,7 @@
-"""Rings of other processes: finding their files, mapping them, and removing what dead processes left."""
+"""Rings of other processes: finding their files, and mapping them."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import struct
@@ -11,52 +10,45 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.errors import TopicError
 from horus_async.topics.packed import schema
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import MAGIC, SLOTS_AT, Word
 from horus_async.topics.ring.names import path_component
 from horus_async.topics.ring.region import CLOSED, LATEST, NEXT, SLEEPERS, Cursor, Region
-from horus_async.topics.wake import doorbell
 
 if TYPE_CHECKING:
     import mmap
 
-GRACE_NS = NANOSECONDS
-"""How long a closed ring stays where all who listen have surely seen it, or are about to."""
-UNSEEN_GRACE_NS = 5 * NANOSECONDS
-"""The same for those who listen but look seldom."""
-
 _FILE = re.compile(r"(.+)@([0-9a-f]+-[0-9a-f]+-[0-9a-f]+)\.(\d+)")
-_WORD = struct.Struct("<Q")
+WORD = struct.Struct("<Q")
 
 
 @frozen
 class RingFile:
-    """What the name of a file says: ``<topic>@<process>-<token>-<number>.<generation>``."""
+    """The parts of a ring file's name, ``<topic>@<process>-<token>-<number>.<generation>``."""
 
     name: str
     component: str
-    """The topic, as ``names.path_component`` gives it."""
+    """The topic, as ``names.path_component`` writes it."""
     ring: str
-    """Tells rings apart, also those of processes with the same number."""
+    """Process, token and number: identifies the ring, also among processes with the same number."""
     generation: int
 
     @property
     def token(self) -> str:
-        """Of the process."""
+        """The token of the process."""
         return self.ring.split("-")[1]
 
 
 def ring_file(name: str) -> RingFile | None:
-    """The parts of a file's name; None if it is not that of a ring."""
+    """The parts of a file's name; None if it is not a ring's."""
     match = _FILE.fullmatch(name)
     return match and RingFile(name, match[1], match[2], int(match[3]))
 
 
-class ForeignRing:
-    """A ring that another process writes, mapped here. Shared by all who read it in this process."""
+class ExternalRing:
+    """A ring that another process writes, mapped here. Shared by all its readers in this process."""
 
     __slots__ = ("__weakref__", "_component", "_name", "_seen", "generations", "namespace")
 
@@ -101,7 +93,7 @@ class ForeignRing:
             region.words[SLEEPERS] = 1
 
     def stirred(self) -> bool:
-        """Whether something happened since this was asked last."""
+        """Whether something has happened since the last call."""
         words = self.newest().words
         seen = words[LATEST], len(self.generations), words[CLOSED]
         if seen == self._seen:
@@ -111,10 +103,10 @@ class ForeignRing:
 
 
 def open_region(namespace: str, name: str) -> Region | None:
-    """Map a generation of another process's ring; None if it is gone or not made to the end yet.
+    """Map a generation of another process's ring; None if it is gone or not finished yet.
 
     Raises:
-        TopicError: it is no ring, or one of another version.
+        TopicError: it is not a ring, or one of another version, or damaged.
     """
     try:
         folder = memory.open_namespace(namespace, make=False)
@@ -134,88 +126,23 @@ def open_region(namespace: str, name: str) -> Region | None:
 
 
 def _word(shared: mmap.mmap, word: Word) -> int:
-    return int(_WORD.unpack_from(shared, 8 * word)[0]) if len(shared) >= 8 * (word + 1) else 0
-
-
-def reclaim(
-    namespace: str, *, dry_run: bool = False, grace_ns: int = GRACE_NS, mine: str = "", spare: bool = False
-) -> list[str]:
-    """Remove what dead processes left in a namespace, and rings that were closed a while ago; gives the names.
-
-    Nothing of a live process is removed.
-
-    Args:
-        namespace: where.
-        dry_run: only look.
-        grace_ns: how long a ring must have been closed.
-        mine: token of a process that is left alone unlooked.
-        spare: only close the rings of dead processes for now: somebody who listens may not have seen them yet.
-    """
-    try:
-        folder = memory.open_namespace(namespace, make=False)
-    except FileNotFoundError:
-        return []
-    try:
-        removed = [
-            name
-            for name in os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
-            if _reclaim_one(folder, name, grace_ns, mine, dry_run=dry_run, spare=spare)
-        ]
-    finally:
-        os.close(folder)
-    if removed and not dry_run:
-        memory.remove_empty_folders(memory.root() / path_component(namespace))
-    return removed
-
-
-def _reclaim_one(  # noqa: PLR0911 - one a reason
-    folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool
-) -> bool:
-    if doorbell.is_bell(name):
-        return doorbell.reclaim(folder, name, dry_run=dry_run)
-    file = ring_file(name)
-    if file is None or file.token == mine:
-        return False
-    try:
-        descriptor = memory.open_with_room(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, folder)
-    except OSError:  # gone meanwhile, or not ours to touch
-        return False
-    try:
-        status = os.fstat(descriptor)
-        header = os.pread(descriptor, 8 * (Word.CLOSED + 1), 0)
-        closed = len(header) >= 8 * (Word.CLOSED + 1) and _WORD.unpack_from(header, 8 * Word.CLOSED)[0]
-        if closed and wall_ns() - status.st_mtime_ns < grace_ns:
-            return False
-        if not closed:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free: its process is dead
-        if not dry_run:
-            if not closed and len(header) == 8 * (Word.CLOSED + 1):
-                os.pwrite(descriptor, _WORD.pack(1), 8 * Word.CLOSED)
-                if spare:
-                    os.utime(descriptor)
-                    return False
-            os.unlink(name, dir_fd=folder)
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+    return int(WORD.unpack_from(shared, 8 * word)[0]) if len(shared) >= 8 * (word + 1) else 0
 
 
 def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:
-    """What tells whether the folder of a namespace has changed, and the names in it; None if it does not exist."""
+    """A namespace's folder: its stamp, which changes with its contents, and the names in it. None if there is none."""
     with suppress(FileNotFoundError):
         folder = memory.open_namespace(namespace, make=False)
         try:
             status = os.fstat(folder)
-            return (status.st_ino, status.st_mtime_ns), os.listdir(folder)  # noqa: PTH208 - as above
+            return (status.st_ino, status.st_mtime_ns), os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
         finally:
             os.close(folder)
     return None
 
 
 def folder_stamp(namespace: str) -> tuple[int, int] | None:
-    """The first part of what ``list_folder`` gives, cheaply."""
+    """The stamp alone, which costs less."""
     try:
         status = (memory.root() / path_component(namespace)).lstat()
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""The packed form: objects of described classes as rows of numbers."""
+"""The packed form of messages: objects of described classes as rows of numbers."""

@@ -1,7 +1,7 @@
-"""The two functions that pack and read the objects of a class, written as straight code for that class.
+"""Generates the two functions that pack and read the objects of a class, as straight-line code for that class.
 
-Nothing in the code comes out of a message: it is made of the fields of a class of this process, whose names must be
-identifiers, and of names of our own.
+No part of the code comes out of a message: it consists of the fields of a class of this process, whose names must be
+identifiers, and of names made here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.topics.values import classes
 
-from .packed import FAILURES, LEAVES_LIMIT, layout_of
+from .layout import FAILURES, layout_of
 from .rows import pack_numbers, pack_strings, read_numbers, read_strings
 from .schema import MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
 
 if TYPE_CHECKING:
-    from .packed import Pack, Read
+    from .layout import Pack, Read
+
+LEAVES_LIMIT = 1000
+"""A class with more leaves in its schema takes the general form."""
 
 
 def make(described: Schema) -> tuple[Pack, Read] | None:
-    """The functions for a class with this schema; None if it has too many fields, or names that are no identifiers."""
+    """The functions for a class with this schema; None if it has too many fields, or a name is not an identifier."""
     record = described.record
     if sum(1 for _ in leaves(record)) > LEAVES_LIMIT:
         return None
@@ -49,26 +52,26 @@ class _Writer:
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
         self.identifiers: set[str] = set()
-        """What is not of our making in the code."""
+        """The names in the code that were not made here."""
         self.classes: dict[type, str] = {}
-        """All that take part, each with one of its variables."""
+        """All classes that occur, each with one of its variables."""
         self.get: list[str] = []
-        """Takes the object apart."""
+        """Lines that take the object apart."""
         self.checks: list[str] = []
-        """What must not be, or the general form takes over."""
+        """If one of these is true, the message takes the general form."""
         self.floats: list[str] = []
         self.packed: list[str] = []
-        """What goes into the part with a fixed length."""
+        """Expressions for the part with a fixed length."""
         self.tails: list[str] = []
         self.read: list[str] = []
-        """The variables for what comes out of it."""
+        """Variables for the part with a fixed length."""
         self.read_tails: list[str] = []
         self.build: list[str] = []
-        """Puts the object together."""
+        """Lines that put the object together."""
         self._count = 0
 
     def add(self, wire: Wire, given: str) -> str:
-        """Handle what the variable ``given`` of ``pack`` holds; gives the expression for it in ``read``."""
+        """Handle what the variable ``given`` of ``pack`` holds; returns the expression for it in ``read``."""
         if isinstance(wire, Record):
             return self._add_record(wire, given)
         if isinstance(wire, Row):

@@ -25,7 +25,7 @@ INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 
 def describe(kind: type) -> Record | None:
-    """What a class consists of; None for what is no attrs class or dataclass that other processes could look up."""
+    """What a class consists of; None unless it is an attrs class or dataclass that other processes can look up."""
     return None if issubclass(kind, Enum) or not classes.is_public(kind) else _record(kind, ())
 
 
@@ -33,7 +33,7 @@ def _record(kind: type, outer: tuple[type, ...]) -> Record:
     name, fields = classes.plan(kind)
     try:
         hints = typing.get_type_hints(kind, include_extras=True)
-    except Exception:  # noqa: BLE001 - it runs the annotations: names for type checkers only, or no types at all
+    except Exception:  # noqa: BLE001 - it evaluates annotations: names that only type checkers know, or not types at all
         hints = {}
     written = _annotations(kind)
     parts = []
@@ -67,7 +67,7 @@ def _tuple(parts: tuple[Any, ...], outer: tuple[type, ...]) -> Wire | None:
 
 
 def _union(parts: tuple[Any, ...], outer: tuple[type, ...]) -> Wire | None:
-    """Numbers, if it may hold some; a message in which it holds something else takes the general form."""
+    """Numbers if it may hold some; a message with something else there takes the general form."""
     return "numbers" if any(_wire(part, outer) == "numbers" for part in parts) else None
 
 
@@ -88,13 +88,13 @@ def _choice(kind: type[Enum]) -> Choice | None:
 
 
 def _annotations(kind: type) -> dict[str, Any]:
-    """As they stand in the class, which ``attrs.resolve_types``, and so cattrs, does not change."""
+    """The annotations as written in the class, which ``attrs.resolve_types``, and so cattrs, leaves alone."""
     if attrs.has(kind):
         written = {attribute.name: attribute.type for attribute in attrs.fields(kind)}
     else:
         written = {one.name: one.type for one in dataclasses.fields(cast("Any", kind))}
     for base in reversed(kind.__mro__):
-        with suppress(Exception):  # names for type checkers only
+        with suppress(Exception):  # names that only type checkers know
             written.update(inspect.get_annotations(base))
     return written
 

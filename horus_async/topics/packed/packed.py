@@ -1,26 +1,26 @@
 """Packed messages: objects of classes with a schema (see ``schema``) as numbers instead of text.
 
 A packed message is the schema's mark (8 bytes), then a place for each leaf of the schema in order, little-endian and
-without padding, and then, in the same order, what has no fixed length::
+without padding, and then, in the same order, whatever has no fixed length::
 
     float               f64                 str         u32: bytes of UTF-8 at the end
     int, enum, flag     i64                 strings     u32: bytes of a JSON list at the end
     bool                u8                  numbers     u8: what kind, see ``rows``; u32: how many at the end
 
-What a value holds against its annotation (an int for a float, a subclass), integers beyond 64
-bits, fields that are not set: such a message takes the general form, so every value comes back as it was. A NaN has
-the bits of ``float("nan")``, as it comes out of the general form.
+An object whose fields contradict their annotations (an int for a float, a subclass), or are not set, or hold
+integers beyond 64 bits, takes the general form, so every value comes back as it was. A NaN gets the bits of
+``float("nan")``, which it would also get from the general form.
 
-Plain ``bytes`` of moderate length travel behind a mark of their own, ``RAW``, as they are.
+Plain ``bytes`` of moderate length travel unchanged behind a mark of their own, ``RAW``.
 
-Objects are built as ``classes.build`` does it, field by field and without ``__init__``, but only where the class here
-has the message's very schema. For one that differs or is unknown, the message is read by way of its general form.
+Objects are built as by ``classes.build``, field by field and without ``__init__``, but only where the class here has
+exactly the message's schema. If it differs or is unknown, the message is read by way of its general form.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from orjson import dumps
@@ -30,36 +30,27 @@ from horus_async.topics.values import classes
 from horus_async.topics.values.base64 import to_base64
 
 from . import schema
+from .accessors import make
 from .describe import describe
+from .layout import FAILURES, layout_of
 from .rows import float_to_json, numbers_to_json, read_strings
-from .schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
+from .schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Pack: TypeAlias = Callable[[Any], bytes | None]
-    """Gives the packed message of an object; None if only the general form can carry it."""
-
-    Read: TypeAlias = Callable[[bytes], Any]
-    """Gives the object of a packed message; raises one of ``FAILURES`` if ``to_value`` must have a look."""
+    from .layout import Pack, Read
 
 readers: dict[bytes, Read] = {}
-"""By mark, for the classes of this process."""
-
-FAILURES = (struct.error, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""By mark, for the classes of this process. Hot: ``codec.decode`` looks here itself."""
 
 RAW = MARK + b"bytes\0"
-"""The mark of a message that is one value of ``bytes``: the rest of the payload. No schema belongs to it."""
+"""The mark of a message that is a ``bytes`` object: the rest of the payload. It has no schema."""
 
 _RAW_LIMIT = 1 << 15
-"""Longer ones travel as buffers, which are copied just once on their way out of a ring."""
+"""Longer ``bytes`` travel as buffers, which are copied only once on their way out of a ring."""
 
 readers[RAW] = lambda payload: payload[MARK_BYTES:]
-
-LEAVES_LIMIT = 1000
-"""A class with more fields than this, all told, takes the general form."""
-
-_FORMATS = {"float": "d", "int": "q", "bool": "?", "str": "I", "strings": "I", "numbers": "BI"}
 
 
 @frozen
@@ -68,14 +59,14 @@ class Form:
 
     schema: Schema
     pack: Pack | None
-    """None if they take the general form always."""
+    """None if they always take the general form."""
 
 
 _forms: dict[type, Form] = {}
 
 
 def form_of(kind: type) -> Form | None:
-    """How objects of a class travel; None for what has no schema."""
+    """How objects of a class travel; None if the class has no schema."""
     form = _forms.get(kind)
     if form is None:
         record = describe(kind)
@@ -85,8 +76,6 @@ def form_of(kind: type) -> Form | None:
 
 
 def _make(described: Schema) -> Form:
-    from .accessors import make  # needs the functions of this module
-
     schema.remember(described)
     made = make(described) if described.record.packed else None
     if made is None:
@@ -96,7 +85,7 @@ def _make(described: Schema) -> Form:
 
 
 def pack_bytes(value: bytes) -> bytes | None:
-    """The packed message of plain bytes; None for many."""
+    """The packed message of plain bytes; None if they are too long for one."""
     return RAW + value if len(value) <= _RAW_LIMIT else None
 
 
@@ -106,15 +95,16 @@ def is_packed(payload: bytes) -> bool:
 
 
 def to_value(payload: bytes, decode_json: Callable[[bytes], Any]) -> Any:
-    """The value of a packed message, whatever is known of its class here.
+    """The value of a packed message, whether or not its class is known here.
 
     Args:
         payload: the message.
-        decode_json: gives the value of its general form.
+        decode_json: returns the value of its general form.
 
     Raises:
         MessageDecodeError: it is damaged.
-        SchemaMismatchError: the class here has a field of another type, or one without a default that it lacks.
+        SchemaMismatchError: the class here has a field of another type, or one without a default that the message
+            lacks.
         TopicError: the header of the ring that describes it is damaged.
     """
     if payload[:MARK_BYTES] == RAW:
@@ -128,7 +118,7 @@ def to_value(payload: bytes, decode_json: Callable[[bytes], Any]) -> Any:
     if here.mark == written.mark:
         try:
             return readers[here.mark](payload)
-        except FAILURES:  # damaged, which is told below; or a class inside of it is not what it was
+        except FAILURES:  # damaged, which to_json reports; or a class inside it has changed
             return decode_json(to_json(payload))
     text = to_json(payload)
     reason = schema.difference(written.record, here.record)
@@ -144,7 +134,7 @@ def to_value(payload: bytes, decode_json: Callable[[bytes], Any]) -> Any:
 
 
 def to_json(payload: bytes) -> bytes:
-    """The JSON text of a packed message, byte by byte that of its general form.
+    """The JSON text of a packed message, byte for byte that of its general form.
 
     Raises:
         MessageDecodeError: it is damaged.
@@ -168,11 +158,11 @@ def to_json(payload: bytes) -> bytes:
 
 
 _flat: dict[bytes, struct.Struct] = {}
-"""The part with a fixed length, by the mark of the schema; for those met so far."""
+"""The part with a fixed length, by the mark of the schema; for the schemas met so far."""
 
 
 class _Walk:
-    """Goes through a packed message by its schema, and gives its general form."""
+    """Goes through a packed message by its schema and makes its general form."""
 
     __slots__ = ("_numbers", "_payload", "at")
 
@@ -182,7 +172,7 @@ class _Walk:
         self.at = at
 
     def tag(self, wire: Wire) -> Any:
-        """The part of the message that has this type."""
+        """The general form of the next part of the message, which has this type."""
         if isinstance(wire, Record):
             return {"$type": wire.name, "value": {name: self.tag(part) for name, part in wire.fields}}
         if isinstance(wire, Row):
@@ -208,8 +198,3 @@ def _member(choice: Choice, number: int) -> str:
         if value == number:
             return name
     raise ValueError(f"{choice.name} has no member {number}")
-
-
-def layout_of(record: Record, head: str) -> str:
-    """The part with a fixed length, as ``struct`` has it."""
-    return f"<{head}" + "".join(_FORMATS[leaf] if isinstance(leaf, str) else "q" for leaf in leaves(record))

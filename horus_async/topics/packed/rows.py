@@ -1,8 +1,8 @@
 """Rows of numbers and of strings in packed messages.
 
 A row of numbers has a kind: 0 a list of f64, 1 a list of i64, 2 a tuple of f64, 3 a tuple of i64, and from 4 on a NumPy
-array of one dimension whose dtype is number kind - 4 in ``DTYPES``. Its data are its items one after the other,
-little-endian. Larger arrays take the general form, where they are not copied so often.
+array of one dimension whose dtype is number kind - 4 in ``DTYPES``. Its data are its items, little-endian, without
+gaps. Larger arrays take the general form, where they are copied less often.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from horus_async.topics.values.base64 import to_base64
 
 DTYPES = ("<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1")
 ARRAY_BYTES = 1 << 14
-"""Arrays above this take the general form."""
+"""Larger arrays take the general form."""
 
 _ARRAYS = 4
 _KINDS = {dtype: kind for kind, dtype in enumerate(DTYPES, _ARRAYS)}
@@ -29,7 +29,7 @@ def pack_numbers(row: Any) -> tuple[int, int, bytes]:
     """Kind, length and data of a row of numbers.
 
     Raises:
-        TypeError, LookupError: it is no such row.
+        TypeError, LookupError: it is not such a row.
         struct.error: an integer beyond 64 bits.
     """
     shape = type(row)
@@ -38,7 +38,7 @@ def pack_numbers(row: Any) -> tuple[int, int, bytes]:
     kind = 0 if shape is list else 2
     if _FLOATS.issuperset(map(type, row)):
         total = sum(row)
-        if total != total:  # noqa: PLR0124 - NaN, perhaps: it gets the bits that it has out of the general form
+        if total != total:  # noqa: PLR0124 - perhaps a NaN, which gets the bits it has coming out of the general form
             row = [nan if item != item else item for item in row]  # noqa: PLR0124
         return kind, len(row), struct.pack(f"<{len(row)}d", *row)
     if not _INTS.issuperset(map(type, row)):
@@ -57,7 +57,7 @@ def read_numbers(payload: bytes, at: int, kind: int, length: int) -> tuple[Any, 
     """The row of numbers whose data begin at ``at``, and where they end.
 
     Raises:
-        ValueError: there is none, or it is an array and NumPy is not installed.
+        ValueError: there is no such row, or it is an array and NumPy is not installed.
     """
     end = _end(payload, at, kind, length)
     if kind >= _ARRAYS:
@@ -75,7 +75,7 @@ def _array(payload: bytes, at: int, kind: int, length: int) -> Any:
 
 
 def numbers_to_json(payload: bytes, at: int, kind: int, length: int) -> tuple[Any, int]:
-    """As ``read_numbers``, but what the JSON of the general form has there."""
+    """The row as the JSON of the general form has it, and where its data end."""
     if kind >= _ARRAYS:
         end = _end(payload, at, kind, length)
         data = to_base64(memoryview(payload)[at:end])
@@ -87,7 +87,7 @@ def numbers_to_json(payload: bytes, at: int, kind: int, length: int) -> tuple[An
 
 def _end(payload: bytes, at: int, kind: int, length: int) -> int:
     if kind >= _ARRAYS + len(DTYPES):
-        raise ValueError(f"no kind of numbers: {kind}")
+        raise ValueError(f"not a kind of numbers: {kind}")
     end = at + length * (int(DTYPES[kind - _ARRAYS][2:]) if kind >= _ARRAYS else 8)
     if end > len(payload):
         raise ValueError(f"{length} numbers of kind {kind}, but {len(payload) - at} bytes")
@@ -105,7 +105,7 @@ def pack_strings(row: Any) -> bytes:
     """The JSON text of a list of strings.
 
     Raises:
-        TypeError: it is no such list.
+        TypeError: it is not such a list.
     """
     if type(row) is not list or not _STRINGS.issuperset(map(type, row)):
         raise TypeError
@@ -116,9 +116,9 @@ def read_strings(text: bytes) -> list[str]:
     """The list that ``pack_strings`` wrote.
 
     Raises:
-        ValueError: it did not.
+        ValueError: it did not write this.
     """
     row = loads(text)
     if type(row) is not list or not _STRINGS.issuperset(map(type, row)):
-        raise ValueError(f"no list of strings: {text[:40]!r}")
+        raise ValueError(f"not a list of strings: {text[:40]!r}")
     return row

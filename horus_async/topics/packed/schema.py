@@ -1,7 +1,8 @@
-"""What a class of messages consists of, in words that every process understands.
+"""What a class of messages consists of, in terms that every process understands.
 
-A *schema* is JSON text: the class's name and its fields with their types, in order. A writer puts that of each class
-it sends into its ring's header, so that readers can name and read what they have no class for. A type is::
+A *schema* is JSON text: the class's name and its fields with their types, in order. A writer puts the schema of each
+class it sends into its ring's header, so that a reader that lacks the class can still name and read its objects. A
+type is::
 
     "float" | "int" | "bool" | "str"
     "strings"                                           a list of them
@@ -12,7 +13,7 @@ it sends into its ring's header, so that readers can name and read what they hav
     {"flag": "module.Class"}
     {"other": text}                                     anything else; the text is the annotation, for people
 
-The schema itself is a ``class``. One without any ``other`` in it is *packed*: its messages may travel as numbers, see
+The schema itself is a ``class``. If it contains no ``other`` it is *packed*: its messages may travel as numbers, see
 ``packed``. They begin with the schema's *mark*: 0, ``$``, and the first 6 bytes of the SHA-256 of its text.
 """
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from attrs import field, frozen
 from orjson import JSONDecodeError, dumps, loads
@@ -29,8 +30,6 @@ from horus_async.errors import MessageDecodeError, TopicError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from horus_async.topics.ring.region import Region
 
 SCALARS = frozenset(("float", "int", "bool", "str", "strings", "numbers"))
 MARK = b"\0$"
@@ -50,26 +49,26 @@ class Choice:
 
     name: str
     members: tuple[tuple[str, int], ...] | None
-    """In their order; None for flags, which go by their number."""
+    """Name and number of each, in order; None for flags, which travel as their number."""
 
 
 @frozen
 class Other:
-    """What only the general form of messages can carry."""
+    """A type that only the general form of messages can carry."""
 
     text: str
 
 
 @frozen
 class Record:
-    """A class with its fields, in their order."""
+    """A class with its fields, in order."""
 
     name: str
     fields: tuple[tuple[str, Wire], ...]
 
     @property
     def packed(self) -> bool:
-        """Whether all of it has a place in a packed message."""
+        """Whether all its fields have a place in a packed message."""
         return not any(isinstance(leaf, Other) for leaf in leaves(self))
 
     def describe(self) -> str:
@@ -83,7 +82,7 @@ Wire: TypeAlias = str | Row | Choice | Record | Other
 
 @frozen
 class Schema:
-    """A class of messages as it stands in the headers of rings."""
+    """A class of messages as described in the headers of rings."""
 
     record: Record
     text: bytes = field(repr=False)
@@ -93,33 +92,33 @@ class Schema:
 
     @classmethod
     def of(cls, record: Record) -> Schema:
-        """That of a class of this process."""
+        """The schema of a class of this process."""
         return cls._with(record, dumps(_to_json(record)))
 
     @classmethod
     def parse(cls, text: bytes) -> Schema:
-        """One that another process wrote.
+        """A schema that another process wrote.
 
         Raises:
-            TopicError: the text is no schema.
+            TopicError: the text is not a schema.
         """
         try:
             record = _from_json(loads(text))
         except (JSONDecodeError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            raise TopicError(f"a ring's header is damaged: {text[:60]!r} is no schema ({error})") from error
+            raise TopicError(f"a ring's header is damaged: {text[:60]!r} is not a schema ({error})") from error
         if not isinstance(record, Record):
             raise TopicError(f"a ring's header is damaged: {text[:60]!r} is not the schema of a class")
         return cls._with(record, text)
 
     @classmethod
     def _with(cls, record: Record, text: bytes) -> Schema:
-        from hashlib import sha256  # late: it takes longer to load than all of this
+        from hashlib import sha256  # late: it takes longer to load than everything here
 
         return cls(record, text, MARK + sha256(text).digest()[: MARK_BYTES - len(MARK)])
 
 
 def leaves(wire: Wire) -> Iterator[Wire]:
-    """The parts of a type that hold no others, in the order of their values in a packed message."""
+    """The parts of a type that hold no other parts, in the order of their values in a packed message."""
     if isinstance(wire, Record):
         for _, part in wire.fields:
             yield from leaves(part)
@@ -139,29 +138,40 @@ def title(wire: Wire) -> str:
     return wire.text if isinstance(wire, Other) else wire.name
 
 
+class SchemaSource(Protocol):
+    """What has a table of schemas: a generation of a ring."""
+
+    def schemas(self) -> list[Schema]:
+        """The schemas in the table so far.
+
+        Raises:
+            TopicError: the table is damaged.
+        """
+
+
 _known: dict[bytes, Schema] = {}
-"""By mark: those of this process's classes, and those found in the rings of others."""
+"""By mark: the schemas of this process's classes, and those found in external rings."""
 
-_regions: weakref.WeakValueDictionary[int, Region] = weakref.WeakValueDictionary()
-"""Where to look for more: what this process has mapped of other processes' rings."""
+_sources: weakref.WeakValueDictionary[int, SchemaSource] = weakref.WeakValueDictionary()
+"""Where to look for more: what this process has mapped of external rings."""
 
-_region_numbers = itertools.count()
+_source_numbers = itertools.count()
 
 
 def remember(schema: Schema) -> None:
     """Know a schema from now on.
 
     Raises:
-        TopicError: another one has the same mark.
+        TopicError: another schema has the same mark.
     """
     known = _known.setdefault(schema.mark, schema)
     if known.text != schema.text:
         raise TopicError(f"{known.record.name} and {schema.record.name} have the same mark; rename a field of one")
 
 
-def watch(region: Region) -> None:
-    """Look here, too, for the schemas of messages that come."""
-    _regions[next(_region_numbers)] = region
+def watch(source: SchemaSource) -> None:
+    """Look here, too, for the schemas of messages, as long as ``source`` lives."""
+    _sources[next(_source_numbers)] = source
 
 
 def find(payload: bytes) -> Schema:
@@ -169,16 +179,16 @@ def find(payload: bytes) -> Schema:
 
     Raises:
         MessageDecodeError: no ring that is open here has it.
-        TopicError: the header of one that might have it is damaged.
+        TopicError: the header of a ring that might have it is damaged.
     """
     mark = payload[:MARK_BYTES]
     if mark not in _known:
         damage: TopicError | None = None
-        for reference in _regions.valuerefs():
-            region = reference()
-            if region is not None:
+        for reference in _sources.valuerefs():
+            source = reference()
+            if source is not None:
                 try:
-                    for schema in region.schemas():
+                    for schema in source.schemas():
                         remember(schema)
                 except TopicError as error:
                     damage = error
@@ -192,7 +202,7 @@ def find(payload: bytes) -> Schema:
 def difference(written: Record, here: Record) -> str | None:
     """Why a message of ``written`` cannot become an object of ``here``, which has the same name; None if it can.
 
-    What only one side has is not judged: whether a field may be missing is known to the class alone.
+    Fields that only one side has do not count: only the class knows whether a field may be missing.
     """
     known = dict(here.fields)
     for name, wire in written.fields:
@@ -208,8 +218,8 @@ def difference(written: Record, here: Record) -> str | None:
 
 def _agree(written: Wire, here: Wire) -> bool:
     if isinstance(written, Choice) and isinstance(here, Choice):
-        return written.name == here.name  # members go by their names
-    if isinstance(here, Other):  # anything may be meant
+        return written.name == here.name  # members travel by name
+    if isinstance(here, Other):  # it may mean anything
         return True
     return written == here or (written, here) == ("int", "float")
 
@@ -231,7 +241,7 @@ def _from_json(found: Any) -> Wire:
         case {"class": str(name), "fields": list(fields)} if all(type(key) is str for key, _ in fields):
             parts = tuple((key, _from_json(part)) for key, part in fields)
             if len({key for key, _ in parts}) < len(parts):
-                raise ValueError("a field twice")
+                raise ValueError("a field occurs twice")
             return Record(name, parts)
         case {"tuple": list(items)}:
             return Row(tuple(map(_from_json, items)))
@@ -241,4 +251,4 @@ def _from_json(found: Any) -> Wire:
             return Choice(name, None)
         case {"other": str(text)}:
             return Other(text)
-    raise ValueError(f"an unknown type: {found!r:.60}")
+    raise ValueError(f"unknown type: {found!r:.60}")

@@ -1,1 +1,1 @@
-"""One ring in shared memory: its layout, its writer, its readers."""
+"""Rings in shared memory: layout, files, writer, readers."""

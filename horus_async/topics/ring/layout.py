@@ -1,61 +1,61 @@
 """The layout of a ring in shared memory. Numbers and formats only: no memory is touched here.
 
-This page is enough to write a reader in any language. All numbers are little-endian; a *word* is an unsigned 64-bit
+This text is enough to write a reader in any language. All numbers are little-endian; a *word* is an unsigned 64-bit
 integer at an 8-byte aligned offset, read and written in one piece. A *position* counts bytes of the ring's data
-since the ring began. It only grows, so no two records ever have the same one.
+since the ring began. It only grows, so no two records ever have the same position.
 
 **One file is one generation of one ring.** A ring has one writing process and carries one topic. It is::
 
     0               HEADER_WORDS words, see ``Word``
-    TEXT_AT         topic name, namespace: each a u16 length and so many bytes of ASCII
-    PUBLISHERS_AT   publisher table: for each publisher a u16 length and so many bytes of UTF-8
-    SCHEMA_AT word  schema table, if there is one: SCHEMA_LENGTH bytes, for each schema a u32 length and so many bytes
+    TEXT_AT         topic name, namespace: each a u16 length and that many bytes of ASCII
+    PUBLISHERS_AT   publisher table: for each publisher a u16 length and that many bytes of UTF-8
+    SCHEMA_AT word  schema table, if there is one: SCHEMA_LENGTH bytes, for each schema a u32 length and that many bytes
                     of JSON; it lies between the publishers and the data
     DATA_AT word    the data: CAPACITY bytes, a power of two. Position p lies at DATA_AT + p % CAPACITY
 
 **A record** begins at a position divisible by 8 and never wraps: ``RECORD`` (40 bytes), the payload, zero to seven
 bytes of padding. Where too little room is left before the end of the data, the writer puts ``PAD`` + the position
-there instead of a length (and no more: there may be no room), and the next record is at the next multiple of
-CAPACITY. The first record of a generation has the position CAPACITY, so that 0 in ``LATEST`` says that there is none.
+there instead of a length (and nothing else: there may be no room), and the next record is at the next multiple of
+CAPACITY. The first record of a generation has the position CAPACITY, so 0 in ``LATEST`` means that there is none.
 
 **Writing.** Before it overwrites anything the writer stores in ``OLDEST`` the position of the oldest record that will
-be left; it does so for a whole stretch of the ring at a time. It writes the record, and then its position to
+remain; it does so for a whole stretch of the ring at a time. It writes the record, and then its position to
 ``LATEST``. A writer that dies in between leaves no trace of an unfinished record.
 
-**Reading** at position p: if ``LATEST`` < p there is nothing yet. Else copy the record at p, and only then read
+**Reading** at position p: if ``LATEST`` < p there is nothing yet. Otherwise copy the record at p, and only then read
 ``OLDEST``: if it is greater than p, the copy may be torn; drop it and go on at ``OLDEST``. Otherwise the copy is whole
 and the next record is at p + size. Record indices have no gaps, so the index of the next record that is read tells
 exactly how many were lost.
 
 **Memory order.** The above needs stores to become visible in the order in which they were made, as on x86-64. On other
-processors the writer sets ``CHECKED`` to 1 and fills in each record's CRC; a reader that finds a wrong one looks again
-later. The CRC-32 is that of ``CRC_START``, which holds the position, and the payload: what is left there from an
-earlier lap, or zero-filled memory, is not taken for the record.
+processors the writer sets ``CHECKED`` to 1 and fills in each record's CRC; a reader that finds a wrong CRC tries again
+later. The CRC-32 covers ``CRC_START``, which holds the position, and the payload, so that neither the remains of an
+earlier lap nor zero-filled memory is taken for the record.
 
-**Payloads** are JSON text, unless they begin with a zero byte: ``codec`` has the forms. One that begins with a zero
-byte and a ``$`` is packed, as ``packed`` lays down, by a schema in the table, whose SHA-256 has bytes 2 to 7 of the
-payload for its first six. ``schema`` explains their JSON. (A value of plain ``bytes`` has ``bytes`` and a zero byte in
-their place, and needs no schema.) A ring may carry messages of any number of classes and forms;
-a schema is in the table before the first message of its class, also for classes that are never packed.
+**Payloads** are JSON text, unless they begin with a zero byte: ``codec`` documents the forms. A payload that begins
+with a zero byte and a ``$`` is packed, as ``packed`` documents, by a schema in the table: bytes 2 to 7 of the payload
+are the first six of the schema's SHA-256. ``schema`` documents the schemas' JSON. (A value of plain ``bytes`` has
+``bytes`` and a zero byte there instead, and needs no schema.) A ring may carry messages of any number of classes and
+forms; a schema is in the table before the first message of its class, also for classes that are never packed.
 
 **Growing.** A message too large for the ring, or a publisher or schema too many for its table, makes the writer open
-the next generation, a file of its own, and store its number in ``NEXT`` of the old one, which is never written again.
-Readers finish the old one and follow. ``FIRST_INDEX`` is the index of a generation's first record.
+the next generation, in a new file, and store its number in ``NEXT`` of the old one, which is never written again.
+Readers finish the old generation and follow. ``FIRST_INDEX`` is the index of a generation's first record.
 
 **Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores 1 in ``CLOSED``
-of every generation, after the last record, and removes the files; whoever has them mapped can still read. If there are
-doorbells of other processes in the folder, which may not have seen the ring yet, it leaves the files to them: they
-remove them five seconds after their last modification, or one where nobody else listens. Whoever finds a file that
-nobody has locked (its writer died) stores 1 in ``CLOSED`` and removes it, having the lock meanwhile.
+of every generation, after the last record, and removes the files; a process that has them mapped can still read. If
+the folder has doorbells of other processes, which may not have seen the ring yet, the writer leaves the files to them:
+they remove each five seconds after its last modification, or one second if nobody else listens. A process that finds a
+file that nobody has locked (its writer died) stores 1 in ``CLOSED`` and removes it, holding the lock meanwhile.
 
 **Waking.** A process that listens has a doorbell: a FIFO named ``bell-`` and its slot, a number below ``SLOTS``, in the
 folder of the rings, which it holds open for reading, locked by ``flock``; one more for each further event loop that
 waits at the same time. Before one sleeps, the process stores 1 in the byte ``SLOTS_AT`` + slot of the header, then 1 in
 ``SLEEPERS``, and looks once more whether there is a message. After each message a writer that finds ``SLEEPERS`` set
 stores 0 there, then clears each slot's byte that is set and writes ``bell_byte`` of the topic into that doorbell, so
-that who wakes looks at few topics. Any byte below 128 other than 0 means: look at everything, the folder too. It is
-written into all doorbells after a ring was made. Nobody relies on it alone: who sleeps also looks by himself a few
-times a second.
+that the process it wakes has few topics to look at. Any byte below 128 other than 0 means: look at everything, the
+folder too. It is written into all doorbells after a ring was made. Doorbells are not relied on alone: a sleeping
+process also looks by itself a few times a second.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ VERSION = 1
 
 
 class Word(IntEnum):
-    """The words of the header, by their index. Those not named are 0 and reserved."""
+    """The words of the header, by index. Words without a name are 0 and reserved."""
 
     MAGIC = 0
     VERSION = 1
@@ -82,16 +82,16 @@ class Word(IntEnum):
     FIRST_INDEX = 5
     CHECKED = 6
     PID = 7
-    """Process of the writer; for people. Liveness is told by the lock alone."""
+    """Process of the writer, for people. Only the lock tells whether it is alive."""
     STARTED_NS = 8
     """Wall clock at which the ring (generation 0) was opened, nanoseconds since 1970."""
     SCHEMA_AT = 9
-    """Offset of the schema table; 0 as long as there is none. Unlike its neighbours this word and the next may change
+    """Offset of the schema table; 0 while there is none. Unlike the words before it, this one and the next may change
     while the ring is in use."""
     SCHEMA_LENGTH = 10
-    """Bytes of it; grows after they are written."""
+    """Bytes of the schema table; grows after they are written."""
     LATEST = 16
-    """Position of the newest record; 0 before the first. From here on words change while the ring is in use."""
+    """Position of the newest record; 0 before the first. From here on, words change while the ring is in use."""
     OLDEST = 17
     NEXT = 18
     """Number of the next generation; 0 if there is none."""
@@ -99,7 +99,7 @@ class Word(IntEnum):
     PUBLISHERS = 20
     """Publishers in the table; grows after their names are written."""
     SLEEPERS = 24
-    """Other than 0 when a reader sleeps."""
+    """Not 0 if a reader sleeps."""
 
 
 HEADER_WORDS = 64
@@ -109,14 +109,14 @@ SLOTS = 256
 TEXT_AT = HEADER_WORDS * 8
 PUBLISHERS_AT = 2048
 FIRST_DATA_AT = 8192
-"""Where the data of a generation 0 begins; a ring with very many publishers gets a larger table later."""
+"""Where the data of generation 0 begins; later generations of a ring with many publishers have larger tables."""
 
 NAME_LENGTH = struct.Struct("<H")
 SCHEMA_SIZE = struct.Struct("<I")
 """The length before each schema."""
 
 SCHEMAS_LIMIT = 1 << 20
-"""Bytes of the largest schema table; classes that find no room are sent without a schema, and not packed."""
+"""Bytes of the largest schema table; classes that find no room in it are sent without a schema, and not packed."""
 
 RECORD = struct.Struct("<QQQqII")
 """Length of the payload in bytes; index in the ring; the publisher's own sequence number; time stamp (ns since 1970);
@@ -124,13 +124,13 @@ number of the publisher in the table; CRC-32, or 0 where ``CHECKED`` is 0."""
 
 INDEX_WORD = 1
 STAMP_WORD = 3
-"""Where index and time stamp are in a record, in words."""
+"""Offsets of index and time stamp in a record, in words."""
 
 CRC_START = struct.Struct("<QQQQqI")
 """What goes into the CRC before the payload: the record's position, then its fields up to the CRC."""
 
 PAD = 1 << 63
-"""In place of a record's length, with the position added: the rest of this lap is empty."""
+"""Stands, plus the position, in place of a record's length: the rest of this lap is empty."""
 
 ALIGNMENT = 8
 SEGMENTS = 64
@@ -139,7 +139,7 @@ SEGMENTS = 64
 DEFAULT_CAPACITY = 1 << 20
 CAPACITY_MIN = 4096
 RING_LIMIT = 256 << 20
-"""Bytes of data to which a ring grows at most."""
+"""The most bytes of data to which a ring grows."""
 
 MESSAGE_LIMIT = RING_LIMIT // 2 - RECORD.size
 """Bytes of the largest payload that fits into any ring."""
@@ -149,15 +149,15 @@ ROOM_FOR = 4
 
 
 FOR_TOPIC = 128
-"""Bytes in a doorbell from here on stand for topics."""
+"""Bytes in a doorbell from this one on stand for topics."""
 FOR_ALL = b"!"
 """Rung when a ring was made."""
 FOR_NOBODY = b"\0"
-"""A process rings so at its own doorbell: its tasks know why."""
+"""What a process rings at its own doorbell: its tasks know why."""
 
 
 def bell_byte(topic: str) -> bytes:
-    """What is rung for a message on ``topic``: 128 and the low seven bits of the CRC-32 of its name."""
+    """What is rung for a message on ``topic``: 128 + the low seven bits of the CRC-32 of its name."""
     return bytes([FOR_TOPIC | zlib.crc32(topic.encode()) & 127])
 
 
@@ -167,7 +167,7 @@ def record_size(length: int) -> int:
 
 
 def rounded_capacity(wanted: int) -> int:
-    """The capacity of a ring that was asked to hold ``wanted`` bytes: a power of two within the limits."""
+    """The capacity of a ring that is to hold ``wanted`` bytes: a power of two within the limits."""
     return min(max(1 << (wanted - 1).bit_length(), CAPACITY_MIN), RING_LIMIT)
 
 

@@ -1,7 +1,7 @@
-"""Shared memory as files: folders, files, who owns them, and mapping them.
+"""Shared memory as files: the folders and files, their owner, and mapping them.
 
-On Linux they lie under ``/dev/shm/horus-<uid>/<namespace>/``, elsewhere under the user's temporary folder. Folders are
-0700 and files 0600. Nothing that belongs to somebody else is used, and no symbolic link is followed.
+On Linux they are under ``/dev/shm/horus-<uid>/<namespace>/``, elsewhere under the user's temporary folder. Folders
+have mode 0700 and files 0600. Nothing that belongs to another user is used, and no symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXISTING_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_A_PLAIN_FOLDER = (errno.ELOOP, errno.ENOTDIR)
 
 STEP, SMALL = 4, 1 << 16
-"""By which factor the part of a file that has memory grows, once it has so many bytes."""
+"""The factor by which the part of a file that has memory grows, once that part has ``SMALL`` bytes."""
 
 
 def root() -> Path:
@@ -38,7 +38,7 @@ def root() -> Path:
 
 
 class SharedFile:
-    """A file that this process made, mapped for reading and writing, and locked as long as it lives."""
+    """A file that this process made, mapped for reading and writing, and locked as long as it is mapped."""
 
     __slots__ = ("backed", "map", "path", "size")
 
@@ -49,7 +49,7 @@ class SharedFile:
             namespace: of the topic.
             name: of the file.
             size: bytes to map.
-            at_first: bytes that get memory now, the others when ``back`` asks for them; default all.
+            at_first: how many bytes get memory now, the others when ``back`` asks for them; default all.
 
         Raises:
             TopicPermissionError: the folder is not ours, or is a symbolic link.
@@ -77,10 +77,10 @@ class SharedFile:
             os.close(descriptor)
 
     def back(self, size: int) -> int:
-        """Give the first ``size`` bytes, or some more, their memory; gives how many have it.
+        """Give the first ``size`` bytes, or some more, their memory; returns how many have it now.
 
         Raises:
-            TopicError: there is no room. What has memory keeps it.
+            TopicError: there is no room. Bytes that have memory keep it.
         """
         if size > self.backed:
             try:
@@ -90,7 +90,7 @@ class SharedFile:
             try:
                 _allocate(descriptor, self.backed, size - self.backed, self.path)
                 self.backed = size
-                with suppress(TopicError):  # some more, so that the next steps are rare; not needed yet
+                with suppress(TopicError):  # some more, so that this is needed rarely; it may fail
                     more = min(STEP * size if size >= SMALL else size, self.size)
                     _allocate(descriptor, size, more - size, self.path)
                     self.backed = more
@@ -99,12 +99,12 @@ class SharedFile:
         return self.backed
 
     def leave(self) -> None:
-        """Leave the file to those who may not have seen it yet; they remove it."""
-        os.utime(self.path)  # they go by how long it has been over
+        """Leave the file to listeners that may not have seen it yet; they remove it."""
+        os.utime(self.path)  # from now on they wait a while
         _left.discard(self.path)
 
     def unlink(self) -> None:
-        """Remove the name and any folder that is empty then. The memory lives on as long as somebody has it mapped."""
+        """Remove the name, and folders that become empty. The memory lives as long as it is mapped anywhere."""
         _remove(self.path)
 
 
@@ -119,7 +119,7 @@ def _remove(path: Path) -> None:
 
 
 def remove_empty_folders(folder: Path) -> None:
-    """Remove the folder of a namespace, and then that of all, if nothing is in it."""
+    """Remove the folder of a namespace if it is empty, and then likewise the folder of all namespaces."""
     with suppress(OSError):  # not empty: other rings are in it
         folder.rmdir()
         folder.parent.rmdir()
@@ -135,11 +135,11 @@ os.register_at_fork(after_in_child=_left.clear)
 
 
 def _create_locked(base: Path, namespace: str, name: str) -> int:
-    """Make a file and lock it. Between the two, others may take it for a dead one's and remove it."""
+    """Make a file and lock it. In between, another process may take it for a dead process's file and remove it."""
     while True:
         descriptor = _create(base, namespace, name)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # those who only try whether it is free are quick
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # a process that tests whether it is free holds it only briefly
             if os.fstat(descriptor).st_nlink:
                 return descriptor
         except BaseException:
@@ -160,11 +160,11 @@ def _create(base: Path, namespace: str, name: str) -> int:
                 raise no_room(0, base / path_component(namespace) / name, error) from error
             finally:
                 os.close(inner)
-    raise TopicError(f"cannot make {base / path_component(namespace) / name}: its folder is removed again and again")
+    raise TopicError(f"cannot make {base / path_component(namespace) / name}: its folder keeps being removed")
 
 
 def open_namespace(namespace: str, *, make: bool) -> int:
-    """A descriptor of the folder of a namespace, which is private and ours.
+    """A descriptor of the folder of a namespace, checked to be private and ours.
 
     Raises:
         FileNotFoundError: there is none, or it was removed just now.
@@ -179,7 +179,7 @@ def open_namespace(namespace: str, *, make: bool) -> int:
 
 
 def map_existing(folder: int, name: str) -> mmap.mmap | None:
-    """Map another process's file; None if it is gone, not ours, no plain file, or not made to the end yet."""
+    """Map another process's file; None if it is gone, not ours, not a plain file, or not finished yet."""
     try:
         descriptor = open_with_room(name, _EXISTING_FLAGS, folder)
     except OSError as error:
@@ -196,7 +196,7 @@ def map_existing(folder: int, name: str) -> mmap.mmap | None:
 
 
 def open_with_room(name: str | Path, flags: int, folder: int | None, mode: int = 0o600) -> int:
-    """``os.open`` that asks the system for more open files where that many are open already."""
+    """``os.open`` that raises this process's limit of open files when it is reached."""
     try:
         return os.open(name, flags, mode, dir_fd=folder)
     except OSError as error:
@@ -215,7 +215,7 @@ def _map(descriptor: int, size: int) -> mmap.mmap:
 
 
 def allow_more_files() -> bool:
-    """Raise the limit of open files of this process as far as it may; whether that helped."""
+    """Raise this process's limit of open files as far as allowed; returns whether that changed anything."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -253,7 +253,7 @@ def _open_folder(path: Path, parent: int | None = None, *, make: bool) -> int:
 
 
 def _allocate(descriptor: int, offset: int, size: int, path: Path) -> None:
-    """Give a part of the file its memory now: on a full disk a sparse file would end the process later, by SIGBUS."""
+    """Give a part of the file its memory now: on a full disk, a sparse file would kill the process later by SIGBUS."""
     if size <= 0:
         return
     try:
@@ -268,7 +268,7 @@ def _allocate(descriptor: int, offset: int, size: int, path: Path) -> None:
 
 
 def no_room(size: int, path: Path, error: OSError) -> OSError | TopicError:
-    """What to raise for ``error``, met when ``path`` was to get ``size`` bytes."""
+    """The error to raise for ``error``, which occurred when ``path`` was to get ``size`` bytes."""
     if error.errno == errno.EMFILE:
         return TopicError(f"too many open files to make {path}: raise the limit (ulimit -n), or close topics")
     if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENOMEM):

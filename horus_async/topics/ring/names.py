@@ -1,4 +1,4 @@
-"""Which names topics and namespaces may have, and how a name becomes one part of a file path."""
+"""The names that topics and namespaces may have, and how a name becomes a component of a file path."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ NAME_LIMIT = 255
 """Characters in the name of a topic, a namespace or a publisher."""
 
 COMPONENT_LIMIT = 200
-"""Characters of a path component made from a name: leaves room for a suffix under the file system's 255."""
+"""Characters of a path component made from a name: leaves room for a suffix within the file system's 255."""
 
 _TOPIC = re.compile(r"[A-Za-z0-9_.\-/]{1,255}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.\-]{1,255}")
 
 
 def check_topic_name(name: str) -> str:
-    """Give ``name`` back if a topic may have it. Names are case-sensitive.
+    """Return ``name`` if a topic may have it. Names are case-sensitive.
 
     Raises:
         TopicNameError: not 1 to 255 of ``A-Z a-z 0-9 _ . - /``, or a leading ``/``, or ``..`` in it.
@@ -34,7 +34,7 @@ def check_topic_name(name: str) -> str:
 
 
 def check_namespace(name: str) -> str:
-    """Give ``name`` back if a namespace may have it: as for a topic, without ``/``.
+    """Return ``name`` if a namespace may have it: the rules for topics, without ``/``.
 
     Raises:
         ConfigurationError: it may not.
@@ -48,11 +48,11 @@ def check_namespace(name: str) -> str:
 
 
 def path_component(name: str) -> str:
-    """One file name for a checked topic or namespace name; no two names share one.
+    """The file name for a checked topic or namespace name; no two names share one.
 
-    ``/`` becomes ``,`` (which no name holds). A leading dot gets a ``,`` in front, so that ``.`` is not the folder
+    ``/`` becomes ``,`` (which no name contains). A leading dot gets a ``,`` in front, so that ``.`` is not the folder
     itself and no file is hidden; it cannot be mistaken for a ``/``, since no name begins with one. A name too long
-    for a file becomes ``+`` and the SHA-256 of it.
+    for a file becomes ``+`` and its SHA-256.
     """
     component = name.replace("/", ",")
     if component.startswith("."):
@@ -69,9 +69,9 @@ def _problem(name: str, pattern: re.Pattern[str], alphabet: str) -> str | None:
         return f"is too long: {len(name)} characters, at most {NAME_LIMIT}"
     if not pattern.fullmatch(name):
         bad = next(char for char in name if not pattern.fullmatch(char))
-        return f"holds {bad!a}; allowed are {alphabet}"
+        return f"contains {bad!a}; allowed are {alphabet}"
     if ".." in name:
-        return "must not hold '..'"
+        return "must not contain '..'"
     return None
 
 

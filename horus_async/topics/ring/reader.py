@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from .writer import RingWriter
 
     Loan = tuple[Taken, Cursor | None]
-    """A message, and where its payload still lies in a ring; None if that is a copy."""
+    """A message, and the place in the ring where its payload lies; None if the payload is a copy."""
 
 _unpackers: dict[int, tuple[Callable[..., tuple[int, int, int, int, bytes]], int]] = {}
-"""For each small length met so far: unpacks index, seq, stamp, publisher and payload in one call; size in the ring."""
+"""By small length, those met so far: unpacks index, seq, stamp, publisher and payload in one call; size in the ring."""
 
 
 class Elsewhere:
-    """Stands for the writer of a ring that is not in this process: has nothing at hand."""
+    """Stands for the writer of an external ring, which has no message at hand here."""
 
     near = NOTHING_NEAR
 
@@ -63,7 +63,7 @@ class RingReader:
             cursor: the first message to be read.
             follow: finds a later generation by its number; None if it is gone.
             writer: the ring's writer, or ``ELSEWHERE``.
-            source: what the ring is known by, to tell it from others.
+            source: identifies the ring.
         """
         self._follow = follow
         self.source = source
@@ -75,7 +75,7 @@ class RingReader:
 
     @property
     def lost(self) -> int:
-        """Messages that were overwritten before this reader came to them."""
+        """Messages that were overwritten before this reader got to them."""
         self._locate()
         lost = self._lost
         region: Region | None = self.region
@@ -86,7 +86,7 @@ class RingReader:
 
     @property
     def consumed(self) -> int:
-        """Messages behind this reader: taken or lost."""
+        """Messages that this reader is past: taken or lost."""
         return self.index - self._first
 
     @property
@@ -105,7 +105,7 @@ class RingReader:
         return not following or self._follow(following) is None
 
     def has_message(self) -> bool:
-        """Whether ``take`` would give one."""
+        """Whether ``take`` would return one."""
         words = self._words
         latest = words[LATEST]
         if latest >= self.position and latest >= words[OLDEST]:
@@ -132,7 +132,7 @@ class RingReader:
         return message
 
     def borrow(self) -> Loan | None:
-        """The next message, or None. A binary payload is left where it is."""
+        """The next message, or None. A binary payload stays where it is."""
         record = self._next(borrow=True)
         if record is None:
             return None
@@ -142,7 +142,7 @@ class RingReader:
         return message, Cursor(self.region, self.position - size, self.index - 1)
 
     def next_stamp(self) -> int | None:
-        """The time stamp of the message that ``take`` would give, or None."""
+        """The time stamp (ns since 1970) of the message that ``take`` would return, or None."""
         at = self._locate()
         if at is None:
             return None
@@ -168,7 +168,7 @@ class RingReader:
         self._words = region.words
         self._data_at = region.data_at
         self._mask = region.capacity - 1
-        # A ring with checksums finds no unpacker, and so goes the slower way for each message.
+        # A ring with checksums has no unpackers, and so takes the slower way for each message.
         self._unpackers = {} if region.checked else _unpackers
         self.position = region.capacity
 
@@ -182,7 +182,7 @@ class RingReader:
         return newest
 
     def _locate(self) -> int | None:
-        """Offset of the next record after skipping what is lost, padding and generations; None if there is none."""
+        """Skip lost messages, padding and finished generations; the next record's offset, None if there is none."""
         while True:
             words = self._words
             following = words[NEXT]  # before LATEST: a ring that has a next generation is never written again
@@ -199,7 +199,7 @@ class RingReader:
                     return None
             at = self.region.offset(self.position)
             padding = words[at >> 3] == PAD | self.position
-            if words[OLDEST] > self.position:  # before anything behind that word: it may be the last one
+            if words[OLDEST] > self.position:  # first of all: that word may be the last of the data
                 continue
             if padding:
                 self.position += self.region.capacity - (self.position & self._mask)
@@ -232,7 +232,7 @@ class RingReader:
 
     @staticmethod
     def _learn(message: Taken, size: int) -> None:
-        """Be quicker next time."""
+        """Make the next message of this length faster to take."""
         length = len(message[0])
         if length <= SMALL and length not in _unpackers:
             _unpackers[length] = struct.Struct(f"<8xQQqI4x{length}s").unpack_from, size

@@ -1,4 +1,4 @@
-"""A generation of a ring, mapped into this process: what its writer and its readers share."""
+"""A generation of a ring, mapped into this process: the common ground of its writer and its readers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from attrs import frozen
 from horus_async.errors import TopicError
 from horus_async.topics.packed.schema import Schema
 from horus_async.topics.values.blocks import copy_of
+from horus_async.topics.values.payload import LARGE, WITH_BUFFERS
 
 from .layout import (
     CRC_START,
@@ -29,13 +30,12 @@ from .layout import (
 if TYPE_CHECKING:
     import mmap
 
-    Payload = bytes | list[bytes | memoryview]
-    """The bytes of one message, in one piece or, where it holds large buffers, in several."""
+    from horus_async.topics.values.payload import Payload
 
     Taken = tuple[bytes | memoryview, str, int, int]
     """A message out of a ring: payload, publisher, sequence number, time stamp in ns since 1970.
 
-    A large payload with buffers is a ``memoryview``, and whoever decodes it may keep its memory for the value.
+    A large payload with buffers is a ``memoryview``, whose memory the decoder may keep for the value.
     """
 
     Memory = mmap.mmap | bytearray
@@ -44,13 +44,7 @@ STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64", "i686")
 """Whether other processors see this one's stores in the order in which it made them."""
 
 SMALL = 4096
-"""Payloads up to this many bytes are packed and unpacked by one call."""
-
-LARGE = 1 << 16
-"""From this many bytes on memory is worth sparing: payloads with buffers are copied just once on their way out."""
-
-WITH_BUFFERS = b"\0\1"
-"""How payloads begin that hold buffers, which can be used where they lie; see ``codec``."""
+"""Records with payloads up to this many bytes are packed and unpacked by one call."""
 
 # Plain numbers for the hot paths: looking up a member of an enum costs as much as the store itself.
 LATEST = int(Word.LATEST)
@@ -72,7 +66,7 @@ class Cursor:
     """Of the message at this position."""
 
     def overwritten(self) -> bool:
-        """Whether the message may be gone, or going just now."""
+        """Whether the message may be gone, or is being overwritten now."""
         return bool(self.region.words[OLDEST] > self.position)
 
 
@@ -127,10 +121,10 @@ class Region:
         return names[number]
 
     def schemas(self) -> list[Schema]:
-        """What the ring says of the classes of its messages.
+        """The schemas of the classes of its messages.
 
         Raises:
-            TopicError: that part of the header is damaged.
+            TopicError: the table of schemas is damaged.
         """
         at = self.words[SCHEMA_AT]
         end = at + self.words[SCHEMA_LENGTH]  # after SCHEMA_AT, which is written before it
@@ -141,16 +135,16 @@ class Region:
             (length,) = SCHEMA_SIZE.unpack_from(self.map, at)
             at += SCHEMA_SIZE.size + length
             if at > end:
-                raise TopicError("a ring's header is damaged: a schema is longer than the table it stands in")
+                raise TopicError("a ring's header is damaged: a schema is longer than its table")
             found.append(Schema.parse(bytes(self.map[at - length : at])))
         return found
 
     def offset(self, position: int) -> int:
-        """Where in the memory a position lies."""
+        """The offset of a position in the mapped memory."""
         return self.data_at + (position & (self.capacity - 1))
 
     def overwritten(self) -> int:
-        """How many messages of this generation are gone."""
+        """How many messages of this generation were overwritten."""
         words = self.words
         while (oldest := words[OLDEST]) > self.capacity and words[LATEST] >= oldest:
             index = words[(self.offset(oldest) >> 3) + INDEX_WORD]
@@ -159,7 +153,7 @@ class Region:
         return 0
 
     def newest(self) -> Cursor | None:
-        """The newest message; None if there is none (or if it is just being replaced by one as large as the ring)."""
+        """The newest message; None if there is none (or it is being replaced now by one as large as the ring)."""
         words = self.words
         while True:
             position = words[LATEST]
@@ -173,7 +167,7 @@ class Region:
         """Where the next message of this generation will be."""
         words = self.words
         cursor = Cursor(self, self.capacity, self.first_index)
-        for _ in range(1000):  # a writer that stands still just between two words must not hold us up
+        for _ in range(1000):  # do not wait for a writer that stopped between two stores
             position = words[LATEST]
             if position == 0:
                 return cursor
@@ -184,11 +178,14 @@ class Region:
         return cursor
 
     def copy(self, position: int, *, borrow: bool = False) -> tuple[Taken, int] | None:
-        """The record at ``position`` and its size in the ring; None if it is not whole (any more, or yet).
+        """The record at ``position`` and its size in the ring; None if it is not whole, any more or yet.
 
         Args:
             position: of the record.
-            borrow: leave a binary payload where it is: give a read-only view of the ring's own memory.
+            borrow: leave a binary payload where it is, and return a read-only view of the ring's own memory.
+
+        Raises:
+            TopicError: the ring is damaged.
         """
         at = self.offset(position)
         length, index, seq, stamp_ns, publisher, crc = RECORD.unpack_from(self.map, at)
@@ -211,7 +208,7 @@ class Region:
 
 
 def create_region(memory: Memory, *, data_at: int, words: dict[Word, int], topic: str, namespace: str) -> Region:
-    """Write the header of a new generation into zeroed memory and map it."""
+    """Write the header of a new generation into zeroed memory, and map it."""
     header = memoryview(memory).cast("Q")
     header[Word.VERSION] = VERSION
     header[Word.DATA_AT] = data_at
@@ -225,12 +222,12 @@ def create_region(memory: Memory, *, data_at: int, words: dict[Word, int], topic
         offset += NAME_LENGTH.size
         memory[offset : offset + len(text)] = text
         offset += len(text)
-    header[Word.MAGIC] = MAGIC  # last: whoever sees it sees all of the above
+    header[Word.MAGIC] = MAGIC  # last: a reader that sees it sees all of the above
     return Region(memory)
 
 
 def checksum(position: int, payload: Payload | memoryview, *fields: int) -> int:
-    """The CRC of the record at ``position``; ``fields`` are those before it."""
+    """The CRC of the record at ``position``; ``fields`` are the record's fields before the CRC."""
     crc = zlib.crc32(CRC_START.pack(position, *fields))
     for part in payload if isinstance(payload, list) else [payload]:
         crc = zlib.crc32(part, crc)

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 @frozen
 class Tables:
-    """Both tables, as bytes."""
+    """The contents of both tables."""
 
     publishers: tuple[bytes, ...] = ()
-    """Names, by number."""
+    """Names in UTF-8, by number."""
     schemas: tuple[bytes, ...] = ()
 
     def with_publisher(self, name: bytes) -> Self:
-        """These and one publisher more."""
+        """These, and one more publisher."""
         return evolve(self, publishers=(*self.publishers, name))
 
     def with_schema(self, text: bytes) -> Self:
-        """These and one schema more."""
+        """These, and one more schema."""
         return evolve(self, schemas=(*self.schemas, text))
 
     @property
     def schema_bytes(self) -> int:
-        """Size of the table of schemas."""
+        """Size of the schema table."""
         return sum(SCHEMA_SIZE.size + len(text) for text in self.schemas)
 
     @property
@@ -44,12 +44,12 @@ class Tables:
         return data_at
 
     def write(self, region: Region) -> bool:
-        """Write them into a header; gives whether there was room, else nothing was changed."""
+        """Write them into a header; returns whether there was room. If not, nothing was changed."""
         names = b"".join(NAME_LENGTH.pack(len(name)) + name for name in self.publishers)
         schemas = b"".join(SCHEMA_SIZE.pack(len(text)) + text for text in self.schemas)
         words, end = region.words, PUBLISHERS_AT + len(names)
         begin = words[SCHEMA_AT]
-        if schemas and not begin:  # the first one: from here on both tables have the same room to grow
+        if schemas and not begin:  # the first schema: both tables get the same room to grow
             begin = (end + region.data_at - len(schemas)) // 2
         if end > (begin or region.data_at) or begin + len(schemas) > region.data_at:
             return False

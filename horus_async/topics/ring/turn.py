@@ -1,4 +1,4 @@
-"""A lock for a section so short that ``threading.Lock`` would be a quarter of its cost."""
+"""A lock for a section so short that a ``threading.Lock`` would make up a quarter of its cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAUSE_NS = 50_000
 
 
 class Turn:
-    """One token, which one thread at a time has: taking it from a deque and putting it back cannot be interrupted.
+    """One token, which one thread at a time holds: taking it from a deque and putting it back are atomic.
 
     As a context manager it is a lock. Where every nanosecond counts, write it out::
 
@@ -27,8 +27,8 @@ class Turn:
         finally:
             turn.give(None)
 
-    Taking it inside of ``try`` matters: Ctrl-C may strike right after it, and a token lost is a robot that hangs.
-    Giving back what was not taken yet does no harm, as there is room for one token only.
+    It matters that the token is taken inside ``try``: Ctrl-C may strike right after, and a lost token would hang the
+    robot. Giving it back without having taken it does no harm, as there is room for only one token.
     """
 
     __slots__ = ("give", "take")
@@ -39,7 +39,7 @@ class Turn:
         self.give = token.append
 
     def wait(self) -> None:
-        """Take the token as soon as it is there."""
+        """Wait for the token and take it."""
         while True:
             sleep_until_monotonic(monotonic_ns() + _PAUSE_NS)
             try:

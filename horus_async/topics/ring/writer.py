@@ -1,7 +1,4 @@
-"""Writing a ring: one writer in one process, whose publishers share it.
-
-A few lines more than usual: what happens between two stores to the header is told in one place.
-"""
+"""Writing a ring: it has one writer, in one process, whose publishers share it."""
 
 from __future__ import annotations
 
@@ -45,22 +42,24 @@ from .turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .region import Memory, Payload, Region, Taken
+    from horus_async.topics.values.payload import Payload
+
+    from .region import Memory, Region, Taken
 
     Near = tuple[int, int, Taken | None]
     """Index of the newest message, the position after it, and the message itself."""
 
     Packers = dict[int, tuple[Callable[..., None], int]]
-    """For some lengths: packs a record with its payload in one call; its size in the ring."""
+    """By small length: packs a record with its payload in one call; the record's size in the ring."""
 
 NOTHING_NEAR: Near = (-1, 0, None)
 
 _packers: Packers = {}
-"""The small lengths met so far."""
+"""For the lengths met so far."""
 
 
 class RingWriter:
-    """The one writer of a ring. ``write``, ``add_publisher`` and ``close`` must not overlap: have the ``turn``."""
+    """The one writer of a ring. ``write``, ``add_publisher`` and ``close`` must not overlap: hold the ``turn``."""
 
     __slots__ = (
         "__weakref__",
@@ -105,16 +104,16 @@ class RingWriter:
         """Open generation 0.
 
         Args:
-            allocate: gives zeroed memory for a generation, called with its number and size in bytes.
-            back: makes sure that the first so many bytes of the newest generation can be written, and gives how
-                many can; default: all can.
+            allocate: called with the number and the size in bytes of a generation; returns zeroed memory for it.
             topic: name of the topic, for the header.
             namespace: its namespace, for the header.
             capacity: bytes of data, rounded up to a power of two within the limits of ``layout``.
             pid: process that writes, for the header.
-            started_ns: wall clock, for the header.
+            started_ns: wall clock, nanoseconds since 1970, for the header.
             checked: write a CRC with each record.
-            turn: taken by whoever writes, where several threads do.
+            turn: held while writing, if several threads write.
+            back: called with a number of bytes: makes sure that as many at the beginning of the newest generation can
+                be written, and returns how many can; default: all can.
         """
         self._turn = Turn() if turn is None else turn
         self._allocate = allocate
@@ -123,7 +122,7 @@ class RingWriter:
         self.namespace = namespace
         self.bell_byte = bell_byte(topic)
         self._header = {Word.CHECKED: int(checked), Word.PID: pid, Word.STARTED_NS: started_ns}
-        # A ring with checksums finds no packer, and so goes the slower way for each message.
+        # A ring with checksums has no packers, and so takes the slower way for each message.
         self.packers: Packers = {} if checked else _packers
         self._refusal = ""
         self._tables = Tables()
@@ -156,19 +155,19 @@ class RingWriter:
         self._wanted = max(self._wanted, rounded_capacity(capacity))
 
     def add_publisher(self, name: str) -> int:
-        """Enter a publisher into the table; gives its number.
+        """Enter a publisher into the table; returns its number.
 
         Raises:
             TopicError: the ring is closed, or there is no shared memory left to grow.
         """
-        if self._refusal:  # it may be another process's by now
+        if self._refusal:  # after a fork the ring is another process's
             raise TopicError(self._refusal)
         number = len(self._tables.publishers)
         self._enter(self._tables.with_publisher(name.encode()))
         return number
 
     def add_schema(self, text: bytes) -> bool:
-        """Enter the schema of a class into the table; gives whether it is there now, which needs room.
+        """Enter the schema of a class into the table; returns False if there is no room for it.
 
         Raises:
             TopicError: the ring is closed, or there is no shared memory left to grow.
@@ -184,10 +183,10 @@ class RingWriter:
         return True
 
     def write(self, payload: Payload, publisher: int, seq: int, stamp_ns: int) -> None:
-        """Write one message of any size; the oldest ones make room.
+        """Write one message of any size, over the oldest ones if need be.
 
-        It is not kept at hand in ``near``. So the first message of a generation never is: whoever has read all before
-        a message that is has come to its generation.
+        It is not kept at hand in ``near``. So the first message of a generation never is, and a reader whose next
+        message is the one at hand has already reached its generation.
 
         Raises:
             MessageTooLargeError: it can never fit.
@@ -216,16 +215,16 @@ class RingWriter:
         self.index += 1
 
     def close(self) -> None:
-        """Tell readers that nothing more will come. Later writes are errors."""
+        """Tell readers that there will be no more messages. Later writes are errors."""
         if not self._refusal:
             self.refuse(f"topic {self.topic!r} is closed")
-            for region in reversed(self.generations):  # the newest first: only it says that no more will come
+            for region in reversed(self.generations):  # the newest first: only it ends the ring for readers
                 region.words[CLOSED] = 1
 
     def sleepers(self) -> list[int]:
-        """The doorbells that are to be rung now; they need not be rung again until somebody sleeps again."""
+        """The slots of the doorbells to ring now; clears them, until their owners sleep again."""
         words, memory = self.words, self.map
-        words[SLEEPERS] = 0  # before the slots: who comes in between is seen the next time
+        words[SLEEPERS] = 0  # before the slots: a sleeper that comes in between is seen next time
         slots = []
         at = memory.find(b"\1", SLOTS_AT, SLOTS_AT + SLOTS)
         while at >= 0:
@@ -240,7 +239,12 @@ class RingWriter:
         self.limit = 0  # so that the hot path needs no check of its own
 
     def make_room(self, size: int) -> int:
-        """Claim the next stretch of the ring, at least ``size`` bytes; gives the position of the next record."""
+        """Claim the next stretch of the ring, at least ``size`` bytes; returns the position of the next record.
+
+        Raises:
+            MessageTooLargeError: it can never fit.
+            TopicError: the ring is closed, or there is no shared memory left to grow.
+        """
         if self._refusal:
             raise TopicError(self._refusal)
         length = size - RECORD.size
@@ -290,7 +294,7 @@ class RingWriter:
         self._tables.write(region)
         checkpoints: deque[int] = deque()
         old = self.generations[-1] if self.generations else None
-        if old is not None:  # those who sleep there are woken here
+        if old is not None:  # readers that sleep at the old one are woken from here
             region.map[SLOTS_AT : SLOTS_AT + SLOTS] = old.map[SLOTS_AT : SLOTS_AT + SLOTS]
             region.words[SLEEPERS] = 1
         # No call from here on: Ctrl-C must not come between these.
@@ -308,7 +312,7 @@ class RingWriter:
         self._checkpoints = checkpoints
 
     def _enter(self, tables: Tables) -> None:
-        """Have these tables in the header, that of a new generation if this one has no room for them."""
+        """Write these tables into the header, of a new generation if this one has no room for them."""
         before, self._tables = self._tables, tables
         try:
             if not tables.write(self.region):

@@ -1,1 +1,1 @@
-"""What messages are made of: classes, arrays, and the bytes they become."""
+"""What messages consist of: classes, arrays, and the bytes they become."""

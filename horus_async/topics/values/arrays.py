@@ -4,7 +4,7 @@
 "offsets", "itemsize"}`` as ``numpy.dtype`` takes it, where the format of a sub-array is ``[format, shape]``. ``data``
 is base64 of the elements in C order, or in a binary payload the number of a raw buffer. Arrays of Python objects (dtype
 ``|O``, and ``StringDType``) have a list of encoded values there, structured ones with objects among their fields a
-list of arrays, one a field.
+list of arrays, one per field.
 
 NumPy is never imported before a message needs it.
 """
@@ -46,7 +46,7 @@ def available() -> bool:
 
 
 def is_array(value: Any) -> bool:
-    """Whether it is a NumPy array or scalar. If NumPy is not imported yet it cannot be."""
+    """Whether it is a NumPy array or scalar. It cannot be one while NumPy is not imported."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic))
 
@@ -57,9 +57,9 @@ def is_object_array(value: Any) -> bool:
 
 
 def form(value: Any) -> Form | None:
-    """What tells everything about an array of numbers but its content; None for any other value, and odd sizes.
+    """Everything about an array of numbers except its content; None for any other value, and for odd sizes.
 
-    Messages that are nothing but such an array have all the same bytes before the data.
+    Messages that are nothing but arrays of one form have the same bytes before the data.
     """
     if is_array(value) and type(value).__name__ == "ndarray" and value.nbytes % 8 == 0 != value.nbytes:
         dtype = value.dtype
@@ -74,7 +74,7 @@ def to_fields(value: Any, tag: Tag, buffer: Buffer) -> dict[str, Any]:
     Args:
         value: the array or scalar.
         tag: encodes an element that is a Python object.
-        buffer: takes the raw bytes of an array and gives their number.
+        buffer: takes the raw bytes of an array and returns the number of their buffer.
 
     Raises:
         ValueError: a subclass of ``ndarray``, or a dtype that NumPy alone does not know.
@@ -101,8 +101,8 @@ def from_fields(fields: dict[str, Any], untag: Tag, data: Data, keep_from: float
     Args:
         fields: as ``to_fields`` made them.
         untag: decodes an element.
-        data: gives the bytes for base64 text or for the number of a buffer.
-        keep_from: arrays of at least so many bytes stay in the memory that ``data`` gave; default none.
+        data: returns the bytes for base64 text or for the number of a buffer.
+        keep_from: arrays of at least this many bytes stay in the memory that ``data`` returned; default none.
 
     Raises:
         ValueError, TypeError, LookupError: the fields contradict themselves.
@@ -122,7 +122,6 @@ def from_fields(fields: dict[str, Any], untag: Tag, data: Data, keep_from: float
 
 
 def _array_fields(array: np.ndarray[Any, Any], tag: Tag, buffer: Buffer) -> dict[str, Any]:
-
     dtype = array.dtype
     data: Any
     if dtype.hasobject and dtype.names is not None:
@@ -137,7 +136,7 @@ def _array_fields(array: np.ndarray[Any, Any], tag: Tag, buffer: Buffer) -> dict
 
 
 def bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
-    """The elements in C order: the array's own memory where that is possible."""
+    """The elements in C order, as a view of the array's own memory where possible."""
     import numpy as np
 
     padded = array.dtype.names is not None and _has_padding(array.dtype)
@@ -154,7 +153,7 @@ def bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
 
 
 def _copy_fields(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
-    """Copy what belongs to a field, and not what lies between them: undefined, and different in each run."""
+    """Copy the fields but not the padding between them, which is undefined and differs from run to run."""
     if source.dtype.names is None:
         target[...] = source
         return
@@ -174,10 +173,10 @@ def _has_padding(dtype: np.dtype[Any]) -> bool:
 def _scalar_bytes(value: Any, tag: Tag) -> Any:
     import numpy as np
 
-    if isinstance(value, np.bytes_):  # by itself: as an array it would lose zeros at its end
+    if isinstance(value, np.bytes_):  # not by way of an array, which would drop trailing zeros
         raw = memoryview(bytes(value))
     elif isinstance(value, np.str_):
-        raw = memoryview(str.encode(value, "utf-32-le"))  # str() of it would cut zeros off
+        raw = memoryview(str.encode(value, "utf-32-le"))  # str(value) would drop trailing zeros
     elif value.dtype.hasobject:
         return _array_fields(np.asarray(value), tag, to_base64)["data"]
     else:
@@ -202,7 +201,7 @@ def _build(
     if dtype.names is not None:
         parts = [from_fields(part, untag, data) for part in content]
         if len(parts) != len(dtype.names) or any(part.shape[: len(shape)] != shape for part in parts):
-            raise ValueError("fields of an array that do not fit together")
+            raise ValueError("the fields of an array do not fit together")
         structured = np.empty(shape, dtype)
         for name, part in zip(dtype.names, parts, strict=True):
             structured[name] = part
@@ -227,7 +226,7 @@ def _dtype_to_text(dtype: np.dtype[Any]) -> Any:
 
 
 _numeric: dict[tuple[int, str], Any] = {}
-"""The texts of numbers' dtypes met so far. NumPy's number of a type tells apart even those that are equal."""
+"""The texts of the numeric dtypes met so far. NumPy's type number tells even equal dtypes apart."""
 
 
 def _described(dtype: np.dtype[Any]) -> Any:

@@ -11,7 +11,7 @@ def to_base64(data: bytes | memoryview) -> str:
 
 
 def from_base64(text: str) -> bytes:
-    """The bytes that ``to_base64`` was given.
+    """The bytes that ``to_base64`` encoded.
 
     Raises:
         ValueError: not base64.

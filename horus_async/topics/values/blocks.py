@@ -1,11 +1,11 @@
-"""Memory for large messages on their way out of a ring, used again as soon as nobody has it any more.
+"""Memory for large messages on their way out of a ring, reused as soon as nothing refers to it.
 
-Fresh memory costs far more than the copy into it: the allocator gives large blocks back to the system when they are
-freed, and the system hands out new ones page by page, each with a fault. A robot that takes one image after the other
-pays that for every image unless the memory stays.
+Fresh memory costs far more than the copy into it: the allocator returns large blocks to the system when they are
+freed, and the system hands out new ones page by page, each with a fault. A robot that takes one image after another
+would pay that for every image.
 
-A block is a ``bytearray``. It refuses to be resized while anything looks into it, a NumPy array or a ``memoryview``,
-which is what tells whether it is still in use.
+A block is a ``bytearray``. It cannot be resized while a NumPy array or a ``memoryview`` refers to it, and so tells
+whether it is still in use.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections import deque
 
 BLOCKS, BYTES = 16, 64 << 20
-"""How many blocks are kept at most, and how large all of them may be together, in bytes."""
+"""The most blocks that are kept, and the most bytes that they may have together."""
 
 _kept: deque[bytearray] = deque()
-"""In use or idle. Whoever looks at one takes it out meanwhile, so no two threads find the same."""
+"""In use or idle. A thread that examines one takes it out meanwhile, so no two threads find the same."""
 
 
 def copy_of(source: memoryview) -> memoryview:
-    """A writable copy of some bytes. Its memory is nobody else's until the last who looks into it is gone."""
+    """A writable copy of some bytes. Its memory is not reused while anything refers to it."""
     block = _find(len(source))
     if block is None:
         block = bytearray(source)
@@ -33,7 +33,7 @@ def copy_of(source: memoryview) -> memoryview:
 
 
 def blank(size: int) -> memoryview:
-    """``size`` writable bytes of undefined content, as ``copy_of`` gives them."""
+    """``size`` writable bytes of undefined content, in memory as that of ``copy_of``."""
     block = _find(size) or bytearray(size)
     view = memoryview(block)[:size]
     _keep(block)
@@ -41,7 +41,7 @@ def blank(size: int) -> memoryview:
 
 
 def _find(size: int) -> bytearray | None:
-    """An idle block of that size or up to twice as large, taken out of those that are kept."""
+    """An idle block of that size or up to twice as large, removed from those that are kept."""
     for _ in range(len(_kept)):
         try:
             block = _kept.popleft()
@@ -56,7 +56,7 @@ def _find(size: int) -> bytearray | None:
 def _is_idle(block: bytearray) -> bool:
     try:
         last = block.pop()
-    except BufferError:  # somebody looks into it
+    except BufferError:  # something refers to it
         return False
     block.append(last)
     return True

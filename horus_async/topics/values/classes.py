@@ -1,7 +1,7 @@
 """attrs classes, dataclasses and enums in messages: their names, their contents, and how to find and build them.
 
-A class is named ``module.Qualified.Name`` and looked up among the modules that are imported already; nothing is ever
-imported because a message says so. Objects are built field by field without running ``__init__``, so that a value
+A class is named ``module.Qualified.Name`` and looked up among the modules that are already imported; a message never
+causes an import. Objects are built field by field without running ``__init__``, so that a value
 comes back as it was, whatever converters and validators do; a field that a message lacks gets its default, and one
 that the class lacks is left out.
 """
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Default = Callable[[Any], Any] | None
-    """Gives the default of a field for an object that is being built; None for a field that must be there."""
+    """Returns the default of a field for an object that is being built; None for a field that must be present."""
 
 _UNSET = object()
 
 _CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, complex)
 
 _local: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
-"""Classes without a place in any module, such as those made inside a function, once they were sent from here."""
+"""Classes that cannot be looked up in a module, such as those made inside a function, once sent from here."""
 
 
 _plans: weakref.WeakKeyDictionary[type, tuple[str, dict[str, Default]]] = weakref.WeakKeyDictionary()
 
 
 def to_fields(value: Any) -> tuple[str, Any] | None:
-    """The name of a value's class and its content by field, an enum's by member name; None if it has no such class.
+    """The name of a value's class and its content by field, for an enum its member's name; None for other values.
 
     Raises:
-        ValueError: of such a class, but there is something in it that would not come back.
+        ValueError: it is of such a class, but part of it would be lost.
     """
     kind = type(value)
     if not _is_known_kind(kind):
@@ -55,14 +55,14 @@ def to_fields(value: Any) -> tuple[str, Any] | None:
 
 
 def is_public(kind: type) -> bool:
-    """Whether messages may hold such objects, and it has a place in a module where any process can look it up."""
+    """Whether messages may hold such objects, and any process can look the class up in a module."""
     if not _is_known_kind(kind) or (issubclass(kind, _CONTAINERS) and not issubclass(kind, Enum)):
         return False
     return _look_up(_name(kind)) is kind
 
 
 def find(name: Any) -> type | None:
-    """The class of that name, if it is there and is of a kind that messages may hold."""
+    """The class of that name, if it is imported and of a kind that messages may hold."""
     if not isinstance(name, str):
         return None
     kind = _look_up(name) or _local.get(name)
@@ -74,7 +74,7 @@ def build(kind: type, content: Any) -> Any:
 
     Raises:
         MessageDecodeError: the content does not fit the class.
-        SchemaMismatchError: it lacks a field that has no default.
+        SchemaMismatchError: the content lacks a field that has no default.
     """
     if issubclass(kind, Enum):
         try:
@@ -103,15 +103,15 @@ def _is_known_kind(kind: type) -> bool:
 def _name(kind: type) -> str:
     """The name of a class in messages.
 
-    A class of the program itself is ``__main__``'s, also where the program is imported instead of run, which is when
-    multiprocessing, and loading a script without running it, call it ``__mp_main__``'s.
+    A class of the program itself belongs to ``__main__``, also where the program is imported instead of run: there
+    multiprocessing, and loading a script without running it, call its module ``__mp_main__``.
     """
     module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
     return f"{module}.{kind.__qualname__}"
 
 
 def _look_up(name: str) -> type | None:
-    """The class of that name, among those that are imported."""
+    """The class of that name among the imported ones."""
     found = _follow(name)
     if found is None and name.startswith("__main__."):
         found = _follow(name.replace("__main__", "__mp_main__", 1))

@@ -1,1 +1,1 @@
-"""Waiting for messages without polling: doorbells, and who sleeps at them."""
+"""Waiting for messages without polling: doorbells, and the tasks that wait at them."""

@@ -1,4 +1,4 @@
-"""Waking processes that sleep: FIFOs of theirs, beside the rings they listen to. See ``layout`` for who rings when."""
+"""Waking processes that sleep: each has FIFOs beside the rings. ``ring.layout`` documents who rings when."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _RING_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _LARGEST_PIPE, _SMALLEST_PIPE = 65536, 4096
-"""Bytes that a FIFO can hold: one page where the user has very many of them, else this many; see pipe(7)."""
+"""Bytes that a FIFO can hold: usually the first, but one page where the user has very many FIFOs; see pipe(7)."""
 
 _open: dict[tuple[str, int], int] = {}
-"""Descriptors of doorbells that were rung, by namespace and slot."""
+"""Descriptors of the doorbells that this process has rung, by namespace and slot."""
 
 
 class Doorbell:
@@ -38,7 +38,7 @@ class Doorbell:
         """
         self.namespace = namespace
         self.slot: int | None = None
-        """None if all slots are taken: nobody can ring then."""
+        """None if all slots are taken: then other processes cannot ring."""
         for slot in range(SLOTS):
             descriptor = _claim(namespace, slot)
             if descriptor is not None:
@@ -48,7 +48,7 @@ class Doorbell:
         self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def drain(self) -> bytes:
-        """Take out what was rung."""
+        """The bytes that were rung since the last time."""
         try:
             rung = os.read(self.descriptor, _SMALLEST_PIPE)
             if len(rung) < _SMALLEST_PIPE:
@@ -60,12 +60,12 @@ class Doorbell:
         return FOR_ALL  # it may have been full, and other bytes lost
 
     def ring(self) -> None:
-        """Wake who waits here, one of the own process."""
+        """Wake the task or thread of this process that waits here."""
         with suppress(BlockingIOError):  # rung often enough
             os.write(self.descriptor if self._other_end is None else self._other_end, FOR_NOBODY)
 
     def withdraw(self) -> None:
-        """Let no other process ring any more."""
+        """Let no other process ring from now on."""
         if self.slot is not None:
             with suppress(FileNotFoundError):
                 folder = memory.open_namespace(self.namespace, make=False)
@@ -75,17 +75,17 @@ class Doorbell:
                     os.close(folder)
 
     def close(self) -> None:
-        """Close the descriptors, once nobody waits at them."""
+        """Close the descriptors. Nobody may be waiting at them."""
         if self._other_end is not None:
             os.close(self._other_end)
         os.close(self.descriptor)
 
 
 def ring_bells(namespace: str, slots: Iterable[int], kind: bytes) -> None:
-    """Ring doorbells, with the byte ``kind``; those of processes that are gone stay silent."""
+    """Ring doorbells with the byte ``kind``, except those of processes that have ended."""
     for slot in slots:
         key = namespace, slot
-        for _ in "12":  # the second time if it was opened for a process that has ended since
+        for _ in "12":  # a second time if the process for which it was opened has ended
             descriptor = _open.get(key)
             if descriptor is None:
                 descriptor = _open_bell(namespace, slot)
@@ -109,7 +109,7 @@ def is_bell(name: str) -> bool:
 
 
 def others_listen(names: Iterable[str], namespace: str, own: Container[int]) -> list[int]:
-    """The slots of other processes whose doorbells are among the ``names`` in the folder of a namespace."""
+    """The slots of the other processes whose doorbells are among the file ``names`` of a namespace's folder."""
     slots = [int(name[len(PREFIX) :]) for name in names if is_bell(name)]
     found = []
     for slot in slots:
@@ -120,7 +120,7 @@ def others_listen(names: Iterable[str], namespace: str, own: Container[int]) -> 
 
 
 def forget(namespace: str | None = None) -> None:
-    """Close the doorbells of others; None: in all namespaces."""
+    """Close the doorbells of other processes in a namespace, or in all."""
     for key in [key for key in list(_open) if namespace in (None, key[0])]:
         descriptor = _open.pop(key, None)
         if descriptor is not None:
@@ -143,7 +143,7 @@ def _open_bell(namespace: str, slot: int) -> int | None:
 
 
 def _claim(namespace: str, slot: int) -> int | None:
-    """Take a doorbell: make it, or have the one that a dead process left; None if somebody has it."""
+    """Take a doorbell: make it, or take over the one that a dead process left; None if it is in use."""
     name = f"{PREFIX}{slot}"
     while True:
         with suppress(FileNotFoundError):  # the folder, or the doorbell, was removed just now
@@ -167,20 +167,3 @@ def _claim(namespace: str, slot: int) -> int | None:
                 os.close(descriptor)
             finally:
                 os.close(folder)
-
-
-def reclaim(folder: int, name: str, *, dry_run: bool) -> bool:
-    """Remove a doorbell that a dead process left; whether that was so."""
-    try:
-        descriptor = memory.open_with_room(name, _FLAGS, folder)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not dry_run:
-            os.unlink(name, dir_fd=folder)
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    finally:
-        os.close(descriptor)
-    return True

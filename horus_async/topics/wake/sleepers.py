@@ -1,7 +1,7 @@
-"""Who sleeps in this process until something comes from another one, and how they are woken.
+"""The tasks and callbacks of this process that wait for other processes, and how they are woken.
 
-Tasks wait at a doorbell of their event loop, see ``waitset``. A thread looks by itself a few times a second, for the
-wake-up that went lost; for callbacks that no event loop attends to it also waits at a doorbell of its own.
+Tasks wait at a doorbell of their event loop, see ``waitset``. A thread looks by itself a few times a second, in case a
+wake-up got lost; for callbacks that no event loop attends to, it also waits at a doorbell of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Never, Protocol
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import TopicError
@@ -22,39 +22,71 @@ from .wakeup import Bell, current_loop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from horus_async.topics.exchange import Channel
-
 SLOW_POLL_MS = 200
-"""How often a sleeping process looks by itself, for the wake-up that went lost."""
+"""How often a sleeping process looks by itself, in case a wake-up got lost."""
+
+
+class Armable(Protocol):
+    """A ring of another process."""
+
+    def arm(self, slot: int) -> None:
+        """Have the doorbell ``slot`` rung with the next message."""
+
+
+class Watched(Protocol):
+    """What sleepers need of a topic: ``Channel`` has it."""
+
+    @property
+    def bell_byte(self) -> int:
+        """What is rung for its messages."""
+
+    @property
+    def external(self) -> Iterable[Armable]:
+        """Its rings in other processes."""
+
+    @property
+    def watchers(self) -> Iterable[Callable[[], None]]:
+        """Called when something has happened in it."""
+
+    @property
+    def waitsets(self) -> tuple[WaitSet, ...]:
+        """Where the watchers that are tasks wait."""
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether some watchers are not tasks."""
+
+    def stirred(self) -> bool:
+        """Whether other processes have done something since the last call."""
 
 
 class Sleepers:
-    """Those of one namespace."""
+    """The tasks and callbacks of one namespace that wait for other processes."""
 
     def __init__(self, namespace: str, refresh: Callable[[], None]) -> None:
-        """Nobody yet; ``refresh`` looks for new rings."""
+        """Begin with none; ``refresh`` looks for new rings."""
         self._namespace = namespace
         self._refresh = refresh
         self._lock = threading.RLock()
-        self._watched: dict[int, set[Channel]] = {}
-        """Channels for which somebody waits, or has waited lately, by their byte in the doorbell."""
+        self._watched: dict[int, set[Watched]] = {}
+        """The channels for which somebody waits, or has waited lately, by their byte in the doorbell."""
         self._waitsets: dict[object, WaitSet] = {}
-        """By the event loop that used it last."""
+        """By the event loop that used them last."""
         self._spare: list[WaitSet] = []
-        """Those that no event loop has used yet, or a thread gave back."""
+        """Not used by an event loop yet, or given back by the thread."""
         self._attendants: tuple[WaitSet, ...] = ()
-        """Where callbacks are attended to by an event loop."""
+        """The wait sets of the event loops that attend to callbacks."""
         self._callbacks = 0
         self._own: WaitSet | None = None
-        """The thread's, if it is needed."""
+        """The thread's wait set, if it needs one."""
         self._thread: threading.Thread | None = None
         self._turn = threading.Event()
-        """Set when the thread has to see what its task is now."""
+        """Set when the thread's task has changed."""
         self._closed = False
 
     @property
     def slots(self) -> set[int]:
-        """Where this process can be rung."""
+        """The slots of this process's doorbells."""
         with self._lock:
             return {waitset.slot for waitset in self._all() if waitset.slot is not None}
 
@@ -64,9 +96,9 @@ class Sleepers:
         return bool(self._spare or self._waitsets or self._own)
 
     def open(self) -> None:
-        """Have a doorbell, for others to see that somebody listens, and a thread that sees what they do.
+        """Get a doorbell, which shows other processes that this one listens, and start the thread.
 
-        Also while nobody waits: what has ended is to be seen before its memory is reclaimed.
+        Needed even if nobody waits: a ring that has ended must be seen before its memory is reclaimed.
 
         Raises:
             TopicPermissionError: the namespace's folder is not ours.
@@ -79,7 +111,7 @@ class Sleepers:
     # For tasks
 
     def waiter(self) -> Waiter | Bell:
-        """To wait with in the current task; to be given to ``leave`` afterwards."""
+        """An object for the current task to wait with; hand it to ``leave`` afterwards."""
         loop = current_loop()[0]
         with self._lock:
             waitset = self._waitsets.get(loop)
@@ -92,7 +124,7 @@ class Sleepers:
         return Waiter(waitset)
 
     def leave(self, waiter: Waiter | Bell) -> None:
-        """The task does not wait any more."""
+        """The task has stopped waiting."""
         if isinstance(waiter, Bell):
             return
         waitset = waiter.waitset
@@ -124,19 +156,19 @@ class Sleepers:
     # For channels
 
     def begin_callback(self) -> None:
-        """Somebody registered a callback."""
+        """A callback was registered."""
         with self._lock:
             self._callbacks += 1
             self._settle_thread()
 
     def end_callback(self) -> None:
-        """And is not interested any more."""
+        """A callback was removed."""
         with self._lock:
             self._callbacks -= 1
             self._settle_thread()
 
-    def arm(self, channel: Channel) -> None:
-        """Have those who watch ``channel`` woken by its next message."""
+    def arm(self, channel: Watched) -> None:
+        """Have the next message of ``channel`` wake its watchers."""
         watched = self._watched.get(channel.bell_byte)
         if watched is None:
             watched = self._watched.setdefault(channel.bell_byte, set())
@@ -144,7 +176,7 @@ class Sleepers:
         waitsets = channel.waitsets
         if channel.has_callbacks:
             waitsets = (*waitsets, *(self._attendants or filter(None, (self._own,))))
-        for ring in channel.foreign:
+        for ring in channel.external:
             for waitset in waitsets:
                 if waitset.slot is not None:
                     ring.arm(waitset.slot)
@@ -152,7 +184,7 @@ class Sleepers:
     # Beginning and end
 
     def close(self) -> None:
-        """End the thread and give the doorbells back, each as soon as nobody waits there."""
+        """End the thread and give up the doorbells, each as soon as nobody waits there."""
         with self._lock:
             self._closed = True
             thread = self._thread
@@ -172,7 +204,7 @@ class Sleepers:
             self._watched.clear()
 
     def forked(self) -> None:
-        """Close what a new process got a copy of."""
+        """In a new process after a fork: close the copies of the doorbells."""
         for waitset in self._all():
             waitset.forked()
 
@@ -185,7 +217,7 @@ class Sleepers:
         return [*self._spare, *self._waitsets.values(), *filter(None, (self._own,))]
 
     def _take(self) -> WaitSet:
-        """A wait set where nobody waits, also one of an event loop that has not ended."""
+        """A wait set where nobody waits, perhaps one of another event loop."""
         if self._spare:
             return self._spare.pop()
         for loop, waitset in self._waitsets.items():
@@ -201,18 +233,18 @@ class Sleepers:
                 self._thread.start()
 
     def _settle_thread(self) -> None:
-        """Let the thread wait at a doorbell only for callbacks that nobody else attends to."""
+        """Let the thread wait at a doorbell only if there are callbacks that no event loop attends to."""
         needed = bool(self._callbacks and not self._attendants and not self._closed)
         if needed and self._own is None:
             self._own = self._take()
             self._turn.set()
         elif not needed and self._own is not None:
             own, self._own = self._own, None
-            own.ring()  # the thread may be there
+            own.ring()  # the thread may be waiting there
             self._spare.append(own)
 
     def _run(self) -> None:
-        """The thread: sleep, look, call."""
+        """The thread: sleep, look, call the watchers."""
         slow_poll_ns = SLOW_POLL_MS * NANOSECONDS // 1000
         next_poll_ns = monotonic_ns() + slow_poll_ns
         while not self._closed:
@@ -231,7 +263,7 @@ class Sleepers:
                 next_poll_ns = monotonic_ns() + slow_poll_ns
 
     def _hear(self, rung: bytes) -> None:
-        """Look where something may have happened."""
+        """Look at the channels where something may have happened, by the bytes that were rung."""
         if len(rung) == 1 and rung[0] >= FOR_TOPIC:  # most often
             self._tell(self._watched.get(rung[0], ()))
             return
@@ -244,27 +276,27 @@ class Sleepers:
             self._tell(self._watched.get(kind, ()))
 
     def _hear_all(self) -> None:
-        with suppress(OSError, TopicError):  # whoever takes from the topic next gets the same error
+        with suppress(OSError, TopicError):  # the next take from the topic raises the same
             self._refresh()
         for watched in list(self._watched.values()):
             self._tell(watched)
 
-    def _tell(self, watched: Iterable[Channel]) -> None:
-        """Call those who watch a channel in which something happened."""
+    def _tell(self, watched: Iterable[Watched]) -> None:
+        """Call the watchers of the channels in which something has happened."""
         for channel in tuple(watched):
             if not channel.watchers:
                 self._forget(channel)
                 continue
             stirred = not channel.has_callbacks and channel.stirred()
-            if not stirred:  # else the tasks do so, if they go on waiting
+            if not stirred:  # if it has, the tasks arm it themselves before they wait again
                 self.arm(channel)
                 stirred = channel.stirred()
             if stirred:
                 for watcher in channel.watchers:
                     watcher()
 
-    def _forget(self, channel: Channel) -> None:
+    def _forget(self, channel: Watched) -> None:
         watched = self._watched.get(channel.bell_byte, set())
         watched.discard(channel)
-        if channel.watchers:  # since now
+        if channel.watchers:  # they came in this moment
             watched.add(channel)

@@ -1,7 +1,7 @@
-"""The tasks of one event loop that sleep until something comes from another process: one leader and its followers.
+"""The tasks of one event loop that wait for other processes: one leader and its followers.
 
-The leader waits at a doorbell, as at a socket, with no thread in between. When it is rung it sees to it that those are
-woken whom it concerns, itself or others. When it leaves, one of the others becomes the leader.
+The leader waits at a doorbell, as at a socket, with no thread in between. When it is rung, the leader wakes the tasks
+that it concerns, itself or others. When it leaves, one of the others becomes the leader.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class WaitSet:
-    """A doorbell, for one event loop at a time, and the tasks of that loop that wait."""
+    """A doorbell, for one event loop at a time, and the tasks of that loop that wait there."""
 
     __slots__ = (
         "_closed",
@@ -43,20 +43,20 @@ class WaitSet:
     new_event: Callable[[], trio.Event | anyio.Event]
 
     def __init__(self, doorbell: Doorbell, hear: Callable[[bytes], None]) -> None:
-        """Make it; ``hear`` is called with what was rung."""
+        """``hear`` is called with the bytes that were rung."""
         self._doorbell = doorbell
         self._hear = hear
         self._lock = threading.RLock()
         self._closed = False
         self.members = 0
-        """How many waiters there are, whether they wait just now or not."""
+        """The number of waiters, whether or not they are waiting now."""
         self.leader: Waiter | None = None
         self.followers: dict[Waiter, None] = {}
         self.thread = 0
 
     @property
     def slot(self) -> int | None:
-        """Where it is to be rung; None if nobody can."""
+        """The slot where other processes ring; None if they cannot."""
         return self._doorbell.slot
 
     @property
@@ -77,7 +77,7 @@ class WaitSet:
             self.wait, self.new_event = anyio.wait_readable, anyio.Event
 
     def listen(self) -> None:
-        """See to what was rung."""
+        """Handle what was rung."""
         rung = self._doorbell.drain()
         if FOR_NOBODY in rung:
             for follower in list(self.followers):
@@ -85,34 +85,34 @@ class WaitSet:
         self._hear(rung)
 
     def ring(self) -> None:
-        """Have whoever waits at the doorbell ``listen``; from any thread."""
+        """Make the task or thread that waits at the doorbell ``listen``. May be called from any thread."""
         with self._lock:
             if not self._closed:
                 self._doorbell.ring()
 
     def promote(self) -> None:
-        """Make sure that somebody waits at the doorbell if anybody waits at all."""
+        """Make sure that there is a leader if anybody waits."""
         if self.leader is None and self.followers:
             next(iter(self.followers)).wake()
 
     def withdraw(self) -> None:
-        """Let no other process ring any more."""
+        """Let no other process ring from now on."""
         self._doorbell.withdraw()
 
     def close(self) -> None:
-        """Close the doorbell, at which nobody waits any more."""
+        """Close the doorbell. Nobody may be waiting there."""
         with self._lock:
             self._closed = True
             self._doorbell.close()
 
     def forked(self) -> None:
-        """Close the copy in a new process, where a thread that does not exist there may have the lock."""
+        """In a new process after a fork: close the copy. The lock may be held by a thread that does not exist here."""
         self._closed = True
         self._doorbell.close()
 
 
 class Waiter:
-    """One task of a wait set. ``ring`` may be called by anybody, any number of times."""
+    """One task of a wait set. ``ring`` may be called from any thread, any number of times."""
 
     __slots__ = ("_event", "_rung", "waitset")
 
@@ -120,7 +120,7 @@ class Waiter:
         self.waitset = waitset
         self._rung = False
         self._event: trio.Event | anyio.Event | None = None
-        """Of a follower while it waits."""
+        """What a follower waits for."""
 
     def ring(self) -> None:
         """Wake the task that waits, or the next one to do so."""
@@ -146,12 +146,12 @@ class Waiter:
             self.waitset.promote()
 
     def wake(self) -> None:
-        """Let a follower see whether it was rung, or has to lead."""
+        """Let a follower check whether it was rung, or has to lead."""
         if self._event is not None:
             self._event.set()
 
     def wake_if_rung(self) -> None:
-        """``wake`` if there is a reason."""
+        """``wake`` if it was rung."""
         if self._rung:
             self.wake()
 
@@ -159,7 +159,7 @@ class Waiter:
         waitset = self.waitset
         waitset.leader = self
         try:
-            if not self._rung:  # by a thread that did not see the leader yet
+            if not self._rung:  # by a thread that did not know the leader yet
                 await waitset.wait(waitset.descriptor)
         finally:
             waitset.leader = None

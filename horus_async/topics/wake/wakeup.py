@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Bell:
-    """Made inside a task that is going to wait; ``ring`` may be called by anybody, any number of times."""
+    """Made in a task that is going to wait. ``ring`` may be called from any thread, any number of times."""
 
     __slots__ = ("_event", "_run_soon", "_thread")
 
     waitset = None
-    """No other process rings here."""
+    """Other processes do not ring here."""
 
     def __init__(self) -> None:
         import anyio
@@ -32,7 +32,7 @@ class Bell:
             return
         try:
             self._run_soon(self._event_set)
-        except RuntimeError:  # the event loop has ended, and with it whoever waited
+        except RuntimeError:  # the event loop has ended, and the task with it
             return
 
     def _event_set(self) -> None:
@@ -50,7 +50,7 @@ async def checkpoint() -> None:
     """Let other tasks run, and be cancelled."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
-        await trio.lowlevel.checkpoint()  # what anyio does, without the way there
+        await trio.lowlevel.checkpoint()  # as anyio does in the end
         return
     import anyio.lowlevel
 
@@ -58,7 +58,7 @@ async def checkpoint() -> None:
 
 
 def current_loop() -> tuple[Any, bool]:
-    """The event loop of the current task, trio's token for it or asyncio's object, and whether it is trio."""
+    """The event loop of the current task (trio's token for it, or asyncio's object), and whether it is trio's."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
         return trio.lowlevel.current_trio_token(), True

@@ -1,7 +1,7 @@
-"""What goes on in other processes, for the subscribers of this one: new rings, new messages, ends.
+"""Finding the rings of other processes, and noticing when they end, for the subscribers of this one.
 
-There is one ``Outside`` a namespace, as long as a bus that listens is open. New rings are found when a topic is opened,
-when something changes in the folder, and by a slow poll. See ``sleepers`` for how those are woken who wait.
+A namespace has one ``Discovery`` as long as a bus that listens is open. New rings are found when a topic is opened,
+when something changes in the folder, and by a slow poll. ``wake.sleepers`` documents how waiting tasks are woken.
 """
 
 from __future__ import annotations
@@ -12,44 +12,35 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
-from horus_async.topics.ring import memory
-from horus_async.topics.ring.layout import FOR_ALL
-from horus_async.topics.ring.names import path_component
-from horus_async.topics.wake import doorbell
-from horus_async.topics.wake.sleepers import Sleepers
 
-from .rings import (
-    GRACE_NS,
-    UNSEEN_GRACE_NS,
-    ForeignRing,
-    RingFile,
-    folder_stamp,
-    list_folder,
-    open_region,
-    reclaim,
-    ring_file,
-)
+from .external.leftovers import GRACE_NS, UNSEEN_GRACE_NS, reclaim
+from .external.rings import ExternalRing, RingFile, folder_stamp, list_folder, open_region, ring_file
+from .ring import memory
+from .ring.layout import FOR_ALL
+from .ring.names import path_component
+from .wake import doorbell
+from .wake.sleepers import Sleepers
 
 if TYPE_CHECKING:
-    from horus_async.topics.exchange import Channel, Exchange
+    from .exchange import Channel, Exchange
 
 _GLANCE_NS = 5_000_000
 _SETTLED_NS = 20_000_000
-"""File times have steps of several milliseconds: a folder that has only just changed may change once more unseen."""
+"""File times advance in steps of several milliseconds: a folder that has just changed may change again unseen."""
 _SWEEP_NS = 2 * NANOSECONDS
 
 
-class Outside:
-    """The rings of other processes in one namespace."""
+class Discovery:
+    """Finds and maps the rings of other processes in one namespace, and shows them to the channels that listen."""
 
     def __init__(self, namespace: str, exchange: Exchange) -> None:
         self.namespace = namespace
         self.users = 0
         self._exchange = exchange
         self._lock = threading.RLock()
-        self._rings: dict[str, ForeignRing] = {}
+        self._rings: dict[str, ExternalRing] = {}
         self._files: dict[str, list[RingFile]] = {}
-        """Generation 0 of each ring of others, by topic."""
+        """Generation 0 of each external ring, by topic."""
         self._stamp: tuple[int, int] | None = None
         self._settled = False
         self._next_glance = 0
@@ -59,17 +50,17 @@ class Outside:
     # For subscribers
 
     def listen(self, topic: str, channel: Channel) -> None:
-        """Show ``channel`` the rings of ``topic``, and have it shown those that come."""
+        """Show ``channel`` the rings of ``topic``, now and as they come."""
         with self._lock:
             if not self.sleepers.listening:
                 self.sleepers.open()
                 self._sweep()
-            channel.outside = self
+            channel.glance, channel.sleepers = self.glance, self.sleepers
             self._look()
             self._show(topic, channel)
 
     def glance(self) -> bool:
-        """Look for new rings, unless that was done just now; whether it was done."""
+        """``refresh``, unless that was done just now; returns whether it was called."""
         now = monotonic_ns()
         if now < self._next_glance:
             return False
@@ -78,16 +69,16 @@ class Outside:
         return True
 
     def refresh(self) -> None:
-        """Look for new rings and show them to those who listen; let go of those that are gone."""
+        """Look for new rings and show them to the channels; let go of rings that are gone."""
         with self._lock:
             if self._look():
                 for topic, channel in self._exchange.channels(self.namespace).items():
                     self._show(topic, channel)
-            if monotonic_ns() >= self._next_sweep:  # after that: what has ended lately is to be read first
+            if monotonic_ns() >= self._next_sweep:  # after looking: rings that ended lately must be seen first
                 self._sweep()
 
-    def all_rings(self) -> list[ForeignRing]:
-        """The rings of all topics, mapped."""
+    def all_rings(self) -> list[ExternalRing]:
+        """The rings of all topics."""
         with self._lock:
             self._look()
             found = (self._ring(file) for files in self._files.values() for file in files)
@@ -96,22 +87,22 @@ class Outside:
     # Beginning and end
 
     def close(self) -> None:
-        """Let nobody wait any more, and give back what is held."""
+        """End all waiting, let go of the rings, and clear up the folder if nobody else listens."""
         listened = self.sleepers.listening
         self.sleepers.close()
         with self._lock:
             for channel in self._exchange.channels(self.namespace).values():
-                for ring in channel.foreign:
-                    channel.remove_foreign(ring)
+                for ring in channel.external:
+                    channel.remove_external(ring)
             self._rings.clear()
             if listened:
-                with suppress(OSError):  # if that is in order; errors here concern nobody
+                with suppress(OSError):  # clearing up is optional
                     if not others_listen(self.namespace):
                         reclaim(self.namespace, grace_ns=0, mine=process_token())
                     remove_folder(self.namespace)
 
     def forked(self) -> None:
-        """Close what a new process got a copy of."""
+        """In a new process after a fork: close the copies of descriptors."""
         self.sleepers.forked()
 
     # Inside
@@ -119,12 +110,12 @@ class Outside:
     def _sweep(self) -> None:
         self._next_sweep = monotonic_ns() + _SWEEP_NS
         for ring in list(self._rings.values()):
-            ring.newest()  # maps what is to be read yet before it may go
+            ring.newest()  # maps what is still to be read, before its file may go
         grace_ns = UNSEEN_GRACE_NS if others_listen(self.namespace) else GRACE_NS
         reclaim(self.namespace, mine=process_token(), spare=True, grace_ns=grace_ns)
 
     def _look(self) -> bool:
-        """Read the folder again if need be; whether that was done."""
+        """Read the folder if it has changed; returns whether it was read."""
         stamp = folder_stamp(self.namespace)
         if stamp == self._stamp and self._settled:
             return False
@@ -144,29 +135,31 @@ class Outside:
             ring = self._rings.pop(name)
             ring.newest()
             for channel in self._exchange.channels(self.namespace).values():
-                channel.remove_foreign(ring)
+                channel.remove_external(ring)
         return True
 
     def _show(self, topic: str, channel: Channel) -> None:
         for file in self._files.get(path_component(topic), ()):
             ring = self._ring(file)
             if ring is None:
-                self._settled = False  # its writer has not made it to the end
+                self._settled = False  # its writer has not finished making it
             else:
-                channel.add_foreign(ring)
+                channel.add_external(ring)
 
-    def _ring(self, file: RingFile) -> ForeignRing | None:
+    def _ring(self, file: RingFile) -> ExternalRing | None:
         ring = self._rings.get(file.name)
         if ring is None:
             region = open_region(self.namespace, file.name)
             if region is not None:
-                ring = self._rings[file.name] = ForeignRing(self.namespace, file, region)
+                ring = self._rings[file.name] = ExternalRing(self.namespace, file, region)
         return ring
 
 
 _TIDY_PART = 10
+"""Tidying takes at most this part of the time."""
 
-_outsides: dict[str, Outside] = {}
+_open: dict[str, Discovery] = {}
+"""By namespace."""
 _next_tidy: dict[str, int] = {}
 """When a namespace is worth tidying again, on the monotonic clock."""
 _lock = threading.RLock()
@@ -174,48 +167,48 @@ _token = os.urandom(4).hex()
 
 
 def process_token() -> str:
-    """Tells this process from others of the same number, which there are in containers and over time."""
+    """Tells this process from others with the same number, as there are in containers and over time."""
     return _token
 
 
-def acquire(namespace: str, exchange: Exchange) -> Outside:
-    """The outside of a namespace, for one more bus."""
+def acquire(namespace: str, exchange: Exchange) -> Discovery:
+    """The discovery of a namespace, for one more bus; ``release`` it afterwards."""
     with _lock:
-        outside = _outsides.get(namespace)
-        if outside is None:
-            outside = _outsides[namespace] = Outside(namespace, exchange)
-        outside.users += 1
-        return outside
+        discovery = _open.get(namespace)
+        if discovery is None:
+            discovery = _open[namespace] = Discovery(namespace, exchange)
+        discovery.users += 1
+        return discovery
 
 
-def release(outside: Outside) -> None:
-    """One bus less."""
+def release(discovery: Discovery) -> None:
+    """A bus does not need it any more; the last one closes it."""
     with _lock:
-        outside.users -= 1
-        if outside.users:
+        discovery.users -= 1
+        if discovery.users:
             return
-        if _outsides.get(outside.namespace) is outside:
-            del _outsides[outside.namespace]
-    outside.close()
+        if _open.get(discovery.namespace) is discovery:
+            del _open[discovery.namespace]
+    discovery.close()
 
 
 def announce(namespace: str) -> None:
-    """Wake all who listen in a namespace: there is a new ring."""
+    """Tell all listeners in a namespace that there is a new ring."""
     doorbell.ring_bells(namespace, _listening(namespace), FOR_ALL)
 
 
 def tidy(namespace: str) -> None:
     """Reclaim what dead processes left, before a new ring is made.
 
-    That looks at each file, so with a thousand topics it would take most of the time in which they are opened: it is
-    left out while it would take more than a part of the time since it was done last.
+    This looks at each file, so with a thousand topics it would take most of the time in which they are opened. It is
+    skipped while it would take more than a tenth of the time since the last time.
     """
     start = monotonic_ns()
     if start < _next_tidy.get(namespace, 0):
         return
     with _lock:
-        outside = _outsides.get(namespace)
-    listening = (outside is not None and bool(outside.sleepers.slots)) or others_listen(namespace)
+        discovery = _open.get(namespace)
+    listening = (discovery is not None and bool(discovery.sleepers.slots)) or others_listen(namespace)
     reclaim(namespace, mine=process_token(), spare=listening, grace_ns=UNSEEN_GRACE_NS if listening else GRACE_NS)
     now = monotonic_ns()
     _next_tidy[namespace] = now + _TIDY_PART * (now - start)
@@ -229,24 +222,24 @@ def others_listen(namespace: str) -> bool:
 def _listening(namespace: str) -> list[int]:
     listed = list_folder(namespace)
     with _lock:
-        outside = _outsides.get(namespace)
-    own = set[int]() if outside is None else outside.sleepers.slots
+        discovery = _open.get(namespace)
+    own = set[int]() if discovery is None else discovery.sleepers.slots
     return [] if listed is None else doorbell.others_listen(listed[1], namespace, own)
 
 
 def remove_folder(namespace: str) -> None:
-    """Remove the folder of a namespace if nothing is in it."""
+    """Remove the folder of a namespace if it is empty."""
     memory.remove_empty_folders(memory.root() / path_component(namespace))
 
 
 def _forget_all() -> None:
-    """In a new process after a fork."""
+    """In a new process after a fork: everything belongs to the old one."""
     global _lock, _token  # noqa: PLW0603 - both belong to the old one
     _lock = threading.RLock()
     _token = os.urandom(4).hex()
-    for outside in _outsides.values():
-        outside.forked()
-    _outsides.clear()
+    for discovery in _open.values():
+        discovery.forked()
+    _open.clear()
     doorbell.forget()
 
 

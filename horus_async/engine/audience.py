@@ -1,0 +1,92 @@
+"""Those who watch a run, and how they are told: one that fails is left out, as it must not take the robot down."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from horus_async.observe import Execution, Observer, Sent, TickEnd, TickListener
+
+_log = logging.getLogger("horus_async")
+
+
+class Listened(Protocol):
+    """A node to whose ticks observers may listen."""
+
+    name: str
+    tick_listeners: list[tuple[Observer, TickListener]]
+
+
+class Audience:
+    """The observers of one run. What happens many times a tick has a method of its own; `tell` does for the rest."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers: list[Observer] = []
+        self._runs: list[Listened] = []
+        self._listening: tuple[Observer, ...] = ()
+        self.hears_messages = False
+        """Whether anybody wants to know of messages and callbacks: if not, none is noted."""
+        self._change(list(observers))
+
+    def __iter__(self) -> Iterator[Observer]:
+        return iter(self._observers)
+
+    def add(self, observer: Observer) -> None:
+        """One more, from now on."""
+        self._change([*self._observers, observer])
+
+    def add_node(self, run: Listened) -> None:
+        """A node takes part, to whose ticks some may want to listen."""
+        self._runs.append(run)
+
+    def begin(self) -> None:
+        """Ask everybody for which nodes' ticks they listen."""
+        for run in self._runs:
+            found = ((observer, observer.tick_listener(run.name)) for observer in self._observers)
+            run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
+
+    def leave_out(self, observer: Observer) -> None:
+        """Go on without an observer that has just raised."""
+        _log.exception("%s failed and is left out from here on", type(observer).__name__)
+        self._change([other for other in self._observers if other is not observer])
+        self.begin()
+
+    def _change(self, observers: list[Observer]) -> None:
+        self._observers = observers
+        self._listening = tuple(observer for observer in observers if observer.hears_messages)
+        self.hears_messages = bool(self._listening)
+
+    def tell(self, what: str, *arguments: Any) -> None:
+        """Call a method of every observer."""
+        for observer in self._observers:
+            try:
+                getattr(observer, what)(*arguments)
+            except Exception:  # noqa: BLE001 - an observer must not take the robot down
+                self.leave_out(observer)
+
+    def sent(self, message: Sent) -> None:
+        """A message went out."""
+        for observer in self._listening:
+            try:
+                observer.sent(message)
+            except Exception:  # noqa: BLE001 - as in `tell`
+                self.leave_out(observer)
+
+    def executed(self, execution: Execution) -> None:
+        """A callback ended."""
+        for observer in self._listening:
+            try:
+                observer.executed(execution)
+            except Exception:  # noqa: BLE001 - as in `tell`
+                self.leave_out(observer)
+
+    def tick_ended(self, end: TickEnd) -> None:
+        """A scheduler tick is over."""
+        for observer in self._listening:
+            try:
+                observer.tick_ended(end)
+            except Exception:  # noqa: BLE001 - as in `tell`
+                self.leave_out(observer)

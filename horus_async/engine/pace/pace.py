@@ -1,0 +1,77 @@
+"""What a run asks of time: has a moment been reached, wait for it, let suspended ticks settle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Busy(Protocol):
+    """What a pace looks at of a node."""
+
+    busy: bool
+    """A callback of it is running."""
+    resumed: int
+    """How often the running callback went on after a suspension."""
+    rank: int
+    """Its place among those that go on at one instant."""
+
+
+class Pace:
+    """How a run moves through time. Moments are nanoseconds since the run's time began."""
+
+    virtual: ClassVar[bool]
+
+    suspended = 0
+    """How many callbacks are suspended, where `settle` has to wait for them."""
+
+    def start(self) -> None:
+        """The run's time begins here."""
+        raise NotImplementedError
+
+    def elapsed_ns(self) -> int:
+        """Nanoseconds since `start`."""
+        raise NotImplementedError
+
+    def stamp_ns(self, start_ns: int) -> int:
+        """The time for a message's stamp, in a run that began at ``start_ns``."""
+        raise NotImplementedError
+
+    def late_at_ns(self) -> int | None:
+        """What a `Timeline` needs to leave out late ticks; None where time is never late."""
+        return None
+
+    def reached(self, at_ns: int) -> bool:
+        """Whether that moment has come, moving on to it at once where that needs no waiting."""
+        raise NotImplementedError
+
+    async def reach(self, at_ns: int) -> None:
+        """Wait for that moment, or until `wake`."""
+        raise NotImplementedError
+
+    async def settle(self, run: Busy | None = None) -> None:
+        """Wait until suspended work (at least that of ``run``) waits for time, a message or a thread."""
+
+    async def until_idle(self, run: Busy) -> None:
+        """Wait until the node's callback has ended, or until `wake`."""
+
+    def take_turns(self) -> None:
+        """From here on suspended callbacks go on one at a time, where that is the rule."""
+
+    def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
+        """A callback has suspended; gives what it has to await each time before it goes on."""
+        raise NotImplementedError
+
+    def ended(self, run: Busy) -> None:
+        """A callback that had suspended has ended."""
+
+    def wake(self) -> None:
+        """Cut `reach` short; from any thread or signal handler."""
+
+    def let_go(self) -> None:
+        """No more turns: the run is ending, and everyone who waits for one goes on."""
+
+    def close(self) -> None:
+        """Give back what is held."""

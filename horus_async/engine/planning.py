@@ -1,0 +1,228 @@
+"""What comes next in a run: the plans, as plain generators of what is to be done. Nothing here waits or does I/O."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from horus_async.clock.system import NANOSECONDS
+from horus_async.observe import TickEnd
+
+from .failure import State
+from .node_run import INIT, SHUTDOWN
+from .order import causal_order, topic_edges
+from .ports import new_tuple
+from .safety import Safety
+from .schedule import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from horus_async.observe import Observer
+
+    from .node_run import NodeRun
+    from .safety import Plan
+    from .schedule import Timeline
+
+
+class Planning(Safety):
+    """The part of `Runtime` that says what comes next: whose turn it is in a tick, and when the next one is due."""
+
+    def __init__(self, timeline: Timeline, observers: Iterable[Observer], start_ns: int) -> None:
+        super().__init__(observers)
+        self.timeline = timeline
+        self.ticks = 0
+        self.runs: dict[str, NodeRun] = {}
+        self.at_step: list[Callable[[Step], None]] = []
+        """Called as a scheduler tick begins, before any node."""
+        self._order: list[NodeRun] = []
+        self._order_known = False
+        self._topics: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+        self._step = Step(0, 0, start_ns, start_ns / NANOSECONDS, 0.0, start_ns)
+        self._step_open = False
+        self._began: list[str] = []
+        self._stirred = False
+        self._origin_ns = 0
+        self._stamp_base_ns = start_ns
+
+    def declare(self, node: str, pubs: Iterable[str], subs: Iterable[str]) -> None:
+        """The topics that a node says it uses."""
+        self._topics[node] = (dict.fromkeys(pubs), dict.fromkeys(subs))
+
+    @abstractmethod
+    def stamp_ns(self) -> int:
+        """The time for a message that is sent now."""
+
+    def topic_used(self, node: str, topic: str, *, writes: bool) -> None:
+        """A node used a topic for the first time: the causal order may have to change."""
+        known = self._topics.get(node)
+        if known is not None and topic not in known[0 if writes else 1]:
+            known[0 if writes else 1][topic] = None
+            self._order_known = False
+
+    def _find_order(self) -> None:
+        runs = sorted(self.runs.values(), key=lambda run: run.node.order)
+        edges = topic_edges({n: t[0] for n, t in self._topics.items()}, {n: t[1] for n, t in self._topics.items()})
+        names = self.order_nodes([run.name for run in runs], edges, self._step.order)
+        self._order = [self.runs[name] for name in names]
+        for rank, run in enumerate(self._order):
+            run.rank = rank
+        self._order_known = True
+
+    def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:  # noqa: ARG002 - a replay overrides this
+        """The order in which nodes tick."""
+        return causal_order(names, edges)
+
+    def whole_plan(self) -> Plan:
+        """Every ``init``, then tick after tick to the end."""
+        assert self._pace is not None
+        yield from self._init_plan()
+        self._pace.start()
+        while not self.reason:
+            step = self.timeline.next_step(self._pace.late_at_ns())
+            at_ns = self.timeline.end_ns if step is None else step.at_ns
+            while not self._pace.reached(at_ns):
+                yield self._pace.reach(at_ns)
+                if self.reason:
+                    return
+                if self._stirred or self._interludes:
+                    yield from self._message_pass()
+            if step is None:
+                self.stop(self.timeline.end_reason)
+                return
+            yield from self._tick_pass(step)
+
+    def _init_plan(self) -> Plan:
+        self._find_order()
+        for run in self._order:
+            run.initialised = True
+            if run.callbacks[INIT] is not None:
+                yield from self._alone(run, INIT)
+            if self.reason:
+                return
+
+    def one_tick_plan(self) -> Plan:
+        """One tick, and every ``init`` before the first."""
+        assert self._pace is not None
+        if not all(run.initialised for run in self.runs.values()):
+            yield from self._init_plan()
+        step = self.timeline.next_step(None) if not self.reason else None
+        if step is None:
+            return
+        if self._pace.virtual and not self._pace.reached(step.at_ns):
+            yield self._pace.reach(step.at_ns)
+        yield from self._tick_pass(step)
+        yield from self._until_all_idle()
+        if self._stirred or self._interludes:
+            yield from self._message_pass()
+            yield from self._until_all_idle()
+
+    def _until_all_idle(self) -> Plan:
+        assert self._pace is not None
+        for run in self._order:
+            while run.busy and not self._aborted:
+                yield self._pace.until_idle(run)
+
+    def shutdown_plan(self) -> Plan:
+        """Every ``shutdown``, in the order of the nodes."""
+        for run in self._order:
+            if run.initialised and run.callbacks[SHUTDOWN] is not None:
+                yield from self._alone(run, SHUTDOWN)
+
+    def _alone(self, run: NodeRun, kind: str) -> Plan:
+        """Call ``init`` or ``shutdown`` and wait until it has ended."""
+        assert self._pace is not None
+        run.kind = kind
+        yield run
+        while run.busy and not (kind is INIT and self.reason):
+            yield self._pace.until_idle(run)
+
+    def _tick_pass(self, step: Step) -> Plan:  # noqa: C901, PLR0912 - the hottest loop of a run, written out
+        """One scheduler tick: each node that is due, in order."""
+        self._begin_step(step)
+        tick, pace = step.tick, self._pace
+        assert pace is not None
+        for run in self._order:
+            schedule = run.schedule
+            if schedule is None:
+                yield from self._ticks_for_messages(run)
+            else:
+                while schedule.next_tick <= tick and not self._aborted:
+                    passed = schedule.advance(tick)
+                    if passed > 1 or run.busy or run.ended_ns > step.at_ns:
+                        self._judge_dues(run, passed, step.at_ns)
+                    if not run.busy:
+                        if run.skips_next or run.needs_init or run.failure.state is not State.RUNNING:
+                            yield from self._tick(run)
+                        else:  # the same, for all but a few ticks
+                            yield run
+                            if self._interludes:
+                                yield from self._make_safe()
+            if pace.suspended:
+                yield pace.settle()
+        if not self._order_known and self._stirred:
+            before = self._order
+            self._find_order()
+            if self._order != before:  # a message came to a node that nobody knew to be its consumer
+                yield from self._message_pass()
+        if pace.virtual:
+            self._stirred = False  # what a loop sends back arrives in the next tick
+
+    def _message_pass(self) -> Plan:
+        """Something came between two ticks: the nodes that tick on it do so now."""
+        self._stirred = False
+        yield from self._make_safe()
+        for run in self._order:
+            if run.on:
+                yield from self._ticks_for_messages(run)
+        if self._pace is not None and self._pace.virtual:
+            self._stirred = False
+
+    def _ticks_for_messages(self, run: NodeRun) -> Plan:
+        for _ in range(run.messages_waiting()):
+            if run.busy or self._aborted or run.messages_waiting() <= 0:
+                return
+            if run.failure.state is not State.RUNNING or run.needs_init:
+                yield from self._recover(run)
+                if self._cannot_tick(run):
+                    return
+            run.ticks_for_message()
+            yield from self._tick(run)
+
+    def _tick(self, run: NodeRun) -> Plan:
+        """A node is due: let it tick, unless its policy or a missed deadline keeps it from it."""
+        if run.skips_next:
+            run.skips_next = False
+            return
+        if run.failure.state is not State.RUNNING or run.needs_init:
+            yield from self._recover(run)
+            if self._cannot_tick(run):
+                return
+        yield run
+        if self._interludes:
+            yield from self._make_safe()
+
+    def _begin_step(self, step: Step) -> None:
+        self._end_tick()
+        if not self._order_known or step.order is not self._step.order:
+            self._step = step
+            self._find_order()
+        assert self._pace is not None
+        if not self._pace.virtual:
+            now_ns = self.stamp_ns()
+            if self.ticks == 0:
+                self._origin_ns = now_ns
+            step = step._replace(now_ns=now_ns, origin_ns=self._origin_ns)
+        self._step = step
+        self._stamp_base_ns = step.now_ns - step.at_ns
+        self.tick = step.tick
+        self.ticks += 1
+        self._step_open = True
+        for prepare in self.at_step:
+            prepare(step)
+
+    def _end_tick(self) -> None:
+        if self._step_open and self.audience.hears_messages:
+            self.audience.tick_ended(new_tuple(TickEnd, (self.tick, self._step.now_ns, self._began)))
+        self._began = []
+        self._step_open = False

@@ -1,0 +1,42 @@
+"""What a node can do with topics while it runs; provided by the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from horus_async.topics import Borrowing, Message
+
+
+class TopicAccess(Protocol):
+    """The topics of one node in one run. Each method is the one of the same name in `Node`."""
+
+    def send(self, topic: str, value: Any) -> None:
+        """Send a value."""
+
+    def recv(self, topic: str, default: Any) -> Any:
+        """The next unread value, or ``default``."""
+
+    def recv_all(self, topic: str) -> list[Any]:
+        """All unread values, oldest first."""
+
+    def recv_message(self, topic: str) -> Message | None:
+        """The next unread message, or None."""
+
+    def borrow(self, topic: str) -> Borrowing:
+        """The next unread message, without copying its arrays."""
+
+    def latest(self, topic: str) -> Any:
+        """The newest value, or None; consumes nothing."""
+
+    def has_msg(self, topic: str) -> bool:
+        """Whether there is an unread message; consumes nothing."""
+
+    async def receive(self, topic: str) -> Any:
+        """Wait for the next unread value."""
+
+    def lost(self, topic: str) -> int:
+        """How many messages were overwritten before they were read."""
+
+    def request_stop(self) -> None:
+        """Ask the scheduler to end the run."""

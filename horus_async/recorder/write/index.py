@@ -1,0 +1,43 @@
+"""The index of a file, gathered while its frames are written."""
+
+from __future__ import annotations
+
+from horus_async.recorder.frames import IndexEntry, build_index
+
+ENTRY_TEXT = 1 << 18
+"""Bytes of text that one entry covers at least. Frames of a slow recording are small; several of them together are few
+enough to search through, and the index stays short."""
+
+
+class IndexBuilder:
+    """Entries of the frames written so far."""
+
+    def __init__(self) -> None:
+        self._entries: list[IndexEntry] = []
+        self._entry_text = 0
+        self._highest_tick: int | None = None
+        self.went_back = False
+        """Whether ticks went back somewhere, so that the entries cannot be searched."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, offset: int, size: int, *, text: int, lines: int, first: int | None, last: int | None) -> None:
+        """Take in a frame: where it lies, the bytes and lines of its text, the ticks of its first and last lines."""
+        high = self._highest_tick
+        if high is not None and ((first is not None and first < high) or (last is not None and last < high)):
+            self.went_back = True
+        if last is not None and (high is None or last > high):
+            high = self._highest_tick = last
+        high = 0 if high is None else high
+        if self._entries and self._entry_text < ENTRY_TEXT:
+            entry = self._entries[-1]
+            self._entries[-1] = IndexEntry(entry.offset, entry.size + size, entry.first_tick, high, entry.lines + lines)
+        else:
+            self._entries.append(IndexEntry(offset, size, high if first is None else first, high, lines))
+            self._entry_text = 0
+        self._entry_text += text
+
+    def build(self) -> bytes:
+        """The frame that holds the index."""
+        return build_index(self._entries)

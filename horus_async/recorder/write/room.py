@@ -1,0 +1,78 @@
+"""How much may wait to be written: the memory of a recording is bounded."""
+
+from __future__ import annotations
+
+import threading
+
+_NUDGE_BYTES = 4 << 20
+
+
+class Room:
+    """Room for ``limit`` bytes between the thread that puts and the writer's, which makes it free again.
+
+    Room is granted in advance: whoever puts ``n`` bytes takes them off ``left`` while that stays above 0, which needs
+    no lock, and otherwise asks `admit`. Each side writes only its own counters. At the limit, `admit` waits for
+    the writer if ``block``; else it refuses until half of the room is free.
+    """
+
+    def __init__(self, limit: int, *, block: bool) -> None:
+        self.left = 0
+        """Bytes that may be put without asking."""
+        self.wake = threading.Event()
+        """Set when the writer should look before its interval is over."""
+        self.refusing = False
+        """Set by the writer while it cannot write: nobody waits for it then."""
+        self._limit = limit
+        self._nudge = min(_NUDGE_BYTES, limit // 4)
+        self._block = block
+        self._put = self._taken = self._granted = 0
+        self._changed = threading.Condition()
+        self._full = False
+
+    def admit(self, cost: int) -> bool:
+        """Whether there is room after all, which then is in ``left``; waits for it where that is the rule."""
+        self._put += self._granted - self.left
+        self._granted = self.left = 0
+        if not self._has_room(cost):
+            self._full = True
+            self.wake.set()
+            return False
+        self._full = False
+        waiting = self._put - self._taken
+        if waiting + cost > self._nudge and not self.wake.is_set():
+            self.wake.set()
+        self._granted = self.left = max(cost, self._nudge - waiting)
+        return True
+
+    def _has_room(self, cost: int) -> bool:
+        if not self._full and self._put - self._taken + cost <= self._limit:
+            return True
+        if self._block and not self.refusing:
+            self._wait(cost)
+            if not self.refusing:
+                return True
+        waiting = self._put - self._taken
+        return not waiting or waiting + cost <= (self._limit // 2 if self._full else self._limit)
+
+    def _wait(self, cost: int) -> None:
+        with self._changed:
+            # What is larger than the limit finds room, too: when nothing else waits.
+            while self._put != self._taken and self._put - self._taken + cost > self._limit and not self.refusing:
+                self.wake.set()
+                self._changed.wait(0.1)
+
+    def free(self, cost: int) -> None:
+        """These bytes are written or lost. For the writer's thread."""
+        self._taken += cost
+        if self._block:
+            with self._changed:
+                self._changed.notify()
+
+    def waiting(self) -> int:
+        """Bytes that the writer has not freed. Exact when nothing is being put."""
+        return self._put + self._granted - self.left - self._taken
+
+    def let_go(self) -> None:
+        """In a forked child, in which no writer runs: wait for none, nor for locks that its parent's threads held."""
+        self.refusing = True
+        self.wake, self._changed = threading.Event(), threading.Condition()

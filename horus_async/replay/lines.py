@@ -1,0 +1,70 @@
+"""The recorded callbacks of one node, read in order."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from horus_async.recorder.records import ExecutionRecord
+
+if TYPE_CHECKING:
+    from .options import ReplayOptions
+
+
+class Lines:
+    """One recorded node's callbacks, in order; also a `Schedule` of its ticks."""
+
+    def __init__(
+        self, options: ReplayOptions, node: str, scale: float = 1.0, kinds: tuple[str, ...] = ("tick",)
+    ) -> None:
+        self._options = options
+        self._node = node
+        self._kinds = kinds
+        self._scale = scale
+        """Live ticks per recorded tick."""
+        self.current: ExecutionRecord | None = None
+        self.unmatched: list[ExecutionRecord] = []
+        """Ticks that were passed over by `take`."""
+        self.next_tick: float = math.inf
+        self.rewind()
+
+    def rewind(self, tick: int = 0) -> None:
+        """Start over."""
+        del tick
+        options = self._options
+        lines = options.session.executions(self._node, options.start, options.stop)
+        self._source = (line for line in lines if isinstance(line, ExecutionRecord))
+        self._next: ExecutionRecord | None = None
+        self._step()
+
+    def _step(self) -> None:
+        self._next = next((line for line in self._source if line.kind in self._kinds), None)
+        self.next_tick = math.inf if self._next is None else self.live_tick(self._next.tick)
+
+    def live_tick(self, tick: int) -> int:
+        """The tick of this run in which a recorded one is played."""
+        return tick if self._scale == 1.0 else math.ceil(tick * self._scale)
+
+    def advance(self, tick: int) -> int:
+        """One tick at a time: none is ever left out."""
+        del tick
+        self.current = self._next
+        self._step()
+        return 1
+
+    def take(self, tick: int) -> ExecutionRecord | None:
+        """The line of a tick that a live node begins in ``tick``, if the recorded node ticked there."""
+        while self.next_tick < tick and self._next is not None:
+            self.unmatched.append(self._next)
+            self._step()
+        if self.next_tick != tick:
+            return None
+        self.advance(tick)
+        return self.current
+
+    def special(self, kind: str) -> list[ExecutionRecord]:
+        """The ``init`` or ``shutdown`` lines."""
+        session = self._options.session
+        edge = session.first_tick if kind == "init" else session.last_tick
+        lines = session.executions(self._node, edge, edge)
+        return [line for line in lines if isinstance(line, ExecutionRecord) and line.kind == kind]

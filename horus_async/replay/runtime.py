@@ -1,0 +1,207 @@
+"""A run of recorded nodes, with live ones in the place of some."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from horus_async.engine.node_run import NodeRun
+from horus_async.engine.order import causal_order
+from horus_async.engine.runtime import Runtime
+from horus_async.engine.schedule import exact
+
+from .lines import Lines
+from .live_twin import LiveTwin
+from .options import ReplayOptions, session_topics
+from .players import ExternalPlayer, Player, PlayersEnd
+from .timeline import RecordedTimeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from horus_async.engine.ports import Guarding, Ports
+    from horus_async.nodes.node import Node
+    from horus_async.observe import Observer, RunInfo
+    from horus_async.recorder import Session
+    from horus_async.topics import Bus
+    from horus_async.topics.ring.reader import RingReader
+
+    from .options import PlayedFile
+
+_SOURCES = 1 << 20
+"""External messages of which a replay remembers the source where that is not 0; more than any ring holds."""
+
+
+class ReplayRuntime(Runtime):
+    """A run that follows the order in which recorded nodes ticked."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stands_for: dict[str, str] = {}
+        """Live node to the recorded one in whose place it runs."""
+        self._known_orders: dict[Any, list[str]] = {}
+        self._played: Counter[str] = Counter()
+        self._sources: dict[tuple[str, int], int] = {}
+
+    def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:
+        """As recorded; nodes that were not there are put where their topics want them."""
+        if recorded is None:
+            return causal_order(names, edges)
+        key = (tuple(recorded), tuple(names), tuple(sorted((name, *sorted(after)) for name, after in edges.items())))
+        if key not in self._known_orders:
+            self._known_orders[key] = self._order_like(list(recorded), names, edges)
+        return self._known_orders[key]
+
+    def played(self, topic: str, source: int) -> None:
+        """An external message was published, from that recorded source."""
+        if source:
+            self._sources[topic, self._played[topic]] = source
+            if len(self._sources) > _SOURCES:
+                del self._sources[next(iter(self._sources))]
+        self._played[topic] += 1
+
+    def external_source(self, topic: str, publisher: str, reader: RingReader) -> int:
+        """As recorded: all external publishers share a ring in a replay, which keeps their messages in order."""
+        del publisher
+        return self._sources.get((topic, reader.index - 1), 0)
+
+    def _order_like(self, recorded: list[str], names: list[str], edges: dict[str, set[str]]) -> list[str]:
+        places: dict[str, list[str]] = {}
+        for name in names:
+            places.setdefault(self.stands_for.get(name, name), []).append(name)
+        chain = [name for original in dict.fromkeys(recorded) for name in places.get(original, ())]
+        fixed = set(chain)
+        constraints = {name: {n for n in edges.get(name, ()) if not (name in fixed and n in fixed)} for name in names}
+        for first, second in itertools.pairwise(chain):
+            constraints[first].add(second)
+        return causal_order([*chain, *(name for name in names if name not in fixed)], constraints)
+
+
+def replay_info(info: RunInfo, session: Session) -> RunInfo:
+    """A run with the session's clock and seed."""
+    return evolve(
+        info,
+        tick_rate=session.tick_rate,
+        deterministic=session.deterministic,
+        seed=session.seed,
+        start_ns=session.start_ns,
+    )
+
+
+def replaced_by(live: Sequence[Node], session: Session) -> dict[str, str]:
+    """Recorded node to the live one that takes its place: by name, or by a topic that both publish."""
+    replaced: dict[str, str] = {}
+    for node in live:
+        if node.name in session.nodes:
+            replaced[node.name] = node.name
+    for node in live:
+        topics = set(node.pubs)
+        for name in session.nodes:
+            if name not in replaced and topics & session_topics(session, name):
+                replaced[name] = node.name
+    return replaced
+
+
+def add_played(runtime: Runtime, played: Sequence[PlayedFile], nodes: Sequence[Node], *, ends_run: bool) -> None:
+    """Let recorded nodes play among live ones, and with ``ends_run`` the last of those that win end the run.
+
+    Raises:
+        ReplayError: Those that win never ticked, so there is no last tick.
+    """
+    winners = []
+    for file in played:
+        if not file.wins and file.node in replaced_by(nodes, file.session):
+            continue  # a live node has its name, or sends what it sent
+        scale = float(exact(runtime.info.tick_rate) / exact(file.session.tick_rate))
+        player = Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority)
+        add_player(runtime, player)
+        if file.wins:
+            winners.append(player)
+    if winners and ends_run:
+        runtime.observe(PlayersEnd(runtime.stop, winners))
+
+
+def add_player(runtime: Runtime, player: Player) -> None:
+    """Let a recorded node take part in a run."""
+    player.run = runtime.add(player.node)
+    player.run.schedule = player.lines
+    runtime.at_end.append(player.complete)
+
+
+def replay_runtime(
+    info: RunInfo,
+    bus: Bus,
+    nodes: Sequence[Node],
+    *,
+    duration: float | None,
+    replay: ReplayOptions,
+    observers: list[Observer],
+    guard: Guarding | None = None,
+) -> ReplayRuntime:
+    """A run of recorded nodes, with live ones in the place of some."""
+    rewinds: list[Callable[[], None]] = []
+    timeline = RecordedTimeline(replay, duration=duration, on_rewind=lambda: _call_all(rewinds))
+    runtime = ReplayRuntime(replay_info(info, replay.session), bus, timeline, observers, guard)
+    with runtime.closed_on_failure():
+        _add_all(runtime, replay, nodes, rewinds)
+    return runtime
+
+
+def _add_all(
+    runtime: ReplayRuntime, replay: ReplayOptions, nodes: Sequence[Node], rewinds: list[Callable[[], None]]
+) -> None:
+    """Recorded nodes and live ones; each puts into ``rewinds`` how it starts over."""
+    session = replay.session
+    replaced = replaced_by(nodes, session)
+    for name in session.nodes:
+        if name not in replaced and (replay.nodes is None or name in replay.nodes):
+            player = Player(replay, name)
+            add_player(runtime, player)
+            rewinds.append(player.lines.rewind)
+    runtime.stands_for = {live: recorded for recorded, live in replaced.items()}
+    for node in nodes:
+        run = runtime.add(node, _twin_maker(runtime, replay) if node.name in session.nodes else None)
+        rewinds.append(_rewind_of(run, replay))
+    external = ExternalPlayer(replay, runtime.bus, runtime.played)
+    runtime.at_step.append(external)
+    rewinds.append(external.rewind)
+
+
+def _call_all(functions: Iterable[Callable[[], None]]) -> None:
+    for function in functions:
+        function()
+
+
+def _twin_maker(runtime: Runtime, replay: ReplayOptions) -> Callable[[Node, Ports], NodeRun]:
+    def make(node: Node, ports: Ports) -> NodeRun:
+        recorded = replay.session.nodes[node.name]
+        same_schedule = node.rate == recorded.rate and tuple(node.on or ()) == recorded.on
+        if replay.session.deterministic or not same_schedule:
+            run = NodeRun(node, ports, tick_rate=runtime.info.tick_rate, seed=runtime.info.seed)
+        else:
+            run = LiveTwin(
+                node,
+                ports,
+                Lines(replay, node.name),
+                real_time=True,
+                by_lines=not node.on,
+                tick_rate=runtime.info.tick_rate,
+                seed=runtime.info.seed,
+            )
+        return run
+
+    return make
+
+
+def _rewind_of(run: NodeRun, replay: ReplayOptions) -> Callable[[], None]:
+    def rewind() -> None:
+        if isinstance(run, LiveTwin):
+            run.lines.rewind()
+        elif run.schedule is not None:
+            run.schedule.rewind(replay.start or 0)
+
+    rewind()
+    return rewind

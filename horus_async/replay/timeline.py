@@ -1,0 +1,77 @@
+"""The recorded clock: the scheduler ticks of a session, at their recorded times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from horus_async.clock.system import NANOSECONDS
+from horus_async.engine.schedule import Step, exact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .options import ReplayOptions
+
+
+class RecordedTimeline:
+    """The recorded scheduler ticks, at their recorded times."""
+
+    def __init__(self, options: ReplayOptions, *, duration: float | None, on_rewind: Callable[[], None]) -> None:
+        self._options = options
+        session = options.session
+        self._deterministic = session.deterministic
+        self._rate = exact(session.tick_rate)
+        self._tick_rate = session.tick_rate
+        self._period_ns = round(NANOSECONDS / self._rate)
+        self._start_ns = session.start_ns
+        first = None if session.deterministic else next(iter(session.scheduler_ticks()), None)
+        self._origin_ns = 0 if first is None else first.now_ns
+        self._on_rewind = on_rewind
+        self._ticks = self._read()
+        self._first: int | None = None
+        self._base_ns = 0
+        self._at_ns = 0
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._limit_ns = None if duration is None else round(exact(duration) * NANOSECONDS)
+        self.end_ns = 0
+        self.end_reason = "replay finished"
+
+    def _read(self) -> Iterator[Any]:
+        options = self._options
+        return iter(options.session.scheduler_ticks(options.start, options.stop))
+
+    def next_step(self, late_at_ns: int | None = None) -> Step | None:
+        """The next recorded tick; a replay is never late."""
+        del late_at_ns
+        line = next(self._ticks, None)
+        if line is None and self._options.loop and self._first is not None:
+            self._base_ns = self._at_ns + self._period_ns
+            self._first = None
+            self._ticks = self._read()
+            self._on_rewind()
+            line = next(self._ticks, None)
+        if line is None:
+            self._end(self._at_ns + self._period_ns if self._first is not None else 0)
+            return None
+        moment_ns = self._moment_ns(line)
+        if self._first is None:
+            self._first = moment_ns
+        at_ns = max(self._at_ns, self._base_ns + moment_ns - self._first)
+        if self._limit_ns is not None and at_ns >= self._limit_ns:
+            self.end_reason = "duration"
+            self._end(self._limit_ns)
+            return None
+        self._at_ns = at_ns
+        order = tuple(line.order)
+        order = self._orders.setdefault(order, order)
+        elapsed = line.tick / self._tick_rate if self._deterministic else (line.now_ns - self._origin_ns) / NANOSECONDS
+        now = self._start_ns / NANOSECONDS + elapsed if self._deterministic else line.now_ns / NANOSECONDS
+        return Step(line.tick, at_ns, line.now_ns, now, elapsed, self._origin_ns, order)
+
+    def _moment_ns(self, line: Any) -> int:
+        if self._deterministic:
+            return int(line.tick * NANOSECONDS / self._rate)
+        return int(line.now_ns)
+
+    def _end(self, at_ns: int) -> None:
+        self.end_ns = at_ns if self._limit_ns is None else min(at_ns, self._limit_ns)

@@ -1,0 +1,86 @@
+"""Removing what dead processes left behind in shared memory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from horus_async.clock.system import NANOSECONDS, wall_ns
+from horus_async.topics.ring import memory
+from horus_async.topics.ring.layout import Word
+from horus_async.topics.ring.names import path_component
+from horus_async.topics.wake.doorbell import is_bell
+
+from .rings import WORD, ring_file
+
+GRACE_NS = NANOSECONDS
+"""How long a closed ring stays where every listener has surely seen it, or is about to."""
+UNSEEN_GRACE_NS = 5 * NANOSECONDS
+"""The same where somebody listens who may look only now and then."""
+
+_CLOSED_AT = WORD.size * Word.CLOSED
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def reclaim(
+    namespace: str, *, dry_run: bool = False, grace_ns: int = GRACE_NS, mine: str = "", spare: bool = False
+) -> list[str]:
+    """Remove what dead processes left in a namespace, and rings that were closed a while ago.
+
+    Nothing that belongs to a live process is removed.
+
+    Args:
+        namespace: where to look.
+        dry_run: only look.
+        grace_ns: how long a ring must have been closed, in nanoseconds.
+        mine: token of the process whose rings are left alone without a look at them.
+        spare: only close the rings of dead processes for now: a listener may not have seen them yet.
+
+    Returns:
+        The names of the files that were removed, or would be.
+    """
+    try:
+        folder = memory.open_namespace(namespace, make=False)
+    except FileNotFoundError:
+        return []
+    try:
+        removed = [
+            name
+            for name in os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
+            if _reclaim_one(folder, name, grace_ns, mine, dry_run=dry_run, spare=spare)
+        ]
+    finally:
+        os.close(folder)
+    if removed and not dry_run:
+        memory.remove_empty_folders(memory.root() / path_component(namespace))
+    return removed
+
+
+def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool) -> bool:
+    """Remove one ring or doorbell if nobody needs it; whether that was so."""
+    ring = ring_file(name)
+    if (ring is None and not is_bell(name)) or (ring is not None and ring.token == mine):
+        return False
+    try:
+        descriptor = memory.open_with_room(name, _FLAGS, folder)
+    except OSError:  # gone meanwhile, or not ours to touch
+        return False
+    try:
+        closed = b"" if ring is None else os.pread(descriptor, WORD.size, _CLOSED_AT)
+        if any(closed):
+            if wall_ns() - os.fstat(descriptor).st_mtime_ns < grace_ns:
+                return False
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free: its process is dead
+            if not dry_run and len(closed) == WORD.size:
+                os.pwrite(descriptor, WORD.pack(1), _CLOSED_AT)
+                if spare:
+                    os.utime(descriptor)
+                    return False
+        if not dry_run:
+            os.unlink(name, dir_fd=folder)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,65 @@
+"""Checks of options: numbers, and the attrs validators made of them.
+
+The functions that begin with ``is_`` take anything and say whether it fits. The validators raise `ConfigurationError`
+with the option, its value and what to give instead: ``tick_rate=-1: give a number above 0``.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import attrs
+
+    Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is an int or a float, infinite and NaN included; bool is not a number here."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_positive(value: Any) -> bool:
+    """Whether it is a finite number above 0."""
+    return is_number(value) and 0 < value < inf
+
+
+def is_not_negative(value: Any) -> bool:
+    """Whether it is a finite number, 0 or more."""
+    return is_number(value) and 0 <= value < inf
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is an int; bool is not one here."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_whole_from(lowest: int) -> Callable[[Any], bool]:
+    """A check for an int of ``lowest`` or more."""
+    return lambda value: is_whole(value) and value >= lowest
+
+
+def option(fits: Callable[[Any], bool], advice: str) -> Validator:
+    """A validator that raises ``name=value: advice`` unless the value fits."""
+
+    def validate(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        del instance
+        if not fits(value):
+            raise ConfigurationError(f"{attribute.name}={value!r}: {advice}")
+
+    return validate
+
+
+def argument(fits: Callable[[Any], bool], advice: str) -> Validator:
+    """A validator that names the class too: ``Class(name=value): advice``."""
+
+    def validate(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not fits(value):
+            raise ConfigurationError(f"{type(instance).__name__}({attribute.name}={value!r}): {advice}")
+
+    return validate
