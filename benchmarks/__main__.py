@@ -1,8 +1,8 @@
 """``python -m benchmarks [--quick] [--only NAME ...] [--json FILE]``: prints a Markdown table.
 
 The ratio is the median over the rounds of ours / the peer's, with the smallest and the largest; below 1 we are ahead.
-Exit code 1 when a goal was missed, 0 when all were met or could not be compared. With ``--quick`` no goal counts: 1
-when one of our own sides did not run.
+Exit code 1 if a goal was missed, 0 if all were met or could not be compared. With ``--quick`` goals do not count, and
+the exit code is 1 if one of our own sides did not run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .figures import FIGURES, Figure
 
 
 def main() -> int:
-    """Measure what was asked for."""
+    """Measure the figures asked for."""
     names = [figure.name for figure in FIGURES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Our figures beside those of others.")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that all of it runs")
@@ -42,7 +42,7 @@ def main() -> int:
     results = _measure_all(figures, rounds, scale)
     if options.json:
         options.json.write_text(json.dumps([_as_json(result) for result in results], indent=1), encoding="utf-8")
-    if options.quick:  # too short to judge by; but each of ours has to run
+    if options.quick:  # too short to judge by, but each of ours has to run
         return 1 if any(not result.ours for result in results) else 0
     return 1 if any(result.met is False for result in results) else 0
 

@@ -14,25 +14,25 @@ from .sampling import microseconds_each
 
 
 def deterministic_boxed(scale: float) -> list[float]:
-    """Microseconds a node's tick of a run with a black box of the size that ``horus-async run`` opens."""
+    """Microseconds per node tick of a run with a black box of the size that ``horus-async run`` opens."""
     return time_a_node(2, scale, blackbox_mb=16, blackbox_dir=Path("boxes"))
 
 
 def event(scale: float) -> list[float]:
-    """An event of one's own, as the event loop sees it."""
+    """A user's own event: the time it takes of the event loop."""
     with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
         return microseconds_each(lambda: box.custom("arm", "limit reached", joint=3, angle=1.57), scale=scale)
 
 
 def tick_event(scale: float) -> list[float]:
-    """A `NodeTick`, as the engine tells of it."""
+    """A `NodeTick`, as reported by the engine."""
     with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
         listener = BlackBoxObserver(box).tick_listener("controller")
         return microseconds_each(lambda: listener(61_728, 12_345, True), scale=scale)
 
 
 def miss_event(scale: float) -> list[float]:
-    """A `DeadlineMiss`, from the incident that the engine makes to the box."""
+    """A `DeadlineMiss`, from the engine's incident to the box."""
     with BlackBox.create(Path("boxes"), name="bench", size_mb=16) as box:
         observer = BlackBoxObserver(box)
 
@@ -43,7 +43,7 @@ def miss_event(scale: float) -> list[float]:
 
 
 def log_line(scale: float) -> list[float]:
-    """The same as a line of text."""
+    """A user's own event as a line of text."""
     log = logging.getLogger("bench")
     log.propagate = False
     log.setLevel(logging.INFO)

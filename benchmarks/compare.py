@@ -1,4 +1,4 @@
-"""Runs both sides of a figure in turns, each time in a fresh process, and compares them round by round."""
+"""Runs both sides of a figure in turn, each time in a fresh process, and compares them round by round."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Result:
     """The samples of all rounds."""
     peer: list[float] = field(factory=list)
     ratios: list[float] = field(factory=list)
-    """Ours / peer's, one a round, of the medians."""
+    """Ours / peer's, one per round, of the medians."""
     note: str = ""
     """Why a side is missing."""
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal was reached; None where there is none or what it needs is missing."""
+        """Whether the goal was met; None if there is none, or a side that it needs is missing."""
         figure = self.figure
         if figure.max_ours is not None and self.ours:
             return statistics.median(self.ours) <= figure.max_ours
@@ -52,13 +52,13 @@ class Result:
 def measure(
     figure: Figure, *, rounds: int, scale: float, shared: Path, advance: Callable[[], None] = lambda: None
 ) -> Result:
-    """Both sides of a figure, alternating, so that both see the same weather on the machine.
+    """Measure both sides of a figure, alternating, so that both see the machine in the same mood.
 
     Args:
         figure: What is measured.
-        rounds: How often, each side.
+        rounds: How often each side runs.
         scale: 1.0 for as long as it takes to be exact.
-        shared: A folder for what takes long to make, for all processes of this run.
+        shared: A folder for what takes long to make, shared by all processes of this run.
         advance: Called after each process.
     """
     sides = [figure.ours] if figure.peer is None else [figure.ours, figure.peer]
@@ -83,7 +83,7 @@ def measure(
 
 
 def _in_fresh_process(side: Side, scale: float, shared: Path) -> list[float] | str:
-    """The samples, or why there are none. The process has a home, a folder and a namespace of its own."""
+    """The samples, or why there are none. The process gets its own home, folder and namespace."""
     namespace = f"bench{uuid.uuid4().hex[:10]}"
     with tempfile.TemporaryDirectory(prefix="horus-bench-") as folder:
         own = {
@@ -99,7 +99,7 @@ def _in_fresh_process(side: Side, scale: float, shared: Path) -> list[float] | s
             command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=_TIMEOUT, check=False
         )
     for pattern in (f"*{namespace}*", f"horus-*/{namespace}*"):
-        for left in Path("/dev/shm").glob(pattern):  # noqa: S108 - what processes that were killed left there
+        for left in Path("/dev/shm").glob(pattern):  # noqa: S108 - left there by killed processes
             shutil.rmtree(left, ignore_errors=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
@@ -109,6 +109,6 @@ def _in_fresh_process(side: Side, scale: float, shared: Path) -> list[float] | s
 
 
 def percentile(samples: Sequence[float], percent: int) -> float:
-    """The sample that so many per cent do not exceed; 100 is the largest."""
+    """The sample that this many per cent do not exceed; 100 is the largest."""
     ordered = sorted(samples)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

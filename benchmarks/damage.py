@@ -1,4 +1,4 @@
-"""What happens to files of recordings, and what readers and commands may make of it: recorded data, or our errors.
+"""Damages recordings, of which readers and commands may make only two things: recorded data, or our errors.
 
 Laps for ``python -m benchmarks.soak``; the tests of the recorder take a few of them.
 """
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUNDS = 300
-"""Damaged files a lap."""
+"""Damaged files per lap."""
 MEMORY = 30 << 20
-"""Bytes that reading a damaged file of some kB may take; the LZ4 library takes 9 MB to decode a frame of 1 MB."""
+"""Bytes of memory for reading a damaged file of a few kB; LZ4 needs 9 MB to decode a frame of 1 MB."""
 _COMMAND_MEMORY = 1 << 30
-"""Bytes of address space that a process may take for all commands on damaged sessions, the interpreter's included."""
+"""Bytes of address space for a process that runs all commands on damaged sessions, interpreter included."""
 _COMMAND_ROUNDS = 50
 _COMMAND_SECONDS = 300
 
 
 def havoc(data: bytes, other: bytes, noise: random.Random) -> bytes:
-    """One of the things that happen to files: cuts, flips, wrong lengths, splices, repeated parts, noise."""
+    """Do one of the things that happen to files: cuts, flips, wrong lengths, splices, repeated parts, noise."""
     kind = noise.randrange(6)
     at, to = sorted(noise.randrange(len(data)) for _ in range(2))
     if kind == 0:
@@ -63,7 +63,7 @@ def havoc(data: bytes, other: bytes, noise: random.Random) -> bytes:
 
 
 def read_everything(path: Path) -> None:
-    """Use all of a reader; what it gives must be what was written."""
+    """Use every part of a reader; it must return what was written."""
     file = RecordedFile(path)
     for record in file.records():
         check_record("sensor", record)
@@ -75,11 +75,11 @@ def read_everything(path: Path) -> None:
 def fuzz_reader(
     root: Path, seed: int, rounds: int = ROUNDS, attempt: Callable[[Path], None] = read_everything
 ) -> dict[str, float]:
-    """Break a small file in many ways; how often that gave an error of ours.
+    """Break a small file in many ways, and count how often that gave one of our errors.
 
     Raises:
-        BaseException: Whatever else it gave.
-        AssertionError: A record came that was not written, or reading took too much memory.
+        BaseException: Any other exception of the reader.
+        AssertionError: The reader returned a record that was not written, or took too much memory.
     """
     data = record_small(root / "long", flushes=3, ticks=20)[1].read_bytes()
     other = record_small(root / "short", flushes=2, ticks=3)[1].read_bytes()
@@ -89,7 +89,7 @@ def fuzz_reader(
     most = 0
     for number in range(rounds):
         path.write_bytes(havoc(data, other, noise))
-        measured = number % 10 == 0  # it makes everything slower
+        measured = number % 10 == 0  # measuring slows everything down
         if measured:
             tracemalloc.start()
         try:
@@ -108,7 +108,7 @@ def cut_everywhere(root: Path, seed: int) -> dict[str, float]:
     """Cut a small file at every byte, and flip every bit of its first frame.
 
     Raises:
-        AssertionError: Not exactly the whole frames came, or the place of the cut is wrong.
+        AssertionError: The reader did not return exactly the whole frames, or misplaced the cut.
     """
     noise = random.Random(seed)
     ticks = noise.randrange(1, 6)
@@ -155,11 +155,11 @@ def _ticks(file: RecordedFile) -> list[int]:
 
 
 def fuzz_commands(root: Path, seed: int) -> dict[str, float]:
-    """Break sessions in many ways and give them to every command, in a process with little memory.
+    """Break sessions in many ways and run every command on them, in a process with little memory.
 
     Raises:
-        AssertionError: A command gave a traceback, another exit code than 0, 1 or 2, no line of explanation with 2, or
-            did not end.
+        AssertionError: A command printed a traceback, had an exit code other than 0, 1 or 2 or one of 2 without a line
+            of explanation, or did not end.
     """
     command = [sys.executable, "-m", "benchmarks.damage", str(root), str(seed)]
     here = Path(__file__).resolve().parents[1]
@@ -180,10 +180,10 @@ def fuzz_commands(root: Path, seed: int) -> dict[str, float]:
 
 
 def call_commands(root: Path, seed: int, rounds: int = _COMMAND_ROUNDS) -> list[int]:
-    """Break a session ``rounds`` times, and give it to every command in this process; their exit codes.
+    """Break a session ``rounds`` times and run every command on it in this process. Returns their exit codes.
 
     Raises:
-        AssertionError: See `fuzz_commands`.
+        AssertionError: As `fuzz_commands`.
     """
     noise = random.Random(seed)
     record_small(root, flushes=3, ticks=20, name="whole")

@@ -1,10 +1,10 @@
-"""Kills recordings, and reads what they left: a lap for ``python -m benchmarks.soak durability --minutes N``.
+"""Kills recordings and reads what they left: a lap for ``python -m benchmarks.soak durability --minutes N``.
 
-Each lap is a process of its own that records at full speed, messages of 0 bytes to 2 MB, in one file or several, and
-tells through a pipe what it gave to the recorder (tick, digest, time) and what is known to be written: that by which a
-flush that ended had begun. It is ended at a random moment: by ``SIGKILL``, also while it is stopped, by ``SIGSEGV``, or
-by ``os._exit``. What is left must open without repair, be a prefix without a gap, have every acknowledged digest, hold
-all that was known to be written, and be judged whole or cut, never damaged.
+Each lap is a process that records at full speed, messages of 0 bytes to 2 MB, in one file or several. Through a pipe it
+reports what it gave to the recorder (tick, digest, time) and what is known to be written: what it had given before a
+completed flush began. It is ended at a random moment, by ``SIGKILL`` (also while stopped), ``SIGSEGV`` or ``os._exit``.
+What is left must open without repair, be a prefix without a gap, have every acknowledged digest, hold everything known
+to be written, and be judged whole or cut, never damaged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SESSION = "lap"
 ENDINGS = ("kill", "stop and kill", "segv", "exit")
 _PERIOD_NS = 10_000_000
 _BACKLOG = 16 << 20
-"""Bytes that may wait to be written, far below what a recorder keeps before it drops anything."""
+"""Bytes that may wait to be written: far fewer than a recorder keeps before it drops any."""
 
 
 class DurabilityError(AssertionError):
@@ -47,14 +47,14 @@ class Lap:
     durable: int
     """Ticks that were known to be written."""
     read: int
-    """Ticks that are there."""
+    """Ticks that were read."""
     lost_ms: float
-    """How long before the last tick the first lost one was given to the recorder."""
+    """Milliseconds from the first lost tick to the last one, as given to the recorder."""
     verdict: Verdict
 
 
 def kill_a_recording(root: Path, seed: int) -> dict[str, float]:
-    """A lap in figures."""
+    """Run a lap; its figures."""
     lap = run_lap(root, seed)
     return {"ticks": lap.read, "cut": lap.verdict is Verdict.CUT, "lost_ms": lap.lost_ms}
 
@@ -73,7 +73,7 @@ def run_lap(root: Path, seed: int) -> Lap:
     assert child.stdout is not None
     assert child.stdin is not None
     told: list[bytes] = []
-    while not told or told[-1] != b"ready\n":  # once the first tick was given
+    while not told or told[-1] != b"ready\n":  # sent once the first tick was given
         told.append(child.stdout.readline())
         if not told[-1]:
             raise DurabilityError(f"lap {seed} did not begin")
@@ -107,7 +107,7 @@ def _judge(root: Path, ending: str, told: list[list[bytes]]) -> Lap:
         if not isinstance(line, ExecutionRecord) or line.tick != read:
             raise DurabilityError(f"a gap: {line} where tick {read} should be")
         sent = [Sent("sensor", out.topic, out.seq, out.stamp_ns, out.payload, out.tick) for out in line.outputs]
-        # The last ticks may have been written before they could be told.
+        # The last ticks may have been written before they were reported.
         if read in given and tick_digest(sent) != given[read][0]:
             raise DurabilityError(f"tick {read} is not what was given to the recorder")
         read += 1
@@ -127,7 +127,7 @@ def _judge(root: Path, ending: str, told: list[list[bytes]]) -> Lap:
 
 
 def record_until_killed(root: Path, seed: int) -> None:
-    """Record, tell what was given and written, and never come back."""
+    """Record, report what was given and written, and never return."""
     noise = random.Random(seed)
     options = RecordingOptions(
         name=SESSION, rotate_mb=noise.choice([None, None, 0.2]), rotate_seconds=noise.choice([None, None, 1.0])
@@ -140,7 +140,7 @@ def record_until_killed(root: Path, seed: int) -> None:
     threading.Thread(target=_exit_when_told, daemon=True).start()
     for tick in range(1 << 60):
         if tick % 20 == 0:
-            _wait_for_room(recorder)  # on a busy machine lines would be dropped, which is no loss by being killed
+            _wait_for_room(recorder)  # on a busy machine lines would be dropped, which has nothing to do with the kill
         size = noise.choice([0, 0, 10, 50, 200, 1000]) if tick % 97 else noise.choice([20_000, 200_000, 2_000_000])
         payload = orjson.dumps({"tick": tick, "noise": noise.randbytes(size // 2).hex()})
         sent = Sent("sensor", "sensor.reading", tick, tick * _PERIOD_NS, payload, tick)
@@ -161,7 +161,7 @@ def _wait_for_room(recorder: Recorder) -> None:
 
 
 def _tell_flushes(recorder: Recorder, given: list[int]) -> None:
-    """Let each flush that ends tell what had been given when it began: that is written, on whatever machine."""
+    """Let each completed flush report what had been given when it began: that much is written, on any machine."""
     writer = recorder._writer
     assert writer is not None
     flush = writer.flush
@@ -181,8 +181,8 @@ def _exit_when_told() -> None:
 
 
 def main() -> None:
-    """The process that is ended."""
-    parser = argparse.ArgumentParser(description="Records until it is killed: benchmarks.soak starts and ends it.")
+    """Run the process that is killed."""
+    parser = argparse.ArgumentParser(description="Records until it is killed; benchmarks.soak starts and kills it.")
     parser.add_argument("--child", type=Path, required=True)
     parser.add_argument("--seed", type=int, required=True)
     arguments = parser.parse_args()

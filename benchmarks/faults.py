@@ -1,7 +1,7 @@
 """Disks that fail: each call of the recorder to the operating system in turn, and full disks.
 
-The calls are those that ``append_file`` and ``manifest`` make through the module ``os``; here something else stands in
-its place. Laps for ``python -m benchmarks.soak``; the tests of the recorder take some of them.
+The calls are those that ``append_file`` and ``manifest`` make through the module ``os``, which is replaced here. Laps
+for ``python -m benchmarks.soak``; the tests of the recorder take some of them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FLUSHES, _TICKS = 6, 5
 
 
 class Disk:
-    """Stands where the recorder has the module ``os``, and does what that does but for `before` and `after` a call."""
+    """Stands in for the module ``os`` in the recorder: does the same, and calls `before` and `after` around it."""
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(os, name)
@@ -51,17 +51,17 @@ class Disk:
         return through
 
     def before(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """A call is about to be made."""
+        """Called before each call."""
 
     def after(self, name: str, arguments: tuple[Any, ...], result: Any) -> None:
-        """A call was made."""
+        """Called after each call."""
 
 
 @contextlib.contextmanager
 def on(disk: Disk) -> Iterator[None]:
-    """Record on a disk, and try again at once whenever it fails."""
+    """Record on a disk, retrying at once whenever it fails."""
     level = logging.getLogger("horus_async.recorder").level
-    logging.getLogger("horus_async.recorder").setLevel(logging.CRITICAL)  # it says each time that it failed
+    logging.getLogger("horus_async.recorder").setLevel(logging.CRITICAL)  # it logs every failure
     try:
         with (
             mock.patch.object(append_file, "os", disk),
@@ -78,7 +78,7 @@ def on(disk: Disk) -> Iterator[None]:
 
 @define
 class FailingDisk(Disk):
-    """Fails from one call on, for some calls. Of a failing write half of the bytes may arrive."""
+    """Fails a number of calls from one on. Of a failing write half of the bytes may arrive."""
 
     first: int
     times: int
@@ -88,7 +88,7 @@ class FailingDisk(Disk):
     failed: list[str] = field(factory=list)
 
     def before(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Fail if it is time to."""
+        """Raise if this call is to fail."""
         self.calls += 1
         if self.first <= self.calls < self.first + self.times:
             self.failed.append(name)
@@ -99,7 +99,7 @@ class FailingDisk(Disk):
 
 
 def fail_each_call(root: Path, seed: int) -> dict[str, float]:
-    """Record as often as the recorder makes calls, each time another of them fails: once, for a while, or for good.
+    """Record once for each call that the recorder makes, with that call failing: once, for a while, or for good.
 
     Raises:
         AssertionError: The run was disturbed, something written is gone, or the gap lines are not exact.
@@ -158,7 +158,7 @@ def _record_on(root: Path, disk: FailingDisk, options: dict[str, Any]) -> bool:
 
 
 def _account(session: Session, node: str, ticks: int | None, readable: int) -> int:
-    """Check that lines and gaps of a node follow each other to ``ticks``; the lines that are missing."""
+    """Check that the lines and gaps of a node add up to ``ticks``. Returns how many lines are missing."""
     expected = dropped = 0
     for line in session.executions(node):
         assert line.tick == expected, f"{node}: {line} where tick {expected} should be"
@@ -175,10 +175,10 @@ def _account(session: Session, node: str, ticks: int | None, readable: int) -> i
 
 
 def fill_the_disk(root: Path, seed: int) -> dict[str, float]:
-    """Record, let the system refuse to make files any larger for a while (``RLIMIT_FSIZE``), and again.
+    """Record while the system refuses, on and off, to let files grow (``RLIMIT_FSIZE``).
 
     Raises:
-        AssertionError: As with `fail_each_call`.
+        AssertionError: As `fail_each_call`.
     """
     noise = random.Random(seed)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

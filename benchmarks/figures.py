@@ -1,4 +1,4 @@
-"""What is measured, against whom, and what it should come to."""
+"""What is measured, against whom, and the goals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Side:
 
 @frozen
 class Figure:
-    """A figure of ours, most often beside a peer's; less is better in all of them."""
+    """A figure of ours, usually beside a peer's. Less is always better."""
 
     name: str
     title: str
@@ -28,11 +28,11 @@ class Figure:
     ours: Side
     peer: Side | None = None
     max_ratio: float | None = None
-    """The ratio ours / peer's that is wanted at most."""
+    """Goal: the highest acceptable ratio of ours / peer's."""
     max_ours: float | None = None
-    """The figure of ours that is wanted at most, whatever the peer's is."""
+    """Goal: the highest acceptable figure of ours, whatever the peer's is."""
     percentiles: tuple[int, ...] = (50,)
-    """What is shown of the samples of all rounds."""
+    """Which percentiles of the samples of all rounds are shown."""
 
 
 def _of(module: str, function: str, label: str = "horus-async", *arguments: str | int) -> Side:
@@ -48,7 +48,7 @@ def _beside_horus(
     max_ratio: float | None = None,
     max_ours: float | None = None,
 ) -> Figure:
-    """A figure that both get by a function of the same name, which is that of the figure by default."""
+    """A figure that both sides measure with a function of the same name, by default the name of the figure."""
     ours = _of("ours", function or name, "horus-async", *arguments)
     peer = _of("horus_peer", function or name, "HORUS 0.4.1", *arguments)
     return Figure(name, title, unit, ours, peer, max_ratio, max_ours)
@@ -110,11 +110,11 @@ _LINKS = {
     "iceoryx": ("iceoryx_peer", "iceoryx2"),
     "zenoh": ("zenoh_peer", "zenoh, Unix socket"),
 }
-"""Whose module makes a link between two processes, and what that side is called."""
+"""Modules that link two processes, and what that side is called."""
 
 
 def _over_link(whose: str, function: str, *arguments: int) -> Side:
-    """A measurement in ``links``, over one of the links."""
+    """A measurement of ``links`` over one of these."""
     module, label = _LINKS[whose]
     return _of("links", function, label, f"benchmarks.{module}", *arguments)
 
@@ -128,7 +128,7 @@ def _between_processes(
     ours: Side | None = None,
     max_ratios: dict[str, float] | None = None,
 ) -> tuple[Figure, ...]:
-    """A figure for each peer that can do the same; the first is called ``name``, the others ``name_peer``."""
+    """A figure for each peer that can do this; the first is called ``name``, the others ``name_peer``."""
     return tuple(
         Figure(
             name if peer == peers[0] else f"{name}_{peer}",

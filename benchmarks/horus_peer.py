@@ -52,7 +52,7 @@ def _send_recv(value: Any, scale: float, what: Any = "bench.dict") -> float:
 
 @contextmanager
 def link(end: int, size: int) -> Iterator[Link]:
-    """One end of a link. Its generic topics take JSON's values: text of that length, at most 4 KB of it."""
+    """One end of a link. Its generic topics take JSON values: text of that length, at most 4 KB."""
     any_topic: Any = horus.Topic
     names = ("bench.there", "bench.back")
     out, into = any_topic(names[end]), any_topic(names[1 - end])
@@ -61,7 +61,7 @@ def link(end: int, size: int) -> Iterator[Link]:
 
 
 def _two_nodes(ticks: int, *, recording: bool) -> tuple[float, int]:
-    """Microseconds a tick, unpaced, and the bytes of what was recorded."""
+    """Microseconds per tick, unpaced, and the bytes recorded."""
     received = 0
     count = 0
 
@@ -90,7 +90,7 @@ def _two_nodes(ticks: int, *, recording: bool) -> tuple[float, int]:
 
 
 def time_a_node(nodes: int, scale: float) -> list[float]:
-    """Microseconds a node's tick, by ``tick_once`` in a loop, as ``run`` keeps the pace of the wall clock."""
+    """Microseconds per node tick, with ``tick_once`` in a loop, as ``run`` is paced by the wall clock."""
     ticks = max(100, round(60_000 * scale / nodes))
     received = 0
 
@@ -129,7 +129,7 @@ def time_a_node(nodes: int, scale: float) -> list[float]:
 
 
 def recording_extra(scale: float) -> list[float]:
-    """The difference that recording makes; short, as a session ends at 100 MB."""
+    """What recording adds; short, as a session ends at 100 MB."""
     ticks = round(3_000 * scale)
     plain = _two_nodes(ticks, recording=False)[0]
     return [_two_nodes(ticks, recording=True)[0] - plain]

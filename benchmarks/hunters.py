@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _HEAD = struct.Struct("<QQII")
-"""Of each message: its writer, its number, whether it is the last, CRC-32 of the rest."""
+"""Of each message: its writer, its number, whether it is the last, and the CRC-32 of the rest."""
 
 
 class HuntError(AssertionError):
-    """A hunt has found something."""
+    """A hunt found something."""
 
 
 def make(writer: int, number: int, body: bytes, *, last: bool = False) -> bytes:
@@ -38,17 +38,17 @@ class Account:
 
     received: Counter[int] = field(factory=Counter)
     missing: Counter[int] = field(factory=Counter)
-    """Numbers that were left out, from 0 on, or from the first one that a late reader got."""
+    """Numbers that were skipped, from 0 on, or for a late reader from its first one on."""
     next: dict[int, int] = field(factory=dict)
     finished: set[int] = field(factory=set)
-    """Writers whose last message came."""
+    """Writers whose last message has arrived."""
     late: bool = False
 
     def enter(self, value: Any) -> None:
         """Verify a message and count it.
 
         Raises:
-            HuntError: it is torn, or not where it should be.
+            HuntError: it is torn or out of order.
         """
         data = value if isinstance(value, bytes) else value.tobytes()
         writer, number, last, checksum = _HEAD.unpack_from(data)
@@ -65,7 +65,7 @@ class Account:
 
 
 def _write(number: int, seed: int, seconds: float) -> None:
-    """A writer: sends for some time, tells how much, and stays until it is dismissed."""
+    """A writer: sends for some time, reports how much, and stays until it is dismissed."""
     noise = random.Random(seed)
     capacity = noise.choice([4096, 4096, 65536, 1 << 20])
     largest = noise.choice([200, 900, 10_000, 300_000])
@@ -94,7 +94,7 @@ def _send(topic: Topic, data: bytes, *, array: bool) -> None:
 
 
 def _read(mode: str, writers: int) -> None:
-    """A reader: verifies until it has the last message of each writer, and tells what it got."""
+    """A reader: verifies until it has the last message of each writer, and reports what it got."""
     account = Account()
     with Topic("hunt") as topic:
         print("ready", flush=True)
@@ -117,13 +117,13 @@ async def _read_asleep(topic: Topic, account: Account, writers: int) -> None:
 
 
 def available(topic: Topic) -> Iterator[Any]:
-    """All values that are unread."""
+    """All unread values."""
     while (value := topic.recv()) is not None:
         yield value
 
 
 def _write_until_killed(number: int, seed: int) -> None:
-    """A writer that tells now and then what it has surely sent."""
+    """A writer that reports now and then what it is sure to have sent."""
     noise = random.Random(seed)
     largest = noise.choice([60, 900, 10_000, 100_000])
     body = noise.randbytes(largest)
@@ -136,7 +136,7 @@ def _write_until_killed(number: int, seed: int) -> None:
 
 
 def _read_until_killed() -> None:
-    """A reader that may come late; tells if something is wrong."""
+    """A reader that may come late; fails if something is wrong."""
     account = Account(late=True)
     with Topic("hunt") as topic:
         print("ready", flush=True)

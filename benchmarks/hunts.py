@@ -1,15 +1,15 @@
 """``python -m benchmarks.hunts [torn | kill | both] [--minutes N] [--seed N]``: looks for what topics must never do.
 
-**torn**: writer processes send at full speed, messages with checksums, of random sizes, some of which make the ring
-grow, from rings so small that they are overwritten all the time. Reader processes that poll, sleep or are late verify
-each message and the order of each writer, and in the end account for all: received + lost = sent.
+**torn**: writer processes send at full speed: messages with checksums, of random sizes, some of which make the ring
+grow, through rings so small that they are overwritten all the time. Reader processes that poll, sleep or are late
+verify each message and the order of each writer's, and in the end account for all of them: received + lost = sent.
 
-**kill**: writers and readers are killed at random moments, also while they are stopped, and started again. One reader
-lives through all of it: what it gets is whole and in order, the gaps in the numbers are exactly what is counted as
-lost, and nothing is missing that a writer had sent before it died. Late readers verify as well. In the end nothing is
-left in shared memory.
+**kill**: writers and readers are killed at random moments, even while stopped, and started again. One reader lives
+through all of it: what it gets is whole and in order, the gaps in the numbers are exactly what is counted as lost, and
+nothing that a writer sent before it died is missing. Late readers verify as well. In the end nothing is left in shared
+memory.
 
-A hunt goes in rounds of a few seconds, each with its own seed; exit code 1 at the first one that finds something.
+A hunt goes in rounds of a few seconds, each with its own seed. Exit code 1 at the first that finds something.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PATIENCE = 60.0
 
 @frozen
 class Found:
-    """What was looked at, in a round or in all of them."""
+    """What was checked, in one round or in all of them."""
 
     rounds: int = 0
     messages: int = 0
@@ -66,16 +66,16 @@ class Found:
 
 
 def torn_read_hunt(minutes: float, seed: int = 0) -> Found:
-    """Look for torn, unordered and uncounted messages.
+    """Look for messages that are torn, out of order or not accounted for.
 
     Raises:
-        HuntError: there are.
+        HuntError: there are some.
     """
     return _hunt(torn_read_round, minutes, seed)
 
 
 def kill_hunt(minutes: float, seed: int = 0) -> Found:
-    """Look for harm that a killed process does to the others.
+    """Look for harm that killed processes do to others.
 
     Raises:
         HuntError: there is some.
@@ -156,7 +156,7 @@ def kill_round(seed: int, seconds: float) -> Found:
 
 
 def _listen(topic: Topic, account: Account, seconds: float) -> None:
-    """Verify what comes, for that long and until nothing more does."""
+    """Verify what arrives, for that long."""
     end_ns = monotonic_ns() + int(seconds * NANOSECONDS)
     while monotonic_ns() < end_ns:
         for value in available(topic):
@@ -185,7 +185,7 @@ def _judge_survivor(account: Account, told: dict[int, int], lost: int) -> None:
 
 
 class _Stage:
-    """The processes of one round, in a namespace of its own; nothing of it may be left afterwards."""
+    """The processes of one round, in a namespace of its own of which nothing may be left afterwards."""
 
     def __init__(self, seed: int) -> None:
         self.noise = random.Random(seed)
@@ -218,10 +218,10 @@ class _Stage:
         return process
 
     def line(self, process: subprocess.Popen[str]) -> str:
-        """What it tells next.
+        """The next line it prints.
 
         Raises:
-            HuntError: it ended instead, or tells nothing for a minute.
+            HuntError: it ended instead, or prints nothing for a minute.
         """
         assert process.stdout is not None
         patience = threading.Timer(_PATIENCE, process.kill)
@@ -234,7 +234,7 @@ class _Stage:
         return line.strip()
 
     def dismiss(self, process: subprocess.Popen[str]) -> None:
-        """Let it end by itself.
+        """Let it exit by itself.
 
         Raises:
             HuntError: it failed.
@@ -247,7 +247,7 @@ class _Stage:
             raise HuntError(f"{role} ended with {code}")
 
     def kill(self, process: subprocess.Popen[str], *, stopped: bool = False) -> list[str]:
-        """End it without a warning; gives the whole lines that it told and nobody has read."""
+        """Kill it without warning. Returns the whole lines it printed that were not read."""
         if stopped:
             process.send_signal(signal.SIGSTOP)
         process.kill()

@@ -32,7 +32,7 @@ def bytes_send_recv(scale: float) -> list[float]:
 
 @contextmanager
 def link(end: int, size: int) -> Iterator[Link]:
-    """One end of a service for each direction, and an event for each to sleep at. The oldest messages are dropped."""
+    """One end of a service per direction, each with an event to sleep on. The oldest messages are dropped."""
     name = f"bench/{Path.cwd().name}"
     waiting = 64 if size < MIB else 16
     services = [_service(f"{name}/{direction}", waiting) for direction in ("there", "back")]

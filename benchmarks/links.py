@@ -1,8 +1,8 @@
-"""Two processes with a link between them, the same measurements for every side: there and back, and throughput.
+"""Two processes with a link between them, measured alike for every side: round trips and throughput.
 
-A side's module has ``link(end, size)``: it opens end 0 or 1 of a link for messages of ``size`` bytes. The worker has
-end 0; end 1 is in a process that it starts: ``python -m benchmarks.links MODULE ROLE SIZE SECONDS``. Every message is
-made of bytes, and in the end lies in bytes of the receiver's own.
+A side's module has ``link(end, size)``, which opens end 0 or 1 of a link for messages of ``size`` bytes. The worker has
+end 0; end 1 is in a process that it starts: ``python -m benchmarks.links MODULE ROLE SIZE SECONDS``. Every message
+starts as a ``bytes`` object and ends as one of the receiver's own.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ class Link:
     """One end of a link."""
 
     send: Callable[[bytes], object]
-    """Gives a message away; may drop it, or wait for a while, where the other end is slower."""
+    """Sends a message; may drop it, or wait for a while, if the other end is slower."""
     poll: Callable[[], object]
-    """The next message, or None at once."""
+    """Returns the next message, or None at once."""
     receive: Callable[[], object] | None = None
-    """The next message, asleep until there is one; None for those that only poll."""
+    """Returns the next message, sleeping until there is one; None for links that only poll."""
     wake: Callable[[], object] | None = None
-    """To be called after ``send`` where that alone wakes nobody."""
+    """To be called after ``send`` if that alone does not wake the other end."""
 
     def send_and_wake(self, value: bytes) -> None:
-        """Give a message to an end that sleeps."""
+        """Send a message to an end that sleeps."""
         self.send(value)
         if self.wake is not None:
             self.wake()
 
     @property
     def take(self) -> Callable[[], object]:
-        """The next message, or None, from a sender that never rests."""
+        """Returns the next message, or None, from a sender that never rests."""
         return self.poll if self.receive is None or self.wake is not None else self.receive
 
 
 def round_trip_awake(module: str, scale: float) -> list[float]:
-    """Microseconds there and back of 64 bytes; both ends poll without a pause."""
+    """Microseconds per round trip of 64 bytes; both ends poll without a pause."""
     with _both_ends(module, "awake", len(BYTES), scale) as (link, _):
         return spin(link.send, link.poll, BYTES, scale)
 
 
 def round_trip_asleep(module: str, scale: float) -> list[float]:
-    """Microseconds there and back of 64 bytes; both ends sleep in between."""
+    """Microseconds per round trip of 64 bytes; both ends sleep in between."""
     with _both_ends(module, "asleep", len(BYTES), scale) as (link, _):
         _until_first(link.send_and_wake, link.poll, BYTES)
         receive = link.receive
@@ -75,7 +75,7 @@ def round_trip_asleep(module: str, scale: float) -> list[float]:
 
 
 def time_a_message(module: str, size: int, scale: float) -> list[float]:
-    """Microseconds a message that arrives, while this end sends at full speed."""
+    """Microseconds per message that arrives, while this end sends at full speed."""
     value = bytes(size)
     with _both_ends(module, "count", size, scale) as (link, process):
         assert process.stdout is not None
@@ -89,7 +89,7 @@ def time_a_message(module: str, size: int, scale: float) -> list[float]:
 
 
 def spin(send: Callable[[bytes], object], poll: Callable[[], object], value: bytes, scale: float) -> list[float]:
-    """Microseconds of each time there and back, without ever sleeping."""
+    """Microseconds of each round trip, without ever sleeping."""
     _until_first(send, poll, value)
 
     def call() -> None:
@@ -101,7 +101,7 @@ def spin(send: Callable[[bytes], object], poll: Callable[[], object], value: byt
 
 
 def _until_first(send: Callable[[bytes], object], poll: Callable[[], object], value: bytes) -> None:
-    """Send until the other process has answered, and take what else comes."""
+    """Send until the other process answers, and discard its further answers."""
     until_ns = monotonic_ns() + _FIRST_WITHIN_NS
     while monotonic_ns() < until_ns:
         send(value)
@@ -122,8 +122,8 @@ def _answer_within(poll: Callable[[], object], nanoseconds: int) -> bool:
 
 @contextmanager
 def _both_ends(module: str, role: str, size: int, scale: float) -> Iterator[tuple[Link, subprocess.Popen[bytes]]]:
-    """End 0, and the process that has end 1 and opened it first."""
-    peer = importlib.import_module(module)  # before anything else, so that a package that is missing is named
+    """End 0, and the process with end 1, which is opened first."""
+    peer = importlib.import_module(module)  # first of all, so that a missing package is named
     command = [sys.executable, "-m", "benchmarks.links", module, role, str(size), str(_SECONDS * scale)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -144,7 +144,7 @@ def _answer(receive: Callable[[], object], send: Callable[[bytes], object]) -> N
 
 
 def _count(receive: Callable[[], object], seconds: float) -> None:
-    """Tell the microseconds a message, over some time, and take messages until this process is killed."""
+    """Print the microseconds per message over some time, then take messages until killed."""
     while receive() is None:
         pass
     start = now = monotonic_ns()

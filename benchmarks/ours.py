@@ -1,4 +1,4 @@
-"""Our side, through the public API only."""
+"""Our side, through the public API alone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def bytes_send_recv(scale: float) -> list[float]:
 
 
 def array_send_recv(scale: float) -> list[float]:
-    """An array of 1 MiB, through one handle of a topic as it is by default."""
+    """An array of 1 MiB, through one handle of a topic with default options."""
     import numpy as np
 
     return [_send_recv(np.arange(1 << 17, dtype=np.float64), scale, batch=50, capacity=None)]
@@ -88,7 +88,7 @@ def _send_recv(
 
 
 def _two_nodes(ticks: int, *, recording: bool | str) -> float:
-    """Run a sensor and a controller for that many ticks; microseconds a tick, start and stop included."""
+    """Run a sensor and a controller for that many ticks. Microseconds per tick, start and stop included."""
     received = 0
 
     async def sense(node: Node) -> None:
@@ -112,9 +112,9 @@ def _two_nodes(ticks: int, *, recording: bool | str) -> float:
 
 
 def time_a_node(nodes: int, scale: float, **options: Any) -> list[float]:
-    """Microseconds a node's tick in a deterministic run of pairs: one sends a dict a tick, one takes it.
+    """Microseconds per node tick in a deterministic run of pairs: one sends a dict per tick, the other takes it.
 
-    From the third tick to the end, so that setting up is left out, as it is on the peer's side.
+    Measured from the third tick to the end, which leaves out setting up, as on the peer's side.
     """
     ticks = max(100, round(60_000 * scale / nodes))
     start_ns = 0
@@ -154,7 +154,7 @@ def deterministic_unguarded(scale: float) -> list[float]:
 
 
 def recording_extra(scale: float) -> list[float]:
-    """The difference between a run that is recorded and one that is not, sealing the files included."""
+    """What recording adds to a run, finishing the files included."""
     ticks = round(30_000 * scale)
     _two_nodes(1000, recording="warm-up")
     plain = _two_nodes(ticks, recording=False)

@@ -1,4 +1,4 @@
-"""What the memory itself allows: copies."""
+"""What memory itself allows: copies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .sampling import microseconds_a_call
 
 
 def copy_1_mib(scale: float) -> list[float]:
-    """One copy of 1 MiB into memory that is there already."""
+    """One copy of 1 MiB into memory that is allocated already."""
     source = np.arange(1 << 17, dtype=np.float64)
     target = np.empty_like(source)
     return [microseconds_a_call(lambda: np.copyto(target, source), scale=scale, batch=50)]

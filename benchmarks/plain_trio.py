@@ -1,4 +1,4 @@
-"""The loop that one writes without a scheduler: ``trio.sleep_until`` from one deadline to the next."""
+"""The loop one would write without a scheduler: ``trio.sleep_until`` from one deadline to the next."""
 
 from __future__ import annotations
 

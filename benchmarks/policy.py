@@ -1,4 +1,4 @@
-"""What recording costs a policy server: /act with 50 clients with and without a trace, and the event loop's share."""
+"""What recording costs a policy server: ``/act`` for 50 clients with and without a trace, and event loop time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _chunk() -> list[list[float]]:
 
 
 def act_recorded(scale: float) -> list[float]:
-    """Milliseconds each request of 50 clients at once took, with a hash_only trace."""
+    """Milliseconds of each request of 50 concurrent clients, with a ``hash_only`` trace."""
     with tempfile.TemporaryDirectory() as folder:
         return _act(scale, "--record", folder)
 
@@ -116,7 +116,7 @@ async def _some(stream: trio.SocketStream) -> bytes:
 
 
 def record_loop_time(scale: float) -> list[float]:
-    """Microseconds that recording one request takes of the event loop's time: the call to ``record``."""
+    """Microseconds of event loop time to record a request: the call of ``record``."""
     answer = answer_of(_chunk())
     exchange = Exchange(
         body=_BODY,

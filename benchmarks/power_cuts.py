@@ -1,4 +1,4 @@
-"""Power cuts at every moment of a recording: which bytes the disk may be left with, and what readers make of them.
+"""Power cuts at every moment of a recording: which bytes may be left on disk, and what readers make of them.
 
 A lap for ``python -m benchmarks.soak``; the tests of the recorder take some moments of it.
 """
@@ -31,11 +31,11 @@ class Operation:
     data: bytes = b""
     to: Path | None = None
     ticks: int = 0
-    """Ticks that were flushed before."""
+    """Ticks flushed before it."""
 
 
 class LoggingDisk(Disk):
-    """Writes down what is done to it."""
+    """Logs what is done to it."""
 
     def __init__(self) -> None:
         self.log: list[Operation] = []
@@ -43,7 +43,7 @@ class LoggingDisk(Disk):
         self._open: dict[int, Path] = {}
 
     def after(self, name: str, arguments: tuple[Any, ...], result: Any) -> None:
-        """Write a call down."""
+        """Log the call."""
         if name == "open":
             self._open[result] = Path(arguments[0])
             if arguments[1] & os.O_CREAT:
@@ -66,26 +66,26 @@ class LoggingDisk(Disk):
 
 @define
 class Bytes:
-    """A file while it is built again: what it holds, and what the disk is known to have of it."""
+    """A file being rebuilt: what it holds, and what of it is known to be on disk."""
 
     now: bytearray = field(factory=bytearray)
     synced: bytes = b""
     named: bool = False
-    """Whether the disk is known to have its name."""
+    """Whether its name is known to be on disk."""
 
 
 def crash_images(root: Path, seed: int, most: int | None = None) -> dict[str, float]:
     """Record, and open what a kill or a power cut would have left after each call.
 
-    Of what was not synced the end is there or missing, cut anywhere, or zeros; names that were not may be missing.
+    Data that was not synced is there, missing, cut anywhere, or zeros; names that were not synced may be missing.
 
     Args:
-        root: A folder for it.
-        seed: Of the choices.
-        most: No more moments than these; None for all.
+        root: A folder to work in.
+        seed: Seed of the random choices.
+        most: The most moments to try; None for all.
 
     Raises:
-        AssertionError: More than what was not synced is missing, or something else than what was recorded came.
+        AssertionError: Something synced is missing, or a reader returned something that was not recorded.
     """
     noise = random.Random(seed)
     disk = LoggingDisk()
@@ -141,7 +141,7 @@ def _replayed(log: list[Operation], folder: Path) -> dict[Path, Bytes]:
 
 
 def _left(content: Bytes, kind: str, noise: random.Random) -> bytes:
-    """What the disk has of a file."""
+    """What is on disk of a file."""
     now, synced = bytes(content.now), content.synced
     tail = now[len(synced) :]
     if kind == "killed" or not tail or not now.startswith(synced):
@@ -171,7 +171,7 @@ def _judge_image(image: Path, files: dict[str, Bytes], kind: str, flushed: int) 
         assert ticks == list(range(len(ticks))), f"{kind}: {node} has ticks {ticks}"
         assert len(ticks) >= flushed, f"{kind}: {node} has {len(ticks)} ticks, {flushed} were flushed"
     for name, pieces in session.damage.items():
-        # A frame that arrived in part, with zeros for the rest, cannot be told from a damaged one.
+        # A frame written in part, with zeros for the rest, cannot be told from a damaged one.
         assert kind == "partly zeros", f"{kind}: {session.damage}"
         assert pieces[0].offset >= len(files[name].synced), f"{kind}: {session.damage}"
     verdict = check_session(session).verdict

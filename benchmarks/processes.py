@@ -1,4 +1,4 @@
-"""Our topics between two processes, and what they cost while nothing happens."""
+"""Our topics between two processes, and what they cost while idle."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def _asynchronous_round_trips(there: Any, back: Any, scale: float) -> list
 
 
 def idle_topics(scale: float) -> list[float]:
-    """Percent of a core that a process takes that awaits a hundred topics of another one, on which nothing comes."""
+    """Per cent of a core taken by a process that awaits a hundred idle topics of another one."""
     topics = [Topic(f"bench.{number}") for number in range(_IDLE_TOPICS)]
     try:
         with _child("send once and stay"):

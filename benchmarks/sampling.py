@@ -18,13 +18,13 @@ RATE = 1000
 
 
 class CannotMeasureError(Exception):
-    """Something that a side needs is not there; the message says what."""
+    """Something that a side needs is missing; the message says what."""
 
 
 def microseconds_a_call(
     call: Callable[[], object], *, scale: float, batch: int = 500, between: Callable[[], object] = lambda: None
 ) -> float:
-    """The median over batches of the mean time of a call, microseconds. ``between`` the batches nothing is measured."""
+    """The median over batches of the mean time of a call, in microseconds. ``between`` runs unmeasured."""
     for _ in range(batch):
         call()
     batches = []
@@ -38,7 +38,7 @@ def microseconds_a_call(
 
 
 def microseconds_each(call: Callable[[], object], *, scale: float) -> list[float]:
-    """Microseconds of each of many short calls, less what asking for the time takes."""
+    """Microseconds of each of many short calls, less what reading the clock takes."""
     samples, clock = [], []
     for _ in range(max(1000, round(20_000 * scale))):
         start = perf_ns()
@@ -51,7 +51,7 @@ def microseconds_each(call: Callable[[], object], *, scale: float) -> list[float
 
 
 def rest() -> None:
-    """A pause as between two ticks of a slow robot: other threads get their turn, and the caches cool down."""
+    """Pause as between two ticks of a slow robot: other threads get their turn, and the caches cool down."""
     sleep_until_monotonic(monotonic_ns() + 100_000_000)
 
 
@@ -68,10 +68,10 @@ def round_trips(call: Callable[[], object], *, scale: float) -> list[float]:
 
 
 def lateness_us(starts: Sequence[tuple[int, int]]) -> list[float]:
-    """How late each tick began, microseconds, from (tick number, nanoseconds at its start) alone.
+    """How late each tick started, in microseconds, given only (tick number, nanoseconds at its start).
 
-    The most punctual tick sets the grid, so every side is measured in the same way and nobody's own account of its
-    deadlines is trusted. The first tenth is left out.
+    The most punctual tick sets the grid, so every side is measured alike, and no side's own account of its deadlines is
+    trusted. The first tenth is left out.
     """
     period_ns = 1_000_000_000 // RATE
     against_grid = [start - tick * period_ns for tick, start in starts[len(starts) // 10 :]]

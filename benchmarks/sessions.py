@@ -1,4 +1,4 @@
-"""Recordings: what making one costs, and how fast they are looked into and replayed."""
+"""Recordings: what making one costs, and how fast they are inspected and replayed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RATE = 100
 
 
 def recording_call(scale: float) -> list[float]:
-    """The recorder's part in a tick with one message of a real-time run: three calls with the engine's records."""
+    """The recorder's share of a tick with one message in a real-time run: three calls with the engine's records."""
     sent, execution, end = _records_of_a_tick()
 
     def call(recorder: Recorder) -> None:
@@ -41,7 +41,7 @@ def recording_call(scale: float) -> list[float]:
 
 
 def recording_and_noting(scale: float) -> list[float]:
-    """The same with what the engine does for it: making the records, which nobody needs without a recording."""
+    """The same, and what the engine does for it: making the records, which it does only for recordings."""
 
     def call(recorder: Recorder) -> None:
         sent, execution, end = _records_of_a_tick()
@@ -60,7 +60,7 @@ def _records_of_a_tick() -> tuple[Sent, Execution, TickEnd]:
 
 
 def _call_of_recorder(call: Callable[[Recorder], None], scale: float) -> float:
-    """Between the batches the recorder's thread has the time that a robot leaves it between two ticks."""
+    """Microseconds. Between batches the recorder's thread has the time that a robot leaves it between ticks."""
     node = NodeInfo("sensor", None, pubs=("sensor.reading",))
     run = RunInfo("bench", 1000.0, False, 0, 0, 0, "bench", (node,))
     recorder = Recorder(RecordingOptions(name="call"), Path("recordings"), block=False)
@@ -73,12 +73,12 @@ def _call_of_recorder(call: Callable[[Recorder], None], scale: float) -> float:
 
 
 def info(scale: float) -> list[float]:
-    """Seconds that ``horus-async record info`` takes, the start of Python included."""
+    """Seconds that ``horus-async record info`` takes, including the start of Python."""
     return _info(scale, topics=1)
 
 
 def info_three_topics(scale: float) -> list[float]:
-    """The same where each node sends on three topics in each tick."""
+    """The same if each node sends on three topics every tick."""
     return _info(scale, topics=3)
 
 
@@ -94,7 +94,7 @@ def _info(scale: float, *, topics: int) -> list[float]:
 
 
 def seek(scale: float) -> list[float]:
-    """Seconds to open a session and read a tick of each node, at several places."""
+    """Seconds to open a session and read one tick of each node, at several places."""
     path = _hour(round(3600 * scale), topics=1)
     samples = []
     for part in range(1, 10):
@@ -112,7 +112,7 @@ def seek(scale: float) -> list[float]:
 
 
 def replay(scale: float) -> list[float]:
-    """Seconds of ours a recorded second."""
+    """Seconds per recorded second."""
     seconds = round(60 * scale)
     path = _session("five", nodes=5, seconds=seconds)
     start = perf_ns()
@@ -125,13 +125,13 @@ def replay(scale: float) -> list[float]:
 
 
 def _hour(seconds: int, *, topics: int) -> Path:
-    """Two nodes at 100 Hz in frames as short as those of a robot: five ticks each. Made once for all rounds."""
+    """Two nodes at 100 Hz, in frames of five ticks, as short as a robot's. Made once for all rounds."""
     folder = Path(os.environ["HORUS_BENCH_SHARED"])
     path = folder / f"hour_{topics}_{seconds}"
     if path.exists():
         return path
     infos = tuple(NodeInfo(name, float(RATE)) for name in ("sensor", "controller"))
-    # Not the writer's thread, which sleeps, but this loop decides when a frame ends.
+    # The writer's thread sleeps: this loop decides when a frame ends.
     recorder = Recorder(RecordingOptions(name=path.name, interval=60), folder, block=True)
     recorder.run_started(RunInfo("scheduler", float(RATE), True, 0, 1_795_230_000_000_000_000, 0, "bench", infos))
     assert recorder._writer is not None
@@ -151,7 +151,7 @@ def _hour(seconds: int, *, topics: int) -> Path:
 
 
 def _session(name: str, *, nodes: int, seconds: int) -> Path:
-    """A session, made once for all rounds. A chain: each node sends on what it takes from the one before."""
+    """A session of a chain: each node passes on what it takes from the one before. Made once for all rounds."""
     folder = Path(os.environ["HORUS_BENCH_SHARED"])
     path = folder / f"{name}_{seconds}"
     if path.exists():

@@ -1,4 +1,4 @@
-"""A small recorded run of which every message is known, made without an engine and flush by flush."""
+"""A small recorded run whose every message is known, made without an engine, flush by flush."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _RUN = RunInfo(
 
 
 class SmallRun:
-    """A recording in which nothing is written but when `flush` is called: its writer's thread sleeps.
+    """A recording that is written only when `flush` is called: its writer's thread sleeps.
 
     Args:
         root: The folder of sessions.
-        block: Whether it waits when too much is left to write, as in a deterministic run.
-        options: More options of the recording.
+        block: Whether it waits when it has too much to write, as in a deterministic run.
+        options: Further options of the recording.
     """
 
     def __init__(self, root: Path, *, block: bool = True, **options: Any) -> None:
@@ -37,29 +37,29 @@ class SmallRun:
         self.recorder = Recorder(RecordingOptions(**options), root, block=block)
         self.ticks = 0
         self.flushed = 0
-        """Ticks that were flushed."""
+        """Ticks flushed so far."""
         self.recorder.run_started(_RUN)
 
     def play(self, ticks: int) -> None:
-        """A sensor, a controller that follows it, and every seventh tick a command from outside."""
+        """A sensor, a controller that follows it, and every seventh tick an external command."""
         for _ in range(ticks):
             play_tick(self.recorder, self.ticks)
             self.ticks += 1
 
     def flush(self) -> None:
-        """Write what was played."""
+        """Write what has been played."""
         assert self.recorder._writer is not None
         self.recorder._writer.flush()
         self.flushed = self.ticks
 
     def close(self) -> list[Path]:
-        """End the recording; its files, the scheduler's first."""
+        """End the recording. Returns its files, the scheduler's first."""
         self.recorder.run_stopped("duration", self.ticks)
         return self.recorder.stop()
 
 
 def record_small(root: Path, *, flushes: int, ticks: int, **options: Any) -> list[Path]:
-    """A closed recording with ``ticks`` ticks in each of ``flushes`` frames; its files."""
+    """Make a closed recording with ``ticks`` ticks in each of ``flushes`` frames. Returns its files."""
     run = SmallRun(root, **options)
     for _ in range(flushes):
         run.play(ticks)
@@ -68,7 +68,7 @@ def record_small(root: Path, *, flushes: int, ticks: int, **options: Any) -> lis
 
 
 def play_tick(observer: Observer, tick: int) -> None:
-    """Let everybody send what they send in a tick."""
+    """Tell the observer everything about one tick."""
     now_ns = tick * PERIOD_NS
     sent = [Sent(node, f"{node}.out", tick, now_ns, dumps(message_of(node, tick)), tick) for node in NODES]
     taken = [Received("sensor.out", "sensor", tick)]
@@ -82,15 +82,15 @@ def play_tick(observer: Observer, tick: int) -> None:
 
 
 def message_of(node: str, tick: int) -> dict[str, object]:
-    """What somebody sends in a tick."""
+    """The message that a node sends in a tick."""
     return {"from": node, "value": tick * 0.37, "tick": tick, "text": f"{tick:b}" * (tick % 5)}
 
 
 def check_record(node: str, record: Record) -> None:
-    """Raise if a record is not one that a small run has made.
+    """Raise if a record does not belong to a small run.
 
     Raises:
-        AssertionError: It is not.
+        AssertionError: It does not.
     """
     if isinstance(record, ExecutionRecord):
         (sent,) = record.outputs

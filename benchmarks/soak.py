@@ -1,8 +1,8 @@
-"""``python -m benchmarks.soak NAME ...|all --minutes N [--seed N]``: the robustness tests, for as long as one likes.
+"""``python -m benchmarks.soak NAME ...|all --minutes N [--seed N]``: the robustness tests, for as long as you like.
 
-A soak is a row of laps, each with a seed and a folder of its own. It prints how many there were, the sums of what they
-counted, and of what they measured in ms the median, the 99th percentile and the most. A lap that fails ends its soak:
-its seed and folder are printed, the folder is kept, and the exit code is 1. ``--seed`` of that lap repeats it.
+A soak is a series of laps, each with its own seed and folder. It prints how many there were, the sums of what they
+counted, and the median, 99th percentile and maximum of what they measured in ms. A lap that fails ends its soak: its
+seed and folder are printed, the folder is kept, and the exit code is 1. ``--seed`` with that seed repeats it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Lap = Callable[[Path, int], Mapping[str, float]]
-    """Takes a folder that is not there yet and a seed, gives counts and ``…_ms``, and raises for a violation."""
+    """Takes an empty folder and a seed, returns counts and ``…_ms``, and raises on a violation."""
 
 
 @frozen
 class Soak:
-    """One row of laps."""
+    """One series of laps."""
 
     what: str
     """What it shows."""
     function: str = ""
-    """Where its lap is: ``module:function``."""
+    """Its lap: ``module:function``."""
     tests: tuple[str, ...] = ()
-    """Tests that are its lap, where there is no function."""
+    """Tests that are its lap if there is no function."""
 
 
 SOAKS = {
@@ -65,7 +65,7 @@ SOAKS = {
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the soaks asked for."""
     names = "; ".join(f"{name}: {soak.what}" for name, soak in SOAKS.items())
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=f"Robustness tests. {names}.")
     parser.add_argument("names", nargs="+", choices=[*SOAKS, "all"], metavar="NAME", help="which; all for all of them")
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def run_soak(name: str, minutes: float, seed: int) -> bool:
-    """Run laps for some time, at least one; whether none failed."""
+    """Run laps for some time, at least one. Returns whether none failed."""
     soak = SOAKS[name]
     lap = _function(soak.function) if soak.function else _tests(soak.tests)
     end_ns = monotonic_ns() + int(minutes * 60 * NANOSECONDS)
@@ -91,7 +91,7 @@ def run_soak(name: str, minutes: float, seed: int) -> bool:
         root.mkdir()
         try:
             laps.append(lap(root, number))
-        except Exception:  # noqa: BLE001 - whatever went wrong, its traces are worth keeping
+        except Exception:  # noqa: BLE001 - whatever went wrong, what it left is worth keeping
             traceback.print_exc(file=sys.stdout)
             print(f"  FAILED after {len(laps)} laps, with --seed {number}; what it left: {root}", flush=True)
             return False
@@ -120,7 +120,7 @@ def _function(where: str) -> Lap:
 
 
 def _tests(ids: tuple[str, ...]) -> Lap:
-    """A lap that is a run of tests; each process gets hashes by the seed."""
+    """A lap that runs tests, with the seed as hash seed."""
 
     def lap(root: Path, seed: int) -> Mapping[str, float]:
         here = Path(__file__).resolve().parents[1]

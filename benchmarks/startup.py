@@ -1,4 +1,4 @@
-"""How long a fresh process takes until its first tick."""
+"""How long a fresh process takes to its first tick."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def first_wake_up(scale: float) -> list[float]:
 
 
 def _until_it_prints(program: str, scale: float) -> list[float]:
-    """Milliseconds until the program asked for the time that it prints first: the monotonic clock is the machine's."""
+    """Milliseconds to the time that the program prints: all processes share the monotonic clock."""
     samples = []
     for _ in range(1 + max(2, round(20 * scale))):
         start_ns = monotonic_ns()

@@ -19,7 +19,7 @@ _ALONE = {"mode": "peer", "scouting": {"multicast": {"enabled": False}}, "listen
 
 
 def bytes_send_recv(scale: float) -> list[float]:
-    """64 bytes from a publisher to a subscriber in one session, so that nothing leaves the process."""
+    """64 bytes from a publisher to a subscriber of the same session, so that nothing leaves the process."""
     with zenoh.open(zenoh.Config.from_json5(json.dumps(_ALONE))) as session:
         subscriber = session.declare_subscriber("bench/bytes", zenoh.handlers.FifoChannel(16))
         publisher = session.declare_publisher("bench/bytes")
@@ -33,7 +33,7 @@ def bytes_send_recv(scale: float) -> list[float]:
 
 @contextmanager
 def link(end: int, size: int) -> Iterator[Link]:
-    """One end of two sessions over a socket of Unix. Its sender waits instead of dropping."""
+    """One end of two sessions over a Unix socket. The sender waits instead of dropping."""
     del size
     which = "listen" if end else "connect"  # the other process is there first
     endpoints = {which: {"endpoints": [f"unixsock-stream/{Path.cwd()}/bench"]}}

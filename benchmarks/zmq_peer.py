@@ -30,7 +30,7 @@ def bytes_send_recv(scale: float) -> list[float]:
 
 @contextmanager
 def link(end: int, size: int) -> Iterator[Link]:
-    """One end of a pair of sockets over ``ipc``. Its sender waits instead of dropping."""
+    """One end of a pair of sockets over ``ipc``. The sender waits instead of dropping."""
     del size
     address = f"ipc://{Path.cwd()}/bench"
     with zmq.Context() as context, context.socket(zmq.PAIR) as socket:

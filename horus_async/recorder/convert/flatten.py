@@ -1,12 +1,12 @@
-"""Messages as rows of a table: nested fields become columns with dots. Pure.
+"""Turns messages into rows of a table: nested fields become columns with dotted names. Pure.
 
 Works on the parsed JSON with its tags, so that a table looks the same whichever classes happen to be imported. A column
 is named after the path of its field, ``pose.x``. A message that is not a dict is the column ``value``; a field named
 like one of the first four columns is prefixed with ``data.``.
 
-What a cell holds: numbers, booleans and text as they are; bytes as base64 text; times as ISO 8601 text; integers beyond
-64 bits as text; lists, tuples and arrays as (nested) lists, as their length may change from message to message. An
-object of a class is the dict of its fields.
+Cells hold numbers, booleans and text unchanged; bytes as base64 text; times as ISO 8601 text; integers beyond 64 bits
+as text; lists, tuples and arrays as (nested) lists, as their length may vary from message to message. An object of a
+class is the dict of its fields.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _fill(row: dict[str, Any], path: str, value: Any) -> None:
 
 def _array(data: Any) -> Any:
     array = decode(orjson.dumps(data))
-    if isinstance(array, dict):  # NumPy is not installed: shape and data as they are
+    if isinstance(array, dict):  # without NumPy: shape and data unchanged
         return array
     return _listed(array.tolist())
 
