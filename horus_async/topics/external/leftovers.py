@@ -19,7 +19,6 @@ UNSEEN_GRACE_NS = 5 * NANOSECONDS
 """The same where somebody listens who may look only now and then."""
 
 _CLOSED_AT = WORD.size * Word.CLOSED
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def reclaim(
@@ -62,7 +61,7 @@ def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: b
     if (ring is None and not is_bell(name)) or (ring is not None and ring.token == mine):
         return False
     try:
-        descriptor = memory.open_with_room(name, _FLAGS, folder)
+        descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
     except OSError:  # gone meanwhile, or not ours to touch
         return False
     try:
