@@ -16,7 +16,7 @@ from .rings import WORD, ring_file
 GRACE_NS = NANOSECONDS
 """How long a closed ring stays where every listener has surely seen it, or is about to."""
 UNSEEN_GRACE_NS = 5 * NANOSECONDS
-"""The same where somebody listens who may look only now and then."""
+"""The same where a listener may look only now and then."""
 
 _CLOSED_AT = WORD.size * Word.CLOSED
 
@@ -56,7 +56,7 @@ def reclaim(
 
 
 def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool) -> bool:
-    """Remove one ring or doorbell if nobody needs it; whether that was so."""
+    """Remove one ring or doorbell if nobody needs it; returns whether it was removed, or would be."""
     ring = ring_file(name)
     if (ring is None and not is_bell(name)) or (ring is not None and ring.token == mine):
         return False
