@@ -69,7 +69,7 @@ class Bus:
         self._lock = threading.RLock()
         self._lines: dict[tuple[str, bool], Line] = {}
         self.own: set[object] = set()
-        """The rings of this bus, without those that stand for other processes."""
+        """The rings of this bus, except those that stand for other processes."""
         self._process = os.getpid()
         self._tidied = False
         self._opened = weakref.WeakKeyDictionary["Ring", "Cursor"]()

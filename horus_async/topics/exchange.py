@@ -97,7 +97,7 @@ class Channel:
                 self.renewed = True
 
     def add_listener(self, listener: Listener, where: Callable[[Ring], Cursor]) -> None:
-        """Let ``listener`` read all rings, now and as they come; those of now from ``where`` on."""
+        """Let ``listener`` read all rings: the present ones from ``where`` on, later ones from their start."""
         with self._lock:
             rings: list[Ring] = [*self.writers, *self.external]
             for ring in rings:

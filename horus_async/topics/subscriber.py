@@ -1,4 +1,4 @@
-"""A place to read a topic from, over all of its rings."""
+"""A place in a topic to read from, across all of its rings."""
 
 from __future__ import annotations
 

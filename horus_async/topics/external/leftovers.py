@@ -16,10 +16,9 @@ from .rings import WORD, ring_file
 GRACE_NS = NANOSECONDS
 """How long a closed ring stays where every listener has surely seen it, or is about to."""
 UNSEEN_GRACE_NS = 5 * NANOSECONDS
-"""The same where somebody listens who may look only now and then."""
+"""The same where a listener may look only now and then."""
 
 _CLOSED_AT = WORD.size * Word.CLOSED
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def reclaim(
@@ -57,12 +56,12 @@ def reclaim(
 
 
 def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool) -> bool:
-    """Remove one ring or doorbell if nobody needs it; whether that was so."""
+    """Remove one ring or doorbell if nobody needs it; returns whether it was removed, or would be."""
     ring = ring_file(name)
     if (ring is None and not is_bell(name)) or (ring is not None and ring.token == mine):
         return False
     try:
-        descriptor = memory.open_with_room(name, _FLAGS, folder)
+        descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
     except OSError:  # gone meanwhile, or not ours to touch
         return False
     try:

@@ -15,15 +15,23 @@ import stat
 import sys
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from horus_async.errors import TopicError, TopicPermissionError
 
 from .names import path_component
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Opened = TypeVar("_Opened")
+
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_EXISTING_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+EXISTING_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""For files that another process made."""
 _NOT_A_PLAIN_FOLDER = (errno.ELOOP, errno.ENOTDIR)
 
 STEP, SMALL = 4, 1 << 16
@@ -181,7 +189,7 @@ def open_namespace(namespace: str, *, make: bool) -> int:
 def map_existing(folder: int, name: str) -> mmap.mmap | None:
     """Map another process's file; None if it is gone, not ours, not a plain file, or not finished yet."""
     try:
-        descriptor = open_with_room(name, _EXISTING_FLAGS, folder)
+        descriptor = open_with_room(name, EXISTING_FLAGS, folder)
     except OSError as error:
         if error.errno in (errno.ENOENT, *_NOT_A_PLAIN_FOLDER):
             return None
@@ -195,26 +203,26 @@ def map_existing(folder: int, name: str) -> mmap.mmap | None:
         os.close(descriptor)
 
 
-def open_with_room(name: str | Path, flags: int, folder: int | None, mode: int = 0o600) -> int:
-    """``os.open`` that raises this process's limit of open files when it is reached."""
-    try:
-        return os.open(name, flags, mode, dir_fd=folder)
-    except OSError as error:
-        if error.errno != errno.EMFILE or not allow_more_files():
-            raise
-        return os.open(name, flags, mode, dir_fd=folder)
+def open_with_room(name: str | Path, flags: int, folder: int | None) -> int:
+    """``os.open``, mode 0600, that raises this process's limit of open files when it is reached."""
+    return _with_room(partial(os.open, name, flags, 0o600, dir_fd=folder))
 
 
 def _map(descriptor: int, size: int) -> mmap.mmap:
+    return _with_room(partial(mmap.mmap, descriptor, size))
+
+
+def _with_room(opening: Callable[[], _Opened]) -> _Opened:
+    """Open something; if there are too many open files, raise the limit and try once more."""
     try:
-        return mmap.mmap(descriptor, size)
+        return opening()
     except OSError as error:
-        if error.errno != errno.EMFILE or not allow_more_files():
+        if error.errno != errno.EMFILE or not _allow_more_files():
             raise
-        return mmap.mmap(descriptor, size)
+        return opening()
 
 
-def allow_more_files() -> bool:
+def _allow_more_files() -> bool:
     """Raise this process's limit of open files as far as allowed; returns whether that changed anything."""
     import resource
 

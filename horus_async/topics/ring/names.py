@@ -8,7 +8,7 @@ import re
 from horus_async.errors import ConfigurationError, TopicNameError
 
 NAME_LIMIT = 255
-"""Characters in the name of a topic, a namespace or a publisher."""
+"""Characters in the name of a topic or a namespace."""
 
 COMPONENT_LIMIT = 200
 """Characters of a path component made from a name: leaves room for a suffix within the file system's 255."""

@@ -79,7 +79,6 @@ class Region:
         "checked",
         "data_at",
         "first_index",
-        "generation",
         "map",
         "names",
         "pid",
@@ -96,7 +95,6 @@ class Region:
             raise TopicError(f"not a ring, or one of another version: {bytes(memory[:16])!r}")
         self.data_at = words[Word.DATA_AT]
         self.capacity = words[Word.CAPACITY]
-        self.generation = words[Word.GENERATION]
         self.first_index = words[Word.FIRST_INDEX]
         self.checked = bool(words[Word.CHECKED])
         self.pid = words[Word.PID]

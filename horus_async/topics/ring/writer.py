@@ -234,7 +234,7 @@ class RingWriter:
         return slots
 
     def refuse(self, reason: str) -> None:
-        """Make every later write an error that gives ``reason``."""
+        """Make every later write fail with ``reason``."""
         self._refusal = reason
         self.limit = 0  # so that the hot path needs no check of its own
 

@@ -33,7 +33,7 @@ def copy_of(source: memoryview) -> memoryview:
 
 
 def blank(size: int) -> memoryview:
-    """``size`` writable bytes of undefined content, in memory as that of ``copy_of``."""
+    """``size`` writable bytes of undefined content, in memory that is reused like that of ``copy_of``."""
     block = _find(size) or bytearray(size)
     view = memoryview(block)[:size]
     _keep(block)

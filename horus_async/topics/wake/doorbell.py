@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PREFIX = "bell-"
 
-_FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _RING_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _LARGEST_PIPE, _SMALLEST_PIPE = 65536, 4096
@@ -156,7 +155,7 @@ def _claim(namespace: str, slot: int) -> int | None:
                     pass
                 except OSError as error:
                     raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
-                descriptor = memory.open_with_room(name, _FLAGS, folder)
+                descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if os.fstat(descriptor).st_nlink:
