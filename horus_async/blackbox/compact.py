@@ -104,12 +104,12 @@ class Shape(NamedTuple):
         )
         return cls(number, b'{"seq":%%d,"run":%b,"tick":%%d,"time_ns":%%d,%b}' % (_literal(run), own), 3 + holes)
 
-    def render(self, record: Record) -> bytes:
+    def render(self, record: CompactFields) -> bytes:
         """The JSON of a record's event."""
         return self.template % record[: self.fields]
 
 
-class Record(NamedTuple):
+class CompactFields(NamedTuple):
     """The content of a record, in the order of its JSON."""
 
     seq: int
@@ -130,7 +130,7 @@ def _literal(value: Any) -> bytes:
     return orjson.dumps(value).replace(b"%", b"%%")
 
 
-def open_record(content: bytes, offset: int, salt: int) -> Record | None:
+def open_record(content: bytes, offset: int, salt: int) -> CompactFields | None:
     """The record at an offset, or None when none there passes its checksum."""
     fields = content[offset : offset + _FIELDS.size]
     if len(content) - offset < RECORD_SIZE or fields[0] != MARK:
@@ -138,4 +138,4 @@ def open_record(content: bytes, offset: int, salt: int) -> Record | None:
     if _CHECK.unpack_from(content, offset + _FIELDS.size)[0] != adler32(fields, record_salt(salt)):
         return None
     word, first, second, seq, tick, time_ns = _FIELDS.unpack(fields)
-    return Record(seq, tick, time_ns, first // 1000, second // 1000, word >> 8)
+    return CompactFields(seq, tick, time_ns, first // 1000, second // 1000, word >> 8)

@@ -5,6 +5,8 @@ The server itself lives in ``horus_async.policy.server`` and needs the extra ``s
 
 from __future__ import annotations
 
+from horus_async.recording_state import RecordingState
+
 from .model.hashes import config_hash, image_hash, model_hash
 from .model.interface import Answer, AnswerError, Observation, ObservationError, Policy
 from .model.loaded import LoadedPolicy
@@ -17,7 +19,7 @@ from .trace.export import ExportFormat, export
 from .trace.format import Exchange, Failure, ImageMode
 from .trace.query import Bucket, Filter, list_traces, matching, row_of, summarise
 from .trace.reader import TraceReader, TraceRequest, find_traces
-from .trace.recorder import RecorderStats, RecordingState, TraceOptions, TraceRecorder
+from .trace.recorder import RecorderStats, TraceOptions, TraceRecorder
 
 __all__ = [
     "Answer",

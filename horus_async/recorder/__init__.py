@@ -1,5 +1,7 @@
 """Recording runs, and reading what was recorded."""
 
+from horus_async.recording_state import RecordingState
+
 from .naming import recordings_root
 from .options import Fsync, RecordingOptions, Redact
 from .read.listing import SessionSummary, delete_session, list_sessions, open_session
@@ -15,7 +17,7 @@ from .records import (
 )
 from .write.lines import tick_digest
 from .write.recorder import Recorder
-from .write.writer import RecordingState, RecordingStats
+from .write.writer import RecordingStats
 
 __all__ = [
     "ExecutionRecord",

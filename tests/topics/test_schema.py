@@ -24,7 +24,7 @@ from horus_async.topics.codec import decode
 from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.packed import schema
 from horus_async.topics.packed.packed import form_of
-from horus_async.topics.packed.schema import Record, Schema
+from horus_async.topics.packed.schema import Schema, Struct
 from horus_async.topics.ring.layout import PUBLISHERS_AT, SCHEMAS_LIMIT, Word
 from horus_async.topics.ring.region import Region
 from horus_async.topics.ring.writer import RingWriter
@@ -57,7 +57,7 @@ def schema_of(kind: type) -> Schema:
 
 def wide(number: int, fields: int = 20) -> Schema:
     """A schema among many."""
-    return Schema.of(Record(f"m.C{number}", tuple((f"field{index}", "float") for index in range(fields))))
+    return Schema.of(Struct(f"m.C{number}", tuple((f"field{index}", "float") for index in range(fields))))
 
 
 def test_the_header_as_a_stranger_reads_it() -> None:
@@ -105,7 +105,7 @@ def test_many_schemas_and_publishers() -> None:
 def test_a_table_has_a_limit() -> None:
     """Classes beyond it are sent in the general form, so that a program that makes classes cannot fill the memory."""
     writer = new_writer()
-    large = [Schema.of(Record(f"m.C{number}", (("x" * (SCHEMAS_LIMIT // 4), "int"),))) for number in range(5)]
+    large = [Schema.of(Struct(f"m.C{number}", (("x" * (SCHEMAS_LIMIT // 4), "int"),))) for number in range(5)]
 
     assert [writer.add_schema(one.text) for one in large] == [True, True, True, False, False]
     assert writer.region.schemas() == large[:3]

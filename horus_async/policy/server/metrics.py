@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from horus_async.policy.trace.recorder import RecordingState
+from horus_async.recording_state import RecordingState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,8 @@ from horus_async.policy.model.interface import Answer, AnswerError, Observation,
 from horus_async.policy.model.loaded import LoadedPolicy
 from horus_async.policy.model.loading import load_policy
 from horus_async.policy.trace.format import Exchange, Failure
-from horus_async.policy.trace.recorder import RecorderStats, RecordingState, TraceOptions, TraceRecorder
+from horus_async.policy.trace.recorder import RecorderStats, TraceOptions, TraceRecorder
+from horus_async.recording_state import RecordingState
 
 from .metrics import Metrics
 from .requests import Refusal, parse_observation

@@ -8,7 +8,6 @@ second the writer tries again, in the same file, cut back to its last whole line
 
 from __future__ import annotations
 
-import enum
 import errno
 import logging
 import re
@@ -22,6 +21,7 @@ from attrs import evolve, field, frozen, validators
 
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import ConfigurationError
+from horus_async.recording_state import RecordingState
 
 from .file import TraceFile
 from .format import Exchange, Failure, ImageMode, footer_line, header_line, request_line
@@ -38,14 +38,6 @@ _TRACE_NAME = re.compile(r"\d{8}-\d{6}-[\w.]+-[0-9a-f-]{36}(\.part\d+)?\.jsonl(\
 
 def _expanded(path: Path | str) -> Path:
     return Path(path).expanduser()
-
-
-class RecordingState(enum.Enum):
-    """Whether requests are being recorded."""
-
-    ON = "on"
-    FAILED = "failed"
-    OFF = "off"
 
 
 @frozen(kw_only=True)

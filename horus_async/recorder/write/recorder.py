@@ -9,9 +9,10 @@ from horus_async.errors import RecordingError, SessionExistsError
 from horus_async.observe import Observer
 from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, default_session_name, recordings_root
 from horus_async.recorder.read.listing import keep_within
+from horus_async.recording_state import RecordingState
 
 from .screening import Screen
-from .writer import RecordingState, RecordingStats, SessionWriter
+from .writer import RecordingStats, SessionWriter
 
 if TYPE_CHECKING:
     import os

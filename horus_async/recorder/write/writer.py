@@ -5,7 +5,6 @@ Longer than most modules: what each of the two threads may touch should be seen 
 
 from __future__ import annotations
 
-import enum
 import logging
 import os
 import threading
@@ -21,6 +20,7 @@ from horus_async.recorder.manifest import sync_folder, write_manifest
 from horus_async.recorder.naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
 from horus_async.recorder.options import Fsync
 from horus_async.recorder.records import SCHEMA_VERSION
+from horus_async.recording_state import RecordingState
 
 from .frame_file import FrameFile, Rotation
 from .intake import EagerIntake, Intake
@@ -49,15 +49,6 @@ RETRY_SECONDS = 1.0
 """How long a recording that failed waits before it tries again."""
 
 _PAUSE_NS = 50_000
-
-
-class RecordingState(enum.Enum):
-    """How a recording fares."""
-
-    ON = "on"
-    FAILED = "failed"
-    """Nothing can be written at the moment; it is tried again every second."""
-    OFF = "off"
 
 
 @frozen

@@ -17,7 +17,7 @@ from horus_async.topics.values import classes
 
 from .layout import FAILURES, layout_of
 from .rows import pack_numbers, pack_strings, read_numbers, read_strings
-from .schema import MARK_BYTES, Choice, Record, Row, Schema, Wire, leaves
+from .schema import MARK_BYTES, Choice, Row, Schema, Struct, Wire, leaves
 
 if TYPE_CHECKING:
     from .layout import Pack, Read
@@ -72,7 +72,7 @@ class _Writer:
 
     def add(self, wire: Wire, given: str) -> str:
         """Handle what the variable ``given`` of ``pack`` holds; returns the expression for it in ``read``."""
-        if isinstance(wire, Record):
+        if isinstance(wire, Struct):
             return self._add_record(wire, given)
         if isinstance(wire, Row):
             return self._add_row(wire, given)
@@ -112,7 +112,7 @@ class _Writer:
         self.packed.append(f"len({given}_tail)")
         self.read_tails += [f"end = at + {given}", f"{given} = {found}", "at = end"]
 
-    def _add_record(self, record: Record, given: str) -> str:
+    def _add_record(self, record: Struct, given: str) -> str:
         kind = self._class(record.name, given)
         self.names[f"new_{given}"] = kind.__new__
         self.get.append(f"if type({given}) is not kind_{given}: return None")

@@ -14,7 +14,7 @@ import attrs
 
 from horus_async.topics.values import classes
 
-from .schema import Choice, Other, Record, Row, Wire
+from .schema import Choice, Other, Row, Struct, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +24,12 @@ _SCALARS: dict[Any, Wire] = {float: "float", int: "int", bool: "bool", str: "str
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 
-def describe(kind: type) -> Record | None:
+def describe(kind: type) -> Struct | None:
     """What a class consists of; None unless it is an attrs class or dataclass that other processes can look up."""
     return None if issubclass(kind, Enum) or not classes.is_public(kind) else _record(kind, ())
 
 
-def _record(kind: type, outer: tuple[type, ...]) -> Record:
+def _record(kind: type, outer: tuple[type, ...]) -> Struct:
     name, fields = classes.plan(kind)
     try:
         hints = typing.get_type_hints(kind, include_extras=True)
@@ -40,7 +40,7 @@ def _record(kind: type, outer: tuple[type, ...]) -> Record:
     for one in fields:
         wire = _wire(hints[one], (*outer, kind)) if one in hints else None
         parts.append((one, Other(_text(written.get(one, Any))) if wire is None else wire))
-    return Record(name, tuple(parts))
+    return Struct(name, tuple(parts))
 
 
 def _wire(hint: Any, outer: tuple[type, ...]) -> Wire | None:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from .schema import Record, leaves
+from .schema import Struct, leaves
 
 Pack: TypeAlias = Callable[[Any], bytes | None]
 """Returns the packed message of an object; None if only the general form can carry it."""
@@ -20,6 +20,6 @@ FAILURES = (struct.error, ValueError, TypeError, LookupError, AttributeError, Ov
 _FORMATS = {"float": "d", "int": "q", "bool": "?", "str": "I", "strings": "I", "numbers": "BI"}
 
 
-def layout_of(record: Record, head: str) -> str:
+def layout_of(record: Struct, head: str) -> str:
     """The part with a fixed length as a ``struct`` format; ``head`` is the format of the mark before it."""
     return f"<{head}" + "".join(_FORMATS[leaf] if isinstance(leaf, str) else "q" for leaf in leaves(record))

@@ -34,7 +34,7 @@ from .accessors import make
 from .describe import describe
 from .layout import FAILURES, layout_of
 from .rows import float_to_json, numbers_to_json, read_strings
-from .schema import MARK, MARK_BYTES, Choice, Record, Row, Schema, Wire
+from .schema import MARK, MARK_BYTES, Choice, Row, Schema, Struct, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,7 +173,7 @@ class _Walk:
 
     def tag(self, wire: Wire) -> Any:
         """The general form of the next part of the message, which has this type."""
-        if isinstance(wire, Record):
+        if isinstance(wire, Struct):
             return {"$type": wire.name, "value": {name: self.tag(part) for name, part in wire.fields}}
         if isinstance(wire, Row):
             return {"$tuple": [self.tag(part) for part in wire.items]}

@@ -60,7 +60,7 @@ class Other:
 
 
 @frozen
-class Record:
+class Struct:
     """A class with its fields, in order."""
 
     name: str
@@ -76,7 +76,7 @@ class Record:
         return ", ".join(f"{name}: {title(wire)}" for name, wire in self.fields)
 
 
-Wire: TypeAlias = str | Row | Choice | Record | Other
+Wire: TypeAlias = str | Row | Choice | Struct | Other
 """The type of a field; a text is one of ``SCALARS``."""
 
 
@@ -84,14 +84,14 @@ Wire: TypeAlias = str | Row | Choice | Record | Other
 class Schema:
     """A class of messages as described in the headers of rings."""
 
-    record: Record
+    record: Struct
     text: bytes = field(repr=False)
     """JSON."""
     mark: bytes
     """What its packed messages begin with."""
 
     @classmethod
-    def of(cls, record: Record) -> Schema:
+    def of(cls, record: Struct) -> Schema:
         """The schema of a class of this process."""
         return cls._with(record, dumps(_to_json(record)))
 
@@ -106,12 +106,12 @@ class Schema:
             record = _from_json(loads(text))
         except (JSONDecodeError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise TopicError(f"a ring's header is damaged: {text[:60]!r} is not a schema ({error})") from error
-        if not isinstance(record, Record):
+        if not isinstance(record, Struct):
             raise TopicError(f"a ring's header is damaged: {text[:60]!r} is not the schema of a class")
         return cls._with(record, text)
 
     @classmethod
-    def _with(cls, record: Record, text: bytes) -> Schema:
+    def _with(cls, record: Struct, text: bytes) -> Schema:
         from hashlib import sha256  # late: it takes longer to load than everything here
 
         return cls(record, text, MARK + sha256(text).digest()[: MARK_BYTES - len(MARK)])
@@ -119,7 +119,7 @@ class Schema:
 
 def leaves(wire: Wire) -> Iterator[Wire]:
     """The parts of a type that hold no other parts, in the order of their values in a packed message."""
-    if isinstance(wire, Record):
+    if isinstance(wire, Struct):
         for _, part in wire.fields:
             yield from leaves(part)
     elif isinstance(wire, Row):
@@ -199,7 +199,7 @@ def find(payload: bytes) -> Schema:
     return _known[mark]
 
 
-def difference(written: Record, here: Record) -> str | None:
+def difference(written: Struct, here: Struct) -> str | None:
     """Why a message of ``written`` cannot become an object of ``here``, which has the same name; None if it can.
 
     Fields that only one side has do not count: only the class knows whether a field may be missing.
@@ -207,7 +207,7 @@ def difference(written: Record, here: Record) -> str | None:
     known = dict(here.fields)
     for name, wire in written.fields:
         other = known.get(name, wire)
-        if isinstance(wire, Record) and isinstance(other, Record) and wire.name == other.name:
+        if isinstance(wire, Struct) and isinstance(other, Struct) and wire.name == other.name:
             inner = difference(wire, other)
             if inner is not None:
                 return f"{name}.{inner}"
@@ -225,7 +225,7 @@ def _agree(written: Wire, here: Wire) -> bool:
 
 
 def _to_json(wire: Wire) -> Any:
-    if isinstance(wire, Record):
+    if isinstance(wire, Struct):
         return {"class": wire.name, "fields": [[name, _to_json(part)] for name, part in wire.fields]}
     if isinstance(wire, Row):
         return {"tuple": [_to_json(part) for part in wire.items]}
@@ -242,7 +242,7 @@ def _from_json(found: Any) -> Wire:
             parts = tuple((key, _from_json(part)) for key, part in fields)
             if len({key for key, _ in parts}) < len(parts):
                 raise ValueError("a field occurs twice")
-            return Record(name, parts)
+            return Struct(name, parts)
         case {"tuple": list(items)}:
             return Row(tuple(map(_from_json, items)))
         case {"enum": str(name), "members": dict(members)} if all(type(number) is int for number in members.values()):
