@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.observe import Observer
-    from horus_async.recorder.records import Line
+    from horus_async.recorder.records import SessionLine
 
 PERIOD_NS = 10_000_000
 NODES = ("sensor", "controller")
@@ -86,7 +86,7 @@ def message_of(node: str, tick: int) -> dict[str, object]:
     return {"from": node, "value": tick * 0.37, "tick": tick, "text": f"{tick:b}" * (tick % 5)}
 
 
-def check_record(node: str, record: Line) -> None:
+def check_record(node: str, record: SessionLine) -> None:
     """Raise if a record does not belong to a small run.
 
     Raises:

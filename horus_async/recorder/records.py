@@ -154,7 +154,7 @@ class Footer:
     kind: str = field(default="footer", init=False)
 
 
-Line = Header | ExecutionRecord | GapRecord | SchedulerTick | ExternalMessage | Footer
+SessionLine = Header | ExecutionRecord | GapRecord | SchedulerTick | ExternalMessage | Footer
 
 
 # -- parsing lines -----------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ _KINDS: dict[str, type] = {
 }
 
 
-def parse_line(line: bytes) -> Line | None:
+def parse_line(line: bytes) -> SessionLine | None:
     """The record in a line; None if this release does not know its kind.
 
     Raises:
@@ -195,7 +195,7 @@ def parse_line(line: bytes) -> Line | None:
         elif kind is Header:
             check_version(fields, "recording")
             fields = _header_fields(line)
-        record: Line = _structure(kind)(fields, kind)
+        record: SessionLine = _structure(kind)(fields, kind)
         return record
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.recorder.frames import Damage
-    from horus_async.recorder.records import Line
+    from horus_async.recorder.records import SessionLine
 
 
 class RecordedParts(RecordedFile):
@@ -100,7 +100,7 @@ class RecordedParts(RecordedFile):
         """Read everything; all damage, and the cuts."""
         return [damage for part in self.parts for damage in part.survey()]
 
-    def _lines_from(self, start: int | None) -> Iterator[Line]:
+    def _lines_from(self, start: int | None) -> Iterator[SessionLine]:
         for part in self.parts:
             if start is not None and (part.last_tick is None or part.last_tick < start):
                 continue

@@ -18,7 +18,7 @@ from horus_async.recorder.frames import Damage, Frame, IndexEntry, read_index, s
 from horus_async.recorder.records import (
     Footer,
     Header,
-    Line,
+    SessionLine,
     parse_line,
 )
 
@@ -110,7 +110,7 @@ class RecordedFile:
         with self._open() as (_, size):
             return size
 
-    def records(self, start: int | None = None, stop: int | None = None) -> Iterator[Line]:
+    def records(self, start: int | None = None, stop: int | None = None) -> Iterator[SessionLine]:
         """The records in order, without the header, of the ticks from ``start`` to ``stop``, both included.
 
         Finding the first one takes a search in the index and reading about one frame. Only one frame is in memory at a
@@ -127,7 +127,7 @@ class RecordedFile:
             return
         yield from until(self._lines_from(start), start, stop)
 
-    def _lines_from(self, start: int | None) -> Iterator[Line]:
+    def _lines_from(self, start: int | None) -> Iterator[SessionLine]:
         """The records without the header, from the frame that holds the first line of a tick."""
         offset = 0
         if start is not None:
@@ -188,7 +188,7 @@ class RecordedFile:
                 highest = last if highest is None else max(highest, last)
                 yield IndexEntry(piece.offset, piece.size, first, highest, len(lines))
 
-    def _records(self, offset: int) -> Iterator[Line]:
+    def _records(self, offset: int) -> Iterator[SessionLine]:
         with self._open() as (read, size):
             found = read_index(read, size)
             for piece in scan(read, offset, size if found is None else found[0]):
@@ -200,7 +200,7 @@ class RecordedFile:
                     if record is not None:
                         yield record
 
-    def _parse(self, line: bytes, frame: Frame) -> Line | None:
+    def _parse(self, line: bytes, frame: Frame) -> SessionLine | None:
         try:
             return parse_line(line)
         except UnsupportedVersionError as error:
@@ -241,7 +241,7 @@ class RecordedFile:
         return read
 
 
-def until(records: Iterator[Line], start: int | None, stop: int | None) -> Iterator[Line]:
+def until(records: Iterator[SessionLine], start: int | None, stop: int | None) -> Iterator[SessionLine]:
     """The records in a range, if ticks never go back; without a ``stop`` also those that have no tick."""
     for record in records:
         tick = getattr(record, "tick", None)
@@ -255,7 +255,7 @@ def until(records: Iterator[Line], start: int | None, stop: int | None) -> Itera
             yield record
 
 
-def in_range(records: Iterator[Line], start: int | None, stop: int | None) -> Iterator[Line]:
+def in_range(records: Iterator[SessionLine], start: int | None, stop: int | None) -> Iterator[SessionLine]:
     """The records in a range, in any order of ticks; without a ``stop`` also those that have no tick."""
     for record in records:
         tick = getattr(record, "tick", None)
