@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import uuid
+import os
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from horus_async.errors import ConfigurationError, ContextError
@@ -126,7 +126,7 @@ class Node:
         self.log = logging.LoggerAdapter(logging.getLogger(f"horus_async.node.{self.name}"), {"node": self.name})
 
     def _default_name(self) -> str:
-        return type(self).__name__ if type(self) is not Node else f"node_{uuid.uuid4().hex[:8]}"
+        return type(self).__name__ if type(self) is not Node else f"node_{os.urandom(4).hex()}"
 
     def _check(self) -> None:
         name: Any = self.name

@@ -13,7 +13,6 @@ import mmap
 import os
 import stat
 import sys
-import tempfile
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -41,8 +40,11 @@ STEP, SMALL = 4, 1 << 16
 def root() -> Path:
     """The folder of all of this user's rings. It need not exist yet."""
     shm = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
-    parent = shm if sys.platform == "linux" and shm.is_dir() else Path(tempfile.gettempdir())
-    return parent / f"horus-{os.geteuid()}"
+    if sys.platform == "linux" and shm.is_dir():
+        return shm / f"horus-{os.geteuid()}"
+    import tempfile
+
+    return Path(tempfile.gettempdir()) / f"horus-{os.geteuid()}"
 
 
 class SharedFile:

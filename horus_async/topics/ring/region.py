@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import zlib
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     Memory = mmap.mmap | bytearray
 
-STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64", "i686")
+STORES_IN_ORDER = os.uname().machine in ("x86_64", "AMD64", "i686")
 """Whether other processors see this one's stores in the order in which it made them."""
 
 SMALL = 4096
