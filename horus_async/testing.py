@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from .clock.system import NANOSECONDS
-from .engine.schedule import exact
+from .engine.rules.schedule import exact
 from .errors import ConfigurationError
 from .nodes.node import Node
 from .observe import Execution, Observer, Sent

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from horus_async.engine.order import topic_edges
+from horus_async.engine.rules.order import topic_edges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from horus_async.topics.ring.region import Taken
 
     from .node_run import NodeRun
-    from .schedule import Timeline
+    from .rules.schedule import Timeline
 
 
 class Calling(Planning):

@@ -10,8 +10,8 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ConfigurationError
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext
 
-from .failure import FailureMachine
-from .schedule import RateSchedule
+from .rules.failure import FailureMachine
+from .rules.schedule import RateSchedule
 from .stats import Durations, NodeStats
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from horus_async.topics import Subscriber
 
     from .ports import Ports
-    from .schedule import Schedule, Step
+    from .rules.schedule import Schedule, Step
 
 TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
 _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}

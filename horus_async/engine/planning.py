@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from horus_async.clock.system import NANOSECONDS
 from horus_async.observe import TickEnd
 
-from .failure import State
 from .node_run import INIT, SHUTDOWN
-from .order import causal_order, topic_edges
 from .ports import new_tuple
+from .rules.failure import State
+from .rules.order import causal_order, topic_edges
+from .rules.schedule import Step
 from .safety import Safety
-from .schedule import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from horus_async.observe import Observer
 
     from .node_run import NodeRun
+    from .rules.schedule import Timeline
     from .safety import Plan
-    from .schedule import Timeline
 
 
 class Planning(Safety):

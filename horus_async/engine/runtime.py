@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from .pace.pace import Pace
     from .ports import Guarding
+    from .rules.schedule import Timeline
     from .safety import Job, Plan
-    from .schedule import Timeline
 
 _ENDED = object()
 """Stands for what a coroutine that has ended does not yield any more."""

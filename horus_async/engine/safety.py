@@ -28,9 +28,9 @@ from horus_async.observe import (
 )
 
 from .audience import Audience
-from .failure import Action, Change, State
 from .node_run import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
 from .reporting import describe, telling
+from .rules.failure import Action, Change, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable

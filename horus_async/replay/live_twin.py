@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from horus_async.engine.ports import Ports
-    from horus_async.engine.schedule import Step
+    from horus_async.engine.rules.schedule import Step
     from horus_async.nodes.node import Node
     from horus_async.recorder.records import ExecutionRecord
 

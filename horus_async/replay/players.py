@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from horus_async.engine.node_run import NodeRun
-    from horus_async.engine.schedule import Step
+    from horus_async.engine.rules.schedule import Step
     from horus_async.recorder.records import ExecutionRecord, RecordedOutput
     from horus_async.topics import Bus
     from horus_async.topics.values.payload import Payload

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from horus_async.engine.node_run import NodeRun
-from horus_async.engine.order import causal_order
+from horus_async.engine.rules.order import causal_order
+from horus_async.engine.rules.schedule import exact
 from horus_async.engine.runtime import Runtime
-from horus_async.engine.schedule import exact
 
 from .lines import Lines
 from .live_twin import LiveTwin

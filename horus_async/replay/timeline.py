@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS
-from horus_async.engine.schedule import Step, exact
+from horus_async.engine.rules.schedule import Step, exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from horus_async.clock.random import system_seed
 from horus_async.clock.system import wall_ns
 from horus_async.determinism.findings import Guard
 from horus_async.engine.ports import check_free
+from horus_async.engine.rules.schedule import RateTimeline
 from horus_async.engine.runtime import Runtime
-from horus_async.engine.schedule import RateTimeline
 from horus_async.engine.watchdog import Watchdog
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus

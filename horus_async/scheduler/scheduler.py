@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.determinism.findings import Guard
-from horus_async.engine.schedule import exact
+from horus_async.engine.rules.schedule import exact
 from horus_async.errors import ConfigurationError
 from horus_async.nodes.node import Node
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from horus_async.engine.failure import TABLE, Action, State
+from horus_async.engine.rules.failure import TABLE, Action, State
 from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Restart, Skip
 
 

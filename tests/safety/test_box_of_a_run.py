@@ -21,7 +21,7 @@ from .kit import error_of, events, failing, kinds, reason, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from horus_async.engine.schedule import Step
+    from horus_async.engine.rules.schedule import Step
 
 
 def test_a_whole_run() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from horus_async.clock.system import NANOSECONDS, wall_ns
-from horus_async.engine.schedule import exact
+from horus_async.engine.rules.schedule import exact
 from horus_async.errors import HorusError, RecordingError
 from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
 from horus_async.recorder.naming import check_session_name
