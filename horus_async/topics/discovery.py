@@ -45,6 +45,7 @@ class Discovery:
         self._settled = False
         self._next_glance = 0
         self._next_sweep = 0
+        self._closed = False
         self.sleepers = Sleepers(namespace, self.refresh)
 
     # For subscribers
@@ -69,8 +70,10 @@ class Discovery:
         return True
 
     def refresh(self) -> None:
-        """Look for new rings and show them to the channels; let go of rings that are gone."""
+        """Look for new rings and show them to the channels; let go of rings that are gone. Nothing once closed."""
         with self._lock:
+            if self._closed:  # a subscriber that outlives its bus would be shown the same rings again
+                return
             if self._look():
                 for topic, channel in self._exchange.channels(self.namespace).items():
                     self._show(topic, channel)
@@ -91,6 +94,7 @@ class Discovery:
         listened = self.sleepers.listening
         self.sleepers.close()
         with self._lock:
+            self._closed = True
             for channel in self._exchange.channels(self.namespace).values():
                 for ring in channel.external:
                     channel.remove_external(ring)

@@ -191,6 +191,36 @@ def test_a_new_ring_is_merged_by_stamp_with_a_known_one(monkeypatch: pytest.Monk
             assert process.end() == 0
 
 
+def test_a_subscriber_that_outlives_its_bus_gets_no_message_twice() -> None:
+    """When the folder changes after that, the rings that it knows are not shown to it again."""
+    program = """
+        with Topic("t") as t:
+            t.send("once")
+            tell("sent")
+            heard()
+            with Topic("u") as u:
+                u.send("other")
+                tell("sent")
+                heard()
+    """
+    with Bus() as bus, child(program) as sender:
+        subscriber = bus.subscriber("t")
+        assert sender.line() == "sent"
+        until(subscriber.has_message)
+        message = subscriber.take()
+        assert message is not None
+        assert message[0] == b'"once"'
+        bus.close()
+        found = bus._discovery
+        assert found is not None
+        sender.go()
+        assert sender.line() == "sent"
+        until(lambda: monotonic_ns() >= found._next_glance)
+        assert subscriber.take() is None
+        subscriber.close()
+        sender.go()
+
+
 @pytest.mark.parametrize("sleeper", [False, True])
 def test_what_ended_long_ago_is_still_heard(namespace: str, monkeypatch: pytest.MonkeyPatch, sleeper: bool) -> None:
     """A live reader gets the last messages of a clean publisher however late it looks, or while it does not look."""
