@@ -195,7 +195,7 @@ def rotated(root: Path, ticks: int = 200, **options: Any) -> list[Path]:
     noise = random.Random(1)
     for tick in range(0, ticks, 10):
         play(observer, range(tick, tick + 10), noise)
-        for file in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
+        for file in observer._writer.files:  # the writer's thread sleeps: its interval is a minute
             file.write(file.feed.take())
     observer.run_stopped("duration", ticks)
     return observer.stop()
@@ -333,7 +333,7 @@ def test_ranges_where_ticks_go_back(tmp_path: Path, rotate_mb: float | None, clo
     for at, tick in enumerate(played):
         play(observer, range(tick, tick + 1), random.Random(1))
         if at % 10 == 9:
-            for part in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
+            for part in observer._writer.files:  # the writer's thread sleeps: its interval is a minute
                 part.write(part.feed.take())
     observer.run_stopped("duration", len(played))
     paths = observer.stop()

@@ -96,9 +96,9 @@ def test_a_line_is_written_within_two_intervals(
     observer.run_started(run_info())
     writer = observer._writer
     assert writer is not None
-    path = writer._nodes["sensor"].path
+    path = writer.files.nodes["sensor"].path
     monkeypatch.setattr(writer.intake.room, "wake", machine)
-    for file in writer._files():
+    for file in writer.files:
         monkeypatch.setattr(file, "write", _slow(file, machine, flush_ns // 3))
     machine.at_end = lambda: setattr(writer, "_ending", True)
     writer._write_until_end()

@@ -32,7 +32,7 @@ def everything(root: Path) -> list[Path]:
         observer.tick_ended(TickEnd(tick, 0, ["sensor"]))
         observer.received_external(External(tick, "in", "p", tick, 0, b"1" if tick != 90 else b"no JSON"))
         if tick % 20 == 19:
-            for file in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
+            for file in observer._writer.files:  # the writer's thread sleeps: its interval is a minute
                 file.write(file.feed.take())
     observer.executed(sensor._replace(kind="safe_state", tick=199, error="ValueError: no"))
     observer.executed(sensor._replace(kind="shutdown", tick=199))

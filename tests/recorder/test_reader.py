@@ -34,7 +34,7 @@ def recording(root: Path, flushes: int = 5, ticks: int = 20) -> Path:
     assert observer._writer is not None
     for flush in range(flushes):
         play(observer, range(flush * ticks, (flush + 1) * ticks), random.Random(flush))
-        for file in observer._writer._files():  # the writer's thread sleeps: its interval is a minute
+        for file in observer._writer.files:  # the writer's thread sleeps: its interval is a minute
             file.write(file.feed.take())
     observer.run_stopped("duration", flushes * ticks)
     return observer.stop()[1]
@@ -152,7 +152,7 @@ def test_a_growing_file_can_be_read(tmp_path: Path) -> None:
     """A recording is readable while it is written, up to its last flush."""
     observer = recorder(tmp_path, interval=0.001)
     observer.run_started(run_info())
-    path = observer._writer.paths()[1]  # type: ignore[union-attr]
+    path = observer._writer.files.paths()[1]  # type: ignore[union-attr]
     header = RecordedFile(path).header
     assert isinstance(header, Header)
     play(observer, range(5), random.Random(1))

@@ -104,7 +104,7 @@ def test_a_file_that_lost_lines_does_not_say_what_it_holds(tmp_path: Path, monke
     play(observer, range(100), random.Random(1))
     settled(observer)
     assert observer._writer is not None
-    sensor = observer._writer._nodes["sensor"]
+    sensor = observer._writer.files.nodes["sensor"]
     failed: list[bool] = []
 
     def failing(data: bytes) -> None:

@@ -64,7 +64,7 @@ class Recorder(Observer):
         recorder that never began has none.
         """
         self._finish("recording stopped")
-        return [] if self._writer is None else self._writer.paths()
+        return [] if self._writer is None else self._writer.files.paths()
 
     # -- Observer ------------------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class Recorder(Observer):
         """Make a file for a node that joined."""
         recorded = self._screen is None or self._screen.takes_node(node.name)
         if self._writer is not None and not self._stopped and recorded:
-            self._writer.add_node(node)
+            self._writer.files.add_node(node)
 
     def received_external(self, message: External) -> None:
         """Record an external message."""

@@ -1,38 +1,23 @@
-"""The thread that writes a session: lines, frames and files, off the event loop.
-
-Longer than most modules: what each of the two threads may touch should be seen at a glance.
-"""
+"""The thread that writes a session: it has lines made, and writes them, off the event loop."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from attrs import frozen
 
-from horus_async.clock.system import NANOSECONDS, iso_utc, monotonic_ns, sleep_until_monotonic, wall_ns
-from horus_async.observe import NodeInfo
+from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic, wall_ns
 from horus_async.recorder.locking import FolderLock
-from horus_async.recorder.manifest import sync_folder, write_manifest
-from horus_async.recorder.naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
-from horus_async.recorder.options import Fsync
-from horus_async.recorder.records import SCHEMA_VERSION
 from horus_async.recording_state import RecordingState
 
-from .frame_file import FrameFile, Rotation
+from .files import SessionFiles
 from .intake import EagerIntake, Intake
 from .line_maker import LineMaker
-from .lines import (
-    footer_line,
-    header_line,
-    run_fields,
-    versions,
-)
 from .room import Room
-from .screening import screen_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +25,7 @@ if TYPE_CHECKING:
     from horus_async.observe import RunInfo
     from horus_async.recorder.options import RecordingOptions
 
-    from .feed import Feed
+    from .frame_file import FrameFile
     from .screening import Screen
 
 _log = logging.getLogger("horus_async.recorder")
@@ -83,36 +68,21 @@ class SessionWriter:
     ) -> None:
         self.folder = folder
         self.state = RecordingState.ON
-        self._run_info = run
-        self._identity = identity
-        self._sync = options.fsync is Fsync.INTERVAL
+        self.files = SessionFiles(folder, run, options, identity, screen)
+        self.intake = self._make_intake(int(options.memory_mb * (1 << 20)), block=block)
         self._interval = options.interval
         self._ending = False
         self._end_reason = ""
         self._failure = ""
         self._retry_at = 0
-        self._screen = screen
         self._problems: set[FrameFile] = set()
         """Files of which a line could not be made, which was said."""
-        self._choices = screen_fields(options)
-        self._rotation = _rotation(options, run.tick_rate)
-        self._scheduler = self._new_file(plain_file_name(SCHEDULER_STEM, identity), "scheduler")
-        self._nodes: dict[str, FrameFile] = {}
-        self._external: FrameFile | None = None
-        self.intake = self._make_intake(int(options.memory_mb * (1 << 20)), block=block)
         self._lock = FolderLock(folder)
         try:
             self._lock.take()
-            self._scheduler.open()
-            for node in run.nodes:
-                if screen is None or screen.takes_node(node.name):
-                    self.add_node(node).open()
-            write_manifest(folder, self._manifest(None, None), sync=self._sync)
-            if self._sync:
-                sync_folder(folder.parent)
+            self.files.open()
         except OSError:
-            for file in self._files():
-                file.close()
+            self.files.close()
             self._lock.release()
             raise
         self._thread = threading.Thread(target=self._work, name=f"recorder {folder.name}", daemon=True)
@@ -120,25 +90,20 @@ class SessionWriter:
         _at_work.add(self)
 
     def _make_intake(self, limit: int, *, block: bool) -> Intake | EagerIntake:
-        room = Room(limit, block=block)
-        scheduler, node_feed = self._scheduler.feed, self._node_feed
-        if block:
-            return EagerIntake(LineMaker(scheduler, node_feed, self._external_feed, room), room)
-        return Intake(LineMaker(scheduler, node_feed, self._external_feed), room, scheduler, node_feed)
+        room, files = Room(limit, block=block), self.files
+        scheduler = files.scheduler.feed
+        maker = LineMaker(scheduler, files.node_feed, files.external_feed, room if block else None)
+        return EagerIntake(maker, room) if block else Intake(maker, room, scheduler, files.node_feed)
 
     def stats(self) -> RecordingStats:
         """How it fares; from any thread."""
-        files = self._files()
+        files = list(self.files)
         return RecordingStats(
             self.state,
             sum(file.counts.outputs for file in files),
             sum(file.earlier_bytes + file.written for file in files),
             sum(file.counts.dropped for file in files),
         )
-
-    def paths(self) -> list[Path]:
-        """The files: the scheduler's, the nodes', and the one for external messages if there were any."""
-        return [path for file in self._files() for path in file.paths]
 
     def finish(self, reason: str) -> None:
         """Write what waits, the footers, the indexes and the manifest; returns when that is done."""
@@ -150,29 +115,11 @@ class SessionWriter:
 
     # -- the event loop's thread ---------------------------------------------------------------------------------------
 
-    def add_node(self, node: NodeInfo) -> FrameFile:
-        """The file of a node; made, in memory, if it has none."""
-        file = self._nodes.get(node.name)
-        if file is None:
-            file = self._new_file(file_name(node.name, self._identity), "node", node)
-            self._nodes[node.name] = file
-        return file
-
-    def _node_feed(self, name: str) -> Feed:
-        """That of a node by its name, also of one that nobody announced."""
-        return (self._nodes.get(name) or self.add_node(NodeInfo(name, None))).feed
-
-    def _external_feed(self) -> Feed:
-        if self._external is None:
-            self._external = self._new_file(plain_file_name(EXTERNAL_STEM, self._identity), "external")
-        return self._external.feed
-
     def let_go(self) -> None:
         """In a forked child: the recording is the parent's. Without the folder's lock held here, it ends with it."""
         self.state = RecordingState.OFF
         self.intake.room.let_go()
-        for file in self._files():
-            file.let_go()
+        self.files.let_go()
         self._lock.release()
 
     # -- the writer's thread -------------------------------------------------------------------------------------------
@@ -187,8 +134,7 @@ class SessionWriter:
         finally:
             _at_work.discard(self)
             self.intake.room.refusing = True
-            for file in self._files():
-                file.close()
+            self.files.close()
             self._lock.release()
 
     def _write_until_end(self) -> None:
@@ -212,7 +158,7 @@ class SessionWriter:
         if self.state is RecordingState.FAILED and monotonic_ns() >= self._retry_at:
             self._resume()
         self.intake.make_lines(_let_others_run)
-        for file in self._files():
+        for file in self.files:
             text = file.feed.take()
             self._write(file, text)
             written += len(text)
@@ -227,7 +173,7 @@ class SessionWriter:
             file.lose(text, self._failure)
             return
         try:
-            if file.write(text) and self._sync:
+            if file.write(text) and self.files.synced:
                 file.sync()
         except OSError as error:
             self._fail(error)
@@ -242,7 +188,7 @@ class SessionWriter:
 
     def _resume(self) -> None:
         """Try to write again: behind the last whole frame, beginning with what is missing."""
-        for file in self._files():
+        for file in self.files:
             try:
                 file.cut_back()
                 file.write(b"")
@@ -261,66 +207,12 @@ class SessionWriter:
         if self.state is RecordingState.FAILED:
             _log.error("recording %s ends without its last lines: %s", self.folder.name, self._failure)
             return
-        ended_ns = wall_ns()
         try:
-            for file in self._files():
-                file.finish(self._footer(file, ended_ns))
-                if self._sync:
-                    file.sync()
-            write_manifest(self.folder, self._manifest(ended_ns, self._end_reason), sync=self._sync)
+            self.files.finish(wall_ns(), self._end_reason)
         except OSError as error:
             self._fail(error)
         else:
             self.state = RecordingState.OFF
-
-    def _footer(self, file: FrameFile, ended_ns: int) -> bytes:
-        counts = file.part_counts
-        nodes = self._nodes.values()
-        if file is self._scheduler:
-            counts.inputs = sum(node.counts.inputs for node in nodes)
-            counts.outputs = sum(node.counts.outputs for node in nodes)
-        return footer_line(ended_ns, counts, file.tallies, excluded=self._excluded(file))
-
-    def _excluded(self, file: FrameFile) -> int | None:
-        if self._screen is None:
-            return None
-        left_out = self._screen.excluded
-        if file is self._scheduler:
-            return sum(left_out.values())
-        if file is self._external:
-            return left_out.get("", 0)
-        return next(left_out.get(name, 0) for name, known in self._nodes.items() if known is file)
-
-    def _manifest(self, ended_ns: int | None, reason: str | None) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "session": self.folder.name,
-            "name": self._run_info.name,
-            **run_fields(self._run_info),
-            "ended_at": None if ended_ns is None else iso_utc(ended_ns),
-            "reason": reason,
-            "scheduler": self._scheduler.paths[0].name,
-            "nodes": {name: file.paths[0].name for name, file in self._nodes.items()},
-            "external": None if self._external is None else self._external.paths[0].name,
-            **self._choices,
-            **({} if self._rotation is None or ended_ns is None else {"files": [path.name for path in self.paths()]}),
-            **versions(),
-        }
-
-    # -- files ---------------------------------------------------------------------------------------------------------
-
-    def _new_file(self, name: str, role: str, node: NodeInfo | None = None) -> FrameFile:
-        header = header_line(self._run_info, self.folder.name, role, node, self._choices)
-        return FrameFile(
-            self.folder / name,
-            header,
-            self._rotation,
-            has_messages=role != SCHEDULER_STEM,
-        )
-
-    def _files(self) -> list[FrameFile]:
-        extra = [] if self._external is None else [self._external]
-        return [self._scheduler, *self._nodes.values(), *extra]
 
 
 def _let_others_run() -> None:
@@ -338,14 +230,3 @@ def _let_all_go() -> None:
 
 
 os.register_at_fork(after_in_child=_let_all_go)
-
-
-def _rotation(options: RecordingOptions, tick_rate: float) -> Rotation | None:
-    size, seconds = options.rotate_mb, options.rotate_seconds
-    if size is None and seconds is None:
-        return None
-    return Rotation(
-        None if size is None else size * (1 << 20),
-        None if seconds is None else seconds * tick_rate,
-        options.fsync is Fsync.INTERVAL,
-    )
