@@ -1,0 +1,163 @@
+"""What happens between the event loop and the writer: lines are whole or counted, whatever finds no room when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from horus_async.observe import Execution, Sent, TickEnd
+from horus_async.recorder.write.feed import Feed
+from horus_async.recorder.write.intake import EagerIntake, Intake
+from horus_async.recorder.write.line_maker import LineMaker
+from horus_async.recorder.write.room import Room
+from horus_async.topics.codec import as_bytes, encode
+
+from .runs import message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMIT = 8000
+NODES = ("a", "b")
+
+STEPS = st.lists(
+    st.tuples(st.just("send"), st.sampled_from(NODES), st.sampled_from([1, 700, 3000, 9000]))
+    | st.tuples(st.just("end"), st.sampled_from(NODES))
+    | st.tuples(st.just("tick"))
+    | st.tuples(st.just("write")),
+    max_size=60,
+)
+
+
+class Session:
+    """An intake whose writer works when it is told to, and what it was given."""
+
+    def __init__(self, *, eager: bool, writer_is_gone: bool = False) -> None:
+        self.feeds = {name: Feed() for name in (*NODES, "scheduler")}
+        self.room = Room(LIMIT, block=eager)
+        self.room.refusing = writer_is_gone
+        find = self.feeds.__getitem__
+        scheduler = self.feeds["scheduler"]
+        maker = LineMaker(scheduler, find, Feed, self.room if eager else None)
+        self.intake = EagerIntake(maker, self.room) if eager else Intake(maker, self.room, scheduler, find)
+        self.ended: dict[str, list[list[Sent]]] = {node: [] for node in NODES}
+        """For each callback that has ended, what it sent."""
+        self._running: dict[str, list[Sent]] = {node: [] for node in NODES}
+        self.ticks = 0
+        self.text = dict.fromkeys(self.feeds, b"")
+        self._seq = 0
+
+    def send(self, node: str, size: int) -> None:
+        """A node's running callback sends a message of about that many bytes."""
+        sent = message(node, f"{node}.out", self.ticks, "x" * size, self._seq)
+        self._seq += 1
+        self._running[node].append(sent)
+        self.intake.sent(sent)
+
+    def end(self, node: str) -> None:
+        """A node's running callback ends, and its next one begins."""
+        self.ended[node].append(self._running[node])
+        self._running[node] = []
+        self.intake.executed(Execution("tick", node, len(self.ended[node]) - 1, 0, 0, 0, [], None))
+
+    def tick(self) -> None:
+        """A scheduler tick ends."""
+        self.intake.tick_ended(TickEnd(self.ticks, 0, []))
+        self.ticks += 1
+
+    def write(self) -> None:
+        """The writer writes all that waits."""
+        self.intake.make_lines(lambda: None)
+        written = 0
+        for name, feed in self.feeds.items():
+            text = feed.take()
+            self.text[name] += text
+            written += len(text)
+        self.intake.written(written)
+
+    def lines(self, name: str) -> list[Any]:
+        """What was written to a file."""
+        return [orjson.loads(line) for line in self.text[name].splitlines()]
+
+
+def played(steps: list[tuple[Any, ...]], **options: bool) -> Session:
+    """A session in which these steps were taken, to its end."""
+    session = Session(**options)
+    for name, *arguments in steps:
+        step: Callable[..., None] = getattr(session, name)
+        step(*arguments)
+    session.intake.end()
+    session.write()
+    return session
+
+
+def check(session: Session) -> None:
+    """Each callback's line holds just what it sent, or is counted in the gap that stands where it would have stood."""
+    for node, ended in session.ended.items():
+        at = 0
+        for line in session.lines(node):
+            if line["kind"] == "gap":
+                assert line["tick"] == at
+                at += line["dropped"]
+            else:
+                assert (line["kind"], line["tick"]) == ("tick", at)
+                assert [out["seq"] for out in line["outputs"]] == [sent.seq for sent in ended[at]]
+                at += 1
+        assert at == len(ended)
+        lines = [line for line in session.lines(node) if line["kind"] == "tick"]
+        feed = session.feeds[node]
+        assert feed.counts.ticks == len(lines)
+        assert feed.counts.outputs == sum(len(line["outputs"]) for line in lines)
+        assert feed.counts.dropped == len(ended) - len(lines)
+
+
+@given(STEPS)
+def test_a_line_that_finds_no_room_is_missing_as_a_whole(steps: list[tuple[Any, ...]]) -> None:
+    """Real time: a message that was refused takes its callback's line with it, and no other one's."""
+    session = played(steps, eager=False)
+    check(session)
+    ticks = sum(line.get("dropped", 1) for line in session.lines("scheduler"))
+    assert ticks == session.ticks
+    assert session.room.waiting() == 0
+
+
+@given(STEPS)
+def test_lines_made_at_once_are_all_there_or_counted(steps: list[tuple[Any, ...]]) -> None:
+    """Deterministic runs: the same, where no writer is left that one could wait for."""
+    check(played(steps, eager=True, writer_is_gone=True))
+
+
+def test_a_callback_refused_in_the_middle_spoils_no_other_line() -> None:
+    """What a callback sent before and after the message without room is not taken for the next one's."""
+    session = Session(eager=False)
+    session.send("a", 1)
+    session.send("a", 9000)  # more than there is room for
+    session.write()
+    session.send("a", 2)
+    session.end("a")
+    session.send("a", 3)
+    session.end("a")
+    session.intake.end()
+    session.write()
+    check(session)
+    assert [line["kind"] for line in session.lines("a")] == ["gap", "tick"]
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_the_digest_of_a_tick_is_of_what_was_recorded_in_it(*, eager: bool) -> None:
+    """Text is made of each message once, binary ones too, and the digest starts anew with each tick."""
+    session = Session(eager=eager)
+    payload = as_bytes(encode(b"\x00" * 2000))
+    for _ in range(2):
+        session.intake.sent(Sent("a", "t", 0, 0, payload, session.ticks))
+        session.intake.executed(Execution("tick", "a", session.ticks, 0, 0, 0, [], None))
+        session.tick()
+        session.write()
+    session.tick()
+    session.write()
+    first, second, silent = (line["digest"] for line in session.lines("scheduler"))
+    assert first == second != silent == "000000"
