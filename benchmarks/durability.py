@@ -143,7 +143,7 @@ def record_until_killed(root: Path, seed: int) -> None:
             _wait_for_room(recorder)  # on a busy machine lines would be dropped, which has nothing to do with the kill
         size = noise.choice([0, 0, 10, 50, 200, 1000]) if tick % 97 else noise.choice([20_000, 200_000, 2_000_000])
         payload = orjson.dumps({"tick": tick, "noise": noise.randbytes(size // 2).hex()})
-        sent = Sent("sensor", "sensor.reading", tick, tick * _PERIOD_NS, payload, tick)
+        sent = Sent("sensor", "sensor.reading", tick, tick * _PERIOD_NS, payload, tick, tick)
         recorder.sent(sent)
         recorder.executed(Execution("tick", "sensor", tick, tick * _PERIOD_NS, _PERIOD_NS, 0, [], None))
         recorder.tick_ended(TickEnd(tick, tick * _PERIOD_NS, ["sensor"]))

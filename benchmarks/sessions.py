@@ -53,7 +53,7 @@ def recording_and_noting(scale: float) -> list[float]:
 
 
 def _records_of_a_tick() -> tuple[Sent, Execution, TickEnd]:
-    sent = new_tuple(Sent, ("sensor", "sensor.reading", 1, 1000, _PAYLOAD, 1))
+    sent = new_tuple(Sent, ("sensor", "sensor.reading", 1, 1000, _PAYLOAD, 1, 1))
     taken = new_tuple(Received, ("other", "node", 1, 0))
     execution = new_tuple(Execution, ("tick", "sensor", 1, 1000, 1000, 0, [taken], None, 0))
     return sent, execution, new_tuple(TickEnd, (1, 1000, ["sensor"]))
@@ -139,7 +139,7 @@ def _hour(seconds: int, *, topics: int) -> Path:
         now_ns = number * NANOSECONDS // RATE
         for info in infos:
             payload = dumps({"value": math.sin(number * 0.01), "tick": number})
-            sent = [Sent(info.name, f"{info.name}.{topic}", number, now_ns, payload, number) for topic in range(topics)]
+            sent = [Sent(info.name, f"{info.name}.{topic}", number, now_ns, payload, number, number) for topic in range(topics)]
             for message in sent:
                 recorder.sent(message)
             recorder.executed(Execution("tick", info.name, number, now_ns, NANOSECONDS // RATE, 0, [], None))

@@ -70,7 +70,7 @@ def record_small(root: Path, *, flushes: int, ticks: int, **options: Any) -> lis
 def play_tick(observer: Observer, tick: int) -> None:
     """Tell the observer everything about one tick."""
     now_ns = tick * PERIOD_NS
-    sent = [Sent(node, f"{node}.out", tick, now_ns, dumps(message_of(node, tick)), tick) for node in NODES]
+    sent = [Sent(node, f"{node}.out", tick, now_ns, dumps(message_of(node, tick)), tick, tick) for node in NODES]
     taken = [Received("sensor.out", "sensor", tick)]
     if tick % 7 == 0:
         observer.received_external(External(tick, "cmd", "pilot", tick, now_ns, dumps(message_of("pilot", tick))))

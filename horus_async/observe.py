@@ -29,6 +29,8 @@ class Sent(NamedTuple):
     """As the codec made it; ``codec.to_json`` turns it into the text of a recorded line."""
     tick: int
     """The scheduler tick in which it was sent."""
+    began: int | None = None
+    """The tick in which the callback that sent it began; None where a task or thread of the node's own sent it."""
 
 
 class Received(NamedTuple):
@@ -183,6 +185,9 @@ class Observer:
 
     def sent(self, message: Sent) -> None:
         """A message was just sent. All messages of a callback come before its `executed`."""
+
+    def missed(self, node: str, count: int) -> None:
+        """So many messages that threads of a node sent were not told of: the event loop was busy for too long."""
 
     def executed(self, execution: Execution) -> None:
         """A call of a node's callback ended."""

@@ -141,7 +141,7 @@ class _Capture(Observer):
         self.captured = Captured()
 
     def sent(self, message: Sent) -> None:
-        node, topic, seq, stamp_ns, payload, tick = message
+        node, topic, seq, stamp_ns, payload, tick, _ = message
         self.captured.messages.append(CapturedMessage(tick, node, topic, seq, stamp_ns, decode(payload)))
 
     def executed(self, execution: Execution) -> None:

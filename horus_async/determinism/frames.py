@@ -62,7 +62,7 @@ class TickDigests(Observer):
         sent = self._sent
         texts = [
             orjson.dumps([node, topic, seq, stamp_ns, orjson.Fragment(to_json(payload))])
-            for node, topic, seq, stamp_ns, payload, _ in sorted(sent, key=_node_of)
+            for node, topic, seq, stamp_ns, payload, *_ in sorted(sent, key=_node_of)
         ]
         errors = sorted(self._errors)
         for text in (*texts, *map(orjson.dumps, errors)):

@@ -123,7 +123,7 @@ class GuardedPorts(Ports):
     def send(self, topic: str, value: Any) -> None:
         """Send, and report a send from outside the node's own callbacks."""
         context = current.get(None)
-        if context is None or context.node != self._node:
+        if context is None or context.node != self._node or getattr(context, "in_thread", False):
             self._guard.stray_send(self._node, topic, sys._getframe(1))  # noqa: SLF001 - there is no other way to ask
         Ports.send(self, topic, value)  # spares the time of super()
 

@@ -40,7 +40,7 @@ class Calling(Planning):
         callback = run.callbacks[run.kind]
         assert callback is not None
         if self.audience.hears_messages:
-            run.ports.begin()
+            run.ports.begin(self._step.tick if run.kind is TICK else self.tick)
             if run.kind is TICK:
                 self._began.append(run.name)
         run.begin(self._step, None if self._virtual else self.stamp_ns())
@@ -84,6 +84,7 @@ class Calling(Planning):
         if self.audience.hears_messages:
             duration_ns = run.now() - run.began_ns if waited else 0
             self._tell_executed(run, kind, error, duration_ns, took_ns)
+            run.ports.end()
         if kind is TICK:
             if run.real_time:
                 run.ended_ns = run.now()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .rules.schedule import Schedule, Step
 
 TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
+BACKGROUND = "background"
+"""What a node started beside its callbacks."""
 _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
 
 

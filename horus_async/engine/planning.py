@@ -39,6 +39,7 @@ class Planning(Safety):
         self._order_known = False
         self._topics: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
         self._step = Step(0, 0, start_ns, start_ns / NANOSECONDS, 0.0, start_ns)
+        self._start_ns = start_ns
         self._step_open = False
         self._began: list[str] = []
         self._stirred = False
@@ -85,6 +86,7 @@ class Planning(Safety):
                 yield self._pace.reach(at_ns)
                 if self.reason:
                     return
+                self.audience.collect()
                 if self._stirred or self._interludes:
                     yield from self._message_pass()
             if step is None:

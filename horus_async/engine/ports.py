@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from horus_async.errors import ContextError
-from horus_async.nodes.context import CallGuard
+from horus_async.nodes.context import CallGuard, TickContext, current
 from horus_async.observe import Received, Sent
 from horus_async.topics import Borrowing, Message, check_topic_name
 from horus_async.topics.codec import as_bytes, decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from horus_async.nodes.node import Node
     from horus_async.topics import Bus, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
@@ -53,6 +56,12 @@ class Run(Protocol):
     def external_source(self, topic: str, publisher: str, reader: RingReader) -> int:
         """The number of the source of the external message that ``reader`` gave last."""
 
+    def start_task(self, node: str, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
+        """Start a task of a node's own."""
+
+    def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Start a thread of a node's own."""
+
     def stop(self, reason: str = ...) -> None:
         """End the run."""
 
@@ -77,8 +86,14 @@ class Ports:
         self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
         self._lent_to: Node | None = None
+        self.began: int | None = None
+        """The scheduler tick in which the running callback began; None while none is going on."""
         self.inputs: list[Received] = []
         """What the running callback took."""
+        self._has_work = False
+        """Whether the node has, or had, tasks or threads of its own."""
+        self._work_is_over = False
+        """Whether these may not send any more."""
 
     def attach(self, node: Node) -> None:
         """Lend these to a node, for as long as the run lasts.
@@ -115,12 +130,23 @@ class Ports:
             self._run.topic_used(self._node, topic, writes=False)
         return subscriber
 
-    def begin(self) -> None:
-        """Forget what was taken: a callback begins."""
+    def begin(self, tick: int) -> None:
+        """A callback begins, in that scheduler tick."""
+        self.began = tick
         self.inputs = []
+
+    def end_work(self) -> None:
+        """Tasks and threads of the node's own may not send any more."""
+        self._work_is_over = self._has_work
+
+    def end(self) -> None:
+        """The callback has ended."""
+        self.began = None
 
     def send(self, topic: str, value: Any) -> None:
         """Encode a value, publish it, and tell of it."""
+        if self._work_is_over and not self._in_callback():
+            raise ContextError(f"the run of node {self._node!r} has ended: send({topic!r}) from a thread of its own")
         publisher = self._publishers.get(topic) or self.publisher(topic)
         payload = encode(value, publisher.forms)
         run = self._run
@@ -133,7 +159,21 @@ class Ports:
         """Tell of a message that went out."""
         if not isinstance(payload, bytes):
             payload = b"".join(payload)
-        self._audience.sent(new_tuple(Sent, (self._node, topic, seq, stamp_ns, payload, self._run.tick)))
+        audience = self._audience
+        here = get_ident() == audience.thread
+        began = self.began
+        if began is not None and (self._has_work or not here) and not self._in_callback():
+            began = None
+        message = new_tuple(Sent, (self._node, topic, seq, stamp_ns, payload, self._run.tick, began))
+        if here:
+            audience.sent(message)
+        else:
+            audience.sent_elsewhere(message)
+
+    def _in_callback(self) -> bool:
+        """Whether this is the running callback, or a task or thread that it has started."""
+        context = current.get(None)
+        return context is not None and context.node == self._node and type(context) is TickContext
 
     def take(self, topic: str) -> Taken | None:
         """The next unread message as it lies in the ring."""
@@ -160,6 +200,8 @@ class Ports:
         source = 0
         if reader is not None and self._is_external(reader):
             source = self._run.took_external(topic, taken, reader)
+        if self.began is None or (self._has_work and not self._in_callback()):
+            return  # only callbacks have inputs
         self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2], source)))
 
     def _is_external(self, reader: RingReader | None) -> bool:
@@ -220,6 +262,16 @@ class Ports:
             subscriber.close()
         self._subscribers.clear()
         self._publishers.clear()
+
+    def background(self, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
+        """Start a task of the node's own."""
+        self._has_work = True
+        self._run.start_task(self._node, function, arguments)
+
+    def in_thread(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Start a thread of the node's own."""
+        self._has_work = True
+        self._run.start_thread(self._node, function, arguments)
 
     def request_stop(self) -> None:
         """Ask the scheduler to end the run."""

@@ -24,6 +24,13 @@ def describe(error: BaseException) -> str:
         return f"{type(error).__name__}: (its message cannot be shown: {type(broken).__name__})"
 
 
+def name_of(function: Any) -> str:
+    """What a function is called, for people."""
+    while hasattr(function, "func"):  # a partial
+        function = function.func
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
 def telling(callback: Callback, on_error: OnError, report: Report) -> Callback:
     """The callback, such that what it raises goes to ``report``, then to ``on_error``, and on.
 

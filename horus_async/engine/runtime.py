@@ -6,8 +6,8 @@ worker stays with it as its carrier (see `coroutines`) and a new worker goes on 
 follows the plan and each suspended tick has a task of its own, and nothing else is needed for nodes that wait side by
 side. Real and virtual time differ only in the `pace`.
 
-Four layers share the state of a run: `Safety` judges, `Planning` says what comes next, `Calling` calls one callback,
-and `Runtime` carries the plan out.
+Five layers share the state of a run: `Safety` judges, `Planning` says what comes next, `Calling` calls one callback,
+`Working` runs what nodes start beside those, and `Runtime` carries the plan out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from contextlib import contextmanager
 from contextvars import copy_context
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,12 +24,12 @@ from attrs import evolve
 
 from horus_async.nodes.context import current
 
-from .calling import Calling
 from .coroutines import carry, may_suspend
 from .node_run import NodeRun
 from .pace.virtual import StillPace
 from .ports import Ports
 from .reporting import describe
+from .work import Working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,11 +43,14 @@ if TYPE_CHECKING:
     from .rules.schedule import Timeline
     from .safety import Job, Plan
 
+GRACE_NS = 2_000_000_000
+"""How long a run that ends waits for threads of its nodes."""
+
 _ENDED = object()
 """Stands for what a coroutine that has ended does not yield any more."""
 
 
-class Runtime(Calling):
+class Runtime(Working):
     """The engine of one run."""
 
     def __init__(
@@ -63,6 +67,7 @@ class Runtime(Calling):
         self.at_end: list[Callable[[int], None]] = []
         """Called with the last scheduler tick when the timeline has come to its end, before any ``shutdown``."""
         self._guard = guard
+        self._seed = info.seed
         self._pace: Pace | None = None
         self._rest: tuple[Plan, Job] | None = None
         """What `begin_tick` left to `finish_tick`."""
@@ -155,6 +160,7 @@ class Runtime(Calling):
             NodeFailure: A node failed for good.
         """
         self.start(pace)
+        self._takes_work = True
         try:
             await self._drive(self.whole_plan())
         except BaseException as error:
@@ -194,6 +200,8 @@ class Runtime(Calling):
         """Take time from ``pace`` from here on."""
         self._pace = pace
         self._virtual = pace.virtual
+        self.audience.thread = get_ident()
+        self.audience.wake = pace.wake if not pace.virtual else _nothing
         for run in self.runs.values():
             run.now = pace.elapsed_ns
             run.real_time = not pace.virtual
@@ -232,12 +240,18 @@ class Runtime(Calling):
         """Call every ``shutdown`` and tell the observers; whatever fails on the way is kept with the failures."""
         assert self._pace is not None
         self._aborted = False
+        self._takes_work = False
+        for run in self.runs.values():
+            run.ports.end_work()
+        self.audience.collect()
         if self.reason == self.timeline.end_reason:
             for complete in self.at_end:
                 complete(self.tick)
         if self.emergency is not None:
             await self._drive(self.all_safe_plan())
         await self._drive(self.shutdown_plan())
+        self.leave_threads(GRACE_NS)
+        self.audience.collect()
         self._end_tick()
         self.audience.tell("run_stopped", self.reason or "stop", self.ticks)
         self._pace.close()
@@ -322,3 +336,7 @@ class Runtime(Calling):
             pace.ended(run)
             self._finish(run, error)
             pace.wake()
+
+
+def _nothing() -> None:
+    """A run in virtual time is not woken: threads take none of it."""

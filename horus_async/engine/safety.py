@@ -79,6 +79,10 @@ class Safety(ABC):
     def elapsed_ns(self) -> int:
         """The run's time, nanoseconds."""
 
+    @abstractmethod
+    def end_work(self, node: str) -> None:
+        """Cancel what a node has started beside its callbacks."""
+
     def abort(self, reason: str) -> None:
         """End the run at once."""
         self._aborted = True
@@ -213,8 +217,8 @@ class Safety(ABC):
     ) -> None:
         if failure is not None:
             self._failed(run, kind, failure)
-        elif kind is TICK and error is None:
-            self._policy_changed(run, run.failure.succeeded)
+        elif kind is TICK and error is None and run.failure.state not in (State.WAITING, State.RESTING):
+            self._policy_changed(run, run.failure.succeeded)  # else something in the background has failed meanwhile
 
     def _failed(self, run: NodeRun, kind: str, error: BaseException) -> None:
         """A callback has raised: what does the node's policy say?"""
@@ -252,6 +256,7 @@ class Safety(ABC):
             run.needs_init = True
         if run.needs_init:
             run.needs_init = False
+            self.end_work(run.name)
             if run.callbacks[INIT] is not None:
                 run.kind = INIT
                 yield run

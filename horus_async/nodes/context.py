@@ -25,6 +25,8 @@ INIT_TICK = -1
 """The tick number that ``rng()`` is derived from in ``init``."""
 SHUTDOWN_TICK = -2
 """The same for ``shutdown``."""
+FIRST_WORK_TICK = -3
+"""The same for the first task or thread of a node's own; the next ones count down from here."""
 
 
 class CallGuard(Protocol):
@@ -89,6 +91,41 @@ class TickContext:
         return kept[1]
 
 
+class WorkContext(TickContext):
+    """What the functions below answer in a task or thread of a node's own: time goes on, and there is no tick."""
+
+    __slots__ = ("_now_ns", "_start_ns", "in_thread")
+
+    def __init__(self, node: str, seed: int, number: int, now_ns: Callable[[], int], start_ns: int) -> None:
+        self.node = node
+        self.seed = seed
+        self.budget = None
+        self.tick = None
+        self.seed_tick = FIRST_WORK_TICK - number
+        self.guard = None
+        self.in_thread = False
+        """Whether it is a thread, which runs whenever the machine likes."""
+        self._now_ns = now_ns
+        self._start_ns = start_ns
+        self._random = None
+        self._np_random = None
+
+    @property
+    def now_ns(self) -> int:  # type: ignore[override]
+        """The time of the run, which goes on."""
+        return self._now_ns()
+
+    @property
+    def now(self) -> float:  # type: ignore[override]
+        """The same in seconds."""
+        return self._now_ns() / NANOSECONDS
+
+    @property
+    def elapsed(self) -> float:  # type: ignore[override]
+        """Seconds since the run began."""
+        return (self._now_ns() - self._start_ns) / NANOSECONDS
+
+
 current: ContextVar[TickContext] = ContextVar("horus_async_tick")
 """The running callback. A context variable, so tasks and threads started by a tick see it too."""
 
@@ -105,7 +142,9 @@ def _context(function: str) -> TickContext:
 def _tick_context(function: str) -> TickContext:
     context = _context(function)
     if context.tick is None:
-        raise ContextError(f"{function}() has no value in init and shutdown: call it from a node's tick")
+        raise ContextError(
+            f"{function}() has no value in init, shutdown and background work: call it from a node's tick"
+        )
     return context
 
 

@@ -16,7 +16,7 @@ from horus_async.validators import is_positive
 from .failure_policies import FailurePolicy, Fatal, Miss
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from horus_async.topics import Borrowing, Message
 
@@ -241,6 +241,29 @@ class Node:
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before this node read them."""
         return self._running().lost(topic)
+
+    def background(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        """Start ``function(*arguments)``, a coroutine function, as a task of this node, from ``init`` or a tick.
+
+        It is cancelled when the run ends, before ``shutdown``, and when the node's ``init`` runs again. What it raises
+        is a failure of the node. In a deterministic run it takes its turn after the node's tick, the same in each run.
+
+        Raises:
+            ContextError: Called outside a run, or from ``shutdown``.
+        """
+        self._running().background(function, arguments)
+
+    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Start ``function(*arguments)`` in a thread of this node, for drivers that block; from ``init`` or a tick.
+
+        In it `send` is safe. The thread has to end when the run does: from then on `send` raises `ContextError` there,
+        which ends it without a word. One that does not end is named and left behind. What it raises is a failure of
+        the node. A deterministic run does not wait for such a thread, so its guard reports what it sends.
+
+        Raises:
+            ContextError: Called outside a run, or from ``shutdown``.
+        """
+        self._running().in_thread(function, arguments)
 
     def request_stop(self) -> None:
         """Ask the scheduler to end the run."""

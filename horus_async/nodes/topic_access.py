@@ -1,10 +1,12 @@
-"""What a node can do with topics while it runs; provided by the engine."""
+"""What a node can do while it runs; provided by the engine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from horus_async.topics import Borrowing, Message
 
 
@@ -37,6 +39,12 @@ class TopicAccess(Protocol):
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before they were read."""
+
+    def background(self, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
+        """Start a task of the node's own."""
+
+    def in_thread(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Start a thread of the node's own."""
 
     def request_stop(self) -> None:
         """Ask the scheduler to end the run."""

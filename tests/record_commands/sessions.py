@@ -54,7 +54,7 @@ def make(root: Path, name: str, messages: Messages, *, ticks: int, close: bool =
             for sender, topic, value in messages.get(tick, ()):
                 if sender == node:
                     seq = seqs[node, topic] = seqs.get((node, topic), -1) + 1
-                    recorder.sent(Sent(node, topic, seq, tick * PERIOD_NS, as_bytes(encode(value)), tick))
+                    recorder.sent(Sent(node, topic, seq, tick * PERIOD_NS, as_bytes(encode(value)), tick, tick))
             recorder.executed(Execution("tick", node, tick, tick * PERIOD_NS, PERIOD_NS, 0, [], None))
         recorder.tick_ended(TickEnd(tick, tick * PERIOD_NS, nodes))
     recorder.run_stopped("duration", ticks)

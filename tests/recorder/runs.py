@@ -46,7 +46,7 @@ def execution(node: str, tick: int, taken: Sequence[Received] = ()) -> Execution
 def tell(observer: Observer, executed: Execution, sent: Iterable[Sent] = ()) -> None:
     """A callback sends, and ends."""
     for one in sent:
-        observer.sent(one)
+        observer.sent(one._replace(began=executed.tick))
     observer.executed(executed)
 
 

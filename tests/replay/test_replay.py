@@ -74,7 +74,7 @@ def test_what_a_long_last_tick_sent_late_is_replayed(recordings_dir: Path) -> No
         Sent("slow", "slow", seq, at * ms, b"%d" % seq, number) for seq, (number, at) in enumerate([(1, 11), (2, 47)])
     ]
     for message in sent:
-        recorder.sent(message)
+        recorder.sent(message._replace(began=1))
     recorder.executed(Execution("tick", "slow", 1, 10 * ms, 10 * ms, 37 * ms, [], None))
     for number in range(3):
         recorder.tick_ended(TickEnd(number, 10 * number * ms, ["slow"][: number == 1]))

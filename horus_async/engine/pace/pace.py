@@ -15,8 +15,10 @@ class Busy(Protocol):
     """A callback of it is running."""
     resumed: int
     """How often the running callback went on after a suspension."""
-    rank: int
-    """Its place among those that go on at one instant."""
+
+    @property
+    def rank(self) -> float:
+        """Its place among those that go on at one instant."""
 
 
 class Pace:

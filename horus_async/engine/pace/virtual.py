@@ -95,7 +95,7 @@ class VirtualPace(StillPace):
         self._timer = TickTimer() if speed != math.inf else None
         self._origin = clock.current_time() - offset_ns / NANOSECONDS
         self._paced_from_ns = monotonic_ns() - offset_ns
-        self._waiting: list[tuple[int, int, trio.lowlevel.Task]] = []
+        self._waiting: list[tuple[float, int, trio.lowlevel.Task]] = []
         self.taking_turns = True
         """Whether suspended ticks go on one at a time: not any more once they are cancelled."""
         self._arrivals = 0
@@ -206,7 +206,7 @@ class VirtualPace(StillPace):
         del run
         self.suspended -= 1
 
-    async def _turn(self, rank: int) -> None:
+    async def _turn(self, rank: float) -> None:
         # Threads are waited for before turns are given, so a token that is out now was taken by this very tick: it is
         # on its way into a thread, still inside the event loop's own code, and its turn comes when the thread is done.
         if not self.taking_turns or self._threads_at_work():

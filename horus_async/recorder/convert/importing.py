@@ -180,7 +180,7 @@ class _TickWriter:
         node, topic = self.nodes[message.publisher], self.topics[message.topic]
         seq = self._seqs[node, topic] = self._seqs.get((node, topic), -1) + 1
         payload = as_bytes(encode(message.value))
-        self._sent.append(Sent(node, topic, seq, message.stamp_ns, payload, self._tick))
+        self._sent.append(Sent(node, topic, seq, message.stamp_ns, payload, self._tick, self._tick))
         self.counts[message.topic] = self.counts.get(message.topic, 0) + 1
 
     def finish(self) -> int:

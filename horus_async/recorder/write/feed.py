@@ -35,7 +35,13 @@ class Feed:
         self.put_line: Callable[[bytes], None] = self._text.extend
         """Takes a line, with its newline."""
         self.pending: list[Sent] = []
-        """What a node's running callback has sent so far, as text."""
+        """What a node's running callback has sent and no line holds yet, as text."""
+        self.loose: list[Sent] = []
+        """The same of what it sent outside its callbacks."""
+        self.pending_bytes = 0
+        """Of both."""
+        self.last_loose_tick: int | None = None
+        """The newest tick in which something was sent outside a callback, of all lines put so far."""
         self.ticks = self.inputs = self.outputs = 0
         self.refused = 0
         """Lines for which there was no room. Counted by the thread that was refused."""

@@ -243,7 +243,9 @@ class FrameFile:
         if self._rotation is not None:
             self._count(text, last)
         index = self._part.index
-        index.add(offset, len(frame), text=len(text), lines=lines, first=first, last=last)
+        index.add(
+            offset, len(frame), text=len(text), lines=lines, first=first, last=last, loose=self.feed.last_loose_tick
+        )
         self._went_back = self._went_back or index.went_back
 
     def _index(self) -> bytes:

@@ -22,19 +22,37 @@ class IndexBuilder:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, offset: int, size: int, *, text: int, lines: int, first: int | None, last: int | None) -> None:
-        """Take in a frame: where it lies, the bytes and lines of its text, the ticks of its first and last lines."""
+    def add(
+        self, offset: int, size: int, *, text: int, lines: int, first: int | None, last: int | None, loose: int | None
+    ) -> None:
+        """Take in a frame.
+
+        Args:
+            offset: where it lies.
+            size: its bytes.
+            text: the bytes of its text.
+            lines: how many there are.
+            first: the tick of its first line, None if that has none.
+            last: the tick of its last one.
+            loose: the newest tick in which something was sent outside a callback. Ticks go back after that, where a
+                callback lasted longer; a search has to begin early enough for both.
+        """
         high = self._highest_tick
         if high is not None and ((first is not None and first < high) or (last is not None and last < high)):
             self.went_back = True
         if last is not None and (high is None or last > high):
             high = self._highest_tick = last
-        high = 0 if high is None else high
+        high = max((tick for tick in (high, loose) if tick is not None), default=0)
         if self._entries and self._entry_text < ENTRY_TEXT:
             entry = self._entries[-1]
             self._entries[-1] = IndexEntry(entry.offset, entry.size + size, entry.first_tick, high, entry.lines + lines)
         else:
-            self._entries.append(IndexEntry(offset, size, high if first is None else first, high, lines))
+            # One that begins within the previous one, after something was sent outside a callback, is put behind it:
+            # a reader takes an index whose entries overlap for one of a recording in which ticks go back.
+            begins = high if first is None else first
+            if self._entries:
+                begins = max(begins, self._entries[-1].last_tick)
+            self._entries.append(IndexEntry(offset, size, begins, high, lines))
             self._entry_text = 0
         self._entry_text += text
 

@@ -42,6 +42,7 @@ class EagerIntake:
 
     def __init__(self, maker: LineMaker, room: Room) -> None:
         self.room = room
+        self.missed = maker.missed
         self.sent = maker.sent
         self.executed = maker.executed
         self.tick_ended = maker.tick_ended
@@ -59,8 +60,8 @@ class EagerIntake:
 class Intake:
     """Takes records in a fraction of a microsecond each; the writer's thread has the lines made.
 
-    When more waits than the room allows, lines are left out until half of it is free again: counted, and announced
-    where they would have stood. A message that finds no room takes the whole line with it that it belongs to.
+    When more waits than the room allows, messages and lines are left out until half of it is free again: counted, and
+    announced where they would have stood.
     """
 
     def __init__(self, maker: LineMaker, room: Room, scheduler: Feed, node_feed: Callable[[str], Feed]) -> None:
@@ -74,14 +75,11 @@ class Intake:
             Execution: maker.executed,
             TickEnd: maker.tick_ended,
             External: maker.external,
-            _Missing: lambda missing: maker.gap(missing.feed, missing.gap),
+            _Missing: lambda missing: missing.feed.put_gap(missing.gap),
         }
-        self._spoilt: set[str] = set()
-        """Nodes of whose running callback a message found no room."""
         self._gaps: dict[Feed, Gap] = {}
-        self._troubled = False
-        """Whether there are any of these."""
         self._handed = 0
+        self._last_tick = 0
 
     # For the event loop's thread
 
@@ -89,72 +87,69 @@ class Intake:
         """A message went out."""
         cost = _RECORD_COST + len(message[4])
         left = self.room.left - cost
-        if left >= 0 and not self._troubled:
+        if left >= 0:
             self.room.left = left
             self._inbox.append(message)
-        elif message.node not in self._spoilt and not self._admitted(message, cost):
-            self._spoilt.add(message.node)
-            self._troubled = True
+        else:
+            self._put(message, cost, self._node_feed(message.node))
 
     def executed(self, execution: Execution) -> None:
         """A callback ended."""
         left = self.room.left - _RECORD_COST
-        if left >= 0 and not self._troubled:
+        if left >= 0:
             self.room.left = left
             self._inbox.append(execution)
-        elif execution.node in self._spoilt:
-            self._spoilt.discard(execution.node)
-            self._drop(self._node_feed(execution.node), execution.tick)
-        elif not self._admitted(execution, _RECORD_COST):
-            self._drop(self._node_feed(execution.node), execution.tick)
+        else:
+            self._put(execution, _RECORD_COST, self._node_feed(execution.node))
 
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
+        self._last_tick = end[0]
         left = self.room.left - _RECORD_COST
-        if left >= 0 and not self._troubled:
+        if left >= 0:
             self.room.left = left
             self._inbox.append(end)
-        elif not self._admitted(end, _RECORD_COST):
-            self._drop(self._scheduler, end.tick)
+        else:
+            self._put(end, _RECORD_COST, self._scheduler)
+
+    def missed(self, node: str, count: int) -> None:
+        """So many messages of a node's threads were not told of."""
+        self._miss(self._node_feed(node), self._last_tick, count)
 
     def external(self, message: External) -> None:
         """An external message was taken."""
-        cost = _cost(message)
-        if not self._admitted(message, cost):
-            self._drop(self._maker.external_feed(), message.tick)
+        self._put(message, _cost(message), self._maker.external_feed())
 
     def end(self) -> None:
         """Nothing more will come: announce what was left out last."""
         self._announce()
 
-    def _admitted(self, record: Sent | Execution | TickEnd | External, cost: int) -> bool:
+    def _put(self, record: Sent | Execution | TickEnd | External, cost: int, feed: Feed) -> None:
         room = self.room
-        if room.left < cost and not room.admit(cost):
-            return False
-        room.left -= cost
-        self._announce()
-        self._inbox.append(record)
-        return True
+        if room.left >= cost or room.admit(cost):
+            room.left -= cost
+            self._announce()
+            self._inbox.append(record)
+            return
+        self._miss(feed, record.tick, 1)
 
-    def _drop(self, feed: Feed, tick: int) -> None:
-        feed.refused += 1
-        self._troubled = True
+    def _miss(self, feed: Feed, tick: int, count: int) -> None:
+        feed.refused += count
         gap = self._gaps.get(feed)
         if gap is None:
-            self._gaps[feed] = Gap(tick, 1, BACKLOG_FULL)
+            self._gaps[feed] = Gap(tick, count, BACKLOG_FULL)
         else:
-            gap.dropped += 1
+            gap.dropped += count
 
     def _announce(self) -> None:
-        if self._troubled:
+        if self._gaps:
             self._inbox.extend(_Missing(feed, gap) for feed, gap in self._gaps.items())
             self._gaps = {}
-            self._troubled = bool(self._spoilt)
 
     # For the writer's thread
 
     def make_lines(self, pause: Callable[[], None]) -> None:
-        """Have lines made of what waits now, with a pause now and then."""
+        """Have lines made of what waits now, with a pause now and then; what was sent so far is in lines then."""
         inbox = self._inbox
         for number in range(1, len(inbox) + 1):
             record = inbox.popleft()
@@ -162,6 +157,7 @@ class Intake:
             self._make[type(record)](record)
             if number % PAUSE_AFTER == 0:
                 pause()
+        self._maker.settle()
 
     def written(self, text_bytes: int) -> None:
         """All that was made into lines is written or lost."""

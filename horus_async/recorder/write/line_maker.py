@@ -16,6 +16,7 @@ from .lines import (
     input_text,
     message_line,
     quoted,
+    sends_line,
     tick_line,
 )
 
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
     from horus_async.observe import Execution, External, Sent, TickEnd
 
-    from .feed import Feed, Gap
+    from .feed import Feed
     from .room import Room
 
+_PENDING_BYTES = 1 << 20
+"""Of what waits for the end of a callback, text beyond this goes into a line of its own."""
 BACKLOG_FULL = "more came than could be written in time"
 _UNWRITABLE = (HorusError, ValueError, TypeError, LookupError, MemoryError)
 
@@ -35,7 +38,8 @@ class LineMaker:
     """Puts lines into the feeds of the files, and keeps the digest of the tick that goes on.
 
     A message becomes text when it is told of, once. It waits in its node's feed for the callback that sent it to end,
-    which makes the line.
+    which makes the line. What waits when `settle` is called, or is much, goes into a line of its own before that: a
+    callback may last for ever, and tasks and threads of a node's own send outside of any.
 
     Args:
         scheduler: The feed of the scheduler's file.
@@ -56,8 +60,8 @@ class LineMaker:
         self.external_feed = external_feed
         self._room = room
         self._feeds: dict[str, Feed] = {}
-        self._spoilt: dict[str, str] = {}
-        """Nodes with a message that is not to be put into text, and why."""
+        self._waiting = 0
+        """Messages that no line holds yet."""
         self._digest = 0
         self._ticked = False
         self._last_tick = -1
@@ -65,16 +69,26 @@ class LineMaker:
 
     def sent(self, message: Sent) -> None:
         """A message went out."""
-        node, topic, seq, _, payload, _ = message
+        node, topic, seq, _, payload, tick, began = message
         feed = self._feeds.get(node) or self._feed(node)
         try:
             if not payload[0]:
                 payload = to_json(payload)
                 message = message._replace(payload=payload)
         except _UNWRITABLE as error:
-            self._spoilt[node] = str(error)
+            feed.give_up(tick, str(error))
             return
-        feed.pending.append(message)
+        if began is None:
+            feed.loose.append(message)
+        else:
+            pending = feed.pending
+            if pending and pending[0][6] != began:  # the end of that callback found no room
+                self._put_sends(feed)
+            pending.append(message)
+        self._waiting += 1
+        feed.pending_bytes += len(payload)
+        if feed.pending_bytes > _PENDING_BYTES:
+            self._put_sends(feed)
         self._digest = crc32(DIGESTED % (quoted[node], quoted[topic], seq, payload), self._digest)
 
     def executed(self, execution: Execution) -> None:
@@ -82,9 +96,9 @@ class LineMaker:
         kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _ = execution
         feed = self._feeds.get(node) or self._feed(node)
         outputs = feed.pending
-        if len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and not self._spoilt:
-            _, topic, seq, stamp_ns, text, sent_in = outputs[0]
-            if sent_in == tick:  # what follows is `_executed`, written out for most ticks
+        if len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and not feed.loose:
+            _, topic, seq, stamp_ns, text, sent_in, began = outputs[0]
+            if sent_in == began == tick:  # what follows is `_executed`, written out for most ticks
                 taken = b""
                 if inputs:
                     heard, publisher, number, source = inputs[0]
@@ -96,6 +110,8 @@ class LineMaker:
                     dt_ns, duration_ns, taken, quoted[topic], text, stamp_ns, seq, now_ns, tick
                 )  # fmt: skip
                 outputs.clear()
+                self._waiting -= 1
+                feed.pending_bytes = 0
                 if self._put(feed, line, tick):
                     self._ticked = True
                     feed.ticks += 1
@@ -106,14 +122,14 @@ class LineMaker:
         self._executed(feed, execution)
 
     def _executed(self, feed: Feed, execution: Execution) -> None:
+        if feed.loose or (feed.pending and feed.pending[0].began != execution.tick and execution.kind == "tick"):
+            self._put_sends(feed)
         outputs, feed.pending = feed.pending, []
+        self._waiting -= len(outputs)
+        feed.pending_bytes = 0
         if execution.kind == "init" and not self._ticked:
             self._digest = 0  # what is sent before the first tick is in no tick's digest
         self._ticked = self._ticked or execution.kind == "tick"
-        problem = self._spoilt.pop(execution.node, None)
-        if problem is not None:
-            feed.give_up(execution.tick, problem)
-            return
         try:
             line = execution_line(execution, outputs)
         except _UNWRITABLE as error:
@@ -126,8 +142,38 @@ class LineMaker:
             for one in outputs:
                 feed.topic(one.topic).see(one.tick, len(one.payload))
 
+    def settle(self) -> None:
+        """Put what was sent so far into lines, also of callbacks that are still going on."""
+        if self._waiting:
+            for feed in self._feeds.values():
+                if feed.pending or feed.loose:
+                    self._put_sends(feed)
+
+    def _put_sends(self, feed: Feed) -> None:
+        loose, feed.loose = feed.loose, []
+        pending, feed.pending = feed.pending, []
+        feed.pending_bytes = 0
+        self._waiting -= len(loose) + len(pending)
+        for outputs, tick in ((loose, None), (pending, pending[0].began if pending else None)):
+            if not outputs:
+                continue
+            newest = outputs[-1].tick
+            try:
+                line = sends_line(tick, outputs)
+            except _UNWRITABLE as error:
+                feed.give_up(newest, str(error))
+                continue
+            if self._put(feed, line, newest):
+                feed.outputs += len(outputs)
+                if tick is None:
+                    feed.last_loose_tick = newest
+                for one in outputs:
+                    feed.topic(one.topic).see(one.tick, len(one.payload))
+
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
+        if self._room is not None:
+            self.settle()  # lines are made at once, so this is when: the same in each run
         if end[0] < self._last_tick:
             self._rewind()
         self._last_tick = end[0]
@@ -151,13 +197,15 @@ class LineMaker:
             feed.inputs += 1
             feed.external.see(message.topic, message.publisher, message.tick, len(message.payload))
 
-    def gap(self, feed: Feed, gap: Gap) -> None:
-        """Lines were left out before they got here, the last of them with what its callback had sent."""
-        feed.pending.clear()
-        feed.put_gap(gap)
+    def missed(self, node: str, count: int) -> None:
+        """So many messages of a node's threads were not told of."""
+        feed = self._feeds.get(node) or self._feed(node)
+        for _ in range(count):
+            feed.refuse(max(0, self._last_tick), BACKLOG_FULL)
 
     def end(self) -> None:
-        """Nothing more will come: tell of what was left out last."""
+        """Nothing more will come: put what waits, and tell of what was left out last."""
+        self.settle()
         for feed in (self._scheduler, *self._feeds.values()):
             feed.put_gap()
 

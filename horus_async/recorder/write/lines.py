@@ -86,6 +86,12 @@ def execution_line(execution: Execution, outputs: Sequence[Sent]) -> bytes:
     return _EXECUTION % (_openings[kind], dt_ns, duration_ns, failure, taken, sent, now_ns, tick)
 
 
+def sends_line(tick: int | None, outputs: Sequence[Sent]) -> bytes:
+    """The line of what a node sent while the callback of ``tick`` was going on, or outside of one."""
+    sent = b",".join([_output(output, tick) for output in outputs])
+    return b'{"kind":"sends","outputs":[%b],"tick":%b}\n' % (sent, b"null" if tick is None else b"%d" % tick)
+
+
 def input_text(topic: str, publisher: str, seq: int, source: int) -> bytes:
     """One of the ``inputs`` of a line."""
     if source:
@@ -93,8 +99,8 @@ def input_text(topic: str, publisher: str, seq: int, source: int) -> bytes:
     return INPUT % (quoted[topic], quoted[publisher], seq)
 
 
-def _output(sent: Sent, tick: int) -> bytes:
-    _, topic, seq, stamp_ns, payload, sent_in = sent
+def _output(sent: Sent, tick: int | None) -> bytes:
+    _, topic, seq, stamp_ns, payload, sent_in, _ = sent
     text = payload if payload[0] else to_json(payload)
     if sent_in == tick:
         return _OUTPUT % (quoted[topic], text, stamp_ns, seq)
@@ -164,7 +170,8 @@ def line_tick(line: bytes) -> int | None:
     """The tick of a line that was built here; None if it has none."""
     at = line.rfind(b'"tick":', -28)
     if at >= 0:
-        return int(line[at + 7 : -2])
+        number = line[at + 7 : -2]
+        return None if number == b"null" else int(number)
     tick = orjson.loads(line).get("tick")
     return tick if isinstance(tick, int) else None
 
@@ -265,7 +272,7 @@ def tick_digest(sent: Iterable[Sent]) -> str:
     digit would cost a byte in every tick, as nothing in it repeats.
     """
     crc = 0
-    for node, topic, seq, _, payload, _ in sent:
+    for node, topic, seq, _, payload, _, _ in sent:
         text = payload if payload[0] else to_json(payload)
         crc = crc32(DIGESTED % (quoted[node], quoted[topic], seq, text), crc)
     return f"{crc & 0xFFFFFF:06x}"

@@ -1,0 +1,172 @@
+"""Tasks and threads of nodes' own: `Node.background` and `Node.in_thread`."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from attrs import define
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.errors import ConfigurationError, ContextError
+from horus_async.nodes.context import WorkContext, current
+from horus_async.topics.wake.wakeup import Bell
+
+from .calling import Calling
+from .coroutines import carry
+from .node_run import BACKGROUND, NodeRun
+from .reporting import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from horus_async.observe import Observer
+
+    from .pace.pace import Pace
+    from .rules.schedule import Timeline
+
+_ENDED = object()
+_log = logging.getLogger("horus_async")
+
+
+@define(eq=False)
+class _OwnThread:
+    node: str
+    thread: threading.Thread
+    function: str
+
+
+@define(eq=False)
+class _Turns:
+    """A background task among those that go on at one instant: right after its node's own callbacks."""
+
+    run: NodeRun
+    busy: bool = True
+    resumed: int = 0
+
+    @property
+    def rank(self) -> float:
+        return self.run.rank + 0.5
+
+
+class Working(Calling):
+    """The part of `Runtime` that runs what nodes start beside their callbacks."""
+
+    _group: Any
+    _pace: Pace | None
+
+    def __init__(self, timeline: Timeline, observers: Iterable[Observer], start_ns: int) -> None:
+        super().__init__(timeline, observers, start_ns)
+        self._seed = 0
+        self._takes_work = False
+        self._started: dict[str, int] = {}
+        """How many tasks and threads each node has started."""
+        self._scopes: dict[str, set[anyio.CancelScope]] = {}
+        self._threads: list[_OwnThread] = []
+
+    def start_task(self, node: str, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
+        """Start a task of a node's own.
+
+        Raises:
+            ContextError: It is too late for that, or this is not the event loop's thread.
+        """
+        run, context = self._begin_work(node, "background")
+        self._group.start_soon(self._carry_work, run, functools.partial(function, *arguments), context)
+
+    def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Start a thread of a node's own.
+
+        Raises:
+            ContextError: It is too late for that, or this is not the event loop's thread.
+        """
+        run, context = self._begin_work(node, "in_thread")
+        context.in_thread = True
+        self._group.start_soon(self._await_thread, run, functools.partial(function, *arguments), context)
+
+    def _begin_work(self, node: str, method: str) -> tuple[NodeRun, WorkContext]:
+        if threading.get_ident() != self.audience.thread or not self._takes_work:
+            raise ContextError(f"{method}() of node {node!r} is for its init and its ticks")
+        number = self._started[node] = self._started.get(node, -1) + 1
+        return self.runs[node], WorkContext(node, self._seed, number, self.stamp_ns, self._start_ns)
+
+    def end_work(self, node: str) -> None:
+        """Cancel a node's tasks: its ``init`` runs again, or the run ends."""
+        for scope in self._scopes.pop(node, ()):
+            scope.cancel()
+
+    async def _carry_work(self, run: NodeRun, start: Callable[[], Any], context: WorkContext) -> None:
+        pace = self._pace
+        assert pace is not None
+        current.set(context)
+        turn = pace.suspend(_Turns(run))
+        error: BaseException | None = None
+        scope = anyio.CancelScope()
+        self._scopes.setdefault(run.name, set()).add(scope)
+        try:
+            with scope:
+                await turn()
+                coroutine = start()
+                if not hasattr(coroutine, "__await__"):
+                    raise ConfigurationError(
+                        f"background() takes a coroutine function, and {name_of(start)} is none: use in_thread() for "
+                        "one that blocks"
+                    )
+                trap = next(coroutine.__await__(), _ENDED)
+                if trap is not _ENDED:
+                    await carry(coroutine, trap, turn)
+        except BaseException as raised:
+            error = raised
+            if self._is_cancellation(raised):
+                raise
+        finally:
+            self._scopes.get(run.name, set()).discard(scope)
+            pace.ended(run)
+            self._work_ended(run, error)
+
+    async def _await_thread(self, run: NodeRun, work: Callable[[], Any], context: WorkContext) -> None:
+        bell = Bell()
+        failures: list[BaseException] = []
+
+        def in_thread() -> None:
+            current.set(context)
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
+                if not (isinstance(error, ContextError) and not self._takes_work):
+                    failures.append(error)
+            finally:
+                bell.ring()
+
+        name = name_of(work)
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(in_thread,), name=f"{run.name}: {name}", daemon=True
+        )
+        own = _OwnThread(run.name, thread, name)
+        self._threads.append(own)
+        thread.start()
+        await bell.wait()
+        self._threads.remove(own)
+        self._work_ended(run, failures[0] if failures else None)
+
+    def _work_ended(self, run: NodeRun, error: BaseException | None) -> None:
+        if error is not None and not self._is_cancellation(error):
+            self._report(run, BACKGROUND, error)
+            self._failed(run, BACKGROUND, error)
+        if self._pace is not None:
+            self._pace.wake()
+
+    def leave_threads(self, grace_ns: int) -> None:
+        """Wait for the threads of nodes to end; name those that do not, and leave them behind."""
+        until_ns = monotonic_ns() + grace_ns
+        for own in self._threads:
+            own.thread.join(max(0, until_ns - monotonic_ns()) / NANOSECONDS)
+            if own.thread.is_alive():
+                seconds = grace_ns / NANOSECONDS
+                _log.warning(
+                    "node %r: its thread %s did not end within %g s and is left behind", own.node, own.function, seconds
+                )
+        self._threads.clear()
