@@ -139,7 +139,10 @@ def _hour(seconds: int, *, topics: int) -> Path:
         now_ns = number * NANOSECONDS // RATE
         for info in infos:
             payload = dumps({"value": math.sin(number * 0.01), "tick": number})
-            sent = [Sent(info.name, f"{info.name}.{topic}", number, now_ns, payload, number, number) for topic in range(topics)]
+            sent = [
+                Sent(info.name, f"{info.name}.{topic}", number, now_ns, payload, number, number)
+                for topic in range(topics)
+            ]
             for message in sent:
                 recorder.sent(message)
             recorder.executed(Execution("tick", info.name, number, now_ns, NANOSECONDS // RATE, 0, [], None))

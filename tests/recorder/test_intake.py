@@ -44,6 +44,8 @@ class Session:
         scheduler = self.feeds["scheduler"]
         maker = LineMaker(scheduler, find, Feed, self.room if eager else None)
         self.intake = EagerIntake(maker, self.room) if eager else Intake(maker, self.room, scheduler, find)
+        self.told = dict.fromkeys(NODES, 0)
+        """Messages and ends of callbacks."""
         self.ended: dict[str, list[list[Sent]]] = {node: [] for node in NODES}
         """For each callback that has ended, what it sent."""
         self._running: dict[str, list[Sent]] = {node: [] for node in NODES}
@@ -55,11 +57,13 @@ class Session:
         """A node's running callback sends a message of about that many bytes."""
         sent = message(node, f"{node}.out", self.ticks, "x" * size, self._seq)
         self._seq += 1
+        self.told[node] += 1
         self._running[node].append(sent)
-        self.intake.sent(sent)
+        self.intake.sent(sent._replace(began=len(self.ended[node])))
 
     def end(self, node: str) -> None:
         """A node's running callback ends, and its next one begins."""
+        self.told[node] += 1
         self.ended[node].append(self._running[node])
         self._running[node] = []
         self.intake.executed(Execution("tick", node, len(self.ended[node]) - 1, 0, 0, 0, [], None))
@@ -96,28 +100,29 @@ def played(steps: list[tuple[Any, ...]], **options: bool) -> Session:
 
 
 def check(session: Session) -> None:
-    """Each callback's line holds just what it sent, or is counted in the gap that stands where it would have stood."""
+    """Everything that was sent is in one line, under the callback that sent it, or counted; so is each callback's end."""
     for node, ended in session.ended.items():
-        at = 0
-        for line in session.lines(node):
-            if line["kind"] == "gap":
-                assert line["tick"] == at
-                at += line["dropped"]
-            else:
-                assert (line["kind"], line["tick"]) == ("tick", at)
-                assert [out["seq"] for out in line["outputs"]] == [sent.seq for sent in ended[at]]
-                at += 1
-        assert at == len(ended)
-        lines = [line for line in session.lines(node) if line["kind"] == "tick"]
-        feed = session.feeds[node]
-        assert feed.counts.ticks == len(lines)
-        assert feed.counts.outputs == sum(len(line["outputs"]) for line in lines)
-        assert feed.counts.dropped == len(ended) - len(lines)
+        lines = session.lines(node)
+        own = {sent.seq: number for number, sents in enumerate(ended) for sent in sents}
+        found: list[int] = []
+        ends: list[int] = []
+        for line in lines:
+            for out in line.get("outputs", ()):
+                assert own.get(out["seq"], len(ended)) == line["tick"]
+                found.append(out["seq"])
+            if line["kind"] == "tick":
+                ends.append(line["tick"])
+        assert found == sorted(set(found))
+        assert ends == sorted(set(ends))
+        missing = sum(line["dropped"] for line in lines if line["kind"] == "gap")
+        assert len(found) + len(ends) + missing == session.told[node]
+        counts = session.feeds[node].counts
+        assert (counts.ticks, counts.outputs, counts.dropped) == (len(ends), len(found), missing)
 
 
 @given(STEPS)
-def test_a_line_that_finds_no_room_is_missing_as_a_whole(steps: list[tuple[Any, ...]]) -> None:
-    """Real time: a message that was refused takes its callback's line with it, and no other one's."""
+def test_what_finds_no_room_is_counted(steps: list[tuple[Any, ...]]) -> None:
+    """Real time: each message and each end of a callback is there or counted, and nothing is under another callback."""
     session = played(steps, eager=False)
     check(session)
     ticks = sum(line.get("dropped", 1) for line in session.lines("scheduler"))
@@ -127,24 +132,54 @@ def test_a_line_that_finds_no_room_is_missing_as_a_whole(steps: list[tuple[Any, 
 
 @given(STEPS)
 def test_lines_made_at_once_are_all_there_or_counted(steps: list[tuple[Any, ...]]) -> None:
-    """Deterministic runs: the same, where no writer is left that one could wait for."""
-    check(played(steps, eager=True, writer_is_gone=True))
+    """Deterministic runs: the same where there is a writer; nothing is under another callback where there is none."""
+    session = played(steps, eager=True)
+    check(session)
+    assert session.room.waiting() == 0
+    played(steps, eager=True, writer_is_gone=True)
 
 
-def test_a_callback_refused_in_the_middle_spoils_no_other_line() -> None:
-    """What a callback sent before and after the message without room is not taken for the next one's."""
+def test_a_callback_that_lasts_is_written_part_by_part() -> None:
+    """What a callback sent is in lines when the writer has written, and only the rest is in the line of its end."""
     session = Session(eager=False)
     session.send("a", 1)
-    session.send("a", 4000)  # more than there is room for
     session.write()
+    assert [line["kind"] for line in session.lines("a")] == ["sends"]
     session.send("a", 2)
+    session.send("a", 4000)  # more than there is room for
     session.end("a")
     session.send("a", 3)
+    session.write()
     session.end("a")
     session.intake.end()
     session.write()
     check(session)
-    assert [line["kind"] for line in session.lines("a")] == ["gap", "tick"]
+    kinds = [(line["kind"], line["tick"], len(line.get("outputs", ()))) for line in session.lines("a")]
+    assert kinds == [("sends", 0, 1), ("tick", 0, 1), ("gap", 0, 0), ("sends", 1, 1), ("tick", 1, 0)]
+
+
+def test_what_is_sent_outside_callbacks_is_written_in_order() -> None:
+    """Tasks and threads of a node send between its callbacks and during them: in lines without a tick of their own."""
+    session = Session(eager=False)
+    session.send("a", 1)
+    for tick in range(2):
+        session.intake.sent(message("a", "loose", tick, tick)._replace(tick=tick, began=None))
+    session.end("a")
+    session.write()
+    sends, tick = session.lines("a")
+    assert (sends["kind"], sends["tick"], [out["tick"] for out in sends["outputs"]]) == ("sends", None, [0, 1])
+    assert (tick["kind"], tick["tick"], len(tick["outputs"])) == ("tick", 0, 1)
+
+
+def test_a_deterministic_recording_is_cut_at_its_ticks() -> None:
+    """Where lines are made at once they are cut by ticks and by size, never by when the writer happens to come."""
+    session = Session(eager=True)
+    session.send("a", 1)
+    session.write()
+    assert session.lines("a") == []
+    session.tick()
+    session.write()
+    assert [line["kind"] for line in session.lines("a")] == ["sends"]
 
 
 @pytest.mark.parametrize("eager", [True, False])
@@ -153,7 +188,7 @@ def test_the_digest_of_a_tick_is_of_what_was_recorded_in_it(*, eager: bool) -> N
     session = Session(eager=eager)
     payload = as_bytes(encode(bytes(600)))
     for _ in range(2):
-        session.intake.sent(Sent("a", "t", 0, 0, payload, session.ticks))
+        session.intake.sent(Sent("a", "t", 0, 0, payload, session.ticks, session.ticks))
         session.intake.executed(Execution("tick", "a", session.ticks, 0, 0, 0, [], None))
         session.tick()
         session.write()
