@@ -63,9 +63,12 @@ class LineMaker:
         self._waiting = 0
         """Messages that no line holds yet."""
         self._digest = 0
-        self._ticked = False
         self._last_tick = -1
         self._rewound = False
+
+    def initialised(self) -> None:
+        """The first tick begins: what was sent before it is in no tick's digest."""
+        self._digest = 0
 
     def sent(self, message: Sent) -> None:
         """A message went out."""
@@ -113,7 +116,6 @@ class LineMaker:
                 self._waiting -= 1
                 feed.pending_bytes = 0
                 if self._put(feed, line, tick):
-                    self._ticked = True
                     feed.ticks += 1
                     feed.inputs += len(inputs)
                     feed.outputs += 1
@@ -127,9 +129,6 @@ class LineMaker:
         outputs, feed.pending = feed.pending, []
         self._waiting -= len(outputs)
         feed.pending_bytes = 0
-        if execution.kind == "init" and not self._ticked:
-            self._digest = 0  # what is sent before the first tick is in no tick's digest
-        self._ticked = self._ticked or execution.kind == "tick"
         try:
             line = execution_line(execution, outputs)
         except _UNWRITABLE as error:
@@ -179,7 +178,6 @@ class LineMaker:
         self._last_tick = end[0]
         line = tick_line(end, self._digest)
         self._digest = 0
-        self._ticked = True
         if self._put(self._scheduler, line, end[0]):
             self._scheduler.ticks += 1
 
