@@ -117,18 +117,11 @@ def add_played(runtime: Runtime, played: Sequence[PlayedFile], nodes: Sequence[N
             continue  # a live node has its name, or sends what it sent
         scale = float(exact(runtime.info.tick_rate) / exact(file.session.tick_rate))
         player = Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority)
-        add_player(runtime, player)
+        player.join(runtime, recorded_clock=False)
         if file.wins:
             winners.append(player)
     if winners and ends_run:
         runtime.observe(PlayersEnd(runtime.stop, winners))
-
-
-def add_player(runtime: Runtime, player: Player) -> None:
-    """Let a recorded node take part in a run."""
-    player.run = runtime.add(player.node)
-    player.run.schedule = player.lines
-    runtime.at_end.append(player.complete)
 
 
 def replay_runtime(
@@ -159,8 +152,8 @@ def _add_all(
     for name in session.nodes:
         if name not in replaced and (replay.nodes is None or name in replay.nodes):
             player = Player(replay, name)
-            add_player(runtime, player)
-            rewinds.append(player.lines.rewind)
+            player.join(runtime, recorded_clock=True)
+            rewinds.append(player.rewind)
     runtime.stands_for = {live: recorded for recorded, live in replaced.items()}
     for node in nodes:
         run = runtime.add(node, _twin_maker(runtime, replay) if node.name in session.nodes else None)

@@ -9,7 +9,15 @@ from attrs import define, field
 
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST
-from horus_async.recorder.records import ExecutionRecord, ExternalMessage, Footer, GapRecord, Header, SchedulerTick
+from horus_async.recorder.records import (
+    ExecutionRecord,
+    ExternalMessage,
+    Footer,
+    GapRecord,
+    Header,
+    SchedulerTick,
+    SendsRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,8 +122,10 @@ def _check_file(file: RecordedFile) -> FileCheck:
             continue
         if isinstance(record, Header):
             continue
-        found.first_tick = record.tick if found.first_tick is None else min(found.first_tick, record.tick)
-        found.last_tick = record.tick if found.last_tick is None else max(found.last_tick, record.tick)
+        sends = isinstance(record, SendsRecord)
+        first, last = (record.first_tick, record.last_tick) if sends else (record.tick, record.tick)
+        found.first_tick = first if found.first_tick is None else min(found.first_tick, first)
+        found.last_tick = last if found.last_tick is None else max(found.last_tick, last)
         found.ticks += record.kind == "tick"
         if isinstance(record, GapRecord):
             found.dropped += record.dropped
@@ -123,6 +133,8 @@ def _check_file(file: RecordedFile) -> FileCheck:
             inputs += 1
         elif isinstance(record, ExecutionRecord):
             inputs += len(record.inputs)
+            found.messages += len(record.outputs)
+        elif isinstance(record, SendsRecord):
             found.messages += len(record.outputs)
         else:
             assert isinstance(record, SchedulerTick)

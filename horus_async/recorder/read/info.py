@@ -12,11 +12,12 @@ import orjson
 from attrs import define, field
 
 from horus_async.recorder.locking import is_being_recorded
-from horus_async.recorder.records import ExecutionRecord, GapRecord
+from horus_async.recorder.records import GapRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from horus_async.recorder.records import ExecutionRecord, SendsRecord
     from horus_async.recorder.tallies import TopicTally
 
     from .reader import RecordedFile
@@ -192,16 +193,16 @@ def _node_info(session: Session, node: str, file: RecordedFile) -> tuple[NodeFig
         if isinstance(line, GapRecord):
             figures.dropped += line.dropped
             continue
-        figures.ticks += line.kind == "tick"
+        figures.ticks += line.kind == "tick"  # and not what was sent besides
         figures.messages += len(line.outputs)
         for sent in line.outputs:
             topics.setdefault(sent.topic, TopicInfo(sent.topic, node)).see(sent.tick, sent.data)
     return figures, sorted(topics.values(), key=lambda topic: topic.topic)
 
 
-def _sent(lines: Iterable[ExecutionRecord | GapRecord]) -> Iterator[tuple[str, Any]]:
+def _sent(lines: Iterable[ExecutionRecord | SendsRecord | GapRecord]) -> Iterator[tuple[str, Any]]:
     for line in lines:
-        if isinstance(line, ExecutionRecord):
+        if not isinstance(line, GapRecord):
             for sent in line.outputs:
                 yield sent.topic, sent.data
 

@@ -1,0 +1,123 @@
+"""Whatever a robot does, verifying the same code finds no difference, and a changed node is found."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from horus_async import Scheduler, Topic
+from horus_async.recorder import open_session
+from horus_async.recorder.read.messages import session_messages
+from tests.replay.graphs import OUTSIDE, Plan, robots
+
+if TYPE_CHECKING:
+    from horus_async import VerifyReport
+    from tests.replay.graphs import Plan
+
+numbers = itertools.count()
+EXAMPLES = int(os.environ.get("HORUS_MODEL_EXAMPLES", "0"))
+model = settings(
+    max_examples=EXAMPLES or 40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+logging.getLogger("horus_async").setLevel(logging.CRITICAL)
+
+
+def make(plans: list[Plan], **options: object) -> Scheduler:
+    """A scheduler of these nodes."""
+    scheduler = Scheduler(**options)  # type: ignore[arg-type]
+    for plan in plans:
+        scheduler.add(plan.build())
+    return scheduler
+
+
+def record(plans: list[Plan], *, deterministic: bool, duration: float) -> str:
+    """Record these nodes, in a new session."""
+    name = f"m{os.getpid()}-{next(numbers)}"
+    make(plans, deterministic=deterministic, recording=name, seed=5, guard=_guard()).run_sync(duration)
+    return name
+
+
+def _guard() -> object:
+    from horus_async.determinism.findings import Guard
+
+    return Guard.OFF
+
+
+def verify(session: str, plans: list[Plan]) -> VerifyReport:
+    """Verify these nodes."""
+
+    async def run() -> VerifyReport:
+        return await Scheduler.verify(session, make(plans))
+
+    return trio.run(run)
+
+
+def check(session: str, plans: list[Plan], change: int) -> None:
+    """No difference, all messages compared; and one where a node is changed."""
+    report = verify(session, plans)
+    assert report.differences == 0, str(report.first_difference)
+    own = [m for m in session_messages(open_session(session)) if m.publisher.startswith("n")]
+    assert report.compared == len(own)
+    assert sum(row.compared for row in report.topics) == report.compared
+    ordinary = [m.publisher for m in own if isinstance(m.data, dict) and m.data.get("n", -1) >= 1]
+    if ordinary:
+        changed = ordinary[change % len(ordinary)]
+        seen = min(m.data["n"] for m in own if m.publisher == changed and isinstance(m.data, dict) and "n" in m.data)
+        others = [evolve(plan, bad=seen) if plan.name == changed else plan for plan in plans]
+        found = verify(session, others)
+        assert found.differences > 0
+        assert found.first_difference is not None
+        assert found.first_difference.node == changed
+    Scheduler.delete_recording(session)
+
+
+@model
+@given(robots(), st.integers(0, 1000))
+def test_deterministic(plans: list[Plan], change: int) -> None:
+    """In virtual time."""
+    in_virtual_time(plans, change)
+
+
+@settings(model, max_examples=EXAMPLES // 4 or 12)
+@given(robots(outside=True), st.integers(0, 1000))
+def test_real_time(plans: list[Plan], change: int) -> None:
+    """In real time, with messages from outside."""
+    in_real_time(plans, change)
+
+
+def in_virtual_time(plans: list[Plan], change: int) -> None:
+    """Record, verify, change, verify."""
+    check(record(plans, deterministic=True, duration=0.08), plans, change)
+
+
+def in_real_time(plans: list[Plan], change: int) -> None:
+    """The same by the wall clock, with somebody outside who sends."""
+    with Topic(OUTSIDE) as outside:
+        name = f"m{os.getpid()}-{next(numbers)}"
+        scheduler = make(plans, recording=name)
+
+        async def run() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_talk, outside)
+                await scheduler.run(0.08)
+                nursery.cancel_scope.cancel()
+
+        trio.run(run)
+    check(name, plans, change)
+
+
+async def _talk(topic: Topic) -> None:
+    number = 0
+    while True:
+        topic.send({"outside": number})
+        number += 1
+        await trio.sleep(0.003)
