@@ -248,7 +248,8 @@ class Ports:
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
         while (taken := self.take(topic)) is None:
-            self._empty.pop(topic, None)  # how often it woke for nothing is not the node's doing
+            if topic in self._empty:
+                self._empty[topic] -= 1  # how often it woke for nothing is not the node's doing
             await self.subscriber(topic).wait()
         return decode(taken[0])
 

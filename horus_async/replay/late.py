@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,7 +11,7 @@ import anyio
 from horus_async.clock.system import NANOSECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from horus_async.engine.node_run import NodeRun
     from horus_async.engine.rules.schedule import Step
@@ -35,13 +36,19 @@ class LateOutputs:
         """Live tick, moment in the run's time, number, output."""
         self._number = 0
         self._at_work = False
+        self._sleeps: anyio.Event | None = None
 
     def add(self, output: RecordedOutput, at_ns: int) -> None:
         """Send it at that moment of the run's time."""
         self._number += 1
         heapq.heappush(self._waiting, (self._live_tick(output.tick), at_ns, self._number, output))
+        if self._sleeps is not None and self._waiting[0][2] == self._number:
+            self._sleeps.set()
         if not self._at_work:
-            self._at_work = self._runtime.spawn(self._work)
+            turn = self._runtime.pace.suspend(self._run)  # from now on, as time may move before the task runs
+            self._at_work = self._runtime.spawn(partial(self._work, turn))
+            if not self._at_work:
+                self._runtime.pace.ended(self._run)
 
     def tick_begins(self, step: Step) -> None:
         """Send what belongs to the ticks before."""
@@ -57,14 +64,16 @@ class LateOutputs:
         while self._waiting:
             self._send(heapq.heappop(self._waiting)[3])
 
-    async def _work(self) -> None:
+    async def _work(self, turn: Callable[[], Awaitable[None]]) -> None:
         pace, run = self._runtime.pace, self._run
-        turn = pace.suspend(run)
         try:
             while self._waiting:
                 wait_ns = self._waiting[0][1] - run.now()
                 if wait_ns > 0:
-                    await anyio.sleep(wait_ns / NANOSECONDS)
+                    self._sleeps = anyio.Event()
+                    with anyio.move_on_after(wait_ns / NANOSECONDS):
+                        await self._sleeps.wait()  # until something older than what it waits for comes
+                    self._sleeps = None
                     await turn()
                 else:
                     self._send(heapq.heappop(self._waiting)[3])

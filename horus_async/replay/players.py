@@ -171,10 +171,13 @@ class ExternalPlayer:
         self._next = next(self._source, None)
 
     def __call__(self, step: Step) -> None:
-        """Publish what belongs to the tick that begins."""
+        """Publish what belongs to the tick that begins, in the order of the stamps."""
+        of_tick = []
         while self._next is not None and self._next.tick <= step.tick:
-            message = self._next
+            of_tick.append(self._next)
+            self._next = next(self._source, None)
+        # One that was seen before older ones were taken stands before those in the file.
+        for message in sorted(of_tick, key=lambda message: message.stamp_ns):
             publisher = self._bus.publisher(message.topic, message.publisher, external=True)
             publisher.publish(message.payload, message.stamp_ns, message.seq)
             self._played(message.topic, message.source)
-            self._next = next(self._source, None)

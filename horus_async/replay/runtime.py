@@ -17,6 +17,7 @@ from .lines import Lines
 from .live_twin import LiveTwin
 from .options import ReplayOptions, session_topics
 from .players import ExternalPlayer, Player, PlayersEnd
+from .program import learn_classes
 from .timeline import RecordedTimeline
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def add_played(runtime: Runtime, played: Sequence[PlayedFile], nodes: Sequence[N
     Raises:
         ReplayError: Those that win never ticked, so there is no last tick.
     """
+    learn_classes(nodes)
     winners = []
     for file in played:
         if not file.wins and file.node in replaced_by(nodes, file.session):
@@ -148,6 +150,7 @@ def _add_all(
 ) -> None:
     """Recorded nodes and live ones; each puts into ``rewinds`` how it starts over."""
     session = replay.session
+    learn_classes(nodes)
     replaced = replaced_by(nodes, session)
     for name in session.nodes:
         if name not in replaced and (replay.nodes is None or name in replay.nodes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from attrs import define
 from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.ports import Ports
 from horus_async.topics.codec import decode, encode
+from horus_async.topics.values.classes import find
 
 from .messages import Identity, View
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from horus_async.topics.ring.region import Taken
 
     from .messages import Messages, Moment
+
+_TYPES = re.compile(rb'"\$type":"([^"\\]+)"')
 
 
 @define
@@ -81,6 +85,8 @@ class ShadowPorts(Ports):
         """Of its tasks, how many wait for a message that the recorded node did not get."""
         self.unknown: dict[str, int] = {}
         """Recorded inputs that are not in the recording, by topic."""
+        self.unknown_classes: dict[str, str] = {}
+        """Classes of recorded inputs that the program does not have, with a topic on which they came."""
 
     def expect(self, line: ExecutionRecord | None) -> None:
         """A callback begins, for which ``line`` says what the recorded one took and saw."""
@@ -130,7 +136,7 @@ class ShadowPorts(Ports):
         while due:
             name = due.popleft().name
             self._positions[topic] = self._positions.get(topic, 0) + 1
-            taken = self._messages.find(name)
+            taken = self._find(name)
             if taken is not None:
                 return taken
             self.unknown[topic] = self.unknown.get(topic, 0) + 1
@@ -153,7 +159,7 @@ class ShadowPorts(Ports):
         if look is not None:
             newest = None
             if look.publisher:
-                newest = self._messages.find(Identity(topic, look.publisher, look.seq, look.source))
+                newest = self._find(Identity(topic, look.publisher, look.seq, look.source))
         else:
             newest = self._view(topic).newest()
         return None if newest is None else decode(newest[0])
@@ -196,6 +202,16 @@ class ShadowPorts(Ports):
                 await self._more.wait()
             finally:
                 self.waiting -= 1
+
+    def _find(self, name: Identity) -> Taken | None:
+        """A recorded message; classes of it that the program does not have are noted."""
+        taken = self._messages.find(name)
+        if taken is not None and b'"$type"' in taken[0]:
+            for kind in set(_TYPES.findall(taken[0])):
+                text = kind.decode()
+                if text not in self.unknown_classes and find(text) is None:
+                    self.unknown_classes[text] = name.topic
+        return taken
 
     def close(self) -> None:
         """Let go of the files."""

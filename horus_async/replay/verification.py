@@ -11,7 +11,7 @@ from horus_async.engine.pace.nested import run_in_thread
 from horus_async.engine.pace.virtual import VirtualPace
 from horus_async.engine.reporting import describe
 from horus_async.engine.runtime import Runtime
-from horus_async.errors import ReplayError
+from horus_async.errors import NodeFailure, ReplayError
 from horus_async.nodes.failure_policies import Fatal
 from horus_async.observe import RunInfo
 from horus_async.recorder import open_session
@@ -21,6 +21,7 @@ from .callbacks import Callback, Callbacks
 from .comparison import Comparison
 from .messages import Messages, Moment
 from .options import ReplayOptions
+from .program import learn_classes
 from .shadow import ShadowPorts
 from .timeline import RecordedTimeline
 from .verified import KINDS, VerifiedRun
@@ -76,6 +77,7 @@ async def verify(  # noqa: PLR0913 - what can be chosen
         options.set_stop(stop)
     options.check()
     chosen = _chosen(opened, live, nodes)
+    learn_classes(live)
     comparison = Comparison(opened, tolerance)
     lacking = () if nodes is not None else tuple(n for n in opened.nodes if n not in {node.name for node in chosen})
     try:
@@ -107,8 +109,23 @@ async def _verify_nodes(replay: ReplayOptions, live: list[Node], comparison: Com
 
     if not live:
         return ()
-    await run_in_thread(in_its_own_time, on_cancel=cancel)
+    try:
+        await run_in_thread(in_its_own_time, on_cancel=cancel)
+    except NodeFailure as failure:
+        unknown = {n: topic for run in running[0].verified() for n, topic in run.ports.unknown_classes.items()}
+        if not unknown:
+            raise
+        cause = failure.exceptions[0]
+        name, topic = next(iter(unknown.items()))
+        raise ReplayError(f"node {failure.node} failed ({type(cause).__name__}: {cause}); {_unknown(name, topic)}") from failure
     return running[0].notes()
+
+
+def _unknown(name: str, topic: str) -> str:
+    return (
+        f"messages on {topic} are of a class {name!r} that the program does not have and so came as dicts: "
+        f"import the module it was in, or where it was moved, keep its name there ({name.rpartition('.')[2]} = ...)"
+    )
 
 
 def _chosen(session: Session, live: Sequence[Node], nodes: tuple[str, ...] | None) -> list[Node]:
@@ -175,9 +192,14 @@ class Verification(Runtime):
         self._verified[node.name] = run
         self._comparison.listen(node.name, replay.start, replay.stop)
 
+    def verified(self) -> list[VerifiedRun]:
+        """The nodes."""
+        return list(self._verified.values())
+
     def notes(self) -> tuple[str, ...]:
         """What the nodes could not be given."""
-        return tuple(
+        unknown = {n: topic for run in self._order for n, topic in run.ports.unknown_classes.items()}
+        return tuple(_unknown(name, topic) for name, topic in unknown.items()) + tuple(
             f"node {name} read {count} messages on {topic} that are not in the recording"
             for name, run in self._verified.items()
             for topic, count in sorted(run.ports.unknown.items())
@@ -348,7 +370,7 @@ class Verification(Runtime):
         assert isinstance(pace, VirtualPace)
         lasted_ns = 0 if run.line is None else run.line.duration_ns
         until_ns = pace.elapsed_ns() + max(0, run.began_ns + lasted_ns - pace.elapsed_ns()) + _PATIENCE_NS
-        await pace.until_stuck(done, lambda: run.ports.waiting > 0, until_ns)
+        await pace.until_stuck(lambda: done() or bool(self.reason), lambda: run.ports.waiting > 0, until_ns)
 
     # Where it is
 

@@ -151,7 +151,7 @@ class Scheduler(Running):
     @staticmethod
     async def verify(
         session: str | Path,
-        scheduler: Scheduler | Callable[[], Scheduler],
+        scheduler: Scheduler | Callable[[], Scheduler] | Callable[[list[str]], Scheduler],
         nodes: Iterable[str] | None = None,
         *,
         tolerance: float = 0.0,
@@ -163,7 +163,8 @@ class Scheduler(Running):
 
         Args:
             session: A session's name, folder or scheduler file.
-            scheduler: Has the live nodes; or a function that makes it.
+            scheduler: Has the live nodes; or a function that makes it: ``build(args)`` (it gets an empty list), or one
+                without parameters.
             nodes: Only these; by default all that were recorded.
             tolerance: Numbers this far apart, absolute, count as equal; 0 for bit by bit.
 
@@ -171,9 +172,12 @@ class Scheduler(Running):
             ReplayError: A name in ``nodes`` is not in both of them, or a recorded node's file cannot be read.
             NodeFailure: A live node failed, and the recorded one did not.
         """
+        from horus_async.replay.program import made_by
         from horus_async.replay.verification import verify
 
-        live = scheduler if isinstance(scheduler, Scheduler) else scheduler()
+        live = scheduler if isinstance(scheduler, Scheduler) else made_by(scheduler)
+        if not isinstance(live, Scheduler):
+            raise ConfigurationError(f"verify() takes a Scheduler or a function that makes one, not {live!r:.60}")
         chosen = None if nodes is None else tuple(nodes)
         return await verify(session, live.nodes, chosen, tolerance=tolerance)
 

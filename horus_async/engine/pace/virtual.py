@@ -202,10 +202,9 @@ class VirtualPace(StillPace):
             waits: Whether nothing but the passing of time will help.
             until_ns: The latest moment.
         """
-        self._woken = False
         await self.settle()
         rounds = 0
-        while not done() and not self._woken and rounds < _MOST_ROUNDS:
+        while not done() and rounds < _MOST_ROUNDS:
             wakes_ns = self._next_deadline_ns()
             if wakes_ns != _FOREVER_NS:
                 if wakes_ns > until_ns:
