@@ -117,13 +117,15 @@ def parse_override(session: Session, text: str) -> tuple[str, str, Any]:
     Raises:
         ReplayError: There is no such pair, or more than one, or the value is not JSON.
     """
-    where, equals, value = text.partition("=")
-    pairs = [(node, topic) for node in session.nodes for topic in session_topics(session, node)]
-    found = [(node, topic) for node, topic in pairs if f"{node}.{topic}" == where]
-    if not equals or len(found) != 1:
-        known = ", ".join(f"{node}.{topic}" for node, topic in pairs)
-        problem = "matches more than one pair" if len(found) > 1 else "is not NODE.TOPIC=JSON"
+    pairs = [(node, topic) for node in session.nodes for topic in sorted(session_topics(session, node))]
+    found = [(node, topic) for node, topic in pairs if text.startswith(f"{node}.{topic}=")]
+    if len(found) != 1:
+        known = ", ".join(f"{node}.{topic}" for node, topic in pairs) or "nothing"
+        problem = "is not NODE.TOPIC=JSON of a node and a topic that it sent on"
+        if found:
+            problem = f"means {' or '.join(f'topic {topic} of node {node}' for node, topic in found)}"
         raise ReplayError(f"--override {text!r} {problem}; the session has {known}")
+    value = text.removeprefix(f"{found[0][0]}.{found[0][1]}=")
     try:
         orjson.loads(value)
     except orjson.JSONDecodeError as error:

@@ -81,9 +81,10 @@ class Calling(Planning):
                     listener(run.context.tick, took_ns, error is None)  # type: ignore[arg-type] # in a tick there is one
                 except Exception:  # noqa: BLE001 - an observer must not take the robot down
                     self.audience.leave_out(observer)
-        if self.audience.hears_messages:
+        if self.audience.hears_messages and not run.never_ran:
             duration_ns = run.now() - run.began_ns if waited else 0
             self._tell_executed(run, kind, error, duration_ns, took_ns)
+        run.never_ran = False
         if kind is TICK:
             if run.real_time:
                 run.ended_ns = run.now()

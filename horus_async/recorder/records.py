@@ -112,7 +112,8 @@ class ExecutionRecord:
     """What no `SendsRecord` before it holds."""
     error: str | None
     cut: bool | None = None
-    """Whether it was cancelled, as what still waits is when a run ends; None where the file does not say."""
+    """Whether it was cancelled, as what still waits is when a run ends; None where there is no doubt, and in files from
+    before this was written."""
     looks: tuple[RecordedLook, ...] = ()
 
     @property

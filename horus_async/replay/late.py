@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,15 @@ class LateOutputs:
                 self._runtime.pace.ended(self._run)
 
     def tick_begins(self, step: Step) -> None:
-        """Send what belongs to the ticks before."""
+        """Send what belongs to the ticks before; and what belongs to this one need not wait for it any more."""
         self.complete(step.tick - 1)
+        if self._sleeps is not None:
+            self._sleeps.set()
+
+    @property
+    def any_waiting(self) -> bool:
+        """Whether something is still to be sent."""
+        return bool(self._waiting)
 
     def complete(self, tick: int) -> None:
         """Send what belongs to ticks up to this one."""
@@ -68,11 +76,13 @@ class LateOutputs:
         pace, run = self._runtime.pace, self._run
         try:
             while self._waiting:
-                wait_ns = self._waiting[0][1] - run.now()
-                if wait_ns > 0:
+                tick, at_ns, *_ = self._waiting[0]
+                wait_ns = at_ns - run.now()
+                early = tick > self._runtime.tick  # stamped by a thread, just before the tick in which it went out
+                if wait_ns > 0 or early:
                     self._sleeps = anyio.Event()
-                    with anyio.move_on_after(wait_ns / NANOSECONDS):
-                        await self._sleeps.wait()  # until something older than what it waits for comes
+                    with anyio.move_on_after(math.inf if early else wait_ns / NANOSECONDS):
+                        await self._sleeps.wait()  # until its tick begins, or something older comes
                     self._sleeps = None
                     await turn()
                 else:

@@ -97,7 +97,7 @@ class Player:
         assert line is not None
         if not self._recorded_clock or self._shift_ns is None:
             self._shift_ns = self.run.began_ns - line.now_ns
-        late = False
+        late = self._late.any_waiting  # what was sent before goes first
         for output in line.outputs:
             late = late or self._is_late(line, output)
             if late:

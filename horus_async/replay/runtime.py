@@ -15,7 +15,7 @@ from horus_async.engine.runtime import Runtime
 
 from .lines import Lines
 from .live_twin import LiveTwin
-from .options import ReplayOptions, session_topics
+from .options import ReplayOptions, check_missing, session_topics
 from .players import ExternalPlayer, Player, PlayersEnd
 from .program import learn_classes
 from .timeline import RecordedTimeline
@@ -118,7 +118,7 @@ def add_played(runtime: Runtime, played: Sequence[PlayedFile], nodes: Sequence[N
         if not file.wins and file.node in replaced_by(nodes, file.session):
             continue  # a live node has its name, or sends what it sent
         scale = float(exact(runtime.info.tick_rate) / exact(file.session.tick_rate))
-        player = Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority)
+        player = Player(ReplayOptions(session=file.session, overrides=file.overrides), file.node, scale, order=file.priority)
         player.join(runtime, recorded_clock=False)
         if file.wins:
             winners.append(player)
@@ -152,6 +152,8 @@ def _add_all(
     session = replay.session
     learn_classes(nodes)
     replaced = replaced_by(nodes, session)
+    live = {node.name for node in nodes}
+    check_missing(session, lambda name: name in live or (replay.nodes is not None and name not in replay.nodes))
     for name in session.nodes:
         if name not in replaced and (replay.nodes is None or name in replay.nodes):
             player = Player(replay, name)

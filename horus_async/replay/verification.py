@@ -20,14 +20,14 @@ from horus_async.topics import Bus
 from .callbacks import Callback, Callbacks
 from .comparison import Comparison
 from .messages import Messages, Moment
-from .options import ReplayOptions
+from .options import ReplayOptions, check_missing
 from .program import learn_classes
 from .shadow import ShadowPorts
 from .timeline import RecordedTimeline
 from .verified import KINDS, VerifiedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from horus_async.engine.node_run import NodeRun
@@ -76,6 +76,7 @@ async def verify(  # noqa: PLR0913 - what can be chosen
     if stop is not None:
         options.set_stop(stop)
     options.check()
+    check_missing(opened, lambda name: nodes is not None and name not in nodes)
     chosen = _chosen(opened, live, nodes)
     learn_classes(live)
     comparison = Comparison(opened, tolerance)
@@ -131,6 +132,8 @@ def _unknown(name: str, topic: str) -> str:
 def _chosen(session: Session, live: Sequence[Node], nodes: tuple[str, ...] | None) -> list[Node]:
     here = {node.name: node for node in live}
     for name in nodes or ():
+        if name in session.missing_nodes:
+            raise ReplayError(f"node {name!r} cannot be verified: {session.missing_nodes[name]}")
         if name not in here or name not in session.nodes:
             both = ", ".join(sorted(here.keys() & session.nodes.keys())) or "none"
             raise ReplayError(f"node {name!r} is not both live and in session {session.name!r}; those that are: {both}")
@@ -233,9 +236,16 @@ class Verification(Runtime):
             while run.recorded.next is not None and run.recorded.next.kind != SHUTDOWN and not self.reason:
                 yield from self._perform(run)
         for run in self._order:
-            if run.busy and not self.reason and self._comparison.is_behind(run.name):
-                yield self._let_go_on(run, lambda run=run: not (run.busy and self._comparison.is_behind(run.name)))  # type: ignore[misc]
+            yield from self._last_one(run)
         self.stop(self.timeline.end_reason)
+
+    def _last_one(self, run: VerifiedRun) -> Plan:
+        """What still runs goes on: to its end, or as long as the recorded one that was cut, and until it sent as much."""
+        if run.busy and not run.stuck and not self.reason:
+            cut = run.line is None or run.line.was_cut
+            yield self._let_go_on(run, lambda: not run.busy, 0 if cut else _PATIENCE_NS)
+            if run.busy and self._comparison.is_behind(run.name):
+                yield self._let_go_on(run, lambda: not (run.busy and self._comparison.is_behind(run.name)))
 
     def _init_plan(self) -> Plan:
         self._find_order()
@@ -364,12 +374,14 @@ class Verification(Runtime):
         run.ports.expect(run.line)
         self._comparison.begin(run.name, self.tick if run.line is None else run.line.tick, callback)
 
-    async def _let_go_on(self, run: VerifiedRun, done: Any) -> None:
+    async def _let_go_on(
+        self, run: VerifiedRun, done: Callable[[], bool], patience_ns: int = _PATIENCE_NS
+    ) -> None:
         """Let the running callback of a node go on until ``done``, or until it is stuck."""
         pace = self.pace
         assert isinstance(pace, VirtualPace)
         lasted_ns = 0 if run.line is None else run.line.duration_ns
-        until_ns = pace.elapsed_ns() + max(0, run.began_ns + lasted_ns - pace.elapsed_ns()) + _PATIENCE_NS
+        until_ns = max(pace.elapsed_ns(), run.began_ns + lasted_ns) + patience_ns
         await pace.until_stuck(lambda: done() or bool(self.reason), lambda: run.ports.waiting > 0, until_ns)
 
     # Where it is

@@ -43,6 +43,8 @@ class Plan:
     shutdown_sends: int
     fails_at: int | None
     order: int
+    knows_steps: bool = False
+    """Whether its ``shutdown`` says how far its ticks came; in real time the last tick is cut where the machine was."""
     bad: int | None = None
     """The tick from which on it sends something else: the planted change."""
 
@@ -69,7 +71,7 @@ class Plan:
 class _Robot:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._count = 0
+        self._count = self._steps = 0
         self._heard: list[Any] = []
 
     def node(self) -> Node:
@@ -95,7 +97,8 @@ class _Robot:
             self._count = 0 if kind == "init" else self._count
             self._heard = []
             for number in range(sends):
-                node.send((self._plan.sends or ("a",))[0], (kind, number, self._count, rng().random()))
+                steps = self._steps if self._plan.knows_steps else 0
+                node.send((self._plan.sends or ("a",))[0], (kind, number, self._count, steps, rng().random()))
 
         return call if sends or kind == "init" else None
 
@@ -108,6 +111,7 @@ class _Robot:
     async def _tick_async(self, node: Node) -> None:
         self._begin(node)
         for part in self._plan.parts:
+            self._steps += 1
             if part.what == "sleep":
                 await sleep(part.number * 0.0013)
             elif part.what == "receive":

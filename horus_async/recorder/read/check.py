@@ -35,6 +35,10 @@ class Verdict(enum.Enum):
     DAMAGED = "damaged"
 
 
+def _condition(verdict: Verdict, dropped: int) -> str:
+    return "incomplete" if dropped and verdict is not Verdict.DAMAGED else verdict.value
+
+
 @define
 class FileCheck:
     """What the check of one file found."""
@@ -51,6 +55,11 @@ class FileCheck:
     last_tick: int | None = None
     problems: list[str] = field(factory=list)
     """What is wrong and where, one line each."""
+
+    @property
+    def condition(self) -> str:
+        """In a word; ``incomplete`` where what there is is intact, and its writer left something out."""
+        return _condition(self.verdict, self.dropped)
 
 
 @define
@@ -70,6 +79,16 @@ class SessionCheck:
         if self.problems or Verdict.DAMAGED in found:
             return Verdict.DAMAGED
         return Verdict.CUT if Verdict.CUT in found else Verdict.WHOLE
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were never written, in all files."""
+        return sum(file.dropped for file in self.files)
+
+    @property
+    def condition(self) -> str:
+        """In a word: ``whole``, ``cut``, ``incomplete`` or ``damaged``."""
+        return _condition(self.verdict, self.dropped)
 
 
 def check_session(session: Session, progress: Callable[[int], None] | None = None) -> SessionCheck:
@@ -164,3 +183,7 @@ def _judge(file: RecordedFile, found: FileCheck, footer: Footer | None, inputs: 
         found.verdict = Verdict.DAMAGED
     elif found.verdict is Verdict.WHOLE and (footer is None or cut is not None):
         found.verdict = Verdict.CUT
+    dropped = max(found.dropped, 0 if footer is None else footer.dropped)
+    if dropped:
+        found.dropped = dropped
+        found.problems.append(f"{dropped} lines are missing: they could not be written in time or at all")

@@ -17,6 +17,7 @@ from horus_async.errors import DamagedRecordingError, SessionNotFoundError, Unsu
 from horus_async.recorder.frames import Damage, Frame, IndexEntry, read_index, scan
 from horus_async.recorder.records import (
     Footer,
+    GapRecord,
     Header,
     SendsRecord,
     SessionLine,
@@ -156,6 +157,14 @@ class RecordedFile:
         for record in self._records(offset, holding=b'"sends"'):
             if isinstance(record, SendsRecord):
                 yield record
+
+    def gaps(self) -> Iterator[GapRecord]:
+        """Where lines are missing, as its writer said. Quick: a closed file says whether there are any."""
+        footer = self.footer
+        if footer is None or footer.dropped:
+            for record in self._records(0, holding=b'"gap"'):
+                if isinstance(record, GapRecord):
+                    yield record
 
     def survey(self) -> list[Damage]:
         """Read everything; returns all damage, and the cut if there is one."""

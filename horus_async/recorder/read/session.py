@@ -80,6 +80,8 @@ class Session:
         self.ended_at = ended if isinstance(ended, str) else None
         """ISO 8601, UTC; None if the recording was not closed."""
         self._order_nodes(manifest.get("nodes"))
+        self.missing_nodes = self._find_missing(manifest)
+        """Recorded nodes of whose file nothing can be read, and why."""
 
     @property
     def first_tick(self) -> int | None:
@@ -273,6 +275,23 @@ class Session:
         names += [name for name in self.files if name not in names]
         self.files = {name: self.files[name] for name in names}
         self.nodes = {name: self.nodes[name] for name in names}
+
+    def _find_missing(self, manifest: dict[str, Any]) -> dict[str, str]:
+        named = manifest.get("nodes")
+        missing = {}
+        for node, name in named.items() if isinstance(named, dict) else ():
+            if node not in self.files and isinstance(name, str):
+                missing[node] = self.unreadable.setdefault(name, f"{self.path / name} is missing")
+        for file, where in ((self.scheduler, "scheduler"), (self.external_file, "external")):
+            name = manifest.get(where)
+            if file is None and isinstance(name, str):
+                self.unreadable.setdefault(name, f"{self.path / name} is missing")
+        return missing
+
+    def gaps(self) -> dict[str, list[GapRecord]]:
+        """Where lines are missing that could not be written, by file name."""
+        found = {file.path.name: list(file.gaps()) for file in self.all_files()}
+        return {name: gaps for name, gaps in found.items() if gaps}
 
     def _with_ticks(self) -> list[RecordedFile]:
         return [self.scheduler] if self.scheduler is not None else list(self.files.values())

@@ -83,7 +83,11 @@ def execution_line(execution: Execution, outputs: Sequence[Sent]) -> bytes:
     else:
         taken = b",".join([input_text(*taken) for taken in inputs])
     sent = b",".join([_output(output, tick) for output in outputs]) if outputs else b""
-    failure = b"null" if error is None else _quote(error) + (b',"cut":true' if cut else b',"cut":false')
+    failure = b"null" if error is None else _quote(error)
+    if cut:
+        failure += b',"cut":true'
+    elif error is not None and error.startswith("Cancelled"):
+        failure += b',"cut":false'  # said only where the error could be taken for it
     seen = b"" if not looks else b'"looks":[%b],' % b",".join(_looks(looks))
     return _EXECUTION % (_openings[kind] + seen, dt_ns, duration_ns, failure, taken, sent, now_ns, tick)
 
