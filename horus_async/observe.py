@@ -195,6 +195,9 @@ class Observer:
     def sent(self, message: Sent) -> None:
         """A message was just sent. All messages of a callback come before its `executed`."""
 
+    def missed(self, node: str, count: int) -> None:
+        """So many messages that threads of a node sent were not told of: the event loop was busy for too long."""
+
     def executed(self, execution: Execution) -> None:
         """A call of a node's callback ended."""
 

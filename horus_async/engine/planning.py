@@ -85,6 +85,7 @@ class Planning(Safety):
                 yield self._pace.reach(at_ns)
                 if self.reason:
                     return
+                self.audience.collect()
                 if self._stirred or self._interludes:
                     yield from self._message_pass()
             if step is None:

@@ -42,6 +42,7 @@ class EagerIntake:
 
     def __init__(self, maker: LineMaker, room: Room) -> None:
         self.room = room
+        self.missed = maker.missed
         self.sent = maker.sent
         self.executed = maker.executed
         self.tick_ended = maker.tick_ended
@@ -82,6 +83,7 @@ class Intake:
         self._troubled = False
         """Whether there are any of these."""
         self._handed = 0
+        self._last_tick = 0
 
     # For the event loop's thread
 
@@ -110,12 +112,18 @@ class Intake:
 
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
+        self._last_tick = end[0]
         left = self.room.left - _RECORD_COST
         if left >= 0 and not self._troubled:
             self.room.left = left
             self._inbox.append(end)
         elif not self._admitted(end, _RECORD_COST):
             self._drop(self._scheduler, end.tick)
+
+    def missed(self, node: str, count: int) -> None:
+        """So many messages of a node's threads were not told of."""
+        for _ in range(count):
+            self._drop(self._node_feed(node), self._last_tick)
 
     def external(self, message: External) -> None:
         """An external message was taken."""

@@ -156,6 +156,12 @@ class LineMaker:
         feed.pending.clear()
         feed.put_gap(gap)
 
+    def missed(self, node: str, count: int) -> None:
+        """So many messages of a node's threads were not told of."""
+        feed = self._feeds.get(node) or self._feed(node)
+        for _ in range(count):
+            feed.refuse(max(0, self._last_tick), BACKLOG_FULL)
+
     def end(self) -> None:
         """Nothing more will come: tell of what was left out last."""
         for feed in (self._scheduler, *self._feeds.values()):

@@ -127,6 +127,11 @@ class Recorder(Observer):
         if kept is not None:
             self._writer.intake.sent(kept)
 
+    def missed(self, node: str, count: int) -> None:
+        """Count what nobody could be told of."""
+        if self._writer is not None and not self._stopped and (self._screen is None or self._screen.takes_node(node)):
+            self._writer.intake.missed(node, count)
+
     def executed(self, execution: Execution) -> None:
         """Record a callback of a node that is recorded. As with `sent`, the intake itself stands here where it can."""
         if self._writer is None or self._stopped or self._screen is None:
