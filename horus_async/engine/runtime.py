@@ -32,7 +32,7 @@ from .reporting import describe
 from .work import Working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, RunInfo
@@ -69,6 +69,8 @@ class Runtime(Working):
         self._guard = guard
         self._seed = info.seed
         self._pace: Pace | None = None
+        self._in_group = False
+        """Whether a plan is carried out by tasks, not by `begin_tick`."""
         self._rest: tuple[Plan, Job] | None = None
         """What `begin_tick` left to `finish_tick`."""
 
@@ -150,6 +152,19 @@ class Runtime(Working):
     def elapsed_ns(self) -> int:
         """The run's time, nanoseconds."""
         return 0 if self._pace is None else self._pace.elapsed_ns()
+
+    @property
+    def pace(self) -> Pace:
+        """How it moves through time, while it runs."""
+        assert self._pace is not None
+        return self._pace
+
+    def spawn(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Run a task of the run itself beside the plan; False where no event loop carries the plan out now."""
+        if not self._in_group:
+            return False
+        self._group.start_soon(work)
+        return True
 
     # Running
 
@@ -264,7 +279,7 @@ class Runtime(Working):
         done = anyio.Event()
         self._pace.take_turns()
         async with anyio.create_task_group() as group:
-            self._group, self._plan_done = group, done
+            self._group, self._plan_done, self._in_group = group, done, True
             self._jobs = iter(plan) if begun is None else itertools.chain((begun,), plan)
             group.start_soon(self._work, None)
             if not self._virtual and any(run.on for run in self.runs.values()):
@@ -273,6 +288,7 @@ class Runtime(Working):
                 await done.wait()
             finally:  # also when it is cancelled: whoever waits for a turn then would wait for ever
                 self._pace.let_go()
+                self._in_group = False
             group.cancel_scope.cancel()
 
     async def _work(self, after: NodeRun | None) -> None:

@@ -38,6 +38,7 @@ class Subscriber:
         "_readers",
         "_unwatch",
         "closed",
+        "newest_from",
         "reader",
         "topic",
     )
@@ -52,6 +53,8 @@ class Subscriber:
         self._only: RingReader | None = None
         self.reader: RingReader | None = None
         """The one from which a message was taken last; its ``source`` is the ring."""
+        self.newest_from: RingReader | None = None
+        """The one that gave the newest message last; None if its ring has ended since."""
         self._unwatch: list[Callable[[], None]] = []
         self._ended_arrived = 0
         self._ended_lost = 0
@@ -118,9 +121,12 @@ class Subscriber:
 
     def latest(self) -> Taken | None:
         """The newest message, perhaps from before this was opened; None before the first. Consumes nothing."""
-        found = [reader.latest() for reader in self._readers]
-        messages = [message for message in (self._ended_newest, *found) if message is not None]
-        return max(messages, key=_stamp, default=None)
+        newest, self.newest_from = self._ended_newest, None
+        for reader in self._readers:
+            message = reader.latest()
+            if message is not None and (newest is None or message[3] > newest[3]):
+                newest, self.newest_from = message, reader
+        return newest
 
     def processes_of(self, publisher: str) -> list[int]:
         """The processes in which a publisher of this name has sent, as far as their rings are still being read."""

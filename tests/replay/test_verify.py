@@ -44,7 +44,7 @@ def test_each_node_alone(program: str) -> None:
     record("s", PROGRAMS[program](), duration=0.4)
     names = [node.name for node in PROGRAMS[program]()]
     for name in names:
-        report = verify("s", [node for node in PROGRAMS[program]() if node.name == name])
+        report = verify("s", [node for node in PROGRAMS[program]() if node.name == name], nodes=[name])
         assert report.first_difference is None, f"{name}: {report.first_difference}"
         assert report.passed
 
@@ -52,7 +52,7 @@ def test_each_node_alone(program: str) -> None:
 def test_a_changed_constant_is_found() -> None:
     """The first difference is named with tick, node, topic, field and both values."""
     record("s", pair())
-    report = verify("s", [controller(gain=0.25)])
+    report = verify("s", [controller(gain=0.25)], nodes=["controller"])
     assert not report.passed
     assert report.compared == report.differences == 50
     first = report.first_difference
@@ -178,7 +178,7 @@ def test_messages_from_outside_are_verified_too(deterministic: bool) -> None:
     with Topic("outside") as outside:
         driver = Node("driver", tick=lambda n: outside.send({"n": tick()}), rate=50)
         record("s", [echo(), driver], deterministic=deterministic)
-    report = verify("s", [echo()])
+    report = verify("s", [echo()], nodes=["echo"])
     assert report.passed, str(report.first_difference)
     assert report.compared >= 5
 
@@ -195,7 +195,7 @@ def test_an_event_node_on_outside_messages_is_verified() -> None:
 
     with Topic("outside") as outside:
         record("s", [event(), Node("driver", tick=drive, rate=50)], deterministic=False)
-    report = verify("s", [event()])
+    report = verify("s", [event()], nodes=["event"])
     assert report.passed, str(report.first_difference)
     assert report.compared >= 5
 

@@ -96,17 +96,18 @@ class LineMaker:
 
     def executed(self, execution: Execution) -> None:
         """A callback ended: its line is whole."""
-        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _ = execution
+        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _, _, looks = execution
         feed = self._feeds.get(node) or self._feed(node)
         outputs = feed.pending
-        if len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and not feed.loose:
+        quick = len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and not looks
+        if quick and not feed.loose:
             _, topic, seq, stamp_ns, text, sent_in, began = outputs[0]
             if sent_in == began == tick:  # what follows is `_executed`, written out for most ticks
                 taken = b""
                 if inputs:
-                    heard, publisher, number, source = inputs[0]
-                    if source:
-                        taken = input_text(heard, publisher, number, source)
+                    heard, publisher, number, source, empty = inputs[0]
+                    if source or empty:
+                        taken = input_text(heard, publisher, number, source, empty)
                     else:
                         taken = INPUT % (quoted[heard], quoted[publisher], number)
                 line = ONE_MESSAGE_TICK % (
