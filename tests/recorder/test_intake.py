@@ -160,7 +160,7 @@ def test_a_callback_that_lasts_is_written_part_by_part() -> None:
 
 def test_what_is_sent_outside_callbacks_is_written_in_order() -> None:
     """Tasks and threads of a node send between its callbacks and during them: in lines without a tick of their own."""
-    session = Session(eager=False)
+    session = Session(eager=False, limit=20_000)
     session.send("a", 1)
     for tick in range(2):
         session.intake.sent(message("a", "loose", tick, tick)._replace(tick=tick, began=None))

@@ -86,12 +86,14 @@ class LineMaker:
         else:
             pending = feed.pending
             if pending and pending[0][6] != began:  # the end of that callback found no room
-                self._put_sends(feed)
+                self._put_pending(feed)
+                pending = feed.pending
             pending.append(message)
         self._waiting += 1
         feed.pending_bytes += len(payload)
         if feed.pending_bytes > _PENDING_BYTES:
-            self._put_sends(feed)
+            self._put_loose(feed)
+            self._put_pending(feed)
         self._digest = crc32(DIGESTED % (quoted[node], quoted[topic], seq, payload), self._digest)
 
     def executed(self, execution: Execution) -> None:
@@ -125,8 +127,10 @@ class LineMaker:
         self._executed(feed, execution)
 
     def _executed(self, feed: Feed, execution: Execution) -> None:
-        if feed.loose or (feed.pending and feed.pending[0].began != execution.tick and execution.kind == "tick"):
-            self._put_sends(feed)
+        if feed.loose:
+            self._put_loose(feed)
+        if feed.pending and feed.pending[0].began != execution.tick and execution.kind == "tick":
+            self._put_pending(feed)  # the end of that callback found no room
         outputs, feed.pending = feed.pending, []
         self._waiting -= len(outputs)
         feed.pending_bytes = 0
@@ -146,29 +150,33 @@ class LineMaker:
         """Put what was sent so far into lines, also of callbacks that are still going on."""
         if self._waiting:
             for feed in self._feeds.values():
-                if feed.pending or feed.loose:
-                    self._put_sends(feed)
+                self._put_loose(feed)
+                self._put_pending(feed)
 
-    def _put_sends(self, feed: Feed) -> None:
-        loose, feed.loose = feed.loose, []
-        pending, feed.pending = feed.pending, []
-        feed.pending_bytes = 0
-        self._waiting -= len(loose) + len(pending)
-        for outputs, tick in ((loose, None), (pending, pending[0].began if pending else None)):
-            if not outputs:
-                continue
-            newest = outputs[-1].tick
-            try:
-                line = sends_line(tick, outputs)
-            except _UNWRITABLE as error:
-                feed.give_up(newest, str(error))
-                continue
-            if self._put(feed, line, newest):
-                feed.outputs += len(outputs)
-                if tick is None:
-                    feed.last_loose_tick = newest
-                for one in outputs:
-                    feed.topic(one.topic).see(one.tick, len(one.payload))
+    def _put_loose(self, feed: Feed) -> None:
+        outputs, feed.loose = feed.loose, []
+        if outputs:
+            self._put_sends(feed, None, outputs)
+            feed.last_loose_tick = outputs[-1].tick
+
+    def _put_pending(self, feed: Feed) -> None:
+        outputs, feed.pending = feed.pending, []
+        if outputs:
+            self._put_sends(feed, outputs[0].began, outputs)
+
+    def _put_sends(self, feed: Feed, tick: int | None, outputs: list[Sent]) -> None:
+        self._waiting -= len(outputs)
+        feed.pending_bytes -= sum(len(one.payload) for one in outputs)
+        newest = outputs[-1].tick
+        try:
+            line = sends_line(tick, outputs)
+        except _UNWRITABLE as error:
+            feed.give_up(newest, str(error))
+            return
+        if self._put(feed, line, newest):
+            feed.outputs += len(outputs)
+            for one in outputs:
+                feed.topic(one.topic).see(one.tick, len(one.payload))
 
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
