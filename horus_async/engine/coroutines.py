@@ -11,7 +11,7 @@ from __future__ import annotations
 import dis
 import functools
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -32,9 +32,15 @@ def may_suspend(coroutine: Any) -> bool:
     return code is None or _waits(code)
 
 
+class Suspended(Protocol):
+    """Keeps what a suspended coroutine waits for."""
+
+    trap: Any
+
+
 @types.coroutine
 def carry(
-    coroutine: Coroutine[Any, Any, Any], trap: Any, turn: Callable[[], Awaitable[None]] | None
+    coroutine: Coroutine[Any, Any, Any], trap: Any, turn: Callable[[], Awaitable[None]] | None, keeper: Suspended
 ) -> Generator[Any, Any, None]:
     """Run the rest of a coroutine that has suspended with ``trap``.
 
@@ -42,8 +48,10 @@ def carry(
         coroutine: It was started, by ``send(None)``, in the task that awaits this.
         trap: What it yielded.
         turn: Awaited each time before the coroutine goes on: where one thing runs at a time, its turn has come.
+        keeper: Is given what the coroutine waits for, each time.
     """
     while True:
+        keeper.trap = trap
         error: BaseException | None = None
         value = None
         try:
@@ -56,3 +64,27 @@ def carry(
             trap = coroutine.send(value) if error is None else coroutine.throw(error)
         except StopIteration:
             return
+
+
+def waits_for_thread(trap: Any) -> bool:
+    """Whether what a coroutine waits for is a thread that trio will not abandon, cancelled or not."""
+    cell = _abandoning(trap)
+    return cell is not None and cell.cell_contents is False
+
+
+def abandon_thread(trap: Any) -> None:
+    """Let trio abandon the thread that a coroutine waits for when that is cancelled next.
+
+    As if ``abandon_on_cancel=True`` had been passed. Where a version of trio keeps that elsewhere, nothing changes.
+    """
+    cell = _abandoning(trap)
+    if cell is not None:
+        cell.cell_contents = True
+
+
+def _abandoning(trap: Any) -> Any:
+    abort = getattr(trap, "abort_func", None)
+    code, cells = getattr(abort, "__code__", None), getattr(abort, "__closure__", None)
+    if code is None or not cells or not code.co_filename.endswith("_threads.py"):
+        return None
+    return dict(zip(code.co_freevars, cells, strict=True)).get("abandon_bool")

@@ -17,6 +17,8 @@ from .stats import Durations, NodeStats
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from anyio import CancelScope
+
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, TickListener
     from horus_async.topics import Subscriber
@@ -52,6 +54,8 @@ class NodeRun:
         self.resumed = 0
         """How often the running callback went on after a suspension."""
         self.initialised = False
+        self.shut_down = False
+        """Its ``shutdown`` was called."""
         self.began_ns = 0
         """When the running callback began, in the run's time."""
         self.last_ns: int | None = None
@@ -73,7 +77,11 @@ class NodeRun:
         self.coroutine: Any = None
         """The running callback's, once it has suspended."""
         self.trap: Any = None
-        """What it yielded when it suspended first."""
+        """What it yielded last."""
+        self.scope: CancelScope | None = None
+        """Cancels it, once it has suspended."""
+        self.left_behind = 0
+        """How many callbacks did not end and are not waited for any more."""
         self.ended_ns = 0
         """When the last tick ended, in the run's time; where that is real."""
         self.real_time = False

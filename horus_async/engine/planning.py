@@ -125,18 +125,37 @@ class Planning(Safety):
             while run.busy and not self._aborted:
                 yield self._pace.until_idle(run)
 
-    def shutdown_plan(self) -> Plan:
-        """Every ``shutdown``, in the order of the nodes."""
+    def idle_plan(self) -> Plan:
+        """Wait until no callback is going on, or until the pace gives up."""
         for run in self._order:
-            if run.initialised and run.callbacks[SHUTDOWN] is not None:
-                yield from self._alone(run, SHUTDOWN)
+            yield from self._until_idle(run)
+
+    def shutdown_plan(self) -> Plan:
+        """Every ``shutdown`` that has not been called, in the order of the nodes, but for nodes that are busy.
+
+        One that the pace gives up on goes on beside the others.
+        """
+        for run in self._order:
+            if run.initialised and not run.shut_down and not run.busy and run.callbacks[SHUTDOWN] is not None:
+                run.shut_down = True
+                run.kind = SHUTDOWN
+                yield run
+                yield from self._until_idle(run)
+
+    def _until_idle(self, run: NodeRun) -> Plan:
+        pace = self._pace
+        assert pace is not None
+        while run.busy:
+            yield pace.until_idle(run)
+            if run.busy and pace.gives_up():
+                return
 
     def _alone(self, run: NodeRun, kind: str) -> Plan:
-        """Call ``init`` or ``shutdown`` and wait until it has ended."""
+        """Call ``init`` and wait until it has ended."""
         assert self._pace is not None
         run.kind = kind
         yield run
-        while run.busy and not (kind is INIT and self.reason):
+        while run.busy and not self.reason:
             yield self._pace.until_idle(run)
 
     def _tick_pass(self, step: Step) -> Plan:  # noqa: C901, PLR0912 - the hottest loop of a run, written out

@@ -13,6 +13,7 @@ Five layers share the state of a run: `Safety` judges, `Planning` says what come
 from __future__ import annotations
 
 import itertools
+import logging
 from contextlib import contextmanager
 from contextvars import copy_context
 from threading import get_ident
@@ -22,13 +23,16 @@ import anyio
 import anyio.lowlevel
 from attrs import evolve
 
+from horus_async.clock.system import monotonic_ns
 from horus_async.nodes.context import current
+from horus_async.observe import NodeFailed
 
-from .coroutines import carry, may_suspend
+from .coroutines import abandon_thread, carry, may_suspend, waits_for_thread
 from .node_run import NodeRun
 from .pace.virtual import StillPace
 from .ports import Ports
 from .reporting import describe
+from .safety import LeftBehind
 from .work import Working
 
 if TYPE_CHECKING:
@@ -43,8 +47,12 @@ if TYPE_CHECKING:
     from .rules.schedule import Timeline
     from .safety import Job, Plan
 
-GRACE_NS = 2_000_000_000
-"""How long a run that ends waits for threads of its nodes."""
+PATIENCE_NS = 500_000_000
+"""How long one callback that does not end keeps the others waiting when a run ends."""
+UNSAFE_PATIENCE_NS = 20_000_000
+"""The same where the run was not safe any more."""
+
+_log = logging.getLogger("horus_async")
 
 _ENDED = object()
 """Stands for what a coroutine that has ended does not yield any more."""
@@ -176,14 +184,17 @@ class Runtime(Working):
         """
         self.start(pace)
         self._takes_work = True
-        try:
-            await self._drive(self.whole_plan())
-        except BaseException as error:
-            self.reason = self.reason or self._what_ended_it(error)
-            raise
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self.shut_down()
+        async with anyio.create_task_group() as group:
+            self._group = group
+            try:
+                await self._drive(self.whole_plan())
+            except BaseException as error:
+                self.reason = self.reason or self._what_ended_it(error)
+                raise
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.shut_down()
+                group.cancel_scope.cancel()
         self.raise_failures()
 
     def _what_ended_it(self, error: BaseException) -> str:
@@ -248,12 +259,16 @@ class Runtime(Working):
         self.attach(pace)
         plan, begun = self._rest or (self.one_tick_plan(), None)
         self._rest = None
-        await self._drive(plan, begun)
+        async with anyio.create_task_group() as group:
+            self._group = group
+            await self._drive(plan, begun)
+            group.cancel_scope.cancel()
         self.raise_failures()
 
     async def shut_down(self) -> None:
         """Call every ``shutdown`` and tell the observers; whatever fails on the way is kept with the failures."""
         assert self._pace is not None
+        unsafe = self.emergency is not None or bool(self.failures)
         self._aborted = False
         self._takes_work = False
         for run in self.runs.values():
@@ -262,14 +277,62 @@ class Runtime(Working):
         if self.reason == self.timeline.end_reason:
             for complete in self.at_end:
                 complete(self.tick)
-        if self.emergency is not None:
-            await self._drive(self.all_safe_plan())
-        await self._drive(self.shutdown_plan())
-        self.leave_threads(GRACE_NS)
+        async with anyio.create_task_group() as group:
+            self._group = group
+            await self._end_in_order(unsafe=unsafe)
+            group.cancel_scope.cancel()
+        self.leave_threads(self.grace_ns)
         self.audience.collect()
         self._end_tick()
         self.audience.tell("run_stopped", self.reason or "stop", self.ticks)
         self._pace.close()
+
+    async def _end_in_order(self, *, unsafe: bool) -> None:
+        """Cancel what is going on, enter every safe state if the run was ``unsafe``, and call every ``shutdown``.
+
+        Whatever does not end is waited for after everything else, and then left behind.
+        """
+        pace = self._pace
+        assert pace is not None
+        began_ns = monotonic_ns()
+        self._cancel_callbacks()
+        pace.give_up_ns = began_ns + (UNSAFE_PATIENCE_NS if unsafe else min(PATIENCE_NS, self.grace_ns))
+        await self._drive(self.idle_plan())
+        if unsafe:
+            self._leave_behind_all()
+            await self._drive(self.all_safe_plan())
+        pace.give_up_ns = monotonic_ns() + (UNSAFE_PATIENCE_NS if unsafe else min(PATIENCE_NS, self.grace_ns))
+        await self._drive(self.shutdown_plan())
+        pace.give_up_ns = began_ns + self.grace_ns
+        await self._drive(self.idle_plan())
+        if self._leave_behind_all():
+            pace.give_up_ns = monotonic_ns() + UNSAFE_PATIENCE_NS
+            await self._drive(self.shutdown_plan())
+            self._leave_behind_all()
+        pace.give_up_ns = None
+
+    def _cancel_callbacks(self) -> None:
+        """Cancel what is suspended, but for those that wait for a thread: these get some time to end by themselves."""
+        for run in self.runs.values():
+            self.end_work(run.name)
+            if run.scope is not None and not waits_for_thread(run.trap):
+                run.scope.cancel()
+
+    def _leave_behind_all(self) -> bool:
+        """Go on without the callbacks that have not ended; whether there are any."""
+        stuck = [run for run in self.runs.values() if run.busy]
+        for run in stuck:
+            kind = run.kind
+            run.in_a_hurry = True
+            abandon_thread(run.trap)
+            if run.scope is not None:
+                run.scope.cancel()
+            run.left_behind += 1
+            text = f"{kind} of node {run.name!r} has not ended and is left behind"
+            _log.error("%s", text)
+            self._incident(NodeFailed(run.name, f"TimeoutError: {text}", ""))
+            self._finish(run, LeftBehind(text))
+        return bool(stuck)
 
     # Carrying out a plan
 
@@ -278,30 +341,35 @@ class Runtime(Working):
         assert self._pace is not None
         done = anyio.Event()
         self._pace.take_turns()
-        async with anyio.create_task_group() as group:
-            self._group, self._plan_done, self._in_group = group, done, True
-            self._jobs = iter(plan) if begun is None else itertools.chain((begun,), plan)
-            group.start_soon(self._work, None)
-            if not self._virtual and any(run.on for run in self.runs.values()):
-                group.start_soon(self.bus.attend)
-            try:
-                await done.wait()
-            finally:  # also when it is cancelled: whoever waits for a turn then would wait for ever
-                self._pace.let_go()
-                self._in_group = False
-            group.cancel_scope.cancel()
+        self._plan_done = done
+        self._jobs = iter(plan) if begun is None else itertools.chain((begun,), plan)
+        self._group.start_soon(self._work, None)
+        attending = anyio.CancelScope()
+        if not self._virtual and any(run.on for run in self.runs.values()):
+            self._group.start_soon(self._attend, attending)
+        try:
+            await done.wait()
+        finally:  # also when it is cancelled: whoever waits for a turn then would wait for ever
+            self._pace.let_go()
+            attending.cancel()
+
+    async def _attend(self, scope: anyio.CancelScope) -> None:
+        with scope:
+            await self.bus.attend()
 
     async def _work(self, after: NodeRun | None) -> None:
         """Follow the plan until a tick suspends, then stay with that tick."""
-        if after is not None:
-            assert self._pace is not None
-            await self._pace.settle(after)
-        while (job := self._go_on(self._jobs, in_task=True)) is not None:
-            if isinstance(job, NodeRun):
-                await self._stay_with(job)
-                return
-            await job
-        self._plan_done.set()
+        with anyio.CancelScope() as scope:  # around all that a callback may open
+            if after is not None:
+                assert self._pace is not None
+                await self._pace.settle(after)
+            while (job := self._go_on(self._jobs, in_task=True)) is not None:
+                if isinstance(job, NodeRun):
+                    job.scope = scope
+                    await self._stay_with(job)
+                    return
+                await job
+            self._plan_done.set()
 
     def _go_on(self, jobs: Iterator[Job], *, in_task: bool) -> Job | None:
         """Carry out a plan up to the first job that has to be waited for; None at its end.
@@ -341,16 +409,19 @@ class Runtime(Working):
         assert pace is not None
         turn = pace.suspend(run)
         self._group.start_soon(self._work, run)
+        left_behind = run.left_behind
         error: BaseException | None = None
         try:
-            await carry(run.coroutine, run.trap, turn)
+            await carry(run.coroutine, run.trap, turn, run)
         except BaseException as raised:
             error = raised
-            if isinstance(raised, anyio.get_cancelled_exc_class()):
+            if self._is_cancellation(raised):
                 raise
         finally:
             pace.ended(run)
-            self._finish(run, error)
+            if run.left_behind == left_behind:
+                run.scope = None
+                self._finish(run, error)
             pace.wake()
 
 

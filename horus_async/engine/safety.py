@@ -52,6 +52,10 @@ _MOST_TOLD_AT_ONCE = 100
 _log = logging.getLogger("horus_async")
 
 
+class LeftBehind(Exception):  # noqa: N818 - no error: it ends the record of a callback that has not ended
+    """A callback that did not end when the run did."""
+
+
 class Safety(ABC):
     """Late nodes, failing nodes, and how a run ends because of them."""
 
@@ -67,6 +71,8 @@ class Safety(ABC):
         self.failures: list[tuple[NodeRun, BaseException]] = []
         self.emergency: EmergencyStop | None = None
         self.max_deadline_misses: int | None = None
+        self.grace_ns = 2_000_000_000
+        """How long a run that ends waits for callbacks and threads that do not end."""
         self._interludes: deque[NodeRun] = deque()
         """Nodes whose safe state is to be entered while the run goes on."""
         self._aborted = False
@@ -282,4 +288,7 @@ class Safety(ABC):
         self.audience.tell("incident", self.tick, incident)
 
     def _is_cancellation(self, error: BaseException) -> bool:
-        return isinstance(error, anyio.get_cancelled_exc_class())
+        """Whether that is all it is; a nursery makes a group of several."""
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(self._is_cancellation, error.exceptions))
+        return isinstance(error, LeftBehind | anyio.get_cancelled_exc_class())

@@ -47,6 +47,7 @@ class _Turns:
     run: NodeRun
     busy: bool = True
     resumed: int = 0
+    trap: Any = None
 
     @property
     def rank(self) -> float:
@@ -102,7 +103,8 @@ class Working(Calling):
         pace = self._pace
         assert pace is not None
         current.set(context)
-        turn = pace.suspend(_Turns(run))
+        turns = _Turns(run)
+        turn = pace.suspend(turns)
         error: BaseException | None = None
         scope = anyio.CancelScope()
         self._scopes.setdefault(run.name, set()).add(scope)
@@ -117,7 +119,7 @@ class Working(Calling):
                     )
                 trap = next(coroutine.__await__(), _ENDED)
                 if trap is not _ENDED:
-                    await carry(coroutine, trap, turn)
+                    await carry(coroutine, trap, turn, turns)
         except BaseException as raised:
             error = raised
             if self._is_cancellation(raised):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from horus_async.clock.random import system_seed
-from horus_async.clock.system import wall_ns
+from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.determinism.findings import Guard
 from horus_async.engine.ports import check_free
 from horus_async.engine.rules.schedule import RateTimeline
@@ -91,6 +91,7 @@ def assemble(
     timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
     runtime = Runtime(info, bus, timeline, audience, guard)
     runtime.max_deadline_misses = options.max_deadline_misses
+    runtime.grace_ns = round(options.grace * NANOSECONDS)
     with runtime.closed_on_failure():
         if played:
             from horus_async.replay.runtime import add_played

@@ -53,6 +53,7 @@ class SchedulerOptions:
     blackbox_dir: str | Path | None = None
     watchdog: float | None = field(default=None, validator=attrs.validators.optional(_positive))
     max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(_count))
+    grace: float = field(default=2.0, validator=_positive)
     namespace: str = "default"
     name: str = "scheduler"
 

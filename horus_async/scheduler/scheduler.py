@@ -42,6 +42,8 @@ class Scheduler(Running):
         watchdog: Seconds after which a running tick is reported; at three times that the run is stopped. In a
             deterministic run it only reports.
         max_deadline_misses: So many of one node in a row are an emergency stop.
+        grace: Seconds that a run which ends waits for callbacks and threads that do not; then they are named and left
+            behind.
         namespace: Topics are seen within it; by default ``HORUS_NAMESPACE``, else ``default``.
         name: Names the run in recordings and black boxes.
 
@@ -62,6 +64,7 @@ class Scheduler(Running):
         blackbox_dir: str | Path | None = None,
         watchdog: float | None = None,
         max_deadline_misses: int | None = None,
+        grace: float = 2.0,
         namespace: str | None = None,
         name: str = "scheduler",
     ) -> None:
@@ -76,6 +79,7 @@ class Scheduler(Running):
             blackbox_dir=blackbox_dir,
             watchdog=watchdog,
             max_deadline_misses=max_deadline_misses,
+            grace=grace,
             namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
             name=name,
         )

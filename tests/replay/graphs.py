@@ -229,7 +229,7 @@ def robots(draw: st.DrawFn, *, outside: bool = False) -> list[Plan]:
         0,
         None,
         0,
-    )  # noqa: E501
+    )
     first = _with(first, parts=(*first.parts, Part("send", draw(_topics), draw(st.integers(1, 3)))))
     number = draw(st.integers(1, 5))
     made = [first, *(draw(plans(index=index, outside=outside)) for index in range(1, number + 1))]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from horus_async.clock.system import monotonic_ns
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -25,6 +27,9 @@ class Pace:
     """How a run moves through time. Moments are nanoseconds since the run's time began."""
 
     virtual: ClassVar[bool]
+
+    give_up_ns: int | None = None
+    """On the monotonic clock: when `settle` and `until_idle` stop waiting for threads and for the outside world."""
 
     suspended = 0
     """How many callbacks are suspended, where `settle` has to wait for them."""
@@ -68,6 +73,10 @@ class Pace:
 
     def ended(self, run: Busy) -> None:
         """A callback that had suspended has ended."""
+
+    def gives_up(self) -> bool:
+        """Whether it is too late to wait for what may never end."""
+        return self.give_up_ns is not None and monotonic_ns() >= self.give_up_ns
 
     def wake(self) -> None:
         """Cut `reach` short; from any thread or signal handler."""

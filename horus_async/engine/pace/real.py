@@ -92,7 +92,9 @@ class RealPace(Pace):
     async def until_idle(self, run: Busy) -> None:
         """The runtime wakes the pace when a callback ends."""
         if run.busy:
-            await self._timer.wait_until(self._monotonic_ns() + _FOREVER_NS)
+            now_ns = self._monotonic_ns()
+            left_ns = _FOREVER_NS if self.give_up_ns is None else max(0, self.give_up_ns - monotonic_ns())
+            await self._timer.wait_until(now_ns + left_ns)
 
     def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
         """A tick has suspended; its resumptions are counted for `settle`."""

@@ -168,6 +168,8 @@ class VirtualPace(StillPace):
         while True:
             await wait_all_tasks_blocked()
             if self._threads_at_work():
+                if self.gives_up():
+                    return
                 # threads take no virtual time: look again in a fifth of a millisecond of ours
                 await wait_all_tasks_blocked(0.0002)
             elif self._waiting and self._next_deadline_ns() == self.offset_ns:
@@ -188,6 +190,8 @@ class VirtualPace(StillPace):
         while run.busy and not self._woken:
             wakes_ns = self._next_deadline_ns()
             if wakes_ns == _FOREVER_NS:
+                if self.gives_up():
+                    return
                 await wait_all_tasks_blocked(0.001)  # it waits for the outside world
             else:
                 await self._wait_for_wall(wakes_ns)
