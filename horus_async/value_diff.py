@@ -42,10 +42,10 @@ def largest_difference(a: Any, b: Any) -> float | None:
         if a == b or (_is_nan(a) and _is_nan(b)):
             return None
         try:
-            apart = abs(float(a) - float(b))
+            distance = abs(float(a) - float(b))
         except OverflowError:
             return math.inf
-        return math.inf if math.isnan(apart) else apart
+        return math.inf if math.isnan(distance) else distance
     found = [apart for x, y in _pairs(a, b) if (apart := largest_difference(x, y)) is not None]
     return max(found, default=None)
 

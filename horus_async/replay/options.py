@@ -100,7 +100,9 @@ def check_missing(session: Session, left_out: Callable[[str], bool]) -> None:
     """
     for name, why in session.missing_nodes.items():
         if not left_out(name):
-            raise ReplayError(f"node {name!r} of session {session.name!r} cannot be read ({why}): leave it out by naming the others")
+            raise ReplayError(
+                f"node {name!r} of session {session.name!r} cannot be read ({why}): leave it out by naming the others"
+            )
 
 
 def check_override(session: Session, nodes: Iterable[str], node: str, topic: str, value: Any) -> None:

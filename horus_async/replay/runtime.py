@@ -118,7 +118,9 @@ def add_played(runtime: Runtime, played: Sequence[PlayedFile], nodes: Sequence[N
         if not file.wins and file.node in replaced_by(nodes, file.session):
             continue  # a live node has its name, or sends what it sent
         scale = float(exact(runtime.info.tick_rate) / exact(file.session.tick_rate))
-        player = Player(ReplayOptions(session=file.session, overrides=file.overrides), file.node, scale, order=file.priority)
+        player = Player(
+            ReplayOptions(session=file.session, overrides=file.overrides), file.node, scale, order=file.priority
+        )
         player.join(runtime, recorded_clock=False)
         if file.wins:
             winners.append(player)

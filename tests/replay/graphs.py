@@ -218,7 +218,18 @@ def plans(draw: st.DrawFn, *, index: int, outside: bool) -> Plan:
 @st.composite
 def robots(draw: st.DrawFn, *, outside: bool = False) -> list[Plan]:
     """Some nodes, at least one of which sends something by itself."""
-    first = Plan(0, (), None, draw(st.booleans()), False, tuple(draw(st.lists(st.one_of(_sends, _reads), max_size=4))), 0, 0, None, 0)  # noqa: E501, FBT003
+    first = Plan(
+        0,
+        (),
+        None,
+        draw(st.booleans()),
+        False,
+        tuple(draw(st.lists(st.one_of(_sends, _reads), max_size=4))),
+        0,
+        0,
+        None,
+        0,
+    )
     first = _with(first, parts=(*first.parts, Part("send", draw(_topics), draw(st.integers(1, 3)))))
     number = draw(st.integers(1, 5))
     made = [first, *(draw(plans(index=index, outside=outside)) for index in range(1, number + 1))]

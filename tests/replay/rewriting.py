@@ -30,8 +30,7 @@ def with_sends(recorded: Lines) -> Lines:
         outputs = line.get("outputs", [])
         if line["kind"] == "tick" and outputs:
             part = len(outputs) // 2 + 1
-            for output in outputs[:part]:
-                result.append({"kind": "sends", "tick": line["tick"], "outputs": [output]})
+            result += [{"kind": "sends", "tick": line["tick"], "outputs": [output]} for output in outputs[:part]]
             line = {**line, "outputs": outputs[part:]}  # noqa: PLW2901
         result.append(_without_tallies(line))
     return result

@@ -39,13 +39,12 @@ def recorded_twice(program: str, change: Callable[[Lines], Lines]) -> None:
 
 def test_the_line_is_read() -> None:
     """Each output has its own tick where it is not the line's."""
-    output = {"topic": "t", "seq": 3, "stamp_ns": 7, "data": 1}
-    assert parse_line(b'{"kind":"sends","tick":4,"outputs":[{"topic":"t","seq":3,"stamp_ns":7,"data":1}]}') == SendsRecord(
-        4, (RecordedOutput(**output, tick=4),)
-    )
+    assert parse_line(
+        b'{"kind":"sends","tick":4,"outputs":[{"topic":"t","seq":3,"stamp_ns":7,"data":1}]}'
+    ) == SendsRecord(4, (RecordedOutput("t", 3, 7, 1, 4),))
     line = b'{"kind":"sends","tick":null,"outputs":[{"topic":"t","seq":3,"stamp_ns":7,"data":1,"tick":9}]}'
     sends = parse_line(line)
-    assert sends == SendsRecord(None, (RecordedOutput(**output, tick=9),))
+    assert sends == SendsRecord(None, (RecordedOutput("t", 3, 7, 1, 9),))
     assert isinstance(sends, SendsRecord)
     assert (sends.first_tick, sends.last_tick) == (9, 9)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from horus_async import (
     sleep,
     tick,
 )
+from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from horus_async.recorder import open_session
 from tests.replay.sessions import PROGRAMS, controller, pair, record
 
@@ -204,7 +204,7 @@ def test_safe_states_are_entered_as_recorded() -> None:
     def motor() -> Node:
         def run(n: Node) -> None:
             if tick() in (5, 30):
-                time.sleep(0.02)
+                sleep_until_monotonic(monotonic_ns() + 20_000_000)
             n.send("wheels", n.state)
 
         def stop(n: Node) -> None:

@@ -100,12 +100,21 @@ def check_replay(session: str) -> None:
             # What is seen by latest() from outside is recorded before what is taken later, though sent earlier.
             for publisher in {one[0] for one in got} if topic != OUTSIDE else ():
                 seqs = [seq for who, seq, _ in got if who == publisher]
-                assert seqs == sorted(seqs), (topic, publisher, seqs, [(m.tick, m.stamp_ns, m.seq) for m in recorded if m.publisher==publisher and m.topic==topic], list(open_session(session).executions(publisher)))
+                assert seqs == sorted(seqs), (
+                    topic,
+                    publisher,
+                    seqs,
+                    [(m.tick, m.stamp_ns, m.seq) for m in recorded if m.publisher == publisher and m.topic == topic],
+                    list(open_session(session).executions(publisher)),
+                )
     finally:
         for handle in heard.values():
             handle.close()
     own = sorted((m.publisher, m.topic, m.seq, m.tick) for m in recorded if m.topic != OUTSIDE)
-    assert sorted(told.sent_in) == own, (sorted(set(own) - set(told.sent_in))[:6], sorted(set(told.sent_in) - set(own))[:6])
+    assert sorted(told.sent_in) == own, (
+        sorted(set(own) - set(told.sent_in))[:6],
+        sorted(set(told.sent_in) - set(own))[:6],
+    )
 
 
 class _Told(Observer):

@@ -28,7 +28,7 @@ from .reader import RecordedFile
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from horus_async.observe import NodeInfo
     from horus_async.recorder.frames import Damage
@@ -119,7 +119,7 @@ class Session:
 
     def executions(
         self, node: str, start: int | None = None, stop: int | None = None
-    ) -> Generator[ExecutionRecord | SendsRecord | GapRecord]:
+    ) -> Iterator[ExecutionRecord | SendsRecord | GapRecord]:
         """What a node did: its ticks, ``init`` and ``shutdown``, what it sent besides, and the gaps.
 
         Raises:
