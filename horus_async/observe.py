@@ -194,6 +194,9 @@ class Observer:
     def node_added(self, node: NodeInfo) -> None:
         """A recorded node joined this run."""
 
+    def initialised(self) -> None:
+        """Every ``init`` has run, and the first scheduler tick begins."""
+
     def sent(self, message: Sent) -> None:
         """A message was just sent. All messages of a callback come before its `executed`."""
 

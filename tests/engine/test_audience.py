@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
 
-from horus_async import Node, Scheduler, tick
+from horus_async import Ignore, Node, RecordingOptions, Scheduler, rng, sleep, tick
 from horus_async.engine.audience import ELSEWHERE, Audience
 from horus_async.observe import Execution, Observer, Sent, TickEnd
+from horus_async.recorder import ExecutionRecord, open_session, tick_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Witness(Observer):
@@ -79,3 +84,56 @@ def test_what_nobody_gets_to_is_counted_not_kept() -> None:
     audience.sent(Sent("driver", "t", ELSEWHERE + 5, 0, b"1", 0))
     assert [which[1] for _, which in witness.told] == [*range(ELSEWHERE), ELSEWHERE + 5]  # type: ignore[index]
     assert witness.missing == {"driver": 5}
+
+
+def test_the_digest_begins_with_the_first_tick(recordings_dir: Path) -> None:
+    """What ``init`` sends before it is in no tick's digest; what is sent by one that runs again in tick 0 is."""
+    tries: list[int] = []
+
+    def init(node: Node) -> None:
+        tries.append(1)
+        node.send("t", len(tries))
+        if len(tries) == 1:
+            raise ValueError("the first time")
+
+    async def early(node: Node) -> None:
+        node.send("e", tick())
+        await sleep(0.05)
+
+    scheduler = Scheduler(tick_rate=10, deterministic=True, recording="s")
+    scheduler.add(Node("early", tick=early, order=-1, pubs=["e"]))
+    scheduler.add(Node("late", init=init, tick=lambda _: None, failure_policy=Ignore(), pubs=["t"]))
+    scheduler.run_sync(0.1)
+    session = open_session("s")
+    lines = {
+        node: [line for line in session.executions(node) if isinstance(line, ExecutionRecord)] for node in session.nodes
+    }
+    early_sent, late_sent = (
+        [
+            Sent(node, out.topic, out.seq, out.stamp_ns, out.payload, out.tick)
+            for line in lines[node]
+            for out in line.outputs
+        ]
+        for node in ("early", "late")
+    )
+    assert [sent.payload for sent in late_sent] == [b"1", b"2"]
+    assert next(iter(session.scheduler_ticks())).digest == tick_digest([*early_sent, late_sent[1]])
+
+
+def test_a_redaction_does_not_run_inside_a_send(recordings_dir: Path) -> None:
+    """A redaction takes none of the node's random numbers, and its exceptions are not the node's."""
+
+    def messages(**options: Any) -> list[Any]:
+        sent: list[Any] = []
+
+        def send(node: Node) -> None:
+            node.send("t", rng().random())
+            sent.append(rng().random())
+
+        Scheduler(deterministic=True, **options).add(Node("a", tick=send)).run_sync(0.05)
+        return sent
+
+    def redact(_: Any) -> Any:
+        return rng().random()
+
+    assert messages(recording=RecordingOptions(redact={"t": redact})) == messages()

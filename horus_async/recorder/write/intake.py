@@ -33,6 +33,12 @@ class _Missing:
     gap: Gap
 
 
+class _Initialised:
+    """Stands among the records where the first tick begins."""
+
+    tick = 0
+
+
 class EagerIntake:
     """Makes lines at once, for runs that go as fast as they can.
 
@@ -42,6 +48,7 @@ class EagerIntake:
 
     def __init__(self, maker: LineMaker, room: Room) -> None:
         self.room = room
+        self.initialised = maker.initialised
         self.missed = maker.missed
         self.sent = maker.sent
         self.executed = maker.executed
@@ -75,6 +82,7 @@ class Intake:
             Execution: maker.executed,
             TickEnd: maker.tick_ended,
             External: maker.external,
+            _Initialised: lambda _: maker.initialised(),
             _Missing: lambda missing: maker.gap(missing.feed, missing.gap),
         }
         self._spoilt: set[str] = set()
@@ -86,6 +94,10 @@ class Intake:
         self._last_tick = 0
 
     # For the event loop's thread
+
+    def initialised(self) -> None:
+        """The first tick begins."""
+        self._inbox.append(_Initialised())
 
     def sent(self, message: Sent) -> None:
         """A message went out."""
@@ -180,6 +192,6 @@ class Intake:
 
 def _cost(record: Any) -> int:
     """What a record was charged."""
-    if type(record) is _Missing:
+    if type(record) in (_Missing, _Initialised):
         return 0
     return _RECORD_COST + len(getattr(record, "payload", b""))
