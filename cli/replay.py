@@ -63,8 +63,9 @@ def replay(
 
     With --verify, the nodes of APP get the recorded inputs and clock, and what they send is compared with the
     recording, bit by bit: exit 0 when nothing differs, 1 when something does, 2 when nothing could be compared. A
-    recorded node that APP lacks is a difference, unless --nodes leaves it out. APP is a script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; it is not
-    run. Everything after -- is passed as args.
+    recorded node that APP lacks is a difference, unless --nodes leaves it out. APP is a script with a function
+    build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; it is not run. Everything after -- is
+    passed as args.
 
     Example: horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
     """
@@ -146,7 +147,7 @@ def _verify(
 
     scheduler = load_scheduler(app, args)
     chosen = None if names is None else tuple(names)
-    report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance))
+    report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))
     show_notes(session)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)

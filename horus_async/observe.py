@@ -71,6 +71,8 @@ class Execution(NamedTuple):
     cut: bool = False
     """Whether it was cancelled, as what still waits is when a run ends: it did not end by itself."""
     looks: Looks | None = None
+    after_ns: int = 0
+    """In virtual time, how long after the beginning of its scheduler tick it began."""
 
 
 class NodeFailed(NamedTuple):

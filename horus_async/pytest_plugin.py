@@ -75,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "horus_replay(session, app=None, nodes=None, tolerance=0.0): the nodes of app (a Scheduler or a function that makes one; "
+        "horus_replay(session, app=None, nodes=None, tolerance=0.0): the nodes of app (a Scheduler or what makes one; "
         "default: the fixture horus_app) still send what was recorded in session",
     )
 

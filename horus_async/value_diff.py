@@ -42,10 +42,10 @@ def largest_difference(a: Any, b: Any) -> float | None:
         if a == b or (_is_nan(a) and _is_nan(b)):
             return None
         try:
-            apart = abs(float(a) - float(b))
+            distance = abs(float(a) - float(b))
         except OverflowError:
             return math.inf
-        return math.inf if math.isnan(apart) else apart
+        return math.inf if math.isnan(distance) else distance
     found = [apart for x, y in _pairs(a, b) if (apart := largest_difference(x, y)) is not None]
     return max(found, default=None)
 
@@ -82,6 +82,24 @@ def short(value: Any, *, text: bool = False) -> str:
         return shown
     size = f" ({len(value)} items)" if isinstance(value, dict | list | tuple) else ""
     return shown[: _SHOWN - 3] + "..." + size
+
+
+def short_pair(a: Any, b: Any) -> tuple[str, str]:
+    """Two values that differ, each in `_SHOWN` characters or so: of long texts what stands where they differ."""
+    texts = type(a) is type(b) and isinstance(a, str | bytes) and max(len(a), len(b)) > _SHOWN
+    if not texts:
+        return short(a), short(b)
+    place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return _around(a, place), _around(b, place)
+
+
+def _around(value: str | bytes, place: int) -> str:
+    begin = max(0, place - 6)
+    shown = repr(value[begin : begin + 20])
+    if len(shown) > _SHOWN:  # of characters that are written as escapes
+        shown = shown[: _SHOWN - 3] + "..."
+    unit = "characters" if isinstance(value, str) else "bytes"
+    return f"{shown} (from {begin} of {len(value)} {unit})"
 
 
 class _Shortening(reprlib.Repr):
@@ -152,8 +170,17 @@ def _search_arrays(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[
         return None
     for index, (left, right) in enumerate(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)):
         if not _equal(left, right, tolerance):
-            return f"{path}[{index}]", left, right
+            return f"{path}[{_place(index, a.shape)}]", left, right
     return None
+
+
+def _place(index: int, shape: tuple[int, ...]) -> str:
+    """The indices of the ``index``-th item of an array, in all its dimensions."""
+    places = []
+    for size in reversed(shape):
+        index, place = divmod(index, size)
+        places.append(place)
+    return ",".join(map(str, reversed(places)))
 
 
 def _equal(a: Any, b: Any, tolerance: float | None) -> bool:

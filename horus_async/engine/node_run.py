@@ -58,6 +58,8 @@ class NodeRun:
         """Its ``shutdown`` was called."""
         self.began_ns = 0
         """When the running callback began, in the run's time."""
+        self.after_ns = 0
+        """In virtual time, how long after its scheduler tick the running callback of an event node began."""
         self.last_ns: int | None = None
         """When the last tick began."""
         self.dt_ns = 0
@@ -138,6 +140,7 @@ class NodeRun:
         began_ns = self.began_ns = self.now()
         context = self.context
         if now_ns is None:
+            self.after_ns = began_ns - step.at_ns if self.on else 0
             context.now_ns, context.now, context.elapsed = step.now_ns, step.now, step.elapsed
         else:
             context.now_ns, context.now = now_ns, now_ns / NANOSECONDS

@@ -290,9 +290,9 @@ class Ports:
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
         while (taken := self.take(topic)) is None:
-            if topic in self._empty:
-                self._empty[topic] -= 1  # how often it woke for nothing is not the node's doing
             await self.subscriber(topic).wait()
+            if topic in self._empty:
+                self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
         return decode(taken[0])
 
     def lost(self, topic: str) -> int:

@@ -17,7 +17,7 @@ import logging
 from contextlib import contextmanager
 from contextvars import copy_context
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -36,7 +36,7 @@ from .safety import LeftBehind
 from .work import Working
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, RunInfo
@@ -167,7 +167,7 @@ class Runtime(Working):
         assert self._pace is not None
         return self._pace
 
-    def spawn(self, work: Callable[[], Awaitable[None]]) -> bool:
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Run a task of the run itself beside the plan; False where no event loop carries the plan out now."""
         if not self._in_group:
             return False

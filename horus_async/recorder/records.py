@@ -115,6 +115,8 @@ class ExecutionRecord:
     """Whether it was cancelled, as what still waits is when a run ends; None where there is no doubt, and in files from
     before this was written."""
     looks: tuple[RecordedLook, ...] = ()
+    after_ns: int = 0
+    """In virtual time, how long after the beginning of its scheduler tick it began, on a message."""
 
     @property
     def was_cut(self) -> bool:

@@ -10,7 +10,7 @@ from attrs import frozen
 from horus_async.recorder.records import ExecutionRecord, GapRecord, SendsRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from horus_async.recorder import Session
     from horus_async.recorder.records import RecordedOutput
@@ -48,7 +48,7 @@ class Callbacks:
         self._units = self._read()
         self._step()
 
-    def _read(self) -> Generator[ExecutionRecord | SendsRecord | GapRecord]:
+    def _read(self) -> Iterator[ExecutionRecord | SendsRecord | GapRecord]:
         return self._session.executions(self._node, self._start, self._stop)
 
     def _step(self) -> None:
@@ -77,8 +77,7 @@ class Callbacks:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._lines.close()
-        self._units.close()
+        self._lines, self._units = iter(()), iter(())
 
     def _unit(self) -> Iterator[RecordedOutput]:
         for record in self._units:

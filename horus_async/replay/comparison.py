@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from horus_async.observe import Execution, Observer, Sent
 from horus_async.topics.codec import decode, to_json
 from horus_async.topics.values.classes import canonical
-from horus_async.value_diff import first_difference, largest_difference, same, short
+from horus_async.value_diff import first_difference, largest_difference, same, short, short_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,8 @@ class Difference:
     def __str__(self) -> str:
         where = f"tick {self.tick}, node {short(self.node, text=True)}, topic {short(self.topic, text=True)}"
         inside = f", field {short(self.field, text=True)}" if self.field else ""
-        return f"{where}{inside}: recorded {short(self.recorded)}, live {short(self.live)}"
+        recorded, live = short_pair(self.recorded, self.live)
+        return f"{where}{inside}: recorded {recorded}, live {live}"
 
 
 @frozen

@@ -27,14 +27,30 @@ class LateOutputs:
     """
 
     def __init__(
-        self, runtime: Runtime, run: NodeRun, live_tick: Callable[[int], int], send: Callable[[RecordedOutput], None]
+        self,
+        runtime: Runtime,
+        run: NodeRun,
+        live_tick: Callable[[int], int],
+        send: Callable[[RecordedOutput], None],
+        *,
+        by_seq: bool,
     ) -> None:
+        """Begin.
+
+        Args:
+            runtime: The run.
+            run: The recorded node in it.
+            live_tick: Gives the tick of this run in which a recorded one is played.
+            send: Sends an output.
+            by_seq: Whether outputs of one moment may come in any order, and go out by their numbers.
+        """
+        self._by_seq = by_seq
         self._runtime = runtime
         self._run = run
         self._live_tick = live_tick
         self._send = send
-        self._waiting: list[tuple[int, int, int, RecordedOutput]] = []
-        """Live tick, moment in the run's time, number, output."""
+        self._waiting: list[tuple[int, int, int, int, RecordedOutput]] = []
+        """Live tick, moment in the run's time, rank, number, output."""
         self._number = 0
         self._at_work = False
         self._sleeps: anyio.Event | None = None
@@ -42,8 +58,9 @@ class LateOutputs:
     def add(self, output: RecordedOutput, at_ns: int) -> None:
         """Send it at that moment of the run's time."""
         self._number += 1
-        heapq.heappush(self._waiting, (self._live_tick(output.tick), at_ns, self._number, output))
-        if self._sleeps is not None and self._waiting[0][2] == self._number:
+        rank = output.seq if self._by_seq else 0
+        heapq.heappush(self._waiting, (self._live_tick(output.tick), at_ns, rank, self._number, output))
+        if self._sleeps is not None and self._waiting[0][3] == self._number:
             self._sleeps.set()
         if not self._at_work:
             turn = self._runtime.pace.suspend(self._run)  # from now on, as time may move before the task runs
@@ -65,12 +82,12 @@ class LateOutputs:
     def complete(self, tick: int) -> None:
         """Send what belongs to ticks up to this one."""
         while self._waiting and self._waiting[0][0] <= tick:
-            self._send(heapq.heappop(self._waiting)[3])
+            self._send(heapq.heappop(self._waiting)[4])
 
     def rewind(self) -> None:
         """A replay starts over: the rest of the round goes out."""
         while self._waiting:
-            self._send(heapq.heappop(self._waiting)[3])
+            self._send(heapq.heappop(self._waiting)[4])
 
     async def _work(self, turn: Callable[[], Awaitable[None]]) -> None:
         pace, run = self._runtime.pace, self._run
@@ -86,7 +103,7 @@ class LateOutputs:
                     self._sleeps = None
                     await turn()
                 else:
-                    self._send(heapq.heappop(self._waiting)[3])
+                    self._send(heapq.heappop(self._waiting)[4])
         finally:
             self._at_work = False
             pace.ended(run)

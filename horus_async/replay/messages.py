@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from horus_async.recorder.records import ExternalMessage
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from horus_async.recorder import Session
-    from horus_async.recorder.records import RecordedOutput
+    from horus_async.recorder.records import ExternalMessage, RecordedOutput
     from horus_async.topics.ring.region import Taken
 
 _KEPT_BYTES = 64 << 20
@@ -136,6 +134,7 @@ class View:
             number = min(there)[2]
             node, messages = self._sources[number]
             head = self._heads[number]
+            assert head is not None
             publisher = head.publisher if node is None else node
             self._sent.append((head.payload, publisher, head.seq, head.stamp_ns))
             self.count += 1

@@ -66,7 +66,8 @@ class Player:
         """Take part in a run, on the clock of the session or on the run's own."""
         self.run = runtime.add(self.node)
         self.run.schedule = self.lines
-        self._late = LateOutputs(runtime, self.run, self.lines.live_tick, self._publish)
+        by_seq = self._options.session.has_sends(self.node.name)
+        self._late = LateOutputs(runtime, self.run, self.lines.live_tick, self._publish, by_seq=by_seq)
         self._recorded_clock = recorded_clock
         runtime.at_step.append(self._tick_begins)
         runtime.at_end.append(self._late.complete)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from .messages import Messages, Moment
 
+_BEFORE = 1e-6
+"""Seconds before it would give up waiting that a node gets a message which came just then."""
 _TYPES = re.compile(rb'"\$type":"([^"\\]+)"')
 
 
@@ -189,19 +191,31 @@ class ShadowPorts(Ports):
         """Wait for the message that the recorded node received, until it was sent."""
         while True:
             due = self._due.get(topic)
-            if due:
-                taken = self._messages.find(due[0].name)
-                wait_ns = 0 if taken is None else self._wait_ns(taken[3])
-                if wait_ns > 0:
-                    await anyio.sleep(wait_ns / NANOSECONDS)
-            taken = self._take(topic)
-            if taken is not None:
-                return decode(taken[0])
+            gives_up = due[0] if due and due[0].empty > 0 else None
+            if gives_up is None:
+                if due:
+                    await self._until_sent(due[0].name)
+                taken = self._take(topic)
+                if taken is not None:
+                    return decode(taken[0])
             self.waiting += 1
             try:
                 await self._more.wait()
+            except BaseException:
+                if gives_up is not None:
+                    gives_up.empty -= 1
+                raise
             finally:
                 self.waiting -= 1
+
+    async def _until_sent(self, name: Identity) -> None:
+        """Wait until a message was sent; not so long that the node would give up, as the recorded one did not."""
+        taken = self._messages.find(name)
+        wait = 0.0 if taken is None else self._wait_ns(taken[3]) / NANOSECONDS
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        wait = min(wait, left - _BEFORE)
+        if wait > 0:
+            await anyio.sleep(wait)
 
     def _find(self, name: Identity) -> Taken | None:
         """A recorded message; classes of it that the program does not have are noted."""

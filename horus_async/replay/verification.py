@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from horus_async.clock.system import wall_ns
+from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.engine.node_run import INIT, SHUTDOWN, TICK
 from horus_async.engine.pace.choice import in_virtual_time
 from horus_async.engine.pace.nested import run_in_thread
@@ -50,6 +50,7 @@ async def verify(
     nodes: tuple[str, ...] | None,
     start: int | None = None,
     stop: int | None = None,
+    *,
     tolerance: float = 0.0,
 ) -> VerifyReport:
     """Give live nodes the recorded inputs and clock, and compare what they send with what was recorded.
@@ -242,12 +243,16 @@ class Verification(Runtime):
         self.stop(self.timeline.end_reason)
 
     def _last_one(self, run: VerifiedRun) -> Plan:
-        """What still runs goes on: to its end, or as long as the recorded one that was cut, and until it sent as much."""
+        """What still runs goes on: to its end, or as long as the recorded one that was cut, until it sent as much."""
+
+        def behind() -> bool:
+            return run.busy and self._comparison.is_behind(run.name)
+
         if run.busy and not run.stuck and not self.reason:
             cut = run.line is None or run.line.was_cut
             yield self._let_go_on(run, lambda: not run.busy, 0 if cut else _PATIENCE_NS)
-            if run.busy and self._comparison.is_behind(run.name):
-                yield self._let_go_on(run, lambda: not (run.busy and self._comparison.is_behind(run.name)))
+            if behind():
+                yield self._let_go_on(run, lambda: not behind())
 
     def _init_plan(self) -> Plan:
         self._find_order()
@@ -312,12 +317,21 @@ class Verification(Runtime):
             yield from self._perform(run)
         line = run.recorded.next
         if line is not None and line.kind == TICK and line.tick == tick:
+            began_ns = self._step.at_ns + self._after_ns(line)
+            while not (self.pace.reached(began_ns) or self.reason):
+                yield self.pace.reach(began_ns)
             yield from self._perform(run)
         elif not run.busy:
             callback = run.recorded.take_open()
             if run.recorded.gap or callback.has_lines:
                 self._prepare(run, TICK, callback)
                 yield run
+
+    def _after_ns(self, line: ExecutionRecord) -> int:
+        """How long after its scheduler tick began a recorded tick did."""
+        if self._replay.session.deterministic:
+            return line.after_ns
+        return min(max(0, line.now_ns - self._step.now_ns), round(NANOSECONDS / self._replay.session.tick_rate))
 
     def _catch_up(self, run: VerifiedRun, tick: int) -> Plan:
         """What was recorded before ``tick``, and what is no tick: safe states and a second ``init``."""
@@ -345,10 +359,10 @@ class Verification(Runtime):
     def _is_due(self, run: VerifiedRun, tick: int) -> int:
         """How often it is to tick in this scheduler tick."""
         if run.own_schedule is not None:
-            due = run.own_schedule.next_tick <= tick
-            if due:
-                run.own_schedule.advance(tick)
-            return int(due)
+            if run.own_schedule.next_tick > tick:
+                return 0
+            run.own_schedule.advance(tick)
+            return 1
         sent = sum(run.ports.sent_so_far(topic) for topic in run.own_topics)
         due, run.ticked_for = sent - run.ticked_for, sent
         return due
@@ -401,6 +415,7 @@ class Verification(Runtime):
         self, run: NodeRun, kind: str, error: BaseException | None, failure: BaseException | None
     ) -> None:
         """What follows a failure is in the recording, where the recorded node failed too."""
+        del kind, error
         if failure is None:
             return
         assert isinstance(run, VerifiedRun)

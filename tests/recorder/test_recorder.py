@@ -283,11 +283,11 @@ def test_too_much_for_the_memory_is_dropped_and_counted(tmp_path: Path) -> None:
         lines = [record for record in records if isinstance(record, ExecutionRecord | SchedulerTick)]
         assert len(lines) + messages + missing == rounds * ticks * told
         ticks_seen = [record.tick for record in records if hasattr(record, "tick")]
-        assert ticks_seen == sorted(ticks_seen)
+        assert ticks_seen == sorted(ticks_seen)  # type: ignore[type-var]
         for before, gap, after in zip(records, records[1:], records[2:], strict=False):
             if isinstance(gap, GapRecord):
                 assert not isinstance(before, GapRecord)
-                assert before.tick <= gap.tick <= after.tick  # type: ignore[union-attr]
+                assert before.tick <= gap.tick <= after.tick  # type: ignore[union-attr,operator]
         footer = file.footer
         assert footer is not None
         assert footer.dropped == missing

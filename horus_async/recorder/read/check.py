@@ -141,8 +141,10 @@ def _check_file(file: RecordedFile) -> FileCheck:
             continue
         if isinstance(record, Header):
             continue
-        sends = isinstance(record, SendsRecord)
-        first, last = (record.first_tick, record.last_tick) if sends else (record.tick, record.tick)
+        if isinstance(record, SendsRecord):
+            first, last = record.first_tick, record.last_tick
+        else:
+            first = last = record.tick
         found.first_tick = first if found.first_tick is None else min(found.first_tick, first)
         found.last_tick = last if found.last_tick is None else max(found.last_tick, last)
         found.ticks += record.kind == "tick"

@@ -9,7 +9,7 @@ import orjson
 from attrs import define, field, frozen
 
 from horus_async.topics.codec import decode
-from horus_async.value_diff import first_difference, same, short
+from horus_async.value_diff import first_difference, same, short, short_pair
 
 from .messages import session_messages
 
@@ -39,7 +39,9 @@ class MessageDifference:
 
     def __str__(self) -> str:
         where = f", field {short(self.field, text=True)}" if self.field else ""
-        return f"tick {self.tick}, node {self.node}, topic {self.topic}{where}: {short(self.a)} != {short(self.b)}"
+        a, b = short_pair(self.a, self.b)
+        names = f"node {short(self.node, text=True)}, topic {short(self.topic, text=True)}"
+        return f"tick {self.tick}, {names}{where}: {a} != {b}"
 
 
 @define

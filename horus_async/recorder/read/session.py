@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from horus_async.errors import (
     DamagedRecordingError,
@@ -28,7 +28,7 @@ from .reader import RecordedFile
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from horus_async.observe import NodeInfo
     from horus_async.recorder.frames import Damage
@@ -119,7 +119,7 @@ class Session:
 
     def executions(
         self, node: str, start: int | None = None, stop: int | None = None
-    ) -> Generator[ExecutionRecord | SendsRecord | GapRecord]:
+    ) -> Iterator[ExecutionRecord | SendsRecord | GapRecord]:
         """What a node did: its ticks, ``init`` and ``shutdown``, what it sent besides, and the gaps.
 
         Raises:
@@ -135,9 +135,8 @@ class Session:
             RecordingError: no such node was recorded.
         """
         lines = self.executions(node, start, stop)
-        in_callbacks = (sent for line in lines if isinstance(line, ExecutionRecord) for sent in line.outputs)
-        sends = (self.sends(node, start, stop, background=background) for background in (False, True))
-        return heapq.merge(in_callbacks, *sends, key=_when)
+        in_callbacks = (sent for line in lines if _is_of_callback(line) for sent in line.outputs)
+        return heapq.merge(in_callbacks, self.sends(node, start, stop, background=True), key=_when)
 
     def sends(
         self, node: str, start: int | None = None, stop: int | None = None, *, background: bool
@@ -295,6 +294,10 @@ class Session:
 
     def _with_ticks(self) -> list[RecordedFile]:
         return [self.scheduler] if self.scheduler is not None else list(self.files.values())
+
+
+def _is_of_callback(line: ExecutionRecord | SendsRecord | GapRecord) -> TypeGuard[ExecutionRecord | SendsRecord]:
+    return isinstance(line, ExecutionRecord) or (isinstance(line, SendsRecord) and line.tick is not None)
 
 
 def _when(sent: RecordedOutput) -> tuple[int, int]:

@@ -98,11 +98,11 @@ class LineMaker:
 
     def executed(self, execution: Execution) -> None:
         """A callback ended: its line is whole."""
-        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _, _, looks = execution
+        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _, _, looks, after_ns = execution
         feed = self._feeds.get(node) or self._feed(node)
         outputs = feed.pending
-        quick = len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and not looks
-        if quick and not feed.loose:
+        quick = len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None
+        if quick and not (looks or after_ns or feed.loose):
             _, topic, seq, stamp_ns, text, sent_in, began = outputs[0]
             if sent_in == began == tick:  # what follows is `_executed`, written out for most ticks
                 taken = b""

@@ -75,7 +75,7 @@ _MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,%b"data":%b,"stamp_ns":
 
 def execution_line(execution: Execution, outputs: Sequence[Sent]) -> bytes:
     """The line of one call of a node's callback, with what it sent."""
-    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, error, _, cut, looks = execution
+    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, error, _, cut, looks, after_ns = execution
     if not inputs:
         taken = b""
     elif len(inputs) == 1:
@@ -89,6 +89,8 @@ def execution_line(execution: Execution, outputs: Sequence[Sent]) -> bytes:
     elif error is not None and error.startswith("Cancelled"):
         failure += b',"cut":false'  # said only where the error could be taken for it
     seen = b"" if not looks else b'"looks":[%b],' % b",".join(_looks(looks))
+    if after_ns:
+        seen += b'"after_ns":%d,' % after_ns
     return _EXECUTION % (_openings[kind] + seen, dt_ns, duration_ns, failure, taken, sent, now_ns, tick)
 
 
