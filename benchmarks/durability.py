@@ -17,14 +17,19 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 from attrs import frozen
 
 from horus_async.clock.system import monotonic_ns
 from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
-from horus_async.recorder import ExecutionRecord, Recorder, RecordingOptions, open_session, tick_digest
+from horus_async.recorder import GapRecord, Recorder, RecordingOptions, open_session, tick_digest
 from horus_async.recorder.read.check import Verdict, check_session
+from horus_async.recorder.records import SendsRecord
+
+if TYPE_CHECKING:
+    from horus_async.recorder.records import RecordedOutput
 
 SESSION = "lap"
 ENDINGS = ("kill", "stop and kill", "segv", "exit")
@@ -103,10 +108,15 @@ def _judge(root: Path, ending: str, told: list[list[bytes]]) -> Lap:
     durable = max((int(words[1]) + 1 for words in told if words[0] == b"written"), default=0)
     session = open_session(SESSION, root)
     read = 0
+    outputs: list[RecordedOutput] = []
     for line in session.executions("sensor"):
-        if not isinstance(line, ExecutionRecord) or line.tick != read:
+        if isinstance(line, GapRecord) or line.tick != read:
             raise DurabilityError(f"a gap: {line} where tick {read} should be")
-        sent = [Sent("sensor", out.topic, out.seq, out.stamp_ns, out.payload, out.tick) for out in line.outputs]
+        outputs += line.outputs
+        if isinstance(line, SendsRecord):
+            continue  # written before the callback's own line
+        sent = [Sent("sensor", out.topic, out.seq, out.stamp_ns, out.payload, out.tick, read) for out in outputs]
+        outputs = []
         # The last ticks may have been written before they were reported.
         if read in given and tick_digest(sent) != given[read][0]:
             raise DurabilityError(f"tick {read} is not what was given to the recorder")

@@ -147,7 +147,7 @@ class Planning(Safety):
         assert pace is not None
         while run.busy:
             yield pace.until_idle(run)
-            if run.busy and pace.gives_up():
+            if pace.gives_up():
                 return
 
     def _alone(self, run: NodeRun, kind: str) -> Plan:

@@ -57,10 +57,8 @@ def test_every_kind_of_node_is_recorded_under_its_true_tick(deterministic: bool)
         assert [line.tick for line in lines] == ticks, name
         assert len(ticks) >= 3, name
         outputs: dict[int | None, list[Any]] = {line.tick: [] for line in lines}
-        for line in open_session("s").executions(
-            name
-        ):  # what a suspended tick sends is in lines of its own until it ends
-            if isinstance(line, SendsRecord) or line.kind == "tick":
+        for line in open_session("s").executions(name):  # what a suspended tick sends is in lines of its own
+            if isinstance(line, SendsRecord) or (isinstance(line, ExecutionRecord) and line.kind == "tick"):
                 outputs[line.tick] += [decode(output.payload) for output in line.outputs]
         for line in lines[:-1]:  # the end of the run may have cut the last one
             sent = outputs[line.tick]
