@@ -81,6 +81,8 @@ class Runtime(Working):
         """Whether a plan is carried out by tasks, not by `begin_tick`."""
         self._rest: tuple[Plan, Job] | None = None
         """What `begin_tick` left to `finish_tick`."""
+        self._broken: BaseException | None = None
+        """What following a plan raised, and was no node's."""
 
     # Setting up
 
@@ -189,7 +191,7 @@ class Runtime(Working):
             try:
                 await self._drive(self.whole_plan())
             except BaseException as error:
-                self.reason = self.reason or self._what_ended_it(error)
+                self.reason = self.reason or self._what_ended_it(self._broken or error)
                 raise
             finally:
                 with anyio.CancelScope(shield=True):
@@ -301,14 +303,16 @@ class Runtime(Working):
         if unsafe:
             self._leave_behind_all()
             await self._drive(self.all_safe_plan())
+            self._cancel_callbacks()
+            await self._drive(self.idle_plan())
         pace.give_up_ns = monotonic_ns() + (UNSAFE_PATIENCE_NS if unsafe else min(PATIENCE_NS, self.grace_ns))
         await self._drive(self.shutdown_plan())
         pace.give_up_ns = began_ns + self.grace_ns
         await self._drive(self.idle_plan())
-        if self._leave_behind_all():
-            pace.give_up_ns = monotonic_ns() + UNSAFE_PATIENCE_NS
-            await self._drive(self.shutdown_plan())
-            self._leave_behind_all()
+        self._leave_behind_all()
+        pace.give_up_ns = monotonic_ns() + UNSAFE_PATIENCE_NS
+        await self._drive(self.shutdown_plan())  # of those that were busy until now
+        self._leave_behind_all()
         pace.give_up_ns = None
 
     def _cancel_callbacks(self) -> None:
@@ -342,6 +346,7 @@ class Runtime(Working):
         done = anyio.Event()
         self._pace.take_turns()
         self._plan_done = done
+        self._in_group = True
         self._jobs = iter(plan) if begun is None else itertools.chain((begun,), plan)
         self._group.start_soon(self._work, None)
         attending = anyio.CancelScope()
@@ -350,8 +355,11 @@ class Runtime(Working):
         try:
             await done.wait()
         finally:  # also when it is cancelled: whoever waits for a turn then would wait for ever
+            self._in_group = False
             self._pace.let_go()
             attending.cancel()
+            with anyio.CancelScope(shield=True):
+                await done.wait()  # nobody follows the old plan when a new one begins
 
     async def _attend(self, scope: anyio.CancelScope) -> None:
         with scope:
@@ -359,17 +367,25 @@ class Runtime(Working):
 
     async def _work(self, after: NodeRun | None) -> None:
         """Follow the plan until a tick suspends, then stay with that tick."""
+        job: Job | None = None
         with anyio.CancelScope() as scope:  # around all that a callback may open
-            if after is not None:
-                assert self._pace is not None
-                await self._pace.settle(after)
-            while (job := self._go_on(self._jobs, in_task=True)) is not None:
-                if isinstance(job, NodeRun):
-                    job.scope = scope
-                    await self._stay_with(job)
-                    return
-                await job
-            self._plan_done.set()
+            try:
+                if after is not None:
+                    assert self._pace is not None
+                    await self._pace.settle(after)
+                while (job := self._go_on(self._jobs, in_task=True)) is not None:
+                    if isinstance(job, NodeRun):
+                        break
+                    await job
+            except BaseException as error:
+                self._broken = self._broken or error
+                raise
+            finally:
+                if not isinstance(job, NodeRun):
+                    self._plan_done.set()
+            if job is not None:
+                job.scope = scope
+                await self._stay_with(job)
 
     def _go_on(self, jobs: Iterator[Job], *, in_task: bool) -> Job | None:
         """Carry out a plan up to the first job that has to be waited for; None at its end.

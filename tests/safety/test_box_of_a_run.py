@@ -201,7 +201,7 @@ def test_an_exception_from_outside_the_nodes() -> None:
     scheduler._set_up = set_up  # type: ignore[method-assign]
     with pytest.raises(BaseExceptionGroup):
         scheduler.run_sync()
-    assert reason(scheduler).startswith("fatal: robot: ExceptionGroup: ")
+    assert reason(scheduler).startswith("fatal: robot: OSError: no disk")
 
 
 def test_a_run_that_cannot_begin_says_why(recordings_dir: Path) -> None:
