@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
-import threading
 import warnings
 import weakref
 from contextlib import suppress
@@ -23,8 +22,9 @@ from . import discovery
 from .exchange import Exchange
 from .line import Line
 from .publisher import Publisher
+from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name, path_component
-from .ring.turn import Turn
+from .ring.turn import Turn, takes_turn
 from .subscriber import Subscriber
 from .wake import doorbell
 from .wake.doorbell import ring_bells
@@ -65,8 +65,8 @@ class Bus:
         self._closed = True  # for __del__, until the end of __init__
         self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
         self.isolated = isolated
-        self._exchange = Exchange() if isolated else _exchange
-        self._lock = threading.RLock()
+        self._exchange = Exchange(inner=True) if isolated else _exchange
+        self._lock = new_lock(Rank.BUS)
         self._lines: dict[tuple[str, bool], Line] = {}
         self.own: set[object] = set()
         """The rings of this bus, except those that stand for other processes."""
@@ -115,6 +115,7 @@ class Bus:
                     open_ring=partial(self._open_ring, topic, external=external),
                     channel=line.channel,
                     turn=line.turn,
+                    by_stamp=self.isolated,
                 )
             return line.publishers[name]
 
@@ -148,11 +149,7 @@ class Bus:
         if self._process != os.getpid():
             return  # a copy made by a fork: everything belongs to the other process
         for line in lines:
-            with line.turn:
-                ring, line.ring = line.ring, None
-                if ring is not None:
-                    ring.close()
-                    line.give_up_files(keep=self._others_listen())
+            ring = self._close_ring(line)
             for channel in filter(None, (line.channel, line.public)):
                 if ring is not None:
                     channel.remove_writer(ring)
@@ -164,6 +161,24 @@ class Bus:
             discovery.release(self._discovery)
         if not any(bus.namespace == self.namespace and not bus.closed for bus in list(_open_buses)):
             doorbell.forget(self.namespace)
+
+    @takes_turn
+    def _close_ring(self, line: Line) -> RingWriter | None:
+        held: object = False
+        free = line.turn.free
+        try:
+            held, free[0] = free[0], False
+            while not held:  # another thread is writing
+                line.turn.wait()
+                held, free[0] = free[0], False
+            ring, line.ring = line.ring, None
+            if ring is not None:
+                ring.close()
+                line.give_up_files(keep=self._others_listen())
+            return ring
+        finally:
+            if held:
+                held, free[0] = False, True
 
     async def attend(self) -> None:
         """Call ``on_message`` callbacks from the event loop of this task, until cancelled.
@@ -218,11 +233,13 @@ class Bus:
                 raise TopicError(_after_fork(topic))
             if not self._tidied:
                 self._tidied = True
-                discovery.tidy(self.namespace)
+                with suppress(OSError, TopicError):  # if it matters, making the ring says so
+                    discovery.tidy(self.namespace)
             process = f"{self._process:x}-{discovery.process_token()}"
             file_name = f"{path_component(topic)}@{process}-{next(_ring_numbers):x}"
             line.ring = line.new_ring(topic, self.namespace, file_name, self._process)
-            discovery.announce(self.namespace)
+            with suppress(OSError, TopicError):  # listeners soon look by themselves
+                discovery.announce(self.namespace)
         # Every time, as Ctrl-C may have come before this the first time. It is idempotent.
         if not external:
             self.own.add(line.ring)
@@ -233,7 +250,7 @@ class Bus:
 
     def forked(self) -> None:
         """In a new process after a fork: give up the rings, which belong to the old one."""
-        self._lock = threading.RLock()
+        self._lock = new_lock(Rank.BUS)
         for (topic, _), line in self._lines.items():
             line.turn = Turn()  # the old one may have been taken by a thread that does not exist here
             for publisher in line.publishers.values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +13,7 @@ from .borrowing import Borrowing
 from .bus import Bus, default_namespace
 from .codec import GENERAL, decode, encode
 from .message import Message
+from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name
 
 if TYPE_CHECKING:
@@ -235,18 +235,18 @@ _NOTHING = object()
 
 # The handles of a topic share a bus, so that a process has one ring per topic, with one sequence of numbers.
 _buses: dict[tuple[str, str], tuple[Bus, int]] = {}
-_buses_lock = threading.RLock()
+_handles_lock = new_lock(Rank.HANDLES)
 
 
 def _acquire_bus(namespace: str, topic: str) -> Bus:
-    with _buses_lock:
+    with _handles_lock:
         bus, handles = _buses.get((namespace, topic)) or (Bus(namespace, from_start=False), 0)
         _buses[namespace, topic] = bus, handles + 1
         return bus
 
 
 def _release_bus(bus: Bus, topic: str) -> None:
-    with _buses_lock:
+    with _handles_lock:
         known, handles = _buses.get((bus.namespace, topic), (None, 0))
         if known is bus:
             del _buses[bus.namespace, topic]
@@ -258,8 +258,8 @@ def _release_bus(bus: Bus, topic: str) -> None:
 
 def _forget_all() -> None:
     """In a new process after a fork: the handles belong to the old one."""
-    global _buses_lock  # noqa: PLW0603 - the old one may be held by a thread that does not exist here
-    _buses_lock = threading.RLock()
+    global _handles_lock  # noqa: PLW0603 - the old one may be held by a thread that does not exist here
+    _handles_lock = new_lock(Rank.HANDLES)
     _buses.clear()
 
 

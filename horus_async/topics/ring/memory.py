@@ -110,7 +110,6 @@ class SharedFile:
 
     def leave(self) -> None:
         """Leave the file to listeners that may not have seen it yet; they remove it."""
-        os.utime(self.path)  # from now on they wait a while
         _left.discard(self.path)
 
     def unlink(self) -> None:
