@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import uuid
@@ -13,6 +14,8 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+os.environ["HORUS_CHECK_LOCKS"] = "1"  # before anything of ours is imported, also in the processes that tests start
 
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -50,6 +53,8 @@ def no_leaks(namespace: str) -> Iterator[None]:
     threads_before = set(threading.enumerate())
     files_before = _open_files()
     yield
+    locks = sys.modules.get("horus_async.topics.ring.locks")
+    assert locks is None or not locks.violations, locks.violations
     left = _leaks(namespace, threads_before, files_before)
     if left:
         gc.collect()  # An object in a reference cycle is not a leak.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Protocol
 
+from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError
 from horus_async.nodes.context import CallGuard
 from horus_async.observe import Received, Sent
@@ -73,6 +74,8 @@ class Ports:
         self._run = run
         self._audience = run.audience
         self._own = bus.own
+        self._own_time = bus.isolated
+        """Whether messages are in the order of their stamps: where nothing comes from other processes."""
         self._publishers: dict[str, Publisher] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
@@ -125,9 +128,14 @@ class Ports:
         payload = encode(value, publisher.forms)
         run = self._run
         stamp_ns = run.stamp_ns()
-        seq = publisher.publish(payload, stamp_ns)
+        seq = publisher.publish(payload, stamp_ns, None, None if self._own_time else monotonic_ns())
         if self._audience.hears_messages:
             self.tell(topic, seq, stamp_ns, payload)
+
+    def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:
+        """Publish a recorded message, and tell of it."""
+        self.publisher(topic).publish(payload, stamp_ns, seq, None if self._own_time else monotonic_ns())
+        self.tell(topic, seq, stamp_ns, payload)
 
     def tell(self, topic: str, seq: int, stamp_ns: int, payload: Payload) -> None:
         """Tell of a message that went out."""

@@ -90,7 +90,7 @@ class Runtime(Calling):
             make_ports = Ports if self._guard is None else self._guard.ports
             ports = make_ports(node.name, self.bus, self)
             for topic in node.pubs:
-                ports.publisher(topic)
+                ports.publisher(topic).open()
         for topic in node.subs:
             ports.subscriber(topic)
         run = self._node_run(node, ports) if make_run is None else make_run(node, ports)

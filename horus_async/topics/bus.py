@@ -22,6 +22,7 @@ from . import discovery
 from .exchange import Exchange
 from .line import Line
 from .publisher import Publisher
+from .ring.abandoned import close_abandoned, close_when_possible, forget_abandoned
 from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name, path_component
 from .ring.turn import Turn, takes_turn
@@ -115,7 +116,6 @@ class Bus:
                     open_ring=partial(self._open_ring, topic, external=external),
                     channel=line.channel,
                     turn=line.turn,
-                    by_stamp=self.isolated,
                 )
             return line.publishers[name]
 
@@ -205,7 +205,7 @@ class Bus:
         if not self._closed:
             if any(line.files for line in self._lines.values()):
                 warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
-            self.close()
+            close_when_possible(self.close)
 
     def __repr__(self) -> str:
         return f"<Bus {self.namespace!r} of {len(self._lines)} topics{', closed' if self._closed else ''}>"
@@ -289,6 +289,7 @@ def _is_text(name: str) -> bool:
 
 def _close_all() -> None:
     """At exit: close the buses that nobody closed, so that no file outlives the process."""
+    close_abandoned()
     for bus in list(_open_buses):
         bus.close()
 
@@ -299,6 +300,7 @@ def _forget_all() -> None:
         bus.forked()
     _open_buses.clear()
     _exchange.clear()
+    forget_abandoned()
 
 
 atexit.register(_close_all)

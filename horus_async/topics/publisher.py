@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from horus_async.clock.system import monotonic_ns
-
 from .packed.packed import form_of, pack_bytes
 from .ring.region import LATEST, SLEEPERS
 from .ring.turn import takes_turn
@@ -45,7 +43,6 @@ class Publisher:
     """One named publisher of one topic. Made by ``Bus.publisher``; may be used from several threads."""
 
     __slots__ = (
-        "_by_stamp",
         "_channel",
         "_free",
         "_number",
@@ -67,14 +64,12 @@ class Publisher:
         open_ring: Callable[[], RingWriter],
         channel: Channel,
         turn: Turn,
-        by_stamp: bool = False,
     ) -> None:
         self.topic = topic
         self.name = name
         self._open_ring = open_ring
         self._channel = channel
         self.use_turn(turn)
-        self._by_stamp = by_stamp
         self.next_seq = 0
         """The sequence number of its next message; the ring's writer counts it."""
         self._number = 0
@@ -84,13 +79,15 @@ class Publisher:
         """For ``codec.encode``: packs objects that this publisher is to send."""
 
     @takes_turn
-    def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None) -> int:
+    def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None, order_ns: int | None = None) -> int:
         """Write one message into the ring and wake everybody who waits for it.
 
         Args:
             payload: what ``codec.encode`` returned, or JSON text.
             stamp_ns: time stamp, nanoseconds since 1970.
             seq: its sequence number; default: one more than the last, from 0.
+            order_ns: its place among the messages of other rings: nanoseconds on the monotonic clock, which no setting
+                of the clock moves; default the time stamp, for runs whose time is their own.
 
         Returns:
             The sequence number.
@@ -109,7 +106,8 @@ class Publisher:
                 held, free[0] = free[0], False
             if seq is None:
                 seq = self.next_seq
-            order_ns = stamp_ns if self._by_stamp else monotonic_ns()
+            if order_ns is None:
+                order_ns = stamp_ns
             # The common case is written out here instead of called: every message pays for it.
             length = len(payload)
             if type(payload) is bytes and length in self._packers:
@@ -191,5 +189,5 @@ class Publisher:
     def _write(self, payload: Payload, seq: int, stamp_ns: int, order_ns: int) -> memoryview:
         """Write a message the slower way; returns the words of the ring's header."""
         self._open()
-        self._ring.write(payload, self._number, seq, stamp_ns, order_ns, self)
+        self._ring.write(payload, self._number, seq, stamp_ns, order_ns=order_ns, counting=self)
         return self._ring.words

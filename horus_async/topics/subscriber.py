@@ -200,7 +200,7 @@ class Subscriber:
     def _change_readers(self, more: RingReader | None, less: RingReader | None) -> None:
         while True:
             before = self._readers
-            after = tuple([*(reader for reader in before if reader is not less), *filter(None, (more,))])
+            after = (*(reader for reader in before if reader is not less), *filter(None, (more,)))
             only = after[0] if len(after) == 1 else None
             reader = only or self.reader  # here, instead of with each message
             if self._readers is before:  # no signal handler has changed them meanwhile

@@ -6,13 +6,14 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
-from horus_async.clock.system import wall_ns
+from horus_async.clock.system import monotonic_ns, wall_ns
 from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
 
 from .borrowing import Borrowing
 from .bus import Bus, default_namespace
 from .codec import GENERAL, decode, encode
 from .message import Message
+from .ring.abandoned import close_abandoned, close_when_possible
 from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name
 
@@ -85,7 +86,7 @@ class Topic:
         """
         if self._type is not None and not isinstance(value, self._type):
             raise TopicTypeError(f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}")
-        self._publish(encode(value, self._forms), wall_ns())
+        self._publish(encode(value, self._forms), wall_ns(), None, monotonic_ns())
 
     def recv(self, default: Any = None) -> Any:
         """The next unread value, or ``default`` if there is none.
@@ -200,7 +201,7 @@ class Topic:
     def __del__(self) -> None:
         if not self._closed:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
-            self.close()
+            close_when_possible(self.close)
 
     def __repr__(self) -> str:
         return f"<Topic {self.name!r} in {self.namespace!r}{', closed' if self._closed else ''}>"
@@ -239,6 +240,7 @@ _handles_lock = new_lock(Rank.HANDLES)
 
 
 def _acquire_bus(namespace: str, topic: str) -> Bus:
+    close_abandoned()
     with _handles_lock:
         bus, handles = _buses.get((namespace, topic)) or (Bus(namespace, from_start=False), 0)
         _buses[namespace, topic] = bus, handles + 1
@@ -266,7 +268,12 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def _closed_publish(payload: Payload, stamp_ns: int, seq: int | None = None) -> int:  # noqa: ARG001
+def _closed_publish(
+    payload: Payload,  # noqa: ARG001
+    stamp_ns: int,  # noqa: ARG001
+    seq: int | None = None,  # noqa: ARG001
+    order_ns: int | None = None,  # noqa: ARG001
+) -> int:
     raise TopicError("this topic handle is closed")
 
 

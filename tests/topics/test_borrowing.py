@@ -269,8 +269,11 @@ def test_rings_with_and_without_checksums_lend(checked: bool) -> None:
     writer.write(encode(image(2, 1000)), 0, 1, 0)
     loan = reader.borrow()
     assert loan is not None
-    assert loan[1] is not None
-    assert not loan[1].overwritten()
+    if checked:  # what is in the ring may change before this processor sees that it does: a copy
+        assert loan[1] is None
+    else:
+        assert loan[1] is not None
+        assert not loan[1].overwritten()
     assert (decode(loan[0][0]) == image(1, 1000)).all()
     writer.map[writer.data_at + writer.tail - writer.mask - 1 - 8] ^= 1
     assert (reader.borrow() is None) == checked

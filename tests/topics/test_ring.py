@@ -14,9 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.topics.ring import layout
-from horus_async.topics.ring.layout import MESSAGE_LIMIT, RING_LIMIT, Word, record_size, rounded_capacity
+from horus_async.topics.ring.layout import RING_LIMIT, Word, record_size, rounded_capacity
 from horus_async.topics.ring.reader import ELSEWHERE, RingReader
 from horus_async.topics.ring.writer import RingWriter
+from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from horus_async.topics.ring.region import Cursor, Region
@@ -119,10 +120,19 @@ class RingModel(RuleBasedStateMachine):
         assert reader.lost >= self.losses[number]
 
     def _surely_left(self, index: int) -> bool:
-        """Whether a message must still be in the ring, given that it makes room by stretches."""
+        """Whether a message must still be in the ring, given that it makes room by stretches.
+
+        A stretch begins with a message of any size and ends less than a segment behind it. It goes as a whole, and is
+        not all filled when its lap ends.
+        """
         capacity = self.writer.generations[0].capacity  # the message may have been lost before the ring grew
-        sizes = [record_size(len(written[0])) for written in self.written[index:]]
-        return sum(sizes) + max(sizes) <= capacity - 2 * capacity // layout.SEGMENTS
+        segment = capacity // layout.SEGMENTS
+        sizes = [record_size(len(written[0])) for written in self.written]
+        first, behind = index, sizes[index]  # of the stretch, at the earliest
+        while first and behind < segment:
+            first -= 1
+            behind += sizes[first]
+        return sum(sizes[first:]) + max(sizes[first:]) + segment <= capacity
 
     @rule(from_start=st.booleans())
     def join(self, from_start: bool) -> None:
@@ -159,9 +169,9 @@ class CheckedRingModel(RingModel):
 
 
 TestRing = RingModel.TestCase
-TestRing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
 TestCheckedRing = CheckedRingModel.TestCase
-TestCheckedRing.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestCheckedRing.settings = settings(max_examples=30, stateful_step_count=40, deadline=None, derandomize=True)
 
 
 @pytest.mark.parametrize("checked", [False, True])

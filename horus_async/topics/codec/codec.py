@@ -34,7 +34,7 @@ from horus_async.topics.packed.packed import to_json as packed_to_json
 from horus_async.topics.packed.schema import MARK_BYTES
 
 from .decoding import ATOMS, binary_to_json, decode_tagged
-from .encoding import STRICT, encode_tagged
+from .encoding import STRICT, encode_tagged, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +65,7 @@ def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
 
     Raises:
         ValueNotSupportedError: names the type and where in the value it is.
+        MessageTooLargeError: it is larger than any message.
     """
     try:
         # Types first: orjson silently writes some values as others (tuples as lists, enums as their values), and
@@ -90,6 +91,8 @@ def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
                 return text
     except (TypeError, RecursionError):  # large integers, keys that are not strings, too deep
         pass
+    except MemoryError:
+        raise too_large() from None
     return encode_tagged(value)
 
 

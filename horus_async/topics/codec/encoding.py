@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from orjson import dumps
 
-from horus_async.errors import ValueNotSupportedError
+from horus_async.errors import MessageTooLargeError, ValueNotSupportedError
 from horus_async.topics.values import arrays, classes
 from horus_async.topics.values.base64 import to_base64
+from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ def encode_tagged(value: Any) -> Payload:
 
     Raises:
         ValueNotSupportedError: names the type and where in the value it is.
+        MessageTooLargeError: its arrays and ``bytes`` are larger than any message; nothing was copied.
     """
     form = arrays.form(value)
     if form in _heads:
@@ -53,6 +55,8 @@ def encode_tagged(value: Any) -> Payload:
         text = dumps(skeleton, None, STRICT)
     except (_Refusal, TypeError, RecursionError) as error:
         raise explain(value, error) from None
+    except MemoryError:
+        raise too_large() from None
     if not tagger.buffers:
         return text
     lengths = [len(buffer) for buffer in tagger.buffers]
@@ -73,6 +77,14 @@ _heads: dict[arrays.Form | None, bytes | memoryview] = {}
 """For messages that are nothing but an array of numbers, by its form: the bytes before the data."""
 
 
+def too_large(size: str = "for which there is no memory") -> MessageTooLargeError:
+    """The error for a message that no ring can hold."""
+    return MessageTooLargeError(
+        f"a message {size} is too large for any topic: the limit is MESSAGE_LIMIT = {MESSAGE_LIMIT} bytes; "
+        "send it in parts"
+    )
+
+
 class _Refusal(Exception):  # noqa: N818 - becomes an error once it is known where in the value it is
     """A value that cannot be carried."""
 
@@ -80,10 +92,11 @@ class _Refusal(Exception):  # noqa: N818 - becomes an error once it is known whe
 class _Tagger:
     """Turns a value into JSON's own types, collecting its buffers."""
 
-    __slots__ = ("buffers",)
+    __slots__ = ("_size", "buffers")
 
     def __init__(self) -> None:
         self.buffers: list[bytes | memoryview] = []
+        self._size = 0
 
     def tag(self, value: Any) -> Any:
         """``value`` with tags."""
@@ -120,10 +133,17 @@ class _Tagger:
         return {"$dict": [[self.tag(key), self.tag(item)] for key, item in value.items()]}
 
     def tag_bytes(self, value: bytes) -> Any:
+        self._claim(len(value))
         return {"$bytes": self._buffer(value) if len(value) >= RAW_BYTES else to_base64(value)}
 
     def tag_datetime(self, value: datetime) -> Any:
         return {"$datetime": value.isoformat()}
+
+    def _claim(self, size: int) -> None:
+        """Count bytes that the message will need, before they are copied."""
+        self._size += size
+        if self._size > MESSAGE_LIMIT:
+            raise too_large(f"of at least {self._size} bytes")
 
     def _buffer(self, buffer: bytes | memoryview) -> int:
         self.buffers.append(buffer)
@@ -132,8 +152,10 @@ class _Tagger:
     def _tag_object(self, value: Any) -> Any:
         try:
             if arrays.is_array(value):
-                return {"$ndarray": arrays.to_fields(value, self.tag, self._buffer)}
+                return {"$ndarray": arrays.to_fields(value, self.tag, self._buffer, self._claim)}
             found = classes.to_fields(value)
+        except MessageTooLargeError:
+            raise
         except ValueError as error:
             raise _Refusal(str(error)) from None
         if found is None:

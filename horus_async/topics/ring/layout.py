@@ -169,7 +169,7 @@ CAPACITY_MIN = 4096
 RING_LIMIT = 256 << 20
 """The most bytes of data to which a ring grows."""
 
-assert MESSAGE_LIMIT == RING_LIMIT // 2 - RECORD.size, "the largest payload that fits into any ring"
+assert RING_LIMIT // 2 - RECORD.size == MESSAGE_LIMIT, "the largest payload that fits into any ring"
 
 ROOM_FOR = 4
 """A ring grows unless it holds this many messages of the size of the one to be written."""

@@ -233,11 +233,9 @@ class RingReader:
             words = self._words
             following = words[NEXT]  # before LATEST: a ring that has a next generation is never written again
             if words[LATEST] < self.position:
-                region = self._following(following) if following else None
+                region = self._next_generation(following)
                 if region is None:
                     return None
-                if self._checked and self.index < region.first_index and self._should_look_again():
-                    return None  # the last messages of this one are not visible to this processor yet
                 self._enter(region)
                 continue
             oldest = words[OLDEST]
@@ -252,25 +250,42 @@ class RingReader:
             if padding:
                 self.position += self.region.capacity - (self.position & self._mask)
                 continue
-            found = self.region.whole(self.position)
-            if words[OLDEST] > self.position:
-                continue
-            if found is None:
-                if self._should_look_again() or not self._skip_damage():
-                    return None  # not all of it is visible to this processor yet
-                continue
-            index, size = found
-            if self._after == self.position:  # who began to read when this one was sent hears those after it
-                self._after = -1
-                self._first = self.index = index + 1
-                self.position += size
-                continue
-            if index < self.index:  # it began to read when not all was visible
-                self._first -= self.index - index
-            else:
-                self._lost += index - self.index
-            self.index = index
-            return at
+            examined = self._examine()
+            if examined is None:
+                return None
+            if examined:
+                return at
+
+    def _examine(self) -> bool | None:
+        """Whether there is a message to be read here; None if not yet, False if one has to look once more."""
+        found = self.region.whole(self.position)
+        if self._words[OLDEST] > self.position:
+            return False
+        if found is not None:
+            return self._settle(*found)
+        # not all of it is visible to this processor yet
+        return None if self._should_look_again() or not self._skip_damage() else False
+
+    def _settle(self, index: int, size: int) -> bool:
+        """Count what was lost before the message ``index``; returns whether it is one to be read."""
+        if self._after == self.position:  # who began to read when it was sent hears those after it
+            self._after = -1
+            self._first = self.index = index + 1
+            self.position += size
+            return False
+        if index < self.index:  # it began to read when not all was visible
+            self._first -= self.index - index
+        else:
+            self._lost += index - self.index
+        self.index = index
+        return True
+
+    def _next_generation(self, following: int) -> Region | None:
+        """Where to go on after the end of a generation; None if that is not known yet."""
+        region = self._following(following) if following else None
+        if region is not None and self._checked and self.index < region.first_index and self._should_look_again():
+            return None  # the last messages of this one are not visible to this processor yet
+        return region
 
     def _skip_damage(self) -> bool:
         """Go to the newest message if there is one; those before it count as lost."""

@@ -202,7 +202,9 @@ class Region:
             return None
         length, *fields, crc = RECORD.unpack_from(self.map, at)
         begin = at + RECORD.size
-        if length > len(self.map) - begin or crc != checksum(position, self.view[begin : begin + length], length, *fields):
+        if length > len(self.map) - begin or crc != checksum(
+            position, self.view[begin : begin + length], length, *fields
+        ):
             return None
         return fields[0], record_size(length)
 
@@ -218,37 +220,38 @@ class Region:
             TopicError: the ring is damaged.
         """
         at = self.offset(position)
-        if at + RECORD.size > len(self.map):
+        room = len(self.map) - at - RECORD.size
+        if room < 0:
             return self._damaged(position, "a record without room")
-        length, index, seq, stamp_ns, order_ns, publisher, crc = RECORD.unpack_from(self.map, at)
-        begin = at + RECORD.size
-        fits = length <= len(self.map) - begin
-        payload = self._payload(begin, length, borrow=borrow) if fits else b""
+        length, *fields, crc = RECORD.unpack_from(self.map, at)
+        index, seq, stamp_ns, order_ns, publisher = fields
+        payload = self._payload(at + RECORD.size, length, borrow=borrow) if length <= room else b""
         if self.words[OLDEST] > position:
             return None
-        if self.checked and (
-            not fits or crc != checksum(position, payload, length, index, seq, stamp_ns, order_ns, publisher)
-        ):
-            return None
-        if not fits:
+        if self.checked:
+            whole = length <= room and crc == checksum(position, payload, length, *fields)
+            if not whole or not (last_try or self._is_described(publisher, payload)):
+                return None
+        elif length > room:
             return self._damaged(position, f"a record of {length} bytes in {self.capacity} bytes of data")
         try:
             name = self.publisher(publisher)
         except LookupError:
-            if self.checked and not last_try:
-                return None
-            return self._damaged(position, f"a record of publisher {publisher}, who is not in the table")
-        if self.checked and not last_try and not self._is_described(payload):
-            return None
+            return self._damaged(position, f"record {index} is of publisher {publisher}, who is not in the table")
         return (payload, name, seq, stamp_ns), record_size(length), order_ns
 
-    def _damaged(self, position: int, what: str) -> None:
+    def _damaged(self, position: int, what: str) -> tuple[Taken, int, int] | None:
         """Raise an error, unless the place was overwritten: then there never was such a record."""
-        if self.words[OLDEST] <= position and not self.checked:
+        if self.words[OLDEST] <= position:
             raise TopicError(f"the ring is damaged: {what}")
+        return None
 
-    def _is_described(self, payload: bytes | memoryview) -> bool:
-        """Whether a payload can be decoded: if it is packed, its schema must be there."""
+    def _is_described(self, publisher: int, payload: bytes | memoryview) -> bool:
+        """Whether the tables have what a message needs: its publisher and, if it is packed, its schema."""
+        try:
+            self.publisher(publisher)
+        except LookupError:
+            return False
         mark = bytes(payload[: schema.MARK_BYTES])
         if not mark.startswith(schema.MARK) or mark == RAW or schema.is_known(mark):
             return True

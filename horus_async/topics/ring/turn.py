@@ -2,14 +2,15 @@
 
 Nobody notes who holds it: that is seen from the stacks of the threads, when somebody has to wait. So a turn that was
 lost with its holder (Ctrl-C may strike between any two lines) is found and given on, and a thread that waits for
-itself (a signal handler or a ``__del__`` that sends while its thread is sending) is told so instead of waiting for ever.
+itself (a signal handler or a ``__del__`` that sends while its thread is sending) is told so instead of waiting for
+ever.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError
@@ -32,7 +33,9 @@ _holders: set[CodeType] = set()
 
 
 def takes_turn(function: _Function) -> _Function:
-    """Decorates a function that takes a turn, written out, with just these names::
+    """Decorates a function that takes a turn.
+
+    The function does it like this, with just these names::
 
         held, free = False, turn.free
         try:
@@ -70,13 +73,15 @@ class Turn:
         """
         mine = list(_stack(sys._getframe(1)))  # noqa: SLF001 - documented, and there is no other way
         if self._thread == threading.get_ident() or any(_holds(frame, self.free) for frame in mine):
-            raise TopicError("this thread is sending on that topic already: a signal handler or a __del__ cannot; " + _WAY)
+            raise TopicError(
+                f"this thread is sending on that topic already: a signal handler or __del__ cannot; {_WAY}"
+            )
         deadline_ns = monotonic_ns() + PATIENCE_NS if any(map(_may_hold_locks, mine)) else None
         rounds = 0
         while not self.free[0]:
             now = monotonic_ns()
             if deadline_ns is not None and now > deadline_ns:
-                raise TopicError("another thread is sending on that topic, and may wait for this one; " + _WAY)
+                raise TopicError(f"another thread is sending on that topic, and may wait for this one; {_WAY}")
             sleep_until_monotonic(now + _PAUSE_NS)
             rounds += 1
             if rounds % _LOOK_AFTER == 0:
@@ -150,6 +155,11 @@ def _may_hold_locks(frame: FrameType) -> bool:
     return mentions and str(frame.f_globals.get("__name__", "")).startswith("horus_async.topics.")
 
 
+def in_the_middle() -> bool:
+    """For a function that a ``__del__`` calls: whether its thread may hold locks of topics."""
+    return any(map(_may_hold_locks, _stack(sys._getframe(2))))  # noqa: SLF001 - as above
+
+
 def _mine_is_held() -> bool:
     return any(map(_holds, _stack(sys._getframe(1))))  # noqa: SLF001 - as above
 
@@ -162,7 +172,7 @@ class _CheckedSlot(list[object]):
 
     __slots__ = ()
 
-    def __getitem__(self, index: object) -> object:
+    def __getitem__(self, index: Any) -> Any:
         locks.check_order(locks.Rank.TURN)
         for frame in _stack(sys._getframe(1)):  # noqa: SLF001 - as above
             if _holds(frame) and frame.f_locals["free"] is not self:

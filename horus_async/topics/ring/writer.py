@@ -10,9 +10,9 @@ from attrs import frozen
 
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import MessageTooLargeError, TopicError
+from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .layout import (
-    MESSAGE_LIMIT,
     PAD,
     RECORD,
     RING_LIMIT,
@@ -212,6 +212,7 @@ class RingWriter:
         publisher: int,
         seq: int,
         stamp_ns: int,
+        *,
         order_ns: int | None = None,
         counting: Counting | None = None,
     ) -> None:

@@ -49,7 +49,10 @@ class Doorbell:
                 self.slot, self.descriptor = slot, descriptor
                 self._other_end = None
                 return
-        self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise TopicError(f"cannot make a pipe to be woken by: {error.strerror}") from error
 
     def drain(self) -> bytes:
         """The bytes that were rung since the last time."""
@@ -171,7 +174,12 @@ def _claim(namespace: str, slot: int) -> int | None:
                     pass
                 except OSError as error:
                     raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
-                descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
+                try:
+                    descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if os.fstat(descriptor).st_nlink:

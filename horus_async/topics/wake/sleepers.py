@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Never, Protocol
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import TopicError
+from horus_async.topics.ring.abandoned import close_abandoned
 from horus_async.topics.ring.layout import FOR_NOBODY, FOR_TOPIC
 from horus_async.topics.ring.locks import Rank, new_lock
 
@@ -277,6 +278,7 @@ class Sleepers:
             if self._turn.is_set() or monotonic_ns() >= next_poll_ns:
                 self._turn.clear()
                 self._hear_all()
+                close_abandoned()
                 next_poll_ns = monotonic_ns() + slow_poll_ns
 
     def _hear(self, rung: bytes) -> None:
