@@ -47,6 +47,21 @@ def drain(reader: RingReader) -> list[Any]:
     return messages
 
 
+def surely_left(written: list[tuple[bytes, str, int, int]], index: int, capacity: int) -> bool:
+    """Whether a message must still be in a ring, given that it makes room by stretches.
+
+    A stretch begins with a message of any size and ends less than a segment behind it. It goes as a whole, and is not
+    all filled when its lap ends.
+    """
+    segment = capacity // layout.SEGMENTS
+    sizes = [record_size(len(message[0])) for message in written]
+    first, behind = index, sizes[index]  # of the stretch, at the earliest
+    while first and behind < segment:
+        first -= 1
+        behind += sizes[first]
+    return sum(sizes[first:]) + max(sizes[first:]) + segment <= capacity
+
+
 class RingModel(RuleBasedStateMachine):
     """A ring is a deque from which the oldest fall out, and each reader has a place in it."""
 
@@ -115,24 +130,10 @@ class RingModel(RuleBasedStateMachine):
         assert index >= expected
         self.losses[number] += index - expected
         if index > expected:
-            assert not self._surely_left(index - 1)
+            # the message may have been lost before the ring grew
+            assert not surely_left(self.written, index - 1, self.writer.generations[0].capacity)
         self.places[number] = index + 1
         assert reader.lost >= self.losses[number]
-
-    def _surely_left(self, index: int) -> bool:
-        """Whether a message must still be in the ring, given that it makes room by stretches.
-
-        A stretch begins with a message of any size and ends less than a segment behind it. It goes as a whole, and is
-        not all filled when its lap ends.
-        """
-        capacity = self.writer.generations[0].capacity  # the message may have been lost before the ring grew
-        segment = capacity // layout.SEGMENTS
-        sizes = [record_size(len(written[0])) for written in self.written]
-        first, behind = index, sizes[index]  # of the stretch, at the earliest
-        while first and behind < segment:
-            first -= 1
-            behind += sizes[first]
-        return sum(sizes[first:]) + max(sizes[first:]) + segment <= capacity
 
     @rule(from_start=st.booleans())
     def join(self, from_start: bool) -> None:

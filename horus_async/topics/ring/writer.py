@@ -238,9 +238,9 @@ class RingWriter:
         size = record_size(length)
         if length <= SMALL and length not in _packers:
             _packers[length] = struct.Struct(f"<QQQqqI4x{length}s").pack_into, size
-        start = self.tail
-        if start + size > self.limit:
-            start = self.make_room(size)
+        start, limit = self.tail, self.limit
+        if start + size > limit:
+            start, limit = self.make_room(size)
         region, counter = self.region, self if counting is None else counting
         fields = length, self.index, seq, stamp_ns, stamp_ns if order_ns is None else order_ns, publisher
         crc = checksum(start, payload, *fields) if region.checked else 0
@@ -253,6 +253,7 @@ class RingWriter:
             at += len(part)
         # All in one line without a call: Ctrl-C must not come between these.
         words[LATEST], self.tail, self.index, counter.next_seq = start, start + size, self.index + 1, seq + 1
+        self.limit = limit  # only now: the first message of a generation must not be written elsewhere than here
         if region.checked:
             words[COUNT] = self.index
 
@@ -287,8 +288,11 @@ class RingWriter:
         self._refusal = reason
         self.limit = 0  # so that the hot path needs no check of its own
 
-    def make_room(self, size: int) -> int:
-        """Claim the next stretch of the ring, at least ``size`` bytes; returns the position of the next record.
+    def make_room(self, size: int) -> tuple[int, int]:
+        """Claim the next stretch of the ring, at least ``size`` bytes.
+
+        Returns:
+            The position of the next record, and how far may be written.
 
         Raises:
             MessageTooLargeError: it can never fit.
@@ -327,8 +331,7 @@ class RingWriter:
         if start != self.tail:
             self.words[self.region.offset(self.tail) >> 3] = PAD | self.tail
         self.tail = start
-        self.limit = limit
-        return start
+        return start, limit
 
     def _open_generation(self, capacity: int) -> None:
         number = len(self.generations)
