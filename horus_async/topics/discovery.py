@@ -167,7 +167,9 @@ class Discovery:
             self._settled = False
             if not self._said_blind:
                 self._said_blind = True
-                _log.warning("cannot look for topics of other processes in namespace %r: %s", self.namespace, error)
+                _log.warning(
+                    "cannot look for topics of other processes in namespace %r: %s", self.namespace, str(error)
+                )
             return False
         self._said_blind = False
         return looked
@@ -217,24 +219,24 @@ class Discovery:
         return ring
 
     def _open_ring(self, file: RingFile) -> ExternalRing | None:
-        failure: Exception | None = None
+        failure = ""  # not the error itself: its traceback would keep the memory mapped
         try:
             region = open_region(self.namespace, file.name)
         except (OSError, TopicError) as error:
-            region, failure = None, error
+            region, failure = None, str(error)
         if region is not None:
             self._left_out.pop(file.name, None)
             ring = self._rings[file.name] = ExternalRing(self.namespace, file, region)
             return ring
         now = monotonic_ns()
         left_out = self._left_out.setdefault(file.name, _LeftOut(now, now))
-        if failure is None and now - left_out.since_ns < _UNFINISHED_NS:  # its writer is about to finish it
+        if not failure and now - left_out.since_ns < _UNFINISHED_NS:  # its writer is about to finish it
             left_out.next_try_ns = now
         else:
             left_out.next_try_ns = now + _RETRY_NS
             if not left_out.said:
                 left_out.said = True
-                say_left_out(file.name, failure or TopicError("its header was never finished, or it is not ours"))
+                say_left_out(file.name, failure or "its header was never finished, or it is not ours")
         self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
         return None
 

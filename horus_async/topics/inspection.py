@@ -63,7 +63,7 @@ def rings(namespace: str) -> list[RingInfo]:
                 generations = [file for file in files if (file.component, file.ring) == (first.component, first.ring)]
                 found.append(_info(namespace, first, generations, region))
         except (TopicError, OSError) as error:
-            say_left_out(first.name, error)
+            say_left_out(first.name, str(error))
     return sorted(found, key=lambda info: (info.topic, info.started_ns, info.file))
 
 

@@ -71,7 +71,7 @@ class ExternalRing:
             except (TopicError, OSError) as error:
                 if name not in self._told:
                     self._told.add(name)
-                    say_left_out(name, error)
+                    say_left_out(name, str(error))
                 raise
             if region is None:
                 return None
@@ -113,9 +113,9 @@ class ExternalRing:
         return True
 
 
-def say_left_out(name: str, error: Exception) -> None:
+def say_left_out(name: str, reason: str) -> None:
     """Tell the user that a ring of another process is not read for now."""
-    _log.warning("the ring %s is left out for now, and tried again: %s", name, error)
+    _log.warning("the ring %s is left out for now, and tried again: %s", name, reason)
 
 
 def open_region(namespace: str, name: str) -> Region | None:

@@ -118,7 +118,7 @@ def _say_unrung(error: Exception) -> None:
     global _said_unrung  # noqa: PLW0603 - said once a process
     if not _said_unrung:
         _said_unrung = True
-        _log.warning("cannot wake other processes, which look for messages 5 times a second: %s", error)
+        _log.warning("cannot wake other processes, which look for messages 5 times a second: %s", str(error))
 
 
 def is_bell(name: str) -> bool:

@@ -239,7 +239,9 @@ class Sleepers:
     def _say_slow(self, error: Exception) -> None:
         if not self._said_slow:
             self._said_slow = True
-            _log.warning("other processes cannot wake this one, which looks for messages 5 times a second: %s", error)
+            _log.warning(
+                "other processes cannot wake this one, which looks for messages 5 times a second: %s", str(error)
+            )
 
     def _start(self) -> None:
         with self._lock:
