@@ -26,6 +26,9 @@ class Listener(Protocol):
     def attach(self, ring: Ring, cursor: Cursor) -> None:
         """Read one more ring, from ``cursor`` on, unless it is read already."""
 
+    def forked(self) -> None:
+        """In a new process after a fork: give up a lock that a thread may hold which does not exist here."""
+
 
 class Channel:
     """One topic, where the buses of this process meet."""
@@ -209,6 +212,9 @@ class Exchange:
 
     def clear(self) -> None:
         """In a new process after a fork: forget everything."""
+        for channel in list(self._channels.values()):
+            for listener in channel.listeners:
+                listener.forked()
         self._lock = new_lock(Rank.EXCHANGE)
         self._channels = weakref.WeakValueDictionary()
 

@@ -25,7 +25,7 @@ ENDED_LIMIT = 8
 
 
 class Subscriber:
-    """Reads one topic, the rings of all its publishers merged by time stamp. Made by ``Bus.subscriber``.
+    """Reads one topic, the rings of all its publishers merged as they were sent. Made by ``Bus.subscriber``.
 
     For one thread at a time; only ``on_message`` callbacks come from the publishers' threads.
     """
@@ -97,7 +97,7 @@ class Subscriber:
             return any(reader.has_message() for reader in self._readers)
 
     def take(self) -> Taken | None:
-        """The next unread message, or None. If there are several rings, it has the smallest time stamp.
+        """The next unread message, or None. Of several rings, that which was sent first.
 
         Returns:
             A tuple of payload, publisher, sequence number and time stamp (ns since 1970).
@@ -182,6 +182,10 @@ class Subscriber:
                 sleepers.leave(waiter)
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
+
+    def forked(self) -> None:
+        """In a new process after a fork: a thread that does not exist here may hold the lock."""
+        self._lock = new_lock(Rank.SUBSCRIBER)
 
     def close(self) -> None:
         """Stop listening. Tasks that wait get an error."""

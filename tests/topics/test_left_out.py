@@ -177,10 +177,21 @@ def test_without_descriptors_a_run_goes_on(monkeypatch: pytest.MonkeyPatch, capl
     assert sum("cannot look for topics" in text for text in caplog.messages) == 1
 
 
+def test_a_sleeper_that_cannot_be_woken_does_not_fail_the_send(
+    namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It soon looks by itself; that it is slow is said once."""
+    monkeypatch.setattr(doorbell, "_open_bell", no_descriptor)
+    monkeypatch.setattr(doorbell, "_said_unrung", False)
+    doorbell.ring_bells(namespace, [0, 1], b"!")
+    doorbell.ring_bells(namespace, [0, 1], b"!")
+    assert len([text for text in caplog.messages if "cannot wake other processes" in text]) == 1
+
+
 MANY = """
 import sys, threading
 from horus_async import Topic
-topics = [Topic(f"t{number}") for number in range(400)]
+topics = [Topic(f"t{number}") for number in range(int(sys.argv[1]))]
 for topic in topics:
     topic.send(1)
 spare = [open("/dev/null") for _ in range(100)]
@@ -191,8 +202,9 @@ print("fine")
 """
 
 
-def test_the_limit_of_open_files_is_raised_before_it_is_reached() -> None:
-    """More topics than it allows; and some descriptors are left for the rest of the program."""
+@pytest.mark.parametrize("topics", [230, 400])
+def test_the_limit_of_open_files_is_raised_before_it_is_reached(topics: int) -> None:
+    """Fewer topics than it allows, and more; in any case some descriptors are left for the rest of the program."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < 1024:
         pytest.skip("the hard limit is too low")
@@ -200,7 +212,7 @@ def test_the_limit_of_open_files_is_raised_before_it_is_reached() -> None:
     def lower() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
 
-    command = [sys.executable, "-W", "ignore", "-c", MANY]
+    command = [sys.executable, "-W", "ignore", "-c", MANY, str(topics)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=lower)
     assert result.stdout == "fine\n", result.stderr
 
