@@ -293,7 +293,6 @@ def test_a_folder_of_somebody_else_is_refused(whose: str) -> None:
     from horus_async import Topic
     from horus_async.errors import TopicPermissionError
     from horus_async.topics.ring import memory
-from horus_async.topics.ring.layout import Word
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
     try:
         with Topic("t", namespace=sys.argv[1]) as topic:
