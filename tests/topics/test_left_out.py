@@ -334,6 +334,25 @@ def test_a_ring_of_another_version_is_left_out(namespace: str, caplog: pytest.Lo
         assert sender.end() == 0
 
 
+@pytest.mark.parametrize("leads_to", [1, 2])
+def test_a_ring_that_leads_back_ends_there(leads_to: int, namespace: str) -> None:
+    """Whatever the word for the next generation says, no reader goes round in circles."""
+    with Topic("t") as topic, child(GROW) as sender:
+        assert sender.line() == "open"
+        sender.go()
+        assert sender.line() == "sent"
+        (file,) = [path for path in (memory.root() / namespace).iterdir() if path.name.endswith(".2")]
+        with file.open("r+b") as ring:
+            ring.seek(8 * Word.NEXT)
+            ring.write(leads_to.to_bytes(8, "little"))
+        until(topic.has_msg)
+        assert [value[:1] for value in topic.recv_all()] == ["f", "x", "y", "l"]
+        assert topic.lost == 0
+        assert topic.latest() == "last"
+        sender.go()
+        assert sender.end() == 0
+
+
 # Opening ahead
 
 

@@ -15,7 +15,7 @@ from horus_async.topics.packed import schema
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import SLOTS_AT
 from horus_async.topics.ring.names import path_component
-from horus_async.topics.ring.region import CLOSED, LATEST, NEXT, SLEEPERS, Cursor, Region, adopt_region
+from horus_async.topics.ring.region import CLOSED, LATEST, SLEEPERS, Cursor, Region, adopt_region
 
 _log = logging.getLogger("horus_async.topics")
 _FILE = re.compile(r"(.+)@([0-9a-f]+-[0-9a-f]+-[0-9a-f]+)\.(\d+)")
@@ -82,7 +82,7 @@ class ExternalRing:
         """The last generation."""
         region = self.generations[-1]
         with suppress(TopicError, OSError):
-            while (following := region.words[NEXT]) and (found := self.follow(following)) is not None:
+            while (following := region.following()) and (found := self.follow(following)) is not None:
                 region = found
         return region
 
@@ -135,6 +135,8 @@ def open_region(namespace: str, name: str) -> Region | None:
         os.close(folder)
     region = None if shared is None or len(shared) % WORD.size else adopt_region(shared)
     if region is not None:
+        if not name.endswith(f".{region.generation}"):
+            raise TopicError(f"a ring is damaged: its header says generation {region.generation}")
         schema.watch(region)
     return region
 

@@ -92,7 +92,7 @@ class RingReader:
         self._locate()
         lost = self._lost
         region: Region | None = self.region
-        while region is not None and (following := region.words[NEXT]):
+        while region is not None and (following := region.following()):
             region = self._following(following)
             lost += region.overwritten() if region is not None else 0
         return lost
@@ -118,7 +118,8 @@ class RingReader:
         if self._checked and self.index + 1 < closed and self._should_look_again():
             return False  # the last messages are not visible to this processor yet
         try:
-            return not words[NEXT] or self._follow(words[NEXT]) is None
+            following = self.region.following()
+            return not following or self._follow(following) is None
         except (OSError, TopicError):  # it cannot be opened now
             return False
 
@@ -211,7 +212,7 @@ class RingReader:
         newest = None
         while region is not None:
             newest = region.newest() or newest
-            following = region.words[NEXT]
+            following = region.following()
             region = self._following(following) if following else None
         return newest
 
@@ -231,7 +232,9 @@ class RingReader:
         """Skip lost messages, padding and finished generations; the next record's offset, None if there is none."""
         while True:
             words = self._words
-            following = words[NEXT]  # before LATEST: a ring that has a next generation is never written again
+            following = (
+                self.region.following()
+            )  # before LATEST: a ring that has a next generation is never written again
             if words[LATEST] < self.position:
                 region = self._next_generation(following)
                 if region is None:

@@ -90,6 +90,7 @@ class Region:
         "checked",
         "data_at",
         "first_index",
+        "generation",
         "map",
         "names",
         "pid",
@@ -106,6 +107,7 @@ class Region:
             raise TopicError(f"not a ring, or one of another version: {bytes(memory[:16])!r}")
         self.data_at = words[Word.DATA_AT]
         self.capacity = words[Word.CAPACITY]
+        self.generation = words[Word.GENERATION]
         self.first_index = words[Word.FIRST_INDEX]
         self.checked = bool(words[Word.CHECKED])
         self.pid = words[Word.PID]
@@ -142,6 +144,11 @@ class Region:
         if not self.checked and sum(SCHEMA_SIZE.size + len(entry) + ENTRY_CRC.size for entry in entries) < end - at:
             raise TopicError("a ring's header is damaged: the entries of its schemas do not fit their table")
         return [schema.Schema.parse(entry) for entry in entries]
+
+    def following(self) -> int:
+        """The number of the next generation; 0 if there is none. Damage cannot lead back, and so round in circles."""
+        following: int = self.words[NEXT]
+        return following if following > self.generation else 0
 
     def offset(self, position: int) -> int:
         """The offset of a position in the mapped memory."""
