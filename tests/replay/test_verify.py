@@ -22,6 +22,7 @@ from horus_async import (
     Skip,
     Topic,
     VerifyReport,
+    dt,
     sleep,
     tick,
 )
@@ -159,6 +160,44 @@ def test_a_recorded_node_that_is_not_live_is_a_difference() -> None:
         ("sensor.reading", 50, 0),
     ]
     assert verify("s", [pair()[0]], nodes=["sensor"]).passed
+
+
+def lab() -> list[Node]:
+    """A log with two scans in some scheduler ticks, each of which is matched with a pose: a chain of event nodes."""
+
+    def drive(n: Node) -> None:
+        for number in range(2 if tick() % 7 == 3 else 1):
+            n.send("encoders", (tick(), number))
+            n.send("scan", [tick(), number])
+
+    def odometry(n: Node) -> None:
+        n.send("pose", n.recv("encoders"))
+
+    def mapper(n: Node) -> None:
+        n.send("map", (n.recv("scan"), n.recv("pose"), dt()))
+
+    async def guard(n: Node) -> None:
+        here = n.recv("map")
+        await sleep(0.001)
+        n.send("cmd", (here, n.latest("scan"), n.has_msg("pose"), n.recv("pose")))
+
+    return [
+        Node("driver", tick=drive, rate=100, pubs=["encoders", "scan"]),
+        Node("odometry", tick=odometry, on="encoders", pubs=["pose"]),
+        Node("mapper", tick=mapper, on="scan", subs=["pose"], pubs=["map"]),
+        Node("guard", tick=guard, on="map", subs=["scan", "pose"], pubs=["cmd"]),
+    ]
+
+
+@pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "real time"])
+def test_several_messages_within_a_scheduler_tick(deterministic: bool) -> None:
+    """Each of a node's ticks is given what that one read, from each of its topics."""
+    record("s", lab(), deterministic=deterministic)
+    report = verify("s", lab())
+    assert report.first_difference is None, str(report.first_difference)
+    assert report.compared > 250
+    for name in ("odometry", "mapper", "guard"):
+        assert verify("s", [node for node in lab() if node.name == name], nodes=[name]).passed
 
 
 def test_nothing_hides_behind_a_name() -> None:
