@@ -201,8 +201,8 @@ def _show_info(found: SessionInfo) -> None:
 def check(session: str, *, as_json: bool) -> None:
     """Read every line of SESSION and say what is damaged, where, and what is still readable.
 
-    Exit code 0 when it is whole or only cut off at its end, as after a kill; 1 when it is damaged; 2 when it is not a
-    recording.
+    Exit code 0 when it is whole or only cut off at its end, as after a kill; 1 when it is damaged, or when lines are
+    missing that could not be written; 2 when it is not a recording.
 
     Example: horus-async record check demo
     """
@@ -213,10 +213,10 @@ def check(session: str, *, as_json: bool) -> None:
     with progress("checking", files) as bar:
         found = check_session(opened, lambda done: bar.update(bar.task_ids[0], completed=done))
     if as_json:
-        print_json({**attrs.asdict(found), "verdict": found.verdict.value})
+        print_json({**attrs.asdict(found), "verdict": found.condition, "dropped": found.dropped})
     else:
         _show_check(found)
-    if found.verdict is Verdict.DAMAGED:
+    if found.verdict is Verdict.DAMAGED or found.dropped:
         raise SystemExit(FOUND)
 
 
@@ -241,7 +241,7 @@ def _show_check(found: SessionCheck) -> None:
         [
             (
                 file.file,
-                file.verdict.value,
+                file.condition,
                 file.lines,
                 file.ticks,
                 file.messages,
@@ -258,8 +258,13 @@ def _show_check(found: SessionCheck) -> None:
     for problem in found.problems:
         click.echo(problem)
     lines = sum(file.lines for file in found.files)
-    means = {"whole": "is whole", "cut": "is cut off at its end, and whole up to there", "damaged": "is damaged"}
-    click.echo(f"{found.session} {means[found.verdict.value]}: {lines} lines can be read")
+    means = {
+        "whole": "is whole",
+        "cut": "is cut off at its end, and whole up to there",
+        "incomplete": f"is intact, but {found.dropped} lines are missing, which could not be written",
+        "damaged": "is damaged",
+    }
+    click.echo(f"{found.session} {means[found.condition]}: {lines} lines can be read")
 
 
 @record.command()

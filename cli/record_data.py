@@ -58,9 +58,9 @@ def diff(session_a: str, session_b: str, *, tolerance: float, limit: int, as_jso
         print_json(_diff_fields(a, b, found))
     else:
         _show_diff(a, b, found)
-    for session in (a, b):
-        for name in {*session.cuts, *session.damage, *session.unreadable}:
-            click.echo(f"note: {session.name}: {name} is cut off or damaged, see record check", err=True)
+    show_notes(a)
+    if b.path != a.path:
+        show_notes(b)
     if not found.pairs:
         fail(f"nothing could be compared: {a.name} and {b.name} have no tick, node and topic in common", USAGE)
     if not found.same:

@@ -18,10 +18,13 @@ from horus_async.topics.codec import decode
 
 from .support.errors import FOUND, USAGE
 from .support.load import load_scheduler
-from .support.render import print_json, show_notes
+from .support.render import print_json, print_table, show_notes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from horus_async.recorder import Session
+    from horus_async.replay.comparison import VerifyReport
 
 
 @click.command()
@@ -34,6 +37,13 @@ if TYPE_CHECKING:
 @click.option("--nodes", metavar="A,B", help="Replay only these nodes.")
 @click.option("--override", "overrides", multiple=True, metavar="NODE.TOPIC=JSON", help="Replace what a node sent.")
 @click.option("--verify", "app", metavar="APP", help="Compare the nodes of APP with what was recorded.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="X",
+    help="With --verify: numbers this far apart are equal.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def replay(
     session: str,
@@ -46,22 +56,26 @@ def replay(
     nodes: str | None,
     overrides: tuple[str, ...],
     app: str | None,
+    tolerance: float,
     as_json: bool,
 ) -> None:
     """Publish the messages of SESSION again, at their recorded ticks, for anyone who listens.
 
     With --verify, the nodes of APP get the recorded inputs and clock, and what they send is compared with the
-    recording, bit by bit: exit 0 when nothing differs, 1 when something does, 2 when nothing could be compared. APP is
-    a script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; it is not
-    run. Everything after -- is passed as args.
+    recording, bit by bit: exit 0 when nothing differs, 1 when something does, 2 when nothing could be compared. A
+    recorded node that APP lacks is a difference, unless --nodes leaves it out. APP is a script with a function
+    build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; it is not run. Everything after -- is
+    passed as args.
 
     Example: horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
     """
     opened = open_session(session)
     names = None if nodes is None else [name.strip() for name in nodes.split(",")]
     if app is not None:
-        _verify(opened, app, args, names=names, start=start_tick, stop=stop_tick, as_json=as_json)
+        _verify(opened, app, args, names=names, start=start_tick, stop=stop_tick, tolerance=tolerance, as_json=as_json)
         return
+    if tolerance:
+        raise click.UsageError("--tolerance belongs to --verify APP")
     if args:
         raise click.UsageError("arguments after -- belong to --verify APP")
     scheduler = Scheduler.replay_from(opened)
@@ -102,13 +116,15 @@ def parse_override(session: Session, text: str) -> tuple[str, str, Any]:
     Raises:
         ReplayError: There is no such pair, or more than one, or the value is not JSON.
     """
-    where, equals, value = text.partition("=")
-    pairs = [(node, topic) for node in session.nodes for topic in session_topics(session, node)]
-    found = [(node, topic) for node, topic in pairs if f"{node}.{topic}" == where]
-    if not equals or len(found) != 1:
-        known = ", ".join(f"{node}.{topic}" for node, topic in pairs)
-        problem = "matches more than one pair" if len(found) > 1 else "is not NODE.TOPIC=JSON"
+    pairs = [(node, topic) for node in session.nodes for topic in sorted(session_topics(session, node))]
+    found = [(node, topic) for node, topic in pairs if text.startswith(f"{node}.{topic}=")]
+    if len(found) != 1:
+        known = ", ".join(f"{node}.{topic}" for node, topic in pairs) or "nothing"
+        problem = "is not NODE.TOPIC=JSON of a node and a topic that it sent on"
+        if found:
+            problem = f"means {' or '.join(f'topic {topic} of node {node}' for node, topic in found)}"
         raise ReplayError(f"--override {text!r} {problem}; the session has {known}")
+    value = text.removeprefix(f"{found[0][0]}.{found[0][1]}=")
     try:
         orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -124,21 +140,43 @@ def _verify(
     names: list[str] | None,
     start: int | None,
     stop: int | None,
+    tolerance: float,
     as_json: bool,
 ) -> None:
     from horus_async.replay.verification import verify
 
     scheduler = load_scheduler(app, args)
-    report = trio.run(lambda: verify(session, scheduler.nodes, None if names is None else tuple(names), start, stop))
+    chosen = None if names is None else tuple(names)
+    report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))
     show_notes(session)
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
     if as_json:
         print_json(attrs.asdict(report))
     else:
-        click.echo(f"compared {report.compared} messages, {report.differences} differ")
-        if report.first_difference is not None:
-            click.echo(f"first difference: {report.first_difference}")
+        _show_report(report, app, [node.name for node in scheduler.nodes if node.name not in session.nodes])
     if report.compared == 0:
         click.echo(f"nothing was compared: {app} has no node of session {session.name!r} that sent anything", err=True)
         raise SystemExit(USAGE)
     if report.differences:
         raise SystemExit(FOUND)
+
+
+def _show_report(report: VerifyReport, app: str, others: Sequence[str]) -> None:
+    """A row a topic, what is lacking, and the first difference; the summary comes last."""
+    if report.topics:
+        print_table(
+            ("topic", "compared", "differing", "largest difference"),
+            [
+                (row.topic, row.compared, row.differing, None if row.largest is None else f"{row.largest:.6g}")
+                for row in report.topics
+            ],
+        )
+    if report.missing_nodes:
+        others_here = f", which has {', '.join(others)} that were not recorded" if others else ""
+        click.echo(
+            f"recorded nodes that {app} lacks: {', '.join(report.missing_nodes)} (--nodes leaves them out){others_here}"
+        )
+    click.echo(f"compared {report.compared} messages, {report.differences} differ")
+    if report.first_difference is not None:
+        click.echo(f"first difference: {report.first_difference}")

@@ -7,7 +7,7 @@ block it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from attrs import field, frozen
 
@@ -39,6 +39,14 @@ class Received(NamedTuple):
     seq: int
     source: int = 0
     """See `External`; 0 for a message of this run."""
+    empty: int = 0
+    """How often the node had found nothing to read on the topic in the same callback since it last read there."""
+
+
+Looks = dict[tuple[str, str], list[list[Any]]]
+"""What a callback saw without taking it: by what it asked (``latest``, ``has_msg``, ``lost``) and the topic, the
+answers in order, each with how often it came in a row. An answer of ``latest`` is publisher, ``seq`` and ``source``, or
+None."""
 
 
 class Execution(NamedTuple):
@@ -58,6 +66,11 @@ class Execution(NamedTuple):
     """``Type: message`` of the exception that ended it."""
     took_ns: int = 0
     """Elapsed wall time, in every mode."""
+    cut: bool = False
+    """Whether it was cancelled, as what still waits is when a run ends: it did not end by itself."""
+    looks: Looks | None = None
+    after_ns: int = 0
+    """In virtual time, how long after the beginning of its scheduler tick it began."""
 
 
 class NodeFailed(NamedTuple):

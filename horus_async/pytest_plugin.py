@@ -7,8 +7,9 @@ The session of a good run tests every later change::
         ...
 
 The nodes of ``app`` get the recorded inputs and clock, and the test fails with the first message that differs. ``app``
-is a `Scheduler`, or a function without arguments that makes one; by default it is the fixture ``horus_app``. ``nodes``
-names the nodes to compare, by default all that the session has. The session is a path relative to the test file, or the
+is a `Scheduler`, or a function that makes one, ``build(args)`` or one without parameters; by default it is the fixture
+``horus_app``. ``nodes`` names the nodes to compare, by default all that were recorded; numbers that are at most
+``tolerance`` apart are equal. The session is a path relative to the test file, or the
 name of one of the user's recordings. The test's own body runs after that.
 """
 
@@ -74,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "horus_replay(session, app=None, nodes=None): the nodes of app (a Scheduler or a function that makes one; "
+        "horus_replay(session, app=None, nodes=None, tolerance=0.0): the nodes of app (a Scheduler or what makes one; "
         "default: the fixture horus_app) still send what was recorded in session",
     )
 
@@ -88,8 +89,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return (yield)
 
 
-def _replay(item: pytest.Function, session: str | Path, app: Any = None, nodes: Any = None) -> None:
+def _replay(
+    item: pytest.Function, session: str | Path, app: Any = None, nodes: Any = None, tolerance: float = 0.0
+) -> None:
     __tracebackhide__ = True
+    import functools
+
     import trio
 
     from .errors import HorusError
@@ -98,15 +103,18 @@ def _replay(item: pytest.Function, session: str | Path, app: Any = None, nodes: 
     if app is None:
         app = item._request.getfixturevalue("horus_app")  # noqa: SLF001 - the only way to a fixture from a hook
     beside = item.path.parent / session
+    verify = functools.partial(Scheduler.verify, beside if beside.exists() else session, app, nodes)
     failure = ""
     try:
-        report = trio.run(Scheduler.verify, beside if beside.exists() else session, app, nodes)
+        report = trio.run(functools.partial(verify, tolerance=tolerance))
     except HorusError as error:
         failure = str(error)
     else:
-        if report.differences:
-            failure = f"{report.differences} of {report.compared} messages differ; first: {report.first_difference}"
-        elif not report.compared:
-            failure = "nothing was compared: no live node has the name of a recorded one that sent anything"
+        lacking = f" (the program lacks {', '.join(report.missing_nodes)})" if report.missing_nodes else ""
+        if not report.compared:
+            failure = f"nothing was compared: no live node has the name of a recorded one that sent anything{lacking}"
+        elif report.differences:
+            first = report.first_difference
+            failure = f"{report.differences} of {report.compared} messages differ{lacking}; first: {first}"
     if failure:
         pytest.fail(f"session {session}: {failure}", pytrace=False)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import reprlib
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MISSING = "(missing)"
 """Stands in for a field that only one side has."""
@@ -26,6 +31,95 @@ def first_difference(a: Any, b: Any, *, tolerance: float | None = None, path: st
 def same(a: Any, b: Any, *, tolerance: float | None = None) -> bool:
     """Whether `first_difference` would find none."""
     return _search(a, b, tolerance, "") is None
+
+
+def largest_difference(a: Any, b: Any) -> float | None:
+    """The largest difference of two numbers in the same place of two values; None where no two numbers differ.
+
+    Infinite where one is NaN or infinite and the other is not.
+    """
+    if _is_number(a) and _is_number(b):
+        if a == b or (_is_nan(a) and _is_nan(b)):
+            return None
+        try:
+            distance = abs(float(a) - float(b))
+        except OverflowError:
+            return math.inf
+        return math.inf if math.isnan(distance) else distance
+    found = [apart for x, y in _pairs(a, b) if (apart := largest_difference(x, y)) is not None]
+    return max(found, default=None)
+
+
+def _pairs(a: Any, b: Any) -> Iterable[tuple[Any, Any]]:
+    """What lies in the same place of two values."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return ((a[key], b[key]) for key in a if key in b)
+    if isinstance(a, list | tuple) and type(a) is type(b):
+        return zip(a, b, strict=False)
+    if hasattr(a, "__attrs_attrs__") and type(a) is type(b):
+        return ((getattr(a, f.name, None), getattr(b, f.name, None)) for f in a.__attrs_attrs__)
+    if hasattr(a, "dtype") and hasattr(b, "dtype") and a.shape == b.shape:
+        return zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
+    return ()
+
+
+_SHOWN = 36
+"""Characters of a value in a line about a difference."""
+
+
+def short(value: Any, *, text: bool = False) -> str:
+    """A value in at most `_SHOWN` characters or so, however large it is; a name with ``text``, without quotes."""
+    if text or isinstance(value, str | bytes | bytearray):
+        shown = value if text else repr(value[: _SHOWN + 1])
+        if len(value) <= _SHOWN and len(shown) <= _SHOWN + 3:
+            return str(shown)
+        cut = shown[: _SHOWN - 3] + "..."
+        return str(cut) if text else f"{cut} ({len(value)} {'characters' if isinstance(value, str) else 'bytes'})"
+    if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape:
+        return f"array {value.dtype}{list(value.shape)}"
+    shown = _SHORTENING.repr(value)
+    if len(shown) <= _SHOWN:
+        return shown
+    size = f" ({len(value)} items)" if isinstance(value, dict | list | tuple) else ""
+    return shown[: _SHOWN - 3] + "..." + size
+
+
+def short_pair(a: Any, b: Any) -> tuple[str, str]:
+    """Two values that differ, each in `_SHOWN` characters or so: of long texts what stands where they differ."""
+    texts = type(a) is type(b) and isinstance(a, str | bytes) and max(len(a), len(b)) > _SHOWN
+    if not texts:
+        return short(a), short(b)
+    place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return _around(a, place), _around(b, place)
+
+
+def _around(value: str | bytes, place: int) -> str:
+    begin = max(0, place - 6)
+    shown = repr(value[begin : begin + 20])
+    if len(shown) > _SHOWN:  # of characters that are written as escapes
+        shown = shown[: _SHOWN - 3] + "..."
+    unit = "characters" if isinstance(value, str) else "bytes"
+    return f"{shown} (from {begin} of {len(value)} {unit})"
+
+
+class _Shortening(reprlib.Repr):
+    """Shows the beginning of a value without making the text of all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxtuple, self.maxdict = 3, 6, 6, 6
+        self.maxstring = self.maxother = _SHOWN
+        self.maxlong = 40
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        """In the order of the dict, not sorted."""
+        if level <= 0:
+            return "{...}"
+        items = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in islice(x.items(), self.maxdict)]
+        return "{" + ", ".join(items) + (", ..." if len(x) > self.maxdict else "") + "}"
+
+
+_SHORTENING = _Shortening()
 
 
 def _search(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[str, Any, Any] | None:
@@ -76,8 +170,17 @@ def _search_arrays(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[
         return None
     for index, (left, right) in enumerate(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)):
         if not _equal(left, right, tolerance):
-            return f"{path}[{index}]", left, right
+            return f"{path}[{_place(index, a.shape)}]", left, right
     return None
+
+
+def _place(index: int, shape: tuple[int, ...]) -> str:
+    """The indices of the ``index``-th item of an array, in all its dimensions."""
+    places = []
+    for size in reversed(shape):
+        index, place = divmod(index, size)
+        places.append(place)
+    return ",".join(map(str, reversed(places)))
 
 
 def _equal(a: Any, b: Any, tolerance: float | None) -> bool:

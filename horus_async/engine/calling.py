@@ -81,9 +81,10 @@ class Calling(Planning):
                     listener(run.context.tick, took_ns, error is None)  # type: ignore[arg-type] # in a tick there is one
                 except Exception:  # noqa: BLE001 - an observer must not take the robot down
                     self.audience.leave_out(observer)
-        if self.audience.hears_messages:
+        if self.audience.hears_messages and not run.never_ran:
             duration_ns = run.now() - run.began_ns if waited else 0
             self._tell_executed(run, kind, error, duration_ns, took_ns)
+        run.never_ran = False
         if kind is TICK:
             if run.real_time:
                 run.ended_ns = run.now()
@@ -101,7 +102,11 @@ class Calling(Planning):
         self.audience.executed(
             new_tuple(
                 Execution,
-                (kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, run.ports.inputs, text, took_ns),
+                (
+                    *(kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, run.ports.inputs, text, took_ns),
+                    *(error is not None and self._is_cancellation(error), run.ports.looks),
+                    run.after_ns if kind is TICK else 0,
+                ),
             )
         )
 
@@ -109,7 +114,16 @@ class Calling(Planning):
         """A node took an external message: tell of it, once; gives the number of its source."""
         payload, publisher, seq, stamp_ns = taken
         source = self.external_source(topic, publisher, reader)
-        if self._external.is_new(reader.source, reader.index):
+        if self._external.is_new(reader.source, reader.index, publisher, seq):
+            message = External(self.tick, topic, publisher, seq, stamp_ns, as_bytes(payload), source)
+            self.audience.tell("received_external", message)
+        return source
+
+    def saw_external(self, topic: str, newest: Taken, reader: RingReader) -> int:
+        """A node saw an external message without taking it: tell of it, once; gives the number of its source."""
+        payload, publisher, seq, stamp_ns = newest
+        source = self.external_source(topic, publisher, reader)
+        if self._external.is_new_sight(reader.source, publisher, seq):
             message = External(self.tick, topic, publisher, seq, stamp_ns, as_bytes(payload), source)
             self.audience.tell("received_external", message)
         return source

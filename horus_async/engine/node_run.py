@@ -52,6 +52,8 @@ class NodeRun:
         self.initialised = False
         self.began_ns = 0
         """When the running callback began, in the run's time."""
+        self.after_ns = 0
+        """In virtual time, how long after its scheduler tick the running callback of an event node began."""
         self.last_ns: int | None = None
         """When the last tick began."""
         self.dt_ns = 0
@@ -77,6 +79,8 @@ class NodeRun:
         self.real_time = False
         self.thread: int | None = None
         """The thread that a tick with ``compute=True`` is in."""
+        self.never_ran = False
+        """Its tick with ``compute=True`` was cancelled before its thread began: there was none."""
         self.in_a_hurry = False
         """An emergency stop: nothing waits for a thread to end."""
         self.reported: BaseException | None = None
@@ -126,6 +130,7 @@ class NodeRun:
         began_ns = self.began_ns = self.now()
         context = self.context
         if now_ns is None:
+            self.after_ns = began_ns - step.at_ns if self.on else 0
             context.now_ns, context.now, context.elapsed = step.now_ns, step.now, step.elapsed
         else:
             context.now_ns, context.now = now_ns, now_ns / NANOSECONDS
@@ -162,9 +167,12 @@ class NodeRun:
 
 
 def _in_thread(run: NodeRun, tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:
-    def in_thread() -> Any:
+    def in_thread(given_up: list[bool]) -> Any:
         run.thread = threading.get_ident()
         try:
+            if given_up:
+                return None  # it was cancelled before its thread began
+            run.never_ran = False
             return tick()
         finally:
             run.thread = None
@@ -173,9 +181,12 @@ def _in_thread(run: NodeRun, tick: Callable[[], Any]) -> Callable[[], Coroutine[
         import anyio
         import anyio.to_thread
 
+        given_up: list[bool] = []
+        run.never_ran = True
         try:
-            result = await anyio.to_thread.run_sync(in_thread, abandon_on_cancel=run.real_time)
+            result = await anyio.to_thread.run_sync(in_thread, given_up, abandon_on_cancel=run.real_time)
         finally:
+            given_up.append(True)  # before looking whether it runs, which the thread says before it looks at this
             while run.thread is not None and not run.in_a_hurry:
                 with anyio.CancelScope(shield=True):
                     await anyio.sleep(0.001)  # the run ends, and so does this tick first

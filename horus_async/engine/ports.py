@@ -15,6 +15,7 @@ from horus_async.topics.codec import as_bytes, decode, encode
 
 if TYPE_CHECKING:
     from horus_async.nodes.node import Node
+    from horus_async.observe import Looks
     from horus_async.topics import Bus, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
     from horus_async.topics.ring.region import Taken
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 new_tuple: Any = tuple.__new__
 """Makes a named tuple past its own ``__new__``, which is a function in Python and takes as long as all the rest."""
+
+MOST_LOOKS = 1000
+"""So many different answers are noted of one callback, topic and question; a callback may last for ever."""
 
 
 def check_free(node: Node) -> None:
@@ -51,6 +55,9 @@ class Run(Protocol):
 
     def took_external(self, topic: str, taken: Taken, reader: RingReader) -> int:
         """A node took an external message; gives the number of its source."""
+
+    def saw_external(self, topic: str, newest: Taken, reader: RingReader) -> int:
+        """A node saw an external message without taking it; gives the number of its source."""
 
     def external_source(self, topic: str, publisher: str, reader: RingReader) -> int:
         """The number of the source of the external message that ``reader`` gave last."""
@@ -83,6 +90,10 @@ class Ports:
         self._lent_to: Node | None = None
         self.inputs: list[Received] = []
         """What the running callback took."""
+        self.looks: Looks | None = None
+        """What it saw without taking it."""
+        self._empty: dict[str, int] = {}
+        """How often it found nothing on a topic since it last took something there."""
 
     def attach(self, node: Node) -> None:
         """Lend these to a node, for as long as the run lasts.
@@ -122,6 +133,9 @@ class Ports:
     def begin(self) -> None:
         """Forget what was taken: a callback begins."""
         self.inputs = []
+        self.looks = None
+        if self._empty:
+            self._empty = {}
 
     def send(self, topic: str, value: Any) -> None:
         """Encode a value, publish it, and tell of it."""
@@ -153,15 +167,20 @@ class Ports:
         """The next unread message as it lies in the ring."""
         subscriber = self._subscribers.get(topic) or self.subscriber(topic)
         taken = subscriber.take()
-        if taken is not None and self._audience.hears_messages:
-            self._took(topic, taken, subscriber.reader)
+        if self._audience.hears_messages:
+            if taken is not None:
+                self._took(topic, taken, subscriber.reader)
+            else:
+                self._empty[topic] = self._empty.get(topic, 0) + 1
         return taken
 
     def take_loan(self, topic: str) -> Loan | None:
         """The next unread message, left where it is."""
         subscriber = self._subscribers.get(topic) or self.subscriber(topic)
         loan = subscriber.borrow()
-        if loan is not None and self._audience.hears_messages:
+        if loan is None:
+            self._empty[topic] = self._empty.get(topic, 0) + 1
+        elif self._audience.hears_messages:
             (taken, place), reader = loan, subscriber.reader
             if place is not None and self._is_external(reader):  # it is recorded: whole or not at all
                 taken = as_bytes(taken[0]), *taken[1:]
@@ -174,7 +193,8 @@ class Ports:
         source = 0
         if reader is not None and self._is_external(reader):
             source = self._run.took_external(topic, taken, reader)
-        self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2], source)))
+        empty = self._empty.pop(topic, 0) if self._empty else 0
+        self.inputs.append(new_tuple(Received, (topic, taken[1], taken[2], source, empty)))
 
     def _is_external(self, reader: RingReader | None) -> bool:
         # By the ring, not by the name: nodes of other processes may be called like one of this run.
@@ -206,22 +226,53 @@ class Ports:
 
     def latest(self, topic: str) -> Any:
         """The newest value, or None; it consumes nothing."""
-        newest = self.subscriber(topic).latest()
+        subscriber = self.subscriber(topic)
+        newest = subscriber.latest()
+        if self._audience.hears_messages:
+            self._saw_newest(topic, newest, subscriber)
         return None if newest is None else decode(newest[0])
+
+    def _saw_newest(self, topic: str, newest: Taken | None, subscriber: Subscriber) -> None:
+        if newest is None:
+            self._looked("latest", topic, None)
+            return
+        source, reader = 0, subscriber.newest_from
+        if reader is not None and self._is_external(reader):
+            source = self._run.saw_external(topic, newest, reader)
+        self._looked("latest", topic, (newest[1], newest[2], source))
+
+    def _looked(self, asked: str, topic: str, answer: Any) -> None:
+        """Note what a callback saw without taking it; no file says it otherwise."""
+        looks = self.looks
+        if looks is None:
+            looks = self.looks = {}
+        answers = looks.setdefault((asked, topic), [])
+        if answers and answers[-1][0] == answer:
+            answers[-1][1] += 1
+        elif len(answers) < MOST_LOOKS:
+            answers.append([answer, 1])
 
     def has_msg(self, topic: str) -> bool:
         """Whether an unread message is there; it consumes nothing."""
-        return self.subscriber(topic).has_message()
+        waits = self.subscriber(topic).has_message()
+        if self._audience.hears_messages:
+            self._looked("has_msg", topic, waits)
+        return waits
 
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
         while (taken := self.take(topic)) is None:
             await self.subscriber(topic).wait()
+            if topic in self._empty:
+                self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
         return decode(taken[0])
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before they were read."""
-        return self.subscriber(topic).lost
+        lost = self.subscriber(topic).lost
+        if self._audience.hears_messages:
+            self._looked("lost", topic, lost)
+        return lost
 
     def lost_in_all(self) -> int:
         """Messages lost in all topics of the node."""

@@ -16,7 +16,7 @@ import itertools
 from contextlib import contextmanager
 from contextvars import copy_context
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -32,7 +32,7 @@ from .ports import Ports
 from .reporting import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, RunInfo
@@ -65,6 +65,8 @@ class Runtime(Calling):
         """Called with the last scheduler tick when the timeline has come to its end, before any ``shutdown``."""
         self._guard = guard
         self._pace: Pace | None = None
+        self._in_group = False
+        """Whether a plan is carried out by tasks, not by `begin_tick`."""
         self._rest: tuple[Plan, Job] | None = None
         """What `begin_tick` left to `finish_tick`."""
 
@@ -146,6 +148,19 @@ class Runtime(Calling):
     def elapsed_ns(self) -> int:
         """The run's time, nanoseconds."""
         return 0 if self._pace is None else self._pace.elapsed_ns()
+
+    @property
+    def pace(self) -> Pace:
+        """How it moves through time, while it runs."""
+        assert self._pace is not None
+        return self._pace
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Run a task of the run itself beside the plan; False where no event loop carries the plan out now."""
+        if not self._in_group:
+            return False
+        self._group.start_soon(work)
+        return True
 
     # Running
 
@@ -255,7 +270,7 @@ class Runtime(Calling):
         done = anyio.Event()
         self._pace.take_turns()
         async with anyio.create_task_group() as group:
-            self._group, self._plan_done = group, done
+            self._group, self._plan_done, self._in_group = group, done, True
             self._jobs = iter(plan) if begun is None else itertools.chain((begun,), plan)
             group.start_soon(self._work, None)
             if not self._virtual and any(run.on for run in self.runs.values()):
@@ -264,6 +279,7 @@ class Runtime(Calling):
                 await done.wait()
             finally:  # also when it is cancelled: whoever waits for a turn then would wait for ever
                 self._pace.let_go()
+                self._in_group = False
             group.cancel_scope.cancel()
 
     async def _work(self, after: NodeRun | None) -> None:

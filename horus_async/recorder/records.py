@@ -59,6 +59,25 @@ class RecordedInput:
     seq: int
     source: int = 0
     """As in `ExternalMessage`; 0 for a message of this run."""
+    empty: int = 0
+    """How often the node had found nothing on the topic in the same callback since it last read there."""
+
+
+@frozen
+class RecordedLook:
+    """What a callback saw of a topic without taking it."""
+
+    topic: str
+    asked: str
+    """``latest``, ``has_msg`` or ``lost``."""
+    publisher: str = ""
+    """Of the message that was the latest, as are ``seq`` and ``source``; empty if there was none."""
+    seq: int = 0
+    source: int = 0
+    value: int = 0
+    """What ``has_msg`` (0 or 1) or ``lost`` said."""
+    times: int = 1
+    """How often in a row."""
 
 
 @frozen
@@ -90,7 +109,41 @@ class ExecutionRecord:
     duration_ns: int
     inputs: tuple[RecordedInput, ...]
     outputs: tuple[RecordedOutput, ...]
+    """What no `SendsRecord` before it holds."""
     error: str | None
+    cut: bool | None = None
+    """Whether it was cancelled, as what still waits is when a run ends; None where there is no doubt, and in files from
+    before this was written."""
+    looks: tuple[RecordedLook, ...] = ()
+    after_ns: int = 0
+    """In virtual time, how long after the beginning of its scheduler tick it began, on a message."""
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether it did not end by itself; by the name of its error in files from before ``cut`` was written."""
+        if self.cut is not None:
+            return self.cut
+        return self.error is not None and self.error.partition(":")[0] in {"Cancelled", "CancelledError"}
+
+
+@frozen
+class SendsRecord:
+    """What a node sent while a callback was still going on, or in its background tasks and threads."""
+
+    tick: int | None
+    """In which the callback began; None for what was sent outside of one."""
+    outputs: tuple[RecordedOutput, ...]
+    kind: str = field(default="sends", init=False)
+
+    @property
+    def first_tick(self) -> int:
+        """The first scheduler tick in which something of it was sent."""
+        return min((sent.tick for sent in self.outputs), default=self.tick or 0)
+
+    @property
+    def last_tick(self) -> int:
+        """The last one."""
+        return max((sent.tick for sent in self.outputs), default=self.tick or 0)
 
 
 @frozen
@@ -154,7 +207,7 @@ class Footer:
     kind: str = field(default="footer", init=False)
 
 
-SessionLine = Header | ExecutionRecord | GapRecord | SchedulerTick | ExternalMessage | Footer
+SessionLine = Header | ExecutionRecord | SendsRecord | GapRecord | SchedulerTick | ExternalMessage | Footer
 
 
 # -- parsing lines -----------------------------------------------------------------------------------------------------
@@ -165,6 +218,7 @@ _KINDS: dict[str, type] = {
     "init": ExecutionRecord,
     "shutdown": ExecutionRecord,
     "safe_state": ExecutionRecord,
+    "sends": SendsRecord,
     "gap": GapRecord,
     "message": ExternalMessage,
     "footer": Footer,
@@ -185,13 +239,12 @@ def parse_line(line: bytes) -> SessionLine | None:
         kind = _KINDS.get(str(fields.get("kind")))
         if kind is None:
             return None
-        if kind is ExecutionRecord:
-            if "digest" in fields:
-                kind = SchedulerTick
-            else:
-                tick = fields["tick"]
-                for sent in fields["outputs"]:  # only one that was sent in a later tick has its own
-                    sent.setdefault("tick", tick)
+        if kind is ExecutionRecord and "digest" in fields:
+            kind = SchedulerTick
+        elif kind is ExecutionRecord or kind is SendsRecord:
+            tick = fields["tick"]
+            for sent in fields["outputs"]:  # only one that was sent in a later tick has its own
+                sent.setdefault("tick", tick)
         elif kind is Header:
             check_version(fields, "recording")
             fields = _header_fields(line)

@@ -1,22 +1,25 @@
-"""Does live code still do what was recorded? Recorded inputs and clock in, outputs compared bit by bit."""
+"""Does live code still do what was recorded? What it sends is compared with the recording, message by message."""
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+import orjson
+from attrs import define, field, frozen
 
 from horus_async.observe import Execution, Observer, Sent
 from horus_async.topics.codec import decode, to_json
-from horus_async.value_diff import first_difference
+from horus_async.topics.values.classes import canonical
+from horus_async.value_diff import first_difference, largest_difference, same, short, short_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
+    from horus_async.recorder import Session
     from horus_async.recorder.records import RecordedOutput
 
-    from .live_twin import LiveTwin
+    from .callbacks import Callback
 
 NOTHING = "(nothing)"
 """Stands for a message that only one side sent."""
@@ -35,9 +38,21 @@ class Difference:
     live: Any
 
     def __str__(self) -> str:
-        where = f"tick {self.tick}, node {self.node}, topic {self.topic}"
-        field = f", field {self.field}" if self.field else ""
-        return f"{where}{field}: recorded {self.recorded!r}, live {self.live!r}"
+        where = f"tick {self.tick}, node {short(self.node, text=True)}, topic {short(self.topic, text=True)}"
+        inside = f", field {short(self.field, text=True)}" if self.field else ""
+        recorded, live = short_pair(self.recorded, self.live)
+        return f"{where}{inside}: recorded {recorded}, live {live}"
+
+
+@frozen
+class TopicRow:
+    """What was compared on one topic."""
+
+    topic: str
+    compared: int
+    differing: int
+    largest: float | None
+    """The largest difference of two numbers in the same place; None where no numbers differ."""
 
 
 @frozen
@@ -49,6 +64,12 @@ class VerifyReport:
     differences: int
     """Messages that differ, are missing or are too many."""
     first_difference: Difference | None
+    topics: tuple[TopicRow, ...] = ()
+    """Row by row, by the topics' names."""
+    missing_nodes: tuple[str, ...] = ()
+    """Recorded nodes that the live program lacks. Each message of theirs is a difference, and so is a silent one."""
+    notes: tuple[str, ...] = ()
+    """What could not be compared, and why."""
 
     @property
     def passed(self) -> bool:
@@ -56,83 +77,185 @@ class VerifyReport:
         return self.compared > 0 and self.differences == 0
 
 
-class Comparison(Observer):
-    """Listens to a run in which live nodes shadow recorded ones, and compares what they send."""
+@define
+class _Row:
+    compared: int = 0
+    differing: int = 0
+    largest: float | None = None
 
-    def __init__(self, *, deterministic: bool) -> None:
-        self._deterministic = deterministic
+
+@define
+class Recorded:
+    """What one recorded callback sent and the live one has not yet."""
+
+    node: str
+    tick: int
+    _left: Iterator[RecordedOutput]
+    open: bool
+    """Whether the live one may send more."""
+    _skipped: dict[str, deque[RecordedOutput]] = field(factory=dict)
+    _ahead: RecordedOutput | None = None
+
+    def next_on(self, topic: str) -> RecordedOutput | None:
+        """The next message on a topic."""
+        waiting = self._skipped.get(topic)
+        if waiting:
+            return waiting.popleft()
+        while (output := self._pull()) is not None:
+            if output.topic == topic:
+                return output
+            self._skipped.setdefault(output.topic, deque()).append(output)
+        return None
+
+    def rest(self) -> Iterator[RecordedOutput]:
+        """All that are left."""
+        for waiting in self._skipped.values():
+            yield from waiting
+        while (output := self._pull()) is not None:
+            yield output
+
+    def any_left(self) -> bool:
+        """Whether there are any."""
+        if self._ahead is None:
+            self._ahead = next(self._left, None)
+        return self._ahead is not None or any(self._skipped.values())
+
+    def _pull(self) -> RecordedOutput | None:
+        ahead, self._ahead = self._ahead, None
+        return ahead if ahead is not None else next(self._left, None)
+
+
+def _same_classes(text: bytes | None) -> Any:
+    """A message's text with its classes as they are called here, parsed; the text itself if it names none."""
+    if text is None or b'"$type"' not in text:
+        return text
+
+    def rename(data: Any) -> Any:
+        if isinstance(data, list):
+            return [rename(item) for item in data]
+        if not isinstance(data, dict):
+            return data
+        return {key: canonical(item) if key == "$type" else rename(item) for key, item in data.items()}
+
+    return orjson.dumps(rename(orjson.loads(text)))
+
+
+class Comparison(Observer):
+    """Listens to live nodes and compares what they send with what the recorded ones sent, topic by topic.
+
+    Args:
+        session: The recording.
+        tolerance: Numbers this far apart, absolute, count as equal; 0 for bit by bit.
+    """
+
+    def __init__(self, session: Session, tolerance: float) -> None:
+        self._session = session
+        self._tolerance = tolerance
         self.compared = 0
         self.differences = 0
         self.first: Difference | None = None
-        self.twins: dict[str, LiveTwin] = {}
-        """Live nodes by the name under which they are listened to."""
-        self._sent: dict[str, list[Sent]] = {}
+        self._rows: dict[str, _Row] = {}
+        self._running: dict[str, Recorded] = {}
+        self._background: dict[str, Recorded] = {}
+
+    def listen(self, node: str, start: int | None, stop: int | None) -> None:
+        """Compare this node too."""
+        sends = self._session.sends(node, start, stop, background=True)
+        self._background[node] = Recorded(node, 0, sends, open=True)
+
+    def begin(self, node: str, tick: int, callback: Callback | None) -> None:
+        """A callback of a live node begins; None where nothing is known of the recorded one."""
+        if callback is None:
+            self._running[node] = Recorded(node, tick, iter(()), open=True)
+        else:
+            self._running[node] = Recorded(node, tick, callback.outputs, callback.open)
+
+    def is_behind(self, node: str) -> bool:
+        """Whether the running callback of a live node has not sent yet all that the recorded one did."""
+        running = self._running.get(node)
+        return running is not None and running.any_left()
 
     def sent(self, message: Sent) -> None:
-        """Keep what a live node sent until its tick ends."""
-        if message.node in self.twins:
-            self._sent.setdefault(message.node, []).append(message)
+        """Compare a message of a live node."""
+        in_callback = getattr(message, "began", 0) is not None
+        expected = (self._running if in_callback else self._background).get(message.node)
+        if expected is None:
+            return
+        recorded = expected.next_on(message.topic)
+        if recorded is not None or not expected.open:
+            tick = expected.tick if in_callback else message.tick
+            self._compare(message.node, tick, recorded, message)
 
     def executed(self, execution: Execution) -> None:
-        """Compare one tick's outputs with the recorded ones."""
-        twin = self.twins.get(execution.node)
-        if twin is None:
-            return
-        self._account_for(twin)
-        name = twin.node.name
-        sent = self._sent.pop(execution.node, [])
-        recorded: Sequence[RecordedOutput]
-        if execution.kind == "tick":
-            recorded = twin.line.outputs if twin.line is not None else ()
-        else:
-            recorded = [output for line in twin.lines.special(execution.kind) for output in line.outputs]
-        for index in range(max(len(recorded), len(sent))):
-            left = recorded[index] if index < len(recorded) else None
-            right = sent[index] if index < len(sent) else None
-            if right is None and _was_cut_short(execution.error) and not self._deterministic:
-                break
-            if left is None and twin.line is not None and _was_cut_short(twin.line.error):
-                break
-            self._compare(name, execution.tick, left, right)
+        """What the recorded callback sent besides is missing."""
+        running = self._running.pop(execution.node, None)
+        if running is not None:
+            self._rest_is_missing(running)
 
-    def finish(self) -> VerifyReport:
-        """What was found, with the recorded ticks that live nodes never came to."""
-        for twin in self.twins.values():
-            while twin.lines.next_tick != math.inf:
-                twin.lines.advance(0)
-                assert twin.lines.current is not None
-                twin.lines.unmatched.append(twin.lines.current)
-            self._account_for(twin)
-        return VerifyReport(self.compared, self.differences, self.first)
+    def left_out(self, node: str, callback: Callback) -> None:
+        """A recorded callback that the live node did not get to: what it sent is missing."""
+        assert callback.line is not None
+        self._rest_is_missing(Recorded(node, callback.line.tick, callback.outputs, callback.open))
 
-    def _account_for(self, twin: LiveTwin) -> None:
-        """Recorded ticks that the live node left out: what they sent is missing."""
-        for line in twin.lines.unmatched:
-            for output in line.outputs:
-                self._compare(twin.node.name, line.tick, output, None)
-        twin.lines.unmatched.clear()
+    def lacks(self, node: str, start: int | None, stop: int | None) -> None:
+        """A recorded node that is not live: what it sent is missing, and none of it was compared."""
+        silent = True
+        for output in self._session.outputs(node, start, stop):
+            silent = False
+            self._row(output.topic).differing += 1
+            if self.first is None or output.tick < self.first.tick:
+                self.first = Difference(output.tick, node, output.topic, "", decode(output.payload), NOTHING)
+            self.differences += 1
+        if silent:
+            self.differences += 1
+            if self.first is None:
+                self.first = Difference(start or 0, node, NOTHING, "", "a node", NOTHING)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._running.clear()
+        self._background.clear()
+
+    def report(self, missing_nodes: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> VerifyReport:
+        """What was found."""
+        for expected in self._background.values():
+            self._rest_is_missing(expected)
+        rows = (TopicRow(t, row.compared, row.differing, row.largest) for t, row in sorted(self._rows.items()))
+        return VerifyReport(self.compared, self.differences, self.first, tuple(rows), missing_nodes, notes)
+
+    def _rest_is_missing(self, expected: Recorded) -> None:
+        for output in expected.rest():
+            self._compare(expected.node, expected.tick or output.tick, output, None)
 
     def _compare(self, node: str, tick: int, recorded: RecordedOutput | None, live: Sent | None) -> None:
-        self.compared += 1
         topic = recorded.topic if recorded is not None else live.topic  # type: ignore[union-attr]
-        left = NOTHING if recorded is None else recorded.payload
-        right = NOTHING if live is None else to_json(live.payload)
-        if recorded is not None and live is not None and recorded.topic != live.topic:
-            self._note(Difference(tick, node, topic, "", f"sent on {topic}", f"sent on {live.topic}"))
-        elif left != right:
-            values = [decode(side) if isinstance(side, bytes) else side for side in (left, right)]
-            field, a, b = first_difference(*values) if NOTHING not in (left, right) else ("", *values)
-            self._note(Difference(tick, node, topic, field, a, b))
+        row = self._row(topic)
+        self.compared += 1
+        row.compared += 1
+        left = None if recorded is None else recorded.payload
+        right = None if live is None else to_json(live.payload)
+        if left == right or _same_classes(left) == _same_classes(right):
+            return
+        if left is None or right is None:
+            a, b = (NOTHING if side is None else decode(side) for side in (left, right))
+            self._note(row, Difference(tick, node, topic, "", a, b))
+            return
+        a, b = decode(left), decode(right)
+        apart = largest_difference(a, b)
+        if apart is not None and (row.largest is None or apart > row.largest):
+            row.largest = apart
+        if self._tolerance and same(a, b, tolerance=self._tolerance):
+            return
+        self._note(row, Difference(tick, node, topic, *first_difference(a, b, tolerance=self._tolerance or None)))
 
-    def _note(self, difference: Difference) -> None:
+    def _row(self, topic: str) -> _Row:
+        row = self._rows.get(topic)
+        if row is None:
+            row = self._rows[topic] = _Row()
+        return row
+
+    def _note(self, row: _Row, difference: Difference) -> None:
+        row.differing += 1
         self.differences += 1
         if self.first is None or difference.tick < self.first.tick:
             self.first = difference
-
-
-def _was_cut_short(error: str | None) -> bool:
-    """Whether a tick was cancelled, as those are that still wait when a run ends: what it would have sent is open.
-
-    Where time was real, recording and replay do not end at the same nanosecond, so either may have come further.
-    """
-    return error is not None and error.startswith("Cancelled")

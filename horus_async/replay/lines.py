@@ -18,7 +18,7 @@ class Lines:
         self, options: ReplayOptions, node: str, scale: float = 1.0, kinds: tuple[str, ...] = ("tick",)
     ) -> None:
         self._options = options
-        self._node = node
+        self.node = node
         self._kinds = kinds
         self._scale = scale
         """Live ticks per recorded tick."""
@@ -32,7 +32,7 @@ class Lines:
         """Start over."""
         del tick
         options = self._options
-        lines = options.session.executions(self._node, options.start, options.stop)
+        lines = options.session.executions(self.node, options.start, options.stop)
         self._source = (line for line in lines if isinstance(line, ExecutionRecord))
         self._next: ExecutionRecord | None = None
         self._step()
@@ -66,5 +66,5 @@ class Lines:
         """The ``init`` or ``shutdown`` lines."""
         session = self._options.session
         edge = session.first_tick if kind == "init" else session.last_tick
-        lines = session.executions(self._node, edge, edge)
+        lines = session.executions(self.node, edge, edge)
         return [line for line in lines if isinstance(line, ExecutionRecord) and line.kind == kind]

@@ -8,8 +8,6 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.node_run import NodeRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from horus_async.engine.ports import Ports
     from horus_async.engine.rules.schedule import Step
     from horus_async.nodes.node import Node
@@ -31,13 +29,11 @@ class LiveTwin(NodeRun):
         by_lines: bool,
         tick_rate: float,
         seed: int,
-        on_line: Callable[[ExecutionRecord | None], None] = lambda _: None,
     ) -> None:
         super().__init__(node, ports, tick_rate=tick_rate, seed=seed)
         self.lines = lines
         self.line: ExecutionRecord | None = None
         """The recorded line of the tick that is running or was last, if there is one."""
-        self._on_line = on_line
         self._real_time = real_time
         if by_lines:
             self.schedule = lines
@@ -49,7 +45,6 @@ class LiveTwin(NodeRun):
         if self.kind != "tick":
             return
         self.line = self.lines.current if self.schedule is self.lines else self.lines.take(step.tick)
-        self._on_line(self.line)
         if self._real_time and self.line is not None:
             context = self.context
             context.now_ns, context.now = self.line.now_ns, self.line.now_ns / NANOSECONDS

@@ -13,7 +13,7 @@ from horus_async.topics.codec import encode
 from horus_async.validators import is_number, is_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from horus_async.recorder import Session
@@ -43,7 +43,10 @@ class ReplayOptions:
         self.start = tick
 
     def set_stop(self, tick: int) -> None:
-        """End after ``tick``."""
+        """End after ``tick``; one beyond the end is the end."""
+        last = self.session.last_tick
+        if is_whole(tick) and last is not None:
+            tick = min(tick, last)
         self._check_tick("stop_at_tick", tick)
         self.stop = tick
 
@@ -62,21 +65,14 @@ class ReplayOptions:
 
     def set_override(self, node: str, topic: str, value: Any) -> None:
         """Replace what a recorded node sent on a topic."""
-        known = {name: session_topics(self.session, name) for name in self.session.nodes}
-        if node not in known:
-            raise ReplayError(f"no node {node!r} in session {self.session.name!r}; it has {', '.join(sorted(known))}")
-        if topic not in known[node]:
-            topics = ", ".join(sorted(known[node])) or "nothing"
-            raise ReplayError(
-                f"node {node!r} sent nothing on {topic!r} in session {self.session.name!r}; it sent {topics}"
-            )
-        if not callable(value):
-            encode(value)
+        check_override(self.session, self.session.nodes, node, topic, value)
         self.overrides[node, topic] = value
 
     def set_nodes(self, nodes: Sequence[str]) -> None:
         """Let only these play."""
         for name in nodes:
+            if name in self.session.missing_nodes:
+                raise ReplayError(f"node {name!r} cannot be replayed: {self.session.missing_nodes[name]}")
             if name not in self.session.nodes:
                 known = ", ".join(sorted(self.session.nodes))
                 raise ReplayError(f"no node {name!r} in session {self.session.name!r}; it has {known}")
@@ -86,12 +82,44 @@ class ReplayOptions:
         """Raise what only the whole of the options shows.
 
         Raises:
-            ReplayError: Nothing would be replayed.
+            ReplayError: Nothing would be replayed, or not all.
         """
+        if self.session.scheduler is None:
+            raise ReplayError(f"session {self.session.name!r} has lost its scheduler's file and cannot be replayed")
         if self.session.first_tick is None:
             raise ReplayError(f"session {self.session.name!r} has no ticks: there is nothing to replay")
         if self.start is not None and self.stop is not None and self.start > self.stop:
             raise ReplayError(f"start_at_tick({self.start}) is after stop_at_tick({self.stop})")
+
+
+def check_missing(session: Session, left_out: Callable[[str], bool]) -> None:
+    """Refuse to go on without a node of which nothing can be read.
+
+    Raises:
+        ReplayError: There is one that is not left out.
+    """
+    for name, why in session.missing_nodes.items():
+        if not left_out(name):
+            raise ReplayError(
+                f"node {name!r} of session {session.name!r} cannot be read ({why}): leave it out by naming the others"
+            )
+
+
+def check_override(session: Session, nodes: Iterable[str], node: str, topic: str, value: Any) -> None:
+    """Refuse to replace what a node never sent, by what cannot be sent.
+
+    Raises:
+        ReplayError: There is no such node or topic; it lists those that are.
+        ValueNotSupportedError: No topic can carry ``value``.
+    """
+    if node not in nodes:
+        raise ReplayError(f"no node {node!r} in session {session.name!r}; it has {', '.join(sorted(nodes)) or 'none'}")
+    known = session_topics(session, node)
+    if topic not in known:
+        topics = ", ".join(sorted(known)) or "nothing"
+        raise ReplayError(f"node {node!r} sent nothing on {topic!r} in session {session.name!r}; it sent {topics}")
+    if not callable(value):
+        encode(value)
 
 
 @frozen
@@ -103,6 +131,8 @@ class PlayedFile:
     priority: int = 0
     wins: bool = False
     """Whether it takes the place of a live node of its name, and not the other way round."""
+    overrides: dict[tuple[str, str], Any] = field(factory=dict)
+    """What is sent instead, by node and topic."""
 
     @classmethod
     def open(cls, path: str | Path, priority: int) -> PlayedFile:

@@ -6,19 +6,17 @@ branches, and live nodes, other processes and recorders see recorded messages as
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
-from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ReplayError
 from horus_async.nodes.node import Node
 from horus_async.observe import Observer
 from horus_async.topics import Message
 from horus_async.topics.codec import decode, encode
 
+from .late import LateOutputs
 from .lines import Lines
 from .options import session_topics
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
     from horus_async.engine.node_run import NodeRun
     from horus_async.engine.rules.schedule import Step
+    from horus_async.engine.runtime import Runtime
     from horus_async.recorder.records import ExecutionRecord, RecordedOutput
     from horus_async.topics import Bus
     from horus_async.topics.values.payload import Payload
@@ -42,47 +41,70 @@ class Player:
 
     def __init__(self, options: ReplayOptions, node: str, scale: float = 1.0, *, order: int | None = None) -> None:
         self._options = options
-        self._deterministic = options.session.deterministic
-        info = options.session.nodes[node]
+        session = options.session
+        self._deterministic = session.deterministic
+        info = session.nodes[node]
         self.lines = Lines(options, node, scale, _PLAYED)
         self.run: NodeRun
-        self._late: deque[RecordedOutput] = deque()
-        whole_start = options.start in (None, options.session.first_tick)
-        whole_end = options.stop in (None, options.session.last_tick) and not options.loop
+        self._late: LateOutputs
+        self._shift_ns: int | None = None
+        """From recorded stamps to the run's time; None before the first tick."""
+        self.rewind()
+        whole_start = options.start in (None, session.first_tick)
+        whole_end = (options.stop is None or options.stop == session.last_tick) and not options.loop
         self.node = Node(
             node,
             tick=self._play,
             init=(lambda _: self._play_special("init")) if whole_start else None,
             shutdown=(lambda _: self._play_special("shutdown")) if whole_end else None,
-            pubs=session_topics(options.session, node),
+            pubs=session_topics(session, node),
             order=info.order if order is None else order,
         )
         self._replacements = {topic: value for (name, topic), value in options.overrides.items() if name == node}
 
-    def _play(self, _: Node) -> Any:
+    def join(self, runtime: Runtime, *, recorded_clock: bool) -> None:
+        """Take part in a run, on the clock of the session or on the run's own."""
+        self.run = runtime.add(self.node)
+        self.run.schedule = self.lines
+        by_seq = self._options.session.has_sends(self.node.name)
+        self._late = LateOutputs(runtime, self.run, self.lines.live_tick, self._publish, by_seq=by_seq)
+        self._recorded_clock = recorded_clock
+        runtime.at_step.append(self._tick_begins)
+        runtime.at_end.append(self._late.complete)
+
+    def rewind(self) -> None:
+        """Start over."""
+        options = self._options
+        self.lines.rewind()
+        where = options.start, options.stop
+        sends = (options.session.sends(self.lines.node, *where, background=kind) for kind in (False, True))
+        self._sends = heapq.merge(*sends, key=lambda sent: (sent.tick, sent.stamp_ns))
+        self._next = next(self._sends, None)
+        if self._shift_ns is not None:
+            self._late.rewind()
+
+    def _tick_begins(self, step: Step) -> None:
+        """What was sent besides the node's lines in this tick."""
+        self._late.tick_begins(step)
+        if self._recorded_clock:
+            self._shift_ns = step.at_ns - step.now_ns
+        while self._next is not None and self.lines.live_tick(self._next.tick) <= step.tick:
+            at_ns = 0 if self._shift_ns is None else self._next.stamp_ns + self._shift_ns
+            self._late.add(self._next, at_ns)
+            self._next = next(self._sends, None)
+
+    def _play(self, _: Node) -> None:
         line = self.lines.current
         assert line is not None
-        for index, output in enumerate(line.outputs):
-            if self._is_late(line, output):
-                return self._play_rest(line, index)
-            self._publish(output)
-        return None
-
-    async def _play_rest(self, line: ExecutionRecord, index: int) -> None:
-        """The original was suspended before it sent the rest: wait as long."""
-        began_ns = self.run.began_ns
-        late = self._late = deque(line.outputs[index:])
-        while late:
-            wait_ns = began_ns + late[0].stamp_ns - line.now_ns - self.run.now()
-            if wait_ns > 0:
-                await anyio.sleep(wait_ns / NANOSECONDS)
+        if not self._recorded_clock or self._shift_ns is None:
+            self._shift_ns = self.run.began_ns - line.now_ns
+        late = self._late.any_waiting  # what was sent before goes first
+        for output in line.outputs:
+            late = late or self._is_late(line, output)
+            if late:
+                self._late.add(output, output.stamp_ns + self._shift_ns)
             else:
-                self._publish(late.popleft())
-
-    def complete(self, tick: int) -> None:
-        """Send what the original sent up to the last tick: in real time that may have lasted longer than here."""
-        while self._late and self.lines.live_tick(self._late[0].tick) <= tick:
-            self._publish(self._late.popleft())
+                self._publish(output)
 
     def _is_late(self, line: ExecutionRecord, output: RecordedOutput) -> bool:
         if self._deterministic:
@@ -148,10 +170,13 @@ class ExternalPlayer:
         self._next = next(self._source, None)
 
     def __call__(self, step: Step) -> None:
-        """Publish what belongs to the tick that begins."""
+        """Publish what belongs to the tick that begins, in the order of the stamps."""
+        of_tick = []
         while self._next is not None and self._next.tick <= step.tick:
-            message = self._next
+            of_tick.append(self._next)
+            self._next = next(self._source, None)
+        # One that was seen before older ones were taken stands before those in the file.
+        for message in sorted(of_tick, key=lambda message: message.stamp_ns):
             publisher = self._bus.publisher(message.topic, message.publisher, external=True)
             publisher.publish(message.payload, message.stamp_ns, message.seq)
             self._played(message.topic, message.source)
-            self._next = next(self._source, None)

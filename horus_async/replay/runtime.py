@@ -15,8 +15,9 @@ from horus_async.engine.runtime import Runtime
 
 from .lines import Lines
 from .live_twin import LiveTwin
-from .options import ReplayOptions, session_topics
+from .options import ReplayOptions, check_missing, session_topics
 from .players import ExternalPlayer, Player, PlayersEnd
+from .program import learn_classes
 from .timeline import RecordedTimeline
 
 if TYPE_CHECKING:
@@ -111,24 +112,20 @@ def add_played(runtime: Runtime, played: Sequence[PlayedFile], nodes: Sequence[N
     Raises:
         ReplayError: Those that win never ticked, so there is no last tick.
     """
+    learn_classes(nodes)
     winners = []
     for file in played:
         if not file.wins and file.node in replaced_by(nodes, file.session):
             continue  # a live node has its name, or sends what it sent
         scale = float(exact(runtime.info.tick_rate) / exact(file.session.tick_rate))
-        player = Player(ReplayOptions(session=file.session), file.node, scale, order=file.priority)
-        add_player(runtime, player)
+        player = Player(
+            ReplayOptions(session=file.session, overrides=file.overrides), file.node, scale, order=file.priority
+        )
+        player.join(runtime, recorded_clock=False)
         if file.wins:
             winners.append(player)
     if winners and ends_run:
         runtime.observe(PlayersEnd(runtime.stop, winners))
-
-
-def add_player(runtime: Runtime, player: Player) -> None:
-    """Let a recorded node take part in a run."""
-    player.run = runtime.add(player.node)
-    player.run.schedule = player.lines
-    runtime.at_end.append(player.complete)
 
 
 def replay_runtime(
@@ -155,12 +152,15 @@ def _add_all(
 ) -> None:
     """Recorded nodes and live ones; each puts into ``rewinds`` how it starts over."""
     session = replay.session
+    learn_classes(nodes)
     replaced = replaced_by(nodes, session)
+    live = {node.name for node in nodes}
+    check_missing(session, lambda name: name in live or (replay.nodes is not None and name not in replay.nodes))
     for name in session.nodes:
         if name not in replaced and (replay.nodes is None or name in replay.nodes):
             player = Player(replay, name)
-            add_player(runtime, player)
-            rewinds.append(player.lines.rewind)
+            player.join(runtime, recorded_clock=True)
+            rewinds.append(player.rewind)
     runtime.stands_for = {live: recorded for recorded, live in replaced.items()}
     for node in nodes:
         run = runtime.add(node, _twin_maker(runtime, replay) if node.name in session.nodes else None)

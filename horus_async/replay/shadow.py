@@ -2,99 +2,122 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import anyio
+from attrs import define
+
+from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.ports import Ports
-from horus_async.recorder.records import ExecutionRecord
-from horus_async.topics.codec import encode
+from horus_async.topics.codec import decode, encode
+from horus_async.topics.values.classes import find
+
+from .messages import Identity, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from horus_async.engine.ports import Run
+    from horus_async.recorder import Session
+    from horus_async.recorder.records import ExecutionRecord, RecordedLook
     from horus_async.topics import Bus
     from horus_async.topics.ring.reader import Loan
     from horus_async.topics.ring.region import Taken
 
-    from .options import ReplayOptions
+    from .messages import Messages, Moment
 
-    _Identity = tuple[str, int, int]
-    """A message of a topic by publisher, sequence number and source."""
-
-SHADOW = "@live"
-"""Added to the name of a live node that is only listened to, beside the recorded one that plays."""
+_BEFORE = 1e-6
+"""Seconds before it would give up waiting that a node gets a message which came just then."""
+_TYPES = re.compile(rb'"\$type":"([^"\\]+)"')
 
 
-class Ahead:
-    """Recorded messages, looked up before they are published.
+@define
+class Due:
+    """A message that the recorded node took, and how often it found nothing before."""
 
-    In real time a node may have ticked in the middle of a scheduler tick, right after a message came. The replay knows
-    the tick, not the middle of it, and so may let the node tick first.
-    """
-
-    def __init__(self, replay: ReplayOptions) -> None:
-        self._replay = replay
-        self._sources: dict[tuple[str, int], Iterator[Any]] = {}
-        self._read: dict[tuple[str, int], dict[tuple[str, int], Taken]] = {}
-
-    def find(self, topic: str, publisher: str, seq: int, source: int) -> Taken | None:
-        """The message, read from its publisher's file on from where the last one was found."""
-        who = publisher, source
-        read = self._read.setdefault(who, {})
-        taken = read.pop((topic, seq), None)
-        if taken is not None:
-            return taken
-        if who not in self._sources:
-            self._sources[who] = self._messages(publisher, source)
-        for message in self._sources[who]:
-            taken = (message.payload, publisher, message.seq, message.stamp_ns)
-            if (message.topic, message.seq) == (topic, seq):
-                return taken
-            read[message.topic, message.seq] = taken
-            if len(read) > _AHEAD:
-                del read[next(iter(read))]
-        return None
-
-    def _messages(self, publisher: str, source: int) -> Iterator[Any]:
-        replay = self._replay
-        if source or publisher not in replay.session.nodes:
-            messages = replay.session.external(replay.start, replay.stop)
-            yield from (m for m in messages if (m.publisher, m.source) == (publisher, source))
-            return
-        for line in replay.session.executions(publisher, replay.start, replay.stop):
-            if isinstance(line, ExecutionRecord):
-                yield from line.outputs
-
-
-_AHEAD = 10_000
-"""How many messages of a publisher are kept that others may ask for."""
+    name: Identity
+    empty: int
 
 
 class ShadowPorts(Ports):
-    """What a live node sees of the topics while it is verified: the recorded inputs; what it sends goes nowhere."""
+    """What a live node sees of the topics while it is verified: what the recorded one saw.
 
-    def __init__(self, node: str, bus: Bus, run: Run, recorded_topics: set[str], ahead: Ahead | None) -> None:
+    Where that did not look, the node sees what had been sent by then.
+
+    Args:
+        node: Its name.
+        bus: Unused: nothing is published.
+        run: The run it belongs to.
+        session: The recording.
+        messages: Finds the recorded inputs.
+        moment: Says where the verification is.
+        wait_ns: Says how long it is until a message with that stamp comes.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        bus: Bus,
+        run: Run,
+        *,
+        session: Session,
+        messages: Messages,
+        moment: Callable[[], Moment],
+        wait_ns: Callable[[int], int],
+        start: int | None,
+    ) -> None:
         super().__init__(node, bus, run)
-        self._recorded_topics = recorded_topics
-        self._ahead = ahead
-        self._had: set[tuple[str, _Identity]] = set()
-        """Messages that were taken ahead of their publication."""
-        self._expected: dict[str, deque[_Identity]] = {}
-        self._early: dict[tuple[str, _Identity], Taken] = {}
+        self._session = session
+        self._messages = messages
+        self._moment = moment
+        self._wait_ns = wait_ns
+        self._start = start
+        info = session.nodes[node]
+        self._known = {*info.subs, *info.on}
+        self._read_everywhere: set[str] | None = None
+        self._due: dict[str, deque[Due]] = {}
+        self._seen: dict[tuple[str, str], deque[list[Any]]] = {}
+        self._views: dict[str, View] = {}
+        self._positions: dict[str, int] = {}
         self._seqs: dict[str, int] = {}
+        self._more = anyio.Event()
+        self.waiting = 0
+        """Of its tasks, how many wait for a message that the recorded node did not get."""
+        self.unknown: dict[str, int] = {}
+        """Recorded inputs that are not in the recording, by topic."""
+        self.unknown_classes: dict[str, str] = {}
+        """Classes of recorded inputs that the program does not have, with a topic on which they came."""
 
     def expect(self, line: ExecutionRecord | None) -> None:
-        """A tick begins, for which ``line`` says what the recorded one took."""
+        """A callback begins, for which ``line`` says what the recorded one took and saw."""
+        self._seen = {}
         if line is None:
             return
         for taken in line.inputs:
-            self._recorded_topics.add(taken.topic)
-            self._expected.setdefault(taken.topic, deque()).append((taken.publisher, taken.seq, taken.source))
+            self._known.add(taken.topic)
+            name = Identity(taken.topic, taken.publisher, taken.seq, taken.source)
+            self._due.setdefault(taken.topic, deque()).append(Due(name, taken.empty))
+        for look in line.looks:
+            self._seen.setdefault((look.asked, look.topic), deque()).append([look, look.times])
+
+    def stir(self) -> None:
+        """A scheduler tick begins: there may be more to receive."""
+        if not self.waiting:
+            return
+        more, self._more = self._more, anyio.Event()
+        more.set()
+
+    # What is asked of it
 
     def publisher(self, topic: str) -> Any:
         """A verified node publishes nothing."""
         raise AssertionError(f"{topic}: send() of a verified node does not get here")
+
+    def subscriber(self, topic: str) -> Any:
+        """It reads no ring either."""
+        self._known.add(topic)
 
     def send(self, topic: str, value: Any) -> None:
         """Note what would have been sent."""
@@ -103,45 +126,140 @@ class ShadowPorts(Ports):
         self.tell(topic, seq, self._run.stamp_ns(), payload)
 
     def take(self, topic: str) -> Taken | None:
-        """The message that the recorded node took at this point, if it has come by now."""
-        if topic not in self._recorded_topics:
-            return super().take(topic)
-        expected = self._expected.get(topic)
-        if not expected:
+        """The message that the recorded node took at this point."""
+        due = self._due.get(topic)
+        if due and due[0].empty > 0:
+            due[0].empty -= 1
             return None
-        wanted = topic, expected[0]
-        taken = self._early.pop(wanted, None)
-        while taken is None:
-            candidate = super().take(topic)
-            if candidate is None:
-                taken = None if self._ahead is None else self._ahead.find(topic, *expected[0])
-                if taken is None:
-                    return None
-                self._had.add(wanted)
-                break
-            key = topic, (candidate[1], candidate[2], self._source(topic, candidate[1]))
-            if key in self._had:
-                self._had.remove(key)
-            elif key == wanted:
-                taken = candidate
-            else:
-                self._early[key] = candidate
-        expected.popleft()
-        return taken
+        return self._take(topic)
+
+    def _take(self, topic: str) -> Taken | None:
+        due = self._due.get(topic)
+        while due:
+            name = due.popleft().name
+            self._positions[topic] = self._positions.get(topic, 0) + 1
+            taken = self._find(name)
+            if taken is not None:
+                return taken
+            self.unknown[topic] = self.unknown.get(topic, 0) + 1
+        if self._was_read(topic):
+            return None
+        found = self._view(topic).get(self._positions.get(topic, 0))
+        if found is None:
+            return None
+        self._positions[topic] = found[0] + 1
+        return found[1]
 
     def take_loan(self, topic: str) -> Loan | None:
         """The same as something borrowed that nobody overwrites."""
         taken = self.take(topic)
         return None if taken is None else (taken, None)
 
-    def _source(self, topic: str, publisher: str) -> int:
-        """The recorded source of the message that was taken last; 0 for one of a recorded node."""
-        reader = self.subscriber(topic).reader
-        assert reader is not None
-        return 0 if reader.source in self._own else self._run.external_source(topic, publisher, reader)
+    def latest(self, topic: str) -> Any:
+        """What was the newest to the recorded node at this point."""
+        look = self._next_look("latest", topic)
+        if look is not None:
+            newest = None
+            if look.publisher:
+                newest = self._find(Identity(topic, look.publisher, look.seq, look.source))
+        else:
+            newest = self._view(topic).newest()
+        return None if newest is None else decode(newest[0])
 
     def has_msg(self, topic: str) -> bool:
-        """In a session from real time: whether the recorded node took one at this point."""
-        if self._ahead is not None and topic in self._recorded_topics:
-            return bool(self._expected.get(topic))
-        return super().has_msg(topic) or bool(self._early and self._expected.get(topic))
+        """Whether the recorded node had an unread message at this point."""
+        look = self._next_look("has_msg", topic)
+        if look is not None:
+            return bool(look.value)
+        due = self._due.get(topic)
+        if due and not due[0].empty:
+            return True
+        if not self._session.deterministic and self._was_read(topic):
+            return False
+        return self._view(topic).count > self._positions.get(topic, 0)
+
+    def lost(self, topic: str) -> int:
+        """How many messages the recorded node had lost at this point."""
+        look = self._next_look("lost", topic)
+        return 0 if look is None else look.value
+
+    def lost_in_all(self) -> int:
+        """Nothing is lost here."""
+        return 0
+
+    async def receive(self, topic: str) -> Any:
+        """Wait for the message that the recorded node received, until it was sent."""
+        while True:
+            due = self._due.get(topic)
+            gives_up = due[0] if due and due[0].empty > 0 else None
+            if gives_up is None:
+                if due:
+                    await self._until_sent(due[0].name)
+                taken = self._take(topic)
+                if taken is not None:
+                    return decode(taken[0])
+            self.waiting += 1
+            try:
+                await self._more.wait()
+            except BaseException:
+                if gives_up is not None:
+                    gives_up.empty -= 1
+                raise
+            finally:
+                self.waiting -= 1
+
+    async def _until_sent(self, name: Identity) -> None:
+        """Wait until a message was sent; not so long that the node would give up, as the recorded one did not."""
+        taken = self._messages.find(name)
+        wait = 0.0 if taken is None else self._wait_ns(taken[3]) / NANOSECONDS
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        wait = min(wait, left - _BEFORE)
+        if wait > 0:
+            await anyio.sleep(wait)
+
+    def _find(self, name: Identity) -> Taken | None:
+        """A recorded message; classes of it that the program does not have are noted."""
+        taken = self._messages.find(name)
+        if taken is not None and b'"$type"' in taken[0]:
+            for kind in set(_TYPES.findall(taken[0])):
+                text = kind.decode()
+                if text not in self.unknown_classes and find(text) is None:
+                    self.unknown_classes[text] = name.topic
+        return taken
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._views.clear()
+        self._messages.close()
+
+    # Where the recorded node did not look
+
+    def _next_look(self, asked: str, topic: str) -> RecordedLook | None:
+        """What the recorded node saw at this point; once there is no more, what it saw last."""
+        seen = self._seen.get((asked, topic))
+        if not seen:
+            return None
+        look: RecordedLook = seen[0][0]
+        seen[0][1] -= 1
+        if not seen[0][1] and len(seen) > 1:
+            seen.popleft()
+        return look
+
+    def _was_read(self, topic: str) -> bool:
+        """Whether the recorded node ever took anything there, or said it would."""
+        if topic in self._known:
+            return True
+        if self._read_everywhere is None:
+            self._read_everywhere = self._session.input_topics(self._node)
+        return topic in self._read_everywhere
+
+    def sent_so_far(self, topic: str) -> int:
+        """How many messages had been sent by now."""
+        return self._view(topic).count
+
+    def _view(self, topic: str) -> View:
+        view = self._views.get(topic)
+        if view is None:
+            view = self._views[topic] = View(self._session, topic, self._start)
+        view.come_to(self._moment())
+        return view

@@ -93,10 +93,20 @@ class Playback:
     def set_replay_override(self, node: str, topic: str, value: Any) -> Self:
         """Replace what a recorded node sent on a topic: by a value, or by what a function of the `Message` returns.
 
+        Also for the nodes of `add_replay` and `inject` that were added before.
+
         Raises:
-            ReplayError: It sent nothing there; the message lists what it did send.
+            ReplayError: There is no such node, or it sent nothing there; the message lists those that are.
         """
-        self._replaying("set_replay_override").set_override(node, topic, value)
+        if self._replay is None and self._played:
+            from horus_async.replay.options import check_override
+
+            played = {file.node: file for file in self._played}
+            file = played.get(node, self._played[0])
+            check_override(file.session, played, node, topic, value)
+            file.overrides[node, topic] = value
+        else:
+            self._replaying("set_replay_override").set_override(node, topic, value)
         return self
 
     def _replaying(self, method: str) -> ReplayOptions:

@@ -151,27 +151,35 @@ class Scheduler(Running):
     @staticmethod
     async def verify(
         session: str | Path,
-        scheduler: Scheduler | Callable[[], Scheduler],
+        scheduler: Scheduler | Callable[[], Scheduler] | Callable[[list[str]], Scheduler],
         nodes: Iterable[str] | None = None,
+        *,
+        tolerance: float = 0.0,
     ) -> VerifyReport:
         """Give live nodes the recorded inputs and clock, and compare what they send with what was recorded.
 
-        Every recorded node plays; the live nodes of the same names listen and are listened to, so a difference in one
-        does not spread to the others.
+        Each live node gets what the recorded one of its name got, so a difference in one does not spread to the others.
+        A recorded node that is not live is a difference, unless ``nodes`` leaves it out.
 
         Args:
             session: A session's name, folder or scheduler file.
-            scheduler: Has the live nodes; or a function that makes it.
-            nodes: Only these; by default all that the session has too.
+            scheduler: Has the live nodes; or a function that makes it: ``build(args)`` (it gets an empty list), or one
+                without parameters.
+            nodes: Only these; by default all that were recorded.
+            tolerance: Numbers this far apart, absolute, count as equal; 0 for bit by bit.
 
         Raises:
-            ReplayError: A name in ``nodes`` is in neither of them.
-            NodeFailure: A live node failed.
+            ReplayError: A name in ``nodes`` is not in both of them, or a recorded node's file cannot be read.
+            NodeFailure: A live node failed, and the recorded one did not.
         """
+        from horus_async.replay.program import made_by
         from horus_async.replay.verification import verify
 
-        live = scheduler if isinstance(scheduler, Scheduler) else scheduler()
-        return await verify(session, live.nodes, None if nodes is None else tuple(nodes))
+        live = scheduler if isinstance(scheduler, Scheduler) else made_by(scheduler)
+        if not isinstance(live, Scheduler):
+            raise ConfigurationError(f"verify() takes a Scheduler or a function that makes one, not {live!r:.60}")
+        chosen = None if nodes is None else tuple(nodes)
+        return await verify(session, live.nodes, chosen, tolerance=tolerance)
 
     # Looking at it
 

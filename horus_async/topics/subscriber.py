@@ -41,6 +41,7 @@ class Subscriber:
         "_readers",
         "_unwatch",
         "closed",
+        "newest_from",
         "reader",
         "topic",
     )
@@ -56,6 +57,8 @@ class Subscriber:
         self._only: RingReader | None = None
         self.reader: RingReader | None = None
         """The one from which a message was taken last; its ``source`` is the ring."""
+        self.newest_from: RingReader | None = None
+        """The one that gave the newest message last; None if its ring has ended since."""
         self._unwatch: list[Callable[[], None]] = []
         self._ended_arrived = 0
         self._ended_lost = 0
@@ -130,8 +133,11 @@ class Subscriber:
             glance()
         with self._lock:
             self._let_go_of_ended()
-            found = [reader.newest() for reader in self._readers]
-        newest = max(filter(None, (self._ended_newest, *found)), key=_order, default=None)
+            newest, self.newest_from = self._ended_newest, None
+            for reader in self._readers:
+                found = reader.newest()
+                if found is not None and (newest is None or found[0] > newest[0]):
+                    newest, self.newest_from = found, reader
         return None if newest is None else newest[1]
 
     def processes_of(self, publisher: str) -> list[int]:

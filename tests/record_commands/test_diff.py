@@ -165,4 +165,5 @@ def test_cut_session_differs_and_says_so(recordings_dir: Path) -> None:
     result = call("diff", "a", "b")
     assert result.exit_code == 1
     assert "compared 3 messages of 1 topics, 1 differ" in result.stdout
-    assert "cut off or damaged" in result.stderr
+    assert "note: b: camera" in result.stderr
+    assert "the last frame is cut off" in result.stderr

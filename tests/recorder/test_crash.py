@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -97,7 +97,7 @@ def test_the_kill_loop_finds_what_is_missing(tmp_path: Path, monkeypatch: pytest
     """With a reader that leaves out the last frame, the loop fails: it finds what it is there for."""
     everything = Session.executions
 
-    def careless(session: Session, node: str) -> Iterator[ExecutionRecord | GapRecord]:
+    def careless(session: Session, node: str) -> Iterator[Any]:
         return iter(list(everything(session, node))[:-20])
 
     monkeypatch.setattr(Session, "executions", careless)

@@ -279,11 +279,11 @@ def test_too_much_for_the_memory_is_dropped_and_counted(tmp_path: Path) -> None:
         missing = sum(gap.dropped for gap in gaps)
         assert len(records) - len(gaps) + missing == rounds * ticks
         ticks_seen = [record.tick for record in records if hasattr(record, "tick")]
-        assert ticks_seen == sorted(ticks_seen)
+        assert ticks_seen == sorted(ticks_seen)  # type: ignore[type-var]
         for before, gap, after in zip(records, records[1:], records[2:], strict=False):
             if isinstance(gap, GapRecord):
                 assert not isinstance(before, GapRecord)
-                assert before.tick + 1 == gap.tick  # type: ignore[union-attr]
+                assert before.tick + 1 == gap.tick  # type: ignore[union-attr,operator]
                 assert gap.tick + gap.dropped == after.tick  # type: ignore[union-attr]
         footer = file.footer
         assert footer is not None

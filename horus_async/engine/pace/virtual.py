@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .pace import Busy
 
 _FOREVER_NS = 1 << 62
+_MOST_ROUNDS = 5000
+"""Milliseconds of the machine's time that `VirtualPace.until_stuck` waits for the outside world."""
 
 
 class StillPace(Pace):
@@ -190,6 +192,29 @@ class VirtualPace(StillPace):
             else:
                 await self._wait_for_wall(wakes_ns)
                 self._pass_deadline(wakes_ns)
+            await self.settle()
+
+    async def until_stuck(self, done: Callable[[], bool], waits: Callable[[], bool], until_ns: int) -> None:
+        """Move time on until ``done``, but not for ever.
+
+        Args:
+            done: Asked each time that nothing more can happen at an instant.
+            waits: Whether nothing but the passing of time will help.
+            until_ns: The latest moment.
+        """
+        await self.settle()
+        rounds = 0
+        while not done() and rounds < _MOST_ROUNDS:
+            wakes_ns = self._next_deadline_ns()
+            if wakes_ns != _FOREVER_NS:
+                if wakes_ns > until_ns:
+                    return
+                self._pass_deadline(wakes_ns)
+            elif waits():
+                return
+            else:
+                rounds += 1
+                await wait_all_tasks_blocked(0.001)  # it waits for the outside world
             await self.settle()
 
     def take_turns(self) -> None:

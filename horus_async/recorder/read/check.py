@@ -9,7 +9,15 @@ from attrs import define, field
 
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST
-from horus_async.recorder.records import ExecutionRecord, ExternalMessage, Footer, GapRecord, Header, SchedulerTick
+from horus_async.recorder.records import (
+    ExecutionRecord,
+    ExternalMessage,
+    Footer,
+    GapRecord,
+    Header,
+    SchedulerTick,
+    SendsRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +33,10 @@ class Verdict(enum.Enum):
     CUT = "cut"
     """It ends in the middle or was never closed, as after ``kill -9``; what is there is intact."""
     DAMAGED = "damaged"
+
+
+def _condition(verdict: Verdict, dropped: int) -> str:
+    return "incomplete" if dropped and verdict is not Verdict.DAMAGED else verdict.value
 
 
 @define
@@ -44,6 +56,11 @@ class FileCheck:
     problems: list[str] = field(factory=list)
     """What is wrong and where, one line each."""
 
+    @property
+    def condition(self) -> str:
+        """In a word; ``incomplete`` where what there is is intact, and its writer left something out."""
+        return _condition(self.verdict, self.dropped)
+
 
 @define
 class SessionCheck:
@@ -62,6 +79,16 @@ class SessionCheck:
         if self.problems or Verdict.DAMAGED in found:
             return Verdict.DAMAGED
         return Verdict.CUT if Verdict.CUT in found else Verdict.WHOLE
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were never written, in all files."""
+        return sum(file.dropped for file in self.files)
+
+    @property
+    def condition(self) -> str:
+        """In a word: ``whole``, ``cut``, ``incomplete`` or ``damaged``."""
+        return _condition(self.verdict, self.dropped)
 
 
 def check_session(session: Session, progress: Callable[[int], None] | None = None) -> SessionCheck:
@@ -114,8 +141,12 @@ def _check_file(file: RecordedFile) -> FileCheck:
             continue
         if isinstance(record, Header):
             continue
-        found.first_tick = record.tick if found.first_tick is None else min(found.first_tick, record.tick)
-        found.last_tick = record.tick if found.last_tick is None else max(found.last_tick, record.tick)
+        if isinstance(record, SendsRecord):
+            first, last = record.first_tick, record.last_tick
+        else:
+            first = last = record.tick
+        found.first_tick = first if found.first_tick is None else min(found.first_tick, first)
+        found.last_tick = last if found.last_tick is None else max(found.last_tick, last)
         found.ticks += record.kind == "tick"
         if isinstance(record, GapRecord):
             found.dropped += record.dropped
@@ -123,6 +154,8 @@ def _check_file(file: RecordedFile) -> FileCheck:
             inputs += 1
         elif isinstance(record, ExecutionRecord):
             inputs += len(record.inputs)
+            found.messages += len(record.outputs)
+        elif isinstance(record, SendsRecord):
             found.messages += len(record.outputs)
         else:
             assert isinstance(record, SchedulerTick)
@@ -152,3 +185,7 @@ def _judge(file: RecordedFile, found: FileCheck, footer: Footer | None, inputs: 
         found.verdict = Verdict.DAMAGED
     elif found.verdict is Verdict.WHOLE and (footer is None or cut is not None):
         found.verdict = Verdict.CUT
+    dropped = max(found.dropped, 0 if footer is None else footer.dropped)
+    if dropped:
+        found.dropped = dropped
+        found.problems.append(f"{dropped} lines are missing: they could not be written in time or at all")

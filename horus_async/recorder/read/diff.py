@@ -9,7 +9,7 @@ import orjson
 from attrs import define, field, frozen
 
 from horus_async.topics.codec import decode
-from horus_async.value_diff import first_difference, same
+from horus_async.value_diff import first_difference, same, short, short_pair
 
 from .messages import session_messages
 
@@ -38,8 +38,10 @@ class MessageDifference:
     b: Any
 
     def __str__(self) -> str:
-        where = f", field {self.field}" if self.field else ""
-        return f"tick {self.tick}, node {self.node}, topic {self.topic}{where}: {self.a!r} != {self.b!r}"
+        where = f", field {short(self.field, text=True)}" if self.field else ""
+        a, b = short_pair(self.a, self.b)
+        names = f"node {short(self.node, text=True)}, topic {short(self.topic, text=True)}"
+        return f"tick {self.tick}, {names}{where}: {a} != {b}"
 
 
 @define

@@ -12,11 +12,12 @@ import orjson
 from attrs import define, field
 
 from horus_async.recorder.locking import is_being_recorded
-from horus_async.recorder.records import ExecutionRecord, GapRecord
+from horus_async.recorder.records import GapRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from horus_async.recorder.records import ExecutionRecord, SendsRecord
     from horus_async.recorder.tallies import TopicTally
 
     from .reader import RecordedFile
@@ -154,6 +155,7 @@ def session_notes(session: Session) -> list[str]:
     notes = [f"{name}: {cut}" for name, cut in session.cuts.items()]
     notes += [f"{name}: {piece}" for name, pieces in session.damage.items() for piece in pieces]
     notes += [f"{name} cannot be read: {why}" for name, why in session.unreadable.items()]
+    notes += [f"{name}: {gaps_note(gaps)}" for name, gaps in session.gaps().items()]
     if is_being_recorded(session.path):
         notes.append("it is still being recorded")
     elif session.ended_at is None:
@@ -161,6 +163,14 @@ def session_notes(session: Session) -> list[str]:
     if session.scheduler is None:
         notes.append("the scheduler's file is lost: the session cannot be replayed")
     return notes
+
+
+def gaps_note(gaps: Sequence[GapRecord]) -> str:
+    """How much is missing, where and why."""
+    number = sum(gap.dropped for gap in gaps)
+    ticks = f"tick {gaps[0].tick}" if len(gaps) == 1 else f"ticks {gaps[0].tick} to {gaps[-1].tick}"
+    reasons = ", ".join(dict.fromkeys(gap.reason for gap in gaps))
+    return f"{number} lines are missing from {ticks} on: {reasons}"
 
 
 def type_name(data: Any) -> str:
@@ -192,16 +202,16 @@ def _node_info(session: Session, node: str, file: RecordedFile) -> tuple[NodeFig
         if isinstance(line, GapRecord):
             figures.dropped += line.dropped
             continue
-        figures.ticks += line.kind == "tick"
+        figures.ticks += line.kind == "tick"  # and not what was sent besides
         figures.messages += len(line.outputs)
         for sent in line.outputs:
             topics.setdefault(sent.topic, TopicInfo(sent.topic, node)).see(sent.tick, sent.data)
     return figures, sorted(topics.values(), key=lambda topic: topic.topic)
 
 
-def _sent(lines: Iterable[ExecutionRecord | GapRecord]) -> Iterator[tuple[str, Any]]:
+def _sent(lines: Iterable[ExecutionRecord | SendsRecord | GapRecord]) -> Iterator[tuple[str, Any]]:
     for line in lines:
-        if isinstance(line, ExecutionRecord):
+        if not isinstance(line, GapRecord):
             for sent in line.outputs:
                 yield sent.topic, sent.data
 

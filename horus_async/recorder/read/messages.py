@@ -5,8 +5,6 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from horus_async.recorder.records import ExecutionRecord
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -56,10 +54,8 @@ def _when(message: RecordedMessage) -> tuple[int, int]:
 
 
 def _node_messages(session: Session, node: str) -> Iterator[RecordedMessage]:
-    for line in session.executions(node):
-        if isinstance(line, ExecutionRecord):
-            for sent in line.outputs:
-                yield RecordedMessage(sent.tick, sent.stamp_ns, node, sent.topic, sent.seq, sent.data)
+    for sent in session.outputs(node):
+        yield RecordedMessage(sent.tick, sent.stamp_ns, node, sent.topic, sent.seq, sent.data)
 
 
 def _external_messages(session: Session) -> Iterator[RecordedMessage]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.recorder.frames import Damage
-    from horus_async.recorder.records import SessionLine
+    from horus_async.recorder.records import SendsRecord, SessionLine
 
 
 class RecordedParts(RecordedFile):
@@ -95,6 +95,10 @@ class RecordedParts(RecordedFile):
     def size(self) -> int:
         """Bytes on the disk."""
         return sum(part.size for part in self.parts)
+
+    def sends(self, start: int | None = None) -> Iterator[SendsRecord]:
+        """What was sent while a callback was still going on, or outside of any."""
+        return (record for part in self.parts for record in part.sends(start))
 
     def survey(self) -> list[Damage]:
         """Read everything; all damage, and the cuts."""

@@ -17,7 +17,9 @@ from horus_async.errors import DamagedRecordingError, SessionNotFoundError, Unsu
 from horus_async.recorder.frames import Damage, Frame, IndexEntry, read_index, scan
 from horus_async.recorder.records import (
     Footer,
+    GapRecord,
     Header,
+    SendsRecord,
     SessionLine,
     parse_line,
 )
@@ -140,6 +142,30 @@ class RecordedFile:
             if not isinstance(record, Header):
                 yield record
 
+    def sends(self, start: int | None = None) -> Iterator[SendsRecord]:
+        """What was sent while a callback was still going on, or outside of any; perhaps from before ``start`` too.
+
+        Quick: no other line is parsed.
+        """
+        offset = 0
+        entries = self._entries() if start is not None else []
+        if start is not None and entries:
+            position = bisect_left(entries, start, key=_last_tick)
+            if position:  # a callback that began long before may still be sending
+                position = bisect_left(entries, entries[position - 1].last_tick, key=_last_tick)
+            offset = entries[position].offset
+        for record in self._records(offset, holding=b'"sends"'):
+            if isinstance(record, SendsRecord):
+                yield record
+
+    def gaps(self) -> Iterator[GapRecord]:
+        """Where lines are missing, as its writer said. Quick: a closed file says whether there are any."""
+        footer = self.footer
+        if footer is None or footer.dropped:
+            for record in self._records(0, holding=b'"gap"'):
+                if isinstance(record, GapRecord):
+                    yield record
+
     def survey(self) -> list[Damage]:
         """Read everything; returns all damage, and the cut if there is one."""
         for _ in self._records(0):
@@ -188,14 +214,18 @@ class RecordedFile:
                 highest = last if highest is None else max(highest, last)
                 yield IndexEntry(piece.offset, piece.size, first, highest, len(lines))
 
-    def _records(self, offset: int) -> Iterator[SessionLine]:
+    def _records(self, offset: int, holding: bytes = b"") -> Iterator[SessionLine]:
         with self._open() as (read, size):
             found = read_index(read, size)
             for piece in scan(read, offset, size if found is None else found[0]):
                 if isinstance(piece, Damage):
                     self._note(piece)
                     continue
+                if holding not in piece.text:
+                    continue
                 for line in piece.text.splitlines():
+                    if holding not in line:
+                        continue
                     record = self._parse(line, piece)
                     if record is not None:
                         yield record
@@ -244,6 +274,10 @@ class RecordedFile:
 def until(records: Iterator[SessionLine], start: int | None, stop: int | None) -> Iterator[SessionLine]:
     """The records in a range, if ticks never go back; without a ``stop`` also those that have no tick."""
     for record in records:
+        if isinstance(record, SendsRecord):
+            if _overlaps(record, start, stop):
+                yield record
+            continue
         tick = getattr(record, "tick", None)
         if tick is None:
             if stop is None:
@@ -259,11 +293,18 @@ def in_range(records: Iterator[SessionLine], start: int | None, stop: int | None
     """The records in a range, in any order of ticks; without a ``stop`` also those that have no tick."""
     for record in records:
         tick = getattr(record, "tick", None)
-        if tick is None:
+        if isinstance(record, SendsRecord):
+            if _overlaps(record, start, stop):
+                yield record
+        elif tick is None:
             if stop is None:
                 yield record
         elif (start is None or tick >= start) and (stop is None or tick <= stop):
             yield record
+
+
+def _overlaps(record: SendsRecord, start: int | None, stop: int | None) -> bool:
+    return (start is None or record.last_tick >= start) and (stop is None or record.first_tick <= stop)
 
 
 # The last brace of a line closes the line's own object, so this cannot be a field of a message or text in one.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from horus_async.errors import (
     DamagedRecordingError,
@@ -17,7 +18,9 @@ from horus_async.recorder.records import (
     ExternalMessage,
     GapRecord,
     Header,
+    RecordedOutput,
     SchedulerTick,
+    SendsRecord,
 )
 
 from .parts import RecordedParts
@@ -77,6 +80,8 @@ class Session:
         self.ended_at = ended if isinstance(ended, str) else None
         """ISO 8601, UTC; None if the recording was not closed."""
         self._order_nodes(manifest.get("nodes"))
+        self.missing_nodes = self._find_missing(manifest)
+        """Recorded nodes of whose file nothing can be read, and why."""
 
     @property
     def first_tick(self) -> int | None:
@@ -114,14 +119,44 @@ class Session:
 
     def executions(
         self, node: str, start: int | None = None, stop: int | None = None
-    ) -> Iterator[ExecutionRecord | GapRecord]:
-        """What a node did: its ticks, ``init`` and ``shutdown``, and the gaps.
+    ) -> Iterator[ExecutionRecord | SendsRecord | GapRecord]:
+        """What a node did: its ticks, ``init`` and ``shutdown``, what it sent besides, and the gaps.
 
         Raises:
             RecordingError: no such node was recorded.
         """
         records = self._file_of(node).records(start, stop)
-        return (record for record in records if isinstance(record, ExecutionRecord | GapRecord))
+        return (record for record in records if isinstance(record, ExecutionRecord | SendsRecord | GapRecord))
+
+    def outputs(self, node: str, start: int | None = None, stop: int | None = None) -> Iterator[RecordedOutput]:
+        """What a node sent in a range of ticks, in that order, whatever lines hold it.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
+        lines = self.executions(node, start, stop)
+        in_callbacks = (sent for line in lines if _is_of_callback(line) for sent in line.outputs)
+        return heapq.merge(in_callbacks, self.sends(node, start, stop, background=True), key=_when)
+
+    def sends(
+        self, node: str, start: int | None = None, stop: int | None = None, *, background: bool
+    ) -> Iterator[RecordedOutput]:
+        """What the `SendsRecord` lines of a node hold of a range of ticks, in order.
+
+        Args:
+            node: its name.
+            start: by the tick in which something was sent, as is ``stop``.
+            stop: see there.
+            background: what was sent outside of callbacks; else what was sent while one was going on.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
+        for record in self._file_of(node).sends(start):
+            if (record.tick is None) is background:
+                for sent in record.outputs:
+                    if (start is None or sent.tick >= start) and (stop is None or sent.tick <= stop):
+                        yield sent
 
     def output_topics(self, node: str) -> set[str]:
         """The topics that a node sent messages on.
@@ -138,9 +173,26 @@ class Session:
                 known = {tally.topic for tally in footer.topics}
             else:
                 lines = self.executions(node)
-                known = {sent.topic for line in lines if isinstance(line, ExecutionRecord) for sent in line.outputs}
+                known = {sent.topic for line in lines if not isinstance(line, GapRecord) for sent in line.outputs}
             self._topics[node] = known
         return set(known)
+
+    def input_topics(self, node: str) -> set[str]:
+        """The topics that a node took messages from. Reads its file to the end.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
+        lines = self.executions(node)
+        return {taken.topic for line in lines if isinstance(line, ExecutionRecord) for taken in line.inputs}
+
+    def has_sends(self, node: str) -> bool:
+        """Whether some of what a node sent is in lines of its own, apart from its callbacks'.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
+        return next(self._file_of(node).sends(), None) is not None
 
     def node_of(self, path: str | os.PathLike[str]) -> str | None:
         """The node whose file this is; None if it is not a node's file of this session."""
@@ -223,8 +275,33 @@ class Session:
         self.files = {name: self.files[name] for name in names}
         self.nodes = {name: self.nodes[name] for name in names}
 
+    def _find_missing(self, manifest: dict[str, Any]) -> dict[str, str]:
+        named = manifest.get("nodes")
+        missing = {}
+        for node, name in named.items() if isinstance(named, dict) else ():
+            if node not in self.files and isinstance(name, str):
+                missing[node] = self.unreadable.setdefault(name, f"{self.path / name} is missing")
+        for file, where in ((self.scheduler, "scheduler"), (self.external_file, "external")):
+            name = manifest.get(where)
+            if file is None and isinstance(name, str):
+                self.unreadable.setdefault(name, f"{self.path / name} is missing")
+        return missing
+
+    def gaps(self) -> dict[str, list[GapRecord]]:
+        """Where lines are missing that could not be written, by file name."""
+        found = {file.path.name: list(file.gaps()) for file in self.all_files()}
+        return {name: gaps for name, gaps in found.items() if gaps}
+
     def _with_ticks(self) -> list[RecordedFile]:
         return [self.scheduler] if self.scheduler is not None else list(self.files.values())
+
+
+def _is_of_callback(line: ExecutionRecord | SendsRecord | GapRecord) -> TypeGuard[ExecutionRecord | SendsRecord]:
+    return isinstance(line, ExecutionRecord) or (isinstance(line, SendsRecord) and line.tick is not None)
+
+
+def _when(sent: RecordedOutput) -> tuple[int, int]:
+    return sent.tick, sent.stamp_ns
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -82,17 +82,24 @@ class LineMaker:
 
     def executed(self, execution: Execution) -> None:
         """A callback ended: its line is whole."""
-        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _ = execution
+        kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _, _, looks, after_ns = execution
         feed = self._feeds.get(node) or self._feed(node)
         outputs = feed.pending
-        if len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None and not self._spoilt:
+        if (
+            len(outputs) == 1
+            and len(inputs) < 2
+            and kind == "tick"
+            and error is None
+            and not looks and not after_ns
+            and not self._spoilt
+        ):
             _, topic, seq, stamp_ns, text, sent_in = outputs[0]
             if sent_in == tick:  # what follows is `_executed`, written out for most ticks
                 taken = b""
                 if inputs:
-                    heard, publisher, number, source = inputs[0]
-                    if source:
-                        taken = input_text(heard, publisher, number, source)
+                    heard, publisher, number, source, empty = inputs[0]
+                    if source or empty:
+                        taken = input_text(heard, publisher, number, source, empty)
                     else:
                         taken = INPUT % (quoted[heard], quoted[publisher], number)
                 line = ONE_MESSAGE_TICK % (

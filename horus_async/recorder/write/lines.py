@@ -23,7 +23,7 @@ from horus_async.topics.codec import to_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from horus_async.observe import Execution, External, NodeInfo, RunInfo, Sent, TickEnd
+    from horus_async.observe import Execution, External, Looks, NodeInfo, RunInfo, Sent, TickEnd
     from horus_async.recorder.tallies import TopicTally
 
 
@@ -66,6 +66,7 @@ ONE_MESSAGE_TICK = (
 _openings = {kind: b'{"kind":"%b",' % kind.encode() for kind in ("tick", "init", "shutdown", "safe_state")}
 INPUT = b'{"topic":%b,"publisher":%b,"seq":%d}'
 _INPUT_FROM = b'{"topic":%b,"publisher":%b,"source":%d,"seq":%d}'
+_INPUT_AFTER = b'{"topic":%b,"publisher":%b,%b"empty":%d,"seq":%d}'
 _OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d}'
 _LATER_OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}'
 _TICK = b'{"kind":"tick","order":[%b],"digest":"%06x","now_ns":%d,"tick":%d}\n'
@@ -74,7 +75,7 @@ _MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,%b"data":%b,"stamp_ns":
 
 def execution_line(execution: Execution, outputs: Sequence[Sent]) -> bytes:
     """The line of one call of a node's callback, with what it sent."""
-    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, error, _ = execution
+    kind, _, tick, now_ns, dt_ns, duration_ns, inputs, error, _, cut, looks, after_ns = execution
     if not inputs:
         taken = b""
     elif len(inputs) == 1:
@@ -83,11 +84,37 @@ def execution_line(execution: Execution, outputs: Sequence[Sent]) -> bytes:
         taken = b",".join([input_text(*taken) for taken in inputs])
     sent = b",".join([_output(output, tick) for output in outputs]) if outputs else b""
     failure = b"null" if error is None else _quote(error)
-    return _EXECUTION % (_openings[kind], dt_ns, duration_ns, failure, taken, sent, now_ns, tick)
+    if cut:
+        failure += b',"cut":true'
+    elif error is not None and error.startswith("Cancelled"):
+        failure += b',"cut":false'  # said only where the error could be taken for it
+    seen = b"" if not looks else b'"looks":[%b],' % b",".join(_looks(looks))
+    if after_ns:
+        seen += b'"after_ns":%d,' % after_ns
+    return _EXECUTION % (_openings[kind] + seen, dt_ns, duration_ns, failure, taken, sent, now_ns, tick)
 
 
-def input_text(topic: str, publisher: str, seq: int, source: int) -> bytes:
+def _looks(looks: Looks) -> Iterator[bytes]:
+    """What a callback saw without taking it: ``latest`` names a message, ``has_msg`` and ``lost`` have a value."""
+    for (asked, topic), answers in looks.items():
+        for answer, times in answers:
+            seen: dict[str, Any] = {"topic": topic, "asked": asked}
+            if asked != "latest":
+                seen["value"] = int(answer)
+            elif answer is not None:
+                seen["publisher"], seen["seq"], source = answer
+                if source:
+                    seen["source"] = source
+            if times > 1:
+                seen["times"] = times
+            yield orjson.dumps(seen)
+
+
+def input_text(topic: str, publisher: str, seq: int, source: int, empty: int = 0) -> bytes:
     """One of the ``inputs`` of a line."""
+    if empty:
+        which = b'"source":%d,' % source if source else b""
+        return _INPUT_AFTER % (quoted[topic], quoted[publisher], which, empty, seq)
     if source:
         return _INPUT_FROM % (quoted[topic], quoted[publisher], source, seq)
     return INPUT % (quoted[topic], quoted[publisher], seq)

@@ -12,6 +12,7 @@ import dataclasses
 import sys
 import weakref
 from enum import Enum, Flag
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +21,7 @@ import attrs
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     Default = Callable[[Any], Any] | None
     """Returns the default of a field for an object that is being built; None for a field that must be present."""
@@ -32,6 +33,9 @@ _CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, bytearray, int, fl
 _local: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 """Classes that cannot be looked up in a module, such as those made inside a function, once sent from here."""
 
+
+_program: dict[str, None] = {}
+"""Modules of the program that was loaded last, by name: a script's classes may be found there under another name."""
 
 _plans: weakref.WeakKeyDictionary[type, tuple[str, dict[str, Default]]] = weakref.WeakKeyDictionary()
 
@@ -74,8 +78,25 @@ def find(name: Any) -> type | None:
     if not isinstance(name, str):
         return None
     name = _MOVED.get(name, name)
-    kind = _look_up(name) or _local.get(name)
+    kind = _look_up(name) or _local.get(name) or _in_program(name)
     return kind if kind is not None and _is_known_kind(kind) else None
+
+
+def canonical(name: Any) -> str:
+    """The name that messages sent from here give to the class of that name; the name itself if there is no such."""
+    kind = find(name)
+    return str(name) if kind is None else plan(kind)[0]
+
+
+def use_program(modules: Iterable[str]) -> None:
+    """From here on, look in these modules too for classes that a recording knows as those of a script.
+
+    What is ``__main__.Pose`` in a run of ``robot.py`` is ``robot.Pose`` where that is imported, and the other way
+    round. The modules have to be imported already.
+    """
+    for module in modules:
+        _program.pop(module, None)
+        _program[module] = None
 
 
 def build(kind: type, content: Any) -> Any:
@@ -125,6 +146,26 @@ def _look_up(name: str) -> type | None:
     if found is None and name.startswith("__main__."):
         found = _follow(name.replace("__main__", "__mp_main__", 1))
     return found if found is not None and _name(found) == name else None
+
+
+def _in_program(name: str) -> type | None:
+    """A class of the program itself, which was loaded under another name when the message was sent."""
+    for module_name in reversed(_program):
+        module = sys.modules.get(module_name)
+        if module is None:
+            continue
+        stem = Path(getattr(module, "__file__", None) or "").stem
+        was_script = name.startswith("__main__.")
+        is_script = module_name in {"__main__", "__mp_main__"}
+        inside = name.removeprefix("__main__.") if was_script else name.rpartition(f"{stem}.")[2] if is_script else ""
+        if not inside or (not was_script and not f".{name}".endswith(f".{stem}.{inside}")):
+            continue
+        found: Any = module
+        for part in inside.split("."):
+            found = vars(found).get(part) if isinstance(found, (type, ModuleType)) else None
+        if isinstance(found, type):
+            return found
+    return None
 
 
 def _follow(name: str) -> type | None:
