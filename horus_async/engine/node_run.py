@@ -34,6 +34,8 @@ class NodeRun:
     def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:  # noqa: PLR0915 - one line a fact
         self.node = node
         self.name = node.name
+        self.rate = node.rate
+        """Hz, for this run."""
         self.ports = ports
         self.schedule: Schedule | None = None
         self.on: list[Subscriber] = []
@@ -81,6 +83,8 @@ class NodeRun:
         """An emergency stop: nothing waits for a thread to end."""
         self.reported: BaseException | None = None
         """What the running callback raised, once the run was told of it."""
+        self.misuse: Exception | None = None
+        """What the running callback did wrong without raising anything: it fails with that when it ends."""
         self.needs_init = False
         """Its ``init`` has to run, again, before its next tick."""
         self.misses_in_a_row = 0
@@ -149,7 +153,7 @@ class NodeRun:
         """The figures so far."""
         return NodeStats(
             ticks=self.durations.count,
-            rate=self.node.rate,
+            rate=self.rate,
             mean_us=self.durations.mean_us(),
             p99_us=self.durations.p99_us(),
             max_us=self.durations.longest / 1000,
