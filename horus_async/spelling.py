@@ -12,7 +12,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like ``name``; None if none is much like it."""
     from difflib import get_close_matches  # late: it is needed for errors alone
 
-    found = get_close_matches(name, sorted(set(known) - {name}), n=1)
+    others = sorted(set(known) - {name})
+    found = [other for other in others if is_one_edit(name, other)] or get_close_matches(name, others, n=1)
     return found[0] if found else None
 
 

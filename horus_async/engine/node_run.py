@@ -149,6 +149,11 @@ class NodeRun:
         self.last_ns = began_ns
         self.due_ns = began_ns if self.on or began_ns < step.at_ns else step.at_ns
 
+    def waits_for_nobody(self) -> None:
+        """Nothing can happen any more: if its ``init`` or ``shutdown`` waits for a message, that fails."""
+        if self.ports.waiting is not None:
+            self.ports.waiting.cancel()
+
     def stats(self) -> NodeStats:
         """The figures so far."""
         return NodeStats(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio
+
 from horus_async.errors import ContextError
-from horus_async.nodes.context import CallGuard
+from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, current
 from horus_async.observe import Received, Sent
 from horus_async.topics import Borrowing, Message, check_topic_name
 from horus_async.topics.codec import as_bytes, decode, encode
@@ -77,6 +79,8 @@ class Ports:
         self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
         self._lent_to: Node | None = None
+        self.waiting: anyio.CancelScope | None = None
+        """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self.inputs: list[Received] = []
         """What the running callback took."""
 
@@ -202,8 +206,21 @@ class Ports:
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
         while (taken := self.take(topic)) is None:
-            await self.subscriber(topic).wait()
+            await self._wait(topic)
         return decode(taken[0])
+
+    async def _wait(self, topic: str) -> None:
+        context = current.get(None)
+        if context is None or context.seed_tick not in (INIT_TICK, SHUTDOWN_TICK):
+            await self.subscriber(topic).wait()
+            return
+        with anyio.CancelScope() as self.waiting:
+            await self.subscriber(topic).wait()
+        if self.waiting.cancelled_caught:
+            raise ContextError(
+                f"node {self._node!r} waits for a message on {topic!r} before the first tick or after the last one, when "
+                "no node sends any: receive it in a tick, or let the node tick on it (on=...)"
+            )
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before they were read."""

@@ -29,7 +29,7 @@ from horus_async.observe import (
 
 from .audience import Audience
 from .node_run import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
-from .reporting import describe, telling
+from .reporting import describe, hint, telling
 from .rules.failure import Action, Change, State
 
 if TYPE_CHECKING:
@@ -206,6 +206,9 @@ class Safety(ABC):
         run.reported = error
         run.errors += 1
         error.add_note(f"in {kind} of node {run.name!r}, tick {self.tick}")
+        advice = hint(error, virtual=self._pace is None or self._pace.virtual)
+        if advice is not None:
+            error.add_note(advice)
         self._incident(NodeFailed(run.name, describe(error), "".join(traceback.format_exception(error))))
 
     def _failed_or_recovered(

@@ -18,6 +18,9 @@ class Busy(Protocol):
     rank: int
     """Its place among those that go on at one instant."""
 
+    def waits_for_nobody(self) -> None:
+        """Nothing can happen any more while it waits."""
+
 
 class Pace:
     """How a run moves through time. Moments are nanoseconds since the run's time began."""
