@@ -175,9 +175,8 @@ def _misfed(scheduler: Scheduler, feed: Feed | None) -> str | None:
     others = {topic for topic, use in topics.items() if {*use.readers, *use.writers} - {FEEDER}}
     for topic in feed or ():
         if topic not in others:
-            return (
-                f"feed: no node has read {topic!r}{did_you_mean(topic, others) or '; if one may, declare it in its subs'}"
-            )
+            meant = did_you_mean(topic, others) or "; if one reads it only at times, declare it in its subs"
+            return f"feed: no node has read {topic!r}{meant}"
     return None
 
 

@@ -68,7 +68,7 @@ class Calling(Planning):
         self._finish(run, ConfigurationError(_GENERATOR) if hasattr(result, "__anext__") else None)
         return None
 
-    def _finish(self, run: NodeRun, error: BaseException | None) -> None:
+    def _finish(self, run: NodeRun, error: BaseException | None) -> None:  # noqa: C901 - hot, so written out
         """A callback has ended."""
         kind, took_ns = run.kind, perf_ns() - run.started_ns
         if run.misuse is not None:

@@ -51,6 +51,10 @@ class NodeRun:
         """A callback of it is running; the runtime says so."""
         self.resumed = 0
         """How often the running callback went on after a suspension."""
+        self.resumed_ns = 0
+        """When it last went on, where time is real."""
+        self.held_ns = 0
+        """For how long its last tick ran after it went on for the last time."""
         self.initialised = False
         self.began_ns = 0
         """When the running callback began, in the run's time."""
@@ -148,6 +152,12 @@ class NodeRun:
             context.dt = self.dt_ns / NANOSECONDS
         self.last_ns = began_ns
         self.due_ns = began_ns if self.on or began_ns < step.at_ns else step.at_ns
+
+    def held_loop_ns(self) -> int:
+        """For how long its last tick kept the event loop from others, as far as that is known."""
+        if self.node.compute:
+            return 0
+        return self.held_ns if self.resumed else self.durations.last
 
     def waits_for_nobody(self) -> None:
         """Nothing can happen any more: if its ``init`` or ``shutdown`` waits for a message, that fails."""

@@ -59,7 +59,7 @@ class Planning(Safety):
         known = self._topics.get(node)
         if known is not None and topic not in known[0 if writes else 1]:
             if writes:
-                note_undeclared(node, topic, self.runs[node].node.pubs)
+                note_undeclared(node, topic, tuple(self.runs[node].node.pubs))
             known[0 if writes else 1][topic] = None
             self._order_known = False
 

@@ -218,8 +218,8 @@ class Ports:
             await self.subscriber(topic).wait()
         if self.waiting.cancelled_caught:
             raise ContextError(
-                f"node {self._node!r} waits for a message on {topic!r} before the first tick or after the last one, when "
-                "no node sends any: receive it in a tick, or let the node tick on it (on=...)"
+                f"node {self._node!r} waits for a message on {topic!r} before the first tick or after the last one, "
+                "when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
             )
 
     def lost(self, topic: str) -> int:

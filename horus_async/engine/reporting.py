@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import logging
+import time
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     OnError = Callable[[Exception], Any]
     Report = Callable[[Exception], None]
 
+_SLEEP = time.sleep  # noqa: TID251 - looked for, not called
 _log = logging.getLogger("horus_async")
 
 
@@ -59,6 +63,32 @@ def hint(error: BaseException, *, virtual: bool) -> str | None:
         "this run is under trio: for an asyncio library start it with asyncio.run(scheduler.run()), or use a library "
         "for trio or anyio, or trio-asyncio"
     )
+
+
+def advice_on_blocking(callback: Callback | None) -> str:
+    """What to do about a callback that holds up the event loop, with the line where that is plain to see."""
+    code = code_of(callback)
+    names = getattr(getattr(callback, "func", callback), "__globals__", {})
+    for name in [name for name, value in names.items() if value is time or value is _SLEEP]:
+        line = None if code is None else line_of(code, name)
+        if code is not None and line is not None:
+            return f"time.sleep() at {code.co_filename}:{line} stops every node; write 'await horus_async.sleep(...)'"
+    return "let it await in between, or give it compute=True, and a thread of its own"
+
+
+def code_of(callback: Any) -> CodeType | None:
+    """The code of a callback, as far as it is a function of Python."""
+    function = inspect.unwrap(getattr(callback, "func", callback))
+    return getattr(getattr(function, "__func__", function), "__code__", None)
+
+
+def line_of(code: CodeType, name: str) -> int | None:
+    """The first line of a function, or of those inside it, that mentions a name."""
+    for instruction in dis.get_instructions(code):
+        if instruction.argval == name and instruction.positions is not None:
+            return instruction.positions.lineno
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return next((line for one in inner if (line := line_of(one, name)) is not None), None)
 
 
 def _modules(traceback: TracebackType | None) -> Iterator[str]:

@@ -5,8 +5,8 @@ Nothing a program may well want is refused. An attribute is held to be misspelt 
 - its name is one edit away from a name of ours (a letter too many, missing or wrong, two exchanged, other capitals or
   underscores), or is what other frameworks or plain English call it (`_MEANT`);
 - it is not a word of its own that happens to be near: no plural or other ending (``rates``, ``ticks``, ``named``),
-  nothing before a short name (``crate``), no number or underscore at an end, no constant (``RATE``), no word of `_WORDS`;
-- it is what ours would be: a function for a callback; for an option of five letters or less, a value that it could have;
+  nothing before a short name (``crate``), no number or underscore at an end, no constant (``RATE``), none of `_WORDS`;
+- it is what ours would be: a function for a callback; for an option of five letters or less, a value that this takes;
 - the class does not have ours as well;
 - and no method of the class ever mentions it.
 """
@@ -65,11 +65,13 @@ _MEANT = {
 """What else these are called."""
 
 _WORDS = frozenset(
-    "came dame fame game lame same tame nape nave mane na me "
-    "bate date fate gate hate late mate pate race rage rake rape rare rave raze rat rote rite rte "
-    "bubs cubs dubs hubs nubs puds puns pups rubs sobs suds sums suns sups tubs "
-    "inst int knit nit unit border corder odder oder older order "
-    "budge headline readline commute compete an_error in_error no_error in_miss no_miss".split()
+    (
+        "came dame fame game lame same tame nape nave mane na me "
+        "bate date fate gate hate late mate pate race rage rake rape rare rave raze rat rote rite rte "
+        "bubs cubs dubs hubs nubs puds puns pups rubs sobs suds sums suns sups tubs "
+        "inst int knit nit unit border corder odder oder older order "
+        "budge headline readline commute compete an_error in_error no_error in_miss no_miss"
+    ).split()
 )
 """Words that are one edit away from a name of ours."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
@@ -14,6 +13,7 @@ from horus_async.topics import check_topic_name
 from horus_async.validators import is_positive
 
 from .failure_policies import FailurePolicy, Fatal, Miss
+from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
 
@@ -130,7 +130,7 @@ class Node:
             raise ConfigurationError(f"node {self.name!r}: {misspelt}")
         self._functions = functions
         self._settle()
-        self.log = logging.LoggerAdapter(logging.getLogger(f"horus_async.node.{self.name}"), {"node": self.name})
+        self.log = NodeLog(self.name)
 
     def _default_name(self) -> str:
         return type(self).__name__ if type(self) is not Node else f"node_{os.urandom(4).hex()}"
@@ -154,10 +154,9 @@ class Node:
         self._check_callbacks()
         if self.callback("tick") is None:
             meant = nearest_tick(type(self), Node)
-            raise ConfigurationError(
-                f"node {self.name!r} has no tick: "
-                + ("pass tick=function, or write a method 'async def tick(self)'" if meant is None else f"was {meant!r} meant to be it?")
-            )
+            way_out = "pass tick=function, or write a method 'async def tick(self)'"
+            way_out = way_out if meant is None else f"was its method {meant!r} meant to be the tick?"
+            raise ConfigurationError(f"node {self.name!r} has no tick: {way_out}")
         for option in ("rate", "budget", "deadline", "watchdog"):
             value = getattr(self, option)
             if value is not None and not is_positive(value):
@@ -174,7 +173,9 @@ class Node:
             if function is None:
                 continue
             if not callable(getattr(function, "func", function)):
-                raise ConfigurationError(f"node {self.name!r}: {name}={self._functions.get(name, function)!r} is no function")
+                raise ConfigurationError(
+                    f"node {self.name!r}: {name}={self._functions.get(name, function)!r} is no function"
+                )
             if inspect.isasyncgenfunction(function) or _is_generator(function):
                 raise ConfigurationError(
                     f"node {self.name!r}: there is a 'yield' in its {name}, which makes a generator of it that nobody "

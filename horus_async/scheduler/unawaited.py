@@ -6,18 +6,16 @@ replaced while a run goes on; where a version of Python lacks it, Python's own w
 
 from __future__ import annotations
 
-import dis
 import gc
-import inspect
 import logging
 import sys
 import threading
 import warnings
 from contextlib import contextmanager
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from horus_async.determinism.origins import Origin, origin_of_frame
+from horus_async.engine.reporting import code_of, line_of
 from horus_async.errors import ConfigurationError
 from horus_async.nodes.context import current
 
@@ -78,7 +76,8 @@ def _notice(coroutine: Any) -> None:
     else:
         place = f"the coroutine that was made at {place}"
     where = run.kind if context.tick is None else f"tick {context.tick}"
-    text = f"node {run.name!r}, {where}: {name}() did nothing: {place} was never awaited; write 'await {_short(name)}(...)'"
+    text = f"node {run.name!r}, {where}: {name}() did nothing: {place} was never awaited; "
+    text += f"write 'await {_short(name)}(...)'"
     if ours and run.misuse is None:
         run.misuse = ConfigurationError(text)
     else:
@@ -100,14 +99,6 @@ def _place(frame: FrameType | None, coroutine: Any, run: NodeRun) -> str | None:
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     callback = run.node.callback("enter_safe_state" if run.kind == "safe_state" else run.kind)
-    function = inspect.unwrap(getattr(callback, "func", callback))  # type: ignore[arg-type] # it has just been called
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    line = None if code is None else _line_of(code, _short(coroutine.__name__))
+    code = code_of(callback)
+    line = None if code is None else line_of(code, _short(coroutine.__name__))
     return None if code is None or line is None else f"{code.co_filename}:{line}"
-
-
-def _line_of(code: CodeType, name: str) -> int | None:
-    for instruction in dis.get_instructions(code):
-        if instruction.argval == name and instruction.positions is not None:
-            return instruction.positions.lineno
-    return next((line for inner in code.co_consts if isinstance(inner, CodeType) and (line := _line_of(inner, name))), None)
