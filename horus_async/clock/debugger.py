@@ -67,5 +67,5 @@ def held_before_ns(thread: int) -> int:
 
 
 def held_within(past_ns: int) -> bool:
-    """Whether a debugger held any thread in the last so many nanoseconds."""
-    return _last_end_ns > 0 and _last_end_ns > perf_ns() - past_ns
+    """Whether a debugger holds any thread, or held one in the last so many nanoseconds."""
+    return bool(_holding) or (_last_end_ns > 0 and _last_end_ns > perf_ns() - past_ns)

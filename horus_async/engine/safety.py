@@ -50,6 +50,9 @@ SAFE_STATE_LIMIT_NS = 1_000_000_000
 _MOST_TOLD_AT_ONCE = 100
 """Of the ticks that a standstill cost a node, so many have an event of their own; all are counted."""
 
+_HARDLY_NS = 5_000_000
+"""Whoever keeps the event loop for less than this is not spoken of."""
+
 _log = logging.getLogger("horus_async")
 
 
@@ -148,7 +151,7 @@ class Safety(ABC):
         """A node comes late: log who held up the event loop meanwhile, each of those once."""
         culprit = max(self._order, key=lambda run: run.held_loop_ns() if run.ended_ns >= since_ns else 0)
         held_ns = culprit.held_loop_ns()
-        if held_ns < late.period_ns or culprit.ended_ns < since_ns or culprit.name in self._named:
+        if held_ns < max(late.period_ns, _HARDLY_NS) or culprit.ended_ns < since_ns or culprit.name in self._named:
             return
         self._named.add(culprit.name)
         _log.warning(

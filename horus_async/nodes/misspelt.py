@@ -5,7 +5,7 @@ Nothing a program may well want is refused. An attribute is held to be misspelt 
 - its name is one edit away from a name of ours (a letter too many, missing or wrong, two exchanged, other capitals or
   underscores), or is what other frameworks or plain English call it (`_MEANT`);
 - it is not a word of its own that happens to be near: no plural or other ending (``rates``, ``ticks``, ``named``),
-  nothing before a short name (``crate``), no number or underscore at an end, no constant (``RATE``), none of `_WORDS`;
+  nothing before a short name (``crate``), no number or underscore at an end, no constant (``RATE``), none of `_NEAR`;
 - it is what ours would be: a function for a callback; for an option of five letters or less, a value that this takes;
 - the class does not have ours as well;
 - and no method of the class ever mentions it.
@@ -64,17 +64,22 @@ _MEANT = {
 }
 """What else these are called."""
 
-_WORDS = frozenset(
-    (
-        "came dame fame game lame same tame nape nave mane na me "
-        "bate date fate gate hate late mate pate race rage rake rape rare rave raze rat rote rite rte "
-        "bubs cubs dubs hubs nubs puds puns pups rubs sobs suds sums suns sups tubs "
-        "inst int knit nit unit border corder odder oder older order "
-        "budge headline readline commute compete an_error in_error no_error in_miss no_miss"
-    ).split()
-)
-"""Words that are one edit away from a name of ours."""
+_NEAR = {
+    "name": "came dame fame game lame same tame nape nave mane na me",
+    "rate": "bate date fate gate hate late mate pate race rage rake rape rare rave raze rat rote rite rte",
+    "pubs": "bubs cubs dubs hubs nubs rubs tubs puds puns pups",
+    "subs": "sobs suds sums suns sups",
+    "init": "inst int knit nit unit",
+    "order": "border corder odder oder older",
+    "budget": "budge",
+    "deadline": "headline readline",
+    "compute": "commute compete",
+    "on_error": "an_error in_error no_error",
+    "on_miss": "in_miss no_miss",
+}
+"""Words of their own that are one edit away from a name of ours."""
 
+_WORDS = frozenset(word for words in _NEAR.values() for word in words.split())
 _CALLS = {word: name for name, words in _MEANT.items() for word in words.split()}
 
 
@@ -107,7 +112,9 @@ def nearest_tick(kind: type, root: type) -> str | None:
     for base in kind.__mro__:
         if not issubclass(root, base):
             for name, value in vars(base).items():
-                if _is_function(value) and (_CALLS.get(name.lower()) == "tick" or is_one_edit(name.lower(), "tick")):
+                plain = name.lower()
+                near = plain == "tick" or _CALLS.get(plain) == "tick" or is_one_edit(plain, "tick")
+                if near and _is_function(value):
                     return name
     return None
 

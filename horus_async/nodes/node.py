@@ -120,12 +120,12 @@ class Node:
         for option, value in given.items():
             if value is not Node._own:
                 setattr(self, option, value)
+        set_here = {*vars(self), *(["name"] if name else [])}
         self.name = name or self.name or self._default_name()
         callbacks = (init, tick, shutdown, on_error, enter_safe_state)
         functions = {k: f for k, f in zip(CALLBACKS, callbacks, strict=True) if f is not None}
         self._functions: dict[str, Callable[..., Any]] = {}
-        set_here = {*vars(self), *functions}
-        misspelt = find_misspelt(type(self), Node, set_here)
+        misspelt = find_misspelt(type(self), Node, set_here | functions.keys())
         if misspelt is not None:
             raise ConfigurationError(f"node {self.name!r}: {misspelt}")
         self._functions = functions
@@ -169,13 +169,11 @@ class Node:
 
     def _check_callbacks(self) -> None:
         for name in CALLBACKS:
-            function = self.callback(name)
+            function: Any = self._functions.get(name) or getattr(self, name, None)
             if function is None:
                 continue
-            if not callable(getattr(function, "func", function)):
-                raise ConfigurationError(
-                    f"node {self.name!r}: {name}={self._functions.get(name, function)!r} is no function"
-                )
+            if not callable(function):
+                raise ConfigurationError(f"node {self.name!r}: {name}={function!r}; give a function, or write a method")
             if inspect.isasyncgenfunction(function) or _is_generator(function):
                 raise ConfigurationError(
                     f"node {self.name!r}: there is a 'yield' in its {name}, which makes a generator of it that nobody "
