@@ -9,6 +9,7 @@ import click
 from horus_async.scheduler.options import Overrides, overriding
 
 from .support.load import load_scheduler, run_script, split_app
+from .support.logs import show_node_logs
 from .support.render import show_summary
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ def run(
     if no_blackbox and blackbox_mb is not None:
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     made: list[Scheduler] = []
+
+    def note(scheduler: Scheduler) -> None:
+        made.append(scheduler)
+        show_node_logs()  # now that the program has had time to set up logging itself
+
     overrides = Overrides(
         deterministic=deterministic or None,
         seed=seed,
@@ -53,7 +59,7 @@ def run(
         duration=duration,
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
-        on_made=made.append,
+        on_made=note,
     )
     with overriding(overrides):
         try:

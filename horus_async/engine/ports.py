@@ -6,9 +6,11 @@ import functools
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio
+
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError
-from horus_async.nodes.context import CallGuard
+from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, current
 from horus_async.observe import Received, Sent
 from horus_async.topics import Borrowing, Message, check_topic_name
 from horus_async.topics.codec import as_bytes, decode, encode
@@ -88,6 +90,8 @@ class Ports:
         self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
         self._lent_to: Node | None = None
+        self.wait_scope: anyio.CancelScope | None = None
+        """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self.inputs: list[Received] = []
         """What the running callback took."""
         self.looks: Looks | None = None
@@ -262,10 +266,23 @@ class Ports:
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
         while (taken := self.take(topic)) is None:
-            await self.subscriber(topic).wait()
+            await self._wait(topic)
             if topic in self._empty:
                 self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
         return decode(taken[0])
+
+    async def _wait(self, topic: str) -> None:
+        context = current.get(None)
+        if context is None or context.seed_tick not in (INIT_TICK, SHUTDOWN_TICK):
+            await self.subscriber(topic).wait()
+            return
+        with anyio.CancelScope() as self.wait_scope:
+            await self.subscriber(topic).wait()
+        if self.wait_scope.cancelled_caught:
+            raise ContextError(
+                f"node {self._node!r} waits for a message on {topic!r} before the first tick or after the last one, "
+                "when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
+            )
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before they were read."""

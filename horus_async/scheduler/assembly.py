@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -15,6 +16,8 @@ from horus_async.engine.runtime import Runtime
 from horus_async.engine.watchdog import Watchdog
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
+
+from .unawaited import noticed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +40,11 @@ class Assembly:
     recorder: Recorder | None
     guard: RunGuard | None
     watchdog: Watchdog | None = field(default=None, init=False)
+    _meanwhile: ExitStack = field(factory=ExitStack, init=False)
 
     def begin(self, watchdog: float | None) -> None:
         """Set the guard's traps and let the watchdog loose, in the thread of the event loop."""
+        self._meanwhile.enter_context(noticed(self.runtime))
         if self.guard is not None:
             self.guard.begin()
         self.watchdog = Watchdog(self.runtime, watchdog)
@@ -47,6 +52,7 @@ class Assembly:
 
     def end(self) -> None:
         """Take away what a run leaves: threads, traps, topics, open files."""
+        self._meanwhile.close()
         if self.watchdog is not None:
             self.watchdog.stop()
         if self.guard is not None:

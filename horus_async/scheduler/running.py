@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
+
+import trio
 
 from horus_async.engine.pace.choice import in_real_time, in_virtual_time
 from horus_async.engine.pace.loop import run_loop
@@ -14,6 +18,7 @@ from horus_async.errors import ContextError, EmergencyStop
 from .options import SchedulerOptions, checked_duration
 from .playback import Playback
 from .signals import stopped_by_signals
+from .topic_use import TopicUse, uses, warn_of_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
     from horus_async.recorder import Recorder
 
     from .assembly import Assembly
+
+
+_log = logging.getLogger("horus_async")
 
 
 class Running(Playback):
@@ -76,7 +84,12 @@ class Running(Playback):
             await self._in_its_time(functools.partial(self._whole_run, duration))
 
     def run_sync(self, duration: float | None = None) -> None:
-        """As `run`, from a program without an event loop."""
+        """As `run`, from a program without an event loop.
+
+        Raises:
+            ContextError: Called inside a trio run; and whatever `run` raises.
+        """
+        self._check_loop()
         run_loop(self.run, duration, virtual=self._virtual)
 
     async def tick_once(self) -> None:
@@ -135,7 +148,23 @@ class Running(Playback):
             raise ContextError("emergency_stop() is for a scheduler that runs, and this one does not")
         self._runtime.emergency_stop(reason)
 
+    def topics(self) -> dict[str, TopicUse]:
+        """Who sends on each topic and who reads it, in the run that goes on or in the last one."""
+        return {} if self._runtime is None else uses(self._runtime.topics)
+
     # Inside
+
+    def _check_loop(self) -> None:
+        if trio.lowlevel.in_trio_run():
+            raise ContextError(
+                "run_sync() was called inside a trio run: write 'await scheduler.run(...)' there (with the kit, 'await "
+                "run_nodes_async(...)')"
+            )
+        if not self._virtual and _in_asyncio():
+            _log.warning(
+                "run_sync() holds up the asyncio loop that it was called in until the run has ended: write 'await "
+                "scheduler.run(...)' there"
+            )
 
     @property
     def _recorder(self) -> Recorder | None:
@@ -230,5 +259,15 @@ class Running(Playback):
 
     def _take_apart(self, parts: Assembly) -> None:
         parts.end()
+        if self._options.deterministic and self._replay is None:
+            warn_of_unsent(parts.runtime.topics)
         if self._blackbox is not None:
             self._blackbox.close()
+
+
+def _in_asyncio() -> bool:
+    asyncio = sys.modules.get("asyncio")  # not imported for the question
+    try:
+        return asyncio is not None and asyncio.get_running_loop() is not None
+    except RuntimeError:
+        return False

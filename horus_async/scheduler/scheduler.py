@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.determinism.findings import Guard
 from horus_async.engine.rules.schedule import exact
-from horus_async.errors import ConfigurationError
+from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.node import Node
 
 from .options import SchedulerOptions, given_overrides
@@ -92,7 +92,13 @@ class Scheduler(Running):
 
         Raises:
             ConfigurationError: It is no node, its name is taken, or its rate is above the scheduler's.
+            ContextError: The scheduler is running.
         """
+        if self._running or self._stepping:
+            raise ContextError(
+                f"the scheduler is running: {node!r} would not take part; add nodes before run(), or before the first "
+                "tick_once()"
+            )
         if not isinstance(node, Node):
             raise ConfigurationError(f"add() takes a Node, not {node!r} ({type(node).__name__})")
         if not hasattr(node, "_functions"):

@@ -16,6 +16,7 @@ from .message import Message
 from .ring.abandoned import close_abandoned, close_when_possible
 from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name
+from .values.classes import is_outdated
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,7 +86,10 @@ class Topic:
             TopicError: the handle is closed, or there is no shared memory left.
         """
         if self._type is not None and not isinstance(value, self._type):
-            raise TopicTypeError(f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}")
+            raise TopicTypeError(
+                f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}"
+                f"{_redefined(self._type, type(value))}"
+            )
         self._publish(encode(value, self._forms), wall_ns(), None, monotonic_ns())
 
     def recv(self, default: Any = None) -> Any:
@@ -223,7 +227,7 @@ class Topic:
         if self._type is not None and not isinstance(value, self._type):
             raise TopicTypeError(
                 f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}, "
-                f"{self._sender(publisher)}"
+                f"{self._sender(publisher)}{_redefined(self._type, type(value))}"
             )
 
     def _sender(self, publisher: str) -> str:
@@ -281,6 +285,15 @@ def _title_of(value: Any) -> str:
     """The name of a value's class, which this process need not know."""
     named = value.get("$type") if isinstance(value, dict) else None
     return named if isinstance(named, str) else _title(type(value))
+
+
+def _redefined(wanted: type, given: type) -> str:
+    """What to do where two classes have one name, as after a notebook's cell was run again; empty for others."""
+    if _title(wanted) != _title(given):
+        return ""
+    if is_outdated(given):
+        return ": the value is of an older definition of that class; make it anew"
+    return ": the topic was opened with an older definition of that class; open it again"
 
 
 def _title(kind: type) -> str:

@@ -18,6 +18,13 @@ class Busy(Protocol):
     rank: int
     """Its place among those that go on at one instant."""
 
+    resumed_ns: int
+    held_ns: int
+    """When it last went on, and for how long it ran then; where time is real."""
+
+    def waits_for_nobody(self) -> None:
+        """Nothing can happen any more while it waits."""
+
 
 class Pace:
     """How a run moves through time. Moments are nanoseconds since the run's time began."""

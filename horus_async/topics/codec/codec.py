@@ -3,7 +3,10 @@
 What JSON can say is JSON text, by orjson. What it cannot say is tagged, each tag an object with one ``$`` key::
 
     {"$bytes": base64}  {"$float": "nan" | "inf" | "-inf"}  {"$int": decimal, or 0x… beyond 2048 bits}
-    {"$tuple": […]}  {"$dict": [[key, value], …]}  {"$datetime": ISO 8601}
+    {"$tuple": […]}  {"$dict": [[key, value], …]}  {"$set": […]}  {"$frozenset": […]}
+    {"$datetime": ISO 8601, "zone"?, "fold"?}  {"$time": ISO 8601, "zone"?, "fold"?}  {"$date": ISO 8601}
+    {"$timedelta": [days, seconds, microseconds]}  {"$path": text, "pure"?}  {"$uuid": text}  {"$decimal": text}
+    {"$complex": [real, imaginary]}  {"$bytearray": base64}
     {"$ndarray": {"dtype", "shape", "data", "scalar"?}}     see ``arrays``
     {"$type": "module.Class", "value": …}                   attrs classes, dataclasses, enums; see ``classes``
 
