@@ -96,6 +96,8 @@ class Calling(Planning):
         if kind is TICK:
             if run.real_time:
                 run.ended_ns = run.now()
+                if not run.resumed:
+                    run.held_ns = took_ns
             if run.deadline_ns is not None or run.budget_ns is not None or run.misses_in_a_row:
                 self._judge(run, error)
         if failure is not None or run.failure.failures:

@@ -54,7 +54,7 @@ class NodeRun:
         self.resumed_ns = 0
         """When it last went on, where time is real."""
         self.held_ns = 0
-        """For how long its last tick ran after it went on for the last time."""
+        """For how long its last tick ran, where time is real: after it went on for the last time, if it waited."""
         self.initialised = False
         self.began_ns = 0
         """When the running callback began, in the run's time."""
@@ -160,9 +160,7 @@ class NodeRun:
 
     def held_loop_ns(self) -> int:
         """For how long its last tick kept the event loop from others, as far as that is known."""
-        if self.node.compute:
-            return 0
-        return self.held_ns if self.resumed else self.durations.last
+        return 0 if self.node.compute else self.held_ns
 
     def waits_for_nobody(self) -> None:
         """Nothing can happen any more: if its ``init`` or ``shutdown`` waits for a message, that fails."""

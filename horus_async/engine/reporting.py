@@ -5,12 +5,12 @@ from __future__ import annotations
 import dis
 import inspect
 import logging
-import time
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from horus_async.clock.system import is_time_sleep
 from horus_async.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     OnError = Callable[[Exception], Any]
     Report = Callable[[Exception], None]
 
-_SLEEP = time.sleep  # noqa: TID251 - looked for, not called
 _log = logging.getLogger("horus_async")
 
 
@@ -69,7 +68,7 @@ def advice_on_blocking(callback: Callback | None) -> str:
     """What to do about a callback that holds up the event loop, with the line where that is plain to see."""
     code = code_of(callback)
     names = getattr(getattr(callback, "func", callback), "__globals__", {})
-    for name in [name for name, value in names.items() if value is time or value is _SLEEP]:
+    for name in [name for name, value in names.items() if is_time_sleep(value)]:
         line = None if code is None else line_of(code, name)
         if code is not None and line is not None:
             return f"time.sleep() at {code.co_filename}:{line} stops every node; write 'await horus_async.sleep(...)'"

@@ -53,11 +53,6 @@ class Durations:
             samples[self._next] = duration_ns
             self._next = (self._next + 1) % SAMPLES
 
-    @property
-    def last(self) -> int:
-        """The newest, 0 before the first."""
-        return self._samples[self._next - 1] if self._samples else 0
-
     def mean_us(self) -> float:
         """Mean over all ticks, 0 before the first."""
         return self.total / self.count / 1000 if self.count else 0.0

@@ -218,7 +218,7 @@ def test_a_run_that_cannot_be_set_up_leaves_the_box_free(blackbox_dir: Path) -> 
     scheduler = Scheduler(deterministic=True, blackbox_mb=1).add(Node("arm", tick=lambda _: None))
     scheduler._options = scheduler._options.__class__(blackbox_mb=1, recording=True, tick_rate=100)
     assert scheduler.blackbox is not None
-    scheduler.nodes[0].on = ("..",)  # what no node can be made with
+    vars(scheduler.nodes[0])["on"] = ("..",)  # what no node can be made with
     with pytest.raises((ConfigurationError, ValueError)):
         scheduler.run_sync(0.01)
     assert reason(run(Node("arm", tick=lambda _: None), duration=0.01)) == "duration"
