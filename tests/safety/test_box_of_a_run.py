@@ -31,7 +31,7 @@ def test_a_whole_run() -> None:
     scheduler = run(arm, Node("leg", tick=lambda _: None), duration=0.03)
     records = events(scheduler)
     assert [record.event for record in records if record.kind != "NodeTick"] == [
-        SchedulerStart(("arm", "leg"), 100.0),
+        SchedulerStart(2, ("arm", "leg"), 100.0),
         NodeAdded("arm"),
         NodeAdded("leg"),
         SchedulerStop("duration", 3),
