@@ -18,6 +18,7 @@ from horus_async.topics.codec import decode
 
 from .support.errors import FOUND, USAGE
 from .support.load import load_scheduler
+from .support.own_namespace import own_namespace
 from .support.render import print_json, show_notes
 
 if TYPE_CHECKING:
@@ -128,8 +129,10 @@ def _verify(
 ) -> None:
     from horus_async.replay.verification import verify
 
-    scheduler = load_scheduler(app, args)
-    report = trio.run(lambda: verify(session, scheduler.nodes, None if names is None else tuple(names), start, stop))
+    chosen = None if names is None else tuple(names)
+    with own_namespace("verify"):
+        scheduler = load_scheduler(app, args)
+        report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop))
     show_notes(session)
     if as_json:
         print_json(attrs.asdict(report))

@@ -21,6 +21,8 @@
     │   └── UnsupportedVersionError
     ├── ReplayError                        replay options that cannot be met
     ├── BlackBoxError
+    │   ├── BlackBoxInUseError             another run has the box of this name
+    │   └── BlackBoxPlaceError             the folder for boxes is unknown, or nothing can be made there
     ├── TraceError                         a policy trace that cannot be read
     ├── PolicyError                        a policy that cannot be loaded or failed
     └── AppError                           a program that the command line cannot load
@@ -144,6 +146,14 @@ class ReplayError(HorusError):
 
 class BlackBoxError(HorusError):
     """A black box that cannot be opened, written or read."""
+
+
+class BlackBoxInUseError(BlackBoxError):
+    """Another run writes into the black box of this name."""
+
+
+class BlackBoxPlaceError(BlackBoxError):
+    """There is no place for a black box: no home folder, or nothing can be made in the folder."""
 
 
 class TraceError(HorusError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from horus_async.cli.support.tracebacks import show_traceback
 from horus_async.errors import AppError, EmergencyStop, HorusError, NodeFailure
 from horus_async.scheduler.signals import Interrupted
 
@@ -40,10 +41,14 @@ def clear_errors() -> Iterator[None]:
         fail("interrupted", INTERRUPTED)
     except NodeFailure as error:
         cause = error.exceptions[0]
+        for failed in error.exceptions:
+            show_traceback(failed)
         fail(f"{error.message}: {type(cause).__name__}: {cause}", FOUND)
     except EmergencyStop as error:
         fail(f"emergency stop: {error}", FOUND)
     except AppError as error:
+        if error.failed and error.__cause__ is not None:
+            show_traceback(error.__cause__)
         fail(str(error), FOUND if error.failed else USAGE)
     except HorusError as error:
         fail(str(error), USAGE)

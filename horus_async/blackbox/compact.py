@@ -1,7 +1,8 @@
 """Compact records: events that come by the thousand per second take 48 bytes each instead of 170.
 
 Events of one kind and node differ only in two numbers, so the rest of their JSON is written once per piece of a
-segment, as a *form*: a line like that of an event, with the form's number in place of ``seq`` and ``null`` where a number belongs::
+segment, as a *form*: a line like that of an event, with the form's number in place of ``seq`` and ``null`` where a
+number belongs::
 
     {"form":1,"run":"...","event":"NodeTick","name":"arm","duration_us":null,"success":true}
 

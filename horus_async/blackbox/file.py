@@ -12,7 +12,6 @@ import os
 import secrets
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -21,11 +20,10 @@ from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import BlackBoxError, ConfigurationError
 
 from . import layout
-from .entry import Entry
+from .entry import Entry, forget, prepare
 from .events import DeadlineMiss, NodeTick, Record
 from .fatal import FatalSignals
-from .forks import forget, prepare
-from .place import default_blackbox_dir, find_box, place_box
+from .place import blackbox_dir, find_box, place_box
 from .reader import BlackBoxReader
 from .ring import Ring
 from .sealing import SealingWorker
@@ -33,6 +31,7 @@ from .values import shortened_json, to_json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from horus_async.observe import TickListener
 
@@ -131,7 +130,7 @@ class BlackBox:
             segment_size=layout.segment_size_for(size),
             salt=secrets.randbits(32),
         )
-        fd, path = place_box(Path(folder).expanduser() if folder is not None else default_blackbox_dir(), header, keep)
+        fd, path = place_box(blackbox_dir(folder), header, keep)
         try:
             return cls(fd, path, header, sync_interval)
         except BaseException:
@@ -183,7 +182,7 @@ class BlackBox:
             return False
         finally:
             entry.inside = False
-            try:
+            try:  # noqa: SIM105 - costs nothing
                 entry.lock.release()
             except RuntimeError:  # Ctrl-C came before it was acquired
                 pass

@@ -7,8 +7,8 @@ worker compresses it outside the lock, ``seal`` stores the block. Once the block
 ``release`` frees the raw segment. When free segments run out, those with the oldest events are reused, raw or sealed.
 
 A worker that gets no time must not make the history shorter. So where full segments pile up, the writer itself seals
-a piece for each half of one that it writes. A raw segment is freed as soon as it is sealed if no sync has promised its events
-to anybody: they are so new that a power cut may cost them.
+a piece for each half of one that it writes. A raw segment is freed as soon as it is sealed if no sync has promised its
+events to anybody: they are so new that a power cut may cost them.
 
 One free segment is always kept to seal into, so that sealing by itself never costs an event.
 
@@ -133,8 +133,8 @@ class Ring:
         "_generation",
         "_generations",
         "_history",
-        "_introduced",
         "_into",
+        "_introduced",
         "_limit",
         "_marks",
         "_piece",
@@ -282,7 +282,7 @@ class Ring:
                 self.next_seq += 1
             finally:
                 entry.inside = False
-                try:
+                try:  # noqa: SIM105 - costs nothing
                     release()
                 except RuntimeError:  # Ctrl-C came before it was acquired
                     pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import wall_ns
@@ -107,7 +109,7 @@ def _run_info(session: Session, live: list[Node]) -> RunInfo:
         seed=session.seed,
         started_at_ns=wall_ns(),
         start_ns=session.start_ns,
-        namespace="default",
+        namespace=f"verification-{os.getpid():x}-{secrets.token_hex(4)}",  # nothing reaches a running robot
         nodes=tuple(node.info() for node in live),
     )
 

@@ -122,7 +122,8 @@ def test_the_writer_seals_no_more_than_a_piece_at_a_time(monkeypatch: pytest.Mon
 
     def compress(content: bytes, **options: bool) -> bytes:
         sealed.append(len(content))
-        return real(content, **options)
+        packed: bytes = real(content, **options)
+        return packed
 
     monkeypatch.setattr(lz4.block, "compress", compress)
     box = SmallRing(segments=8, segment_size=8192, piece=1024)
