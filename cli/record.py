@@ -287,7 +287,8 @@ def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> 
     deleted = bool(old) and not dry_run and _agreed(f"Delete {what}?", force=force)
     kept = _delete(old) if deleted else []
     if as_json:
-        print_json({"sessions": [summary.name for summary in old], "deleted": deleted, "kept": kept})
+        names = [summary.name for summary in old]
+        print_json({"sessions": names, "deleted": deleted, **({"kept": kept} if kept else {})})
     elif old:
         less = f", {len(kept)} not" if kept else ""
         click.echo(
