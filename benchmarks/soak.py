@@ -55,8 +55,8 @@ SOAKS = {
     "topics": Soak(
         "no message is torn, and killed processes harm nobody else",
         tests=(
-            "tests/topics/test_processes.py::test_no_reader_sees_a_torn_message",
-            "tests/topics/test_processes.py::test_random_kills_harm_nobody_else",
+            "tests/topics/test_hunts.py::test_no_reader_sees_a_torn_message",
+            "tests/topics/test_hunts.py::test_random_kills_harm_nobody_else",
             "tests/topics/test_turn.py",
         ),
     ),

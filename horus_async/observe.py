@@ -181,8 +181,14 @@ class Observer:
     def node_added(self, node: NodeInfo) -> None:
         """A recorded node joined this run."""
 
+    def initialised(self) -> None:
+        """Every ``init`` has run, and the first scheduler tick begins."""
+
     def sent(self, message: Sent) -> None:
         """A message was just sent. All messages of a callback come before its `executed`."""
+
+    def missed(self, node: str, count: int) -> None:
+        """So many messages that threads of a node sent were not told of: the event loop was busy for too long."""
 
     def executed(self, execution: Execution) -> None:
         """A call of a node's callback ended."""

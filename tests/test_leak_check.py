@@ -36,7 +36,8 @@ def test_what_a_test_leaves_behind_fails_it(tmp_path: Path) -> None:
     shutil.copy(Path(__file__).parent / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_leaking.py").write_text(LEAKING)
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", str(tmp_path)]
+    options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--basetemp", str(tmp_path / "temp")]
+    command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
         if "made /dev/shm/" in line:

@@ -259,7 +259,7 @@ def test_the_fixture_gives_each_test_a_corner_of_its_own(tmp_path: Path) -> None
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
     plugins = ["-p", "horus_async.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *plugins, str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", *plugins, "--basetemp", str(tmp_path / "temp"), str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

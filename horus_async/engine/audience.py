@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter, deque
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from horus_async.observe import Execution, Observer, Sent, TickEnd, TickListener
+
+ELSEWHERE = 10_000
+"""Messages sent in other threads that may wait for the event loop."""
 
 _log = logging.getLogger("horus_async")
 
@@ -29,6 +34,12 @@ class Audience:
         self._listening: tuple[Observer, ...] = ()
         self.hears_messages = False
         """Whether anybody wants to know of messages and callbacks: if not, none is noted."""
+        self.thread = get_ident()
+        """That of the run's event loop: nobody is told anything but incidents from another one."""
+        self.wake: Callable[[], None] = lambda: None
+        """Called in another thread when something was sent there that the event loop is to `collect`."""
+        self._elsewhere: deque[Sent] = deque()
+        self._missed: Counter[str] = Counter()
         self._change(list(observers))
 
     def __iter__(self) -> Iterator[Observer]:
@@ -67,8 +78,35 @@ class Audience:
             except Exception:  # noqa: BLE001 - an observer must not take the robot down
                 self.leave_out(observer)
 
+    def sent_elsewhere(self, message: Sent) -> None:
+        """A message went out from another thread than the event loop's; it is told of there.
+
+        Where the loop does not get to it, what is more than `ELSEWHERE` messages is counted instead of kept.
+        """
+        waiting = len(self._elsewhere)
+        if waiting >= ELSEWHERE:
+            self._missed[message.node] += 1
+            return
+        self._elsewhere.append(message)
+        if not waiting:
+            self.wake()
+
+    def collect(self) -> None:
+        """Tell of what was sent in other threads."""
+        while self._elsewhere:
+            self._tell_sent(self._elsewhere.popleft())
+        if self._missed:
+            missed, self._missed = self._missed, Counter()
+            for node, count in missed.items():
+                self.tell("missed", node, count)
+
     def sent(self, message: Sent) -> None:
         """A message went out."""
+        if self._elsewhere:
+            self.collect()
+        self._tell_sent(message)
+
+    def _tell_sent(self, message: Sent) -> None:
         for observer in self._listening:
             try:
                 observer.sent(message)
@@ -77,6 +115,8 @@ class Audience:
 
     def executed(self, execution: Execution) -> None:
         """A callback ended."""
+        if self._elsewhere:
+            self.collect()
         for observer in self._listening:
             try:
                 observer.executed(execution)
@@ -85,6 +125,8 @@ class Audience:
 
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
+        if self._elsewhere:
+            self.collect()
         for observer in self._listening:
             try:
                 observer.tick_ended(end)

@@ -85,6 +85,7 @@ class Planning(Safety):
                 yield self._pace.reach(at_ns)
                 if self.reason:
                     return
+                self.audience.collect()
                 if self._stirred or self._interludes:
                     yield from self._message_pass()
             if step is None:
@@ -213,6 +214,9 @@ class Planning(Safety):
             if self.ticks == 0:
                 self._origin_ns = now_ns
             step = step._replace(now_ns=now_ns, origin_ns=self._origin_ns)
+        if self.ticks == 0:
+            self.audience.collect()
+            self.audience.tell("initialised")
         self._step = step
         self._stamp_base_ns = step.now_ns - step.at_ns
         self.tick = step.tick

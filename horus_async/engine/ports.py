@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from horus_async.errors import ContextError
@@ -133,7 +134,12 @@ class Ports:
         """Tell of a message that went out."""
         if not isinstance(payload, bytes):
             payload = b"".join(payload)
-        self._audience.sent(new_tuple(Sent, (self._node, topic, seq, stamp_ns, payload, self._run.tick)))
+        message = new_tuple(Sent, (self._node, topic, seq, stamp_ns, payload, self._run.tick))
+        audience = self._audience
+        if get_ident() == audience.thread:
+            audience.sent(message)
+        else:
+            audience.sent_elsewhere(message)
 
     def take(self, topic: str) -> Taken | None:
         """The next unread message as it lies in the ring."""

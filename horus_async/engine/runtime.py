@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from contextlib import contextmanager
 from contextvars import copy_context
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import anyio
@@ -193,6 +194,8 @@ class Runtime(Calling):
         """Take time from ``pace`` from here on."""
         self._pace = pace
         self._virtual = pace.virtual
+        self.audience.thread = get_ident()
+        self.audience.wake = pace.wake if not pace.virtual else _nothing
         for run in self.runs.values():
             run.now = pace.elapsed_ns
             run.real_time = not pace.virtual
@@ -231,12 +234,14 @@ class Runtime(Calling):
         """Call every ``shutdown`` and tell the observers; whatever fails on the way is kept with the failures."""
         assert self._pace is not None
         self._aborted = False
+        self.audience.collect()
         if self.reason == self.timeline.end_reason:
             for complete in self.at_end:
                 complete(self.tick)
         if self.emergency is not None:
             await self._drive(self.all_safe_plan())
         await self._drive(self.shutdown_plan())
+        self.audience.collect()
         self._end_tick()
         self.audience.tell("run_stopped", self.reason or "stop", self.ticks)
         self._pace.close()
@@ -321,3 +326,7 @@ class Runtime(Calling):
             pace.ended(run)
             self._finish(run, error)
             pace.wake()
+
+
+def _nothing() -> None:
+    """A run in virtual time is not woken: threads take none of it."""

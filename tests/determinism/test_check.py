@@ -23,7 +23,7 @@ BUGS = ROOT / "examples" / "bugs"
 def check(app: object, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     command = [sys.executable, "-m", "horus_async", "check", str(app), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
 
 
 # the fault, where the runs part for the first time, and the line and call that the guard names

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
+PATIENCE = 300
+"""Seconds: only there so that a hang ends, on a machine however busy."""
+
 both_modes = pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "real time"])
 """Runs a test in both modes."""
 
@@ -98,7 +101,7 @@ def run_script(text: str, *arguments: str, **more: str) -> subprocess.CompletedP
         env=environment(**more),
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -122,7 +125,7 @@ def signalled_script(text: str, *signals: signal.Signals) -> tuple[int, str, str
                     if line.startswith("ready"):
                         break
                 process.send_signal(number)
-            rest, errors = process.communicate(timeout=10)
+            rest, errors = process.communicate(timeout=PATIENCE)
         except BaseException:
             process.kill()
             raise

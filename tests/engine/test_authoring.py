@@ -384,7 +384,7 @@ def test_a_compute_tick_does_not_block_the_others() -> None:
 
     def compute(n: Node) -> None:
         ticked.clear()
-        log(ticked.wait(20))
+        log(ticked.wait(300))
         let_go.set()
         n.request_stop()
 

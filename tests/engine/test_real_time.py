@@ -1,25 +1,65 @@
-"""Pace and lateness in real time. The bounds are wide: what counts is that ticks neither drift nor pile up."""
+"""Pace and lateness in real time: that ticks neither drift nor pile up, on a machine however busy.
+
+How precise a tick is on an idle machine is the figure ``lateness`` of ``python -m benchmarks``.
+"""
 
 from __future__ import annotations
 
-from horus_async import Node, elapsed, sleep, tick
+import itertools
+from typing import TYPE_CHECKING
+
+from horus_async import Node, sleep, tick
 from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
-from tests.engine.programs import Log, run_nodes
+from tests.engine.programs import Log, run_nodes, scheduler_of
+
+if TYPE_CHECKING:
+    import trio
+
+
+PERIOD_NS = 10_000_000
+
+
+def two_rates(log: Log) -> tuple[Node, Node]:
+    """A node at 100 Hz and one at 10 Hz, which write down their ticks."""
+    return (
+        Node("fast", tick=lambda n: log("fast", tick(), monotonic_ns())),
+        Node("slow", rate=10, tick=lambda n: log("slow", tick(), monotonic_ns())),
+    )
 
 
 def test_a_second_takes_a_second() -> None:
-    """run(duration=1) takes about a second, and no node ticks more often than it should."""
+    """run(duration) takes its duration, never less, and no tick comes before its time.
+
+    On a busy machine a run may end late; one that always took half as long again would not pass.
+    """
+    for _ in range(60):
+        log = Log()
+        began = monotonic_ns()
+        run_nodes(*two_rates(log), duration=0.2, deterministic=False)
+        seconds = (monotonic_ns() - began) / 1e9
+        assert seconds >= 0.199
+        assert all(began + number * PERIOD_NS <= at for _, number, at in log.lines)
+        fast = [number for name, number, _ in log.lines if name == "fast"]
+        slow = [number for name, number, _ in log.lines if name == "slow"]
+        assert fast == sorted(set(fast))
+        assert set(fast) <= {*range(20)}
+        assert set(slow) <= {0, 10}
+        if seconds < 0.3 and len(fast) >= 10 and slow == [0, 10]:
+            break
+    else:
+        raise AssertionError(f"no run was in time; the last took {seconds} s and had {len(fast)} ticks")
+
+
+async def test_a_second_has_its_ticks(autojump_clock: trio.testing.MockClock) -> None:
+    """Where the machine is never late, by a test's clock, the rates are exact and the run ends on the second."""
+    import trio
+
     log = Log()
-    began = monotonic_ns()
-    nodes = Node("fast", tick=lambda n: log("fast", tick())), Node("slow", rate=10, tick=lambda n: log("slow", tick()))
-    run_nodes(*nodes, duration=1.0, deterministic=False)
-    seconds = (monotonic_ns() - began) / 1e9
-    assert 0.99 <= seconds < 3
-    fast = [line[1] for line in log.lines if line[0] == "fast"]
-    slow = [line[1] for line in log.lines if line[0] == "slow"]
-    assert 50 <= len(fast) <= 100
-    assert len(slow) == 10
-    assert fast == sorted(set(fast))
+    began = trio.current_time()
+    await scheduler_of(*two_rates(log), deterministic=False).run(1.0)
+    assert round(trio.current_time() - began, 6) == 1.0
+    assert [number for name, number, _ in log.lines if name == "fast"] == [*range(100)]
+    assert [number for name, number, _ in log.lines if name == "slow"] == [*range(0, 100, 10)]
 
 
 def test_a_late_tick_does_not_shift_those_after_it() -> None:
@@ -27,28 +67,49 @@ def test_a_late_tick_does_not_shift_those_after_it() -> None:
     log = Log()
 
     def block(n: Node) -> None:
-        log(tick(), elapsed())
-        if tick() == 2:
+        log(tick(), monotonic_ns())
+        if len(log.lines) == 3:
             sleep_until_monotonic(monotonic_ns() + 55_000_000)
+        elif len(log.lines) == 20:
+            n.request_stop()
 
-    scheduler = run_nodes(Node("n", tick=block), duration=0.3, deterministic=False)
-    assert all(number / 100 - 0.001 <= at for number, at in log.lines)
+    began = monotonic_ns()
+    scheduler = run_nodes(Node("n", tick=block), duration=300, deterministic=False)
+    assert all(began + number * PERIOD_NS <= at for number, at in log.lines)
     ticks = [number for number, _ in log.lines]
-    assert not {3, 4, 5, 6} & set(ticks)
+    assert len(ticks) == 20
+    assert not {ticks[2] + later for later in (1, 2, 3, 4)} & set(ticks)
     assert ticks == sorted(set(ticks))
-    assert len(ticks) <= 26
     assert scheduler.stats().nodes["n"].deadline_misses >= 4
 
 
-def test_a_slow_tick_never_overlaps_itself() -> None:
-    """A node that needs 2.5 periods ticks every third time and misses the others."""
-    log = Log()
+def slow(log: Log) -> Node:
+    """A node that needs 2.5 periods, ten times."""
 
-    async def slow(n: Node) -> None:
-        log("in")
+    async def work(n: Node) -> None:
+        log("in", tick())
         await sleep(0.025)
-        log("out")
+        log("out", tick())
+        if len(log.lines) == 20:
+            n.request_stop()
 
-    scheduler = run_nodes(Node("n", tick=slow), duration=0.3, deterministic=False)
-    assert log.lines[: len(log.lines) // 2 * 2] == ["in", "out"] * (len(log.lines) // 2)
-    assert scheduler.stats().nodes["n"].deadline_misses >= scheduler.stats().nodes["n"].ticks
+    return Node("n", tick=work)
+
+
+def test_a_slow_tick_never_overlaps_itself() -> None:
+    """A node that needs 2.5 periods leaves out the ticks at which it is still busy, and has missed them."""
+    log = Log()
+    scheduler = run_nodes(slow(log), duration=300, deterministic=False)
+    assert [word for word, _ in log.lines] == ["in", "out"] * 10
+    begun = [number for word, number in log.lines if word == "in"]
+    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(begun))  # 2 where a step came late
+    assert scheduler.stats().nodes["n"].deadline_misses >= 9
+
+
+async def test_a_slow_tick_is_every_third(autojump_clock: trio.testing.MockClock) -> None:
+    """Where the machine is never late, it ticks every third time and misses the two between."""
+    log = Log()
+    scheduler = scheduler_of(slow(log), deterministic=False)
+    await scheduler.run(300)
+    assert log.lines == [(word, number) for number in range(0, 30, 3) for word in ("in", "out")]
+    assert scheduler.stats().nodes["n"].deadline_misses == 20

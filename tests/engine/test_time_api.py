@@ -11,8 +11,8 @@ import trio
 import horus_async
 from horus_async import ContextError, Node, budget_remaining, dt, elapsed, now, now_ns, np_rng, rng, sleep, tick
 from horus_async.clock.random import tick_random
-from horus_async.clock.system import wall_ns
-from tests.engine.programs import Log, both_modes, run_nodes
+from horus_async.clock.system import monotonic_ns, wall_ns
+from tests.engine.programs import Log, both_modes, run_nodes, scheduler_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,15 +58,37 @@ def test_deterministic_values() -> None:
 def test_real_time_values() -> None:
     """now() is the wall clock, dt() what really passed since the node's last tick, ticks count up."""
     log = Log()
-    before = wall_ns()
-    run_nodes(Node("n", tick=lambda n: log(now_ns(), dt(), tick(), now())), duration=0.1, deterministic=False)
+
+    def write(n: Node) -> None:
+        log(now_ns(), dt(), tick(), now(), monotonic_ns())
+        if len(log.lines) == 10:
+            n.request_stop()
+
+    before, before_monotonic = wall_ns(), monotonic_ns()
+    run_nodes(Node("n", tick=write), duration=300, deterministic=False)
     after = wall_ns()
     assert before <= log.lines[0][0] <= log.lines[-1][0] <= after
     assert log.lines[0][1] == 0.01
-    for last, this in zip(log.lines, log.lines[1:], strict=False):
-        assert this[1] == pytest.approx((this[0] - last[0]) / 1e9, abs=0.005)
-        assert this[2] > last[2]
+    assert all(this[2] > last[2] for last, this in zip(log.lines, log.lines[1:], strict=False))
     assert all(line[3] == pytest.approx(line[0] / 1e9) for line in log.lines)
+    began = [before_monotonic, *(line[4] for line in log.lines)]
+    for number in range(1, 10):  # each tick began after the one before it, and before it wrote its line
+        passed = sum(line[1] for line in log.lines[1 : number + 1])
+        assert (began[number] - began[1]) / 1e9 <= passed <= (began[number + 1] - began[0]) / 1e9
+
+
+async def test_dt_is_what_passed_between_two_ticks(autojump_clock: trio.testing.MockClock) -> None:
+    """By a test's clock, on which nothing else passes, dt() is the difference of now() to the nanosecond."""
+    log = Log()
+
+    async def uneven(n: Node) -> None:
+        log(now_ns(), dt())
+        await trio.sleep(0.013 * (tick() % 3))
+
+    await scheduler_of(Node("n", tick=uneven), deterministic=False).run(1.0)
+    assert len({line[1] for line in log.lines}) > 1
+    for last, this in zip(log.lines, log.lines[1:], strict=False):
+        assert this[1] == pytest.approx((this[0] - last[0]) / 1e9, abs=1e-8)
 
 
 def test_sleeping_costs_no_wall_time() -> None:
@@ -85,10 +107,10 @@ def test_sleeping_costs_no_wall_time() -> None:
         log(round(trio.current_time() - began, 6))
         n.request_stop()
 
-    began = wall_ns()
+    began = monotonic_ns()
     run_nodes(Node("patient", tick=patient, rate=1), duration=20_000, tick_rate=1)
     assert log.lines == [4 * 3600]
-    assert wall_ns() - began < 20e9
+    assert monotonic_ns() - began < 3600e9  # less than one of the sleeps
 
 
 @pytest.mark.parametrize("function", [dt, elapsed, tick, rng, np_rng, budget_remaining])
@@ -101,8 +123,10 @@ def test_outside_a_tick_they_say_what_to_do(function: Callable[[], object]) -> N
 
 def test_now_falls_back_to_the_wall_clock() -> None:
     """Outside a tick now() and now_ns() are the wall clock."""
-    assert abs(now_ns() - wall_ns()) < 5e9
-    assert abs(now() - wall_ns() / 1e9) < 5
+    before = wall_ns()
+    nanoseconds, seconds = now_ns(), now()
+    assert before <= nanoseconds <= wall_ns()
+    assert before / 1e9 <= seconds <= wall_ns() / 1e9
 
 
 def numbers(log: Log, name: str = "n", **options: Any) -> Node:

@@ -22,7 +22,7 @@ def python(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Complete
     """Run the interpreter of the tests on this checkout."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 def horus(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

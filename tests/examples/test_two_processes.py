@@ -67,7 +67,7 @@ def test_a_signal_is_seen_in_the_exit_code(sent: signal.Signals, tmp_path: Path)
         while session is None or not session.files:
             session = _opened()
         run.send_signal(sent)
-        _, errors = run.communicate(timeout=60)
+        _, errors = run.communicate(timeout=300)
 
     assert run.returncode == 128 + sent
     assert "Aborted" not in errors

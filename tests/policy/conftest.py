@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from horus_async.policy import LoadedPolicy, TraceOptions
 
 ROOT = Path(__file__).parent.parent.parent
-_TRIES = 600
+_TRIES = 6000
 _SERVING = ("httpx", "hypercorn", "prometheus_client", "starlette")
 
 needs_server = pytest.mark.skipif(
@@ -60,7 +60,7 @@ class Served:
         return found
 
     async def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Ask ``/health`` until ``condition`` holds; fails after half a minute."""
+        """Ask ``/health`` until ``condition`` holds; fails after minutes."""
         for _ in range(_TRIES):
             if condition(found := await self.health()):
                 return found
@@ -84,7 +84,7 @@ async def serving(
     async with trio.open_nursery() as nursery:
         url = await nursery.start(partial(serve_policy, _loaded(policy), chosen, stop=stop))
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
             served = Served(url, client, stop)
             if warm:
                 await served.until(lambda health: bool(health["model_loaded"]))
@@ -107,7 +107,7 @@ class ServerProcess:
     def finish(self, number: int) -> int:
         """Send a signal and wait; returns the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=300)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def policy_module(tmp_path: Path) -> Callable[[str], str]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Look again until ``condition`` holds; fails after half a minute."""
+    """Look again until ``condition`` holds; fails after minutes."""
     pause = threading.Event()
     for _ in range(3000):
         if condition():

@@ -22,7 +22,7 @@ def test_the_example_runs() -> None:
         [sys.executable, str(ROOT / "examples" / "policy" / "main.py")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )

@@ -68,3 +68,11 @@ def test_parts_of_an_answer_go_where_they_belong() -> None:
     )
     assert answer.blocks == {"cache": {"status": "hit"}}
     assert (answer.stages, answer.mode, answer.extras) == ({"vlm_ms": 1.5}, "fast", {"confidence": 0.5})
+
+
+def test_the_service_options_are_where_programs_import_them_from() -> None:
+    """Both documented places give the same class."""
+    pytest.importorskip("starlette")
+    from horus_async.policy import server, service
+
+    assert service.ServiceOptions is server.ServiceOptions

@@ -63,7 +63,7 @@ async def test_a_full_queue_refuses_with_retry_after(tmp_path: Path) -> None:
 
     def policy(request: dict[str, Any]) -> list[list[float]]:
         going.set()
-        release.wait(30)
+        release.wait(300)
         return [[1.0]]
 
     answers = []
@@ -90,7 +90,7 @@ async def test_a_slow_policy_is_a_504_and_is_recorded(tmp_path: Path) -> None:
 
     def policy(request: dict[str, Any]) -> list[list[float]]:
         if request["instruction"] == "slow":
-            release.wait(30)
+            release.wait(300)
         return [[1.0]]
 
     async with serving(policy, request_timeout=0.2, trace=TraceOptions(directory=tmp_path)) as served:
@@ -99,12 +99,11 @@ async def test_a_slow_policy_is_a_504_and_is_recorded(tmp_path: Path) -> None:
         kept_waiting = await served.act()
         assert (kept_waiting.status_code, kept_waiting.json()["error"]) == (503, "queue-timeout")
         release.set()
-        for _ in range(100):
-            if (healed := await served.act()).status_code == 200:
-                break
-        assert healed.status_code == 200
+        answers = [504, 503]
+        while answers[-1] != 200:  # on a busy machine any request may take too long
+            answers.append((await served.act()).status_code)
     statuses = [line["status"] for line in read_all(only_trace(tmp_path)).lines]  # type: ignore[attr-defined]
-    assert statuses == [504, 200]
+    assert statuses == [status for status in answers if status != 503]
 
 
 async def test_a_client_that_hangs_up_cancels_its_request(tmp_path: Path) -> None:
@@ -128,7 +127,7 @@ async def test_a_client_that_hangs_up_cancels_its_request(tmp_path: Path) -> Non
         await stream.send_all(b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         await asked.wait()
         await stream.aclose()
-        with trio.fail_after(10):
+        with trio.fail_after(300):
             await cancelled.wait()
         assert (await served.act()).status_code == 200
     lines = read_all(only_trace(tmp_path)).lines  # type: ignore[attr-defined]
@@ -167,7 +166,7 @@ async def test_stopping_finishes_what_is_running(tmp_path: Path) -> None:
 def _ask(url: str, count: int, **fields: Any) -> list[int]:
     import httpx
 
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=300) as client:
         return [client.post("/act", json={"state": [float(n)], **fields}).status_code for n in range(count)]
 
 
@@ -175,8 +174,8 @@ def _await_health(url: str, condition: Callable[[dict[str, Any]], bool]) -> dict
     import httpx
 
     wait = threading.Event()
-    with httpx.Client(base_url=url, timeout=30) as client:
-        for _ in range(600):
+    with httpx.Client(base_url=url, timeout=300) as client:
+        for _ in range(6000):
             if condition(found := client.get("/health").json()):
                 return dict(found)
             wait.wait(0.05)
@@ -223,7 +222,7 @@ def test_a_killed_server_leaves_a_readable_trace(
     for thread in threads:
         thread.start()
     written = 0
-    with httpx.Client(base_url=server.url) as scraper:
+    with httpx.Client(base_url=server.url, timeout=300) as scraper:
         while written < 60:
             lines = scraper.get("/metrics").text.splitlines()
             written = next(

@@ -51,14 +51,14 @@ def test_a_writer_that_lags_drops_and_counts(tmp_path: Path, monkeypatch: pytest
 
     def slow(self: TraceRecorder) -> object:
         writing.set()
-        held.wait(30)
+        held.wait(300)
         return original(self)
 
     monkeypatch.setattr(TraceRecorder, "_open_file", slow)
     one = exchange({"state": [1.0], "note": "x " * 5_000})
     with TraceRecorder(POLICY, TraceOptions(directory=tmp_path, max_pending_mb=0.05)) as recorder:
         taken = [recorder.record(one) for _ in range(10)]
-        assert writing.wait(30)
+        assert writing.wait(300)
         assert taken == [0, 1, 2, 3, 4] + 5 * [None]
         held.set()
         wait_until(lambda: recorder.stats().records >= 5)

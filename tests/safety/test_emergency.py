@@ -121,7 +121,7 @@ def test_nothing_that_runs_holds_it_up() -> None:
 
     def compute(node: Node) -> None:
         waiting.wait()
-        release.wait(30)
+        release.wait(300)
         log.append("the thread is done")
 
     scheduler = scheduler_of(

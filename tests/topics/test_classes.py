@@ -13,8 +13,10 @@ import numpy as np
 import orjson
 import pytest
 
+from horus_async import Miss, NodeStats
 from horus_async.errors import MessageDecodeError, ValueNotSupportedError
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
+from horus_async.topics.values.classes import find
 
 
 @attrs.define
@@ -233,3 +235,9 @@ def test_the_path_leads_into_objects() -> None:
     """The error for something inside an object names the field."""
     with pytest.raises(ValueNotSupportedError, match=r"^value\['p'\]\.path\[0\] is not supported: set"):
         encode({"p": Pose(1.0, path=[{1}])})
+
+
+def test_classes_of_ours_are_found_where_they_were() -> None:
+    """Recordings hold the modules in which some of our classes were before."""
+    assert find("horus_async.policies.Miss") is Miss
+    assert find("horus_async.stats.NodeStats") is NodeStats

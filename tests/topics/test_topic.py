@@ -362,7 +362,7 @@ def test_waiting_and_waking_from_a_thread(backend: str) -> None:
                 with Topic("t") as other:
                     for number in range(50):
                         other.send(number)
-                        assert echo.wait(10)
+                        assert echo.wait(300)
                         echo.clear()
 
             echo = threading.Event()

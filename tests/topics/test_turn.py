@@ -27,7 +27,7 @@ def test_one_thread_at_a_time() -> None:
         with pytest.raises(IndexError):
             turn.take()
         thread.start()
-        assert trying.wait(10)
+        assert trying.wait(300)
         order.append("first")
     thread.join()
 
@@ -74,4 +74,4 @@ with Bus() as bus:
     assert subscriber.lost + len(taken) == subscriber.arrived == last + 1, (subscriber.lost, len(taken), last)
     assert [m[2] for m in taken] == list(range(last + 1 - len(taken), last + 1))
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)

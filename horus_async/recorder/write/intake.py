@@ -33,6 +33,12 @@ class _Missing:
     gap: Gap
 
 
+class _Initialised:
+    """Stands among the records where the first tick begins."""
+
+    tick = 0
+
+
 class EagerIntake:
     """Makes lines at once, for runs that go as fast as they can.
 
@@ -42,6 +48,8 @@ class EagerIntake:
 
     def __init__(self, maker: LineMaker, room: Room) -> None:
         self.room = room
+        self.initialised = maker.initialised
+        self.missed = maker.missed
         self.sent = maker.sent
         self.executed = maker.executed
         self.tick_ended = maker.tick_ended
@@ -74,6 +82,7 @@ class Intake:
             Execution: maker.executed,
             TickEnd: maker.tick_ended,
             External: maker.external,
+            _Initialised: lambda _: maker.initialised(),
             _Missing: lambda missing: maker.gap(missing.feed, missing.gap),
         }
         self._spoilt: set[str] = set()
@@ -82,8 +91,13 @@ class Intake:
         self._troubled = False
         """Whether there are any of these."""
         self._handed = 0
+        self._last_tick = 0
 
     # For the event loop's thread
+
+    def initialised(self) -> None:
+        """The first tick begins."""
+        self._inbox.append(_Initialised())
 
     def sent(self, message: Sent) -> None:
         """A message went out."""
@@ -110,12 +124,18 @@ class Intake:
 
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
+        self._last_tick = end[0]
         left = self.room.left - _RECORD_COST
         if left >= 0 and not self._troubled:
             self.room.left = left
             self._inbox.append(end)
         elif not self._admitted(end, _RECORD_COST):
             self._drop(self._scheduler, end.tick)
+
+    def missed(self, node: str, count: int) -> None:
+        """So many messages of a node's threads were not told of."""
+        for _ in range(count):
+            self._drop(self._node_feed(node), self._last_tick)
 
     def external(self, message: External) -> None:
         """An external message was taken."""
@@ -172,6 +192,6 @@ class Intake:
 
 def _cost(record: Any) -> int:
     """What a record was charged."""
-    if type(record) is _Missing:
+    if type(record) in (_Missing, _Initialised):
         return 0
     return _RECORD_COST + len(getattr(record, "payload", b""))

@@ -59,9 +59,12 @@ class LineMaker:
         self._spoilt: dict[str, str] = {}
         """Nodes with a message that is not to be put into text, and why."""
         self._digest = 0
-        self._ticked = False
         self._last_tick = -1
         self._rewound = False
+
+    def initialised(self) -> None:
+        """The first tick begins: what was sent before it is in no tick's digest."""
+        self._digest = 0
 
     def sent(self, message: Sent) -> None:
         """A message went out."""
@@ -97,7 +100,6 @@ class LineMaker:
                 )  # fmt: skip
                 outputs.clear()
                 if self._put(feed, line, tick):
-                    self._ticked = True
                     feed.ticks += 1
                     feed.inputs += len(inputs)
                     feed.outputs += 1
@@ -107,9 +109,6 @@ class LineMaker:
 
     def _executed(self, feed: Feed, execution: Execution) -> None:
         outputs, feed.pending = feed.pending, []
-        if execution.kind == "init" and not self._ticked:
-            self._digest = 0  # what is sent before the first tick is in no tick's digest
-        self._ticked = self._ticked or execution.kind == "tick"
         problem = self._spoilt.pop(execution.node, None)
         if problem is not None:
             feed.give_up(execution.tick, problem)
@@ -133,7 +132,6 @@ class LineMaker:
         self._last_tick = end[0]
         line = tick_line(end, self._digest)
         self._digest = 0
-        self._ticked = True
         if self._put(self._scheduler, line, end[0]):
             self._scheduler.ticks += 1
 
@@ -155,6 +153,12 @@ class LineMaker:
         """Lines were left out before they got here, the last of them with what its callback had sent."""
         feed.pending.clear()
         feed.put_gap(gap)
+
+    def missed(self, node: str, count: int) -> None:
+        """So many messages of a node's threads were not told of."""
+        feed = self._feeds.get(node) or self._feed(node)
+        for _ in range(count):
+            feed.refuse(max(0, self._last_tick), BACKLOG_FULL)
 
     def end(self) -> None:
         """Nothing more will come: tell of what was left out last."""

@@ -46,6 +46,7 @@ class Recorder(Observer):
         self._block = block
         self._writer: SessionWriter | None = None
         self._screen = Screen(options) if Screen.needed(options) else None
+        self._held: list[Sent] = []
         self._stopped = False
 
     @property
@@ -132,24 +133,48 @@ class Recorder(Observer):
         if kept is not None:
             self._writer.intake.external(kept)
 
+    def initialised(self) -> None:
+        """The first tick begins."""
+        if self._writer is not None and not self._stopped:
+            self._screen_held()
+            self._writer.intake.initialised()
+
     def sent(self, message: Sent) -> None:
-        """Record what the options say of a message. Without such options the intake itself stands here."""
-        if self._writer is None or self._stopped or self._screen is None:
+        """Hold a message until a callback ends. Without options to apply the intake itself stands here.
+
+        A redaction is a user's function: it must not run inside a node's ``send``, where it would share the node's
+        random numbers, its budget and its exceptions.
+        """
+        if self._writer is not None and not self._stopped:
+            self._held.append(message)
+
+    def _screen_held(self) -> None:
+        """Record what the options say of the messages that were held."""
+        held, self._held = self._held, []
+        if self._writer is None or self._screen is None:
             return
-        kept = self._screen.sent(message)
-        if kept is not None:
-            self._writer.intake.sent(kept)
+        for message in held:
+            kept = self._screen.sent(message)
+            if kept is not None:
+                self._writer.intake.sent(kept)
+
+    def missed(self, node: str, count: int) -> None:
+        """Count what nobody could be told of."""
+        if self._writer is not None and not self._stopped and (self._screen is None or self._screen.takes_node(node)):
+            self._writer.intake.missed(node, count)
 
     def executed(self, execution: Execution) -> None:
         """Record a callback of a node that is recorded. As with `sent`, the intake itself stands here where it can."""
         if self._writer is None or self._stopped or self._screen is None:
             return
+        self._screen_held()
         if self._screen.takes_node(execution.node):
             self._writer.intake.executed(execution)
 
     def tick_ended(self, end: TickEnd) -> None:
         """Record the end of a tick. As with `sent`, the intake itself stands here where it can."""
         if self._writer is not None and not self._stopped and self._screen is not None:
+            self._screen_held()
             self._writer.intake.tick_ended(end)
 
     def run_stopped(self, reason: str, ticks: int) -> None:  # noqa: ARG002 - the files count their ticks themselves
@@ -159,6 +184,7 @@ class Recorder(Observer):
     def _finish(self, reason: str) -> None:
         if self._writer is None or self._stopped:
             return
+        self._screen_held()
         self._stopped = True
         if self._screen is None:
             del self.sent, self.executed, self.tick_ended

@@ -61,10 +61,19 @@ def is_public(kind: type) -> bool:
     return _look_up(_name(kind)) is kind
 
 
+_MOVED = {
+    "horus_async.policies.Miss": "horus_async.nodes.failure_policies.Miss",
+    "horus_async.stats.NodeStats": "horus_async.engine.stats.NodeStats",
+    "horus_async.stats.SchedulerStats": "horus_async.scheduler.stats.SchedulerStats",
+}
+"""Classes of ours that stand in recordings under the modules where they were."""
+
+
 def find(name: Any) -> type | None:
     """The class of that name, if it is imported and of a kind that messages may hold."""
     if not isinstance(name, str):
         return None
+    name = _MOVED.get(name, name)
     kind = _look_up(name) or _local.get(name)
     return kind if kind is not None and _is_known_kind(kind) else None
 
