@@ -32,7 +32,10 @@ def user_folder(kind: Literal["data", "state"]) -> Path:
         NoHomeError: there is none.
     """
     make = platformdirs.user_data_path if kind == "data" else platformdirs.user_state_path
-    found = make("horus", appauthor=False)
-    if not found.is_absolute():  # platformdirs leaves the ~ in it, and would make a folder of that name
+    try:
+        found = make("horus", appauthor=False)
+    except RuntimeError:
+        found = None
+    if found is None or not found.is_absolute():  # older platformdirs leave a ~ in it
         raise NoHomeError(f"HOME is not set, and user {os.getuid()} has no home folder")
     return found
