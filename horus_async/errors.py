@@ -21,8 +21,6 @@
     │   └── UnsupportedVersionError
     ├── ReplayError                        replay options that cannot be met
     ├── BlackBoxError
-    │   ├── BlackBoxInUseError             another run has the box of this name
-    │   └── BlackBoxPlaceError             the folder for boxes is unknown, or nothing can be made there
     ├── TraceError                         a policy trace that cannot be read
     ├── PolicyError                        a policy that cannot be loaded or failed
     └── AppError                           a program that the command line cannot load
@@ -147,13 +145,10 @@ class ReplayError(HorusError):
 class BlackBoxError(HorusError):
     """A black box that cannot be opened, written or read."""
 
-
-class BlackBoxInUseError(BlackBoxError):
-    """Another run writes into the black box of this name."""
-
-
-class BlackBoxPlaceError(BlackBoxError):
-    """There is no place for a black box: no home folder, or nothing can be made in the folder."""
+    in_use = False
+    """True if another run writes into the box of this name."""
+    no_place = False
+    """True if there is no home folder, or nothing can be made in the folder for boxes."""
 
 
 class TraceError(HorusError):

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from glob import escape
 from typing import TYPE_CHECKING
 
-from horus_async.errors import BlackBoxError, BlackBoxInUseError, BlackBoxPlaceError, ConfigurationError
+from horus_async.errors import BlackBoxError, ConfigurationError
 from horus_async.folders import NoHomeError, expanded, user_folder
 
 from . import layout
@@ -34,7 +34,7 @@ def default_blackbox_dir() -> Path:
     """Where boxes go by default: ``HORUS_BLACKBOX_DIR``, else ``horus/blackbox`` in the user's state folder.
 
     Raises:
-        BlackBoxPlaceError: there is no home folder.
+        BlackBoxError: there is no home folder.
     """
     return blackbox_dir(os.environ.get("HORUS_BLACKBOX_DIR") or None)
 
@@ -43,14 +43,14 @@ def blackbox_dir(chosen: str | os.PathLike[str] | None) -> Path:
     """The folder that somebody chose, with ``~`` expanded, else the default one.
 
     Raises:
-        BlackBoxPlaceError: as `default_blackbox_dir`.
+        BlackBoxError: as `default_blackbox_dir`.
     """
     try:
         if chosen is not None:
             return expanded(chosen)
         return default_blackbox_dir() if os.environ.get("HORUS_BLACKBOX_DIR") else user_folder("state") / "blackbox"
     except NoHomeError as error:
-        raise BlackBoxPlaceError(f"there is no place for black boxes: {error}; {WAY_OUT}") from None
+        raise _no_place(f"there is no place for black boxes: {error}") from None
 
 
 def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, Path]:
@@ -63,9 +63,7 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
 
     Raises:
         ConfigurationError: no file can have this name.
-        BlackBoxInUseError: another process is using the box.
-        BlackBoxPlaceError: the folder is no place for it.
-        BlackBoxError: it cannot be created.
+        BlackBoxError: it cannot be created, or another process is using the box.
     """
     name = header.name
     encoded = header.to_bytes()
@@ -99,7 +97,7 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
             raise BlackBoxError(
                 f"the black box {path} cannot be made: {need}; make room, or use a smaller blackbox_mb"
             ) from None
-        raise BlackBoxPlaceError(f"the black box {path} cannot be made: {error.strerror}; {WAY_OUT}") from None
+        raise _no_place(f"the black box {path} cannot be made: {error.strerror}") from None
     return fd, path
 
 
@@ -140,10 +138,12 @@ def _refuse_if_used(path: Path, stack: ExitStack) -> None:
         owner = ""
         with suppress(ValueError):
             owner = f" (process {layout.read_file_header(os.pread(fd, layout.PAGE, 0))[0].pid})"
-        raise BlackBoxInUseError(
+        taken = BlackBoxError(
             f"the black box {path} is in use by another run{owner}; give this scheduler another name or "
             "blackbox_dir, or run it without a box"
-        ) from None
+        )
+        taken.in_use = True
+        raise taken from None
 
 
 def _make(fresh: Path, encoded: bytes, size: int) -> int:
@@ -180,3 +180,9 @@ def _move_aside(folder: Path, name: str, keep: int) -> None:
     gap = next((number for number, box in enumerate(boxes) if not os.path.lexists(box)), keep)
     for number in range(gap, 0, -1):
         boxes[number - 1].rename(boxes[number])
+
+
+def _no_place(what: str) -> BlackBoxError:
+    error = BlackBoxError(f"{what}; {WAY_OUT}")
+    error.no_place = True
+    return error

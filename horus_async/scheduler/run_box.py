@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from horus_async.blackbox.file import BlackBox
-from horus_async.errors import BlackBoxInUseError
+from horus_async.errors import BlackBoxError
 
 if TYPE_CHECKING:
     import os
@@ -107,8 +107,8 @@ class RunBox:
         for number in range(2, self._most + 2):
             try:
                 box = BlackBox.create(self._folder, name=name, size_mb=self._size_mb)
-            except BlackBoxInUseError as error:
-                if number > self._most:
+            except BlackBoxError as error:
+                if not error.in_use or number > self._most:
                     raise
                 name, why = f"{self._name}-{number}", str(error).partition(";")[0]
                 continue

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from horus_async.engine.pace.choice import in_real_time, in_virtual_time
 from horus_async.engine.pace.loop import run_loop
-from horus_async.errors import BlackBoxPlaceError, ContextError, EmergencyStop
+from horus_async.errors import BlackBoxError, ContextError, EmergencyStop
 from horus_async.undo import undo
 
 from .options import SchedulerOptions, checked_duration, given_overrides
@@ -266,8 +266,8 @@ class Running(Playback):
         box = self.blackbox
         try:
             return None if box is None else box.open()
-        except BlackBoxPlaceError as error:
-            if self._options.blackbox_wanted:
+        except BlackBoxError as error:
+            if self._options.blackbox_wanted or not error.no_place:
                 raise
             _log.warning("running without a black box: %s", error)
             self._blackbox = None

@@ -9,10 +9,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-import pytest
-
 from horus_async import Node, RecordingOptions, Scheduler
 from horus_async.recorder import delete_session, list_sessions, open_session
+from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.read import listing
 from tests.engine.programs import environment
 
@@ -20,6 +19,8 @@ from .sessions import call, make
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 WORKER = """
 import sys, subprocess
@@ -77,7 +78,7 @@ def test_a_session_that_goes_while_it_is_listed_is_left_out(
     recordings_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever file is the first that is gone."""
-    real = listing.read_manifest
+    real = read_manifest
 
     def read(folder: Path) -> object:
         if folder.name == "b":

@@ -18,6 +18,15 @@ from tests.engine.programs import environment, run_script
 if TYPE_CHECKING:
     from pathlib import Path
 
+FAILING_NODE = """
+from horus_async import Node, Scheduler
+def work(node):
+    helper()
+def helper():
+    raise OSError('motor')
+def build():
+    return Scheduler(deterministic=True).add(Node('arm', tick=work))
+"""
 RUN = "import sys; from horus_async.cli import main; main(sys.argv[1:], prog_name='horus-async')"
 TWO = """
 from horus_async import Node, Scheduler
@@ -164,8 +173,7 @@ def test_recordings_without_a_name_find_a_free_one(recordings_dir: Path) -> None
         ("def build(args):\n    return args['speed']\n", "", "TypeError"),
         ("def build(args):\n    return args['speed']\n", ":build", "TypeError"),
         (
-            "from horus_async import Node, Scheduler\ndef work(node):\n    helper()\ndef helper():\n    raise OSError('motor')\n"
-            "def build():\n    return Scheduler(deterministic=True).add(Node('arm', tick=work))\n",
+            FAILING_NODE,
             ":build",
             "OSError: motor",
         ),

@@ -139,10 +139,9 @@ def test_an_event_of_the_users_carries_the_tick_in_which_it_happens(deterministi
     found = {record.message: record.tick for record in events(scheduler, "Custom")}
 
     assert found["init"] == 0
-    assert found["tick 5"] == 5
-    assert found["thread 5"] >= 5
-    assert found["later"] >= 9
     assert found["shutdown"] == events(scheduler, "SchedulerStop")[0].tick
+    if deterministic:  # in real time whole ticks may be left out
+        assert (found["tick 5"], found["thread 5"], found["later"]) == (5, 5, 9)
     assert all(number == int(words.split()[1]) for words, number in found.items() if words.startswith("clock"))
 
 
