@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import contextmanager, suppress
+import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from horus_async.topics.ring import memory
@@ -27,5 +28,5 @@ def own_namespace(command: str) -> Iterator[str]:
             del os.environ["HORUS_NAMESPACE"]
         else:
             os.environ["HORUS_NAMESPACE"] = before
-        with suppress(OSError):  # not there, or somebody looks at it
-            (memory.root() / path_component(name)).rmdir()
+        # Nobody else is in it: what is left there is of runs that had to be killed.
+        shutil.rmtree(memory.root() / path_component(name), ignore_errors=True)

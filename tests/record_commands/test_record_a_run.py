@@ -13,6 +13,7 @@ import pytest
 from horus_async import Node, Scheduler, Topic
 from horus_async.recorder import open_session
 from horus_async.recorder.naming import default_session_names
+from horus_async.topics.ring.memory import root
 from tests.engine.programs import environment, run_script
 
 if TYPE_CHECKING:
@@ -241,5 +242,6 @@ def test_nothing_reaches_a_running_robot(tmp_path: Path, recordings_dir: Path, n
                     topic.send(True)
                     threading.Event().wait(0.01)
             assert listener.stdout.read() == "0\n"
+            assert not [path for path in root().glob("*-*") if path.name.startswith(("check-", "verif", "demo-"))]
         finally:
             listener.kill()
