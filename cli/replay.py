@@ -18,6 +18,7 @@ from horus_async.topics.codec import decode
 
 from .support.errors import FOUND, USAGE
 from .support.load import load_scheduler
+from .support.own_namespace import own_namespace
 from .support.render import print_json, print_table, show_notes
 
 if TYPE_CHECKING:
@@ -145,9 +146,10 @@ def _verify(
 ) -> None:
     from horus_async.replay.verification import verify
 
-    scheduler = load_scheduler(app, args)
     chosen = None if names is None else tuple(names)
-    report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))
+    with own_namespace("verify"):
+        scheduler = load_scheduler(app, args)
+        report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))
     show_notes(session)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)

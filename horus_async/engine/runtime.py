@@ -23,6 +23,7 @@ import anyio.lowlevel
 from attrs import evolve
 
 from horus_async.nodes.context import current
+from horus_async.undo import undo
 
 from .calling import Calling
 from .coroutines import carry, may_suspend
@@ -121,9 +122,7 @@ class Runtime(Calling):
 
     def close(self) -> None:
         """Take the topics back from the nodes, and let go of them."""
-        for run in self.runs.values():
-            run.ports.detach()
-        self.bus.close()
+        undo((*(run.ports.detach for run in self.runs.values()), self.bus.close))
 
     def stop(self, reason: str = "stop") -> None:
         """End the run after the current tick. From any thread or signal handler; the first reason stays."""

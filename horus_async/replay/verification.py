@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS, wall_ns
@@ -166,7 +168,7 @@ class Verification(Runtime):
             seed=session.seed,
             started_at_ns=wall_ns(),
             start_ns=session.start_ns,
-            namespace="default",
+            namespace=f"verification-{os.getpid():x}-{secrets.token_hex(4)}",  # nothing reaches a running robot
             nodes=tuple(node.info() for node in live),
         )
         timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)

@@ -20,7 +20,7 @@ from horus_async.topics import Bus
 from .unawaited import noticed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from horus_async.blackbox import BlackBox
     from horus_async.determinism.guard import RunGuard
@@ -50,16 +50,16 @@ class Assembly:
         self.watchdog = Watchdog(self.runtime, watchdog)
         self.watchdog.start()
 
-    def end(self) -> None:
-        """Take away what a run leaves: threads, traps, topics, open files."""
-        self._meanwhile.close()
+    def ends(self) -> Iterator[Callable[[], object]]:
+        """What takes away what a run leaves, threads, traps, topics and open files: to be called in this order."""
+        yield self._meanwhile.close
         if self.watchdog is not None:
-            self.watchdog.stop()
+            yield self.watchdog.stop
         if self.guard is not None:
-            self.guard.end()
-        self.runtime.close()
+            yield self.guard.end
+        yield self.runtime.close
         if self.recorder is not None:
-            self.recorder.stop()
+            yield self.recorder.stop
 
 
 def assemble(
@@ -92,18 +92,22 @@ def assemble(
     if replay is not None:
         from horus_async.replay.runtime import replay_runtime
 
-        replayed = replay_runtime(info, bus, nodes, duration=duration, replay=replay, observers=audience, guard=guard)
-        return Assembly(replayed, recorder, guard)
-    timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
-    runtime = Runtime(info, bus, timeline, audience, guard)
-    runtime.max_deadline_misses = options.max_deadline_misses
-    with runtime.closed_on_failure():
-        if played:
-            from horus_async.replay.runtime import add_played
+        runtime: Runtime = replay_runtime(
+            info, bus, nodes, duration=duration, replay=replay, observers=audience, guard=guard
+        )
+    else:
+        timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
+        runtime = Runtime(info, bus, timeline, audience, guard)
+        runtime.max_deadline_misses = options.max_deadline_misses
+        with runtime.closed_on_failure():
+            if played:
+                from horus_async.replay.runtime import add_played
 
-            add_played(runtime, played, nodes, ends_run=duration is None)
-        for node in nodes:
-            runtime.add(node)
+                add_played(runtime, played, nodes, ends_run=duration is None)
+            for node in nodes:
+                runtime.add(node)
+    if blackbox is not None:
+        blackbox.tick_now = lambda: runtime.tick
     return Assembly(runtime, recorder, guard)
 
 

@@ -79,10 +79,9 @@ class Scheduler(Running):
             namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
             name=name,
         )
+        super().__init__(options)
         overrides = given_overrides()
-        super().__init__(options if overrides is None else overrides.apply(options))
         if overrides is not None:
-            self._duration = overrides.duration
             overrides.on_made(self)
 
     # Setting up

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from horus_async.errors import ConfigurationError, TopicError
+from horus_async.undo import undo
 
 from . import discovery
 from .exchange import Exchange
@@ -148,8 +149,13 @@ class Bus:
             self.own.clear()
         if self._process != os.getpid():
             return  # a copy made by a fork: everything belongs to the other process
-        for line in lines:
+        undo((*(partial(self._close_line, line) for line in lines), self._leave))
+
+    def _close_line(self, line: Line) -> None:
+        ring = None
+        try:
             ring = self._close_ring(line)
+        finally:
             for channel in filter(None, (line.channel, line.public)):
                 if ring is not None:
                     channel.remove_writer(ring)
@@ -157,6 +163,8 @@ class Bus:
             if ring is not None:
                 with suppress(OSError, TopicError):  # sleepers soon look by themselves
                     ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
+
+    def _leave(self) -> None:
         if self._discovery is not None:
             discovery.release(self._discovery)
         if not any(bus.namespace == self.namespace and not bus.closed for bus in list(_open_buses)):
@@ -173,8 +181,7 @@ class Bus:
                 held, free[0] = free[0], False
             ring, line.ring = line.ring, None
             if ring is not None:
-                ring.close()
-                line.give_up_files(keep=self._others_listen())
+                undo((ring.close, lambda: line.give_up_files(keep=self._others_listen())))
             return ring
         finally:
             if held:

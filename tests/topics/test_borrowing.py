@@ -517,7 +517,7 @@ def test_a_borrowed_message_is_an_input_like_any_other(deterministic: bool, reco
     ticks = [line for line in lines if isinstance(line, ExecutionRecord)]
     assert all(len(line.inputs) == len(line.outputs) for line in ticks)
     assert sum(len(line.inputs) for line in ticks) > 3
-    report = verify("s", [detector()])
+    report = verify("s", [detector()], nodes=["detector"])
     assert report.passed, str(report.first_difference)
     assert report.compared > 3
 
@@ -534,7 +534,7 @@ def test_a_borrowed_message_from_outside_is_recorded(recordings_dir: Path) -> No
     assert len(found) > 3
     for value in found:
         assert (value["data"] == image(value["n"], 90_000)).all()
-    report = verify("s", [detector()])
+    report = verify("s", [detector()], nodes=["detector"])
     assert report.passed, str(report.first_difference)
     assert report.compared > 3
 
