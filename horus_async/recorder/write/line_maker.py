@@ -90,7 +90,8 @@ class LineMaker:
             and len(inputs) < 2
             and kind == "tick"
             and error is None
-            and not looks and not after_ns
+            and not looks
+            and not after_ns
             and not self._spoilt
         ):
             _, topic, seq, stamp_ns, text, sent_in = outputs[0]
