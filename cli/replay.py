@@ -165,7 +165,10 @@ def _verify(
 
 
 def _show_report(report: VerifyReport, app: str, others: Sequence[str]) -> None:
-    """A row a topic, what is lacking, and the first difference; the summary comes last."""
+    """A row a topic, what is lacking, the summary and the first difference.
+
+    Where nothing differs, the rows go to standard error: the one line that says so is all of the result.
+    """
     if report.topics:
         print_table(
             ("topic", "compared", "differing", "largest difference"),
@@ -173,6 +176,7 @@ def _show_report(report: VerifyReport, app: str, others: Sequence[str]) -> None:
                 (row.topic, row.compared, row.differing, None if row.largest is None else f"{row.largest:.6g}")
                 for row in report.topics
             ],
+            err=not report.differences,
         )
     if report.missing_nodes:
         others_here = f", which has {', '.join(others)} that were not recorded" if others else ""

@@ -231,6 +231,8 @@ class Verification(Runtime):
         pace = self.pace
         yield from self._init_plan()
         pace.start()
+        if self._comparison.has_background:
+            pace.suspended += 1  # tasks of nodes are at work between the ticks: time is not to jump over them
         while not self.reason and (step := self.timeline.next_step(None)) is not None:
             while not pace.reached(step.at_ns):
                 yield pace.reach(step.at_ns)

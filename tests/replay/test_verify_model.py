@@ -23,6 +23,8 @@ from horus_async.recorder.read.messages import session_messages
 from tests.replay.graphs import OUTSIDE, Part, Plan, robots
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from horus_async import VerifyReport
 
 numbers = itertools.count()
@@ -32,7 +34,16 @@ model = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-logging.getLogger("horus_async").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
+    """These nodes fail by the thousand."""
+    log = logging.getLogger("horus_async")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(level)
 
 
 def make(plans: list[Plan], **options: object) -> Scheduler:
