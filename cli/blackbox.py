@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from horus_async.blackbox import ANOMALIES, Record, default_blackbox_dir, newest_box, open_blackbox
+from horus_async.blackbox.events import Unquoted
 from horus_async.blackbox.reader import BlackBoxReader, Filter, kind_name
 from horus_async.clock.system import clock_face
 from horus_async.errors import BlackBoxError
@@ -172,11 +173,13 @@ def _as_json(record: Record) -> str:
 
 def _as_text(record: Record, *, utc: bool) -> str:
     kind = click.style(record.kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly)
-    fields = ", ".join(f"{name}: {_value(value)}" for name, value in record.event.to_dict().items())
+    fields = ", ".join(f"{name}: {_value(value)}" for name, value in record.event.shown().items())
     return f"[{clock_face(record.time_ns, utc=utc)}] {kind} {{ {fields} }}"
 
 
 def _value(value: object) -> str:
+    if isinstance(value, Unquoted):
+        return value
     # As JSON, so that no text in an event can break the line or control the terminal.
     text = json.dumps(value, ensure_ascii=False, default=str)
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -21,6 +21,7 @@ from horus_async.determinism.variants import Variant, variants
 from horus_async.errors import AppError
 
 from .support.errors import FOUND, USAGE
+from .support.own_namespace import own_namespace
 from .support.render import print_json, progress
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str
     """The certificate, and the error with which the program ends in every run, or an empty string."""
     compared = Comparison(runs)
     with ExitStack() as stack:
+        stack.enter_context(own_namespace("check"))
         workers = [stack.enter_context(_worker(job, run)) for run in runs]
         try:
             with progress(f"{len(runs)} runs, second", math.ceil(job["duration"])) as bar:

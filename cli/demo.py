@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,10 +16,13 @@ from horus_async.recorder import open_session
 from horus_async.topics.codec import decode
 
 from .support.errors import FOUND
+from .support.own_namespace import own_namespace
 from .support.render import print_json, print_table
 from .support.robot import STOP_DISTANCE_M, build
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from horus_async import Difference, Message, VerifyReport
     from horus_async.recorder import Session
 
@@ -86,7 +90,17 @@ def demo(*, as_json: bool) -> None:
 
     Example: horus-async demo
     """
-    say = (lambda _: None) if as_json else click.echo
+    with own_namespace("demo"):
+        proof, same = _prove((lambda _: None) if as_json else click.echo)
+    if as_json:
+        print_json({**asdict(proof), "holds": proof.holds})
+    else:
+        _show(proof, same)
+    if not proof.holds:
+        raise SystemExit(FOUND)
+
+
+def _prove(say: Callable[[str], object]) -> tuple[Proof, VerifyReport]:
     began_ns = perf_ns()
     say(f"A robot with two wheels and a lidar drives around a room for {SECONDS:g} s of simulated time ...")
     session = _record()
@@ -109,16 +123,11 @@ def demo(*, as_json: bool) -> None:
         changed_first=changed.first_difference,
         seconds=(perf_ns() - began_ns) / NANOSECONDS,
     )
-    if as_json:
-        print_json({**asdict(proof), "holds": proof.holds})
-    else:
-        _show(proof, same)
-    if not proof.holds:
-        raise SystemExit(FOUND)
+    return proof, same
 
 
 def _record() -> Session:
-    name = f"demo_{iso_utc(wall_ns())}".replace("-", "").replace(":", "")
+    name = f"demo_{iso_utc(wall_ns())}_p{os.getpid()}".replace("-", "").replace(":", "")
     scheduler = build(deterministic=True, seed=SEED, recording=name)
     scheduler.run_sync(SECONDS)
     return open_session(scheduler.stop_recording()[0])

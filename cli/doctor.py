@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from horus_async.errors import HorusError
+
 from .support.finding import MIB, Finding, Verdict, size
 from .support.machine import Machine
 from .support.render import print_json
 from .support.shared_memory import check_shared_memory, check_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 14)
@@ -47,8 +49,8 @@ def examine(machine: Machine) -> Iterator[Finding]:
     yield check_timers(machine)
     yield check_clock(machine)
     yield check_governor(machine)
-    yield check_disk(machine, "recordings", machine.recordings_folder(), "HORUS_RECORDINGS_DIR")
-    yield check_disk(machine, "black boxes", machine.blackbox_folder(), "HORUS_BLACKBOX_DIR")
+    yield check_place(machine, "recordings", machine.recordings_folder, "HORUS_RECORDINGS_DIR")
+    yield check_place(machine, "black boxes", machine.blackbox_folder, "HORUS_BLACKBOX_DIR")
 
 
 def check_python(machine: Machine) -> Finding:
@@ -142,6 +144,15 @@ def check_governor(machine: Machine) -> Finding:
         return Finding("CPU governor", Verdict.OK, detail)
     advice = "cores that slow down when idle wake up late: sudo cpupower frequency-set -g performance"
     return Finding("CPU governor", Verdict.WARNING, detail, advice)
+
+
+def check_place(machine: Machine, check: str, folder: Callable[[], Path], variable: str) -> Finding:
+    """As `check_disk`, where there may be no home folder either."""
+    try:
+        path = folder()
+    except HorusError as error:
+        return Finding(check, Verdict.BROKEN, str(error).partition(";")[0], f"set {variable} to a folder of yours")
+    return check_disk(machine, check, path, variable)
 
 
 def check_disk(machine: Machine, check: str, path: Path, variable: str) -> Finding:

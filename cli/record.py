@@ -86,7 +86,8 @@ def list_(*, as_long: bool, as_json: bool) -> None:
 
     Example: horus-async record list --long
     """
-    rows = [_listed(summary, with_more=as_long) for summary in list_sessions()]
+    found = (_listed(summary, with_more=as_long) for summary in list_sessions())
+    rows = [row for row in found if row is not None]
     if as_json:
         print_json({"recordings_dir": str(recordings_root()), "sessions": rows})
         return
@@ -101,7 +102,8 @@ def list_(*, as_long: bool, as_json: bool) -> None:
             click.echo(f"{row['name']}: {row['problem']}", err=True)
 
 
-def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any]:
+def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any] | None:
+    """A session's row; None if somebody deletes it meanwhile."""
     from horus_async.recorder.read.info import session_bytes, session_duration, session_info
 
     row: dict[str, Any] = {
@@ -124,7 +126,9 @@ def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any]:
                 "seed": session.seed,
                 "messages": session_info(session).messages,
             }
-    except RecordingError as error:
+    except (RecordingError, OSError) as error:
+        if not summary.path.exists():
+            return None
         row["problem"] = row["problem"] or str(error)
     return row
 
@@ -286,15 +290,29 @@ def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> 
             click.echo(f"{summary.name}  {summary.started_at}  {size_text(summary.bytes)}")
     what = f"{len(old)} session{'' if len(old) == 1 else 's'}"
     deleted = bool(old) and not dry_run and _agreed(f"Delete {what}?", force=force)
-    if deleted:
-        for summary in old:
-            delete_session(summary.name)
+    kept = _delete(old) if deleted else []
     if as_json:
-        print_json({"sessions": [summary.name for summary in old], "deleted": deleted})
+        names = [summary.name for summary in old]
+        print_json({"sessions": names, "deleted": deleted, **({"kept": kept} if kept else {})})
     elif old:
-        click.echo(f"deleted {what}" if deleted else f"{what} would be deleted" if dry_run else "nothing was deleted")
+        less = f", {len(kept)} not" if kept else ""
+        click.echo(
+            f"deleted {what}{less}" if deleted else f"{what} would be deleted" if dry_run else "nothing was deleted"
+        )
     else:
         click.echo(f"no session is older than {max_age_days:g} days")
+
+
+def _delete(old: list[SessionSummary]) -> list[str]:
+    """Delete them, and give the names of those that are still there. What another process has deleted is gone too."""
+    kept = []
+    for summary in old:
+        try:
+            delete_session(summary.name, only=summary)
+        except RecordingError as error:
+            kept.append(summary.name)
+            click.echo(f"not deleted: {error}", err=True)
+    return kept
 
 
 def _is_older(summary: SessionSummary, limit_ns: int) -> bool:
@@ -319,8 +337,8 @@ def delete(session: str, *, force: bool) -> None:
     if not _agreed(f"Delete session {session}?", force=force):
         click.echo("nothing was deleted")
         return
-    delete_session(session)
-    click.echo(f"deleted {session}")
+    there = delete_session(session)
+    click.echo(f"deleted {session}" if there else f"{session} was deleted meanwhile")
 
 
 def _agreed(question: str, *, force: bool) -> bool:

@@ -18,6 +18,7 @@ from horus_async.topics.codec import decode
 
 from .support.errors import FOUND, USAGE
 from .support.load import load_scheduler
+from .support.own_namespace import own_namespace
 from .support.render import print_json, print_table, show_notes
 
 if TYPE_CHECKING:
@@ -145,9 +146,10 @@ def _verify(
 ) -> None:
     from horus_async.replay.verification import verify
 
-    scheduler = load_scheduler(app, args)
     chosen = None if names is None else tuple(names)
-    report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))
+    with own_namespace("verify"):
+        scheduler = load_scheduler(app, args)
+        report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))
     show_notes(session)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
@@ -163,7 +165,10 @@ def _verify(
 
 
 def _show_report(report: VerifyReport, app: str, others: Sequence[str]) -> None:
-    """A row a topic, what is lacking, and the first difference; the summary comes last."""
+    """A row a topic, what is lacking, the summary and the first difference.
+
+    Where nothing differs, the rows go to standard error: the one line that says so is all of the result.
+    """
     if report.topics:
         print_table(
             ("topic", "compared", "differing", "largest difference"),
@@ -171,6 +176,7 @@ def _show_report(report: VerifyReport, app: str, others: Sequence[str]) -> None:
                 (row.topic, row.compared, row.differing, None if row.largest is None else f"{row.largest:.6g}")
                 for row in report.topics
             ],
+            err=not report.differences,
         )
     if report.missing_nodes:
         others_here = f", which has {', '.join(others)} that were not recorded" if others else ""

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from horus_async.errors import AppError
 from horus_async.scheduler.options import Overrides, overriding
 
 from .support.load import load_scheduler, run_script, split_app
+from .support.logs import show_node_logs
 from .support.render import show_summary
 
 if TYPE_CHECKING:
@@ -39,13 +41,19 @@ def run(
 ) -> None:
     """Run APP: a script, or FILE.py:NAME or MODULE:NAME of a Scheduler or a function that returns one.
 
-    Options given here override those in the program. Everything after -- is passed to the program.
+    Options given here override those in the program, for the scheduler that runs first. A script that runs none has
+    that of its build(args) or scheduler run. Everything after -- is passed to the program.
 
     Example: horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
     """
     if no_blackbox and blackbox_mb is not None:
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     made: list[Scheduler] = []
+
+    def note(scheduler: Scheduler) -> None:
+        made.append(scheduler)
+        show_node_logs()  # now that the program has had time to set up logging itself
+
     overrides = Overrides(
         deterministic=deterministic or None,
         seed=seed,
@@ -53,13 +61,23 @@ def run(
         duration=duration,
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
-        on_made=made.append,
+        on_made=note,
     )
     with overriding(overrides):
         try:
             if split_app(app)[1] is None:
-                run_script(app, args)
+                run_script(app, args, overrides=overrides)
             else:
                 load_scheduler(app, args).run_sync()
         finally:
             show_summary(made)
+    if not overrides.used:
+        _nothing_ran(app, record)
+
+
+def _nothing_ran(app: str, record: str | None) -> None:
+    """Say that a script did not do what somebody runs robots for."""
+    said = f"{app} ran no scheduler in its own process, and has neither build(args) nor scheduler"
+    if record is not None:
+        raise AppError(f"{said}: nothing was recorded as {record!r}")
+    click.echo(f"note: {said}", err=True)

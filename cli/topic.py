@@ -23,6 +23,7 @@ from horus_async.topics.inspection import rings
 
 from .support.errors import clear_errors
 from .support.render import print_json, print_table
+from .support.shared_memory import other_users
 from .support.typed import structure
 from .support.windows import LOOK_NS, windows
 
@@ -83,6 +84,8 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
     if as_json:
         print_json([_ring_as_dict(ring) for ring in found])
         return
+    if not found and (hint := other_users()):
+        click.echo(hint, err=True)
     rows = [
         (
             ring.topic,
@@ -110,7 +113,8 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     check_topic_name(name)
     found = [ring for ring in rings(namespace) if ring.topic == name]
     if not found:
-        raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}; see horus-async topic list")
+        advice = other_users() or "see horus-async topic list"
+        raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}; {advice}")
     with Bus(namespace, from_start=False) as bus:
         newest = bus.subscriber(name).latest()
     message = None if newest is None else _as_dict(newest)
@@ -131,6 +135,12 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         click.echo(f"newest    {_line(newest)}")
 
 
+def _hint(name: str, namespace: str) -> None:
+    """Say that there are topics of other users if nobody publishes this one."""
+    if not any(ring.topic == name for ring in rings(namespace)) and (hint := other_users()):
+        click.echo(f"nobody publishes topic {name!r} yet; {hint}", err=True)
+
+
 @topic.command()
 @click.argument("name")
 @click.option("-n", "--number", type=click.IntRange(1), help="Stop after this many messages.")
@@ -141,7 +151,9 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
 
     Example: horus-async topic echo arm.joints -n 3
     """
-    with Bus(_namespace(namespace), from_start=False) as bus:
+    namespace = _namespace(namespace)
+    _hint(name, namespace)
+    with Bus(namespace, from_start=False) as bus:
         subscriber = bus.subscriber(name)
         count = lost = 0
         while count != number:
@@ -172,7 +184,9 @@ def hz(name: str, *, window: float, number: int | None, namespace: str | None, a
 
     Example: horus-async topic hz arm.joints --window 5
     """
-    for seen in windows(name, _namespace(namespace), window, number):
+    namespace = _namespace(namespace)
+    _hint(name, namespace)
+    for seen in windows(name, namespace, window, number):
         gaps = [(later - earlier) / 1e6 for (earlier, _), (later, _) in pairwise(seen.messages)]
         rate = seen.count / seen.seconds
         least, most = (min(gaps), max(gaps)) if gaps else (None, None)
@@ -196,7 +210,9 @@ def bw(name: str, *, window: float, number: int | None, namespace: str | None, a
 
     Example: horus-async topic bw camera.image
     """
-    for seen in windows(name, _namespace(namespace), window, number):
+    namespace = _namespace(namespace)
+    _hint(name, namespace)
+    for seen in windows(name, namespace, window, number):
         mean = sum(size for _, size in seen.messages) / len(seen.messages) if seen.messages else None
         speed = seen.count * (mean or 0) / seen.seconds
         if as_json:

@@ -145,6 +145,11 @@ class ReplayError(HorusError):
 class BlackBoxError(HorusError):
     """A black box that cannot be opened, written or read."""
 
+    in_use = False
+    """True if another run writes into the box of this name."""
+    no_place = False
+    """True if there is no home folder, or nothing can be made in the folder for boxes."""
+
 
 class TraceError(HorusError):
     """A policy trace that cannot be read."""

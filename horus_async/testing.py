@@ -13,6 +13,7 @@ own namespace, and a folder for recordings that is removed afterwards.
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -23,11 +24,12 @@ from .errors import ConfigurationError
 from .nodes.node import Node
 from .observe import Execution, Observer, Sent
 from .scheduler.scheduler import Scheduler
+from .spelling import did_you_mean
 from .topics.codec import decode, encode
 from .validators import is_positive, is_whole_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     Feed = Mapping[str, Iterable[tuple[int, Any]]]
 
@@ -60,19 +62,33 @@ class CapturedError:
 
 @define
 class Captured:
-    """What happened in a run. ``captured["topic"]`` lists the topic's messages, oldest first; it may be empty."""
+    """What happened in a run. ``captured["topic"]`` lists the topic's messages, oldest first.
+
+    It is empty for a topic that carried nothing. One that no node of the run declares or uses is a
+    `ConfigurationError`, which names the nearest: a test for silence should not pass by a misspelt name.
+    """
 
     messages: list[CapturedMessage] = field(factory=list)
     """Every message, in the order of sending, including those fed in."""
     ticks: dict[str, list[int]] = field(factory=dict)
     """The scheduler ticks in which each node ticked, one entry per tick of the node."""
     errors: list[CapturedError] = field(factory=list)
+    known: frozenset[str] | None = field(default=None, repr=False)
+    """The topics that the nodes declare or use; None if that is open, and any may be asked for."""
 
     def __getitem__(self, topic: str) -> list[CapturedMessage]:
+        if self.known is not None and topic not in self.known:
+            raise ConfigurationError(
+                f"no node of this run declares or uses a topic {topic!r}{did_you_mean(topic, self.known)}"
+            )
         return [message for message in self.messages if message.topic == topic]
 
     def values(self, topic: str) -> list[Any]:
-        """What was sent on a topic, oldest first."""
+        """What was sent on a topic, oldest first.
+
+        Raises:
+            ConfigurationError: No node declares or uses it.
+        """
         return [message.value for message in self[topic]]
 
     def topics(self) -> set[str]:
@@ -103,12 +119,14 @@ def run_nodes(
 
     Raises:
         NodeFailure: A node failed for good; its exceptions are in the group.
-        ConfigurationError: An option is invalid, or a message is fed into a tick that the run does not have.
+        ConfigurationError: An option is invalid, or a message is fed into a tick that the run does not have, or on a
+            topic that no node declares or uses.
     """
     capture, scheduler, seconds = _prepared(
         nodes, duration=duration, ticks=ticks, tick_rate=tick_rate, seed=seed, feed=feed, namespace=namespace
     )
-    scheduler.run_sync(seconds)
+    with _names_checked(capture.captured, scheduler, feed):
+        scheduler.run_sync(seconds)
     return capture.captured
 
 
@@ -125,8 +143,41 @@ async def run_nodes_async(
     capture, scheduler, seconds = _prepared(
         nodes, duration=duration, ticks=ticks, tick_rate=tick_rate, seed=seed, feed=feed, namespace=namespace
     )
-    await scheduler.run(seconds)
+    with _names_checked(capture.captured, scheduler, feed):
+        await scheduler.run(seconds)
     return capture.captured
+
+
+@contextmanager
+def _names_checked(captured: Captured, scheduler: Scheduler, feed: Feed | None) -> Iterator[None]:
+    """Meanwhile a run goes on; then see whether what was fed was read, which only the run can tell.
+
+    Raises:
+        ConfigurationError: A topic that was fed is not one that any node declares or uses.
+    """
+    try:
+        yield
+    except Exception as error:
+        misfed = _misfed(scheduler, feed)
+        if misfed is not None:
+            error.add_note(misfed)  # perhaps it failed for want of that message
+        raise
+    captured.known = frozenset(scheduler.topics())
+    misfed = _misfed(scheduler, feed)
+    if misfed is not None:
+        raise ConfigurationError(misfed)
+
+
+def _misfed(scheduler: Scheduler, feed: Feed | None) -> str | None:
+    topics = scheduler.topics()
+    if not topics:  # it did not begin
+        return None
+    others = {topic for topic, use in topics.items() if {*use.readers, *use.writers} - {FEEDER}}
+    for topic in feed or ():
+        if topic not in others:
+            meant = did_you_mean(topic, others) or "; if one reads it only at times, declare it in its subs"
+            return f"feed: no node has read {topic!r}{meant}"
+    return None
 
 
 def unique_namespace() -> str:

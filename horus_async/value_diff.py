@@ -185,7 +185,7 @@ def _place(index: int, shape: tuple[int, ...]) -> str:
 
 def _equal(a: Any, b: Any, tolerance: float | None) -> bool:
     if not _is_number(a) or not _is_number(b):
-        return bool(type(a) is type(b) and a == b)
+        return type(a) is type(b) and _is_same(a, b)
     if _is_nan(a) or _is_nan(b):
         return _is_nan(a) and _is_nan(b)
     if tolerance is None:
@@ -194,6 +194,13 @@ def _equal(a: Any, b: Any, tolerance: float | None) -> bool:
         return bool(a == b or abs(a - b) <= tolerance)
     except OverflowError:  # an int beyond the range of floats, beside a float
         return False
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    try:
+        return bool(a == b) or repr(a) == repr(b)  # a decimal NaN is itself
+    except ArithmeticError:  # a signalling one, which cannot be compared
+        return repr(a) == repr(b)
 
 
 def _is_number(value: Any) -> bool:

@@ -16,6 +16,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+os.environ["HORUS_CHECK_LOCKS"] = "1"  # before anything of ours is imported, also in the processes that tests start
+
 _SHARED_MEMORY = Path("/dev/shm")
 
 # Worker threads that trio and anyio keep for reuse end by themselves after ten idle seconds.
@@ -79,6 +81,8 @@ def no_leaks(namespace: str) -> Iterator[None]:
     threads_before = set(threading.enumerate())
     files_before = _open_files()
     yield
+    locks = sys.modules.get("horus_async.topics.ring.locks")
+    assert locks is None or not locks.violations, locks.violations
     left = _leaks(namespace, threads_before, files_before)
     if left:
         gc.collect()  # An object in a reference cycle is not a leak.

@@ -48,7 +48,6 @@ def test_a_fed_message_comes_out_under_its_tick() -> None:
     assert [(message.tick, message.publisher) for message in captured["in"]] == [(0, "feed"), (3, "feed"), (3, "feed")]
     assert captured.values("out") == [2, 4, 6]
     assert captured.topics() == {"in", "out"}
-    assert captured["nothing"] == []
 
 
 def test_each_nodes_ticks_are_captured() -> None:
@@ -74,7 +73,7 @@ def test_as_many_ticks_as_asked_for(tick_rate: float, ticks: int) -> None:
 @pytest.mark.parametrize(("duration", "ticks"), [(0.1, 10), (0.101, 11), (0.3, 30), (0.001, 1)])
 def test_a_duration_is_counted_as_a_scheduler_counts_it(duration: float, ticks: int) -> None:
     """Ticks with tick / tick_rate below the duration; the last of them can be fed, the next is an error."""
-    idle = Node("idle", tick=lambda _: None)
+    idle = Node("idle", tick=lambda _: None, subs="in")
 
     assert len(run_nodes(idle, duration=duration, feed={"in": [(ticks - 1, 0)]}).ticks["idle"]) == ticks
     with pytest.raises(ConfigurationError, match=f"tick {ticks}; the run has ticks 0 to {ticks - 1}"):
@@ -283,3 +282,53 @@ def test_the_kit_does_not_need_pytest() -> None:
     script = "import sys; sys.modules['pytest'] = None; import horus_async.testing"
 
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+# Names that nobody knows
+
+
+def test_a_misspelt_feed_is_refused() -> None:
+    """What is fed on a topic that no node uses reaches nobody: an error names the nearest (user/kit_typo_passes)."""
+    with pytest.raises(ConfigurationError, match=r"feed: no node has read 'ni'; did you mean 'in'\?"):
+        run_nodes(doubler(), ticks=2, feed={"ni": [(0, 1)]})
+    with pytest.raises(ConfigurationError, match="no node has read 'elsewhere'; if one reads it only at times"):
+        run_nodes(doubler(), ticks=2, feed={"in": [(0, 1)], "elsewhere": [(0, 1)]})
+
+
+def test_a_topic_that_is_read_undeclared_can_be_fed() -> None:
+    """Only the run can tell what a node reads."""
+    reader = Node("reader", tick=lambda node: node.send("out", node.recv("in")))
+    assert run_nodes(reader, ticks=1, feed={"in": [(0, 7)]}).values("out") == [7]
+
+
+def test_a_failure_for_want_of_a_message_says_so() -> None:
+    """A node that fails because a feed was misspelt fails with a word about that."""
+    needy = Node("needy", tick=lambda node: node.recv("in")["x"], subs="in")
+    with pytest.raises(NodeFailure) as caught:
+        run_nodes(needy, ticks=1, feed={"ini": [(0, {"x": 1})]})
+    assert "feed: no node has read 'ini'; did you mean 'in'?" in caught.value.__notes__
+
+
+def test_silence_on_a_misspelt_topic_is_refused() -> None:
+    """A topic that carried nothing is an empty list, whoever declares or uses it; an unknown one is an error."""
+    captured = run_nodes(doubler(), ticks=2, feed={"in": []})
+    assert captured.values("out") == captured.values("in") == []
+    for ask in (captured.values, captured.__getitem__):
+        with pytest.raises(ConfigurationError, match=r"a topic 'otu'; did you mean 'out'\?"):
+            ask("otu")
+
+    quiet = Node("quiet", tick=lambda node: node.recv("asked"), on="event", pubs=["told"])
+    captured = run_nodes(quiet, Node("other", tick=lambda node: node.recv("used")), ticks=1)
+    assert [captured[topic] for topic in ("event", "told", "used")] == [[], [], []]
+    with pytest.raises(ConfigurationError, match="no node of this run declares or uses a topic 'asked'"):
+        captured.values("asked")
+
+
+@pytest.mark.trio
+async def test_names_are_checked_in_a_coroutine_too() -> None:
+    """The same with `run_nodes_async`."""
+    with pytest.raises(ConfigurationError, match="no node has read 'ni'"):
+        await run_nodes_async(doubler(), ticks=2, feed={"ni": [(0, 1)]})
+    captured = await run_nodes_async(doubler(), ticks=2)
+    with pytest.raises(ConfigurationError, match="a topic 'otu'"):
+        captured.values("otu")

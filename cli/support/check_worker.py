@@ -12,14 +12,14 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from horus_async import EmergencyStop, Guard, NodeFailure
 from horus_async.determinism.frames import TickDigests
 from horus_async.determinism.variants import Variant, shuffled
-from horus_async.scheduler.options import Overrides, overriding
+from horus_async.topics.bus import default_namespace
 
 from .errors import clear_errors
 from .load import load_scheduler
@@ -38,22 +38,29 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     variant = Variant(**job["variant"])
     with clear_errors(), _allocator_noise(variant), _cpu_load(variant):
-        # the check decides, whatever the program wants
-        with overriding(Overrides(deterministic=True, seed=job["seed"], blackbox_mb=0)):
-            scheduler = load_scheduler(job["app"], job["args"])
+        scheduler = load_scheduler(job["app"], job["args"])
         with os.fdopen(job["frames"], "wb") as frames:
             digests = TickDigests(frames.write, lambda: scheduler.guard_findings)
-            _run(scheduler, variant, digests, job["duration"])
+            _run(scheduler, variant, digests, job)
 
 
-def _run(scheduler: Scheduler, variant: Variant, digests: TickDigests, duration: float) -> None:
-    scheduler._options = attrs.evolve(scheduler._options, recording=False, guard=Guard.WARN)  # noqa: SLF001
+def _run(scheduler: Scheduler, variant: Variant, digests: TickDigests, job: dict[str, Any]) -> None:
+    own = scheduler._options  # noqa: SLF001
+    scheduler._options = attrs.evolve(  # noqa: SLF001 - the check decides, whatever the program wants
+        own,
+        deterministic=True,
+        seed=own.seed if job["seed"] is None else job["seed"],
+        blackbox_mb=0,
+        recording=False,
+        guard=Guard.WARN,
+        namespace=default_namespace(),
+    )
     scheduler.observe(digests)
     if variant.shuffled:
         scheduler._nodes = {node.name: node for node in shuffled(scheduler.nodes, variant.number)}  # noqa: SLF001
     failure = ""
     try:
-        scheduler.run_sync(duration)
+        scheduler.run_sync(job["duration"])
     except NodeFailure as error:
         failure = f"{error.message}: {type(error.exceptions[0]).__name__}: {error.exceptions[0]}"
     except EmergencyStop as error:

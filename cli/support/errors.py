@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from horus_async.cli.support.tracebacks import show_traceback
 from horus_async.errors import AppError, EmergencyStop, HorusError, NodeFailure
 from horus_async.scheduler.signals import Interrupted
 
@@ -39,12 +40,11 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     except NodeFailure as error:
-        cause = error.exceptions[0]
-        fail(f"{error.message}: {type(cause).__name__}: {cause}", FOUND)
+        _node_failed(error)
     except EmergencyStop as error:
         fail(f"emergency stop: {error}", FOUND)
     except AppError as error:
-        fail(str(error), FOUND if error.failed else USAGE)
+        _app_failed(error)
     except HorusError as error:
         fail(str(error), USAGE)
     except BrokenPipeError:
@@ -52,3 +52,16 @@ def clear_errors() -> Iterator[None]:
         sys.exit(FOUND)
     except OSError as error:
         fail(str(error), USAGE)
+
+
+def _node_failed(error: NodeFailure) -> None:
+    for failed in error.exceptions:
+        show_traceback(failed)
+    cause = error.exceptions[0]
+    fail(f"{error.message}: {type(cause).__name__}: {cause}", FOUND)
+
+
+def _app_failed(error: AppError) -> None:
+    if error.failed and error.__cause__ is not None:
+        show_traceback(error.__cause__)
+    fail(str(error), FOUND if error.failed else USAGE)

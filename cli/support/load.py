@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import importlib.util
 import inspect
+import io
 import runpy
 import sys
+import types
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,25 +22,60 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
 
+    from horus_async.scheduler.options import Overrides
+
 MODULE_NAME = "__mp_main__"
 """The name of a script that is loaded without being run, as in ``multiprocessing``: its classes count as those of
 ``__main__``, and its ``if __name__ == "__main__"`` block is skipped."""
 
 
-def run_script(app: str, args: Sequence[str]) -> None:
-    """Run a script as ``__main__``.
+def run_script(app: str, args: Sequence[str], *, overrides: Overrides) -> None:
+    """Run a script as ``__main__``; if no scheduler runs in it, run that of its ``build(args)`` or ``scheduler``.
 
     Raises:
         AppError: There is no such file, or the script raised.
     """
     path = _file(app)
-    with _program(path, args):
+    with _program(path, args), _as_main(path) as module:
         try:
-            runpy.run_path(str(path), run_name="__main__")
+            _execute(path, module)
         except HorusError:
             raise
         except Exception as error:
             raise _failed(path, error) from error
+        if overrides.used:
+            return
+        found = _offered(module)
+        if found is not None:
+            _scheduler(app, found, args).run_sync()
+
+
+def _execute(path: Path, module: ModuleType) -> None:
+    if zipfile.is_zipfile(path):
+        runpy.run_path(str(path), run_name="__main__")
+        return
+    with io.open_code(str(path)) as file:
+        source = file.read()
+    exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - that is what the user asked for
+
+
+@contextmanager
+def _as_main(path: Path) -> Iterator[ModuleType]:
+    """A module ``__main__`` for a script, as Python makes it."""
+    module = types.ModuleType("__main__")
+    vars(module).update(__file__=str(path), __builtins__=builtins, __cached__=None, __package__=None)
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = module
+    try:
+        yield module
+    finally:
+        sys.modules["__main__"] = before
+
+
+def _offered(module: ModuleType) -> Any:
+    """What a script offers to run."""
+    found = getattr(module, "build", None)
+    return getattr(module, "scheduler", None) if found is None else found
 
 
 def load_scheduler(app: str, args: Sequence[str]) -> Scheduler:
@@ -50,7 +89,7 @@ def load_scheduler(app: str, args: Sequence[str]) -> Scheduler:
     where, attribute = split_app(app)
     module = _load_file(_file(where), args) if _is_file(where) else _load_module(where)
     if attribute is None:
-        found = getattr(module, "build", None) or getattr(module, "scheduler", None)
+        found = _offered(module)
         if found is None:
             raise AppError(
                 f"{app} has neither a function build(args) that returns a Scheduler nor a Scheduler named scheduler; "
@@ -79,7 +118,7 @@ def _scheduler(app: str, found: Any, args: Sequence[str]) -> Scheduler:
         except HorusError:
             raise
         except Exception as error:
-            raise AppError(f"{app} failed: {type(error).__name__}: {error}") from error
+            raise _failed(Path(split_app(app)[0]), error) from error
     if not isinstance(found, Scheduler):
         raise AppError(f"{app} gives {type(found).__name__}, not a Scheduler")
     return found
@@ -108,7 +147,7 @@ def _load_module(name: str) -> ModuleType:
     except HorusError:
         raise
     except Exception as error:
-        raise AppError(f"{name} failed: {type(error).__name__}: {error}") from error
+        raise _failed(Path(name), error) from error
 
 
 def _load_file(path: Path, args: Sequence[str]) -> ModuleType:

@@ -55,7 +55,7 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
     """Print what each node did, on standard error to keep the program's own output clean."""
     for scheduler in schedulers:
         stats = scheduler.stats()
-        if not stats.nodes:
+        if not stats.nodes or stats.tick < 0:  # it did not come to its first tick: what kept it from that is said
             continue
         click.echo(f"\n{scheduler.name}: to tick {stats.tick}", err=True)
         print_table(

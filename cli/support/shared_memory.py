@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pwd
 import stat
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from horus_async.topics.ring import memory
 
 from .finding import MIB, Finding, Verdict, size
 
@@ -72,6 +76,30 @@ def _exposure(machine: Machine, folder: Folder, parent: Folder, ours: Path) -> t
         removable = f"others may remove {ours}: {ours.parent} has mode {parent.mode:04o}, without the sticky bit"
         return removable, f"sudo chmod 1777 {ours.parent}"
     return None
+
+
+def other_users() -> str | None:
+    """A sentence about the users who have topics on this machine, other than this one; None if there are none."""
+    ours = memory.root()
+    found = []
+    for folder in sorted(ours.parent.glob("horus-*")):
+        with suppress(OSError):
+            status = folder.lstat()
+            number = folder.name.removeprefix("horus-")
+            # nobody else may look into it, but a folder's links tell that it has folders
+            if folder != ours and number == str(status.st_uid) and stat.S_ISDIR(status.st_mode) and status.st_nlink > 2:
+                found.append(_name_of(status.st_uid))
+    if not found:
+        return None
+    whom = "another user has" if len(found) == 1 else "other users have"
+    return f"topics are heard by one user only, and {whom} some: {', '.join(found[:_SHOWN])}; run both as the same user"
+
+
+def _name_of(user: int) -> str:
+    try:
+        return f"{pwd.getpwuid(user).pw_name} (user {user})"
+    except KeyError:
+        return f"user {user}"
 
 
 def check_topics(machine: Machine) -> Finding:

@@ -1,7 +1,8 @@
 """Compact records: events that come by the thousand per second take 48 bytes each instead of 170.
 
-Events of one kind and node differ only in two numbers, so the rest of their JSON is written once per segment, as a
-*form*: a line like that of an event, with the form's number in place of ``seq`` and ``null`` where a number belongs::
+Events of one kind and node differ only in two numbers, so the rest of their JSON is written once per piece of a
+segment, as a *form*: a line like that of an event, with the form's number in place of ``seq`` and ``null`` where a
+number belongs::
 
     {"form":1,"run":"...","event":"NodeTick","name":"arm","duration_us":null,"success":true}
 
@@ -19,8 +20,7 @@ Records stand between the lines of a raw segment, each after its form. No line b
 Adler-32 rather than the CRC-32 of lines: over so few bytes it catches any change to one or two of them just as surely,
 in a quarter of the time.
 
-The run waits only while the numbers are stored. Turning them into JSON is left to those that have the time: the worker
-that seals the segment, and readers.
+The run waits only while the numbers are stored. Turning them into JSON is left to readers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MARK = 0xB5
 RECORD_SIZE = 48
 FORM_BEGINNING = b'{"form":'
 LONGEST_FORM = 400
-"""Bytes of a form's JSON. Longer ones gain nothing, and would let sealed segments grow without bound."""
+"""Bytes of a form's JSON. Longer ones gain nothing."""
 
 _FIELDS = Struct("<IQQQQq")
 _CHECK = Struct("<I")

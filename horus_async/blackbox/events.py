@@ -1,4 +1,4 @@
-# ruff: noqa: D102 - Event says once what to_dict, own_json and from_dict return
+# ruff: noqa: D102 - Event says once what to_dict, shown, own_json and from_dict return
 """What a black box holds: frozen events, and the flat JSON object that each is in the file.
 
 An event knows only its own fields. ``Record`` adds when and where it happened: ``seq`` counts the events of a box from
@@ -8,7 +8,7 @@ In JSON the two are one flat object, ``{"seq","run","tick","time_ns","event":"De
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import orjson
 from attrs import fields, frozen
@@ -17,7 +17,16 @@ from horus_async.json_text import untagged
 
 from .values import to_json_bytes
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _KEYS = {"from_": "from"}
+
+
+class Unquoted(str):
+    """A text that is printed as it is, such as a number with its unit."""
+
+    __slots__ = ()
 
 
 class Event:
@@ -41,6 +50,10 @@ class Event:
         """The fields under their JSON names."""
         raise NotImplementedError
 
+    def shown(self) -> dict[str, Any]:
+        """The fields as they are printed for people: values as in JSON, but for `Unquoted` texts."""
+        return self.to_dict()
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """An event from its JSON fields. Fields of later versions are ignored; missing ones are None."""
@@ -49,17 +62,29 @@ class Event:
 
 @frozen
 class SchedulerStart(Event):
-    """A run began. ``nodes`` are the names of its nodes, ``rate`` its tick rate in Hz."""
+    """A run began. ``nodes`` is the number of its nodes, ``rate`` its tick rate in Hz."""
 
-    nodes: tuple[str, ...]
+    nodes: int
+    names: tuple[str, ...]
     rate: float
 
+    @classmethod
+    def of(cls, names: Iterable[str], rate: float) -> Self:
+        """The start of a run of the nodes with these names."""
+        known = tuple(names)
+        return cls(len(known), known, rate)
+
     def to_dict(self) -> dict[str, Any]:
-        return {"nodes": self.nodes, "rate": self.rate}
+        return {"nodes": self.nodes, "names": self.names, "rate": self.rate}
+
+    def shown(self) -> dict[str, Any]:
+        return {"nodes": self.nodes, "rate": Unquoted(f"{self.rate or 0:.10g}Hz")}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        return cls(tuple(data.get("nodes") or ()), data.get("rate"))  # type: ignore[arg-type]
+        nodes = data.get("nodes")
+        names = data.get("names") or (nodes if isinstance(nodes, list) else ())  # the names, in boxes of before 0.2
+        return cls(len(names) if isinstance(nodes, list) else nodes, tuple(names), data.get("rate"))  # type: ignore[arg-type]
 
 
 @frozen

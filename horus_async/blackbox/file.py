@@ -2,7 +2,7 @@
 
 ``record`` formats an event and stores it in the mapped file; from then on the kernel has it, whatever becomes of the
 process. Compressing and syncing are left to a thread, see ``sealing``. Recording, closing and forking share the
-mapping: nothing may touch it once it is closed, which is what the lock is for.
+mapping: nothing may touch it once it is closed, which is what the lock is for. ``entry`` lets signal handlers in.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import mmap
 import os
 import secrets
 import sys
-import threading
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -21,19 +20,22 @@ from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import BlackBoxError, ConfigurationError
 
 from . import layout
-from .events import Custom, DeadlineMiss, NodeTick
+from .entry import Entry, forget, prepare
+from .events import DeadlineMiss, NodeTick, Record
 from .fatal import FatalSignals
-from .forks import forget, prepare
-from .place import default_blackbox_dir, find_box, place_box
+from .place import blackbox_dir, find_box, place_box
 from .reader import BlackBoxReader
 from .ring import Ring
 from .sealing import SealingWorker
-from .values import shortened_json
+from .values import shortened_json, to_json_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from horus_async.observe import TickListener
 
-    from .events import BudgetViolation, Event, Record
+    from .events import BudgetViolation, Event
     from .reader import Kinds, Ticks
     from .ring import Writer
 
@@ -41,11 +43,14 @@ if TYPE_CHECKING:
 
 
 class BlackBox:
-    """A box that this process writes. Made by ``BlackBox.create``; any thread may record into it.
+    """A box that this process writes. Made by ``BlackBox.create``.
+
+    Any thread may record into it, and so may signal handlers and ``__del__``. One that is dropped closes itself.
 
     Attributes:
         path: the file.
         run: the id of this run.
+        tick_now: gives the scheduler's tick for events that come without one; by default that of the event before.
     """
 
     def __init__(self, fd: int, path: Path, header: layout.FileHeader, sync_interval: float | None) -> None:
@@ -69,11 +74,13 @@ class BlackBox:
         self._fatal_signals: FatalSignals | None = None
         self._open = True
         self._closing = False
-        self._close_lock = threading.Lock()
-        self._lock = threading.Lock()
-        """Held for each call of the ring."""
+        self._entry = Entry()
+        """Gone through for each call of the ring."""
+        self._lock = self._entry.lock
+        ring = self._ring
+        self.tick_now: Callable[[], int] = lambda: ring.tick
         self._worker = SealingWorker(
-            self._ring, self._lock, fd=fd, header=header, path=path, sync_interval=sync_interval
+            self._ring, self._entry, fd=fd, header=header, path=path, sync_interval=sync_interval
         )
         self._worker.start()
         prepare(self)
@@ -123,7 +130,7 @@ class BlackBox:
             segment_size=layout.segment_size_for(size),
             salt=secrets.randbits(32),
         )
-        fd, path = place_box(Path(folder).expanduser() if folder is not None else default_blackbox_dir(), header, keep)
+        fd, path = place_box(blackbox_dir(folder), header, keep)
         try:
             return cls(fd, path, header, sync_interval)
         except BaseException:
@@ -149,38 +156,59 @@ class BlackBox:
         """
         kind = type(event).__name__
         fields = {"seq": 0, "run": self.run, "tick": tick, "time_ns": time_ns, "event": kind, **event.to_dict()}
+        self._record(fields)
+
+    def _record(self, fields: dict[str, Any]) -> None:
         if not self._put(fields):
-            self._put_with_care(event, tick, time_ns)
+            self._put_with_care(fields)
 
     def _put(self, fields: dict[str, Any]) -> bool:
-        """Record the event if orjson alone can write it; False if not. A tick of None is that of the event before."""
-        ring = self._ring
-        self._lock.acquire()
+        """Record an event, given its whole JSON object, if orjson alone can write it; False if not."""
+        entry, ring = self._entry, self._ring
+        if entry.inside and entry.is_mine():
+            entry.later.append(partial(self._record, fields))
+            return True
+        pressed = False
         try:
+            entry.lock.acquire()
+            entry.inside = True
             fields["seq"] = ring.next_seq
-            tick = fields["tick"]
-            if tick is None:
-                tick = fields["tick"] = ring.tick
             body = orjson.dumps(fields)
             # orjson writes NaN as null without complaint, so a null is worth a second, slower look.
             if body.find(b"null", self._head) >= 0 or len(body) > self._longest:
                 return False
-            if ring.append_body(tick, body):
-                self._worker.wake()
+            pressed = ring.append_body(fields["tick"], body)
         except (TypeError, ValueError, RecursionError):
             return False
         finally:
-            self._lock.release()
+            entry.inside = False
+            try:  # noqa: SIM105 - costs nothing
+                entry.lock.release()
+            except RuntimeError:  # Ctrl-C came before it was acquired
+                pass
+            if entry.later:
+                entry.catch_up()
+        if pressed:
+            self._worker.wake()
         return True
 
-    def _put_with_care(self, event: Event, tick: int, time_ns: int) -> None:
+    def _put_with_care(self, fields: dict[str, Any]) -> None:
         """Record any event. Strange values may run code of their own, which must not happen under the lock."""
-        own = event.own_json()
-        if len(own) > self._longest:
-            own = shortened_json(event.HEAD, event.to_dict(), self._longest)
-        with self._lock:
-            if self._ring.append(tick, time_ns, own):
-                self._worker.wake()
+        own = {name: value for name, value in fields.items() if name not in Record.PLACE}
+        head = b'"event":%b,' % orjson.dumps(fields["event"])
+        encoded = head + to_json_bytes(own)[1:]
+        if len(encoded) > self._longest:
+            encoded = shortened_json(head, own, self._longest)
+        self._put_encoded(fields["tick"], fields["time_ns"], encoded)
+
+    def _put_encoded(self, tick: int, time_ns: int, own: bytes) -> None:
+        if self._entry.inside and self._entry.is_mine():
+            self._entry.later.append(partial(self._put_encoded, tick, time_ns, own))
+            return
+        with self._entry:
+            pressed = self._ring.append(tick, time_ns, own)
+        if pressed:
+            self._worker.wake()
 
     def tick_listener(self, node: str) -> TickListener:
         """A function that records a tick of this node, stamped now, as a `NodeTick`: by far the most frequent event.
@@ -228,12 +256,7 @@ class BlackBox:
             made = [form for fields in forms if (form := self._ring.form(fields)) is not None]
         if len(made) < len(forms):
             return None
-        return self._ring.writer(tuple(made), lock=self._lock, clock=wall_ns, on_full=self._worker.wake)
-
-    @property
-    def tick(self) -> int:
-        """The scheduler's tick of the last event."""
-        return self._ring.tick
+        return self._ring.writer(tuple(made), entry=self._entry, clock=wall_ns, on_full=self._worker.wake)
 
     def catch_fatal_signals(self) -> None:
         """From now until it is closed, a fatal signal (segmentation fault, abort) leaves its stack in the box."""
@@ -242,22 +265,22 @@ class BlackBox:
                 self._fatal_signals = FatalSignals(self.path, self._header)
 
     def custom(self, category: str, message: str, /, **data: Any) -> None:
-        """Record an event of your own, stamped now, with the tick of the event before it.
+        """Record an event of your own, stamped now, with the scheduler's tick.
 
         ``data`` may hold anything that JSON has, NaN, and integers of any size; anything else is kept as its ``repr``.
         """
-        fields = {
-            "seq": 0,
-            "run": self.run,
-            "tick": None,
-            "time_ns": wall_ns(),
-            "event": "Custom",
-            "category": category,
-            "message": message,
-            "data": data,
-        }
-        if not self._put(fields):
-            self._put_with_care(Custom(category, message, data), self._ring.tick, wall_ns())
+        self._record(
+            {
+                "seq": 0,
+                "run": self.run,
+                "tick": self.tick_now(),
+                "time_ns": wall_ns(),
+                "event": "Custom",
+                "category": category,
+                "message": message,
+                "data": data,
+            }
+        )
 
     @property
     def lost(self) -> int:
@@ -290,7 +313,10 @@ class BlackBox:
 
     def close(self) -> None:
         """Sync everything to disk and release the file for the next run. Idempotent."""
-        with self._close_lock:
+        if self._entry.inside and self._entry.is_mine():  # a signal handler closes the box in the middle of an event
+            self._entry.later.append(self.close)
+            return
+        with self._lock:
             if self._closing:
                 return
             self._closing = True
@@ -298,6 +324,10 @@ class BlackBox:
         with self._lock:
             self._shut("it is closed")
         forget(self)
+
+    def __del__(self) -> None:
+        if getattr(self, "_open", False) and not sys.is_finalizing():  # by then the thread cannot end any more
+            self.close()
 
     def _reader(self) -> BlackBoxReader:
         with self._lock:
@@ -326,5 +356,6 @@ class BlackBox:
     def let_go(self) -> None:
         """After a fork, in the child: close the file, without disturbing the parent's thread."""
         self._closing = True
+        self._entry.inside = False
         self._shut(f"it belongs to process {os.getppid()}")
         self._lock.release()

@@ -22,15 +22,15 @@ Segment: a header of 32 bytes, then its content.
 A raw segment holds lines and compact records (see ``compact``), a sealed one blocks. A line is eight hex digits, a
 space, the JSON of one event and a newline. The digits are the crc32 of the JSON, starting from the salt of its segment,
 which is the crc32 of the generation (64 bits, without the top bit), starting from the file's salt: bytes left over from
-an earlier use of the same space never pass, and neither do zeros. A block is a header of 36 bytes, followed by all
-events of one raw segment as lines, LZ4-compressed:
+an earlier use of the same space never pass, and neither do zeros. A block is a header of 36 bytes, followed by a piece
+of a raw segment, LZ4-compressed: lines and compact records, with the forms of the latter:
 
     0   magic       "HBLK"
     4   packed      32 bits: bytes of the LZ4 block
-    8   unpacked    32 bits: bytes of the lines
+    8   unpacked    32 bits: bytes of that piece
     12  check       32 bits: crc32 of the other 32 bytes, starting from the salt of the sealed segment
     16  generation  of the raw segment; determines the salt of the lines
-    24  first_seq   seq of its first event
+    24  first_seq   seq of the first event of the piece
     32  content     32 bits: crc32 of the LZ4 block, starting from the salt of the sealed segment
 """
 
@@ -60,7 +60,7 @@ BLOCK_MAGIC = b"HBLK"
 BLOCK_HEADER = 36
 
 MOST_UNPACKED = 16
-"""How many times the size of a segment the lines in one block may have, as compact records become lines there."""
+"""How many times the size of a segment the content of a block may have: earlier releases made lines of records."""
 
 LINE_OVERHEAD = 10
 """Bytes of a line that are not its JSON."""

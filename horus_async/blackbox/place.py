@@ -8,29 +8,49 @@ import os
 import re
 from contextlib import ExitStack, suppress
 from glob import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_state_path
-
 from horus_async.errors import BlackBoxError, ConfigurationError
+from horus_async.folders import NoHomeError, expanded, user_folder
 
 from . import layout
 from .reader import open_blackbox
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .reader import BlackBoxReader
+
+WAY_OUT = "set HORUS_BLACKBOX_DIR or blackbox_dir= to a folder of yours, or use --no-blackbox or blackbox_mb=0"
+"""What can be done where the usual folder does not do."""
 
 _UNUSABLE = re.compile(r"[/\x00-\x1f\x7f]|^\.|~\d+$")
 _LONGEST_NAME = 200
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def default_blackbox_dir() -> Path:
-    """Where boxes go by default: ``HORUS_BLACKBOX_DIR``, else ``horus/blackbox`` in the user's state folder."""
-    if chosen := os.environ.get("HORUS_BLACKBOX_DIR"):
-        return Path(chosen).expanduser()
-    return user_state_path("horus", appauthor=False) / "blackbox"
+    """Where boxes go by default: ``HORUS_BLACKBOX_DIR``, else ``horus/blackbox`` in the user's state folder.
+
+    Raises:
+        BlackBoxError: there is no home folder.
+    """
+    return blackbox_dir(os.environ.get("HORUS_BLACKBOX_DIR") or None)
+
+
+def blackbox_dir(chosen: str | os.PathLike[str] | None) -> Path:
+    """The folder that somebody chose, with ``~`` expanded, else the default one.
+
+    Raises:
+        BlackBoxError: as `default_blackbox_dir`.
+    """
+    try:
+        if chosen is not None:
+            return expanded(chosen)
+        return default_blackbox_dir() if os.environ.get("HORUS_BLACKBOX_DIR") else user_folder("state") / "blackbox"
+    except NoHomeError as error:
+        raise _no_place(f"there is no place for black boxes: {error}") from None
 
 
 def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, Path]:
@@ -72,7 +92,12 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
                 os.close(fd)
                 raise
     except OSError as error:
-        raise BlackBoxError(f"the black box {path} cannot be made: {_reason(error, header.size)}") from None
+        if error.errno in _FULL:
+            need = f"{error.strerror} (it needs {header.size // 2**20} MiB)"
+            raise BlackBoxError(
+                f"the black box {path} cannot be made: {need}; make room, or use a smaller blackbox_mb"
+            ) from None
+        raise _no_place(f"the black box {path} cannot be made: {error.strerror}") from None
     return fd, path
 
 
@@ -113,10 +138,12 @@ def _refuse_if_used(path: Path, stack: ExitStack) -> None:
         owner = ""
         with suppress(ValueError):
             owner = f" (process {layout.read_file_header(os.pread(fd, layout.PAGE, 0))[0].pid})"
-        raise BlackBoxError(
+        taken = BlackBoxError(
             f"the black box {path} is in use by another run{owner}; give this scheduler another name or "
             "blackbox_dir, or run it without a box"
-        ) from None
+        )
+        taken.in_use = True
+        raise taken from None
 
 
 def _make(fresh: Path, encoded: bytes, size: int) -> int:
@@ -155,7 +182,7 @@ def _move_aside(folder: Path, name: str, keep: int) -> None:
         boxes[number - 1].rename(boxes[number])
 
 
-def _reason(error: OSError, size: int) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{error.strerror} (it needs {size // 2**20} MiB); make room, or use a smaller blackbox_mb"
-    return str(error.strerror)
+def _no_place(what: str) -> BlackBoxError:
+    error = BlackBoxError(f"{what}; {WAY_OUT}")
+    error.no_place = True
+    return error

@@ -2,11 +2,15 @@
 
 Pure: it writes into a buffer it is given and knows nothing of time, threads or files. Its owner calls it under a lock.
 Events gather as lines and compact records in a raw segment. When that is full, the next one is taken, and once half of
-the ring is full the owner's worker seals the oldest: ``take_full`` hands out a copy of its content, the worker turns it
-into lines and compresses them outside the lock, ``seal`` stores the block. Once that block is safe, ``release`` frees
-the raw segment. When free segments run out, those with the oldest events are reused, raw or sealed: a worker that falls
-behind only makes the history shorter. One free segment is always kept to seal into, so that sealing by itself never
-costs an event.
+the ring is full the owner's worker seals the oldest, a piece at a time: ``take_full`` hands out a copy of a piece, the
+worker compresses it outside the lock, ``seal`` stores the block. Once the blocks of all its pieces are safe,
+``release`` frees the raw segment. When free segments run out, those with the oldest events are reused, raw or sealed.
+
+A worker that gets no time must not make the history shorter. So where full segments pile up, the writer itself seals
+a piece for each half of one that it writes. A raw segment is freed as soon as it is sealed if no sync has promised its
+events to anybody: they are so new that a power cut may cost them.
+
+One free segment is always kept to seal into, so that sealing by itself never costs an event.
 
 Crash safety rests on two rules. A store that makes something valid comes after all the stores it vouches for (a
 segment's ``generation``, then the ``used`` word after each line or block). And at every moment each line is in the file
@@ -18,8 +22,11 @@ Every store into the file is made in this module, so that their order can be jud
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from zlib import adler32, crc32
+
+import lz4.block
 
 from horus_async.errors import BlackBoxError
 
@@ -28,7 +35,8 @@ from .compact import RECORD_SIZE, Form, pack_fields, read_tick, record_salt, sto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from threading import Lock
+
+    from .entry import Entry
 
 FEWEST_SEGMENTS = 4
 """One being written, one sealed from, one sealed into, one to go on with."""
@@ -36,6 +44,15 @@ FEWEST_SEGMENTS = 4
 _HEAD = b'{"seq":%%d,"run":%b,"tick":%%d,"time_ns":%%d,%%b'
 _RESERVE = 1
 """Free segments that only sealing may take."""
+
+_BACKLOG = 2
+"""Full segments that may wait for the worker, and free ones that have to be left, before the writer seals itself."""
+
+_WORTH_IT = 7 / 8
+"""Of its size, at most, a segment's first piece has to be when compressed. Until the next sync both take room."""
+
+PIECE = 32 * 1024
+"""Bytes of a segment that are sealed at a time, unless one event is larger: to compress them takes some 50 µs."""
 
 _NUMBERS_ROOM = 80
 """The most bytes that the numbers in a line's head take, with room to spare."""
@@ -62,22 +79,24 @@ class Writer(Protocol):
 
 
 class FullSegment(NamedTuple):
-    """The lines of a full raw segment, to be compressed."""
+    """A piece of a full raw segment, to be compressed."""
 
     number: int
     generation: int
     first_seq: int
     lines: bytes
-    """Lines, and compact records between them."""
+    """Lines, and compact records between them, each after its form."""
+    piece: int = 0
+    """Counts the pieces of the segment from 0."""
 
 
 class Spent(NamedTuple):
-    """A raw segment whose lines are also in a sealed one."""
+    """A raw segment whose content is also in blocks."""
 
     number: int
     generation: int
-    sealed_index: int
-    sealed_generation: int
+    sealed: tuple[tuple[int, int], ...]
+    """Number and generation of each sealed segment that holds them."""
 
 
 class Ring:
@@ -90,7 +109,11 @@ class Ring:
         segment_size: bytes per segment, a multiple of 8.
         salt: the file's.
         run: JSON text of the run's id.
+        piece: about how many bytes are sealed at a time.
         store_record: as in ``compact``; tests replace it for buffers that only look like one.
+
+    Attributes:
+        promised: events with a smaller ``seq`` have to survive a power cut. Set by `begin_sync`.
     """
 
     __slots__ = (  # attribute look-ups in a dict are a tenth of the cost of a record
@@ -98,7 +121,9 @@ class Ring:
         "_changes",
         "_closed",
         "_current",
+        "_end",
         "_file_salt",
+        "_filled",
         "_filling",
         "_first_seqs",
         "_format",
@@ -108,8 +133,13 @@ class Ring:
         "_generation",
         "_generations",
         "_history",
+        "_into",
         "_introduced",
         "_limit",
+        "_marks",
+        "_piece",
+        "_piece_end",
+        "_piece_size",
         "_position",
         "_record_salt",
         "_run",
@@ -125,6 +155,7 @@ class Ring:
         "_words",
         "longest",
         "next_seq",
+        "promised",
     )
 
     def __init__(
@@ -136,6 +167,7 @@ class Ring:
         segment_size: int,
         salt: int,
         run: bytes,
+        piece: int = PIECE,
         store_record: Callable[[Any, int, bytes, int], None] = store_record,
     ) -> None:
         if segments < FEWEST_SEGMENTS:
@@ -150,22 +182,29 @@ class Ring:
         self.longest = segment_size - layout.SEGMENT_HEADER - layout.LINE_OVERHEAD - len(self._format) - _NUMBERS_ROOM
         """The most bytes that the JSON of an event's own fields may have."""
         self.next_seq = 0
+        self.promised = 0
         self._tick, self._text_seq = 0, -1  # of the last event that is a line
         self._forms = 0
-        self._introduced: list[Form] = []  # those whose line is in the current segment
+        self._introduced: list[Form] = []  # those whose line is in the current piece of the current segment
         self._closed = ""
         self._generations = [0] * segments
         self._first_seqs = [0] * segments
         self._useds = [0] * segments
+        self._piece_size = piece
+        self._marks: list[list[tuple[int, int]]] = [[] for _ in range(segments)]  # where each piece begins: byte, seq
         self._generation = 0
         self._changes = 0
         self._free = deque(range(segments))
         self._history: deque[int] = deque()  # segments with events older than the current one's, oldest first
         self._full: deque[int] = deque()  # those of them that are raw and not sealed yet, oldest first
-        self._spent: list[Spent] = []
+        self._spent: dict[int, Spent] = {}
         self._filling: int | None = None  # the sealed segment that takes the next block
-        # The raw segment that takes the next line, and where that goes:
-        self._current = self._start = self._position = self._limit = self._used_word = 0
+        self._filled: set[tuple[int, int]] = set()  # number and generation of the raw segments that it has blocks of
+        self._piece = 0  # the next piece to seal of the first of _full; and where the blocks of those before it are:
+        self._into: list[tuple[int, int]] = []
+        # The raw segment that takes the next line, where that goes, where to look up next (see _go_on), and where this
+        # piece and the segment end:
+        self._current = self._start = self._position = self._limit = self._piece_end = self._end = self._used_word = 0
         self._salt = self._record_salt = 0
         self._take_for_lines()
 
@@ -196,12 +235,10 @@ class Ring:
         end = start + len(line)
         pressed = False
         if end > self._limit:
-            pressed = self._roll()
+            pressed = self._go_on(len(line))
             line = layout.make_line(body, self._salt)
-            start = self._start
+            start = self._position
             end = start + len(line)
-            if end > self._limit:
-                raise ValueError(f"an event of {len(line)} bytes does not fit into a segment of {self._segment_size}")
         self._buffer[start:end] = line
         self._words[self._used_word] = end - self._start
         self._position = end
@@ -210,7 +247,7 @@ class Ring:
         return pressed
 
     def writer(
-        self, forms: tuple[Form, ...], *, lock: Lock, clock: Callable[[], int], on_full: Callable[[], object]
+        self, forms: tuple[Form, ...], *, entry: Entry, clock: Callable[[], int], on_full: Callable[[], object]
     ) -> Writer:
         """A function that writes events as the numbers that one of these forms leaves open.
 
@@ -219,17 +256,22 @@ class Ring:
 
         Args:
             forms: the forms to choose from.
-            lock: the owner's; only this function takes it here.
+            entry: the owner's; this function goes through it by itself.
             clock: returns wall-clock nanoseconds since 1970.
             on_full: called without the lock when it is time to seal.
         """
-        acquire, release = lock.acquire, lock.release
+        acquire, release, later = entry.lock.acquire, entry.lock.release, entry.later
         buffer, words, store = self._buffer, self._words, self._store_record
 
         def write(tick: int, first_ns: int, which: int, second_ns: int = 0) -> None:
+            if entry.inside and entry.is_mine():
+                later.append(partial(write, tick, first_ns, which, second_ns))
+                return
             form = forms[which]
-            acquire()
+            pressed = False
             try:
+                acquire()
+                entry.inside = True
                 pressed = self._position > form.limit and self._introduce(form)
                 start = self._position
                 end = start + RECORD_SIZE
@@ -239,7 +281,13 @@ class Ring:
                 self._position = end
                 self.next_seq += 1
             finally:
-                release()
+                entry.inside = False
+                try:  # noqa: SIM105 - costs nothing
+                    release()
+                except RuntimeError:  # Ctrl-C came before it was acquired
+                    pass
+                if later:
+                    entry.catch_up()
             if pressed:
                 on_full()
 
@@ -275,14 +323,15 @@ class Ring:
     def _introduce(self, form: Form) -> bool:
         """Make room for a record after its form. Returns whether it is time to seal."""
         line = len(form.json) + layout.LINE_OVERHEAD
-        pressed = self._position + (line + RECORD_SIZE) > self._limit and self._roll()
+        need = line + RECORD_SIZE
+        pressed = self._position + need > self._limit and self._go_on(need)
         if form.limit < 0:
             start = self._position
             self._buffer[start : start + line] = layout.make_line(form.json, self._salt)
             self._words[self._used_word] = start + line - self._start
             self._position = start + line
             self._introduced.append(form)
-            form.limit = self._limit - RECORD_SIZE
+        form.limit = self._limit - RECORD_SIZE
         return pressed
 
     def _forget_forms(self) -> None:
@@ -290,15 +339,41 @@ class Ring:
             form.limit = -1
         self._introduced.clear()
 
-    def _roll(self) -> bool:
-        """Go on in another segment. Returns whether it is time to seal."""
+    def _go_on(self, need: int) -> bool:
+        """Go on in the second half of the piece, in another piece, or in another segment, with room for ``need`` bytes.
+
+        Returns whether it is time to seal.
+        """
         if self._closed:
             raise BlackBoxError(self._closed)
-        self._history.append(self._current)
-        self._full.append(self._current)
-        self._useds[self._current] = self._position - self._start
-        self._take_for_lines()
-        return self.is_pressed
+        room = self._segment_size - layout.SEGMENT_HEADER
+        if need > room:
+            raise ValueError(f"an event of {need} bytes does not fit into a segment of {self._segment_size}")
+        if self.is_pressed and (len(self._full) > _BACKLOG or len(self._free) <= _RESERVE + _BACKLOG):
+            self._seal_one()
+        pressed = False
+        if self._position + need > self._end:
+            self._history.append(self._current)
+            self._full.append(self._current)
+            self._useds[self._current] = self._position - self._start
+            self._take_for_lines()
+            pressed = self.is_pressed
+        elif self._position + need > self._piece_end:
+            self._marks[self._current].append((self._position - self._start, self.next_seq))
+            self._forget_forms()
+        else:
+            self._limit = min(self._piece_end, self._position + max(need, self._piece_size // 2))
+            return False
+        self._piece_end = min(self._end, self._position + max(need, self._piece_size))
+        self._limit = min(self._piece_end, self._position + max(need, self._piece_size // 2))
+        return pressed
+
+    def _seal_one(self) -> None:
+        """Seal a piece here and now: the worker has no time, and the oldest events would have to go."""
+        piece = self.take_full()
+        if piece is None:
+            return
+        self.seal(piece, lz4.block.compress(piece.lines, store_size=False), len(piece.lines))
 
     @property
     def is_pressed(self) -> bool:
@@ -306,60 +381,94 @@ class Ring:
         return bool(self._full) and 2 * len(self._free) <= len(self._generations)
 
     def take_full(self) -> FullSegment | None:
-        """The content of the oldest full raw segment that is not sealed yet, or None."""
+        """The next piece to seal of the oldest full raw segment, or None. It stays the next one until it is sealed."""
         if not self._full:
             return None
-        index = self._full.popleft()
+        index = self._full[0]
+        marks = self._marks[index]
+        begin, first_seq = marks[self._piece]
+        end = marks[self._piece + 1][0] if self._piece + 1 < len(marks) else self._useds[index]
         start = self._offset(index) + layout.SEGMENT_HEADER
-        lines = bytes(self._buffer[start : start + self._useds[index]])
-        return FullSegment(index, self._generations[index], self._first_seqs[index], lines)
+        content = bytes(self._buffer[start + begin : start + end])
+        return FullSegment(index, self._generations[index], first_seq, content, self._piece)
 
     def seal(self, full: FullSegment, packed: bytes, unpacked: int) -> bool:
-        """Store the compressed lines of a full segment, unless it has been reused meanwhile.
+        """Store a compressed piece, unless it has been sealed or its segment reused meanwhile.
 
         Args:
-            full: the segment.
-            packed: its events as lines, compressed.
-            unpacked: how many bytes the lines had.
+            full: the piece, as `take_full` gave it.
+            packed: its content, compressed.
+            unpacked: how many bytes that had.
 
-        Returns False when there is no room until something is released: the segment will be handed out again.
+        Returns False when there is no room until something is released: the piece will be handed out again.
         """
-        if self._generations[full.number] != full.generation:
+        index = full.number
+        if not self._full or self._full[0] != index or self._piece != full.piece:
+            return True
+        if self._generations[index] != full.generation:
             return True
         content = self._segment_size - layout.SEGMENT_HEADER
         need = layout.BLOCK_HEADER + len(packed)
-        if need >= len(full.lines):
-            self._filling = None  # no gain, so the raw segment stays; what follows must not get ahead of it
+        if need > content or (need > len(full.lines) * _WORTH_IT and full.piece == 0):
+            self._filling = None  # the raw segment stays; what follows must not get ahead of it
+            self._next_full()
             return True
+        may_go = self._first_seqs[index] >= self.promised
+        if full.piece == 0 and may_go and any(self._generations[raw] == generation for raw, generation in self._filled):
+            self._filling = None  # a segment that is released sooner than an older one shares none with it: see _oldest
         if self._filling is None or self._useds[self._filling] + need > content:
             if not self._free:
-                self._full.appendleft(full.number)
                 return False
             self._filling = self._take_for_blocks(full)
-        index, generation = self._filling, self._generations[self._filling]
+        self._store_block(self._filling, full, packed, unpacked)
+        self._piece += 1
+        if self._piece == len(self._marks[index]):
+            self._spent[index] = Spent(index, full.generation, tuple(dict.fromkeys(self._into)))
+            self._next_full()
+            if may_go:
+                self.release((self._spent[index],))
+        return True
+
+    def _store_block(self, index: int, full: FullSegment, packed: bytes, unpacked: int) -> None:
+        generation = self._generations[index]
         salt = layout.line_salt(self._file_salt, generation)
         used = self._useds[index]
+        need = layout.BLOCK_HEADER + len(packed)
         start = self._offset(index) + layout.SEGMENT_HEADER + used
         block = layout.make_block(packed, unpacked, full.generation, full.first_seq, salt)
         self._buffer[start : start + need] = block
         self._words[self._offset(index) // 8] = used + need
         self._useds[index] = used + need
-        self._spent.append(Spent(full.number, full.generation, index, generation))
-        return True
+        self._into.append((index, generation))
+        self._filled.add((full.number, full.generation))
+
+    def _next_full(self) -> None:
+        """Turn to the next full segment."""
+        self._full.popleft()
+        self._piece = 0
+        self._into.clear()
 
     def spent(self) -> tuple[Spent, ...]:
         """The raw segments that can be released once everything stored so far is safe."""
-        return tuple(self._spent)
+        return tuple(self._spent.values())
+
+    def begin_sync(self) -> tuple[Spent, ...]:
+        """Say that everything recorded so far is about to be safe from a power cut, and what can be released then."""
+        self.promised = self.next_seq
+        return self.spent()
 
     def release(self, spent: Iterable[Spent]) -> None:
-        """Free these raw segments: the blocks that hold their lines are safe."""
+        """Free these raw segments: the blocks that hold their content are safe."""
         for entry in spent:
-            self._spent.remove(entry)
-            index, generation, sealed_index, sealed_generation = entry
+            index = entry.number
+            if self._spent.get(index) != entry:
+                continue  # released by the writer, or reused, meanwhile
+            del self._spent[index]
             # A block that was overwritten meanwhile is gone; its raw segment is the only copy again.
-            if self._generations[index] == generation and self._generations[sealed_index] == sealed_generation:
+            if all(self._generations[sealed] == generation for sealed, generation in entry.sealed):
                 self._announce_change()
                 self._words[(self._offset(index) + layout.GENERATION) // 8] = 0
+                self._generations[index] = 0
                 self._history.remove(index)
                 self._free.append(index)
 
@@ -374,21 +483,30 @@ class Ring:
         self._salt = layout.line_salt(self._file_salt, self._generation)
         self._record_salt = record_salt(self._salt)
         self._start = self._position = self._offset(index) + layout.SEGMENT_HEADER
-        self._limit = self._offset(index) + self._segment_size
+        self._end = self._offset(index) + self._segment_size
+        self._piece_end = min(self._end, self._start + self._piece_size)
+        self._limit = min(self._piece_end, self._start + self._piece_size // 2)
+        self._marks[index] = [(0, self.next_seq)]
         self._used_word = self._offset(index) // 8
 
     def _take_for_blocks(self, full: FullSegment) -> int:
         index = self._free.popleft()
         self._take(index, layout.SEALED, full.first_seq)
         self._useds[index] = 0
+        self._filled.clear()
         self._history.insert(self._history.index(full.number), index)
         return index
 
     def _oldest(self) -> int:
-        """Give up the segment with the oldest events."""
+        """Give up the segment with the oldest events.
+
+        A sealed one stands before the raw ones that it was made of. So if those are still there, they follow next, and
+        what is left is without gaps.
+        """
         index = self._history.popleft()
+        self._spent.pop(index, None)
         if self._full and self._full[0] == index:
-            self._full.popleft()
+            self._next_full()
         if self._filling == index:
             self._filling = None
         self._words[layout.OLDEST_WORD // 8] = self.lost

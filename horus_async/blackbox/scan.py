@@ -34,7 +34,7 @@ class SegmentImage(NamedTuple):
 
 
 class Source(NamedTuple):
-    """The lines of one raw segment, raw or as the block they were sealed into."""
+    """The content of one raw segment, raw, or one of the blocks that it was sealed into."""
 
     where: str
     generation: int
@@ -133,7 +133,7 @@ def read_lines(
     while position < len(sources):
         group = [sources[position]]
         position += 1
-        while position < len(sources) and sources[position].first_seq == group[0].first_seq:
+        while position < len(sources) and sources[position].generation == group[0].generation:
             group.append(sources[position])
             position += 1
         if position < len(sources) and sources[position].first_seq <= after + 1:
@@ -153,7 +153,7 @@ def _gap(first: int, end: int) -> str:
 
 
 def _merged(group: list[Source], file_salt: int, segment_size: int, damage: list[str]) -> list[Line]:
-    """The lines of sources with the same events: a raw segment and the block it was sealed into."""
+    """The lines of a raw segment and of the blocks that it was sealed into."""
     lines: dict[int, Line] = {}
     for source in group:
         for line in _lines_of(source, file_salt, segment_size, damage):
@@ -234,23 +234,6 @@ def read_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) 
         return end + 1, None
     digits = body[7 : body.find(b",")]
     return (end + 1, Line(int(digits), body)) if body.startswith(b'{"seq":') and digits.isdigit() else None
-
-
-def event_lines(content: bytes, salt: int) -> Iterator[bytes]:
-    """The events in the content of a full raw segment, each as a line.
-
-    Raises:
-        ValueError: something in it is damaged.
-    """
-    shapes: dict[int, Shape] = {}
-    position = 0
-    while position < len(content):
-        piece = read_piece(content, position, salt, shapes)
-        if piece is None:
-            raise ValueError(f"what stands at byte {position} is damaged")
-        position, line = piece
-        if line is not None:
-            yield layout.make_line(line.body, salt)
 
 
 def _next_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) -> int:

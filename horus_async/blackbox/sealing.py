@@ -1,9 +1,8 @@
 """The thread behind a box: it compresses full segments and syncs the box to disk.
 
 The event loop, with which it shares the interpreter, must not feel it. Compressing and syncing release the interpreter
-lock (``os.fdatasync`` rather than ``mmap.flush``, which holds it). Turning compact records into lines needs the lock,
-so it is done a few at a time with pauses in between. While the loop keeps the processor busy, records stay as they were
-written; they take little more room than their lines would take compressed.
+lock (``os.fdatasync`` rather than ``mmap.flush``, which holds it). Content is compressed as it stands: making lines of
+compact records would take a hundred times as long, and the result would be larger.
 """
 
 from __future__ import annotations
@@ -11,32 +10,24 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from itertools import islice
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import lz4.block
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 
-from . import layout
-from .compact import MARK
-from .scan import event_lines
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .ring import FullSegment, Ring, Spent
+    from . import layout
+    from .entry import Entry
+    from .ring import Ring, Spent
 
 _log = logging.getLogger(__name__)
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
-
-_AT_ONCE = 16
-"""How many events become lines between two pauses: some 30 µs that the event loop may have to wait."""
-_PAUSES = (0.0005, 0.1)
-"""Shortest and longest, in seconds. Having to wait for the interpreter lengthens them: the loop needs it more."""
-
-_WAITED = 0.002
-"""Seconds in excess of a pause that show a busy loop: threads switch only every 5 ms, unless one of them waits."""
 
 
 class SealingWorker:
@@ -44,7 +35,7 @@ class SealingWorker:
 
     Args:
         ring: the ring whose full segments are sealed.
-        lock: held for each call of the ring.
+        entry: gone through for each call of the ring.
         fd: the box, to sync.
         header: the box's.
         path: the box, for messages.
@@ -57,7 +48,7 @@ class SealingWorker:
     def __init__(
         self,
         ring: Ring,
-        lock: threading.Lock,
+        entry: Entry,
         *,
         fd: int,
         header: layout.FileHeader,
@@ -66,39 +57,40 @@ class SealingWorker:
     ) -> None:
         self.sync_error: str | None = None
         self._ring = ring
-        self._lock = lock
+        self._entry = entry
         self._fd = fd
-        self._header = header
         self._path = path
         self._interval_ns = None if sync_interval is None else int(sync_interval * NANOSECONDS)
         self._due_ns = monotonic_ns() + (self._interval_ns or 0)
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
+        self._woken: SimpleQueue[None] = SimpleQueue()
+        self._stopping = False
         self._thread = threading.Thread(target=self._look_after, name=f"blackbox {header.name}", daemon=True)
-        self.wake = self._wake.set
-        """Say that there is something to seal. From any thread; cheap."""
+        self.wake = partial(self._woken.put, None)
+        """Say that there is something to seal. From any thread and any signal handler; cheap."""
         self.start = self._thread.start
 
     def stop(self) -> None:
         """Sync everything to disk and end. What is not sealed by now stays raw."""
-        self._stopping.set()
-        self._wake.set()
-        self._thread.join()
+        self._stopping = True
+        self.wake()
+        if threading.current_thread() is not self._thread:  # a box that is dropped may be taken apart by any thread
+            self._thread.join()
 
     def _look_after(self) -> None:
         synced = -1
         stopping = False
         while not stopping:
             wait = None if self._interval_ns is None else max(0, self._due_ns - monotonic_ns()) / NANOSECONDS
-            self._wake.wait(wait)
-            self._wake.clear()
-            stopping = self._stopping.is_set()
+            self._sleep(wait)
+            stopping = self._stopping
             self._seal_full()
-            with self._lock:
+            with self._entry:
                 recorded, spent, short = self._ring.next_seq, self._ring.spent(), self._ring.is_short
             if self._interval_ns is None:
                 self._release(spent)
             elif stopping or (short and spent) or monotonic_ns() >= self._due_ns:
+                with self._entry:
+                    recorded, spent = self._ring.next_seq, self._ring.begin_sync()
                 if recorded != synced or spent:
                     self._sync()
                 self._release(spent)
@@ -107,46 +99,28 @@ class SealingWorker:
 
     def _seal_full(self) -> None:
         while True:
-            with self._lock:
+            with self._entry:
                 full = self._ring.take_full() if self._ring.is_pressed else None
             if full is None:
                 return
-            lines = self._as_lines(full)
-            if lines is None:
-                continue
-            packed = lz4.block.compress(lines, store_size=False)
-            with self._lock:
-                if not self._ring.seal(full, packed, len(lines)):
+            packed = lz4.block.compress(full.lines, store_size=False)
+            with self._entry:
+                if not self._ring.seal(full, packed, len(full.lines)):
                     return
 
-    def _as_lines(self, full: FullSegment) -> bytes | None:
-        """The events of a full segment as lines; None when it has to stay raw: it is damaged, or there is no time."""
-        content = full.lines
-        if MARK not in content:
-            return content
-        lines: list[bytes] = []
-        events = event_lines(content, layout.line_salt(self._header.salt, full.generation))
-        pause, longest = _PAUSES
-        try:
-            while some := list(islice(events, _AT_ONCE)):
-                lines += some
-                before_ns = monotonic_ns()
-                if self._stopping.wait(pause):
-                    return None
-                waited = (monotonic_ns() - before_ns) / NANOSECONDS - pause
-                pause = min(2 * pause, longest) if waited > _WAITED else _PAUSES[0]
-                if self._interval_ns is not None and monotonic_ns() >= self._due_ns:
-                    self._sync()  # sealing may take many seconds, and a power cut must not cost them
-                    self._due_ns = monotonic_ns() + self._interval_ns
-        except ValueError:
-            return None  # readers report it
-        return b"".join(lines)
+    def _sleep(self, longest: float | None) -> None:
+        """Until there is something to do, or so many seconds are over."""
+        with suppress(Empty):
+            self._woken.get(timeout=longest)
+            while True:
+                self._woken.get_nowait()  # once is enough
 
     def _release(self, spent: tuple[Spent, ...]) -> None:
-        with self._lock:
+        with self._entry:
             self._ring.release(spent)
-            if spent and self._ring.is_pressed:
-                self._wake.set()  # what found no room may find some now
+            found_room = bool(spent) and self._ring.is_pressed
+        if found_room:
+            self.wake()  # what found no room may find some now
 
     def _sync(self) -> None:
         try:

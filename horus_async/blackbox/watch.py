@@ -37,13 +37,13 @@ class BlackBoxObserver(observe.Observer):
     def run_started(self, run: observe.RunInfo) -> None:
         """`SchedulerStart`, and a `NodeAdded` for each node; from here on fatal signals are caught."""
         self._box.catch_fatal_signals()
-        self._put(SchedulerStart(tuple(node.name for node in run.nodes), run.tick_rate), 0)
+        self._put(SchedulerStart.of((node.name for node in run.nodes), run.tick_rate), 0)
         for node in run.nodes:
             self._put(NodeAdded(node.name), 0)
 
     def node_added(self, node: observe.NodeInfo) -> None:
         """`NodeAdded`: a node joined the run that is going on."""
-        self._put(NodeAdded(node.name), self._box.tick)
+        self._put(NodeAdded(node.name), self._box.tick_now())
 
     def tick_listener(self, node: str) -> observe.TickListener:
         """`NodeTick` for each tick of the node, straight into the box."""
@@ -63,7 +63,7 @@ class BlackBoxObserver(observe.Observer):
 
     def run_stopped(self, reason: str, ticks: int) -> None:
         """`SchedulerStop`: the run ended, and why."""
-        self._put(SchedulerStop(reason, ticks), self._box.tick)
+        self._put(SchedulerStop(reason, ticks), self._box.tick_now())
 
     def _put(self, event: Event, tick: int) -> None:
         self._box.record(event, tick, wall_ns())

@@ -28,6 +28,11 @@ CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
 """The operating system's name for the clock of ``monotonic_ns``."""
 
 
+def is_time_sleep(value: object) -> bool:
+    """Whether it is ``time.sleep``, or the module that has it: what a program's names can stand for."""
+    return value is time or value is time.sleep
+
+
 def iso_utc(ns: int) -> str:
     """Wall-clock nanoseconds as ISO 8601 in UTC with milliseconds: ``2026-04-24T17:13:05.241Z``.
 

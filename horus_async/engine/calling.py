@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import perf_ns
+from horus_async.errors import ConfigurationError
 from horus_async.nodes.context import current
 from horus_async.observe import Execution, External
 from horus_async.topics.codec import as_bytes
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
     from .node_run import NodeRun
     from .rules.schedule import Timeline
+
+
+_GENERATOR = "it returned an async generator, which nobody would run: leave out the 'yield', and send() or await"
+_log = logging.getLogger("horus_async")
 
 
 class Calling(Planning):
@@ -59,12 +65,14 @@ class Calling(Planning):
             return None
         if hasattr(result, "__await__") or hasattr(result, "send"):
             return _awaited(result)
-        self._finish(run, None)
+        self._finish(run, ConfigurationError(_GENERATOR) if hasattr(result, "__anext__") else None)
         return None
 
-    def _finish(self, run: NodeRun, error: BaseException | None) -> None:
+    def _finish(self, run: NodeRun, error: BaseException | None) -> None:  # noqa: C901 - hot, so written out
         """A callback has ended."""
         kind, took_ns = run.kind, perf_ns() - run.started_ns
+        if run.misuse is not None:
+            error = self._with_misuse(run, error)
         # In virtual time nothing passes in a callback that never waits.
         waited = run.coroutine is not None or not self._virtual
         run.busy = False
@@ -89,10 +97,19 @@ class Calling(Planning):
         if kind is TICK:
             if run.real_time:
                 run.ended_ns = run.now()
+                if not run.resumed:
+                    run.held_ns = took_ns
             if run.deadline_ns is not None or run.budget_ns is not None or run.misses_in_a_row:
                 self._judge(run, error)
         if failure is not None or run.failure.failures:
             self._failed_or_recovered(run, kind, error, failure)
+
+    def _with_misuse(self, run: NodeRun, error: BaseException | None) -> BaseException | None:
+        """What a callback fails with that did something wrong: with that, unless it failed anyway."""
+        misuse, run.misuse = run.misuse, None
+        if error is not None:
+            _log.error("%s", misuse)
+        return error or misuse
 
     def _tell_executed(
         self, run: NodeRun, kind: str, error: BaseException | None, duration_ns: int, took_ns: int

@@ -38,6 +38,8 @@ class NodeRun:
     def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:  # noqa: PLR0915 - one line a fact
         self.node = node
         self.name = node.name
+        self.rate = node.rate
+        """Hz, for this run."""
         self.ports = ports
         self.schedule: Schedule | None = None
         self.on: list[Subscriber] = []
@@ -53,6 +55,10 @@ class NodeRun:
         """A callback of it is running; the runtime says so."""
         self.resumed = 0
         """How often the running callback went on after a suspension."""
+        self.resumed_ns = 0
+        """When it last went on, where time is real."""
+        self.held_ns = 0
+        """For how long its last tick ran, where time is real: after it went on for the last time, if it waited."""
         self.initialised = False
         self.shut_down = False
         """Its ``shutdown`` was called."""
@@ -95,6 +101,8 @@ class NodeRun:
         """An emergency stop: nothing waits for a thread to end."""
         self.reported: BaseException | None = None
         """What the running callback raised, once the run was told of it."""
+        self.misuse: Exception | None = None
+        """What the running callback did wrong without raising anything: it fails with that when it ends."""
         self.needs_init = False
         """Its ``init`` has to run, again, before its next tick."""
         self.misses_in_a_row = 0
@@ -160,11 +168,20 @@ class NodeRun:
         self.last_ns = began_ns
         self.due_ns = began_ns if self.on or began_ns < step.at_ns else step.at_ns
 
+    def held_loop_ns(self) -> int:
+        """For how long its last tick kept the event loop from others, as far as that is known."""
+        return 0 if self.node.compute else self.held_ns
+
+    def waits_for_nobody(self) -> None:
+        """Nothing can happen any more: if its ``init`` or ``shutdown`` waits for a message, that fails."""
+        if self.ports.wait_scope is not None:
+            self.ports.wait_scope.cancel()
+
     def stats(self) -> NodeStats:
         """The figures so far."""
         return NodeStats(
             ticks=self.durations.count,
-            rate=self.node.rate,
+            rate=self.rate,
             mean_us=self.durations.mean_us(),
             p99_us=self.durations.p99_us(),
             max_us=self.durations.longest / 1000,

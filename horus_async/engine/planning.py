@@ -10,13 +10,14 @@ from horus_async.observe import TickEnd
 
 from .node_run import INIT, SHUTDOWN
 from .ports import new_tuple
+from .reporting import note_undeclared
 from .rules.failure import State
 from .rules.order import causal_order, topic_edges
 from .rules.schedule import Step
 from .safety import Safety
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from horus_async.observe import Observer
 
@@ -58,8 +59,15 @@ class Planning(Safety):
         """A node used a topic for the first time: the causal order may have to change."""
         known = self._topics.get(node)
         if known is not None and topic not in known[0 if writes else 1]:
+            if writes:
+                note_undeclared(node, topic, tuple(self.runs[node].node.pubs))
             known[0 if writes else 1][topic] = None
             self._order_known = False
+
+    @property
+    def topics(self) -> Mapping[str, tuple[Iterable[str], Iterable[str]]]:
+        """By node: the topics that it sends on and those that it reads, declared or used so far."""
+        return self._topics
 
     def _find_order(self) -> None:
         runs = sorted(self.runs.values(), key=lambda run: run.node.order)

@@ -6,8 +6,11 @@ import functools
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio
+
+from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError
-from horus_async.nodes.context import CallGuard, TickContext, current
+from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, current
 from horus_async.observe import Received, Sent
 from horus_async.topics import Borrowing, Message, check_topic_name
 from horus_async.topics.codec import as_bytes, decode, encode
@@ -89,12 +92,16 @@ class Ports:
         self._run = run
         self._audience = run.audience
         self._own = bus.own
+        self._own_time = bus.isolated
+        """Whether messages are in the order of their stamps: where nothing comes from other processes."""
         self._publishers: dict[str, Publisher] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
         self._lent_to: Node | None = None
         self.began: int | None = None
         """The scheduler tick in which the running callback began; None while none is going on."""
+        self.wait_scope: anyio.CancelScope | None = None
+        """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self.inputs: list[Received] = []
         """What the running callback took."""
         self._has_work = False
@@ -165,9 +172,14 @@ class Ports:
         payload = encode(value, publisher.forms)
         run = self._run
         stamp_ns = run.stamp_ns()
-        seq = publisher.publish(payload, stamp_ns)
+        seq = publisher.publish(payload, stamp_ns, None, None if self._own_time else monotonic_ns())
         if self._audience.hears_messages:
             self.tell(topic, seq, stamp_ns, payload)
+
+    def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:
+        """Publish a recorded message, and tell of it."""
+        self.publisher(topic).publish(payload, stamp_ns, seq, None if self._own_time else monotonic_ns())
+        self.tell(topic, seq, stamp_ns, payload)
 
     def tell(self, topic: str, seq: int, stamp_ns: int, payload: Payload) -> None:
         """Tell of a message that went out."""
@@ -290,10 +302,23 @@ class Ports:
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
         while (taken := self.take(topic)) is None:
-            await self.subscriber(topic).wait()
+            await self._wait(topic)
             if topic in self._empty:
                 self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
         return decode(taken[0])
+
+    async def _wait(self, topic: str) -> None:
+        context = current.get(None)
+        if context is None or context.seed_tick not in (INIT_TICK, SHUTDOWN_TICK):
+            await self.subscriber(topic).wait()
+            return
+        with anyio.CancelScope() as self.wait_scope:
+            await self.subscriber(topic).wait()
+        if self.wait_scope.cancelled_caught:
+            raise ContextError(
+                f"node {self._node!r} waits for a message on {topic!r} before the first tick or after the last one, "
+                "when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
+            )
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before they were read."""

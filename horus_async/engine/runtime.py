@@ -26,6 +26,7 @@ from attrs import evolve
 from horus_async.clock.system import monotonic_ns
 from horus_async.nodes.context import current
 from horus_async.observe import NodeFailed
+from horus_async.undo import undo
 
 from .coroutines import abandon_thread, carry, may_suspend, waits_for_thread
 from .node_run import NodeRun
@@ -107,7 +108,7 @@ class Runtime(Working):
             make_ports = Ports if self._guard is None else self._guard.ports
             ports = make_ports(node.name, self.bus, self)
             for topic in node.pubs:
-                ports.publisher(topic)
+                ports.publisher(topic).open()
         for topic in node.subs:
             ports.subscriber(topic)
         run = self._node_run(node, ports) if make_run is None else make_run(node, ports)
@@ -135,9 +136,7 @@ class Runtime(Working):
 
     def close(self) -> None:
         """Take the topics back from the nodes, and let go of them."""
-        for run in self.runs.values():
-            run.ports.detach()
-        self.bus.close()
+        undo((*(run.ports.detach for run in self.runs.values()), self.bus.close))
 
     def stop(self, reason: str = "stop") -> None:
         """End the run after the current tick. From any thread or signal handler; the first reason stays."""

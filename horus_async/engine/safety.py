@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from horus_async.clock.debugger import held_within
 from horus_async.errors import EmergencyStop, NodeFailure
 from horus_async.nodes.failure_policies import Ignore, Miss
 from horus_async.observe import (
@@ -29,7 +30,7 @@ from horus_async.observe import (
 
 from .audience import Audience
 from .node_run import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
-from .reporting import describe, telling
+from .reporting import advice_on_blocking, describe, hint, telling
 from .rules.failure import Action, Change, State
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ SAFE_STATE_LIMIT_NS = 1_000_000_000
 
 _MOST_TOLD_AT_ONCE = 100
 """Of the ticks that a standstill cost a node, so many have an event of their own; all are counted."""
+
+_HARDLY_NS = 5_000_000
+"""Whoever keeps the event loop for less than this is not spoken of."""
 
 _log = logging.getLogger("horus_async")
 
@@ -76,6 +80,8 @@ class Safety(ABC):
         self._interludes: deque[NodeRun] = deque()
         """Nodes whose safe state is to be entered while the run goes on."""
         self._aborted = False
+        self._named: set[str] = set()
+        """Nodes of which was said that they hold up the event loop."""
 
     @abstractmethod
     def stop(self, reason: str = "stop") -> None:
@@ -142,6 +148,8 @@ class Safety(ABC):
         else:
             missed = min(passed, -(-(run.ended_ns - first_ns) // run.period_ns))
             actual_ns = run.ended_ns - run.due_ns
+        if missed and run.real_time:
+            self._name_culprit(run, first_ns)
         told = min(missed, _MOST_TOLD_AT_ONCE)
         for number in range(told):
             count = missed - told + 1 if number == 0 else 1
@@ -149,7 +157,24 @@ class Safety(ABC):
             if self.emergency is not None:
                 return
 
+    def _name_culprit(self, late: NodeRun, since_ns: int) -> None:
+        """A node comes late: log who held up the event loop meanwhile, each of those once."""
+        culprit = max(self._order, key=lambda run: run.held_loop_ns() if run.ended_ns >= since_ns else 0)
+        held_ns = culprit.held_loop_ns()
+        if held_ns < max(late.period_ns, _HARDLY_NS) or culprit.ended_ns < since_ns or culprit.name in self._named:
+            return
+        self._named.add(culprit.name)
+        _log.warning(
+            "node %r held up the event loop for %d ms in tick %s, so that nodes came late: %s",
+            culprit.name,
+            held_ns // 1_000_000,
+            culprit.context.tick,
+            advice_on_blocking(culprit.node.callback(TICK)),
+        )
+
     def _missed(self, run: NodeRun, deadline_ns: int, actual_ns: int, count: int = 1) -> None:
+        if run.real_time and held_within(actual_ns + 2 * run.period_ns):
+            return  # a debugger made it late
         run.misses += count
         run.misses_in_a_row += count
         self._incident(DeadlineMissed(run.name, deadline_ns, actual_ns))
@@ -216,6 +241,9 @@ class Safety(ABC):
         run.reported = error
         run.errors += 1
         error.add_note(f"in {kind} of node {run.name!r}, tick {self.tick}")
+        advice = hint(error, virtual=self._pace is None or self._pace.virtual)
+        if advice is not None:
+            error.add_note(advice)
         self._incident(NodeFailed(run.name, describe(error), "".join(traceback.format_exception(error))))
 
     def _failed_or_recovered(

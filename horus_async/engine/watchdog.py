@@ -7,6 +7,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from horus_async.clock.debugger import held_before_ns, held_ns, notice_debuggers
 from horus_async.clock.system import NANOSECONDS, perf_ns
 
 if TYPE_CHECKING:
@@ -40,12 +41,16 @@ class Watchdog:
         }
         self._said: dict[NodeRun, tuple[int, int]] = {}
         """For each node the tick, by when it began, that was last spoken of, and how many stages were said of it."""
+        self._held: dict[NodeRun, tuple[int, int]] = {}
+        """For each node a tick, by when it began, and how long debuggers had held its thread before."""
         self._loop_thread = threading.get_ident()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to watch, if there is a node to watch."""
+        if self._watched or any(run.deadline_ns is not None for run in self._runtime.runs.values()):
+            notice_debuggers()
         if self._watched:
             self._thread = threading.Thread(target=self._watch, name="horus-watchdog", daemon=True)
             self._thread.start()
@@ -66,7 +71,7 @@ class Watchdog:
         began_ns = self._runtime.blocked_since_ns(run)
         if began_ns is None:
             return
-        stage = min((perf_ns() - began_ns) // limit_ns, len(STAGES))
+        stage = min((perf_ns() - began_ns - self._held_ns(run, began_ns)) // limit_ns, len(STAGES))
         said_of_ns, said = self._said.get(run, (began_ns, 0))
         if said_of_ns != began_ns:
             said = 0
@@ -74,6 +79,15 @@ class Watchdog:
             self._runtime.watchdog_fired(run, STAGES[index], self._stack(run))
         if stage:
             self._said[run] = (began_ns, stage)
+
+    def _held_ns(self, run: NodeRun, began_ns: int) -> int:
+        """For how long a debugger has held the tick that began then."""
+        thread = run.thread or self._loop_thread
+        of_ns, before_ns = self._held.get(run, (0, 0))
+        if of_ns != began_ns:
+            before_ns = held_before_ns(thread)
+            self._held[run] = (began_ns, before_ns)
+        return max(held_ns(thread) - before_ns, 0)
 
     def _stack(self, run: NodeRun) -> str:
         """Where the node's code stands: in a thread of its own, where it waits, or where it keeps the event loop."""

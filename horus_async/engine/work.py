@@ -47,11 +47,16 @@ class _Turns:
     run: NodeRun
     busy: bool = True
     resumed: int = 0
+    resumed_ns: int = 0
+    held_ns: int = 0
     trap: Any = None
 
     @property
     def rank(self) -> float:
         return self.run.rank + 0.5
+
+    def waits_for_nobody(self) -> None:
+        """It may: it does not have to end."""
 
 
 class Working(Calling):
@@ -76,7 +81,10 @@ class Working(Calling):
             ContextError: It is too late for that, or this is not the event loop's thread.
         """
         run, context = self._begin_work(node, "background")
-        self._group.start_soon(self._carry_work, run, functools.partial(function, *arguments), context)
+        assert self._pace is not None
+        turns = _Turns(run)
+        turn = self._pace.suspend(turns)  # from now on, as time may move before the task runs
+        self._group.start_soon(self._carry_work, turns, turn, functools.partial(function, *arguments), context)
 
     def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Start a thread of a node's own.
@@ -99,12 +107,12 @@ class Working(Calling):
         for scope in self._scopes.pop(node, ()):
             scope.cancel()
 
-    async def _carry_work(self, run: NodeRun, start: Callable[[], Any], context: WorkContext) -> None:
-        pace = self._pace
+    async def _carry_work(
+        self, turns: _Turns, turn: Callable[[], Awaitable[None]], start: Callable[[], Any], context: WorkContext
+    ) -> None:
+        pace, run = self._pace, turns.run
         assert pace is not None
         current.set(context)
-        turns = _Turns(run)
-        turn = pace.suspend(turns)
         error: BaseException | None = None
         scope = anyio.CancelScope()
         self._scopes.setdefault(run.name, set()).add(scope)
@@ -126,7 +134,7 @@ class Working(Calling):
                 raise
         finally:
             self._scopes.get(run.name, set()).discard(scope)
-            pace.ended(run)
+            pace.ended(turns)
             self._work_ended(run, error)
 
     async def _await_thread(self, run: NodeRun, work: Callable[[], Any], context: WorkContext) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.observe import NodeInfo
@@ -14,6 +13,9 @@ from horus_async.topics import check_topic_name
 from horus_async.validators import is_positive
 
 from .failure_policies import FailurePolicy, Fatal, Miss
+from .log import NodeLog
+from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
+from .options import guard_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 Callback = "Callable[..., Any]"
 """``callback(node)``, a coroutine function or a plain function."""
 
-_CALLBACKS = ("init", "tick", "shutdown", "on_error", "enter_safe_state")
-_OPTIONS = ("rate", "on", "pubs", "subs", "order", "budget", "deadline", "on_miss", "failure_policy", "compute")
 _FORBIDDEN_IN_NAMES = frozenset("@\\\0")
 _MAX_NAME = 200
 
@@ -99,7 +99,11 @@ class Node:
         failure_policy: FailurePolicy | None = _own,
         compute: bool = _own,
         watchdog: float | None = _own,
+        **unknown: Never,
     ) -> None:
+        for option in unknown:
+            raise ConfigurationError(unknown_option(option))
+        guard_options(type(self), OPTIONS)
         given = {
             "rate": rate,
             "on": on,
@@ -116,17 +120,28 @@ class Node:
         for option, value in given.items():
             if value is not Node._own:
                 setattr(self, option, value)
+        set_here = {*vars(self), *(["name"] if name else [])}
         self.name = name or self.name or self._default_name()
-        self.on = _topics("on", self.on) if self.on is not None else None
-        self.pubs = _topics("pubs", self.pubs)
-        self.subs = _topics("subs", self.subs)
         callbacks = (init, tick, shutdown, on_error, enter_safe_state)
-        self._functions = {k: f for k, f in zip(_CALLBACKS, callbacks, strict=True) if f is not None}
-        self._check()
-        self.log = logging.LoggerAdapter(logging.getLogger(f"horus_async.node.{self.name}"), {"node": self.name})
+        functions = {k: f for k, f in zip(CALLBACKS, callbacks, strict=True) if f is not None}
+        self._functions: dict[str, Callable[..., Any]] = {}
+        misspelt = find_misspelt(type(self), Node, set_here | functions.keys())
+        if misspelt is not None:
+            raise ConfigurationError(f"node {self.name!r}: {misspelt}")
+        self._functions = functions
+        self._settle()
+        self.log = NodeLog(self.name)
 
     def _default_name(self) -> str:
         return type(self).__name__ if type(self) is not Node else f"node_{os.urandom(4).hex()}"
+
+    def _settle(self) -> None:
+        """Check every option, and bring those that can be given in several forms into one."""
+        values = vars(self)  # past the options themselves, which would call this
+        values["on"] = _topics("on", self.on) if self.on is not None else None
+        values["pubs"] = _topics("pubs", self.pubs)
+        values["subs"] = _topics("subs", self.subs)
+        self._check()
 
     def _check(self) -> None:
         name: Any = self.name
@@ -136,10 +151,12 @@ class Node:
                 f"{self.name!r} cannot be a node's name; use up to {_MAX_NAME} printable characters "
                 "without '@' and '\\', no leading '/', no '..'"
             )
+        self._check_callbacks()
         if self.callback("tick") is None:
-            raise ConfigurationError(
-                f"node {self.name!r} has no tick: pass tick=function, or write a method 'async def tick(self)'"
-            )
+            meant = nearest_tick(type(self), Node)
+            way_out = "pass tick=function, or write a method 'async def tick(self)'"
+            way_out = way_out if meant is None else f"was its method {meant!r} meant to be the tick?"
+            raise ConfigurationError(f"node {self.name!r} has no tick: {way_out}")
         for option in ("rate", "budget", "deadline", "watchdog"):
             value = getattr(self, option)
             if value is not None and not is_positive(value):
@@ -149,6 +166,19 @@ class Node:
                 f"node {self.name!r} has rate={self.rate} and on={self.on}: it ticks by time or by message, not both"
             )
         self._check_choices()
+
+    def _check_callbacks(self) -> None:
+        for name in CALLBACKS:
+            function: Any = self._functions.get(name) or getattr(self, name, None)
+            if function is None:
+                continue
+            if not callable(function):
+                raise ConfigurationError(f"node {self.name!r}: {name}={function!r}; give a function, or write a method")
+            if inspect.isasyncgenfunction(function) or _is_generator(function):
+                raise ConfigurationError(
+                    f"node {self.name!r}: there is a 'yield' in its {name}, which makes a generator of it that nobody "
+                    f"would run; in a {name} send(), or await"
+                )
 
     def _check_choices(self) -> None:
         if not isinstance(self.on_miss, Miss):
@@ -284,6 +314,9 @@ class _Messages:
         return await self._node.receive(self._topic)
 
 
+guard_options(Node, OPTIONS)
+
+
 def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Node]:
     """Turn a function into a node: ``@node(rate=100, subs=["scan"])``; by default it has the function's name.
 
@@ -294,6 +327,12 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
         return Node(name or tick.__name__, tick=tick, **options)
 
     return make
+
+
+def _is_generator(function: Callable[..., Any]) -> bool:
+    inner = inspect.unwrap(getattr(function, "func", function))
+    flags = getattr(getattr(inner, "__code__", None), "co_flags", 0)
+    return bool(flags & inspect.CO_GENERATOR and not flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 def _topics(option: str, topics: Any) -> tuple[str, ...]:

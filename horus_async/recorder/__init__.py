@@ -12,8 +12,10 @@ from .records import (
     ExternalMessage,
     GapRecord,
     RecordedInput,
+    RecordedLook,
     RecordedOutput,
     SchedulerTick,
+    SendsRecord,
 )
 from .write.lines import tick_digest
 from .write.recorder import Recorder
@@ -26,6 +28,7 @@ __all__ = [
     "GapRecord",
     "RecordedFile",
     "RecordedInput",
+    "RecordedLook",
     "RecordedOutput",
     "Recorder",
     "RecordingOptions",
@@ -33,6 +36,7 @@ __all__ = [
     "RecordingStats",
     "Redact",
     "SchedulerTick",
+    "SendsRecord",
     "Session",
     "SessionSummary",
     "delete_session",

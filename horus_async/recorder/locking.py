@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,11 @@ from horus_async.errors import RecordingError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_TRIES, _PAUSE = 20, 0.01
+"""How often, and how many seconds apart, a folder's lock is tried: who lists sessions has it for a moment."""
+_pause = threading.Event()
 
 
 class FolderLock:
@@ -52,22 +58,29 @@ def is_being_recorded(folder: Path) -> bool:
 
 
 @contextmanager
-def not_being_recorded(folder: Path) -> Iterator[None]:
-    """Lock out recordings and other deletions of a folder.
+def not_being_recorded(folder: Path) -> Iterator[bool]:
+    """Lock out recordings and other deletions of a folder; gives whether it is still there.
 
     Raises:
-        RecordingError: it is being recorded into, or deleted by another process.
+        RecordingError: it is being recorded into.
     """
     with ExitStack() as held:
-        try:
-            held.enter_context(_held(folder, fcntl.LOCK_EX))
-        except BlockingIOError:
+        for _ in range(_TRIES):
+            try:
+                held.enter_context(_held(folder, fcntl.LOCK_EX))
+                break
+            except BlockingIOError:  # a recording has it, or for a moment somebody who looks, or deletes
+                _pause.wait(_PAUSE)
+            except FileNotFoundError:
+                yield False
+                return
+            except OSError:
+                break  # no locks on this file system: the caller's next step says so if it is anything else
+        else:
             raise RecordingError(
                 f"session {folder.name!r} is still being recorded: stop that run, or its recording, first"
-            ) from None
-        except OSError:
-            pass  # no such folder, or no locks on this file system: the caller's next step says so
-        yield
+            )
+        yield folder.exists()
 
 
 @contextmanager

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import platformdirs
-
 from horus_async.clock.system import wall_ns
-from horus_async.errors import SessionNameError
+from horus_async.errors import RecordingError, SessionNameError
+from horus_async.folders import NoHomeError, expanded, user_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 SUFFIX = ".jsonl.lz4"
 """What every file of lines in a session ends with."""
@@ -22,6 +25,9 @@ MANIFEST = "session.json"
 SCHEDULER_STEM, EXTERNAL_STEM = "scheduler", "external"
 """How the names of files that belong to no node begin."""
 
+WAY_OUT = "set HORUS_RECORDINGS_DIR or recordings_dir= to a folder of yours"
+"""What can be done where the usual folder does not do."""
+
 _SESSION = re.compile(r"[A-Za-z0-9_.\-]{1,255}")
 _STEM_LIMIT = 180
 
@@ -31,11 +37,15 @@ def recordings_root(override: str | os.PathLike[str] | None = None) -> Path:
 
     That is ``override``, else ``HORUS_RECORDINGS_DIR``, else ``horus/recordings`` in the platform's user data
     directory. ``~`` is expanded. Nothing is created.
+
+    Raises:
+        RecordingError: there is no home folder.
     """
     chosen = override if override is not None else os.environ.get("HORUS_RECORDINGS_DIR") or None
-    if chosen is not None:
-        return Path(chosen).expanduser()
-    return Path(platformdirs.user_data_dir("horus", appauthor=False)) / "recordings"
+    try:
+        return user_folder("data") / "recordings" if chosen is None else expanded(chosen)
+    except NoHomeError as error:
+        raise RecordingError(f"there is no place for recordings: {error}; {WAY_OUT}") from None
 
 
 def check_session_name(name: Any) -> str:
@@ -44,20 +54,25 @@ def check_session_name(name: Any) -> str:
     Raises:
         SessionNameError: not 1 to 255 of ``A-Z a-z 0-9 _ . -``, or ``..`` in it, or only a dot.
     """
-    if not isinstance(name, str) or not _SESSION.fullmatch(name) or ".." in name or name == ".":
+    if not isinstance(name, str) or not is_session_name(name):
         raise SessionNameError(
             f"session name {ascii(name)[:80]} cannot be used: it takes 1 to 255 of A-Z a-z 0-9 _ . - and no '..'"
         )
     return name
 
 
-def default_session_name(started_at_ns: int | None = None) -> str:
-    """A name from the time (UTC) and this process: ``recording_20261121T031701.502_p1234``."""
+def default_session_names(started_at_ns: int | None = None) -> Iterator[str]:
+    """Names from the time (UTC) and this process: ``recording_20261121T031701.502_p1234``, then the same with ``_2``...
+
+    The first that is free is to be taken: several runs may start at the same time.
+    """
     from datetime import UTC, datetime
 
     ns = wall_ns() if started_at_ns is None else started_at_ns
     moment = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
-    return f"recording_{moment:%Y%m%dT%H%M%S}.{ns // 1_000_000 % 1000:03d}_p{os.getpid()}"
+    name = f"recording_{moment:%Y%m%dT%H%M%S}.{ns // 1_000_000 % 1000:03d}_p{os.getpid()}"
+    yield name
+    yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
 def file_name(node: str, identity: str) -> str:
@@ -92,3 +107,8 @@ def missing_part_name(known: Path, part: int) -> str:
 def plain_file_name(stem: str, identity: str) -> str:
     """The file name of the scheduler or of the external messages."""
     return f"{stem}@{identity}{SUFFIX}"
+
+
+def is_session_name(name: str) -> bool:
+    """Whether a session may have this name."""
+    return _SESSION.fullmatch(name) is not None and ".." not in name and name != "."

@@ -163,6 +163,11 @@ class Comparison(Observer):
         sends = self._session.sends(node, start, stop, background=True)
         self._background[node] = Recorded(node, 0, sends, open=True)
 
+    @property
+    def has_background(self) -> bool:
+        """Whether recorded nodes sent something outside of their callbacks that is still to be compared."""
+        return any(expected.any_left() for expected in self._background.values())
+
     def begin(self, node: str, tick: int, callback: Callback | None) -> None:
         """A callback of a live node begins; None where nothing is known of the recorded one."""
         if callback is None:

@@ -120,9 +120,7 @@ class Player:
         payload: Payload = output.payload
         if output.topic in self._replacements:
             payload = encode(self._replace(self._replacements[output.topic], output.payload, output))
-        ports = self.run.ports
-        ports.publisher(output.topic).publish(payload, output.stamp_ns, output.seq)
-        ports.tell(output.topic, output.seq, output.stamp_ns, payload)
+        self.run.ports.play(output.topic, payload, output.stamp_ns, output.seq)
 
     def _replace(self, replacement: Any, payload: bytes, output: RecordedOutput) -> Any:
         if not callable(replacement):

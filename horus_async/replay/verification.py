@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS, wall_ns
@@ -166,7 +168,7 @@ class Verification(Runtime):
             seed=session.seed,
             started_at_ns=wall_ns(),
             start_ns=session.start_ns,
-            namespace="default",
+            namespace=f"verification-{os.getpid():x}-{secrets.token_hex(4)}",  # nothing reaches a running robot
             nodes=tuple(node.info() for node in live),
         )
         timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)
@@ -229,6 +231,8 @@ class Verification(Runtime):
         pace = self.pace
         yield from self._init_plan()
         pace.start()
+        if self._comparison.has_background:
+            pace.suspended += 1  # tasks of nodes are at work between the ticks: time is not to jump over them
         while not self.reason and (step := self.timeline.next_step(None)) is not None:
             while not pace.reached(step.at_ns):
                 yield pace.reach(step.at_ns)

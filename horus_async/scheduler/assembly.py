@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -16,8 +17,10 @@ from horus_async.engine.watchdog import Watchdog
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
 
+from .unawaited import noticed
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from horus_async.blackbox import BlackBox
     from horus_async.determinism.guard import RunGuard
@@ -37,23 +40,26 @@ class Assembly:
     recorder: Recorder | None
     guard: RunGuard | None
     watchdog: Watchdog | None = field(default=None, init=False)
+    _meanwhile: ExitStack = field(factory=ExitStack, init=False)
 
     def begin(self, watchdog: float | None) -> None:
         """Set the guard's traps and let the watchdog loose, in the thread of the event loop."""
+        self._meanwhile.enter_context(noticed(self.runtime))
         if self.guard is not None:
             self.guard.begin()
         self.watchdog = Watchdog(self.runtime, watchdog)
         self.watchdog.start()
 
-    def end(self) -> None:
-        """Take away what a run leaves: threads, traps, topics, open files."""
+    def ends(self) -> Iterator[Callable[[], object]]:
+        """What takes away what a run leaves, threads, traps, topics and open files: to be called in this order."""
+        yield self._meanwhile.close
         if self.watchdog is not None:
-            self.watchdog.stop()
+            yield self.watchdog.stop
         if self.guard is not None:
-            self.guard.end()
-        self.runtime.close()
+            yield self.guard.end
+        yield self.runtime.close
         if self.recorder is not None:
-            self.recorder.stop()
+            yield self.recorder.stop
 
 
 def assemble(
@@ -86,19 +92,23 @@ def assemble(
     if replay is not None:
         from horus_async.replay.runtime import replay_runtime
 
-        replayed = replay_runtime(info, bus, nodes, duration=duration, replay=replay, observers=audience, guard=guard)
-        return Assembly(replayed, recorder, guard)
-    timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
-    runtime = Runtime(info, bus, timeline, audience, guard)
-    runtime.max_deadline_misses = options.max_deadline_misses
-    runtime.grace_ns = round(options.grace * NANOSECONDS)
-    with runtime.closed_on_failure():
-        if played:
-            from horus_async.replay.runtime import add_played
+        runtime: Runtime = replay_runtime(
+            info, bus, nodes, duration=duration, replay=replay, observers=audience, guard=guard
+        )
+    else:
+        timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
+        runtime = Runtime(info, bus, timeline, audience, guard)
+        runtime.max_deadline_misses = options.max_deadline_misses
+        runtime.grace_ns = round(options.grace * NANOSECONDS)
+        with runtime.closed_on_failure():
+            if played:
+                from horus_async.replay.runtime import add_played
 
-            add_played(runtime, played, nodes, ends_run=duration is None)
-        for node in nodes:
-            runtime.add(node)
+                add_played(runtime, played, nodes, ends_run=duration is None)
+            for node in nodes:
+                runtime.add(node)
+    if blackbox is not None:
+        blackbox.tick_now = lambda: runtime.tick
     return Assembly(runtime, recorder, guard)
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+import trio
+from attrs import evolve
+
 from horus_async.engine.pace.choice import in_real_time, in_virtual_time
 from horus_async.engine.pace.loop import run_loop
-from horus_async.errors import ContextError, EmergencyStop
+from horus_async.errors import BlackBoxError, ContextError, EmergencyStop
+from horus_async.undo import undo
 
-from .options import SchedulerOptions, checked_duration
+from .options import SchedulerOptions, checked_duration, given_overrides
 from .playback import Playback
 from .signals import stopped_by_signals
+from .topic_use import TopicUse, uses, warn_of_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -27,6 +34,10 @@ if TYPE_CHECKING:
     from horus_async.recorder import Recorder
 
     from .assembly import Assembly
+    from .run_box import RunBox
+
+
+_log = logging.getLogger("horus_async")
 
 
 class Running(Playback):
@@ -41,23 +52,25 @@ class Running(Playback):
         """What a command line says in place of the duration that `run` is given."""
         self._parts: Assembly | None = None
         """What takes part in the run that goes on, or took part in the last one."""
-        self._blackbox: BlackBox | None = None
+        self._blackbox: RunBox | None = None
+        self._recording = options.recording
+        """What the program said of it; see `_obey`."""
         self._running = False
         self._stepping = False
         self._stop_asked = ""
 
     @property
-    def blackbox(self) -> BlackBox | None:
+    def blackbox(self) -> RunBox | None:
         """The black box: while it runs, and what it held afterwards. None without ``blackbox_mb``.
 
-        Raises:
-            BlackBoxError: It cannot be opened.
+        Before the run it is opened by the first event that is recorded.
         """
         if self._blackbox is None and self._options.blackbox_mb:
-            from horus_async.blackbox import BlackBox
+            from .run_box import RunBox
 
-            self._blackbox = BlackBox.create(
-                self._options.blackbox_dir, name=self._options.name, size_mb=self._options.blackbox_mb
+            options = self._options
+            self._blackbox = RunBox(
+                options.blackbox_dir, name=options.name, size_mb=options.blackbox_mb, wanted=options.blackbox_wanted
             )
         return self._blackbox
 
@@ -72,11 +85,18 @@ class Running(Playback):
             SessionExistsError, RecordingError: The recording cannot begin.
             ContextError: It runs already.
         """
+        self._obey()
         with self._only_once(), stopped_by_signals(self.stop):
             await self._in_its_time(functools.partial(self._whole_run, duration))
 
     def run_sync(self, duration: float | None = None) -> None:
-        """As `run`, from a program without an event loop."""
+        """As `run`, from a program without an event loop.
+
+        Raises:
+            ContextError: Called inside a trio run; and whatever `run` raises.
+        """
+        self._check_loop()
+        self._obey()
         run_loop(self.run, duration, virtual=self._virtual)
 
     async def tick_once(self) -> None:
@@ -90,6 +110,7 @@ class Running(Playback):
         """
         if self._running:
             raise ContextError("the scheduler is running: tick_once() is for one that is not")
+        self._obey()
         try:
             if not (self._virtual and self._tick_at_once()):
                 await self._in_its_time(self._one_tick)
@@ -135,7 +156,39 @@ class Running(Playback):
             raise ContextError("emergency_stop() is for a scheduler that runs, and this one does not")
         self._runtime.emergency_stop(reason)
 
+    def topics(self) -> dict[str, TopicUse]:
+        """Who sends on each topic and who reads it, in the run that goes on or in the last one."""
+        return {} if self._runtime is None else uses(self._runtime.topics)
+
     # Inside
+
+    def _check_loop(self) -> None:
+        if trio.lowlevel.in_trio_run():
+            raise ContextError(
+                "run_sync() was called inside a trio run: write 'await scheduler.run(...)' there (with the kit, 'await "
+                "run_nodes_async(...)')"
+            )
+        if not self._virtual and _in_asyncio():
+            _log.warning(
+                "run_sync() holds up the asyncio loop that it was called in until the run has ended: write 'await "
+                "scheduler.run(...)' there"
+            )
+
+    def _obey(self) -> None:
+        """Take on what the command line says, if this is the scheduler that it says it to."""
+        overrides = given_overrides()
+        if overrides is None or self._running or self._stepping:
+            return
+        options = overrides.apply(self, self._options, self._options.name)
+        if options is None:
+            return
+        self._duration = overrides.duration
+        if self._parts is not None and overrides.recording is not None:
+            options = evolve(options, recording=self._recording)  # the session holds the first run
+        if self._blackbox is not None and options.blackbox_mb != self._options.blackbox_mb:
+            self._blackbox.close()
+            self._blackbox = None
+        self._options = options
 
     @property
     def _recorder(self) -> Recorder | None:
@@ -215,7 +268,7 @@ class Running(Playback):
                 checked_duration(duration),
                 replay=self._replay,
                 played=self._played,
-                blackbox=self.blackbox,
+                blackbox=self._open_box(),
                 observers=self._observers,
             )
         except BaseException:
@@ -225,10 +278,42 @@ class Running(Playback):
             raise
         if self._stop_asked:
             self._parts.runtime.stop(self._stop_asked)  # it came while the run was being put together
-        self._parts.begin(self._options.watchdog)
+        try:
+            self._parts.begin(self._options.watchdog)
+        except BaseException:
+            self._take_apart(self._parts)
+            raise
         return self._parts
 
+    def _open_box(self) -> BlackBox | None:
+        box = self.blackbox
+        try:
+            return None if box is None else box.open()
+        except BlackBoxError as error:
+            if self._options.blackbox_wanted or not error.no_place:
+                raise
+            _log.warning("running without a black box: %s", error)
+            self._blackbox = None
+            self._options = evolve(self._options, blackbox_mb=0)
+            return None
+
     def _take_apart(self, parts: Assembly) -> None:
-        parts.end()
-        if self._blackbox is not None:
-            self._blackbox.close()
+        box = self._blackbox
+        failure = sys.exception()
+        try:
+            undo((*parts.ends(), *(() if box is None else (box.close,))))
+        except BaseException as error:
+            if failure is None:
+                raise
+            # what ended the run is what its caller has to hear of
+            _log.error("a part of the run could not be taken apart", exc_info=error)
+        if self._options.deterministic and self._replay is None:
+            warn_of_unsent(parts.runtime.topics)
+
+
+def _in_asyncio() -> bool:
+    asyncio = sys.modules.get("asyncio")  # not imported for the question
+    try:
+        return asyncio is not None and asyncio.get_running_loop() is not None
+    except RuntimeError:
+        return False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.determinism.findings import Guard
 from horus_async.engine.rules.schedule import exact
-from horus_async.errors import ConfigurationError
+from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.node import Node
 
 from .options import SchedulerOptions, given_overrides
@@ -83,10 +83,9 @@ class Scheduler(Running):
             namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
             name=name,
         )
+        super().__init__(options)
         overrides = given_overrides()
-        super().__init__(options if overrides is None else overrides.apply(options))
         if overrides is not None:
-            self._duration = overrides.duration
             overrides.on_made(self)
 
     # Setting up
@@ -96,7 +95,13 @@ class Scheduler(Running):
 
         Raises:
             ConfigurationError: It is no node, its name is taken, or its rate is above the scheduler's.
+            ContextError: The scheduler is running.
         """
+        if self._running or self._stepping:
+            raise ContextError(
+                f"the scheduler is running: {node!r} would not take part; add nodes before run(), or before the first "
+                "tick_once()"
+            )
         if not isinstance(node, Node):
             raise ConfigurationError(f"add() takes a Node, not {node!r} ({type(node).__name__})")
         if not hasattr(node, "_functions"):

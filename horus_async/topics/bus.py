@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
-import threading
 import warnings
 import weakref
 from contextlib import suppress
@@ -18,13 +17,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from horus_async.errors import ConfigurationError, TopicError
+from horus_async.undo import undo
 
 from . import discovery
 from .exchange import Exchange
 from .line import Line
 from .publisher import Publisher
+from .ring.abandoned import close_abandoned, close_when_possible, forget_abandoned
+from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name, path_component
-from .ring.turn import Turn
+from .ring.turn import Turn, takes_turn
 from .subscriber import Subscriber
 from .wake import doorbell
 from .wake.doorbell import ring_bells
@@ -65,8 +67,8 @@ class Bus:
         self._closed = True  # for __del__, until the end of __init__
         self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
         self.isolated = isolated
-        self._exchange = Exchange() if isolated else _exchange
-        self._lock = threading.RLock()
+        self._exchange = Exchange(inner=True) if isolated else _exchange
+        self._lock = new_lock(Rank.BUS)
         self._lines: dict[tuple[str, bool], Line] = {}
         self.own: set[object] = set()
         """The rings of this bus, except those that stand for other processes."""
@@ -147,12 +149,13 @@ class Bus:
             self.own.clear()
         if self._process != os.getpid():
             return  # a copy made by a fork: everything belongs to the other process
-        for line in lines:
-            with line.turn:
-                ring, line.ring = line.ring, None
-                if ring is not None:
-                    ring.close()
-                    line.give_up_files(keep=self._others_listen())
+        undo((*(partial(self._close_line, line) for line in lines), self._leave))
+
+    def _close_line(self, line: Line) -> None:
+        ring = None
+        try:
+            ring = self._close_ring(line)
+        finally:
             for channel in filter(None, (line.channel, line.public)):
                 if ring is not None:
                     channel.remove_writer(ring)
@@ -160,10 +163,29 @@ class Bus:
             if ring is not None:
                 with suppress(OSError, TopicError):  # sleepers soon look by themselves
                     ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
+
+    def _leave(self) -> None:
         if self._discovery is not None:
             discovery.release(self._discovery)
         if not any(bus.namespace == self.namespace and not bus.closed for bus in list(_open_buses)):
             doorbell.forget(self.namespace)
+
+    @takes_turn
+    def _close_ring(self, line: Line) -> RingWriter | None:
+        held: object = False
+        free = line.turn.free
+        try:
+            held, free[0] = free[0], False
+            while not held:  # another thread is writing
+                line.turn.wait()
+                held, free[0] = free[0], False
+            ring, line.ring = line.ring, None
+            if ring is not None:
+                undo((ring.close, lambda: line.give_up_files(keep=self._others_listen())))
+            return ring
+        finally:
+            if held:
+                held, free[0] = False, True
 
     async def attend(self) -> None:
         """Call ``on_message`` callbacks from the event loop of this task, until cancelled.
@@ -190,7 +212,7 @@ class Bus:
         if not self._closed:
             if any(line.files for line in self._lines.values()):
                 warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
-            self.close()
+            close_when_possible(self.close)
 
     def __repr__(self) -> str:
         return f"<Bus {self.namespace!r} of {len(self._lines)} topics{', closed' if self._closed else ''}>"
@@ -218,11 +240,13 @@ class Bus:
                 raise TopicError(_after_fork(topic))
             if not self._tidied:
                 self._tidied = True
-                discovery.tidy(self.namespace)
+                with suppress(OSError, TopicError):  # if it matters, making the ring says so
+                    discovery.tidy(self.namespace)
             process = f"{self._process:x}-{discovery.process_token()}"
             file_name = f"{path_component(topic)}@{process}-{next(_ring_numbers):x}"
             line.ring = line.new_ring(topic, self.namespace, file_name, self._process)
-            discovery.announce(self.namespace)
+            with suppress(OSError, TopicError):  # listeners soon look by themselves
+                discovery.announce(self.namespace)
         # Every time, as Ctrl-C may have come before this the first time. It is idempotent.
         if not external:
             self.own.add(line.ring)
@@ -233,7 +257,7 @@ class Bus:
 
     def forked(self) -> None:
         """In a new process after a fork: give up the rings, which belong to the old one."""
-        self._lock = threading.RLock()
+        self._lock = new_lock(Rank.BUS)
         for (topic, _), line in self._lines.items():
             line.turn = Turn()  # the old one may have been taken by a thread that does not exist here
             for publisher in line.publishers.values():
@@ -272,6 +296,7 @@ def _is_text(name: str) -> bool:
 
 def _close_all() -> None:
     """At exit: close the buses that nobody closed, so that no file outlives the process."""
+    close_abandoned()
     for bus in list(_open_buses):
         bus.close()
 
@@ -282,6 +307,7 @@ def _forget_all() -> None:
         bus.forked()
     _open_buses.clear()
     _exchange.clear()
+    forget_abandoned()
 
 
 atexit.register(_close_all)

@@ -6,17 +6,29 @@ when something changes in the folder, and by a slow poll. ``wake.sleepers`` docu
 
 from __future__ import annotations
 
+import logging
 import os
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
+from attrs import define
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.errors import TopicError, TopicPermissionError
 
 from .external.leftovers import GRACE_NS, UNSEEN_GRACE_NS, reclaim
-from .external.rings import ExternalRing, RingFile, folder_stamp, list_folder, open_region, ring_file
+from .external.rings import (
+    ExternalRing,
+    RingFile,
+    folder_stamp,
+    list_folder,
+    open_region,
+    ring_file,
+    say_left_out,
+)
 from .ring import memory
 from .ring.layout import FOR_ALL
+from .ring.locks import Rank, new_lock
 from .ring.names import path_component
 from .wake import doorbell
 from .wake.sleepers import Sleepers
@@ -24,10 +36,26 @@ from .wake.sleepers import Sleepers
 if TYPE_CHECKING:
     from .exchange import Channel, Exchange
 
+_log = logging.getLogger("horus_async.topics")
+
 _GLANCE_NS = 5_000_000
 _SETTLED_NS = 20_000_000
 """File times advance in steps of several milliseconds: a folder that has just changed may change again unseen."""
+_RETRY_NS = NANOSECONDS // 10
+"""How long a ring is left out that could not be read."""
+_UNFINISHED_NS = NANOSECONDS
+"""How long nothing is said of a ring whose writer is still making it."""
+_NEVER_NS = 1 << 62
 _SWEEP_NS = 2 * NANOSECONDS
+
+
+@define
+class _LeftOut:
+    """A ring that could not be read."""
+
+    since_ns: int
+    next_try_ns: int
+    said: bool = False
 
 
 class Discovery:
@@ -37,12 +65,17 @@ class Discovery:
         self.namespace = namespace
         self.users = 0
         self._exchange = exchange
-        self._lock = threading.RLock()
+        self._lock = new_lock(Rank.DISCOVERY)
         self._rings: dict[str, ExternalRing] = {}
         self._files: dict[str, list[RingFile]] = {}
         """Generation 0 of each external ring, by topic."""
+        self._left_out: dict[str, _LeftOut] = {}
         self._stamp: tuple[int, int] | None = None
+        self._stamp_seen_ns = 0
+        self._retry_ns = _NEVER_NS
+        """When a ring is to be tried again that could not be read."""
         self._settled = False
+        self._said_blind = False
         self._next_glance = 0
         self._next_sweep = 0
         self._closed = False
@@ -55,9 +88,10 @@ class Discovery:
         with self._lock:
             if not self.sleepers.listening:
                 self.sleepers.open()
-                self._sweep()
+                with suppress(OSError, TopicError):  # clearing up can wait
+                    self._sweep()
             channel.glance, channel.sleepers = self.glance, self.sleepers
-            self._look()
+            self._look_if_possible(refuse=True)
             self._show(topic, channel)
 
     def glance(self) -> bool:
@@ -74,16 +108,17 @@ class Discovery:
         with self._lock:
             if self._closed:  # a subscriber that outlives its bus would be shown the same rings again
                 return
-            if self._look():
+            if self._look_if_possible():
                 for topic, channel in self._exchange.channels(self.namespace).items():
                     self._show(topic, channel)
             if monotonic_ns() >= self._next_sweep:  # after looking: rings that ended lately must be seen first
-                self._sweep()
+                with suppress(OSError, TopicError):  # clearing up can wait
+                    self._sweep()
 
     def all_rings(self) -> list[ExternalRing]:
         """The rings of all topics."""
         with self._lock:
-            self._look()
+            self._look_if_possible(refuse=True)
             found = (self._ring(file) for files in self._files.values() for file in files)
             return [ring for ring in found if ring is not None]
 
@@ -100,7 +135,7 @@ class Discovery:
                     channel.remove_external(ring)
             self._rings.clear()
             if listened:
-                with suppress(OSError):  # clearing up is optional
+                with suppress(OSError, TopicError):  # clearing up is optional
                     if not others_listen(self.namespace):
                         reclaim(self.namespace, grace_ns=0, mine=process_token())
                     remove_folder(self.namespace)
@@ -118,15 +153,38 @@ class Discovery:
         grace_ns = UNSEEN_GRACE_NS if others_listen(self.namespace) else GRACE_NS
         reclaim(self.namespace, mine=process_token(), spare=True, grace_ns=grace_ns)
 
+    def _look_if_possible(self, *, refuse: bool = False) -> bool:
+        """``_look``; what fails is said once, and tried again.
+
+        Args:
+            refuse: raise an error if the folder is not ours.
+        """
+        try:
+            looked = self._look()
+        except (OSError, TopicError) as error:
+            if refuse and isinstance(error, TopicPermissionError):
+                raise
+            self._settled = False
+            if not self._said_blind:
+                self._said_blind = True
+                _log.warning(
+                    "cannot look for topics of other processes in namespace %r: %s", self.namespace, str(error)
+                )
+            return False
+        self._said_blind = False
+        return looked
+
     def _look(self) -> bool:
         """Read the folder if it has changed; returns whether it was read."""
+        now = monotonic_ns()
         stamp = folder_stamp(self.namespace)
-        if stamp == self._stamp and self._settled:
+        if stamp == self._stamp and self._settled and now < self._retry_ns:
             return False
         listed = list_folder(self.namespace)
         stamp, names = (None, []) if listed is None else listed
-        self._stamp = stamp
-        self._settled = stamp is None or wall_ns() - stamp[1] > _SETTLED_NS
+        if stamp != self._stamp:
+            self._stamp, self._stamp_seen_ns = stamp, now
+        self._settled = stamp is None or now - self._stamp_seen_ns > _SETTLED_NS
         files: dict[str, list[RingFile]] = {}
         token = process_token()
         for name in names:
@@ -134,7 +192,9 @@ class Discovery:
             if file is not None and file.generation == 0 and file.token != token:
                 files.setdefault(file.component, []).append(file)
         self._files = files
+        self._retry_ns = _NEVER_NS
         there = {file.name for group in files.values() for file in group}
+        self._left_out = {name: left_out for name, left_out in self._left_out.items() if name in there}
         for name in [name for name in self._rings if name not in there]:
             ring = self._rings.pop(name)
             ring.newest()
@@ -145,18 +205,40 @@ class Discovery:
     def _show(self, topic: str, channel: Channel) -> None:
         for file in self._files.get(path_component(topic), ()):
             ring = self._ring(file)
-            if ring is None:
-                self._settled = False  # its writer has not finished making it
-            else:
+            if ring is not None:
                 channel.add_external(ring)
 
     def _ring(self, file: RingFile) -> ExternalRing | None:
+        """A ring; None if it cannot be read now. Then it is tried again later, and if it lasts, that is said once."""
         ring = self._rings.get(file.name)
         if ring is None:
-            region = open_region(self.namespace, file.name)
-            if region is not None:
-                ring = self._rings[file.name] = ExternalRing(self.namespace, file, region)
+            left_out = self._left_out.get(file.name)
+            if left_out is None or monotonic_ns() >= left_out.next_try_ns:
+                return self._open_ring(file)
+            self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
         return ring
+
+    def _open_ring(self, file: RingFile) -> ExternalRing | None:
+        failure = ""  # not the error itself: its traceback would keep the memory mapped
+        try:
+            region = open_region(self.namespace, file.name)
+        except (OSError, TopicError) as error:
+            region, failure = None, str(error)
+        if region is not None:
+            self._left_out.pop(file.name, None)
+            ring = self._rings[file.name] = ExternalRing(self.namespace, file, region)
+            return ring
+        now = monotonic_ns()
+        left_out = self._left_out.setdefault(file.name, _LeftOut(now, now))
+        if not failure and now - left_out.since_ns < _UNFINISHED_NS:  # its writer is about to finish it
+            left_out.next_try_ns = now
+        else:
+            left_out.next_try_ns = now + _RETRY_NS
+            if not left_out.said:
+                left_out.said = True
+                say_left_out(file.name, failure or "its header was never finished, or it is not ours")
+        self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
+        return None
 
 
 _TIDY_PART = 10
@@ -166,7 +248,7 @@ _open: dict[str, Discovery] = {}
 """By namespace."""
 _next_tidy: dict[str, int] = {}
 """When a namespace is worth tidying again, on the monotonic clock."""
-_lock = threading.RLock()
+_lock = new_lock(Rank.NAMESPACES)
 _token = os.urandom(4).hex()
 
 
@@ -239,7 +321,7 @@ def remove_folder(namespace: str) -> None:
 def _forget_all() -> None:
     """In a new process after a fork: everything belongs to the old one."""
     global _lock, _token  # noqa: PLW0603 - both belong to the old one
-    _lock = threading.RLock()
+    _lock = new_lock(Rank.NAMESPACES)
     _token = os.urandom(4).hex()
     for discovery in _open.values():
         discovery.forked()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from .ring.layout import bell_byte
+from .ring.locks import Rank, new_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,9 @@ class Listener(Protocol):
 
     def attach(self, ring: Ring, cursor: Cursor) -> None:
         """Read one more ring, from ``cursor`` on, unless it is read already."""
+
+    def forked(self) -> None:
+        """In a new process after a fork: give up a lock that a thread may hold which does not exist here."""
 
 
 class Channel:
@@ -45,9 +48,9 @@ class Channel:
         "writers",
     )
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, rank: Rank) -> None:
         self.bell_byte = bell_byte(topic)[0]
-        self._lock = threading.RLock()
+        self._lock = new_lock(rank)
         # Tuples that are replaced, never changed, so that loops over them are not disturbed.
         self.writers: tuple[RingWriter, ...] = ()
         self.external: tuple[ExternalRing, ...] = ()
@@ -188,8 +191,10 @@ class Channel:
 class Exchange:
     """The channels of one process by namespace and topic, each for as long as something refers to it."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, *, inner: bool = False) -> None:
+        """Begin empty; ``inner``: of an isolated bus, whose channels others relay to."""
+        self._lock = new_lock(Rank.EXCHANGE)
+        self._rank = Rank.INNER_CHANNEL if inner else Rank.CHANNEL
         self._channels: weakref.WeakValueDictionary[tuple[str, str], Channel] = weakref.WeakValueDictionary()
 
     def channel(self, namespace: str, topic: str) -> Channel:
@@ -197,7 +202,7 @@ class Exchange:
         with self._lock:
             channel = self._channels.get((namespace, topic))
             if channel is None:
-                channel = self._channels[namespace, topic] = Channel(topic)
+                channel = self._channels[namespace, topic] = Channel(topic, self._rank)
             return channel
 
     def channels(self, namespace: str) -> dict[str, Channel]:
@@ -207,7 +212,10 @@ class Exchange:
 
     def clear(self) -> None:
         """In a new process after a fork: forget everything."""
-        self._lock = threading.Lock()
+        for channel in list(self._channels.values()):
+            for listener in channel.listeners:
+                listener.forked()
+        self._lock = new_lock(Rank.EXCHANGE)
         self._channels = weakref.WeakValueDictionary()
 
     def writers(self, namespace: str) -> list[RingWriter]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from horus_async.errors import TopicError
 
-from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file
+from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file, say_left_out
 from .ring import memory
 from .ring.layout import NAME_LENGTH, TEXT_AT, Word
 from .ring.names import path_component
@@ -47,20 +48,22 @@ class RingInfo:
 
 
 def rings(namespace: str) -> list[RingInfo]:
-    """All rings of a namespace, by topic, live and dead.
+    """All rings of a namespace, by topic, live and dead. One that cannot be read is left out, with a warning.
 
     Raises:
         TopicPermissionError: the namespace's folder is not ours.
-        TopicError: one of the rings is damaged, or of another version.
     """
     listed = list_folder(namespace)
     files = [] if listed is None else [file for name in listed[1] if (file := ring_file(name))]
     found = []
     for first in (file for file in files if file.generation == 0):
-        region = open_region(namespace, first.name)
-        if region is not None:
-            generations = [file for file in files if (file.component, file.ring) == (first.component, first.ring)]
-            found.append(_info(namespace, first, generations, region))
+        try:
+            region = open_region(namespace, first.name)
+            if region is not None:
+                generations = [file for file in files if (file.component, file.ring) == (first.component, first.ring)]
+                found.append(_info(namespace, first, generations, region))
+        except (TopicError, OSError) as error:
+            say_left_out(first.name, str(error))
     return sorted(found, key=lambda info: (info.topic, info.started_ns, info.file))
 
 
@@ -68,8 +71,8 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
     ring = ExternalRing(namespace, first, region)
     newest = ring.newest()
     end = newest.end()
-    if newest.words[Word.PUBLISHERS]:
-        newest.publisher(0)  # reads the table
+    with suppress(LookupError):
+        newest.publisher(newest.words[Word.PUBLISHERS] - 1)  # reads the table
     at = newest.newest()
     record = None if at is None else newest.copy(at.position)
     folder = memory.root() / path_component(namespace)

@@ -78,7 +78,6 @@ class Line:
             capacity=self.capacity or DEFAULT_CAPACITY,
             pid=pid,
             started_ns=wall_ns(),
-            turn=self.turn,
             back=back,
         )
 

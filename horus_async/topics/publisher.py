@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .packed.packed import form_of, pack_bytes
 from .ring.region import LATEST, SLEEPERS
+from .ring.turn import takes_turn
 from .wake.doorbell import ring_bells
 
 if TYPE_CHECKING:
@@ -43,16 +44,15 @@ class Publisher:
 
     __slots__ = (
         "_channel",
-        "_give_turn",
-        "_next",
+        "_free",
         "_number",
         "_open_ring",
         "_packers",
         "_ring",
-        "_take_turn",
         "_turn",
         "forms",
         "name",
+        "next_seq",
         "topic",
     )
 
@@ -70,35 +70,44 @@ class Publisher:
         self._open_ring = open_ring
         self._channel = channel
         self.use_turn(turn)
-        self._next = 0
+        self.next_seq = 0
+        """The sequence number of its next message; the ring's writer counts it."""
         self._number = 0
         self._packers = _UNOPENED
         self._ring: RingWriter
         self.forms: Mapping[type, Pack | None] = _Forms(self._describe)
         """For ``codec.encode``: packs objects that this publisher is to send."""
 
-    def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None) -> int:
+    @takes_turn
+    def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None, order_ns: int | None = None) -> int:
         """Write one message into the ring and wake everybody who waits for it.
 
         Args:
             payload: what ``codec.encode`` returned, or JSON text.
             stamp_ns: time stamp, nanoseconds since 1970.
             seq: its sequence number; default: one more than the last, from 0.
+            order_ns: its place among the messages of other rings: nanoseconds on the monotonic clock, which no setting
+                of the clock moves; default the time stamp, for runs whose time is their own.
 
         Returns:
             The sequence number.
 
         Raises:
             MessageTooLargeError: it can never fit.
-            TopicError: the bus is closed, or there is no shared memory left.
+            TopicError: the bus is closed, there is no shared memory left, or this thread is in the middle of sending on
+                this topic (in a signal handler, or in a ``__del__``).
         """
+        held: object = False
+        free = self._free
         try:
-            try:
-                self._take_turn()
-            except IndexError:  # another thread is writing
+            held, free[0] = free[0], False
+            while not held:  # another thread is writing
                 self._turn.wait()
+                held, free[0] = free[0], False
             if seq is None:
-                seq = self._next
+                seq = self.next_seq
+            if order_ns is None:
+                order_ns = stamp_ns
             # The common case is written out here instead of called: every message pays for it.
             length = len(payload)
             if type(payload) is bytes and length in self._packers:
@@ -109,20 +118,18 @@ class Publisher:
                 if end <= ring.limit:
                     index = ring.index
                     at = ring.data_at + (start & ring.mask)
-                    pack(ring.map, at, length, index, seq, stamp_ns, self._number, payload)
+                    pack(ring.map, at, length, index, seq, stamp_ns, order_ns, self._number, payload)
                     words = ring.words
-                    # No call from here on: Ctrl-C must not come between these.
-                    words[LATEST] = start
-                    ring.tail = end
-                    ring.index = index + 1
+                    # All in one line without a call: Ctrl-C must not come between these.
+                    words[LATEST], ring.tail, ring.index, self.next_seq = start, end, index + 1, seq + 1
                     ring.near = index, end, (payload, self.name, seq, stamp_ns)
                 else:
-                    words = self._write(payload, seq, stamp_ns)
+                    words = self._write(payload, seq, stamp_ns, order_ns)
             else:
-                words = self._write(payload, seq, stamp_ns)
-            self._next = seq + 1
+                words = self._write(payload, seq, stamp_ns, order_ns)
         finally:
-            self._give_turn(None)
+            if held:
+                held, free[0] = False, True
         if self._channel.watchers:
             for watcher in self._channel.watchers:
                 watcher()
@@ -131,22 +138,47 @@ class Publisher:
             ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
         return seq
 
+    @takes_turn
+    def open(self) -> None:
+        """Make the ring now, instead of with the first message, which then costs no more than a later one.
+
+        Nobody sees it before there is a message.
+
+        Raises:
+            TopicError: the bus is closed, or there is no shared memory left.
+        """
+        held: object = False
+        free = self._free
+        try:
+            held, free[0] = free[0], False
+            while not held:  # another thread is writing
+                self._turn.wait()
+                held, free[0] = free[0], False
+            self._open()
+            self._ring.make_ready()
+        finally:
+            if held:
+                held, free[0] = False, True
+
     def use_turn(self, turn: Turn) -> None:
         """Write only while holding ``turn``, which all publishers of a ring share."""
         self._turn = turn
-        self._take_turn = turn.take
-        self._give_turn = turn.give
+        self._free = turn.free
 
+    @takes_turn
     def _describe(self, schema: Schema) -> bool:
+        held: object = False
+        free = self._free
         try:
-            try:
-                self._take_turn()
-            except IndexError:  # another thread is writing
+            held, free[0] = free[0], False
+            while not held:  # another thread is writing
                 self._turn.wait()
+                held, free[0] = free[0], False
             self._open()
             return self._ring.add_schema(schema.text)
         finally:
-            self._give_turn(None)
+            if held:
+                held, free[0] = False, True
 
     def _open(self) -> None:
         if self._packers is _UNOPENED:
@@ -154,8 +186,8 @@ class Publisher:
             self._number = self._ring.add_publisher(self.name)
             self._packers = self._ring.packers
 
-    def _write(self, payload: Payload, seq: int, stamp_ns: int) -> memoryview:
+    def _write(self, payload: Payload, seq: int, stamp_ns: int, order_ns: int) -> memoryview:
         """Write a message the slower way; returns the words of the ring's header."""
         self._open()
-        self._ring.write(payload, self._number, seq, stamp_ns)
+        self._ring.write(payload, self._number, seq, stamp_ns, order_ns=order_ns, counting=self)
         return self._ring.words

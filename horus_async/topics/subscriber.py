@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from horus_async.errors import TopicError
 
+from .ring.locks import Rank, new_lock
 from .ring.reader import ELSEWHERE, RingReader
 from .ring.writer import RingWriter
 from .wake.wakeup import Bell, checkpoint
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 _Found = TypeVar("_Found")
 
+ENDED_LIMIT = 8
+"""How many rings that have ended a subscriber keeps unread; of more, the messages of the oldest count as lost."""
+
 
 class Subscriber:
-    """Reads one topic, the rings of all its publishers merged by time stamp. Made by ``Bus.subscriber``.
+    """Reads one topic, the rings of all its publishers merged as they were sent. Made by ``Bus.subscriber``.
 
     For one thread at a time; only ``on_message`` callbacks come from the publishers' threads.
     """
@@ -47,8 +50,9 @@ class Subscriber:
         self.topic = topic
         self.closed = False
         self._channel = channel
-        self._lock = threading.Lock()
-        """Held while the readers change: rings are attached from their publishers' threads."""
+        self._lock = new_lock(Rank.SUBSCRIBER)
+        """Held while the readers change (rings are attached from their publishers' threads) and where several are
+        read."""
         self._readers: tuple[RingReader, ...] = ()
         self._only: RingReader | None = None
         self.reader: RingReader | None = None
@@ -58,7 +62,7 @@ class Subscriber:
         self._unwatch: list[Callable[[], None]] = []
         self._ended_arrived = 0
         self._ended_lost = 0
-        self._ended_newest: Taken | None = None
+        self._ended_newest: tuple[int, Taken] | None = None
 
     @property
     def lost(self) -> int:
@@ -79,8 +83,10 @@ class Subscriber:
         """Read one more ring, from ``cursor`` on. Idempotent."""
         writer = ring if isinstance(ring, RingWriter) else ELSEWHERE
         with self._lock:
-            if not any(reader.source is ring for reader in self._readers):
-                self._set_readers((*self._readers, RingReader(cursor, ring.follow, writer, ring)))
+            if any(reader.source is ring for reader in self._readers):
+                return
+            self._let_go_of_ended()
+            self._change_readers(RingReader(cursor, ring.follow, writer, ring), None)
 
     def has_message(self) -> bool:
         """Whether there is an unread message. Consumes nothing."""
@@ -90,10 +96,11 @@ class Subscriber:
         glance = self._channel.glance
         if glance is not None:
             glance()
-        return any(reader.has_message() for reader in self._readers)
+        with self._lock:
+            return any(reader.has_message() for reader in self._readers)
 
     def take(self) -> Taken | None:
-        """The next unread message, or None. If there are several rings, it has the smallest time stamp.
+        """The next unread message, or None. Of several rings, that which was sent first.
 
         Returns:
             A tuple of payload, publisher, sequence number and time stamp (ns since 1970).
@@ -121,12 +128,17 @@ class Subscriber:
 
     def latest(self) -> Taken | None:
         """The newest message, perhaps from before this was opened; None before the first. Consumes nothing."""
-        newest, self.newest_from = self._ended_newest, None
-        for reader in self._readers:
-            message = reader.latest()
-            if message is not None and (newest is None or message[3] > newest[3]):
-                newest, self.newest_from = message, reader
-        return newest
+        glance = self._channel.glance
+        if glance is not None:
+            glance()
+        with self._lock:
+            self._let_go_of_ended()
+            newest, self.newest_from = self._ended_newest, None
+            for reader in self._readers:
+                found = reader.newest()
+                if found is not None and (newest is None or found[0] > newest[0]):
+                    newest, self.newest_from = found, reader
+        return None if newest is None else newest[1]
 
     def processes_of(self, publisher: str) -> list[int]:
         """The processes in which a publisher of this name has sent, as far as their rings are still being read."""
@@ -177,6 +189,10 @@ class Subscriber:
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
 
+    def forked(self) -> None:
+        """In a new process after a fork: a thread that does not exist here may hold the lock."""
+        self._lock = new_lock(Rank.SUBSCRIBER)
+
     def close(self) -> None:
         """Stop listening. Tasks that wait get an error."""
         if self.closed:
@@ -186,16 +202,20 @@ class Subscriber:
         for unwatch in self._unwatch:
             unwatch()
         with self._lock:
-            self._set_readers(())
+            self._readers, self._only = (), None
             self.reader = None
         for watcher in self._channel.watchers:
             watcher()
 
-    def _set_readers(self, readers: tuple[RingReader, ...]) -> None:
-        self._readers = readers
-        self._only = readers[0] if len(readers) == 1 else None
-        if self._only is not None:  # here, instead of with each message
-            self.reader = self._only
+    def _change_readers(self, more: RingReader | None, less: RingReader | None) -> None:
+        while True:
+            before = self._readers
+            after = (*(reader for reader in before if reader is not less), *filter(None, (more,)))
+            only = after[0] if len(after) == 1 else None
+            reader = only or self.reader  # here, instead of with each message
+            if self._readers is before:  # no signal handler has changed them meanwhile
+                self._readers, self._only, self.reader = after, only, reader
+                return
 
     def _next(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         if self.closed:
@@ -206,44 +226,54 @@ class Subscriber:
             return self._take_merged(take)
         found = take(only)
         if found is None and only.ended:
-            self._forget(only)
+            with self._lock:
+                self._forget(only)
         return found
 
     def _take_merged(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
-        while (first := self._oldest()) is not None:
-            found = take(first)
-            if found is not None:  # otherwise it was overwritten just now
-                self.reader = first
-                return found
+        with self._lock:  # a ring that ended long ago may be let go of meanwhile
+            while (first := self._oldest()) is not None:
+                found = take(first)
+                if found is not None:  # otherwise it was overwritten just now
+                    self.reader = first
+                    return found
         return None
 
     def _oldest(self) -> RingReader | None:
-        """The reader whose next message has the smallest stamp; lets go of rings that are read to their end."""
+        """The reader whose next message comes first; lets go of rings that are read to their end."""
         first: RingReader | None = None
-        first_stamp = 0
+        first_order = 0
         for reader in self._readers:
-            stamp = reader.next_stamp()
-            if stamp is None:
+            order = reader.next_order()
+            if order is None:
                 if reader.ended:
                     self._forget(reader)
-            elif first is None or stamp < first_stamp:
-                first, first_stamp = reader, stamp
+            elif first is None or order < first_order:
+                first, first_order = reader, order
         return first
 
+    def _let_go_of_ended(self) -> None:
+        """Keep few rings that have ended: each takes memory and a descriptor, and perhaps nobody ever reads them."""
+        ended = [reader for reader in self._readers if reader.closed]
+        for reader in ended:
+            if reader.ended:
+                self._forget(reader)
+        for reader in [reader for reader in ended if reader in self._readers][:-ENDED_LIMIT]:
+            self._forget(reader)
+
     def _forget(self, reader: RingReader) -> None:
-        """Let go of a ring that is read to its end, but keep its counts."""
-        with self._lock:
-            self._count_ended(reader)
-            self._set_readers(tuple(other for other in self._readers if other is not reader))
-
-    def _count_ended(self, reader: RingReader) -> None:
+        """Let go of a ring that has ended, but keep its counts. What is unread counts as lost."""
+        if reader not in self._readers:
+            return
         self._ended_arrived += reader.arrived
-        self._ended_lost += reader.lost
-        newest = reader.latest()
+        self._ended_lost += reader.lost + reader.arrived - reader.consumed
+        newest = reader.newest()
         if newest is not None:
-            newest = bytes(newest[0]), *newest[1:]  # may be decoded more than once
-        self._ended_newest = max(filter(None, (self._ended_newest, newest)), key=_stamp, default=None)
+            order, message = newest
+            newest = order, (bytes(message[0]), *message[1:])  # may be decoded more than once
+        self._ended_newest = max(filter(None, (self._ended_newest, newest)), key=_order, default=None)
+        self._change_readers(None, reader)
 
 
-def _stamp(message: Taken) -> int:
-    return message[3]
+def _order(found: tuple[int, Taken]) -> int:
+    return found[0]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
-from horus_async.clock.system import wall_ns
+from horus_async.clock.system import monotonic_ns, wall_ns
 from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
 
 from .borrowing import Borrowing
 from .bus import Bus, default_namespace
 from .codec import GENERAL, decode, encode
 from .message import Message
+from .ring.abandoned import close_abandoned, close_when_possible
+from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name
+from .values.classes import is_outdated
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -84,8 +86,11 @@ class Topic:
             TopicError: the handle is closed, or there is no shared memory left.
         """
         if self._type is not None and not isinstance(value, self._type):
-            raise TopicTypeError(f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}")
-        self._publish(encode(value, self._forms), wall_ns())
+            raise TopicTypeError(
+                f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}"
+                f"{_redefined(self._type, type(value))}"
+            )
+        self._publish(encode(value, self._forms), wall_ns(), None, monotonic_ns())
 
     def recv(self, default: Any = None) -> Any:
         """The next unread value, or ``default`` if there is none.
@@ -200,7 +205,7 @@ class Topic:
     def __del__(self) -> None:
         if not self._closed:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
-            self.close()
+            close_when_possible(self.close)
 
     def __repr__(self) -> str:
         return f"<Topic {self.name!r} in {self.namespace!r}{', closed' if self._closed else ''}>"
@@ -222,7 +227,7 @@ class Topic:
         if self._type is not None and not isinstance(value, self._type):
             raise TopicTypeError(
                 f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}, "
-                f"{self._sender(publisher)}"
+                f"{self._sender(publisher)}{_redefined(self._type, type(value))}"
             )
 
     def _sender(self, publisher: str) -> str:
@@ -235,18 +240,19 @@ _NOTHING = object()
 
 # The handles of a topic share a bus, so that a process has one ring per topic, with one sequence of numbers.
 _buses: dict[tuple[str, str], tuple[Bus, int]] = {}
-_buses_lock = threading.RLock()
+_handles_lock = new_lock(Rank.HANDLES)
 
 
 def _acquire_bus(namespace: str, topic: str) -> Bus:
-    with _buses_lock:
+    close_abandoned()
+    with _handles_lock:
         bus, handles = _buses.get((namespace, topic)) or (Bus(namespace, from_start=False), 0)
         _buses[namespace, topic] = bus, handles + 1
         return bus
 
 
 def _release_bus(bus: Bus, topic: str) -> None:
-    with _buses_lock:
+    with _handles_lock:
         known, handles = _buses.get((bus.namespace, topic), (None, 0))
         if known is bus:
             del _buses[bus.namespace, topic]
@@ -258,15 +264,20 @@ def _release_bus(bus: Bus, topic: str) -> None:
 
 def _forget_all() -> None:
     """In a new process after a fork: the handles belong to the old one."""
-    global _buses_lock  # noqa: PLW0603 - the old one may be held by a thread that does not exist here
-    _buses_lock = threading.RLock()
+    global _handles_lock  # noqa: PLW0603 - the old one may be held by a thread that does not exist here
+    _handles_lock = new_lock(Rank.HANDLES)
     _buses.clear()
 
 
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def _closed_publish(payload: Payload, stamp_ns: int, seq: int | None = None) -> int:  # noqa: ARG001
+def _closed_publish(
+    payload: Payload,  # noqa: ARG001
+    stamp_ns: int,  # noqa: ARG001
+    seq: int | None = None,  # noqa: ARG001
+    order_ns: int | None = None,  # noqa: ARG001
+) -> int:
     raise TopicError("this topic handle is closed")
 
 
@@ -274,6 +285,15 @@ def _title_of(value: Any) -> str:
     """The name of a value's class, which this process need not know."""
     named = value.get("$type") if isinstance(value, dict) else None
     return named if isinstance(named, str) else _title(type(value))
+
+
+def _redefined(wanted: type, given: type) -> str:
+    """What to do where two classes have one name, as after a notebook's cell was run again; empty for others."""
+    if _title(wanted) != _title(given):
+        return ""
+    if is_outdated(given):
+        return ": the value is of an older definition of that class; make it anew"
+    return ": the topic was opened with an older definition of that class; open it again"
 
 
 def _title(kind: type) -> str:

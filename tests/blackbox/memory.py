@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from threading import Lock
-
 import lz4.block
 from attrs import define, field
 
 from horus_async.blackbox import layout
 from horus_async.blackbox.compact import RECORD_SIZE
-from horus_async.blackbox.ring import FullSegment, Ring, Writer
-from horus_async.blackbox.scan import Line, SegmentImage, event_lines, find_sources, missing_ends, read_lines
+from horus_async.blackbox.entry import Entry
+from horus_async.blackbox.ring import PIECE, FullSegment, Ring, Writer
+from horus_async.blackbox.scan import Line, SegmentImage, find_sources, missing_ends, read_lines
 
 SALT = 0x5EED
 RUN = b'"r"'
@@ -62,6 +61,7 @@ class SmallRing:
 
     segments: int = 6
     segment_size: int = 512
+    piece: int = PIECE
     memory: RecordingMemory = field(init=False)
     ring: Ring = field(init=False)
     _writers: dict[str, Writer] = field(factory=dict, init=False)
@@ -75,6 +75,7 @@ class SmallRing:
             segment_size=self.segment_size,
             salt=SALT,
             run=RUN,
+            piece=self.piece,
             store_record=_store_record,
         )
 
@@ -92,7 +93,7 @@ class SmallRing:
             ]
             made = tuple(form for form in forms if form is not None)
             self._writers[node] = self.ring.writer(
-                made, lock=Lock(), clock=lambda: self.ring.next_seq * 1000, on_full=lambda: None
+                made, entry=Entry(), clock=lambda: self.ring.next_seq * 1000, on_full=lambda: None
             )
         self._writers[node](self.ring.next_seq, took_ns, success)
 
@@ -105,7 +106,7 @@ class SmallRing:
 
     def release(self) -> None:
         """What the worker does after a sync."""
-        self.ring.release(self.ring.spent())
+        self.ring.release(self.ring.begin_sync())
 
     def read(self) -> tuple[list[Line], list[str]]:
         """What a reader makes of the memory as it is."""
@@ -113,9 +114,8 @@ class SmallRing:
 
 
 def packed_lines(full: FullSegment) -> tuple[bytes, int]:
-    """What the worker makes of a full segment: its lines, compressed, and how long they were."""
-    lines = b"".join(event_lines(full.lines, layout.line_salt(SALT, full.generation)))
-    return lz4.block.compress(lines, store_size=False), len(lines)
+    """What the worker makes of a piece of a full segment: compressed, and how long it was."""
+    return lz4.block.compress(full.lines, store_size=False), len(full.lines)
 
 
 def read_image(data: bytes, segment_size: int) -> tuple[list[Line], list[str]]:

@@ -39,7 +39,7 @@ def call(*arguments: object) -> Result:
 def path(blackbox_dir: Path) -> Path:
     """A box with two nodes and ten ticks, in the default folder."""
     with BlackBox.create(name="arm", size_mb=1, run="run-1") as box:
-        box.record(SchedulerStart(("a", "collision_checker"), 100.0), 0, AT_3_17)
+        box.record(SchedulerStart.of(("a", "collision_checker"), 500.0), 0, AT_3_17)
         for tick in range(10):
             box.record(NodeTick("a", tick, True), tick, AT_3_17)
         box.record(DeadlineMiss("collision_checker", 1900, 4200), 9, AT_3_17)
@@ -55,6 +55,19 @@ def test_format(path: Path) -> None:
         '[03:17:01.502] DeadlineMiss { name: "collision_checker", deadline_us: 1900, actual_us: 4200 }\n'
     )
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"), [(500.0, "500Hz"), (100, "100Hz"), (33.3, "33.3Hz"), (1e6, "1000000Hz"), (0.5, "0.5Hz")]
+)
+def test_the_start_of_a_run_is_printed_short(blackbox_dir: Path, rate: float, shown: str) -> None:
+    """How many nodes, and the rate with its unit; their names are in the JSON."""
+    with BlackBox.create(name="arm", size_mb=1) as box:
+        box.record(SchedulerStart.of("abcd", rate), 0, AT_3_17)
+
+    assert call("--utc").output == f"[03:17:01.502] SchedulerStart {{ nodes: 4, rate: {shown} }}\n"
+    found = json.loads(call("--json").output)
+    assert (found["nodes"], found["names"], found["rate"]) == (4, ["a", "b", "c", "d"], rate)
 
 
 def test_local_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from horus_async.blackbox import (
 from horus_async.blackbox.values import shortened_json
 
 EXAMPLES: list[Event] = [
-    SchedulerStart(("a", "b"), 100.0),
+    SchedulerStart(2, ("a", "b"), 100.0),
     SchedulerStop("duration", 12),
     NodeAdded("a"),
     NodeTick("a", 812, True),
@@ -64,6 +64,15 @@ def test_from_is_called_from_in_json() -> None:
     event = FailurePolicy("a", "Restart", "running", "failed")
 
     assert event.to_dict() == {"name": "a", "policy": "Restart", "from": "running", "to": "failed"}
+
+
+def test_the_start_says_how_many_nodes_and_which() -> None:
+    """``nodes`` is their number and ``names`` who they are; boxes of earlier releases had the names in ``nodes``."""
+    start = SchedulerStart.of(["arm", "leg"], 500.0)
+    older = b'{"seq":1,"run":"r","tick":0,"time_ns":3,"event":"SchedulerStart","nodes":["arm","leg"],"rate":500.0}'
+
+    assert start.to_dict() == {"nodes": 2, "names": ("arm", "leg"), "rate": 500.0}
+    assert Record.from_json(older).event == start
 
 
 def test_every_kind_has_an_example() -> None:
@@ -163,7 +172,7 @@ def test_shortened_events_fit_and_say_so(kind: type[NodeError | Watchdog], text:
 
 def test_large_data_and_lists_are_shortened_too() -> None:
     """Not only texts can be too large."""
-    for event in (Custom("a", "b", {"x": list(range(9999))}), SchedulerStart(tuple(map(str, range(9999))), 1.0)):
+    for event in (Custom("a", "b", {"x": list(range(9999))}), SchedulerStart.of(map(str, range(9999)), 1.0)):
         encoded = shortened_json(event.HEAD, event.to_dict(), 1000)
         assert len(encoded) <= 1000
         assert b"shortened by" in encoded

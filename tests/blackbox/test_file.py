@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import queue
 import random
 import resource
 import signal
@@ -35,7 +34,7 @@ from horus_async.blackbox import (
 )
 from horus_async.blackbox import file as file_module
 from horus_async.blackbox.__main__ import read
-from horus_async.blackbox.scan import event_lines
+from horus_async.blackbox.compact import MARK
 from horus_async.errors import BlackBoxError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -352,29 +351,6 @@ def test_close_brings_everything_to_the_disk(
     assert bool(synced) == (sync_interval is not None)
 
 
-def test_syncs_go_on_while_a_segment_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """J.1-30: making lines takes its time, and what a power cut may cost is no more for that."""
-    synced = threading.Event()
-    seen: queue.SimpleQueue[bool] = queue.SimpleQueue()
-
-    def slow_lines(content: bytes, salt: int) -> Iterator[bytes]:
-        synced.clear()
-        for _ in range(20_000_000):  # it gives up then
-            if synced.is_set():
-                break
-            yield b""
-        seen.put(synced.is_set())
-        yield from event_lines(content, salt)
-
-    monkeypatch.setattr(sealing, "_fdatasync", lambda _: synced.set())
-    monkeypatch.setattr(sealing, "event_lines", slow_lines)
-    with BlackBox.create(tmp_path, name="arm", size_mb=1, sync_interval=0.001) as box:
-        ticked = box.tick_listener("arm")
-        for number in range(13_000):
-            ticked(number, 1000, True)
-        assert seen.get(timeout=300)
-
-
 def test_fuzzed_files_give_events_or_an_error(box: BlackBox, tmp_path: Path) -> None:
     """Whatever happened to a file, reading it gives true events or a BlackBoxError, and says what is missing."""
     ticked = box.tick_listener("a")
@@ -512,8 +488,8 @@ def test_a_closed_box_takes_no_ticks(box: BlackBox) -> None:
     assert [record.tick for record in box.events()] == [1, 2]
 
 
-def test_compact_events_are_sealed_as_lines(tmp_path: Path) -> None:
-    """What the worker makes of compact events is LZ4 of plain JSON lines, and shows the same events."""
+def test_compact_events_are_sealed_as_they_are(tmp_path: Path) -> None:
+    """A block holds compact events and their forms, and both readers show the same events as before."""
     with BlackBox.create(tmp_path, name="arm", size_mb=1, sync_interval=0.001) as box:
         ticked = box.tick_listener("arm")
         for number in range(13_000):  # more than half of the box: nothing is sealed before
@@ -521,14 +497,12 @@ def test_compact_events_are_sealed_as_lines(tmp_path: Path) -> None:
         sealed: list[bytes] = []
         while not sealed:
             sealed = blocks_of(box.path.read_bytes(), open_blackbox(box.path).header.segment_size)
-        lines = sealed[0].splitlines()
-        shown = {record.seq: orjson.loads(record.to_json()) for record in box.events()}
-        for line in lines:
-            event = orjson.loads(line[9:])
-            assert event["event"] == "NodeTick"
-            assert event["duration_us"] == event["seq"]
-            assert shown.get(event["seq"], event) == event
-        assert len(lines) > 1000
+        assert sealed[0].count(MARK.to_bytes()) > 100
+        shown = box.events()
+        assert [(record.seq, record.duration_us) for record in shown] == [(seq, seq) for seq in range(13_000)]
+    events, damaged = read(box.path.read_bytes())
+    assert damaged == 0
+    assert [orjson.loads(events[seq]) for seq in sorted(events)] == [orjson.loads(r.to_json()) for r in shown]
 
 
 def blocks_of(data: bytes, segment_size: int) -> list[bytes]:

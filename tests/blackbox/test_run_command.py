@@ -63,13 +63,83 @@ def test_a_full_disk_is_said_in_one_line(program: str, blackbox_dir: Path) -> No
     assert list(blackbox_dir.iterdir()) == []
 
 
-def test_a_box_in_use_is_said_in_one_line(program: str) -> None:
-    """A second process with the same box: exit code 2, and the line names who has it."""
+def test_a_default_box_in_use_is_another_one(program: str, blackbox_dir: Path) -> None:
+    """A second program of the same name runs too; its events are beside, and a line says where."""
     with BlackBox.create(name="scheduler", size_mb=1):
         done = run_script(RUN, "run", program, "--duration", "0.1")
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()[0]
+    assert "in use by another run (process" in said
+    assert str(blackbox_dir / "scheduler-2.hbb") in said
+    assert open_blackbox(blackbox_dir / "scheduler-2.hbb").events("SchedulerStart")
+
+
+def test_a_box_that_was_asked_for_and_is_in_use_is_said_in_one_line(program: str) -> None:
+    """Exit code 2, and the line names who has it."""
+    with BlackBox.create(name="scheduler", size_mb=1):
+        done = run_script(RUN, "run", program, "--duration", "0.1", "--blackbox-mb", "1")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "in use by another run (process" in line
+
+
+HOMELESS = """
+import os, pwd, sys
+def unknown(*_): raise KeyError("getpwuid(): uid not found")
+pwd.getpwuid = pwd.getpwnam = unknown
+for name in list(os.environ):
+    if name in ("HOME", "HORUS_BLACKBOX_DIR", "HORUS_RECORDINGS_DIR") or name.startswith("XDG_"):
+        del os.environ[name]
+"""
+READ_ONLY = """
+import os
+for name in ("HORUS_BLACKBOX_DIR", "HORUS_RECORDINGS_DIR", "XDG_STATE_HOME", "XDG_DATA_HOME"):
+    os.environ.pop(name, None)
+os.environ["HOME"] = "/proc/nothing"
+"""
+homes = pytest.mark.parametrize("home", [HOMELESS, READ_ONLY], ids=["no home", "read-only home"])
+
+
+@homes
+def test_without_a_place_the_robot_runs_without_the_box_that_nobody_asked_for(home: str, program: str) -> None:
+    """One line says so and names the options."""
+    done = run_script(home + RUN, "run", program, "--duration", "0.1")
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()[0]
+    assert said.startswith("running without a black box")
+    assert "--no-blackbox" in said
+    assert "HORUS_BLACKBOX_DIR" in said
+    assert "arm" in done.stderr.splitlines()[-1]
+
+
+@homes
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("run", "--blackbox-mb", "1", "PROGRAM"), ("blackbox_dir=", "HORUS_BLACKBOX_DIR")),
+        (("run", "--no-blackbox", "--record", "x", "PROGRAM"), ("recordings_dir=", "HORUS_RECORDINGS_DIR")),
+        (("demo",), ("recordings_dir=", "HORUS_RECORDINGS_DIR")),
+    ],
+)
+def test_what_was_asked_for_and_has_no_place_is_one_line(
+    home: str, program: str, options: tuple[str, ...], names: tuple[str, str]
+) -> None:
+    """Exit code 2, and the line names the option and the variable."""
+    done = run_script(home + RUN, *(program if word == "PROGRAM" else word for word in options))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert all(name in line for name in names), line
+
+
+@homes
+def test_looking_without_a_home(home: str, tmp_path: Path) -> None:
+    """``record list``, ``blackbox`` and ``doctor`` have no traceback either, and nothing is made where they run."""
+    for command in (("record", "list"), ("blackbox",), ("doctor",)):
+        done = run_script(f"import os; os.chdir({str(tmp_path)!r})\n{home}" + RUN, *command)
+        assert "Traceback" not in done.stderr + done.stdout
+        assert len(done.stderr.splitlines()) <= 1
+        assert "HORUS_" in done.stdout + done.stderr or home == READ_ONLY
+    assert not list(tmp_path.iterdir())
 
 
 def test_blackbox_is_a_command(program: str, blackbox_dir: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_second_takes_a_second() -> None:
         slow = [number for name, number, _ in log.lines if name == "slow"]
         assert fast == sorted(set(fast))
         assert set(fast) <= {*range(20)}
-        assert set(slow) <= {0, 10}
+        assert set(slow) <= {*range(20)}
         if seconds < 0.3 and len(fast) >= 10 and slow == [0, 10]:
             break
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import trio
+from click.testing import CliRunner
 
 from horus_async import (
     Fatal,
@@ -22,15 +23,18 @@ from horus_async import (
     Skip,
     Topic,
     VerifyReport,
+    dt,
     sleep,
     tick,
 )
+from horus_async.cli import main
 from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from horus_async.recorder import open_session
 from tests.replay.sessions import PROGRAMS, controller, pair, record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from horus_async.nodes.failure_policies import FailurePolicy
 
@@ -159,6 +163,44 @@ def test_a_recorded_node_that_is_not_live_is_a_difference() -> None:
         ("sensor.reading", 50, 0),
     ]
     assert verify("s", [pair()[0]], nodes=["sensor"]).passed
+
+
+def lab() -> list[Node]:
+    """A log with two scans in some scheduler ticks, each of which is matched with a pose: a chain of event nodes."""
+
+    def drive(n: Node) -> None:
+        for number in range(2 if tick() % 7 == 3 else 1):
+            n.send("encoders", (tick(), number))
+            n.send("scan", [tick(), number])
+
+    def odometry(n: Node) -> None:
+        n.send("pose", n.recv("encoders"))
+
+    def mapper(n: Node) -> None:
+        n.send("map", (n.recv("scan"), n.recv("pose"), dt()))
+
+    async def guard(n: Node) -> None:
+        here = n.recv("map")
+        await sleep(0.001)
+        n.send("cmd", (here, n.latest("scan"), n.has_msg("pose"), n.recv("pose")))
+
+    return [
+        Node("driver", tick=drive, rate=100, pubs=["encoders", "scan"]),
+        Node("odometry", tick=odometry, on="encoders", pubs=["pose"]),
+        Node("mapper", tick=mapper, on="scan", subs=["pose"], pubs=["map"]),
+        Node("guard", tick=guard, on="map", subs=["scan", "pose"], pubs=["cmd"]),
+    ]
+
+
+@pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "real time"])
+def test_several_messages_within_a_scheduler_tick(deterministic: bool) -> None:
+    """Each of a node's ticks is given what that one read, from each of its topics."""
+    record("s", lab(), deterministic=deterministic)
+    report = verify("s", lab())
+    assert report.first_difference is None, str(report.first_difference)
+    assert report.compared > 250
+    for name in ("odometry", "mapper", "guard"):
+        assert verify("s", [node for node in lab() if node.name == name], nodes=[name]).passed
 
 
 def test_nothing_hides_behind_a_name() -> None:
@@ -402,3 +444,50 @@ def test_has_msg_and_latest_are_verified() -> None:
     record("s", nodes())
     report = verify("s", nodes())
     assert report.passed, str(report.first_difference)
+
+
+APP = """
+from horus_async import Node, Scheduler, tick
+def build(args):
+    more = float(args[0]) if args else 0.0
+    scheduler = Scheduler(deterministic=True)
+    scheduler.add(Node("n", tick=lambda n: n.send("t", tick() + more)))
+    return scheduler.add(Node("m", tick=lambda n: n.send("u", "x" * 20_000 + str(more))))
+"""
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """Rows, tolerance, lacking nodes and exit codes; where nothing differs, standard output is one line."""
+    app = tmp_path / "app.py"
+    app.write_text(APP)
+    other = tmp_path / "other.py"
+    other.write_text(APP.replace('"m"', '"mm"'))
+    nodes = [
+        Node("n", tick=lambda n: n.send("t", tick() + 0.0)),
+        Node("m", tick=lambda n: n.send("u", "x" * 20_000 + "0.0")),
+    ]
+    record("s", nodes, duration=0.1)
+
+    def call(*arguments: str, program: Path = app) -> tuple[int, list[str], list[str]]:
+        done = CliRunner().invoke(main, ["replay", "s", "--verify", str(program), *arguments])
+        return done.exit_code, done.stdout.splitlines(), done.stderr.splitlines()
+
+    code, out, err = call()
+    assert (code, out) == (0, ["compared 20 messages, 0 differ"])
+    assert [line.split() for line in err[1:]] == [["t", "10", "0", "-"], ["u", "10", "0", "-"]]
+    code, out, _ = call("--", "0.5")
+    assert code == 1
+    assert [line.split() for line in out[1:3]] == [["t", "10", "10", "0.5"], ["u", "10", "10", "-"]]
+    assert out[3] == "compared 20 messages, 20 differ"
+    assert max(map(len, out)) <= 200
+    assert call("--nodes", "n", "--tolerance", "0.5", "--", "0.5")[0] == 0
+    assert call("--nodes", "n", "--tolerance", "0.4", "--", "0.5")[0] == 1
+    code, out, _ = call(program=other)
+    assert code == 1
+    assert any("lacks: m" in line and "mm" in line for line in out)
+    assert call("--nodes", "n", program=other)[0] == 0
+    record("silent", [Node("n", tick=lambda n: None)])
+    done = CliRunner().invoke(main, ["replay", "silent", "--verify", str(app), "--nodes", "n", "--stop-tick", "0"])
+    assert done.exit_code == 1  # what it sends is too much
+    app.write_text(APP.replace('"n"', '"nn"').replace('"m"', '"mm"'))
+    assert call()[0] == 2

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from horus_async import ConfigurationError, Node, NodeFailure, RecordingError, Scheduler, SessionExistsError, tick
-from horus_async.blackbox import NodeAdded, NodeTick, SchedulerStart, SchedulerStop, open_blackbox
+from horus_async import (
+    ConfigurationError,
+    Node,
+    NodeFailure,
+    RecordingError,
+    Scheduler,
+    SessionExistsError,
+    sleep,
+    tick,
+)
+from horus_async.blackbox import BlackBox, NodeAdded, NodeTick, SchedulerStart, SchedulerStop, open_blackbox
 from horus_async.clock.system import monotonic_ns, spin_until_monotonic, wall_ns
+from horus_async.determinism.guard import RunGuard
+from horus_async.engine.watchdog import Watchdog
 from horus_async.errors import BlackBoxError
+from horus_async.recorder import Recorder, open_session
+from horus_async.topics import Bus
 from tests.engine.programs import environment, run_script, signalled_script
 
 from .kit import error_of, events, failing, kinds, reason, run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from horus_async.engine.rules.schedule import Step
@@ -31,7 +47,7 @@ def test_a_whole_run() -> None:
     scheduler = run(arm, Node("leg", tick=lambda _: None), duration=0.03)
     records = events(scheduler)
     assert [record.event for record in records if record.kind != "NodeTick"] == [
-        SchedulerStart(("arm", "leg"), 100.0),
+        SchedulerStart(2, ("arm", "leg"), 100.0),
         NodeAdded("arm"),
         NodeAdded("leg"),
         SchedulerStop("duration", 3),
@@ -88,6 +104,113 @@ def test_the_box_before_during_and_after_a_run() -> None:
     assert scheduler.blackbox is not box
     assert len(events(scheduler, "Custom")) == 1
     assert len(box.events("Custom")) == 3
+
+
+@pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "real time"])
+def test_an_event_of_the_users_carries_the_tick_in_which_it_happens(deterministic: bool) -> None:
+    """In a tick, in a part of it that was suspended, from a thread, in ``init`` and ``shutdown``."""
+    scheduler = Scheduler(deterministic=deterministic, blackbox_mb=1, tick_rate=100)
+
+    def say(where: str) -> None:
+        assert scheduler.blackbox is not None
+        scheduler.blackbox.custom("test", where)
+
+    class Arm(Node):
+        name = "arm"
+        rate = 100
+
+        def init(self) -> None:
+            say("init")
+
+        async def tick(self) -> None:
+            if tick() == 5:
+                say("tick 5")
+                await trio.to_thread.run_sync(say, "thread 5")
+            if tick() == 7:
+                await sleep(0.025)
+                say("later")
+            if tick() == 12:
+                self.request_stop()
+
+        def shutdown(self) -> None:
+            say("shutdown")
+
+    scheduler.add(Arm()).add(Node("clock", tick=lambda _: say(f"clock {tick()}"), rate=100)).run_sync(0.2)
+    found = {record.message: record.tick for record in events(scheduler, "Custom")}
+
+    assert found["init"] == 0
+    assert found["shutdown"] == events(scheduler, "SchedulerStop")[0].tick
+    if deterministic:  # in real time whole ticks may be left out
+        assert (found["tick 5"], found["thread 5"], found["later"]) == (5, 5, 9)
+    assert all(number == int(words.split()[1]) for words, number in found.items() if words.startswith("clock"))
+
+
+def test_to_look_at_the_box_neither_makes_nor_keeps_it(blackbox_dir: Path) -> None:
+    """Before a run: no file, no thread, the evidence of the last run where it was, and others may run."""
+    names = {thread.name for thread in threading.enumerate()}
+    last = events(run(Node("arm", tick=lambda _: None), duration=0.01))[0].run
+    looking = [Scheduler(deterministic=True, blackbox_mb=1) for _ in range(3)]
+    for scheduler in looking:
+        assert scheduler.blackbox is not None
+        assert scheduler.blackbox.events() == scheduler.blackbox.anomalies() == []
+        assert scheduler.blackbox.lost == 0
+    assert {thread.name for thread in threading.enumerate()} == names
+    assert [path.name for path in blackbox_dir.iterdir()] == ["scheduler.hbb"]
+    assert open_blackbox(blackbox_dir / "scheduler.hbb").run == last
+    run(Node("arm", tick=lambda _: None), duration=0.01)
+
+
+def test_a_scheduler_that_is_dropped_without_a_run_lets_go_of_its_box() -> None:
+    """Also where it recorded an event, and so has opened it."""
+    scheduler = Scheduler(deterministic=True, blackbox_mb=1)
+    assert scheduler.blackbox is not None
+    scheduler.blackbox.custom("test", "before")
+    del scheduler
+    gc.collect()
+    run(Node("arm", tick=lambda _: None), duration=0.01)
+
+
+@pytest.mark.parametrize("broken", [(0,), (1,), (2,), (3,), (4,), (0, 2, 4), (0, 1, 2, 3, 4)])
+def test_every_step_of_taking_a_run_apart_is_tried(
+    broken: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, recordings_dir: Path
+) -> None:
+    """Whatever fails, all else is done, the errors come out in the end, and the next run works."""
+    steps = [(Watchdog, "stop"), (RunGuard, "end"), (Bus, "close"), (Recorder, "stop"), (BlackBox, "close")]
+
+    def one_run() -> None:
+        scheduler = Scheduler(deterministic=True, blackbox_mb=1, recording=True, watchdog=10)
+        scheduler.add(Node("arm", tick=lambda node: node.send("t", 1))).run_sync(0.05)
+
+    with monkeypatch.context() as patched:
+        for number in broken:
+            owner, name = steps[number]
+            patched.setattr(owner, name, failing_after(getattr(owner, name)))
+        with pytest.raises((PermissionError, BaseExceptionGroup)) as caught:
+            one_run()
+    errors = caught.value.exceptions if isinstance(caught.value, BaseExceptionGroup) else [caught.value]
+    assert len(errors) == len(broken)
+    one_run()
+    assert len(open_session(Scheduler.list_recordings()[-1]).nodes) == 1
+
+
+def failing_after(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, which fails when it is done."""
+
+    def fails(*arguments: Any) -> None:
+        step(*arguments)
+        raise PermissionError(13, "Permission denied")
+
+    return fails
+
+
+def test_what_ended_the_run_comes_out_of_it_whatever_fails_afterwards(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure in taking it apart is logged then."""
+    monkeypatch.setattr(Bus, "close", failing_after(Bus.close))
+    with pytest.raises(NodeFailure):
+        Scheduler(deterministic=True, blackbox_mb=1).add(failing(0)[0]).run_sync(0.1)
+    assert "could not be taken apart" in caplog.text
 
 
 def test_without_size_there_is_no_box(blackbox_dir: Path) -> None:
@@ -218,7 +341,7 @@ def test_a_run_that_cannot_be_set_up_leaves_the_box_free(blackbox_dir: Path) -> 
     scheduler = Scheduler(deterministic=True, blackbox_mb=1).add(Node("arm", tick=lambda _: None))
     scheduler._options = scheduler._options.__class__(blackbox_mb=1, recording=True, tick_rate=100)
     assert scheduler.blackbox is not None
-    scheduler.nodes[0].on = ("..",)  # what no node can be made with
+    vars(scheduler.nodes[0])["on"] = ("..",)  # what no node can be made with
     with pytest.raises((ConfigurationError, ValueError)):
         scheduler.run_sync(0.01)
     assert reason(run(Node("arm", tick=lambda _: None), duration=0.01)) == "duration"

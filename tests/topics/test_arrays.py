@@ -204,7 +204,7 @@ def test_arrays_do_not_travel_as_text() -> None:
     [
         (np.ma.masked_array([1]), "MaskedArray"),
         (np.rec.array([(1,)], dtype=[("a", "i4")]), "recarray"),
-        (np.array([{1}], dtype=object), "set"),
+        (np.array([object()], dtype=object), "object"),
     ],
     ids=["masked", "record", "objects"],
 )

@@ -269,8 +269,11 @@ def test_rings_with_and_without_checksums_lend(checked: bool) -> None:
     writer.write(encode(image(2, 1000)), 0, 1, 0)
     loan = reader.borrow()
     assert loan is not None
-    assert loan[1] is not None
-    assert not loan[1].overwritten()
+    if checked:  # what is in the ring may change before this processor sees that it does: a copy
+        assert loan[1] is None
+    else:
+        assert loan[1] is not None
+        assert not loan[1].overwritten()
     assert (decode(loan[0][0]) == image(1, 1000)).all()
     writer.map[writer.data_at + writer.tail - writer.mask - 1 - 8] ^= 1
     assert (reader.borrow() is None) == checked
@@ -514,7 +517,7 @@ def test_a_borrowed_message_is_an_input_like_any_other(deterministic: bool, reco
     ticks = [line for line in lines if isinstance(line, ExecutionRecord)]
     assert all(len(line.inputs) == len(line.outputs) for line in ticks)
     assert sum(len(line.inputs) for line in ticks) > 3
-    report = verify("s", [detector()])
+    report = verify("s", [detector()], nodes=["detector"])
     assert report.passed, str(report.first_difference)
     assert report.compared > 3
 
@@ -531,7 +534,7 @@ def test_a_borrowed_message_from_outside_is_recorded(recordings_dir: Path) -> No
     assert len(found) > 3
     for value in found:
         assert (value["data"] == image(value["n"], 90_000)).all()
-    report = verify("s", [detector()])
+    report = verify("s", [detector()], nodes=["detector"])
     assert report.passed, str(report.first_difference)
     assert report.compared > 3
 

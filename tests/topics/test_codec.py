@@ -6,11 +6,10 @@ import collections
 import contextlib
 import datetime
 import enum
+import fractions
 import json
 import math
 import sys
-import uuid
-import zoneinfo
 from typing import Any
 
 import numpy as np
@@ -129,16 +128,6 @@ def test_chosen_values_come_back(value: Any) -> None:
     assert same(there_and_back(value), value)
 
 
-def test_a_zone_comes_back_as_its_offset() -> None:
-    """A time in a named zone is the same moment afterwards, with the same offset."""
-    value = datetime.datetime(2026, 7, 1, 12, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))
-
-    back = there_and_back(value)
-
-    assert back == value
-    assert back.utcoffset() == datetime.timedelta(hours=2)
-
-
 def test_plain_json_is_itself() -> None:
     """What JSON can say is plain JSON text."""
     value = {"value": 1.25, "tick": 7, "on": True, "list": [1, "a", None]}
@@ -187,31 +176,31 @@ class Mode(enum.StrEnum):
     ON = "on"
 
 
-Pair = collections.namedtuple("Pair", "a b")  # noqa: PYI024 - a subclass of tuple
+class Pair(tuple[int, ...]):
+    """A subclass of tuple."""
+
+    __slots__ = ()
 
 
 @pytest.mark.parametrize(
     ("value", "place", "kind"),
     [
-        ({1, 2}, "value ", "set"),
-        ({"pose": [1, 2, 3, 1j]}, "value['pose'][3] ", "complex"),
+        ({"pose": [1, 2, 3, range(3)]}, "value['pose'][3] ", "range"),
         ([{"a": ({"b": object()},)}], "value[0]['a'][0]['b'] ", "object"),
-        ({"when": datetime.date(2026, 1, 1)}, "value['when'] ", "datetime.date"),
-        ([datetime.time(1)], "value[0] ", "datetime.time"),
-        ({"dt": datetime.timedelta(1)}, "value['dt'] ", "datetime.timedelta"),
-        ({"id": uuid.UUID(int=0)}, "value['id'] ", "uuid.UUID"),
-        (bytearray(b"x"), "value ", "bytearray"),
+        ({"id": fractions.Fraction(1, 3)}, "value['id'] ", "fractions.Fraction"),
+        (slice(3), "value ", "slice"),
         ([Number(1)], "value[0] ", "Number, a subclass of int"),
         ({"s": Text("a")}, "value['s'] ", "Text, a subclass of str"),
         (collections.OrderedDict(a=1), "value ", "OrderedDict, a subclass of dict"),
-        ({"p": Pair(1, 2)}, "value['p'] ", "Pair, a subclass of tuple"),
+        ({"p": Pair((1, 2))}, "value['p'] ", "Pair, a subclass of tuple"),
+        ({"s": {1, range(3)}}, "value['s'] item range(0, 3) ", "range"),
         ({"a": "x\ud800"}, "value['a'] ", "lone surrogate"),
         ({"\ud800": 1}, "value key '\\ud800' ", "lone surrogate"),
-        ({frozenset(): 1}, "value key frozenset() ", "frozenset"),
+        ({range(0): 1}, "value key range(0, 0) ", "range"),
         ({"f": orjson.Fragment(b"{")}, "value['f'] ", "Fragment"),
         ({"f": len}, "value['f'] ", "builtin_function_or_method"),
         ([np.ma.masked_array([1.0])], "value[0] ", "MaskedArray"),
-        ([np.array([1, {3}], dtype=object)], "value[0].flat[1] ", "set"),
+        ([np.array([1, len], dtype=object)], "value[0].flat[1] ", "builtin"),
     ],
     ids=lambda value: repr(value)[:30],
 )

@@ -14,9 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.topics.ring import layout
-from horus_async.topics.ring.layout import MESSAGE_LIMIT, RING_LIMIT, Word, record_size, rounded_capacity
+from horus_async.topics.ring.layout import RING_LIMIT, Word, record_size, rounded_capacity
 from horus_async.topics.ring.reader import ELSEWHERE, RingReader
 from horus_async.topics.ring.writer import RingWriter
+from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from horus_async.topics.ring.region import Cursor, Region
@@ -44,6 +45,21 @@ def drain(reader: RingReader) -> list[Any]:
     while (message := reader.take()) is not None:
         messages.append(message)
     return messages
+
+
+def surely_left(written: list[tuple[bytes, str, int, int]], index: int, capacity: int) -> bool:
+    """Whether a message must still be in a ring, given that it makes room by stretches.
+
+    A stretch begins with a message of any size and ends less than a segment behind it. It goes as a whole, and is not
+    all filled when its lap ends.
+    """
+    segment = capacity // layout.SEGMENTS
+    sizes = [record_size(len(message[0])) for message in written]
+    first, behind = index, sizes[index]  # of the stretch, at the earliest
+    while first and behind < segment:
+        first -= 1
+        behind += sizes[first]
+    return sum(sizes[first:]) + max(sizes[first:]) + segment <= capacity
 
 
 class RingModel(RuleBasedStateMachine):
@@ -114,15 +130,10 @@ class RingModel(RuleBasedStateMachine):
         assert index >= expected
         self.losses[number] += index - expected
         if index > expected:
-            assert not self._surely_left(index - 1)
+            # the message may have been lost before the ring grew
+            assert not surely_left(self.written, index - 1, self.writer.generations[0].capacity)
         self.places[number] = index + 1
         assert reader.lost >= self.losses[number]
-
-    def _surely_left(self, index: int) -> bool:
-        """Whether a message must still be in the ring, given that it makes room by stretches."""
-        capacity = self.writer.generations[0].capacity  # the message may have been lost before the ring grew
-        sizes = [record_size(len(written[0])) for written in self.written[index:]]
-        return sum(sizes) + max(sizes) <= capacity - 2 * capacity // layout.SEGMENTS
 
     @rule(from_start=st.booleans())
     def join(self, from_start: bool) -> None:
@@ -159,9 +170,9 @@ class CheckedRingModel(RingModel):
 
 
 TestRing = RingModel.TestCase
-TestRing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
 TestCheckedRing = CheckedRingModel.TestCase
-TestCheckedRing.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestCheckedRing.settings = settings(max_examples=30, stateful_step_count=40, deadline=None, derandomize=True)
 
 
 @pytest.mark.parametrize("checked", [False, True])
@@ -263,7 +274,7 @@ def test_a_writer_that_dies_while_writing_leaves_nothing_behind() -> None:
     reader = new_reader(writer, writer.end())
     writer.write(b"whole", 0, 0, 0)
     at = writer.region.offset(writer.tail)
-    layout.RECORD.pack_into(writer.region.map, at, 5, 1, 1, 0, 0, 0)
+    layout.RECORD.pack_into(writer.region.map, at, 5, 1, 1, 0, 0, 0, 0)
 
     assert [message[0] for message in drain(reader)] == [b"whole"]
     assert not reader.has_message()
@@ -395,15 +406,20 @@ def test_the_layout_as_a_stranger_reads_it(checked: bool) -> None:
 
     words = struct.unpack_from("<64Q", data)
     assert struct.pack("<Q", words[0]) == b"HORUSRNG"
-    assert words[1:8] == (1, 8192, 4096, 0, 0, int(checked), 7)
+    assert words[1:8] == (2, 8192, 4096, 0, 0, int(checked), 7)
     data_at, capacity, latest, position = words[2], words[3], words[16], words[17]
     texts: list[str] = []
     names: list[str] = []
-    for found, offset, count in ((texts, 512, 2), (names, 2048, words[20])):
-        for _ in range(count):
+    for found, offset, count, behind in ((texts, 512, 2, 0), (names, 2048, words[20], 4)):
+        for number in range(count):
             (length,) = struct.unpack_from("<H", data, offset)
-            found.append(data[offset + 2 : offset + 2 + length].decode())
-            offset += 2 + length  # noqa: PLW2901
+            text = data[offset + 2 : offset + 2 + length]
+            found.append(text.decode())
+            offset += 2 + length + behind  # noqa: PLW2901
+            if behind:
+                (crc,) = struct.unpack_from("<I", data, offset - behind)
+                assert crc == zlib.crc32(struct.pack("<I", number) + text)
+    assert words[11] == zlib.crc32(data[8:72] + data[512:2048])
     assert (texts, names) == (["a/b", "n"], ["first", "zweiter ü"])
     seen = []
     while position <= latest:
@@ -411,13 +427,15 @@ def test_the_layout_as_a_stranger_reads_it(checked: bool) -> None:
         if struct.unpack_from("<Q", data, at) == ((1 << 63) + position,):
             position += capacity - position % capacity
             continue
-        length, index, seq, stamp, publisher, crc = struct.unpack_from("<QQQqII", data, at)
-        payload = data[at + 40 : at + 40 + length]
+        length, index, seq, stamp, order, publisher, crc = struct.unpack_from("<QQQqqII", data, at)
+        payload = data[at + 48 : at + 48 + length]
+        fields = length, index, seq, stamp, order, publisher
         if checked:
-            assert crc == zlib.crc32(struct.pack("<QQQQqI", position, length, index, seq, stamp, publisher) + payload)
+            assert crc == zlib.crc32(struct.pack("<QQQQqqI", position, *fields) + payload)
+        assert order == stamp
         assert (seq, stamp, publisher, payload) == (index + 10, 1_000 + index, index % 2, b"payload %d" % index)
         seen.append(index)
-        position += 40 + -(-length // 8) * 8
+        position += 48 + -(-length // 8) * 8
     assert seen == list(range(200 - len(seen), 200))
     assert len(seen) > 50
 
@@ -427,7 +445,7 @@ def test_memory_that_is_no_ring() -> None:
     from horus_async.topics.ring.region import Region
 
     region = new_writer().region
-    region.words[Word.VERSION] = 2
+    region.words[Word.VERSION] = 1
     for memory in (bytearray(8192), region.map):
         with pytest.raises(TopicError, match="not a ring, or one of another version"):
             Region(memory)

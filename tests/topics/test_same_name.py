@@ -81,7 +81,7 @@ def verify(session: str, *nodes: Node) -> VerifyReport:
     scheduler = Scheduler(tick_rate=100)
     for node in nodes:
         scheduler.add(node)
-    return trio.run(Scheduler.verify, session, scheduler)
+    return trio.run(Scheduler.verify, session, scheduler, [node.name for node in nodes])
 
 
 def answers(session: Session) -> list[Any]:

@@ -75,7 +75,7 @@ def test_the_header_as_a_stranger_reads_it() -> None:
     while table:
         (size,) = struct.unpack_from("<I", table)
         found.append(table[4 : 4 + size])
-        table = table[4 + size :]
+        table = table[8 + size :]  # a CRC behind each
 
     assert found == [schema_of(Point).text, schema_of(Drive).text]
     assert writer.region.schemas() == [schema_of(Point), schema_of(Drive)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import textwrap
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from horus_async import Topic
-from horus_async.clock.system import NANOSECONDS, wall_ns
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.topics import Bus, discovery
 from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.ring import memory
+from horus_async.topics.ring.layout import Word
 from tests.topics.test_processes import SECONDS, child, files, until, values
 
 if TYPE_CHECKING:
@@ -329,9 +331,9 @@ SEND_ONCE = 'with Topic("t") as topic: topic.send(int(sys.argv[1]))'
 def _age(namespace: str, seconds: int) -> None:
     """Make the rings look as if they had been closed some time ago."""
     for name in rings(namespace):
-        path = memory.root() / namespace / name
-        then = wall_ns() - seconds * NANOSECONDS
-        os.utime(path, ns=(then, then))
+        with (memory.root() / namespace / name).open("r+b") as file:
+            file.seek(8 * Word.CLOSED_NS)
+            file.write(struct.pack("<Q", monotonic_ns() - seconds * NANOSECONDS))
 
 
 def test_a_slow_reader_gets_what_ended_publishers_left(namespace: str) -> None:

@@ -22,6 +22,13 @@ class Busy(Protocol):
     def rank(self) -> float:
         """Its place among those that go on at one instant."""
 
+    resumed_ns: int
+    held_ns: int
+    """When it last went on, and for how long it ran then; where time is real."""
+
+    def waits_for_nobody(self) -> None:
+        """Nothing can happen any more while it waits."""
+
 
 class Pace:
     """How a run moves through time. Moments are nanoseconds since the run's time began."""

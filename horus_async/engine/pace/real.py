@@ -101,8 +101,13 @@ class RealPace(Pace):
 
         async def count_resumption() -> None:
             run.resumed += 1
+            run.resumed_ns = self._monotonic_ns()
 
         return count_resumption
+
+    def ended(self, run: Busy) -> None:
+        """A tick that had suspended ends."""
+        run.held_ns = self._monotonic_ns() - run.resumed_ns
 
     def wake(self) -> None:
         """Let the timer expire at once."""

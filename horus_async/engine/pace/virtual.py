@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import heapq
 import math
+import threading
 from typing import TYPE_CHECKING
 
 import anyio
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 _FOREVER_NS = 1 << 62
 _MOST_ROUNDS = 5000
 """Milliseconds of the machine's time that `VirtualPace.until_stuck` waits for the outside world."""
+_TRIOS_OWN = 1
+"""Files that an idle trio loop waits for: the one by which other threads wake it."""
+_IDLE = ("Trio thread", "AnyIO worker thread")
+"""Threads kept for later work; those at work are counted by their limiters."""
 
 
 class StillPace(Pace):
@@ -93,6 +98,8 @@ class VirtualPace(StillPace):
         super().__init__(offset_ns)
         self._clock = clock
         self._alone = alone and speed == math.inf
+        self._in_own_loop = alone
+        self._threads = set(threading.enumerate())
         self._speed = speed
         self._timer = TickTimer() if speed != math.inf else None
         self._origin = clock.current_time() - offset_ns / NANOSECONDS
@@ -192,6 +199,8 @@ class VirtualPace(StillPace):
             if wakes_ns == _FOREVER_NS:
                 if self.gives_up():
                     return
+                if self._nothing_outside():
+                    run.waits_for_nobody()
                 await wait_all_tasks_blocked(0.001)  # it waits for the outside world
             else:
                 await self._wait_for_wall(wakes_ns)
@@ -220,6 +229,12 @@ class VirtualPace(StillPace):
                 rounds += 1
                 await wait_all_tasks_blocked(0.001)  # it waits for the outside world
             await self.settle()
+
+    def _nothing_outside(self) -> bool:
+        """Whether no thread and no file can wake a task of this loop, which has no others."""
+        if not self._in_own_loop or _files_waited_for() > _TRIOS_OWN:
+            return False
+        return all(thread.name.startswith(_IDLE) for thread in set(threading.enumerate()) - self._threads)
 
     def take_turns(self) -> None:
         """From here on suspended ticks go on one at a time, in the order of their nodes."""
@@ -260,3 +275,10 @@ class VirtualPace(StillPace):
         """Close the timer of a paced replay."""
         if self._timer is not None:
             self._timer.close()
+
+
+def _files_waited_for() -> int:
+    """How many tasks of this loop wait for files, by whichever way the system has for that."""
+    figures = trio.lowlevel.current_statistics().io_statistics
+    kinds = ("tasks_waiting_read", "tasks_waiting_write", "tasks_waiting")
+    return sum(getattr(figures, kind, 0) for kind in kinds)

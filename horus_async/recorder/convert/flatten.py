@@ -4,13 +4,14 @@ Works on the parsed JSON with its tags, so that a table looks the same whichever
 is named after the path of its field, ``pose.x``. A message that is not a dict is the column ``value``; a field named
 like one of the first four columns is prefixed with ``data.``.
 
-Cells hold numbers, booleans and text unchanged; bytes as base64 text; times as ISO 8601 text; integers beyond 64 bits
-as text; lists, tuples and arrays as (nested) lists, as their length may vary from message to message. An object of a
-class is the dict of its fields.
+Cells hold numbers, booleans and text unchanged; bytes as base64 text; dates and times as ISO 8601 text; durations as
+seconds; paths, UUIDs, decimal numbers and integers beyond 64 bits as text; lists, tuples, sets and arrays as (nested)
+lists, as their length may vary from message to message. An object of a class is the dict of its fields.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -52,7 +53,7 @@ def plain(data: Any) -> Any:
         if tag[:1] == "$" and tag in _PLAIN:
             try:
                 return _PLAIN[tag](data)
-            except (LookupError, TypeError, ValueError, AttributeError):  # not one of our tags after all
+            except (LookupError, TypeError, ValueError, AttributeError, OverflowError):  # not one of our tags after all
                 break
         break
     return {key: plain(item) for key, item in data.items()}
@@ -96,6 +97,16 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "$int": lambda data: str(data["$int"]),
     "$tuple": lambda data: [plain(item) for item in data["$tuple"]],
     "$dict": lambda data: {str(plain(key)): plain(item) for key, item in data["$dict"]},
+    "$set": lambda data: [plain(item) for item in data["$set"]],
+    "$frozenset": lambda data: [plain(item) for item in data["$frozenset"]],
     "$datetime": lambda data: data["$datetime"],
+    "$date": lambda data: data["$date"],
+    "$time": lambda data: data["$time"],
+    "$timedelta": lambda data: timedelta(*data["$timedelta"]).total_seconds(),
+    "$path": lambda data: data["$path"],
+    "$uuid": lambda data: data["$uuid"],
+    "$decimal": lambda data: data["$decimal"],
+    "$complex": lambda data: [plain(part) for part in data["$complex"]],
+    "$bytearray": lambda data: data["$bytearray"],
     "$type": lambda data: plain(data.get("value")),
 }

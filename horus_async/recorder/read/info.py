@@ -13,6 +13,7 @@ from attrs import define, field
 
 from horus_async.recorder.locking import is_being_recorded
 from horus_async.recorder.records import GapRecord
+from horus_async.topics.values import standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from .reader import RecordedFile
     from .session import Session
+
+_NAMED = frozenset({"$bytes", "$float", "$int", "$tuple", "$dict", "$set", "$frozenset", "$bytearray"})
+"""Tags that are named after their types; so are those of the standard library's types."""
 
 _AROUND = 16
 """Ticks after a topic's first and last message in which types are looked for."""
@@ -183,7 +187,7 @@ def type_name(data: Any) -> str:
     if tag == "$ndarray" and isinstance(data[tag], dict) and "dtype" in data[tag]:
         shape = "x".join(map(str, data[tag].get("shape", ())))
         return f"ndarray {data[tag]['dtype']} {shape}".rstrip() if isinstance(data[tag]["dtype"], str) else "ndarray"
-    return tag[1:] if tag in {"$bytes", "$float", "$int", "$tuple", "$dict", "$datetime"} else "dict"
+    return tag[1:] if tag in _NAMED or tag in standard.MAKERS else "dict"
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from horus_async.errors import RecordingError, SessionNotFoundError, UnsupportedVersionError
+from horus_async.folders import NoHomeError, expanded
 from horus_async.recorder.locking import is_being_recorded, not_being_recorded
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, recordings_root
 
 from .session import Session
+
+CONDEMNED = "~deleted-"
+"""What the name of a folder that is being deleted begins with; no session's can."""
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _log = logging.getLogger("horus_async.recorder")
 
@@ -36,13 +44,13 @@ def open_session(ref: str | os.PathLike[str] | Session, root: str | os.PathLike[
     # A bare name is first taken for a session's, then for a path.
     if os.sep not in text and text not in {"", ".", ".."} and _is_session(home / text):
         return Session(home / text)
-    path = Path(text).expanduser()
     try:
+        path = expanded(text)
         if path.is_file() and (path.name == MANIFEST or path.name.endswith(SUFFIX)):
             return Session(path.parent)
         if _is_session(path):
             return Session(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NoHomeError) as error:
         raise SessionNotFoundError(f"no session {text!r}: {error}") from error
     there = ", ".join(summary.name for summary in list_sessions(home)) or "none"
     raise SessionNotFoundError(f"no session {text!r}; in {home} there are: {there}")
@@ -72,16 +80,26 @@ def list_sessions(root: str | os.PathLike[str] | None = None) -> list[SessionSum
     """Every session under the root, oldest first, including those that cannot be read."""
     home = recordings_root(root)
     try:
-        folders = [folder for folder in home.iterdir() if _is_session(folder)]
+        folders = [folder for folder in home.iterdir() if not _is_condemned(folder) and _is_session(folder)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise RecordingError(f"cannot look into {home}: {error.strerror or error}") from error
-    return sorted((_summary(folder) for folder in folders), key=lambda summary: (summary.started_at, summary.name))
+    found = (_summary_if_there(folder) for folder in folders)
+    return sorted(filter(None, found), key=lambda summary: (summary.started_at, summary.name))
 
 
-def delete_session(name: str, root: str | os.PathLike[str] | None = None) -> bool:
+def delete_session(
+    name: str, root: str | os.PathLike[str] | None = None, *, only: SessionSummary | None = None
+) -> bool:
     """Delete a session; False if there is none of that name.
+
+    It goes at once and as a whole, whoever else lists, reads or deletes sessions: its folder gets another name first.
+
+    Args:
+        name: The session's.
+        root: Where it is; by default as for recordings.
+        only: Not if another session has got that name since this summary was made.
 
     Raises:
         SessionNameError: the name cannot be a session's, so it cannot lead out of the root either.
@@ -93,13 +111,34 @@ def delete_session(name: str, root: str | os.PathLike[str] | None = None) -> boo
     if not folder.exists():
         return False
     if not _is_session(folder):
+        if not folder.exists():
+            return False
         raise RecordingError(f"{folder} is not a session: delete it by hand")
-    with not_being_recorded(folder):
+    with not_being_recorded(folder) as still_there:
+        if not still_there or (only is not None and not _is_still(only)):
+            return False
+        condemned = folder.with_name(f"{CONDEMNED}{secrets.token_hex(8)}")
         try:
-            shutil.rmtree(folder)
+            folder.rename(condemned)
+        except FileNotFoundError:
+            return False
         except OSError as error:
             raise RecordingError(f"cannot delete {folder}: {error.strerror or error}") from error
+    _remove_condemned(folder.parent)
+    if condemned.exists():
+        raise RecordingError(f"session {name!r} is gone, but its files in {condemned} cannot be removed")
     return True
+
+
+def _is_still(summary: SessionSummary) -> bool:
+    now = _summary_if_there(summary.path)
+    return now is not None and now.started_at == summary.started_at
+
+
+def _remove_condemned(root: Path) -> None:
+    """Remove the files of sessions that were deleted, also those of a process that was killed while it did this."""
+    for folder in root.glob(f"{CONDEMNED}*"):
+        shutil.rmtree(folder, ignore_errors=True)  # another process may be at it
 
 
 def keep_within(newest: Path, limit: int | None, count: int | None) -> None:
@@ -124,7 +163,7 @@ def keep_within(newest: Path, limit: int | None, count: int | None) -> None:
         if summary.path == newest or summary.problem is not None or summary.is_open:
             continue
         try:
-            if delete_session(summary.name, newest.parent):
+            if delete_session(summary.name, newest.parent, only=summary):
                 _log.warning("session %s deleted, to keep within the quota of %s", summary.name, newest.name)
         except RecordingError as error:
             _log.warning("session %s not deleted: %s", summary.name, error)
@@ -132,11 +171,27 @@ def keep_within(newest: Path, limit: int | None, count: int | None) -> None:
         number, size = number - 1, size - summary.bytes
 
 
+def _is_condemned(folder: Path) -> bool:
+    return folder.name.startswith(CONDEMNED)
+
+
 def _is_session(folder: Path) -> bool:
     try:
         return (folder / MANIFEST).is_file() or next(folder.glob(f"*{SUFFIX}"), None) is not None
     except (OSError, ValueError):
         return False
+
+
+def _summary_if_there(folder: Path) -> SessionSummary | None:
+    """None for a session that somebody deletes meanwhile."""
+    try:
+        summary = _summary(folder)
+    except OSError as error:
+        if not folder.exists():
+            return None
+        problem = f"cannot be read: {error.strerror or error}"
+        return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, problem=problem)
+    return summary if summary.problem is None or folder.exists() else None
 
 
 def _summary(folder: Path) -> SessionSummary:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError, SessionExistsError
 from horus_async.observe import Observer
-from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, default_session_name, recordings_root
+from horus_async.recorder.naming import (
+    MANIFEST,
+    SUFFIX,
+    WAY_OUT,
+    check_session_name,
+    default_session_names,
+    recordings_root,
+)
 from horus_async.recorder.read.listing import keep_within
 from horus_async.recording_state import RecordingState
 
@@ -77,20 +84,7 @@ class Recorder(Observer):
             SessionNameError: the name cannot be a folder's.
             RecordingError: the folder or its files cannot be made.
         """
-        name = self._options.name or default_session_name(run.started_at_ns)
-        root = recordings_root(self._root)
-        folder = root / check_session_name(name)
-        try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            if not folder.is_dir() and not root.is_dir():
-                raise RecordingError(f"cannot record into {root}: it is not a folder") from None
-            raise SessionExistsError(
-                f"there is a session {name!r} in {root} already: choose another name, or delete it first"
-            ) from None
-        except OSError as error:
-            raise RecordingError(f"cannot record into {root}: {error.strerror or error}") from error
+        folder = self._make_folder(run.started_at_ns)
         try:
             identity = secrets.token_hex(4)
             self._writer = SessionWriter(folder, run, self._options, identity, block=self._block, screen=self._screen)
@@ -102,6 +96,25 @@ class Recorder(Observer):
             intake = self._writer.intake
             self.sent, self.executed, self.tick_ended = intake.sent, intake.executed, intake.tick_ended  # type: ignore[method-assign]
         self._keep_within(folder)
+
+    def _make_folder(self, started_at_ns: int) -> Path:
+        root = recordings_root(self._root)
+        asked = self._options.name
+        for name in default_session_names(started_at_ns) if asked is None else (asked,):
+            folder = root / check_session_name(name)
+            try:
+                root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700)
+            except FileExistsError:
+                if not folder.is_dir() and not root.is_dir():
+                    raise RecordingError(f"cannot record into {root}: it is not a folder; {WAY_OUT}") from None
+                continue
+            except OSError as error:
+                raise RecordingError(f"cannot record into {root}: {error.strerror or error}; {WAY_OUT}") from error
+            return folder
+        raise SessionExistsError(
+            f"there is a session {asked!r} in {root} already: choose another name, or delete it first"
+        )
 
     def incident(self, tick: int, incident: Incident) -> None:
         """Incidents are the black box's; the lines hold each tick's error."""

@@ -3,7 +3,10 @@
 What JSON can say is JSON text, by orjson. What it cannot say is tagged, each tag an object with one ``$`` key::
 
     {"$bytes": base64}  {"$float": "nan" | "inf" | "-inf"}  {"$int": decimal, or 0x… beyond 2048 bits}
-    {"$tuple": […]}  {"$dict": [[key, value], …]}  {"$datetime": ISO 8601}
+    {"$tuple": […]}  {"$dict": [[key, value], …]}  {"$set": […]}  {"$frozenset": […]}
+    {"$datetime": ISO 8601, "zone"?, "fold"?}  {"$time": ISO 8601, "zone"?, "fold"?}  {"$date": ISO 8601}
+    {"$timedelta": [days, seconds, microseconds]}  {"$path": text, "pure"?}  {"$uuid": text}  {"$decimal": text}
+    {"$complex": [real, imaginary]}  {"$bytearray": base64}
     {"$ndarray": {"dtype", "shape", "data", "scalar"?}}     see ``arrays``
     {"$type": "module.Class", "value": …}                   attrs classes, dataclasses, enums; see ``classes``
 
@@ -34,7 +37,7 @@ from horus_async.topics.packed.packed import to_json as packed_to_json
 from horus_async.topics.packed.schema import MARK_BYTES
 
 from .decoding import ATOMS, binary_to_json, decode_tagged
-from .encoding import STRICT, encode_tagged
+from .encoding import STRICT, encode_tagged, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +68,7 @@ def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
 
     Raises:
         ValueNotSupportedError: names the type and where in the value it is.
+        MessageTooLargeError: it is larger than any message.
     """
     try:
         # Types first: orjson silently writes some values as others (tuples as lists, enums as their values), and
@@ -90,6 +94,8 @@ def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
                 return text
     except (TypeError, RecursionError):  # large integers, keys that are not strings, too deep
         pass
+    except MemoryError:
+        raise too_large() from None
     return encode_tagged(value)
 
 

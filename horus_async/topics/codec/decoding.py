@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from datetime import datetime
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from orjson import dumps, loads
 
 from horus_async.errors import MessageDecodeError
 from horus_async.topics.packed import packed
-from horus_async.topics.values import arrays, classes
+from horus_async.topics.values import arrays, classes, standard
 from horus_async.topics.values.base64 import from_base64, to_base64
 from horus_async.topics.values.payload import LARGE
 
@@ -132,9 +131,10 @@ def _embed(value: Any, buffers: list[memoryview]) -> Any:
         return [_embed(item, buffers) for item in value]
     if type(value) is not dict:
         return value
-    data = value.get("$bytes")
-    if type(data) is int:
-        return {"$bytes": to_base64(_at(buffers, data))}
+    for tag in ("$bytes", "$bytearray"):
+        data = value.get(tag)
+        if type(data) is int:
+            return {tag: to_base64(_at(buffers, data))}
     array = value.get("$ndarray")
     if type(array) is dict:
         return {"$ndarray": _embed_array(array, buffers)}
@@ -211,6 +211,10 @@ class _Untagger:
         return array
 
 
+def _standard(make: Callable[[Any, dict[str, Any]], Any]) -> Callable[[_Untagger, Any, dict[str, Any]], Any]:
+    return lambda self, content, whole: make(self.untag(content), whole)
+
+
 _UNTAGGERS: dict[str, Callable[[_Untagger, Any, dict[str, Any]], Any]] = {
     "$bytes": lambda self, data, _: bytes(self.data(data)),
     "$ndarray": _Untagger.untag_array,
@@ -218,8 +222,11 @@ _UNTAGGERS: dict[str, Callable[[_Untagger, Any, dict[str, Any]], Any]] = {
     "$int": lambda _, text, __: int(text, 16 if "x" in text else 10),
     "$tuple": lambda self, items, _: tuple(self.untag(_list(items))),
     "$dict": lambda self, pairs, _: {self.untag(key): self.untag(item) for key, item in _list(pairs)},
-    "$datetime": lambda _, text, __: datetime.fromisoformat(text),
+    "$set": lambda self, items, _: set(self.untag(_list(items))),
+    "$frozenset": lambda self, items, _: frozenset(self.untag(_list(items))),
+    "$bytearray": lambda self, data, _: bytearray(self.data(data)),
     "$type": _Untagger.untag_type,
+    **{tag: _standard(make) for tag, make in standard.MAKERS.items()},
 }
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import struct
-from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from orjson import dumps
 
-from horus_async.errors import ValueNotSupportedError
-from horus_async.topics.values import arrays, classes
+from horus_async.errors import MessageTooLargeError, ValueNotSupportedError
+from horus_async.topics.values import arrays, classes, standard
 from horus_async.topics.values.base64 import to_base64
+from horus_async.topics.values.payload import MESSAGE_LIMIT
+
+from .advice import advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +45,7 @@ def encode_tagged(value: Any) -> Payload:
 
     Raises:
         ValueNotSupportedError: names the type and where in the value it is.
+        MessageTooLargeError: its arrays and ``bytes`` are larger than any message; nothing was copied.
     """
     form = arrays.form(value)
     if form in _heads:
@@ -53,6 +56,8 @@ def encode_tagged(value: Any) -> Payload:
         text = dumps(skeleton, None, STRICT)
     except (_Refusal, TypeError, RecursionError) as error:
         raise explain(value, error) from None
+    except MemoryError:
+        raise too_large() from None
     if not tagger.buffers:
         return text
     lengths = [len(buffer) for buffer in tagger.buffers]
@@ -73,6 +78,14 @@ _heads: dict[arrays.Form | None, bytes | memoryview] = {}
 """For messages that are nothing but an array of numbers, by its form: the bytes before the data."""
 
 
+def too_large(size: str = "for which there is no memory") -> MessageTooLargeError:
+    """The error for a message that no ring can hold."""
+    return MessageTooLargeError(
+        f"a message {size} is too large for any topic: the limit is MESSAGE_LIMIT = {MESSAGE_LIMIT} bytes; "
+        "send it in parts"
+    )
+
+
 class _Refusal(Exception):  # noqa: N818 - becomes an error once it is known where in the value it is
     """A value that cannot be carried."""
 
@@ -80,10 +93,11 @@ class _Refusal(Exception):  # noqa: N818 - becomes an error once it is known whe
 class _Tagger:
     """Turns a value into JSON's own types, collecting its buffers."""
 
-    __slots__ = ("buffers",)
+    __slots__ = ("_size", "buffers")
 
     def __init__(self) -> None:
         self.buffers: list[bytes | memoryview] = []
+        self._size = 0
 
     def tag(self, value: Any) -> Any:
         """``value`` with tags."""
@@ -120,26 +134,78 @@ class _Tagger:
         return {"$dict": [[self.tag(key), self.tag(item)] for key, item in value.items()]}
 
     def tag_bytes(self, value: bytes) -> Any:
+        self._claim(len(value))
         return {"$bytes": self._buffer(value) if len(value) >= RAW_BYTES else to_base64(value)}
 
-    def tag_datetime(self, value: datetime) -> Any:
-        return {"$datetime": value.isoformat()}
+    def tag_bytearray(self, value: bytearray) -> Any:
+        self._claim(len(value))
+        still = bytes(value)
+        return {"$bytearray": self._buffer(still) if len(still) >= RAW_BYTES else to_base64(still)}
 
-    def _buffer(self, buffer: bytes | memoryview) -> int:
+    def _claim(self, size: int) -> None:
+        """Count bytes that the message will need, before they are copied."""
+        self._size += size
+        if self._size > MESSAGE_LIMIT:
+            raise too_large(f"of at least {self._size} bytes")
+
+    def tag_set(self, items: set[Any]) -> Any:
+        return {"$set": self._in_order(items)}
+
+    def tag_frozenset(self, items: frozenset[Any]) -> Any:
+        return {"$frozenset": self._in_order(items)}
+
+    def _in_order(self, items: set[Any] | frozenset[Any]) -> list[Any]:
+        """The items of a set, tagged, in an order that is the same in every process: equal sets are equal bytes."""
+        kinds = set(map(type, items))
+        if kinds in ({str}, {int}):
+            return [self.tag(item) for item in sorted(items)]
+        text = _TextTagger()
+        return [self.tag(item) for item in sorted(items, key=lambda item: dumps(text.tag(item), None, STRICT))]
+
+    def _buffer(self, buffer: bytes | memoryview) -> int | str:
         self.buffers.append(buffer)
         return len(self.buffers) - 1
 
     def _tag_object(self, value: Any) -> Any:
         try:
             if arrays.is_array(value):
-                return {"$ndarray": arrays.to_fields(value, self.tag, self._buffer)}
+                return {"$ndarray": arrays.to_fields(value, self.tag, self._buffer, self._claim)}
             found = classes.to_fields(value)
+        except MessageTooLargeError:
+            raise
         except ValueError as error:
             raise _Refusal(str(error)) from None
-        if found is None:
-            raise _Refusal(_advice(type(value)))
-        name, content = found
-        return {"$type": name, "value": self.tag(content)}
+        if found is not None:
+            name, content = found
+            return {"$type": name, "value": self.tag(content)}
+        tags = standard.tags_of(type(value))
+        if tags is None:
+            raise _Refusal(advice(value))
+        known = _TAGGERS[type(value)] = _standard(tags)
+        return known(self, value)
+
+
+class _TextTagger(_Tagger):
+    """The same with everything as text, so that it can be compared."""
+
+    __slots__ = ()
+
+    def _in_order(self, items: set[Any] | frozenset[Any]) -> list[Any]:
+        return sorted(map(self.tag, items), key=lambda item: dumps(item, None, STRICT))
+
+    def _buffer(self, buffer: bytes | memoryview) -> str:
+        return to_base64(buffer)
+
+
+def _standard(tags: standard.Tags) -> Callable[[_Tagger, Any], Any]:
+    def tag(self: _Tagger, value: Any) -> Any:
+        try:
+            tagged = tags(value)
+        except ValueError as error:
+            raise _Refusal(str(error)) from None
+        return {key: self.tag(content) for key, content in tagged.items()}
+
+    return tag
 
 
 _TAGGERS: dict[type, Callable[[_Tagger, Any], Any]] = {
@@ -152,16 +218,11 @@ _TAGGERS: dict[type, Callable[[_Tagger, Any], Any]] = {
     tuple: _Tagger.tag_tuple,
     dict: _Tagger.tag_dict,
     bytes: _Tagger.tag_bytes,
-    datetime: _Tagger.tag_datetime,
+    bytearray: _Tagger.tag_bytearray,
+    set: _Tagger.tag_set,
+    frozenset: _Tagger.tag_frozenset,
+    **{kind: _standard(tags) for kind, tags in standard.TAGS.items()},
 }
-
-
-def _advice(kind: type) -> str:
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    for base in _TAGGERS:
-        if base in kind.__mro__:
-            return f"{name}, a subclass of {base.__name__}: it would arrive as {base.__name__}; convert it first"
-    return f"{name}, which no topic can carry; send its parts, or make it an attrs class"
 
 
 def explain(value: Any, error: Exception) -> ValueNotSupportedError:
@@ -198,16 +259,19 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
             yield f" key {key!a}", key
             yield f"[{key!a}]", item
     elif type(value) in (list, tuple):
-        for index, item in enumerate(value):
-            yield f"[{index}]", item
+        yield from ((f"[{index}]", item) for index, item in enumerate(value))
+    elif type(value) in (set, frozenset):
+        yield from ((f" item {item!a:.40}", item) for item in value)
     elif arrays.is_object_array(value):
-        for index, item in enumerate(value.flat):
-            yield f".flat[{index}]", item
+        yield from ((f".flat[{index}]", item) for index, item in enumerate(value.flat))
     else:
-        try:
-            found = classes.to_fields(value)
-        except ValueError:
-            found = None
-        if found is not None and isinstance(found[1], dict):
-            for name, item in found[1].items():
-                yield f".{name}", item
+        yield from _fields(value)
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    try:
+        found = classes.to_fields(value)
+    except ValueError:
+        return
+    if found is not None and isinstance(found[1], dict):
+        yield from ((f".{name}", item) for name, item in found[1].items())

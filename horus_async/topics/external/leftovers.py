@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from horus_async.clock.system import NANOSECONDS, wall_ns
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import Word
 from horus_async.topics.ring.names import path_component
@@ -19,6 +19,7 @@ UNSEEN_GRACE_NS = 5 * NANOSECONDS
 """The same where a listener may look only now and then."""
 
 _CLOSED_AT = WORD.size * Word.CLOSED
+_CLOSED_NS_AT = WORD.size * Word.CLOSED_NS
 
 
 def reclaim(
@@ -67,14 +68,15 @@ def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: b
     try:
         closed = b"" if ring is None else os.pread(descriptor, WORD.size, _CLOSED_AT)
         if any(closed):
-            if wall_ns() - os.fstat(descriptor).st_mtime_ns < grace_ns:
+            closed_ns = WORD.unpack(os.pread(descriptor, WORD.size, _CLOSED_NS_AT).ljust(WORD.size, b"\0"))[0]
+            if monotonic_ns() - closed_ns < grace_ns:
                 return False
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free: its process is dead
             if not dry_run and len(closed) == WORD.size:
+                os.pwrite(descriptor, WORD.pack(monotonic_ns()), _CLOSED_NS_AT)
                 os.pwrite(descriptor, WORD.pack(1), _CLOSED_AT)
                 if spare:
-                    os.utime(descriptor)
                     return False
         if not dry_run:
             os.unlink(name, dir_fd=folder)

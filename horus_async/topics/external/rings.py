@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from horus_async.errors import TopicError
 from horus_async.topics.packed import schema
 from horus_async.topics.ring import memory
-from horus_async.topics.ring.layout import MAGIC, SLOTS_AT, Word
+from horus_async.topics.ring.layout import SLOTS_AT
 from horus_async.topics.ring.names import path_component
-from horus_async.topics.ring.region import CLOSED, LATEST, NEXT, SLEEPERS, Cursor, Region
+from horus_async.topics.ring.region import CLOSED, LATEST, SLEEPERS, Cursor, Region, adopt_region
 
-if TYPE_CHECKING:
-    import mmap
-
+_log = logging.getLogger("horus_async.topics")
 _FILE = re.compile(r"(.+)@([0-9a-f]+-[0-9a-f]+-[0-9a-f]+)\.(\d+)")
 WORD = struct.Struct("<Q")
 
@@ -50,7 +48,7 @@ def ring_file(name: str) -> RingFile | None:
 class ExternalRing:
     """A ring that another process writes, mapped here. Shared by all its readers in this process."""
 
-    __slots__ = ("__weakref__", "_component", "_name", "_seen", "generations", "namespace")
+    __slots__ = ("__weakref__", "_component", "_name", "_seen", "_told", "generations", "namespace")
 
     def __init__(self, namespace: str, file: RingFile, first: Region) -> None:
         self.namespace = namespace
@@ -58,11 +56,23 @@ class ExternalRing:
         self._name = file.ring
         self.generations = [first]
         self._seen = (0, 0, 0)
+        self._told: set[str] = set()
 
     def follow(self, generation: int) -> Region | None:
-        """A later generation; None if its file is gone."""
+        """A later generation; None if its file is gone.
+
+        Raises:
+            TopicError, OSError: it cannot be read now; said once, and tried again with the next call.
+        """
         while generation >= len(self.generations):
-            region = open_region(self.namespace, f"{self._component}@{self._name}.{len(self.generations)}")
+            name = f"{self._component}@{self._name}.{len(self.generations)}"
+            try:
+                region = open_region(self.namespace, name)
+            except (TopicError, OSError) as error:
+                if name not in self._told:
+                    self._told.add(name)
+                    say_left_out(name, str(error))
+                raise
             if region is None:
                 return None
             self.generations.append(region)
@@ -71,8 +81,9 @@ class ExternalRing:
     def newest(self) -> Region:
         """The last generation."""
         region = self.generations[-1]
-        while (following := region.words[NEXT]) and (found := self.follow(following)) is not None:
-            region = found
+        with suppress(TopicError, OSError):
+            while (following := region.following()) and (found := self.follow(following)) is not None:
+                region = found
         return region
 
     def start(self) -> Cursor:
@@ -102,11 +113,17 @@ class ExternalRing:
         return True
 
 
+def say_left_out(name: str, reason: str) -> None:
+    """Tell the user that a ring of another process is not read for now."""
+    _log.warning("the ring %s is left out for now, and tried again: %s", name, reason)
+
+
 def open_region(namespace: str, name: str) -> Region | None:
     """Map a generation of another process's ring; None if it is gone or not finished yet.
 
     Raises:
-        TopicError: it is not a ring, or one of another version, or damaged.
+        TopicError: it is one of another version, or damaged.
+        OSError: it cannot be opened now.
     """
     try:
         folder = memory.open_namespace(namespace, make=False)
@@ -116,17 +133,12 @@ def open_region(namespace: str, name: str) -> Region | None:
         shared = memory.map_existing(folder, name)
     finally:
         os.close(folder)
-    if shared is None or _word(shared, Word.MAGIC) != MAGIC:
-        return None
-    region = Region(shared)
-    if region.capacity & (region.capacity - 1) or region.data_at + region.capacity != len(shared):
-        raise TopicError(f"the ring {name} in namespace {namespace!r} is damaged: its header contradicts its size")
-    schema.watch(region)
+    region = None if shared is None or len(shared) % WORD.size else adopt_region(shared)
+    if region is not None:
+        if not name.endswith(f".{region.generation}"):
+            raise TopicError(f"a ring is damaged: its header says generation {region.generation}")
+        schema.watch(region)
     return region
-
-
-def _word(shared: mmap.mmap, word: Word) -> int:
-    return int(WORD.unpack_from(shared, 8 * word)[0]) if len(shared) >= 8 * (word + 1) else 0
 
 
 def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:

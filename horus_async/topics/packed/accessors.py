@@ -116,6 +116,8 @@ class _Writer:
         kind = self._class(record.name, given)
         self.names[f"new_{given}"] = kind.__new__
         self.get.append(f"if type({given}) is not kind_{given}: return None")
+        if kind.__dictoffset__:  # it may have attributes that are no fields
+            self.checks.append(f"len({given}.__dict__) != {len(record.fields)}")
         made = f"made_{given}"
         build = [f"{made} = new_{given}(kind_{given})"]
         plain = getattr(kind, "__setattr__") is object.__setattr__  # noqa: B009 - mypy knows it as bound

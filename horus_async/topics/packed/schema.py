@@ -174,6 +174,11 @@ def watch(source: SchemaSource) -> None:
     _sources[next(_source_numbers)] = source
 
 
+def is_known(mark: bytes) -> bool:
+    """Whether `find` finds the schema of messages with that mark without looking into rings."""
+    return mark in _known
+
+
 def find(payload: bytes) -> Schema:
     """The schema of a packed message.
 

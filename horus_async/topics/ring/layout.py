@@ -8,12 +8,12 @@ since the ring began. It only grows, so no two records ever have the same positi
 
     0               HEADER_WORDS words, see ``Word``
     TEXT_AT         topic name, namespace: each a u16 length and that many bytes of ASCII
-    PUBLISHERS_AT   publisher table: for each publisher a u16 length and that many bytes of UTF-8
-    SCHEMA_AT word  schema table, if there is one: SCHEMA_LENGTH bytes, for each schema a u32 length and that many bytes
-                    of JSON; it lies between the publishers and the data
+    PUBLISHERS_AT   publisher table: for each publisher a u16 length, that many bytes of UTF-8, ``ENTRY_CRC``
+    SCHEMA_AT word  schema table, if there is one: SCHEMA_LENGTH bytes, for each schema a u32 length, that many bytes
+                    of JSON, ``ENTRY_CRC``; it lies between the publishers and the data
     DATA_AT word    the data: CAPACITY bytes, a power of two. Position p lies at DATA_AT + p % CAPACITY
 
-**A record** begins at a position divisible by 8 and never wraps: ``RECORD`` (40 bytes), the payload, zero to seven
+**A record** begins at a position divisible by 8 and never wraps: ``RECORD`` (48 bytes), the payload, zero to seven
 bytes of padding. Where too little room is left before the end of the data, the writer puts ``PAD`` + the position
 there instead of a length (and nothing else: there may be no room), and the next record is at the next multiple of
 CAPACITY. The first record of a generation has the position CAPACITY, so 0 in ``LATEST`` means that there is none.
@@ -27,10 +27,21 @@ remain; it does so for a whole stretch of the ring at a time. It writes the reco
 and the next record is at p + size. Record indices have no gaps, so the index of the next record that is read tells
 exactly how many were lost.
 
+**Order of rings.** Readers merge the rings of a topic, and tell which message is the newest, by the order of each
+record: the monotonic clock (``CLOCK_MONOTONIC``, nanoseconds, the same for all processes of a machine) when it was
+sent, so that setting the wall clock changes nothing. In a deterministic run and in a replay it is the time stamp.
+
 **Memory order.** The above needs stores to become visible in the order in which they were made, as on x86-64. On other
 processors the writer sets ``CHECKED`` to 1 and fills in each record's CRC; a reader that finds a wrong CRC tries again
-later. The CRC-32 covers ``CRC_START``, which holds the position, and the payload, so that neither the remains of an
-earlier lap nor zero-filled memory is taken for the record.
+later, and believes nothing of a record (its length, its index) before that. The CRC-32 covers ``CRC_START``, which
+holds the position, and the payload, so that neither the remains of an earlier lap nor zero-filled memory is taken for
+the record. Header and tables have CRCs everywhere: ``HEADER_CRC`` that of the words ``VERSION`` to ``STARTED_NS`` and
+of the bytes from ``TEXT_AT`` to ``PUBLISHERS_AT``; ``ENTRY_CRC`` that of ``ENTRY_START``, the entry's number in its
+table, and of its bytes. A ring with a wrong one is not finished yet; a message whose publisher or schema is not there
+yet is left for later. Positions are one word each, and so always whole, but may be old; therefore a reader leaves a
+``CHECKED`` generation for the next one only if it has had all messages before its ``FIRST_INDEX``, and takes a ring
+for ended only if it has had as many as ``CLOSED`` says. Who begins to read while the newest record is not whole begins
+behind that record, when it is; should it be overwritten first, ``COUNT`` tells from where losses count.
 
 **Payloads** are JSON text, unless they begin with a zero byte: ``codec`` documents the forms. A payload that begins
 with a zero byte and a ``$`` is packed, as ``packed`` documents, by a schema in the table: bytes 2 to 7 of the payload
@@ -42,11 +53,13 @@ forms; a schema is in the table before the first message of its class, also for 
 the next generation, in a new file, and store its number in ``NEXT`` of the old one, which is never written again.
 Readers finish the old generation and follow. ``FIRST_INDEX`` is the index of a generation's first record.
 
-**Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores 1 in ``CLOSED``
-of every generation, after the last record, and removes the files; a process that has them mapped can still read. If
+**Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores the monotonic
+clock in ``CLOSED_NS`` and then 1 + the number of messages in ``CLOSED`` of every generation, after the last record, and
+removes the files; a process that has them mapped can still read. If
 the folder has doorbells of other processes, which may not have seen the ring yet, the writer leaves the files to them:
-they remove each five seconds after its last modification, or one second if nobody else listens. A process that finds a
-file that nobody has locked (its writer died) stores 1 in ``CLOSED`` and removes it, holding the lock meanwhile.
+they remove each five seconds after ``CLOSED_NS``, or one second if nobody else listens. A process that finds a
+file that nobody has locked (its writer died) stores ``CLOSED_NS`` and 1 in ``CLOSED`` and removes it, holding the lock
+meanwhile.
 
 **Waking.** A process that listens has a doorbell: a FIFO named ``bell-`` and its slot, a number below ``SLOTS``, in the
 folder of the rings, which it holds open for reading, locked by ``flock``; one more for each further event loop that
@@ -64,8 +77,11 @@ import struct
 import zlib
 from enum import IntEnum
 
+from horus_async.topics.values.payload import MESSAGE_LIMIT
+
 MAGIC = int.from_bytes(b"HORUSRNG", "little")
-VERSION = 1
+VERSION = 2
+"""Version 1 had no order in its records, and no CRCs of header and tables."""
 
 
 class Word(IntEnum):
@@ -90,14 +106,21 @@ class Word(IntEnum):
     while the ring is in use."""
     SCHEMA_LENGTH = 10
     """Bytes of the schema table; grows after they are written."""
+    HEADER_CRC = 11
+    """Of the header up to here and of the names."""
     LATEST = 16
     """Position of the newest record; 0 before the first. From here on, words change while the ring is in use."""
     OLDEST = 17
     NEXT = 18
     """Number of the next generation; 0 if there is none."""
     CLOSED = 19
+    """0 while more may come; 1 + the number of messages after a clean end, 1 if that is not known."""
     PUBLISHERS = 20
     """Publishers in the table; grows after their names are written."""
+    COUNT = 21
+    """Messages written, stored after LATEST; only where CHECKED is 1."""
+    CLOSED_NS = 22
+    """The monotonic clock when it was closed."""
     SLEEPERS = 24
     """Not 0 if a reader sleeps."""
 
@@ -118,15 +141,20 @@ SCHEMA_SIZE = struct.Struct("<I")
 SCHEMAS_LIMIT = 1 << 20
 """Bytes of the largest schema table; classes that find no room in it are sent without a schema, and not packed."""
 
-RECORD = struct.Struct("<QQQqII")
+RECORD = struct.Struct("<QQQqqII")
 """Length of the payload in bytes; index in the ring; the publisher's own sequence number; time stamp (ns since 1970);
-number of the publisher in the table; CRC-32, or 0 where ``CHECKED`` is 0."""
+order among the rings of a topic (ns of the monotonic clock); number of the publisher in the table; CRC-32, or 0 where
+``CHECKED`` is 0."""
 
 INDEX_WORD = 1
-STAMP_WORD = 3
-"""Offsets of index and time stamp in a record, in words."""
+ORDER_WORD = 4
+"""Offsets of index and order in a record, in words."""
 
-CRC_START = struct.Struct("<QQQQqI")
+ENTRY_START = struct.Struct("<I")
+ENTRY_CRC = struct.Struct("<I")
+"""What goes into the CRC before an entry of a table: its number; and the CRC-32 behind the entry."""
+
+CRC_START = struct.Struct("<QQQQqqI")
 """What goes into the CRC before the payload: the record's position, then its fields up to the CRC."""
 
 PAD = 1 << 63
@@ -141,8 +169,7 @@ CAPACITY_MIN = 4096
 RING_LIMIT = 256 << 20
 """The most bytes of data to which a ring grows."""
 
-MESSAGE_LIMIT = RING_LIMIT // 2 - RECORD.size
-"""Bytes of the largest payload that fits into any ring."""
+assert RING_LIMIT // 2 - RECORD.size == MESSAGE_LIMIT, "the largest payload that fits into any ring"
 
 ROOM_FOR = 4
 """A ring grows unless it holds this many messages of the size of the one to be written."""

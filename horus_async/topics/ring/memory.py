@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import stat
 import sys
 from contextlib import suppress
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _Opened = TypeVar("_Opened")
+
+_FILES_SPARE = 256
+"""Files that the rest of the program may need: with fewer left, the limit of open files is raised."""
+_file_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+if _file_limit == resource.RLIM_INFINITY:
+    _file_limit = sys.maxsize
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,9 +101,11 @@ class SharedFile:
         """
         if size > self.backed:
             try:
-                descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                descriptor = open_with_room(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, None)
             except FileNotFoundError:
                 raise TopicError(f"somebody removed {self.path}; close the topic and open it again") from None
+            except OSError as error:
+                raise no_room(size, self.path, error) from error
             try:
                 _allocate(descriptor, self.backed, size - self.backed, self.path)
                 self.backed = size
@@ -110,7 +119,6 @@ class SharedFile:
 
     def leave(self) -> None:
         """Leave the file to listeners that may not have seen it yet; they remove it."""
-        os.utime(self.path)  # from now on they wait a while
         _left.discard(self.path)
 
     def unlink(self) -> None:
@@ -206,8 +214,15 @@ def map_existing(folder: int, name: str) -> mmap.mmap | None:
 
 
 def open_with_room(name: str | Path, flags: int, folder: int | None) -> int:
-    """``os.open``, mode 0600, that raises this process's limit of open files when it is reached."""
-    return _with_room(partial(os.open, name, flags, 0o600, dir_fd=folder))
+    """``os.open``, mode 0600, that raises this process's limit of open files before it is reached."""
+    descriptor = _with_room(partial(os.open, name, flags, 0o600, dir_fd=folder))
+    global _file_limit  # noqa: PLW0603 - one for the process
+    if descriptor > _file_limit - _FILES_SPARE:
+        _allow_more_files()
+        _file_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if _file_limit == resource.RLIM_INFINITY or descriptor > _file_limit - _FILES_SPARE:
+            _file_limit = sys.maxsize  # as far as allowed: do not ask again
+    return descriptor
 
 
 def _map(descriptor: int, size: int) -> mmap.mmap:
@@ -226,30 +241,39 @@ def _with_room(opening: Callable[[], _Opened]) -> _Opened:
 
 def _allow_more_files() -> bool:
     """Raise this process's limit of open files as far as allowed; returns whether that changed anything."""
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
         return False
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS has a limit below the hard one
+        return False
     return True
+
+
+def _make_folder(path: Path, parent: int | None) -> None:
+    try:
+        os.mkdir(path if parent is None else path.name, 0o700, dir_fd=parent)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if parent is not None and error.errno == errno.ENOENT:  # the outer one was removed just now
+            raise
+        raise no_room(0, path, error) from error
 
 
 def _open_folder(path: Path, parent: int | None = None, *, make: bool) -> int:
     name = path if parent is None else path.name
     if make:
-        try:
-            os.mkdir(name, 0o700, dir_fd=parent)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise no_room(0, path, error) from error
+        _make_folder(path, parent)
     try:
         descriptor = open_with_room(name, _FOLDER_FLAGS, parent)
     except OSError as error:
-        if error.errno not in _NOT_A_PLAIN_FOLDER:
-            raise
-        raise TopicPermissionError(f"{path} is a symbolic link or a file, not a folder; remove it") from error
+        if error.errno in _NOT_A_PLAIN_FOLDER:
+            raise TopicPermissionError(f"{path} is a symbolic link or a file, not a folder; remove it") from error
+        if make and error.errno != errno.ENOENT:
+            raise no_room(0, path, error) from error
+        raise
     try:
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid():
@@ -277,12 +301,15 @@ def _allocate(descriptor: int, offset: int, size: int, path: Path) -> None:
         raise no_room(size, path, error) from error
 
 
-def no_room(size: int, path: Path, error: OSError) -> OSError | TopicError:
+def no_room(size: int, path: Path, error: OSError) -> TopicError:
     """The error to raise for ``error``, which occurred when ``path`` was to get ``size`` bytes."""
     if error.errno == errno.EMFILE:
         return TopicError(f"too many open files to make {path}: raise the limit (ulimit -n), or close topics")
     if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENOMEM):
-        return error
+        return TopicError(
+            f"cannot make {path} for topics: {error.strerror}; they need a folder in shared memory that this user may "
+            "write (horus-async doctor says more)"
+        )
     return TopicError(
         f"no room for {size} bytes of shared memory in {path.parent}: {error.strerror}; "
         "close topics, give them a smaller capacity=, or enlarge the file system"

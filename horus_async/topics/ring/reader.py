@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from .layout import INDEX_WORD, PAD, STAMP_WORD
+from horus_async.errors import TopicError
+
+from .layout import ORDER_WORD, PAD
 from .region import CLOSED, LATEST, NEXT, OLDEST, SMALL, Cursor
 from .writer import NOTHING_NEAR
 
@@ -30,14 +32,21 @@ class Elsewhere:
 
 ELSEWHERE = Elsewhere()
 
+PATIENCE = 1000
+"""How often a reader looks for what should become visible any moment, before it does without."""
+
 
 class RingReader:
     """One reader's place in one ring. For one thread at a time."""
 
     __slots__ = (
+        "_after",
+        "_checked",
         "_data_at",
         "_first",
         "_follow",
+        "_known",
+        "_looks",
         "_lost",
         "_map",
         "_mask",
@@ -70,6 +79,10 @@ class RingReader:
         self.writer = writer
         self._lost = 0
         self._first = self.index = cursor.index
+        self._after = cursor.position if cursor.after else -1
+        self._looks = 0
+        self._known: tuple[int, Taken] | None = None
+        """Order and message of the newest one, as far as it was seen whole; only where ``CHECKED``."""
         self._enter(cursor.region)
         self.position = cursor.position
 
@@ -79,8 +92,8 @@ class RingReader:
         self._locate()
         lost = self._lost
         region: Region | None = self.region
-        while region is not None and (following := region.words[NEXT]):
-            region = self._follow(following)
+        while region is not None and (following := region.following()):
+            region = self._following(following)
             lost += region.overwritten() if region is not None else 0
         return lost
 
@@ -99,13 +112,26 @@ class RingReader:
     def ended(self) -> bool:
         """Whether the ring is closed and read to its end."""
         words = self._words
-        if not words[CLOSED] or words[LATEST] >= self.position:
+        closed = words[CLOSED]
+        if not closed or words[LATEST] >= self.position:
             return False
-        following = words[NEXT]
-        return not following or self._follow(following) is None
+        if self._checked and self.index + 1 < closed and self._should_look_again():
+            return False  # the last messages are not visible to this processor yet
+        try:
+            following = self.region.following()
+            return not following or self._follow(following) is None
+        except (OSError, TopicError):  # it cannot be opened now
+            return False
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more messages will come."""
+        return bool(self._words[CLOSED])
 
     def has_message(self) -> bool:
         """Whether ``take`` would return one."""
+        if self._checked:
+            return self._locate() is not None
         words = self._words
         latest = words[LATEST]
         if latest >= self.position and latest >= words[OLDEST]:
@@ -133,34 +159,41 @@ class RingReader:
 
     def borrow(self) -> Loan | None:
         """The next message, or None. A binary payload stays where it is."""
-        record = self._next(borrow=True)
+        record = self._next(borrow=not self._checked)
         if record is None:
             return None
-        message, size = record
-        if isinstance(message[0], bytes):
-            return message, None
+        message, size, _ = record
+        if self._checked or isinstance(message[0], bytes):
+            return message, None  # there, what is in the ring may change before OLDEST is seen to
         return message, Cursor(self.region, self.position - size, self.index - 1)
 
-    def next_stamp(self) -> int | None:
-        """The time stamp (ns since 1970) of the message that ``take`` would return, or None."""
+    def next_order(self) -> int | None:
+        """The order (ns, see ``layout``) of the message that ``take`` would return, or None."""
         at = self._locate()
         if at is None:
             return None
-        stamp: int = self._words[(at >> 3) + STAMP_WORD]
-        return stamp - 2**64 if stamp >= 2**63 else stamp
+        order: int = self._words[(at >> 3) + ORDER_WORD]
+        return order - 2**64 if order >= 2**63 else order
 
     def latest(self) -> Taken | None:
         """The newest message of the ring, also one from before this reader began. Moves nothing."""
+        found = self.newest()
+        return None if found is None else found[1]
+
+    def newest(self) -> tuple[int, Taken] | None:
+        """The same with its order."""
         while True:
             newest = self._newest()
             if newest is None:
                 return None
-            region = newest.region
-            record = region.copy(newest.position)
+            record = newest.region.copy(newest.position)
             if record is not None:
-                return record[0]
-            if region.checked:
-                return None
+                found = record[2], record[0]
+                if self._checked:
+                    self._known = found[0], (bytes(record[0][0]), *record[0][1:])
+                return found
+            if self._checked:
+                return self._known
 
     def _enter(self, region: Region) -> None:
         self.region = region
@@ -168,26 +201,42 @@ class RingReader:
         self._words = region.words
         self._data_at = region.data_at
         self._mask = region.capacity - 1
+        self._checked = region.checked
         # A ring with checksums has no unpackers, and so takes the slower way for each message.
         self._unpackers = {} if region.checked else _unpackers
         self.position = region.capacity
+        self._looks = 0
 
     def _newest(self) -> Cursor | None:
         region: Region | None = self.region
         newest = None
         while region is not None:
             newest = region.newest() or newest
-            following = region.words[NEXT]
-            region = self._follow(following) if following else None
+            following = region.following()
+            region = self._following(following) if following else None
         return newest
+
+    def _following(self, generation: int) -> Region | None:
+        """A later generation; None if it is gone, or cannot be opened now."""
+        try:
+            return self._follow(generation)
+        except (OSError, TopicError):
+            return None
+
+    def _should_look_again(self) -> bool:
+        """Whether something that is not visible to this processor yet may still become so."""
+        self._looks += 1
+        return self._looks < PATIENCE
 
     def _locate(self) -> int | None:
         """Skip lost messages, padding and finished generations; the next record's offset, None if there is none."""
         while True:
             words = self._words
-            following = words[NEXT]  # before LATEST: a ring that has a next generation is never written again
+            following = (
+                self.region.following()
+            )  # before LATEST: a ring that has a next generation is never written again
             if words[LATEST] < self.position:
-                region = self._follow(following) if following else None
+                region = self._next_generation(following)
                 if region is None:
                     return None
                 self._enter(region)
@@ -204,29 +253,67 @@ class RingReader:
             if padding:
                 self.position += self.region.capacity - (self.position & self._mask)
                 continue
-            index = words[(at >> 3) + INDEX_WORD]
-            if words[OLDEST] > self.position:
-                continue
-            if self.region.checked and self.region.copy(self.position) is None:
-                return None  # not all of it is visible to this processor yet
+            examined = self._examine()
+            if examined is None:
+                return None
+            if examined:
+                return at
+
+    def _examine(self) -> bool | None:
+        """Whether there is a message to be read here; None if not yet, False if one has to look once more."""
+        found = self.region.whole(self.position)
+        if self._words[OLDEST] > self.position:
+            return False
+        if found is not None:
+            return self._settle(*found)
+        # not all of it is visible to this processor yet
+        return None if self._should_look_again() or not self._skip_damage() else False
+
+    def _settle(self, index: int, size: int) -> bool:
+        """Count what was lost before the message ``index``; returns whether it is one to be read."""
+        if self._after == self.position:  # who began to read when it was sent hears those after it
+            self._after = -1
+            self._first = self.index = index + 1
+            self.position += size
+            return False
+        if index < self.index:  # it began to read when not all was visible
+            self._first -= self.index - index
+        else:
             self._lost += index - self.index
-            self.index = index
-            return at
+        self.index = index
+        return True
+
+    def _next_generation(self, following: int) -> Region | None:
+        """Where to go on after the end of a generation; None if that is not known yet."""
+        region = self._following(following) if following else None
+        if region is not None and self._checked and self.index < region.first_index and self._should_look_again():
+            return None  # the last messages of this one are not visible to this processor yet
+        return region
+
+    def _skip_damage(self) -> bool:
+        """Go to the newest message if there is one; those before it count as lost."""
+        newest = self.region.newest()
+        if newest is None or newest.position <= self.position:
+            return False
+        self.position = newest.position
+        return True
 
     def _take_slowly(self) -> Taken | None:
         record = self._next(borrow=False)
         return None if record is None else record[0]
 
-    def _next(self, *, borrow: bool) -> tuple[Taken, int] | None:
-        """The next message and its size in the ring."""
+    def _next(self, *, borrow: bool) -> tuple[Taken, int, int] | None:
+        """The next message, its size in the ring and its order."""
         while self._locate() is not None:
-            record = self.region.copy(self.position, borrow=borrow)
+            last_try = self._checked and not self._should_look_again()
+            record = self.region.copy(self.position, borrow=borrow, last_try=last_try)
             if record is not None:
                 self.position += record[1]
                 self.index += 1
-                self._learn(*record)
+                self._looks = 0
+                self._learn(*record[:2])
                 return record
-            if self.region.checked:
+            if self._checked:
                 return None  # not all of it is visible to this processor yet
         return None
 
@@ -235,4 +322,4 @@ class RingReader:
         """Make the next message of this length faster to take."""
         length = len(message[0])
         if length <= SMALL and length not in _unpackers:
-            _unpackers[length] = struct.Struct(f"<8xQQqI4x{length}s").unpack_from, size
+            _unpackers[length] = struct.Struct(f"<8xQQq8xI4x{length}s").unpack_from, size

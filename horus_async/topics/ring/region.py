@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from horus_async.errors import TopicError
-from horus_async.topics.packed.schema import Schema
+from horus_async.topics.packed import schema
+from horus_async.topics.packed.packed import RAW
 from horus_async.topics.values.blocks import copy_of
 from horus_async.topics.values.payload import LARGE, WITH_BUFFERS
 
+from .entries import read_entries
 from .layout import (
     CRC_START,
+    ENTRY_CRC,
     INDEX_WORD,
     MAGIC,
     NAME_LENGTH,
@@ -51,9 +54,14 @@ LATEST = int(Word.LATEST)
 OLDEST = int(Word.OLDEST)
 NEXT = int(Word.NEXT)
 CLOSED = int(Word.CLOSED)
+COUNT = int(Word.COUNT)
 SLEEPERS = int(Word.SLEEPERS)
 SCHEMA_AT = int(Word.SCHEMA_AT)
 SCHEMA_LENGTH = int(Word.SCHEMA_LENGTH)
+
+
+LOOKS = 1000
+"""How often one looks at a place that another thread or process is changing, before one does without."""
 
 
 @frozen
@@ -64,6 +72,8 @@ class Cursor:
     position: int
     index: int
     """Of the message at this position."""
+    after: bool = False
+    """Begin behind that message, which is not all visible yet, as its index may not be. Only where CHECKED."""
 
     def overwritten(self) -> bool:
         """Whether the message may be gone, or is being overwritten now."""
@@ -75,10 +85,12 @@ class Region:
 
     __slots__ = (
         "__weakref__",
+        "_newest",
         "capacity",
         "checked",
         "data_at",
         "first_index",
+        "generation",
         "map",
         "names",
         "pid",
@@ -95,10 +107,13 @@ class Region:
             raise TopicError(f"not a ring, or one of another version: {bytes(memory[:16])!r}")
         self.data_at = words[Word.DATA_AT]
         self.capacity = words[Word.CAPACITY]
+        self.generation = words[Word.GENERATION]
         self.first_index = words[Word.FIRST_INDEX]
         self.checked = bool(words[Word.CHECKED])
         self.pid = words[Word.PID]
         self.names: list[str] = []
+        self._newest: tuple[int, int] | None = None
+        """Position and index of the newest message that was seen whole."""
 
     def publisher(self, number: int) -> str:
         """The name of a publisher by its number in the table.
@@ -108,17 +123,12 @@ class Region:
         """
         names = self.names
         if number >= len(names):
-            names = []
-            offset = PUBLISHERS_AT
-            for _ in range(self.words[Word.PUBLISHERS]):
-                (length,) = NAME_LENGTH.unpack_from(self.map, offset)
-                offset += NAME_LENGTH.size
-                names.append(bytes(self.map[offset : offset + length]).decode())
-                offset += length
-            self.names = names
+            count = self.words[Word.PUBLISHERS]
+            entries = read_entries(self.map, NAME_LENGTH, PUBLISHERS_AT, self.data_at, count)
+            names = self.names = [entry.decode(errors="replace") for entry in entries]
         return names[number]
 
-    def schemas(self) -> list[Schema]:
+    def schemas(self) -> list[schema.Schema]:
         """The schemas of the classes of its messages.
 
         Raises:
@@ -126,83 +136,158 @@ class Region:
         """
         at = self.words[SCHEMA_AT]
         end = at + self.words[SCHEMA_LENGTH]  # after SCHEMA_AT, which is written before it
+        if not at:
+            return []
         if end > self.data_at:
             raise TopicError(f"a ring's header is damaged: its schemas end at {end}, its data begins at {self.data_at}")
-        found = []
-        while at < end:
-            (length,) = SCHEMA_SIZE.unpack_from(self.map, at)
-            at += SCHEMA_SIZE.size + length
-            if at > end:
-                raise TopicError("a ring's header is damaged: a schema is longer than its table")
-            found.append(Schema.parse(bytes(self.map[at - length : at])))
-        return found
+        entries = read_entries(self.map, SCHEMA_SIZE, at, end)
+        if not self.checked and sum(SCHEMA_SIZE.size + len(entry) + ENTRY_CRC.size for entry in entries) < end - at:
+            raise TopicError("a ring's header is damaged: the entries of its schemas do not fit their table")
+        return [schema.Schema.parse(entry) for entry in entries]
+
+    def following(self) -> int:
+        """The number of the next generation; 0 if there is none. Damage cannot lead back, and so round in circles."""
+        following: int = self.words[NEXT]
+        return following if following > self.generation else 0
 
     def offset(self, position: int) -> int:
         """The offset of a position in the mapped memory."""
         return self.data_at + (position & (self.capacity - 1))
 
     def overwritten(self) -> int:
-        """How many messages of this generation were overwritten."""
+        """How many messages of this generation were overwritten, as far as that is visible."""
         words = self.words
-        while (oldest := words[OLDEST]) > self.capacity and words[LATEST] >= oldest:
-            index = words[(self.offset(oldest) >> 3) + INDEX_WORD]
+        for _ in range(LOOKS):
+            oldest = words[OLDEST]
+            if oldest <= self.capacity or words[LATEST] < oldest:
+                break
+            found = self.whole(oldest)
             if words[OLDEST] == oldest:
-                return index - self.first_index
+                return max(0, found[0] - self.first_index) if found is not None else 0
         return 0
 
     def newest(self) -> Cursor | None:
         """The newest message; None if there is none (or it is being replaced now by one as large as the ring)."""
         words = self.words
-        while True:
+        for _ in range(LOOKS):
             position = words[LATEST]
             if position == 0 or words[OLDEST] > position:
-                return None
-            index = words[(self.offset(position) >> 3) + INDEX_WORD]
-            if words[OLDEST] <= position:
-                return Cursor(self, position, index)
+                break
+            found = self.whole(position)
+            if found is not None and words[OLDEST] <= position:
+                self._newest = position, found[0]
+                return Cursor(self, position, found[0])
+        return Cursor(self, *self._newest) if self.checked and self._newest is not None else None
 
     def end(self) -> Cursor:
         """Where the next message of this generation will be."""
         words = self.words
         cursor = Cursor(self, self.capacity, self.first_index)
-        for _ in range(1000):  # do not wait for a writer that stopped between two stores
+        for _ in range(LOOKS):  # do not wait for a writer that stopped between two stores
             position = words[LATEST]
             if position == 0:
                 return cursor
-            at = self.offset(position) >> 3
-            cursor = Cursor(self, position + record_size(words[at]), words[at + INDEX_WORD] + 1)
+            found = self.whole(position)
+            if found is None:
+                cursor = Cursor(self, position, max(words[COUNT], self.first_index), after=True)
+                continue
+            cursor = Cursor(self, position + found[1], found[0] + 1)
             if words[OLDEST] <= position and words[LATEST] == position:
                 return cursor
         return cursor
 
-    def copy(self, position: int, *, borrow: bool = False) -> tuple[Taken, int] | None:
-        """The record at ``position`` and its size in the ring; None if it is not whole, any more or yet.
+    def whole(self, position: int) -> tuple[int, int] | None:
+        """Index and size in the ring of the record at ``position``; None if not all of it is visible.
+
+        Without checksums only what is read from ``OLDEST`` afterwards tells whether it was there still.
+        """
+        at = self.offset(position)
+        if not self.checked:
+            length, index = self.words[at >> 3], self.words[(at >> 3) + INDEX_WORD]
+            return index, record_size(length)
+        if at + RECORD.size > len(self.map):
+            return None
+        length, *fields, crc = RECORD.unpack_from(self.map, at)
+        begin = at + RECORD.size
+        if length > len(self.map) - begin or crc != checksum(
+            position, self.view[begin : begin + length], length, *fields
+        ):
+            return None
+        return fields[0], record_size(length)
+
+    def copy(self, position: int, *, borrow: bool = False, last_try: bool = False) -> tuple[Taken, int, int] | None:
+        """The record at ``position``, its size in the ring and its order; None if it is not whole, any more or yet.
 
         Args:
             position: of the record.
             borrow: leave a binary payload where it is, and return a read-only view of the ring's own memory.
+            last_try: do not wait any longer for what the tables lack.
 
         Raises:
             TopicError: the ring is damaged.
         """
         at = self.offset(position)
-        length, index, seq, stamp_ns, publisher, crc = RECORD.unpack_from(self.map, at)
-        size = record_size(length)
-        begin = at + RECORD.size
-        payload = self._payload(begin, length, borrow=borrow) if size <= self.capacity else b""
+        room = len(self.map) - at - RECORD.size
+        if room < 0:
+            return self._damaged(position, "a record without room")
+        length, *fields, crc = RECORD.unpack_from(self.map, at)
+        index, seq, stamp_ns, order_ns, publisher = fields
+        payload = self._payload(at + RECORD.size, length, borrow=borrow) if length <= room else b""
         if self.words[OLDEST] > position:
             return None
-        if self.checked and crc != checksum(position, payload, length, index, seq, stamp_ns, publisher):
-            return None
-        if len(payload) != length:
-            raise TopicError(f"the ring is damaged: a record of {length} bytes in {self.capacity} bytes of data")
-        return (payload, self.publisher(publisher), seq, stamp_ns), size
+        if self.checked:
+            whole = length <= room and crc == checksum(position, payload, length, *fields)
+            if not whole or not (last_try or self._is_described(publisher, payload)):
+                return None
+        elif length > room:
+            return self._damaged(position, f"a record of {length} bytes in {self.capacity} bytes of data")
+        try:
+            name = self.publisher(publisher)
+        except LookupError:
+            return self._damaged(position, f"record {index} is of publisher {publisher}, who is not in the table")
+        return (payload, name, seq, stamp_ns), record_size(length), order_ns
+
+    def _damaged(self, position: int, what: str) -> tuple[Taken, int, int] | None:
+        """Raise an error, unless the place was overwritten: then there never was such a record."""
+        if self.words[OLDEST] <= position:
+            raise TopicError(f"the ring is damaged: {what}")
+        return None
+
+    def _is_described(self, publisher: int, payload: bytes | memoryview) -> bool:
+        """Whether the tables have what a message needs: its publisher and, if it is packed, its schema."""
+        try:
+            self.publisher(publisher)
+        except LookupError:
+            return False
+        mark = bytes(payload[: schema.MARK_BYTES])
+        if not mark.startswith(schema.MARK) or mark == RAW or schema.is_known(mark):
+            return True
+        return any(found.mark == mark for found in self.schemas())
 
     def _payload(self, begin: int, length: int, *, borrow: bool) -> bytes | memoryview:
         if (borrow or length >= LARGE) and self.map[begin : begin + 2] == WITH_BUFFERS:
             view = self.view[begin : begin + length]
             return view if borrow else copy_of(view)
         return bytes(self.map[begin : begin + length])
+
+
+def adopt_region(memory: Memory) -> Region | None:
+    """Map a generation that somebody else wrote; None if its header is not finished, or not all of it is visible.
+
+    Raises:
+        TopicError: it is of another version, or its header contradicts its size.
+    """
+    if len(memory) < PUBLISHERS_AT:
+        return None
+    words = memoryview(memory).cast("Q")
+    if words[Word.MAGIC] != MAGIC or not words[Word.VERSION]:
+        return None
+    if words[Word.VERSION] == VERSION and words[Word.HEADER_CRC] != header_crc(memory):
+        return None
+    region = Region(memory)
+    if region.capacity & (region.capacity - 1) or region.data_at + region.capacity != len(memory):
+        raise TopicError("a ring is damaged: its header contradicts its size")
+    return region
 
 
 def create_region(memory: Memory, *, data_at: int, words: dict[Word, int], topic: str, namespace: str) -> Region:
@@ -220,8 +305,14 @@ def create_region(memory: Memory, *, data_at: int, words: dict[Word, int], topic
         offset += NAME_LENGTH.size
         memory[offset : offset + len(text)] = text
         offset += len(text)
+    header[Word.HEADER_CRC] = header_crc(memory)
     header[Word.MAGIC] = MAGIC  # last: a reader that sees it sees all of the above
     return Region(memory)
+
+
+def header_crc(memory: Memory) -> int:
+    """The CRC of what is in a header from the beginning."""
+    return zlib.crc32(memory[TEXT_AT:PUBLISHERS_AT], zlib.crc32(memory[8 : 8 * Word.SCHEMA_AT]))
 
 
 def checksum(position: int, payload: Payload | memoryview, *fields: int) -> int:

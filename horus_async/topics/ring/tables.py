@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import evolve, frozen
 
-from .layout import FIRST_DATA_AT, NAME_LENGTH, PUBLISHERS_AT, SCHEMA_SIZE, Word
+from .entries import as_entries
+from .layout import ENTRY_CRC, FIRST_DATA_AT, NAME_LENGTH, PUBLISHERS_AT, SCHEMA_SIZE, Word
 from .region import SCHEMA_AT, SCHEMA_LENGTH
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ class Tables:
     @property
     def schema_bytes(self) -> int:
         """Size of the schema table."""
-        return sum(SCHEMA_SIZE.size + len(text) for text in self.schemas)
+        return sum(SCHEMA_SIZE.size + len(text) + ENTRY_CRC.size for text in self.schemas)
 
     @property
     def data_at(self) -> int:
         """Where the data of a generation with these tables begins."""
-        end = PUBLISHERS_AT + sum(NAME_LENGTH.size + len(name) for name in self.publishers) + self.schema_bytes
+        names = sum(NAME_LENGTH.size + len(name) + ENTRY_CRC.size for name in self.publishers)
+        end = PUBLISHERS_AT + names + self.schema_bytes
         data_at = FIRST_DATA_AT
         while data_at < end:
             data_at *= 2
@@ -45,8 +47,8 @@ class Tables:
 
     def write(self, region: Region) -> bool:
         """Write them into a header; returns whether there was room. If not, nothing was changed."""
-        names = b"".join(NAME_LENGTH.pack(len(name)) + name for name in self.publishers)
-        schemas = b"".join(SCHEMA_SIZE.pack(len(text)) + text for text in self.schemas)
+        names = as_entries(NAME_LENGTH, self.publishers)
+        schemas = as_entries(SCHEMA_SIZE, self.schemas)
         words, end = region.words, PUBLISHERS_AT + len(names)
         begin = words[SCHEMA_AT]
         if schemas and not begin:  # the first schema: both tables get the same room to grow

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from attrs import frozen
+
+from horus_async.clock.system import monotonic_ns
 from horus_async.errors import MessageTooLargeError, TopicError
+from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .layout import (
-    MESSAGE_LIMIT,
     PAD,
     RECORD,
     RING_LIMIT,
@@ -26,6 +29,7 @@ from .layout import (
 )
 from .region import (
     CLOSED,
+    COUNT,
     LATEST,
     NEXT,
     OLDEST,
@@ -37,7 +41,6 @@ from .region import (
     create_region,
 )
 from .tables import Tables
-from .turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +61,25 @@ _packers: Packers = {}
 """For the lengths met so far."""
 
 
+class Counting(Protocol):
+    """Who counts the messages of a publisher."""
+
+    next_seq: int
+
+
+@frozen
+class _Opened:
+    """What a writer has to take over for a generation that it has made."""
+
+    region: Region
+    backed: int
+
+
 class RingWriter:
-    """The one writer of a ring. ``write``, ``add_publisher`` and ``close`` must not overlap: hold the ``turn``."""
+    """The one writer of a ring. ``write``, ``add_publisher`` and ``close`` must not overlap: hold the ring's turn.
+
+    Ctrl-C may strike between any two lines: what it interrupts is done again, or was done.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -68,9 +88,9 @@ class RingWriter:
         "_backed",
         "_checkpoints",
         "_header",
+        "_opened",
         "_refusal",
         "_tables",
-        "_turn",
         "_wanted",
         "bell_byte",
         "data_at",
@@ -81,6 +101,7 @@ class RingWriter:
         "mask",
         "namespace",
         "near",
+        "next_seq",
         "packers",
         "region",
         "tail",
@@ -98,7 +119,6 @@ class RingWriter:
         pid: int = 0,
         started_ns: int = 0,
         checked: bool = not STORES_IN_ORDER,
-        turn: Turn | None = None,
         back: Callable[[int], int] | None = None,
     ) -> None:
         """Open generation 0.
@@ -111,11 +131,9 @@ class RingWriter:
             pid: process that writes, for the header.
             started_ns: wall clock, nanoseconds since 1970, for the header.
             checked: write a CRC with each record.
-            turn: held while writing, if several threads write.
             back: called with a number of bytes: makes sure that as many at the beginning of the newest generation can
                 be written, and returns how many can; default: all can.
         """
-        self._turn = Turn() if turn is None else turn
         self._allocate = allocate
         self._back = back
         self.topic = topic
@@ -125,6 +143,9 @@ class RingWriter:
         # A ring with checksums has no packers, and so takes the slower way for each message.
         self.packers: Packers = {} if checked else _packers
         self._refusal = ""
+        self._opened: _Opened | None = None
+        self.next_seq = 0
+        """Counted where no publisher does."""
         self._tables = Tables()
         self.index = 0
         self.tail = 0
@@ -142,9 +163,12 @@ class RingWriter:
         return Cursor(self.generations[0], self.generations[0].capacity, 0)
 
     def end(self) -> Cursor:
-        """Where the next message will be."""
-        with self._turn:
-            return Cursor(self.region, self.tail, self.index)
+        """Where the next message will be. Takes no lock: publishers hold theirs while they tell of a new ring."""
+        while True:
+            region = self.generations[-1]
+            cursor = region.end()
+            if region is self.generations[-1]:
+                return cursor
 
     def follow(self, generation: int) -> Region:
         """A later generation."""
@@ -182,11 +206,28 @@ class RingWriter:
         self._enter(larger)
         return True
 
-    def write(self, payload: Payload, publisher: int, seq: int, stamp_ns: int) -> None:
+    def write(
+        self,
+        payload: Payload,
+        publisher: int,
+        seq: int,
+        stamp_ns: int,
+        *,
+        order_ns: int | None = None,
+        counting: Counting | None = None,
+    ) -> None:
         """Write one message of any size, over the oldest ones if need be.
 
         It is not kept at hand in ``near``. So the first message of a generation never is, and a reader whose next
         message is the one at hand has already reached its generation.
+
+        Args:
+            payload: of the message.
+            publisher: its number.
+            seq: the publisher's own number of the message.
+            stamp_ns: time stamp, nanoseconds since 1970.
+            order_ns: place among the messages of other rings; default: the time stamp.
+            counting: gets the next number.
 
         Raises:
             MessageTooLargeError: it can never fit.
@@ -196,30 +237,39 @@ class RingWriter:
         length = sum(map(len, parts))
         size = record_size(length)
         if length <= SMALL and length not in _packers:
-            _packers[length] = struct.Struct(f"<QQQqI4x{length}s").pack_into, size
-        start = self.tail
-        if start + size > self.limit:
-            start = self.make_room(size)
-        region = self.region
-        crc = checksum(start, payload, length, self.index, seq, stamp_ns, publisher) if region.checked else 0
-        memory = region.map
+            _packers[length] = struct.Struct(f"<QQQqqI4x{length}s").pack_into, size
+        start, limit = self.tail, self.limit
+        if start + size > limit:
+            start, limit = self.make_room(size)
+        region, counter = self.region, self if counting is None else counting
+        fields = length, self.index, seq, stamp_ns, stamp_ns if order_ns is None else order_ns, publisher
+        crc = checksum(start, payload, *fields) if region.checked else 0
+        memory, words = region.map, region.words
         at = region.offset(start)
-        RECORD.pack_into(memory, at, length, self.index, seq, stamp_ns, publisher, crc)
+        RECORD.pack_into(memory, at, *fields, crc)
         at += RECORD.size
         for part in parts:
             memory[at : at + len(part)] = part
             at += len(part)
-        # No call from here on: Ctrl-C must not come between these, nor before the publisher has counted.
-        region.words[LATEST] = start
-        self.tail = start + size
-        self.index += 1
+        # All in one line without a call: Ctrl-C must not come between these.
+        words[LATEST], self.tail, self.index, counter.next_seq = start, start + size, self.index + 1, seq + 1
+        self.limit = limit  # only now: the first message of a generation must not be written elsewhere than here
+        if region.checked:
+            words[COUNT] = self.index
+
+    def make_ready(self) -> None:
+        """Let the first message find room."""
+        if self.limit == self.tail and not self._refusal:
+            self.make_room(RECORD.size)
 
     def close(self) -> None:
         """Tell readers that there will be no more messages. Later writes are errors."""
         if not self._refusal:
             self.refuse(f"topic {self.topic!r} is closed")
+            now = monotonic_ns()
             for region in reversed(self.generations):  # the newest first: only it ends the ring for readers
-                region.words[CLOSED] = 1
+                region.words[Word.CLOSED_NS] = now
+                region.words[CLOSED] = 1 + self.index
 
     def sleepers(self) -> list[int]:
         """The slots of the doorbells to ring now; clears them, until their owners sleep again."""
@@ -238,8 +288,11 @@ class RingWriter:
         self._refusal = reason
         self.limit = 0  # so that the hot path needs no check of its own
 
-    def make_room(self, size: int) -> int:
-        """Claim the next stretch of the ring, at least ``size`` bytes; returns the position of the next record.
+    def make_room(self, size: int) -> tuple[int, int]:
+        """Claim the next stretch of the ring, at least ``size`` bytes.
+
+        Returns:
+            The position of the next record, and how far may be written.
 
         Raises:
             MessageTooLargeError: it can never fit.
@@ -247,6 +300,8 @@ class RingWriter:
         """
         if self._refusal:
             raise TopicError(self._refusal)
+        if self._opened is not None:
+            self._move_to(self._opened)
         length = size - RECORD.size
         if length > MESSAGE_LIMIT:
             raise MessageTooLargeError(
@@ -276,8 +331,7 @@ class RingWriter:
         if start != self.tail:
             self.words[self.region.offset(self.tail) >> 3] = PAD | self.tail
         self.tail = start
-        self.limit = limit
-        return start
+        return start, limit
 
     def _open_generation(self, capacity: int) -> None:
         number = len(self.generations)
@@ -292,24 +346,30 @@ class RingWriter:
             namespace=self.namespace,
         )
         self._tables.write(region)
-        checkpoints: deque[int] = deque()
-        old = self.generations[-1] if self.generations else None
-        if old is not None:  # readers that sleep at the old one are woken from here
-            region.map[SLOTS_AT : SLOTS_AT + SLOTS] = old.map[SLOTS_AT : SLOTS_AT + SLOTS]
+        if self.generations:  # readers that sleep at the old one are woken from here
+            region.map[SLOTS_AT : SLOTS_AT + SLOTS] = self.generations[-1].map[SLOTS_AT : SLOTS_AT + SLOTS]
             region.words[SLEEPERS] = 1
-        # No call from here on: Ctrl-C must not come between these.
-        self.generations = [*self.generations, region]
+        self._opened = _Opened(region, backed)
+        self._move_to(self._opened)
+
+    def _move_to(self, opened: _Opened) -> None:
+        """Go on in a new generation. If Ctrl-C strikes, ``make_room`` does it again, as there is no room before."""
+        region = opened.region
+        number = region.words[Word.GENERATION]
+        self.limit = 0
+        self.generations = [*self.generations[:number], region]
         self.region = region
-        if old is not None:
-            old.words[NEXT] = number
+        if number:
+            self.generations[number - 1].words[NEXT] = number
         self.map = region.map
         self.words = region.words
-        self.data_at = data_at
-        self._backed = backed
-        self.mask = capacity - 1
-        self.tail = self.limit = capacity
-        self._wanted = capacity
-        self._checkpoints = checkpoints
+        self.data_at = region.data_at
+        self._backed = opened.backed
+        self.mask = region.capacity - 1
+        self._wanted = region.capacity
+        self._checkpoints = deque()
+        self.tail = region.capacity
+        self.limit, self._opened = region.capacity, None
 
     def _enter(self, tables: Tables) -> None:
         """Write these tables into the header, of a new generation if this one has no room for them."""

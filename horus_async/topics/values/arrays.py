@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Tag = Callable[[Any], Any]
     Buffer = Callable[[memoryview], int | str]
+    Claim = Callable[[int], None]
     Data = Callable[[Any], bytes | memoryview]
     Form = tuple[int, str, tuple[int, ...]]
 
@@ -68,13 +69,14 @@ def form(value: Any) -> Form | None:
     return None
 
 
-def to_fields(value: Any, tag: Tag, buffer: Buffer) -> dict[str, Any]:
+def to_fields(value: Any, tag: Tag, buffer: Buffer, claim: Claim) -> dict[str, Any]:
     """An array or scalar as a message holds it.
 
     Args:
         value: the array or scalar.
         tag: encodes an element that is a Python object.
         buffer: takes the raw bytes of an array and returns the number of their buffer.
+        claim: is told how many bytes will be needed before anything is copied, and raises if they are too many.
 
     Raises:
         ValueError: a subclass of ``ndarray``, or a dtype that NumPy alone does not know.
@@ -92,7 +94,7 @@ def to_fields(value: Any, tag: Tag, buffer: Buffer) -> dict[str, Any]:
         return {"dtype": dtype, "shape": [], "data": data, "scalar": True}
     if kind is not np.ndarray:
         raise ValueError(f"{kind.__module__}.{kind.__qualname__}, a subclass of ndarray; send numpy.asarray() of it")
-    return _array_fields(value, tag, buffer)
+    return _array_fields(value, tag, buffer, claim)
 
 
 def from_fields(fields: dict[str, Any], untag: Tag, data: Data, keep_from: float = math.inf) -> Any:
@@ -121,11 +123,12 @@ def from_fields(fields: dict[str, Any], untag: Tag, data: Data, keep_from: float
     return _build(dtype, shape, fields["data"], untag, data, keep_from=keep_from)
 
 
-def _array_fields(array: np.ndarray[Any, Any], tag: Tag, buffer: Buffer) -> dict[str, Any]:
+def _array_fields(array: np.ndarray[Any, Any], tag: Tag, buffer: Buffer, claim: Claim) -> dict[str, Any]:
     dtype = array.dtype
+    claim(array.size if dtype.hasobject else array.nbytes)  # as text, an object takes a byte at least
     data: Any
     if dtype.hasobject and dtype.names is not None:
-        data = [_array_fields(array[name], tag, buffer) for name in dtype.names]
+        data = [_array_fields(array[name], tag, buffer, claim) for name in dtype.names]
     elif dtype.hasobject:
         data = [tag(item) for item in array.ravel().tolist()]
     elif array.nbytes == 0:
@@ -178,7 +181,7 @@ def _scalar_bytes(value: Any, tag: Tag) -> Any:
     elif isinstance(value, np.str_):
         raw = memoryview(str.encode(value, "utf-32-le"))  # str(value) would drop trailing zeros
     elif value.dtype.hasobject:
-        return _array_fields(np.asarray(value), tag, to_base64)["data"]
+        return _array_fields(np.asarray(value), tag, to_base64, lambda _: None)["data"]
     else:
         raw = bytes_of(np.asarray(value))
     return to_base64(raw)

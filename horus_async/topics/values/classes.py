@@ -1,4 +1,4 @@
-"""attrs classes, dataclasses and enums in messages: their names, their contents, and how to find and build them.
+"""attrs classes, dataclasses, named tuples and enums in messages: names, contents, how to find and build them.
 
 A class is named ``module.Qualified.Name`` and looked up among the modules that are already imported; a message never
 causes an import. Objects are built field by field without running ``__init__``, so that a value
@@ -9,6 +9,7 @@ that the class lacks is left out.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import weakref
 from enum import Enum, Flag
@@ -21,7 +22,7 @@ import attrs
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Default = Callable[[Any], Any] | None
     """Returns the default of a field for an object that is being built; None for a field that must be present."""
@@ -52,10 +53,45 @@ def to_fields(value: Any) -> tuple[str, Any] | None:
     name, defaults = plan(kind)
     if isinstance(value, Enum):
         return name, value.value if isinstance(value, Flag) else value.name
+    if _is_named_tuple(kind):
+        if len(value) != len(defaults):
+            raise ValueError(f"{name} with {len(value)} items for its {len(defaults)} fields")
+        fields = dict(zip(defaults, value, strict=True))
+        _refuse_strays(value, name, {})
+        return name, fields
     if issubclass(kind, _CONTAINERS):
         raise ValueError(f"{name}, which is also a {kind.__mro__[-2].__name__}: its items would be lost")  # noqa: TRY004 - told apart from a bug
+    _refuse_strays(value, name, defaults)
     fields = {field: getattr(value, field, _UNSET) for field in defaults}
     return name, {field: item for field, item in fields.items() if item is not _UNSET}
+
+
+def _refuse_strays(value: Any, name: str, fields: Mapping[str, Any]) -> None:
+    """Refuse an object with attributes that are no fields, and so would not arrive; cached properties are no loss.
+
+    Raises:
+        ValueError: it has such an attribute.
+    """
+    own = getattr(value, "__dict__", None)
+    if not own or own.keys() <= fields.keys():
+        return
+    kind = type(value)
+    for stray in own:
+        if stray not in fields and not isinstance(_in_class(kind, stray), functools.cached_property):
+            raise ValueError(
+                f"{name} with an attribute {stray!r} that is no field of the class and would be lost; "
+                "declare it in the class, or delete it before sending"
+            )
+
+
+def _in_class(kind: type, attribute: str) -> Any:
+    return next((vars(base)[attribute] for base in kind.__mro__ if attribute in vars(base)), None)
+
+
+def is_outdated(kind: type) -> bool:
+    """Whether the class was defined anew since: its module has another one of its name now."""
+    now = _look_up(_name(kind))
+    return now is not None and now is not kind
 
 
 def is_public(kind: type) -> bool:
@@ -113,7 +149,16 @@ def build(kind: type, content: Any) -> Any:
             raise MessageDecodeError(f"{kind.__qualname__} has no member {content!r}") from None
     if not isinstance(content, dict):
         raise MessageDecodeError(f"the content of a {kind.__qualname__} is not a dict but {content!r:.60}")
+    if _is_named_tuple(kind):
+        return tuple.__new__(cast("Any", kind), [item for _, item in _contents(kind, content, None)])
     made = kind.__new__(kind)
+    for field, item in _contents(kind, content, made):
+        object.__setattr__(made, field, item)
+    return made
+
+
+def _contents(kind: type, content: dict[str, Any], made: Any) -> Iterator[tuple[str, Any]]:
+    """Each field with what it gets, by the message or by default; one that has neither, and need not, is left out."""
     for field, default in plan(kind)[1].items():
         item = content.get(field, _UNSET)
         if item is _UNSET:
@@ -122,12 +167,15 @@ def build(kind: type, content: Any) -> Any:
             item = default(made)
             if item is _UNSET:
                 continue
-        object.__setattr__(made, field, item)
-    return made
+        yield field, item
 
 
 def _is_known_kind(kind: type) -> bool:
-    return issubclass(kind, Enum) or attrs.has(kind) or dataclasses.is_dataclass(kind)
+    return issubclass(kind, Enum) or attrs.has(kind) or dataclasses.is_dataclass(kind) or _is_named_tuple(kind)
+
+
+def _is_named_tuple(kind: type) -> bool:
+    return issubclass(kind, tuple) and isinstance(getattr(kind, "_field_defaults", None), dict)
 
 
 def _name(kind: type) -> str:
@@ -200,7 +248,15 @@ def _defaults(kind: type) -> dict[str, Default]:
         return {}
     if attrs.has(kind):
         return {attribute.name: _attrs_default(attribute) for attribute in attrs.fields(kind)}
+    if _is_named_tuple(kind):
+        row = cast("Any", kind)
+        known = row._field_defaults
+        return {field: _always(known[field]) if field in known else None for field in row._fields}
     return {attribute.name: _dataclass_default(attribute) for attribute in dataclasses.fields(cast("Any", kind))}
+
+
+def _always(value: Any) -> Default:
+    return lambda _: value
 
 
 def _attrs_default(attribute: attrs.Attribute[Any]) -> Default:

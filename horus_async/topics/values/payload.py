@@ -12,3 +12,6 @@ LARGE = 1 << 16
 
 WITH_BUFFERS = b"\0\1"
 """How a payload begins that holds buffers, which can be used where they lie; see ``codec``."""
+
+MESSAGE_LIMIT = (256 << 20) // 2 - 48
+"""Bytes of the largest payload that fits into any ring; see ``ring.layout``."""

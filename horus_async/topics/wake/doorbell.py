@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from horus_async.errors import TopicError
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import FOR_ALL, FOR_NOBODY, SLOTS
 from horus_async.topics.ring.names import path_component
@@ -21,6 +23,9 @@ _RING_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _LARGEST_PIPE, _SMALLEST_PIPE = 65536, 4096
 """Bytes that a FIFO can hold: usually the first, but one page where the user has very many FIFOs; see pipe(7)."""
+
+_log = logging.getLogger("horus_async.topics")
+_said_unrung = False
 
 _open: dict[tuple[str, int], int] = {}
 """Descriptors of the doorbells that this process has rung, by namespace and slot."""
@@ -44,7 +49,10 @@ class Doorbell:
                 self.slot, self.descriptor = slot, descriptor
                 self._other_end = None
                 return
-        self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise TopicError(f"cannot make a pipe to be woken by: {error.strerror}") from error
 
     def drain(self) -> bytes:
         """The bytes that were rung since the last time."""
@@ -87,7 +95,11 @@ def ring_bells(namespace: str, slots: Iterable[int], kind: bytes) -> None:
         for _ in "12":  # a second time if the process for which it was opened has ended
             descriptor = _open.get(key)
             if descriptor is None:
-                descriptor = _open_bell(namespace, slot)
+                try:
+                    descriptor = _open_bell(namespace, slot)
+                except (OSError, TopicError) as error:  # the sleeper soon looks by itself
+                    _say_unrung(error)
+                    break
                 if descriptor is None:
                     break
                 _open[key] = descriptor
@@ -100,6 +112,13 @@ def ring_bells(namespace: str, slots: Iterable[int], kind: bytes) -> None:
                     os.close(descriptor)
                 continue
             break
+
+
+def _say_unrung(error: Exception) -> None:
+    global _said_unrung  # noqa: PLW0603 - said once a process
+    if not _said_unrung:
+        _said_unrung = True
+        _log.warning("cannot wake other processes, which look for messages 5 times a second: %s", str(error))
 
 
 def is_bell(name: str) -> bool:
@@ -155,7 +174,12 @@ def _claim(namespace: str, slot: int) -> int | None:
                     pass
                 except OSError as error:
                     raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
-                descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
+                try:
+                    descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if os.fstat(descriptor).st_nlink:

@@ -6,14 +6,16 @@ wake-up got lost; for callbacks that no event loop attends to, it also waits at 
 
 from __future__ import annotations
 
+import logging
 import select
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Never, Protocol
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import TopicError
+from horus_async.topics.ring.abandoned import close_abandoned
 from horus_async.topics.ring.layout import FOR_NOBODY, FOR_TOPIC
+from horus_async.topics.ring.locks import Rank, new_lock
 
 from .doorbell import Doorbell
 from .waitset import Waiter, WaitSet
@@ -21,6 +23,8 @@ from .wakeup import Bell, current_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+_log = logging.getLogger("horus_async.topics")
 
 SLOW_POLL_MS = 200
 """How often a sleeping process looks by itself, in case a wake-up got lost."""
@@ -67,7 +71,7 @@ class Sleepers:
         """Begin with none; ``refresh`` looks for new rings."""
         self._namespace = namespace
         self._refresh = refresh
-        self._lock = threading.RLock()
+        self._lock = new_lock(Rank.SLEEPERS)
         self._watched: dict[int, set[Watched]] = {}
         """The channels for which somebody waits, or has waited lately, by their byte in the doorbell."""
         self._waitsets: dict[object, WaitSet] = {}
@@ -83,6 +87,7 @@ class Sleepers:
         self._turn = threading.Event()
         """Set when the thread's task has changed."""
         self._closed = False
+        self._said_slow = False
 
     @property
     def slots(self) -> set[int]:
@@ -118,7 +123,12 @@ class Sleepers:
             if waitset is None:
                 if self._closed:
                     return Bell()
-                waitset = self._waitsets[loop] = self._take()
+                try:
+                    waitset = self._take()
+                except (OSError, TopicError) as error:  # no descriptor is left: the thread still wakes it
+                    self._say_slow(error)
+                    return Bell()
+                self._waitsets[loop] = waitset
                 waitset.use_here()
             waitset.members += 1
         return Waiter(waitset)
@@ -226,6 +236,13 @@ class Sleepers:
                 return waitset
         return self._new()
 
+    def _say_slow(self, error: Exception) -> None:
+        if not self._said_slow:
+            self._said_slow = True
+            _log.warning(
+                "other processes cannot wake this one, which looks for messages 5 times a second: %s", str(error)
+            )
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._closed:
@@ -236,7 +253,10 @@ class Sleepers:
         """Let the thread wait at a doorbell only if there are callbacks that no event loop attends to."""
         needed = bool(self._callbacks and not self._attendants and not self._closed)
         if needed and self._own is None:
-            self._own = self._take()
+            try:
+                self._own = self._take()
+            except (OSError, TopicError) as error:
+                self._say_slow(error)
             self._turn.set()
         elif not needed and self._own is not None:
             own, self._own = self._own, None
@@ -260,6 +280,7 @@ class Sleepers:
             if self._turn.is_set() or monotonic_ns() >= next_poll_ns:
                 self._turn.clear()
                 self._hear_all()
+                close_abandoned()
                 next_poll_ns = monotonic_ns() + slow_poll_ns
 
     def _hear(self, rung: bytes) -> None:
@@ -276,8 +297,7 @@ class Sleepers:
             self._tell(self._watched.get(kind, ()))
 
     def _hear_all(self) -> None:
-        with suppress(OSError, TopicError):  # the next take from the topic raises the same
-            self._refresh()
+        self._refresh()
         for watched in list(self._watched.values()):
             self._tell(watched)
 

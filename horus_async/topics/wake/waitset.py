@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from horus_async.topics.ring.layout import FOR_NOBODY
+from horus_async.topics.ring.locks import Rank, new_lock
 
 from .wakeup import current_loop
 
@@ -46,7 +47,7 @@ class WaitSet:
         """``hear`` is called with the bytes that were rung."""
         self._doorbell = doorbell
         self._hear = hear
-        self._lock = threading.RLock()
+        self._lock = new_lock(Rank.WAIT_SET)
         self._closed = False
         self.members = 0
         """The number of waiters, whether or not they are waiting now."""
