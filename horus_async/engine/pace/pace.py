@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import anyio
+
 
 class Busy(Protocol):
     """What a pace looks at of a node."""
@@ -30,6 +32,9 @@ class Pace:
     """How a run moves through time. Moments are nanoseconds since the run's time began."""
 
     virtual: ClassVar[bool]
+
+    threads: anyio.CapacityLimiter | None = None
+    """For ticks with ``compute=True``: each has a thread, however many others there are. None where none can run."""
 
     suspended = 0
     """How many callbacks are suspended, where `settle` has to wait for them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import anyio
@@ -32,6 +33,7 @@ class RealPace(Pace):
     virtual = False
 
     def __init__(self, *, offset_ns: int = 0) -> None:
+        self.threads = anyio.CapacityLimiter(math.inf)
         self._test_clock = movable_clock()
         self._timer = TickTimer() if self._test_clock is None else _EventTimer(self._monotonic_ns)
         self._wall_ns = wall_ns() - offset_ns
