@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -134,7 +135,8 @@ class _EventTimer:
         return self._clock_ns() >= deadline_ns
 
     def wake(self) -> None:
-        self._token.run_sync_soon(self._set)
+        with suppress(trio.RunFinishedError):  # nobody waits any more
+            self._token.run_sync_soon(self._set)
 
     def _set(self) -> None:
         self._woken.set()
