@@ -121,8 +121,17 @@ class Calling(Planning):
             new_tuple(
                 Execution,
                 (
-                    *(kind, run.name, tick, context.now_ns, run.dt_ns, duration_ns, run.ports.inputs, text, took_ns),
-                    *(error is not None and self._is_cancellation(error), run.ports.looks),
+                    kind,
+                    run.name,
+                    tick,
+                    context.now_ns,
+                    run.dt_ns,
+                    duration_ns,
+                    run.ports.inputs,
+                    text,
+                    took_ns,
+                    error is not None and self._is_cancellation(error),
+                    run.ports.looks,
                     run.after_ns if kind is TICK else 0,
                 ),
             )

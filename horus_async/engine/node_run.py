@@ -17,7 +17,7 @@ from .stats import Durations, NodeStats
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from anyio import CancelScope
+    import anyio
 
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, TickListener
@@ -86,13 +86,15 @@ class NodeRun:
         """The running callback's, once it has suspended."""
         self.trap: Any = None
         """What it yielded last."""
-        self.scope: CancelScope | None = None
+        self.scope: anyio.CancelScope | None = None
         """Cancels it, once it has suspended."""
         self.left_behind = 0
         """How many callbacks did not end and are not waited for any more."""
         self.ended_ns = 0
         """When the last tick ended, in the run's time; where that is real."""
         self.real_time = False
+        self.threads: anyio.CapacityLimiter | None = None
+        """What its ticks with ``compute=True`` take their thread from."""
         self.thread: int | None = None
         """The thread that a tick with ``compute=True`` is in."""
         self.never_ran = False
@@ -211,7 +213,9 @@ def _in_thread(run: NodeRun, tick: Callable[[], Any]) -> Callable[[], Coroutine[
         given_up: list[bool] = []
         run.never_ran = True
         try:
-            result = await anyio.to_thread.run_sync(in_thread, given_up, abandon_on_cancel=run.real_time)
+            result = await anyio.to_thread.run_sync(
+                in_thread, given_up, abandon_on_cancel=run.real_time, limiter=run.threads
+            )
         finally:
             given_up.append(True)  # before looking whether it runs, which the thread says before it looks at this
             while run.thread is not None and not run.in_a_hurry:

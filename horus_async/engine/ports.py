@@ -216,9 +216,11 @@ class Ports:
         """The next unread message, left where it is."""
         subscriber = self._subscribers.get(topic) or self.subscriber(topic)
         loan = subscriber.borrow()
+        if not self._audience.hears_messages:
+            return loan
         if loan is None:
             self._empty[topic] = self._empty.get(topic, 0) + 1
-        elif self._audience.hears_messages:
+        else:
             (taken, place), reader = loan, subscriber.reader
             if place is not None and self._is_external(reader):  # it is recorded: whole or not at all
                 taken = as_bytes(taken[0]), *taken[1:]

@@ -232,6 +232,7 @@ class Runtime(Working):
         for run in self.runs.values():
             run.now = pace.elapsed_ns
             run.real_time = not pace.virtual
+            run.threads = pace.threads
 
     def begin_tick(self) -> bool:
         """Begin the next tick and carry it out as far as nothing has to wait; that is most often all of it.

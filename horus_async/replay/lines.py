@@ -23,8 +23,6 @@ class Lines:
         self._scale = scale
         """Live ticks per recorded tick."""
         self.current: ExecutionRecord | None = None
-        self.unmatched: list[ExecutionRecord] = []
-        """Ticks that were passed over by `take`."""
         self.next_tick: float = math.inf
         self.rewind()
 
@@ -55,7 +53,6 @@ class Lines:
     def take(self, tick: int) -> ExecutionRecord | None:
         """The line of a tick that a live node begins in ``tick``, if the recorded node ticked there."""
         while self.next_tick < tick and self._next is not None:
-            self.unmatched.append(self._next)
             self._step()
         if self.next_tick != tick:
             return None

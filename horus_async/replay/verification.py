@@ -218,6 +218,7 @@ class Verification(Runtime):
         super().close()
         for run in self._verified.values():
             run.recorded.close()
+            run.ports.close()
 
     # The plan
 

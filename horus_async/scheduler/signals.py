@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a run: the first ends it in order, the second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP during a run: the first ends it in order, the second at once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
         stop(f"signal {signal.Signals(signum).name}")
 
     before: dict[int, Any] = {}
-    for watched in (signal.SIGINT, signal.SIGTERM):
+    for watched in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: the terminal is gone
         handler = signal.getsignal(watched)
         if _is_default(handler):
             before[watched] = handler

@@ -26,7 +26,7 @@ from .publisher import Publisher
 from .ring.abandoned import close_abandoned, close_when_possible, forget_abandoned
 from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name, path_component
-from .ring.turn import Turn, takes_turn
+from .ring.turn import Turn, with_turn
 from .subscriber import Subscriber
 from .wake import doorbell
 from .wake.doorbell import ring_bells
@@ -154,7 +154,7 @@ class Bus:
     def _close_line(self, line: Line) -> None:
         ring = None
         try:
-            ring = self._close_ring(line)
+            ring = with_turn(line.turn, lambda: self._close_ring(line))
         finally:
             for channel in filter(None, (line.channel, line.public)):
                 if ring is not None:
@@ -170,22 +170,11 @@ class Bus:
         if not any(bus.namespace == self.namespace and not bus.closed for bus in list(_open_buses)):
             doorbell.forget(self.namespace)
 
-    @takes_turn
     def _close_ring(self, line: Line) -> RingWriter | None:
-        held: object = False
-        free = line.turn.free
-        try:
-            held, free[0] = free[0], False
-            while not held:  # another thread is writing
-                line.turn.wait()
-                held, free[0] = free[0], False
-            ring, line.ring = line.ring, None
-            if ring is not None:
-                undo((ring.close, lambda: line.give_up_files(keep=self._others_listen())))
-            return ring
-        finally:
-            if held:
-                held, free[0] = False, True
+        ring, line.ring = line.ring, None
+        if ring is not None:
+            undo((ring.close, lambda: line.give_up_files(keep=self._others_listen())))
+        return ring
 
     async def attend(self) -> None:
         """Call ``on_message`` callbacks from the event loop of this task, until cancelled.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .packed.packed import form_of, pack_bytes
 from .ring.region import LATEST, SLEEPERS
-from .ring.turn import takes_turn
+from .ring.turn import takes_turn, with_turn
 from .wake.doorbell import ring_bells
 
 if TYPE_CHECKING:
@@ -138,7 +138,6 @@ class Publisher:
             ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
         return seq
 
-    @takes_turn
     def open(self) -> None:
         """Make the ring now, instead of with the first message, which then costs no more than a later one.
 
@@ -147,38 +146,23 @@ class Publisher:
         Raises:
             TopicError: the bus is closed, or there is no shared memory left.
         """
-        held: object = False
-        free = self._free
-        try:
-            held, free[0] = free[0], False
-            while not held:  # another thread is writing
-                self._turn.wait()
-                held, free[0] = free[0], False
-            self._open()
-            self._ring.make_ready()
-        finally:
-            if held:
-                held, free[0] = False, True
+        with_turn(self._turn, self._make_ready)
 
     def use_turn(self, turn: Turn) -> None:
         """Write only while holding ``turn``, which all publishers of a ring share."""
         self._turn = turn
         self._free = turn.free
 
-    @takes_turn
+    def _make_ready(self) -> None:
+        self._open()
+        self._ring.make_ready()
+
     def _describe(self, schema: Schema) -> bool:
-        held: object = False
-        free = self._free
-        try:
-            held, free[0] = free[0], False
-            while not held:  # another thread is writing
-                self._turn.wait()
-                held, free[0] = free[0], False
-            self._open()
-            return self._ring.add_schema(schema.text)
-        finally:
-            if held:
-                held, free[0] = False, True
+        return with_turn(self._turn, lambda: self._add_schema(schema))
+
+    def _add_schema(self, schema: Schema) -> bool:
+        self._open()
+        return self._ring.add_schema(schema.text)
 
     def _open(self) -> None:
         if self._packers is _UNOPENED:

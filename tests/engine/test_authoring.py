@@ -350,6 +350,16 @@ def test_a_compute_node_is_a_plain_function() -> None:
         Node("n", tick=tick, compute=True)
 
 
+def test_each_compute_node_has_a_thread_however_many_there_are() -> None:
+    """A hundred that wait for each other in their ticks all get there."""
+    together = threading.Barrier(100)
+    nodes = [Node(f"driver{number}", tick=lambda _: together.wait(60), compute=True, rate=1) for number in range(100)]
+    scheduler = scheduler_of(*nodes, deterministic=False)
+    scheduler.run_sync(duration=0.05)
+    stats = scheduler.stats().nodes
+    assert {stats[node.name].ticks for node in nodes} == {1}
+
+
 @both_modes
 def test_a_compute_tick_runs_in_a_worker_thread(deterministic: bool) -> None:
     """It runs in another thread than the plain ticks, with the same time API and topics."""

@@ -124,6 +124,13 @@ async def test_autojump_clock_makes_real_time_runs_quick(autojump_clock: trio.te
     assert trio.current_time() - start == pytest.approx(3600, abs=0.1)
 
 
+def test_stop_after_a_run_under_a_tests_clock_does_nothing() -> None:
+    """The event loop is gone by then, and with it what stop() would wake."""
+    scheduler = scheduler_of(Node("a", tick=lambda n: None), deterministic=False)
+    trio.run(scheduler.run, 0.1, clock=trio.testing.MockClock(autojump_threshold=0))
+    scheduler.stop()
+
+
 async def test_time_of_a_scheduler_and_its_test_go_together(autojump_clock: trio.testing.MockClock) -> None:
     """Under autojump_clock a test's own sleeps and the scheduler's ticks share the clock, in both modes."""
     for deterministic in (True, False):

@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM, sent to real processes."""
+"""Ctrl-C, SIGTERM and SIGHUP, sent to real processes."""
 
 from __future__ import annotations
 
 import signal
-from signal import SIGINT, SIGTERM
+from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
 
@@ -38,11 +38,14 @@ RUNS = {
 }
 
 
+hangs_up = pytest.mark.skipif(signal.getsignal(SIGHUP) is signal.SIG_IGN, reason="nohup: no process here hangs up")
+
+
 @both_modes
-@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, pytest.param(SIGHUP, marks=hangs_up)])
 @pytest.mark.parametrize("run", RUNS.values(), ids=[*RUNS])
 def test_a_signal_shuts_down_in_order(run: str, number: signal.Signals, deterministic: bool, namespace: str) -> None:
-    """Every shutdown runs to its end, shared memory is gone, and the exit code is 130 or 143 (J.1-43)."""
+    """Every shutdown runs to its end, shared memory is gone, and the exit code is 130, 143 or 129 (J.1-43)."""
     code, output, errors = signalled_script(SCRIPT.format(run=run, deterministic=deterministic, in_tick=""), number)
     assert code == 128 + number, errors
     assert output.splitlines() == ["ready", "off a", "off b"]

@@ -9,6 +9,8 @@ from horus_async.clock.system import monotonic_ns
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import anyio
+
 
 class Busy(Protocol):
     """What a pace looks at of a node."""
@@ -37,6 +39,9 @@ class Pace:
 
     give_up_ns: int | None = None
     """On the monotonic clock: when `settle` and `until_idle` stop waiting for threads and for the outside world."""
+
+    threads: anyio.CapacityLimiter | None = None
+    """For ticks with ``compute=True``: each has a thread, however many others there are. None where none can run."""
 
     suspended = 0
     """How many callbacks are suspended, where `settle` has to wait for them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -32,6 +34,7 @@ class RealPace(Pace):
     virtual = False
 
     def __init__(self, *, offset_ns: int = 0) -> None:
+        self.threads = anyio.CapacityLimiter(math.inf)
         self._test_clock = movable_clock()
         self._timer = TickTimer() if self._test_clock is None else _EventTimer(self._monotonic_ns)
         self._wall_ns = wall_ns() - offset_ns
@@ -134,7 +137,8 @@ class _EventTimer:
         return self._clock_ns() >= deadline_ns
 
     def wake(self) -> None:
-        self._token.run_sync_soon(self._set)
+        with suppress(trio.RunFinishedError):  # nobody waits any more
+            self._token.run_sync_soon(self._set)
 
     def _set(self) -> None:
         self._woken.set()

@@ -111,7 +111,9 @@ class VirtualPace(StillPace):
         self._woken = False
         self._settled = False
         """Whether others could run since the last moment: without that a program of late ticks would starve them."""
+        self.threads = anyio.CapacityLimiter(math.inf)
         self._limiters = (
+            self.threads,
             trio.to_thread.current_default_thread_limiter(),
             anyio.to_thread.current_default_thread_limiter(),
         )

@@ -28,6 +28,7 @@ PATIENCE_NS = NANOSECONDS
 """How long a thread waits that may hold what the other one needs."""
 
 _Function = TypeVar("_Function", bound="Callable[..., object]")
+_Result = TypeVar("_Result")
 
 _holders: set[CodeType] = set()
 
@@ -52,6 +53,26 @@ def takes_turn(function: _Function) -> _Function:
     """
     _holders.add(function.__code__)
     return function
+
+
+@takes_turn
+def with_turn(turn: Turn, work: Callable[[], _Result]) -> _Result:
+    """Call ``work`` with the turn taken; for all but the sending of a message, which cannot afford the calls.
+
+    Raises:
+        TopicError: as `Turn.wait`.
+    """
+    held: object = False
+    free = turn.free
+    try:
+        held, free[0] = free[0], False
+        while not held:  # another thread is writing
+            turn.wait()
+            held, free[0] = free[0], False
+        return work()
+    finally:
+        if held:
+            held, free[0] = False, True
 
 
 class Turn:
