@@ -265,7 +265,7 @@ def _show_check(found: SessionCheck) -> None:
     means = {
         "whole": "is whole",
         "cut": "is cut off at its end, and whole up to there",
-        "incomplete": f"is intact, but {found.dropped} lines are missing, which could not be written",
+        "incomplete": f"is intact, but {found.dropped} messages or lines are missing, which could not be written",
         "damaged": "is damaged",
     }
     click.echo(f"{found.session} {means[found.condition]}: {lines} lines can be read")

@@ -82,6 +82,8 @@ class Runtime(Working):
         """Whether a plan is carried out by tasks, not by `begin_tick`."""
         self._rest: tuple[Plan, Job] | None = None
         """What `begin_tick` left to `finish_tick`."""
+        self._following: anyio.CancelScope | None = None
+        """Of the worker that follows the plan now."""
         self._broken: BaseException | None = None
         """What following a plan raised, and was no node's."""
 
@@ -347,13 +349,18 @@ class Runtime(Working):
         self._pace.take_turns()
         self._plan_done = done
         self._in_group = True
-        self._jobs = iter(plan) if begun is None else itertools.chain((begun,), plan)
+        self._jobs: Iterator[Job] = iter(plan) if begun is None else itertools.chain((begun,), plan)
         self._group.start_soon(self._work, None)
         attending = anyio.CancelScope()
         if not self._virtual and any(run.on for run in self.runs.values()):
             self._group.start_soon(self._attend, attending)
         try:
             await done.wait()
+        except BaseException:  # asyncio cancels the task that calls run(), and not those of its group
+            self._jobs = iter(())
+            if self._following is not None:
+                self._following.cancel()
+            raise
         finally:  # also when it is cancelled: whoever waits for a turn then would wait for ever
             self._in_group = False
             self._pace.let_go()
@@ -370,6 +377,7 @@ class Runtime(Working):
         job: Job | None = None
         with anyio.CancelScope() as scope:  # around all that a callback may open
             try:
+                self._following = scope
                 if after is not None:
                     assert self._pace is not None
                     await self._pace.settle(after)
@@ -381,6 +389,7 @@ class Runtime(Working):
                 self._broken = self._broken or error
                 raise
             finally:
+                self._following = None
                 if not isinstance(job, NodeRun):
                     self._plan_done.set()
             if job is not None:

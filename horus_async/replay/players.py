@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import ReplayError
@@ -21,7 +22,7 @@ from .lines import Lines
 from .options import session_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from horus_async.engine.node_run import NodeRun
     from horus_async.engine.rules.schedule import Step
@@ -74,30 +75,51 @@ class Player:
 
     def rewind(self) -> None:
         """Start over."""
-        options = self._options
         self.lines.rewind()
-        where = options.start, options.stop
-        sends = (options.session.sends(self.lines.node, *where, background=kind) for kind in (False, True))
-        self._sends = heapq.merge(*sends, key=lambda sent: (sent.tick, sent.stamp_ns))
+        self._held: deque[RecordedOutput] = deque()
+        """Of this tick: what callbacks sent that begin in it, until they do."""
+        sends = self._read_sends(background=False), self._read_sends(background=True)
+        self._sends = heapq.merge(*sends, key=lambda one: (one[1].tick, one[1].stamp_ns))
         self._next = next(self._sends, None)
         if self._shift_ns is not None:
             self._late.rewind()
+
+    def _read_sends(self, *, background: bool) -> Iterator[tuple[int | None, RecordedOutput]]:
+        """What lines of their own hold, and the tick in which the callback began that sent it."""
+        start, stop = self._options.start, self._options.stop
+        for line in self._options.session.sends_lines(self.lines.node, start):
+            if (line.tick is None) is background:
+                for sent in line.outputs:
+                    if (start is None or sent.tick >= start) and (stop is None or sent.tick <= stop):
+                        yield line.tick, sent
 
     def _tick_begins(self, step: Step) -> None:
         """What was sent besides the node's lines in this tick."""
         self._late.tick_begins(step)
         if self._recorded_clock:
             self._shift_ns = step.at_ns - step.now_ns
-        while self._next is not None and self.lines.live_tick(self._next.tick) <= step.tick:
-            at_ns = 0 if self._shift_ns is None else self._next.stamp_ns + self._shift_ns
-            self._late.add(self._next, at_ns)
+        self._release()
+        while self._next is not None and self.lines.live_tick(self._next[1].tick) <= step.tick:
+            began, sent = self._next
+            if began == sent.tick and self.lines.next_tick <= step.tick:
+                self._held.append(sent)
+            else:
+                self._add_late(sent)
             self._next = next(self._sends, None)
+
+    def _add_late(self, sent: RecordedOutput) -> None:
+        self._late.add(sent, 0 if self._shift_ns is None else sent.stamp_ns + self._shift_ns)
+
+    def _release(self) -> None:
+        while self._held:
+            self._add_late(self._held.popleft())
 
     def _play(self, _: Node) -> None:
         line = self.lines.current
         assert line is not None
         if not self._recorded_clock or self._shift_ns is None:
             self._shift_ns = self.run.began_ns - line.now_ns
+        self._release()
         late = self._late.any_waiting  # what was sent before goes first
         for output in line.outputs:
             late = late or self._is_late(line, output)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from horus_async.observe import Execution, NodeInfo, Received, RunInfo, Sent, TickEnd
-from horus_async.recorder import Recorder, RecordingOptions
+from horus_async.recorder import ExecutionRecord, GapRecord, Recorder, RecordingOptions, SchedulerTick, SendsRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from horus_async.observe import Observer
+    from horus_async.recorder import Session
 
 PERIOD_NS = 10_000_000
 NODES = (
@@ -90,3 +91,36 @@ def settled(observer: Recorder) -> None:
     while observer._writer.intake.room.waiting():
         observer._writer.intake.room.wake.set()
         threading.Event().wait(0.001)
+
+
+def accounted(session: Session, ticks: int, why: str = "in time") -> int:
+    """Check that what is there and what is counted as missing account for all that `play` told; what is missing."""
+    assert session.cuts == session.damage == {}
+    dropped = 0
+    for file in (session.scheduler, *session.files.values()):
+        assert file is not None
+        ended: list[int] = []
+        sent: list[int] = []
+        missing = 0
+        for record in file.records():
+            if isinstance(record, GapRecord):
+                missing += record.dropped
+                assert why in record.reason or "in time" in record.reason
+                assert not ended or record.tick >= ended[-1]
+            elif isinstance(record, ExecutionRecord | SchedulerTick):
+                ended.append(record.tick)
+            if isinstance(record, ExecutionRecord | SendsRecord):
+                sent += [one.tick for one in record.outputs]
+        footer = file.footer
+        assert ended == sorted(set(ended))
+        assert sent == sorted(set(sent))
+        assert footer is not None
+        if file is session.scheduler:
+            assert missing == ticks - len(ended)
+        else:
+            hurt = set(range(ticks)) - set(ended).intersection(sent)
+            assert len(hurt) <= missing <= 2 * ticks - len(ended) - len(sent)
+            assert footer.outputs == len(sent)
+        assert (footer.ticks, footer.dropped) == (len(ended), missing)
+        dropped += missing
+    return dropped

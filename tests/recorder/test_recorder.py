@@ -24,7 +24,6 @@ from horus_async.recorder import (
     Recorder,
     RecordingOptions,
     RecordingState,
-    SchedulerTick,
     list_sessions,
     open_session,
     recordings_root,
@@ -34,7 +33,7 @@ from horus_async.recorder.write import writer as writer_module
 from horus_async.topics.codec import as_bytes, decode, encode
 
 from . import independent
-from .runs import PERIOD_NS, execution, message, play, record, recorder, run_info, settled, tell
+from .runs import PERIOD_NS, accounted, execution, message, play, record, recorder, run_info, settled, tell
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -273,26 +272,13 @@ def test_too_much_for_the_memory_is_dropped_and_counted(tmp_path: Path) -> None:
         settled(observer)
     observer.run_stopped("duration", rounds * ticks)
     session = open_session("session", tmp_path)
-    dropped = 0
+    assert accounted(session, rounds * ticks) == observer.stats().dropped > 0
     for file in session.all_files():
         records = list(file.records())[:-1]
-        gaps = [record for record in records if isinstance(record, GapRecord)]
-        missing = sum(gap.dropped for gap in gaps)
-        told = 1 if file is session.scheduler else 2  # the end of a callback, and what it sent
-        messages = sum(len(getattr(record, "outputs", ())) for record in records)
-        lines = [record for record in records if isinstance(record, ExecutionRecord | SchedulerTick)]
-        assert len(lines) + messages + missing == rounds * ticks * told
-        ticks_seen = [record.tick for record in records if hasattr(record, "tick")]
-        assert ticks_seen == sorted(ticks_seen)  # type: ignore[type-var]
         for before, gap, after in zip(records, records[1:], records[2:], strict=False):
             if isinstance(gap, GapRecord):
                 assert not isinstance(before, GapRecord)
                 assert before.tick <= gap.tick <= after.tick  # type: ignore[union-attr,operator]
-        footer = file.footer
-        assert footer is not None
-        assert footer.dropped == missing
-        dropped += missing
-    assert dropped == observer.stats().dropped > 0
 
 
 def test_nothing_is_dropped_in_deterministic_mode(tmp_path: Path) -> None:
@@ -326,7 +312,7 @@ def test_a_record_that_cannot_be_a_line_is_counted(tmp_path: Path, caplog: pytes
     """A payload that is neither JSON nor binary does not stop the recording; a gap stands in its place."""
     observer = recorder(tmp_path)
     observer.run_started(run_info())
-    broken = message("sensor", "t", 0, None)._replace(payload=b"\0broken")
+    broken = message("sensor", "t", 1, None)._replace(payload=b"\0broken")
     with caplog.at_level(logging.ERROR, "horus_async.recorder"):
         for tick in range(3):
             tell(observer, execution("sensor", tick), [broken] if tick == 1 else [])

@@ -124,14 +124,14 @@ def test_gaps_are_said_and_counted(tmp_path: Path) -> None:
     ]
     for command in commands:
         result = call(*command)
-        assert "32 lines are missing" in result.stderr, command
+        assert "32 messages or lines are missing" in result.stderr, command
         assert "tick 10" in result.stderr, command
         assert "sensor" in result.stderr, command
     checked = check_session(open_session("s"))
     assert (checked.dropped, checked.verdict) == (32, Verdict.WHOLE)
     result = call("record", "check", "s")
     assert result.exit_code == 1
-    assert "32 lines are missing" in result.output
+    assert "32 messages or lines are missing" in result.output
     assert "is whole" not in result.output
     assert call("record", "check", "whole").exit_code == 0
     assert "missing" not in call("record", "info", "whole").stderr

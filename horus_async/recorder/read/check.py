@@ -188,4 +188,4 @@ def _judge(file: RecordedFile, found: FileCheck, footer: Footer | None, inputs: 
     dropped = max(found.dropped, 0 if footer is None else footer.dropped)
     if dropped:
         found.dropped = dropped
-        found.problems.append(f"{dropped} lines are missing: they could not be written in time or at all")
+        found.problems.append(f"{dropped} messages or lines are missing: they could not be written in time or at all")

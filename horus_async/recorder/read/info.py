@@ -174,7 +174,7 @@ def gaps_note(gaps: Sequence[GapRecord]) -> str:
     number = sum(gap.dropped for gap in gaps)
     ticks = f"tick {gaps[0].tick}" if len(gaps) == 1 else f"ticks {gaps[0].tick} to {gaps[-1].tick}"
     reasons = ", ".join(dict.fromkeys(gap.reason for gap in gaps))
-    return f"{number} lines are missing from {ticks} on: {reasons}"
+    return f"{number} messages or lines are missing from {ticks} on: {reasons}"
 
 
 def type_name(data: Any) -> str:

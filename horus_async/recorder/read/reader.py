@@ -159,7 +159,7 @@ class RecordedFile:
                 yield record
 
     def gaps(self) -> Iterator[GapRecord]:
-        """Where lines are missing, as its writer said. Quick: a closed file says whether there are any."""
+        """Where something is missing, as its writer said. Quick: a closed file says whether there are any."""
         footer = self.footer
         if footer is None or footer.dropped:
             for record in self._records(0, holding=b'"gap"'):

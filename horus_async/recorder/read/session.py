@@ -152,11 +152,19 @@ class Session:
         Raises:
             RecordingError: no such node was recorded.
         """
-        for record in self._file_of(node).sends(start):
+        for record in self.sends_lines(node, start):
             if (record.tick is None) is background:
                 for sent in record.outputs:
                     if (start is None or sent.tick >= start) and (stop is None or sent.tick <= stop):
                         yield sent
+
+    def sends_lines(self, node: str, start: int | None = None) -> Iterator[SendsRecord]:
+        """The lines of a node that hold what it sent besides its callbacks' lines, from those of a tick on.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
+        return self._file_of(node).sends(start)
 
     def output_topics(self, node: str) -> set[str]:
         """The topics that a node sent messages on.
@@ -288,7 +296,7 @@ class Session:
         return missing
 
     def gaps(self) -> dict[str, list[GapRecord]]:
-        """Where lines are missing that could not be written, by file name."""
+        """Where something is missing that could not be written, by file name."""
         found = {file.path.name: list(file.gaps()) for file in self.all_files()}
         return {name: gaps for name, gaps in found.items() if gaps}
 

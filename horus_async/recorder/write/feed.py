@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @define
 class Gap:
-    """Lines that are missing: the tick of the first, how many, and why."""
+    """What is missing: the tick of the first of it, how much (`Counts.dropped`), and why."""
 
     tick: int
     dropped: int
@@ -44,9 +44,9 @@ class Feed:
         """The newest tick in which something was sent outside a callback, of all lines put so far."""
         self.ticks = self.inputs = self.outputs = 0
         self.refused = 0
-        """Lines for which there was no room. Counted by the thread that was refused."""
+        """What found no room. Counted by the thread that was refused."""
         self.unwritable = 0
-        """Lines that could not be made."""
+        """What could not be made into lines."""
         self.problem: str | None = None
         """Why a line could not be made, if that ever happened."""
         self.topics: dict[str, TopicTally] = {}
@@ -76,30 +76,30 @@ class Feed:
             whole.add(tally)
         return whole
 
-    def refuse(self, tick: int, reason: str) -> None:
-        """A line of that tick finds no room."""
-        self.refused += 1
-        self._widen_gap(tick, reason)
+    def refuse(self, tick: int, reason: str, count: int = 1) -> None:
+        """A line of that tick, with so many messages, finds no room."""
+        self.refused += count
+        self._widen_gap(tick, reason, count)
 
-    def give_up(self, tick: int, problem: str) -> None:
-        """A line of that tick cannot be made."""
-        self.unwritable += 1
+    def give_up(self, tick: int, problem: str, count: int = 1) -> None:
+        """A line of that tick, with so many messages, cannot be made."""
+        self.unwritable += count
         self.problem = problem
-        self._widen_gap(tick, f"cannot be written: {problem}")
+        self._widen_gap(tick, f"cannot be written: {problem}", count)
 
-    def _widen_gap(self, tick: int, reason: str) -> None:
+    def _widen_gap(self, tick: int, reason: str, count: int) -> None:
         if self._gap is None:
-            self._gap = Gap(tick, 1, reason)
+            self._gap = Gap(tick, count, reason)
         else:
-            self._gap.dropped += 1
+            self._gap.dropped += count
 
     @property
     def has_gap(self) -> bool:
-        """Whether lines are missing that no gap line tells of yet."""
+        """Whether something is missing that no gap line tells of yet."""
         return self._gap is not None
 
     def put_gap(self, gap: Gap | None = None) -> None:
-        """Put a gap line where lines are missing."""
+        """Put a gap line where something is missing."""
         if gap is None:
             gap, self._gap = self._gap, None
         if gap is not None:

@@ -72,7 +72,8 @@ class FrameFile:
         """Bytes of the files before the current one."""
         self.unwritten = Counts()
         """Of what the feed gave, that which did not reach the file."""
-        self.lines_lost = 0
+        self.lost = 0
+        """As `Counts.dropped`: of the same."""
         self._header = header
         self._has_messages = has_messages
         self._rotation = rotation
@@ -97,7 +98,7 @@ class FrameFile:
             fed.ticks - lost.ticks,
             fed.inputs - lost.inputs,
             fed.outputs - lost.outputs,
-            fed.dropped + self.lines_lost,
+            fed.dropped + self.lost,
         )
 
     @property
@@ -118,7 +119,7 @@ class FrameFile:
             return None
         if self._rotation is not None:
             return self._part.tallies.rows()  # made of the lines themselves
-        if self.lines_lost or self.feed.rewound or self._went_back:
+        if self.lost or self.feed.rewound or self._went_back:
             return None
         return self.feed.tallies().rows()
 
@@ -130,14 +131,15 @@ class FrameFile:
                 self._widen_gap(tick, counts.dropped, reason)
             elif kind != "footer":
                 self.unwritten.add(counts)
-                self.lines_lost += 1
-                self._widen_gap(tick, 1, reason)
+                lost = max(1, counts.outputs)
+                self.lost += lost
+                self._widen_gap(tick, lost, reason)
 
-    def _widen_gap(self, tick: int, lines: int, reason: str) -> None:
+    def _widen_gap(self, tick: int, lost: int, reason: str) -> None:
         if self._gap is None:
-            self._gap = Gap(tick, lines, reason)
+            self._gap = Gap(tick, lost, reason)
         else:
-            self._gap.dropped += lines
+            self._gap.dropped += lost
 
     def _gap_line(self) -> bytes:
         gap, self._gap = self._gap, None

@@ -86,6 +86,8 @@ class Intake:
             _Missing: lambda missing: missing.feed.put_gap(missing.gap),
         }
         self._gaps: dict[Feed, Gap] = {}
+        self._short: dict[Feed, int] = {}
+        """The newest callback of each file that lost a message: its end is not counted once more."""
         self._handed = 0
         self._last_tick = 0
 
@@ -142,6 +144,11 @@ class Intake:
             room.left -= cost
             self._announce()
             self._inbox.append(record)
+            return
+        if type(record) is Sent:
+            if record.began is not None:
+                self._short[feed] = record.began
+        elif type(record) is Execution and self._short.get(feed) == record.tick:
             return
         self._miss(feed, record.tick, 1)
 

@@ -137,9 +137,9 @@ class LineMaker:
         try:
             line = execution_line(execution, outputs)
         except _UNWRITABLE as error:
-            feed.give_up(execution.tick, str(error))
+            feed.give_up(execution.tick, str(error), max(1, len(outputs)))
             return
-        if self._put(feed, line, execution.tick):
+        if self._put(feed, line, execution.tick, len(outputs)):
             feed.ticks += execution.kind == "tick"
             feed.inputs += len(execution.inputs)
             feed.outputs += len(outputs)
@@ -171,9 +171,9 @@ class LineMaker:
         try:
             line = sends_line(tick, outputs)
         except _UNWRITABLE as error:
-            feed.give_up(newest, str(error))
+            feed.give_up(newest, str(error), len(outputs))
             return
-        if self._put(feed, line, newest):
+        if self._put(feed, line, newest, len(outputs)):
             feed.outputs += len(outputs)
             for one in outputs:
                 feed.topic(one.topic).see(one.tick, len(one.payload))
@@ -207,8 +207,7 @@ class LineMaker:
     def missed(self, node: str, count: int) -> None:
         """So many messages of a node's threads were not told of."""
         feed = self._feeds.get(node) or self._feed(node)
-        for _ in range(count):
-            feed.refuse(max(0, self._last_tick), BACKLOG_FULL)
+        feed.refuse(max(0, self._last_tick), BACKLOG_FULL, count)
 
     def end(self) -> None:
         """Nothing more will come: put what waits, and tell of what was left out last."""
@@ -216,13 +215,13 @@ class LineMaker:
         for feed in (self._scheduler, *self._feeds.values()):
             feed.put_gap()
 
-    def _put(self, feed: Feed, line: bytes, tick: int) -> bool:
+    def _put(self, feed: Feed, line: bytes, tick: int, outputs: int = 1) -> bool:
         room = self._room
         if room is not None:
             left = room.left - len(line)
             if left < 0:
                 if not room.admit(len(line)):
-                    feed.refuse(tick, BACKLOG_FULL)
+                    feed.refuse(tick, BACKLOG_FULL, max(1, outputs))
                     return False
                 left = room.left - len(line)
             room.left = left

@@ -161,6 +161,8 @@ class Counts:
     inputs: int = 0
     outputs: int = 0
     dropped: int = 0
+    """Messages that are in no line, and the lines left out that had none: a lost tick of a node counts as its messages
+    do, or as 1 where it sent nothing. For the scheduler's file, ticks."""
 
     def add(self, other: Counts) -> None:
         """Add another's counts to these."""
@@ -173,7 +175,8 @@ class Counts:
 def count_line(line: bytes) -> tuple[str, int, Counts]:
     """The kind, the tick and the counts of a line that was built here."""
     fields = orjson.loads(line)
-    return fields["kind"], fields.get("tick", 0), count_fields(fields)
+    tick = fields.get("tick", 0)
+    return fields["kind"], fields["outputs"][0]["tick"] if tick is None else tick, count_fields(fields)
 
 
 def count_fields(fields: Mapping[str, Any]) -> Counts:
@@ -204,7 +207,7 @@ def line_tick(line: bytes) -> int | None:
 
 
 def gap_line(tick: int, dropped: int, reason: str) -> bytes:
-    """The line that stands where ``dropped`` lines are missing, the first of them of ``tick``."""
+    """The line that stands where something (`Counts.dropped`) is missing, the first of it of ``tick``."""
     return _line({"kind": "gap", "tick": tick, "dropped": dropped, "reason": reason})
 
 
