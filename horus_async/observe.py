@@ -149,6 +149,9 @@ class TickEnd(NamedTuple):
     now_ns: int
     order: list[str]
     """The nodes that ticked, in the order in which they began."""
+    elapsed_ns: int | None = None
+    """Where ``now_ns`` does not say how long it had been since the first scheduler tick, as the wall clock was set
+    since: that."""
 
 
 @frozen

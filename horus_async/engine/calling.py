@@ -49,7 +49,7 @@ class Calling(Planning):
             run.ports.begin(self._step.tick if run.kind is TICK else self.tick)
             if run.kind is TICK:
                 self._began.append(run.name)
-        run.begin(self._step, None if self._virtual else self.stamp_ns())
+        run.begin(self._step, None if self._virtual else self.time_of_day.base_ns)
         current.set(run.context)
         run.started_ns = perf_ns()
         run.busy = True  # only now, as the watchdog goes by both

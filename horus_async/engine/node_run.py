@@ -139,20 +139,22 @@ class NodeRun:
         """The coming tick is for the oldest message that waits."""
         self._ticked_for = max(self._ticked_for, sum(subscriber.consumed for subscriber in self.on)) + 1
 
-    def begin(self, step: Step, now_ns: int | None) -> None:
+    def begin(self, step: Step, base_ns: int | None) -> None:
         """Set the clock of the coming callback.
 
         Args:
             step: The scheduler tick it belongs to.
-            now_ns: The wall clock in real time; None where time is virtual, and the step's time is the tick's.
+            base_ns: In real time, what to add to the run's time for the time of day; None where time is virtual, and
+                the step's time is the tick's.
         """
         self.resumed = 0
         began_ns = self.began_ns = self.now()
         context = self.context
-        if now_ns is None:
+        if base_ns is None:
             self.after_ns = began_ns - step.at_ns if self.on else 0
             context.now_ns, context.now, context.elapsed = step.now_ns, step.now, step.elapsed
         else:
+            now_ns = began_ns + base_ns
             context.now_ns, context.now = now_ns, now_ns / NANOSECONDS
             context.elapsed = (now_ns - step.origin_ns) / NANOSECONDS
         if self.kind is not TICK:
@@ -160,7 +162,7 @@ class NodeRun:
             context.seed_tick = INIT_TICK if self.kind is INIT else SHUTDOWN_TICK
             return
         context.tick = context.seed_tick = step.tick
-        if self.last_ns is None or (now_ns is None and not self.on):
+        if self.last_ns is None or (base_ns is None and not self.on):
             context.dt, self.dt_ns = self.nominal_dt, self.period_ns
             if self.real_time:
                 context.dt = self.dt_ns / NANOSECONDS  # as files keep it, for a replay to give the same

@@ -15,6 +15,7 @@ from .rules.failure import State
 from .rules.order import causal_order, topic_edges
 from .rules.schedule import Step
 from .safety import Safety
+from .time_of_day import TimeOfDay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,12 +41,10 @@ class Planning(Safety):
         self._order_known = False
         self._topics: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
         self._step = Step(0, 0, start_ns, start_ns / NANOSECONDS, 0.0, start_ns)
-        self._start_ns = start_ns
         self._step_open = False
         self._began: list[str] = []
         self._stirred = False
-        self._origin_ns = 0
-        self._stamp_base_ns = start_ns
+        self.time_of_day = TimeOfDay(start_ns)
 
     def declare(self, node: str, pubs: Iterable[str], subs: Iterable[str]) -> None:
         """The topics that a node says it uses."""
@@ -86,7 +85,7 @@ class Planning(Safety):
         """Every ``init``, then tick after tick to the end."""
         assert self._pace is not None
         yield from self._init_plan()
-        self._pace.start()
+        self.time_of_day.start(self._pace)
         while not self.reason:
             step = self.timeline.next_step(self._pace.late_at_ns())
             at_ns = self.timeline.end_ns if step is None else step.at_ns
@@ -236,17 +235,18 @@ class Planning(Safety):
         if not self._order_known or step.order is not self._step.order:
             self._step = step
             self._find_order()
-        assert self._pace is not None
-        if not self._pace.virtual:
-            now_ns = self.stamp_ns()
-            if self.ticks == 0:
-                self._origin_ns = now_ns
-            step = step._replace(now_ns=now_ns, origin_ns=self._origin_ns)
+        pace = self._pace
+        assert pace is not None
+        if pace.virtual:
+            self.time_of_day.base_ns = step.now_ns - step.at_ns
+            if step.origin_ns:
+                self.time_of_day.note_recorded(step, first=self.ticks == 0)
+        else:
+            step = self.time_of_day.real_step(step, pace, first=self.ticks == 0)
         if self.ticks == 0:
             self.audience.collect()
             self.audience.tell("initialised")
         self._step = step
-        self._stamp_base_ns = step.now_ns - step.at_ns
         self.tick = step.tick
         self.ticks += 1
         self._step_open = True
@@ -255,6 +255,7 @@ class Planning(Safety):
 
     def _end_tick(self) -> None:
         if self._step_open and self.audience.hears_messages:
-            self.audience.tick_ended(new_tuple(TickEnd, (self.tick, self._step.now_ns, self._began)))
+            end = self.tick, self._step.now_ns, self._began, self.time_of_day.elapsed_ns
+            self.audience.tick_ended(new_tuple(TickEnd, end))
         self._began = []
         self._step_open = False

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from horus_async.topics.values.payload import Payload
 
     from .audience import Audience
+    from .time_of_day import TimeOfDay
 
 
 new_tuple: Any = tuple.__new__
@@ -50,6 +51,7 @@ class Run(Protocol):
 
     tick: int
     audience: Audience
+    time_of_day: TimeOfDay
 
     def stamp_ns(self) -> int:
         """The time for a message that is sent now."""
@@ -91,6 +93,7 @@ class Ports:
         self._bus = bus
         self._run = run
         self._audience = run.audience
+        self._time_of_day = run.time_of_day
         self._own = bus.own
         self._own_time = bus.isolated
         """Whether messages are in the order of their stamps: where nothing comes from other processes."""
@@ -170,19 +173,27 @@ class Ports:
             raise ContextError(f"the run of node {self._node!r} has ended: send({topic!r}) from a thread of its own")
         publisher = self._publishers.get(topic) or self.publisher(topic)
         payload = encode(value, publisher.forms)
-        run = self._run
-        stamp_ns = run.stamp_ns()
-        seq = publisher.publish(payload, stamp_ns, None, None if self._own_time else monotonic_ns())
+        dial = self._time_of_day.dial
+        shift_ns = dial[1]
+        if shift_ns is None:
+            stamp_ns = self._run.stamp_ns()
+            sent_ns = None if self._own_time else monotonic_ns()
+        else:
+            sent_ns = monotonic_ns()
+            stamp_ns = sent_ns + shift_ns
+        seq = publisher.publish(payload, stamp_ns, None, sent_ns)
         if self._audience.hears_messages:
-            self.tell(topic, seq, stamp_ns, payload)
+            # A thread may have been overtaken by the tick in which the wall clock was set.
+            tick = None if self._time_of_day.dial[1] == shift_ns else dial[0]
+            self.tell(topic, seq, stamp_ns, payload, tick)
 
     def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:
         """Publish a recorded message, and tell of it."""
         self.publisher(topic).publish(payload, stamp_ns, seq, None if self._own_time else monotonic_ns())
         self.tell(topic, seq, stamp_ns, payload)
 
-    def tell(self, topic: str, seq: int, stamp_ns: int, payload: Payload) -> None:
-        """Tell of a message that went out."""
+    def tell(self, topic: str, seq: int, stamp_ns: int, payload: Payload, tick: int | None = None) -> None:
+        """Tell of a message that went out, in this tick if none is given."""
         if not isinstance(payload, bytes):
             payload = b"".join(payload)
         audience = self._audience
@@ -190,7 +201,9 @@ class Ports:
         began = self.began
         if began is not None and (self._has_work or not here) and not self._in_callback():
             began = None
-        message = new_tuple(Sent, (self._node, topic, seq, stamp_ns, payload, self._run.tick, began))
+        if tick is None:
+            tick = self._run.tick
+        message = new_tuple(Sent, (self._node, topic, seq, stamp_ns, payload, tick, began))
         if here:
             audience.sent(message)
         else:

@@ -156,9 +156,12 @@ class Runtime(Working):
         """The time for a message that is sent now."""
         pace = self._pace
         if isinstance(pace, StillPace):
-            return self._stamp_base_ns + pace.offset_ns
+            return self.time_of_day.base_ns + pace.offset_ns
+        shift_ns = self.time_of_day.dial[1]
+        if shift_ns is not None:
+            return monotonic_ns() + shift_ns
         assert pace is not None
-        return pace.stamp_ns(self._stamp_base_ns)
+        return self.time_of_day.base_ns + pace.elapsed_ns()
 
     def elapsed_ns(self) -> int:
         """The run's time, nanoseconds."""
@@ -229,6 +232,7 @@ class Runtime(Working):
         """Take time from ``pace`` from here on."""
         self._pace = pace
         self._virtual = pace.virtual
+        self.time_of_day.attach(pace)
         self.audience.thread = get_ident()
         self.audience.wake = pace.wake if not pace.virtual else _nothing
         for run in self.runs.values():

@@ -100,7 +100,10 @@ class Working(Calling):
         if threading.get_ident() != self.audience.thread or not self._takes_work:
             raise ContextError(f"{method}() of node {node!r} is for its init and its ticks")
         number = self._started[node] = self._started.get(node, -1) + 1
-        return self.runs[node], WorkContext(node, self._seed, number, self.stamp_ns, self._start_ns)
+        return self.runs[node], WorkContext(node, self._seed, number, self.stamp_ns, self._since_began_ns)
+
+    def _since_began_ns(self) -> int:
+        return self.time_of_day.since_began_ns(self._pace)
 
     def end_work(self, node: str) -> None:
         """Cancel a node's tasks: its ``init`` runs again, or the run ends."""

@@ -94,9 +94,11 @@ class TickContext:
 class WorkContext(TickContext):
     """What the functions below answer in a task or thread of a node's own: time goes on, and there is no tick."""
 
-    __slots__ = ("_now_ns", "_start_ns", "in_thread")
+    __slots__ = ("_elapsed_ns", "_now_ns", "in_thread")
 
-    def __init__(self, node: str, seed: int, number: int, now_ns: Callable[[], int], start_ns: int) -> None:
+    def __init__(
+        self, node: str, seed: int, number: int, now_ns: Callable[[], int], elapsed_ns: Callable[[], int]
+    ) -> None:
         self.node = node
         self.seed = seed
         self.budget = None
@@ -106,7 +108,7 @@ class WorkContext(TickContext):
         self.in_thread = False
         """Whether it is a thread, which runs whenever the machine likes."""
         self._now_ns = now_ns
-        self._start_ns = start_ns
+        self._elapsed_ns = elapsed_ns
         self._random = None
         self._np_random = None
 
@@ -123,7 +125,7 @@ class WorkContext(TickContext):
     @property
     def elapsed(self) -> float:  # type: ignore[override]
         """Seconds since the run began."""
-        return (self._now_ns() - self._start_ns) / NANOSECONDS
+        return self._elapsed_ns() / NANOSECONDS
 
 
 current: ContextVar[TickContext] = ContextVar("horus_async_tick")
@@ -178,7 +180,7 @@ def dt() -> float:
 
 
 def elapsed() -> float:
-    """Seconds from the start of the run to this tick.
+    """Seconds from the start of the run to this tick, by the monotonic clock: setting the wall clock changes nothing.
 
     Raises:
         ContextError: Outside a node's callbacks.

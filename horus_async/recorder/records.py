@@ -166,6 +166,9 @@ class SchedulerTick:
     now_ns: int
     order: tuple[str, ...]
     digest: str
+    elapsed_ns: int | None = None
+    """Since the first scheduler tick; None where the difference of their ``now_ns`` is the same, and has been so far:
+    the wall clock was not set."""
     kind: str = field(default="tick", init=False)
 
 

@@ -39,9 +39,9 @@ class LiveTwin(NodeRun):
             self.schedule = lines
             self.on = []
 
-    def begin(self, step: Step, now_ns: int | None) -> None:
+    def begin(self, step: Step, base_ns: int | None) -> None:
         """Set the clock of the coming callback: the recorded one, where time was real."""
-        super().begin(step, now_ns)
+        super().begin(step, base_ns)
         if self.kind != "tick":
             return
         self.line = self.lines.current if self.schedule is self.lines else self.lines.take(step.tick)

@@ -42,18 +42,35 @@ class Messages:
         self._start = None if start is None else start - 1
         self._topics = set(topics)
         self._streams: dict[str | None, Iterator[tuple[Identity, Any]]] = {}
-        self._kept: dict[Identity, Taken] = {}
+        self._kept: dict[Identity, tuple[Taken, int]] = {}
+        """By name: the message, and the tick in which it was sent or first read."""
         self._kept_bytes = 0
         self._searches: dict[tuple[str, str], int] = {}
 
     def find(self, wanted: Identity) -> Taken | None:
         """The message; None if the session lacks it."""
+        found = self._find(wanted)
+        return None if found is None else found[0]
+
+    def sent_ns(self, wanted: Identity) -> int | None:
+        """Nanoseconds from the first scheduler tick to when it was sent; None if the session lacks it."""
+        found = self._find(wanted)
+        if found is None:
+            return None
+        external = self._publisher(wanted) is None
+        return self._session.clock.sent_ns(found[0][3], found[1], external=external)
+
+    def _publisher(self, wanted: Identity) -> str | None:
+        """The node in whose file a message is; None for the file of external messages."""
+        of_node = wanted.source == 0 and wanted.publisher in self._session.nodes
+        return wanted.publisher if of_node else None
+
+    def _find(self, wanted: Identity) -> tuple[Taken, int] | None:
         found = self._kept.get(wanted)
         if found is not None:
             return found
         self._topics.add(wanted.topic)
-        of_node = wanted.source == 0 and wanted.publisher in self._session.nodes
-        where = wanted.publisher if of_node else None
+        where = self._publisher(wanted)
         if where not in self._streams:
             self._streams[where] = self._read(where, self._start)
         for name, message in self._streams[where]:
@@ -67,7 +84,7 @@ class Messages:
         """Let go of the files."""
         self._streams.clear()
 
-    def _search(self, wanted: Identity, where: str | None) -> Taken | None:
+    def _search(self, wanted: Identity, where: str | None) -> tuple[Taken, int] | None:
         """Look for it in all of the file: it is older than what was kept, or not there at all."""
         key = wanted.topic, wanted.publisher
         if self._searches.get(key, 0) >= _MOST_SEARCHES:
@@ -78,12 +95,12 @@ class Messages:
         self._searches[key] = self._searches.get(key, 0) + 1
         return None
 
-    def _keep(self, name: Identity, message: RecordedOutput | ExternalMessage) -> Taken:
+    def _keep(self, name: Identity, message: RecordedOutput | ExternalMessage) -> tuple[Taken, int]:
         payload = message.payload
-        taken = self._kept[name] = (payload, name.publisher, name.seq, message.stamp_ns)
+        taken = self._kept[name] = (payload, name.publisher, name.seq, message.stamp_ns), message.tick
         self._kept_bytes += len(payload)
         while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
-            self._kept_bytes -= len(self._kept.pop(next(iter(self._kept)))[0])
+            self._kept_bytes -= len(self._kept.pop(next(iter(self._kept)))[0][0])
         return taken
 
     def _read(self, node: str | None, start: int | None) -> Iterator[tuple[Identity, Any]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from horus_async.engine.node_run import NodeRun
     from horus_async.engine.rules.schedule import Step
     from horus_async.engine.runtime import Runtime
-    from horus_async.recorder.records import ExecutionRecord, RecordedOutput
+    from horus_async.recorder.records import ExecutionRecord, ExternalMessage, RecordedOutput
     from horus_async.topics import Bus
     from horus_async.topics.values.payload import Payload
 
@@ -48,8 +48,9 @@ class Player:
         self.lines = Lines(options, node, scale, _PLAYED)
         self.run: NodeRun
         self._late: LateOutputs
+        self._clock = session.clock
         self._shift_ns: int | None = None
-        """From recorded stamps to the run's time; None before the first tick."""
+        """From the session's own time to the run's; None before the first tick."""
         self.rewind()
         whole_start = options.start in (None, session.first_tick)
         whole_end = (options.stop is None or options.stop == session.last_tick) and not options.loop
@@ -97,7 +98,7 @@ class Player:
         """What was sent besides the node's lines in this tick."""
         self._late.tick_begins(step)
         if self._recorded_clock:
-            self._shift_ns = step.at_ns - step.now_ns
+            self._shift_ns = step.at_ns - (step.now_ns - step.origin_ns)
         self._release()
         while self._next is not None and self.lines.live_tick(self._next[1].tick) <= step.tick:
             began, sent = self._next
@@ -108,7 +109,10 @@ class Player:
             self._next = next(self._sends, None)
 
     def _add_late(self, sent: RecordedOutput) -> None:
-        self._late.add(sent, 0 if self._shift_ns is None else sent.stamp_ns + self._shift_ns)
+        self._late.add(sent, 0 if self._shift_ns is None else self._sent_ns(sent) + self._shift_ns)
+
+    def _sent_ns(self, sent: RecordedOutput) -> int:
+        return self._clock.sent_ns(sent.stamp_ns, sent.tick)
 
     def _release(self) -> None:
         while self._held:
@@ -118,13 +122,13 @@ class Player:
         line = self.lines.current
         assert line is not None
         if not self._recorded_clock or self._shift_ns is None:
-            self._shift_ns = self.run.began_ns - line.now_ns
+            self._shift_ns = self.run.began_ns - self._clock.sent_ns(line.now_ns, line.tick)
         self._release()
         late = self._late.any_waiting  # what was sent before goes first
         for output in line.outputs:
             late = late or self._is_late(line, output)
             if late:
-                self._late.add(output, output.stamp_ns + self._shift_ns)
+                self._late.add(output, self._sent_ns(output) + self._shift_ns)
             else:
                 self._publish(output)
 
@@ -192,13 +196,27 @@ class ExternalPlayer:
         self._next = next(self._source, None)
 
     def __call__(self, step: Step) -> None:
-        """Publish what belongs to the tick that begins, in the order of the stamps."""
+        """Publish what belongs to the tick that begins: by the stamps, but each publisher's in the order of sending."""
         of_tick = []
         while self._next is not None and self._next.tick <= step.tick:
             of_tick.append(self._next)
             self._next = next(self._source, None)
-        # One that was seen before older ones were taken stands before those in the file.
-        for message in sorted(of_tick, key=lambda message: message.stamp_ns):
+        for message in _in_order(of_tick):
             publisher = self._bus.publisher(message.topic, message.publisher, external=True)
             publisher.publish(message.payload, message.stamp_ns, message.seq)
             self._played(message.topic, message.source)
+
+
+def _in_order(messages: list[ExternalMessage]) -> list[ExternalMessage]:
+    """By their stamps, and those of one publisher by their numbers: its wall clock may have been set meanwhile.
+
+    One that was seen before older ones were taken stands before those in the file.
+    """
+    if len(messages) < 2:
+        return messages
+    streams: dict[tuple[str, str, int], list[ExternalMessage]] = {}
+    for message in messages:
+        streams.setdefault((message.topic, message.publisher, message.source), []).append(message)
+    for stream in streams.values():
+        stream.sort(key=lambda message: message.seq)
+    return list(heapq.merge(*streams.values(), key=lambda message: message.stamp_ns))

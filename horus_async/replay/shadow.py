@@ -53,7 +53,7 @@ class ShadowPorts(Ports):
         session: The recording.
         messages: Finds the recorded inputs.
         moment: Says where the verification is.
-        wait_ns: Says how long it is until a message with that stamp comes.
+        wait_ns: Says how long it is until a moment of the session's own time.
     """
 
     def __init__(
@@ -210,8 +210,8 @@ class ShadowPorts(Ports):
 
     async def _until_sent(self, name: Identity) -> None:
         """Wait until a message was sent; not so long that the node would give up, as the recorded one did not."""
-        taken = self._messages.find(name)
-        wait = 0.0 if taken is None else self._wait_ns(taken[3]) / NANOSECONDS
+        sent_ns = self._messages.sent_ns(name)
+        wait = 0.0 if sent_ns is None else self._wait_ns(sent_ns) / NANOSECONDS
         left = anyio.current_effective_deadline() - anyio.current_time()
         wait = min(wait, left - _BEFORE)
         if wait > 0:

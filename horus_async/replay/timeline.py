@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.rules.schedule import Step, exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from horus_async.recorder.records import SchedulerTick
 
     from .options import ReplayOptions
 
@@ -24,8 +26,7 @@ class RecordedTimeline:
         self._tick_rate = session.tick_rate
         self._period_ns = round(NANOSECONDS / self._rate)
         self._start_ns = session.start_ns
-        first = None if session.deterministic else next(iter(session.scheduler_ticks()), None)
-        self._origin_ns = 0 if first is None else first.now_ns
+        self._clock = session.clock
         self._on_rewind = on_rewind
         self._ticks = self._read()
         self._first: int | None = None
@@ -36,7 +37,7 @@ class RecordedTimeline:
         self.end_ns = 0
         self.end_reason = "replay finished"
 
-    def _read(self) -> Iterator[Any]:
+    def _read(self) -> Iterator[SchedulerTick]:
         options = self._options
         return iter(options.session.scheduler_ticks(options.start, options.stop))
 
@@ -64,14 +65,16 @@ class RecordedTimeline:
         self._at_ns = at_ns
         order = tuple(line.order)
         order = self._orders.setdefault(order, order)
-        elapsed = line.tick / self._tick_rate if self._deterministic else (line.now_ns - self._origin_ns) / NANOSECONDS
-        now = self._start_ns / NANOSECONDS + elapsed if self._deterministic else line.now_ns / NANOSECONDS
-        return Step(line.tick, at_ns, line.now_ns, now, elapsed, self._origin_ns, order)
+        if self._deterministic:
+            elapsed = line.tick / self._tick_rate
+            return Step(line.tick, at_ns, line.now_ns, self._start_ns / NANOSECONDS + elapsed, elapsed, 0, order)
+        origin_ns = line.now_ns - moment_ns
+        return Step(line.tick, at_ns, line.now_ns, line.now_ns / NANOSECONDS, moment_ns / NANOSECONDS, origin_ns, order)
 
-    def _moment_ns(self, line: Any) -> int:
+    def _moment_ns(self, line: SchedulerTick) -> int:
         if self._deterministic:
             return int(line.tick * NANOSECONDS / self._rate)
-        return int(line.now_ns)
+        return self._clock.elapsed_of(line)
 
     def _end(self, at_ns: int) -> None:
         self.end_ns = at_ns if self._limit_ns is None else min(at_ns, self._limit_ns)

@@ -190,7 +190,7 @@ class Verification(Runtime):
             session=session,
             messages=messages,
             moment=lambda: self._moment(run),
-            wait_ns=self._wait_ns,
+            wait_ns=lambda sent_ns: sent_ns - self._elapsed_ns(),
             start=replay.start,
         )
         run = VerifiedRun(node, ports, session, callbacks)
@@ -408,11 +408,13 @@ class Verification(Runtime):
     def _moment(self, run: VerifiedRun) -> Moment:
         if self._replay.session.deterministic or run.line is None:
             return Moment(self.tick, self.stamp_ns(), self._begun)
-        return Moment(self.tick, run.line.now_ns + run.now() - run.began_ns, self._begun)
+        clock = self._replay.session.clock
+        elapsed_ns = clock.sent_ns(run.line.now_ns, run.line.tick) + run.now() - run.began_ns
+        return Moment(self.tick, elapsed_ns + clock.origin_ns(self.tick), self._begun)
 
-    def _wait_ns(self, stamp_ns: int) -> int:
-        """How long it is until a message with that stamp comes."""
-        return stamp_ns - self.stamp_ns()
+    def _elapsed_ns(self) -> int:
+        """How long it is since the first scheduler tick, in the session's own time."""
+        return self.stamp_ns() - self._replay.session.clock.origin_ns(self.tick)
 
     # Failing
 

@@ -54,9 +54,9 @@ class VerifiedRun(NodeRun):
         """Whether it ticks when the recorded one did."""
         return self.own_schedule is None and not self.own_topics
 
-    def begin(self, step: Step, now_ns: int | None) -> None:
+    def begin(self, step: Step, base_ns: int | None) -> None:
         """Set the clock of the coming callback: the recorded one."""
-        super().begin(step, now_ns)
+        super().begin(step, base_ns)
         line, context, session = self.line, self.context, self._session
         if line is None:
             return
@@ -65,7 +65,9 @@ class VerifiedRun(NodeRun):
         if not session.deterministic:
             context.now_ns, context.now = line.now_ns, line.now_ns / NANOSECONDS
             # before the first scheduler tick, the engine counts from when the run was put together
-            origin_ns = step.origin_ns if line.now_ns >= step.origin_ns else session.start_ns
+            origin_ns = step.origin_ns if line.tick == step.tick else session.clock.origin_ns(line.tick)
+            if line.now_ns < origin_ns:
+                origin_ns = session.start_ns
             context.elapsed = (line.now_ns - origin_ns) / NANOSECONDS
         elif self.kind is TICK:
             context.now_ns, context.elapsed = line.now_ns, line.tick / session.tick_rate

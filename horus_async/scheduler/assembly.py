@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from horus_async.clock.random import system_seed
-from horus_async.clock.system import NANOSECONDS, wall_ns
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.clock.wall import wall_shift_ns
 from horus_async.determinism.findings import Guard
 from horus_async.engine.ports import check_free
 from horus_async.engine.rules.schedule import RateTimeline
@@ -86,7 +87,8 @@ def assemble(
         replay.check()
     recorder = _make_recorder(options)
     guard = _make_guard(options)
-    info = _run_info(options, nodes)
+    shift_ns = wall_shift_ns()
+    info = _run_info(options, nodes, monotonic_ns() + shift_ns)
     audience = [*_box_observer(blackbox), *([] if recorder is None else [recorder]), *observers]
     bus = Bus(options.namespace, isolated=options.deterministic or replay is not None)
     if replay is not None:
@@ -99,6 +101,8 @@ def assemble(
         timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
         runtime = Runtime(info, bus, timeline, audience, guard)
         runtime.max_deadline_misses = options.max_deadline_misses
+        if not options.deterministic:
+            runtime.time_of_day.follow_wall(shift_ns)
         runtime.grace_ns = round(options.grace * NANOSECONDS)
         with runtime.closed_on_failure():
             if played:
@@ -112,8 +116,7 @@ def assemble(
     return Assembly(runtime, recorder, guard)
 
 
-def _run_info(options: SchedulerOptions, nodes: Sequence[Node]) -> RunInfo:
-    started_ns = wall_ns()
+def _run_info(options: SchedulerOptions, nodes: Sequence[Node], started_ns: int) -> RunInfo:
     return RunInfo(
         name=options.name,
         tick_rate=options.tick_rate,

@@ -220,10 +220,11 @@ class Running(Playback):
 
     async def _in_its_time(self, work: Callable[[Pace], Awaitable[None]]) -> None:
         """Await ``work(pace)`` where time is as this scheduler needs it."""
-        offset_ns = self._elapsed_ns()
         if not self._virtual:
-            await in_real_time(work, offset_ns=offset_ns)
+            so_far = self._runtime.pace if self._stepping and self._runtime is not None else None
+            await in_real_time(work, after=so_far)
             return
+        offset_ns = self._elapsed_ns()
         speed = math.inf if self._replay is None else self._replay.speed
         await in_virtual_time(work, speed=speed, offset_ns=offset_ns, on_cancel=lambda: self.stop("cancelled"))
 

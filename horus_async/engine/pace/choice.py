@@ -1,4 +1,4 @@
-"""Which time a piece of work runs in: the wall clock's, its trio run's, or that of a trio run of its own."""
+"""Which time a piece of work runs in: the machine's, its trio run's, or that of a trio run of its own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     Work = Callable[[Pace], Awaitable[None]]
 
 
-async def in_real_time(work: Work, *, offset_ns: int = 0) -> None:
-    """Await ``work(pace)`` in real time; the run's time stands at ``offset_ns``."""
+async def in_real_time(work: Work, *, after: Pace | None = None) -> None:
+    """Await ``work(pace)`` in real time; the run's time goes on from ``after``, if it began there."""
     from .real import RealPace
 
-    with closing(RealPace(offset_ns=offset_ns)) as pace:
+    with closing(RealPace(after=after)) as pace:
         await work(pace)
 
 

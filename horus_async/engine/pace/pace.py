@@ -50,12 +50,20 @@ class Pace:
         """The run's time begins here."""
         raise NotImplementedError
 
+    def wall_base_ns(self, shift_ns: int) -> int | None:
+        """The time of day at which the run's time began, by the present setting of the wall clock.
+
+        Args:
+            shift_ns: How far the wall clock is ahead of the machine's monotonic clock.
+
+        Returns:
+            None where the run's time is not the machine's.
+        """
+        del shift_ns
+        return None
+
     def elapsed_ns(self) -> int:
         """Nanoseconds since `start`."""
-        raise NotImplementedError
-
-    def stamp_ns(self, start_ns: int) -> int:
-        """The time for a message's stamp, in a run that began at ``start_ns``."""
         raise NotImplementedError
 
     def late_at_ns(self) -> int | None:

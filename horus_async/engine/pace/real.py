@@ -1,4 +1,4 @@
-"""Real time: how a run moves along the wall clock."""
+"""Real time: how a run moves along the monotonic clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import trio
 
-from horus_async.clock.system import NANOSECONDS, monotonic_ns, wall_ns
+from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.timer import TickTimer
 from horus_async.clock.trio_testing import movable_clock
 
@@ -25,20 +25,23 @@ _FOREVER_NS = 1 << 62
 
 
 class RealPace(Pace):
-    """Real time: the wall clock, or whatever clock trio was given in a test.
+    """Real time: the machine's monotonic clock, or whatever clock trio was given in a test.
 
     Args:
-        offset_ns: Where the run's time stands already.
+        after: The pace of the run so far, if its time began before.
     """
 
     virtual = False
 
-    def __init__(self, *, offset_ns: int = 0) -> None:
+    def __init__(self, *, after: Pace | None = None) -> None:
         self.threads = anyio.CapacityLimiter(math.inf)
         self._test_clock = movable_clock()
         self._timer = TickTimer() if self._test_clock is None else _EventTimer(self._monotonic_ns)
-        self._wall_ns = wall_ns() - offset_ns
-        self._start_ns = self._monotonic_ns() - offset_ns
+        if isinstance(after, RealPace) and after._test_clock is self._test_clock is None:  # noqa: SLF001 - as this one
+            began_ns = after._start_ns  # noqa: SLF001 - to the nanosecond: sums of small delays grow
+        else:
+            began_ns = self._monotonic_ns() - (0 if after is None else after.elapsed_ns())
+        self._start_ns: int = began_ns
         self._reached_ns = -1
 
     def _monotonic_ns(self) -> int:
@@ -46,17 +49,14 @@ class RealPace(Pace):
             return monotonic_ns()
         return round(trio.current_time() * NANOSECONDS)
 
-    def stamp_ns(self, start_ns: int) -> int:  # noqa: ARG002 - the wall clock knows
-        """The wall clock; under a test clock, one that moves with it."""
-        if self._test_clock is None:
-            return wall_ns()
-        return self._wall_ns + self.elapsed_ns()
-
     def start(self) -> None:
-        """The wall clock, now, is where the run begins."""
+        """The clock, now, is where the run begins."""
         self._start_ns = self._monotonic_ns()
-        self._wall_ns = wall_ns()
         self._reached_ns = -1
+
+    def wall_base_ns(self, shift_ns: int) -> int | None:
+        """None under a test clock, whose time of day moves with it and is never set."""
+        return self._start_ns + shift_ns if self._test_clock is None else None
 
     def elapsed_ns(self) -> int:
         """By the monotonic clock, so that setting the wall clock changes nothing."""

@@ -56,10 +56,6 @@ class StillPace(Pace):
         """Where the run's time stands."""
         return self.offset_ns
 
-    def stamp_ns(self, start_ns: int) -> int:
-        """The virtual time of day."""
-        return start_ns + self.offset_ns
-
     def reached(self, at_ns: int) -> bool:
         """Move on at once: nothing waits for the time in between."""
         self.offset_ns = max(self.offset_ns, at_ns)

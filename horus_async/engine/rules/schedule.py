@@ -72,7 +72,8 @@ class Step(NamedTuple):
     elapsed: float
     """Seconds since the run began."""
     origin_ns: int = 0
-    """Where time is real: what the wall clock showed in the first scheduler tick; ``elapsed()`` counts from there."""
+    """Where time is or was real: what the wall clock would have shown in the first scheduler tick, had it always been
+    set as it is in this one; ``elapsed()`` counts from there. 0 elsewhere."""
     order: Sequence[str] | None = None
     """In a replay, the recorded order of the nodes that ticked."""
 

@@ -100,6 +100,10 @@ class RecordedParts(RecordedFile):
         """What was sent while a callback was still going on, or outside of any."""
         return (record for part in self.parts for record in part.sends(start))
 
+    def holds(self, text: bytes) -> bool:
+        """Whether any line has this in it. Nothing is parsed."""
+        return any(part.holds(text) for part in self.parts)
+
     def survey(self) -> list[Damage]:
         """Read everything; all damage, and the cuts."""
         return [damage for part in self.parts for damage in part.survey()]

@@ -166,6 +166,13 @@ class RecordedFile:
                 if isinstance(record, GapRecord):
                     yield record
 
+    def holds(self, text: bytes) -> bool:
+        """Whether any line has this in it. Nothing is parsed."""
+        with self._open() as (read, size):
+            found = read_index(read, size)
+            pieces = scan(read, 0, size if found is None else found[0])
+            return any(text in piece.text for piece in pieces if not isinstance(piece, Damage))
+
     def survey(self) -> list[Damage]:
         """Read everything; returns all damage, and the cut if there is one."""
         for _ in self._records(0):

@@ -23,6 +23,7 @@ from horus_async.recorder.records import (
     SendsRecord,
 )
 
+from .clock import RecordedClock
 from .parts import RecordedParts
 from .reader import RecordedFile
 
@@ -82,6 +83,8 @@ class Session:
         self._order_nodes(manifest.get("nodes"))
         self.missing_nodes = self._find_missing(manifest)
         """Recorded nodes of whose file nothing can be read, and why."""
+        self.clock = RecordedClock(None if self.deterministic else self.scheduler)
+        """What time it was since the run began, whatever the wall clock was set to."""
 
     @property
     def first_tick(self) -> int | None:

@@ -157,7 +157,8 @@ class LineMaker:
         outputs, feed.loose = feed.loose, []
         if outputs:
             self._put_sends(feed, None, outputs)
-            feed.last_loose_tick = outputs[-1].tick
+            # not the last one's: a thread may be told of late
+            feed.last_loose_tick = max(feed.last_loose_tick or 0, *(one.tick for one in outputs))
 
     def _put_pending(self, feed: Feed) -> None:
         outputs, feed.pending = feed.pending, []
