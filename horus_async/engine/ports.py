@@ -173,9 +173,10 @@ class Ports:
             raise ContextError(f"the run of node {self._node!r} has ended: send({topic!r}) from a thread of its own")
         publisher = self._publishers.get(topic) or self.publisher(topic)
         payload = encode(value, publisher.forms)
-        dial = self._time_of_day.dial
-        shift_ns = dial[1]
+        tick: int | None
+        tick, shift_ns, _ = self._time_of_day.dial  # at once: a thread may be overtaken by the next tick
         if shift_ns is None:
+            tick = None
             stamp_ns = self._run.stamp_ns()
             sent_ns = None if self._own_time else monotonic_ns()
         else:
@@ -183,8 +184,6 @@ class Ports:
             stamp_ns = sent_ns + shift_ns
         seq = publisher.publish(payload, stamp_ns, None, sent_ns)
         if self._audience.hears_messages:
-            # A thread may have been overtaken by the tick in which the wall clock was set.
-            tick = None if self._time_of_day.dial[1] == shift_ns else dial[0]
             self.tell(topic, seq, stamp_ns, payload, tick)
 
     def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:
@@ -193,7 +192,7 @@ class Ports:
         self.tell(topic, seq, stamp_ns, payload)
 
     def tell(self, topic: str, seq: int, stamp_ns: int, payload: Payload, tick: int | None = None) -> None:
-        """Tell of a message that went out, in this tick if none is given."""
+        """Tell of a message that went out, in the present tick if none is given."""
         if not isinstance(payload, bytes):
             payload = b"".join(payload)
         audience = self._audience
