@@ -56,7 +56,7 @@ def _records_of_a_tick() -> tuple[Sent, Execution, TickEnd]:
     sent = new_tuple(Sent, ("sensor", "sensor.reading", 1, 1000, _PAYLOAD, 1, 1))
     taken = new_tuple(Received, ("other", "node", 1, 0))
     execution = new_tuple(Execution, ("tick", "sensor", 1, 1000, 1000, 0, [taken], None, 0))
-    return sent, execution, new_tuple(TickEnd, (1, 1000, ["sensor"]))
+    return sent, execution, new_tuple(TickEnd, (1, 1000, ["sensor"], None))
 
 
 def _call_of_recorder(call: Callable[[Recorder], None], scale: float) -> float:
