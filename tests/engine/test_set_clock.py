@@ -109,8 +109,8 @@ class Worker:
 
     def hours(self, where: str, number: int) -> int:
         """By how many hours now() was ahead of where it was at first."""
-        (_, began, began_ns, _), (_, seconds, shown_ns, _) = self.rows[where][0], self.rows[where][number]
-        return round((shown_ns - began_ns - (seconds - began) * 1e9) / HOUR_NS)
+        first, row = self.rows[where][0], self.rows[where][number]
+        return round((row[2] - first[2] - (row[0] - first[0])) / HOUR_NS)
 
     def _init(self, node: Node) -> None:
         node.background(self._task)
