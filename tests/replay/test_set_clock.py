@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from horus_async import Node, RecordingOptions, Scheduler, Topic, dt, elapsed, now_ns, sleep, tick
@@ -226,6 +226,7 @@ def test_a_verification_does_not_notice(settings_ns: dict[int, int]) -> None:
 
 @rewritten
 @given(SETTINGS, st.integers(0, 20))
+@example({5: HOUR_NS, 12: -HOUR_NS}, 0)  # back to where it was, to the nanosecond
 def test_the_recording_of_a_replay_says_it_too(settings_ns: dict[int, int], start: int) -> None:
     """Of a part, and of one that is repeated: the times of its ticks are those of the session."""
     session = with_set_clock(recorded(), settings_ns)
