@@ -173,15 +173,16 @@ class Ports:
             raise ContextError(f"the run of node {self._node!r} has ended: send({topic!r}) from a thread of its own")
         publisher = self._publishers.get(topic) or self.publisher(topic)
         payload = encode(value, publisher.forms)
-        tick: int | None
-        tick, shift_ns, _ = self._time_of_day.dial  # at once: a thread may be overtaken by the next tick
-        if shift_ns is None:
-            tick = None
+        tick = sent_ns = None
+        if self._own_time:
             stamp_ns = self._run.stamp_ns()
-            sent_ns = None if self._own_time else monotonic_ns()
         else:
+            tick, shift_ns, _ = self._time_of_day.dial  # at once: a thread may be overtaken by the next tick
             sent_ns = monotonic_ns()
-            stamp_ns = sent_ns + shift_ns
+            if shift_ns is not None:
+                stamp_ns = sent_ns + shift_ns
+            else:
+                tick, stamp_ns = None, self._run.stamp_ns()
         seq = publisher.publish(payload, stamp_ns, None, sent_ns)
         if self._audience.hears_messages:
             self.tell(topic, seq, stamp_ns, payload, tick)
