@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from horus_async.clock import wall
@@ -52,6 +52,7 @@ def test_of_this_machine() -> None:
 
 
 @given(shifts, st.lists(delays, max_size=25))
+@example(0, [0, 20_000_000, *[0, 20_000_000, 0] * 5])  # busy in every pair of readings
 def test_a_busy_machine_sets_no_clock(shift_ns: int, delays_ns: list[int]) -> None:
     """However long it does something else between two readings, what was known stays."""
     assert Machine(shift_ns, delays_ns).shift(shift_ns) == shift_ns
