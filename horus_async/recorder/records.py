@@ -207,6 +207,8 @@ class Footer:
     """The name of the file that continues this one; None for the last."""
     excluded: int = 0
     """Messages left out by the recording's options."""
+    sends: int | None = None
+    """How many `SendsRecord` lines the file has; None where that takes reading it."""
     kind: str = field(default="footer", init=False)
 
 

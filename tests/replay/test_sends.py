@@ -15,15 +15,17 @@ from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.read.diff import diff_sessions
 from horus_async.recorder.read.info import session_info
 from horus_async.recorder.read.messages import session_messages
+from horus_async.recorder.read.reader import RecordedFile
 from horus_async.recorder.records import RecordedOutput, SendsRecord, parse_line
 from tests.replay.rewriting import in_background, rewrite, with_sends
 from tests.replay.sessions import PROGRAMS, file_of, heard, record
 from tests.replay.test_verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from horus_async.recorder.records import SessionLine
     from tests.replay.rewriting import Lines
 
 CHANGES: dict[str, Callable[[Lines], Lines]] = {"in a tick": with_sends, "in the background": in_background}
@@ -124,3 +126,41 @@ def test_a_tick_that_never_ended_is_verified_and_plays() -> None:
     assert len(heard(Scheduler.replay_from("s").set_replay_speed(math.inf), "t")) == kept
     report = verify("s", [node()])
     assert (report.compared, report.differences) == (kept, 0), str(report.first_difference)
+
+
+@pytest.mark.parametrize("options", [{}, {"rotate_mb": 0.0005}], ids=["one file", "rotated"])
+def test_a_closed_file_says_how_many_such_lines_it_has(
+    options: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nobody reads an hour's file to see that there are none: no frame of it but the last is read for that."""
+    from horus_async import Node, RecordingOptions, sleep
+
+    async def in_the_background(n: Node) -> None:
+        while True:
+            n.send("t", {"kind": "sends"})
+            await sleep(0.003)
+
+    nodes = [
+        Node("quiet", tick=lambda n: n.send("q", {"kind": "sends"})),
+        Node("loud", tick=lambda n: None, init=lambda n: n.background(in_the_background, n)),
+    ]
+    scheduler = Scheduler(deterministic=True, recording=RecordingOptions(name="s", **options))  # type: ignore[arg-type]
+    for node in nodes:
+        scheduler.add(node)
+    scheduler.run_sync(3.0)
+    session = open_session("s")
+    for name in ("quiet", "loud"):
+        for path in session.files[name].paths:
+            file = RecordedFile(path)
+            held = [line for line in file.records() if isinstance(line, SendsRecord)]
+            assert file.footer is not None
+            assert file.footer.sends == len(held)
+    assert session.has_sends("loud")
+
+    def read(_: RecordedFile, *__: object, **___: object) -> Iterator[SessionLine]:
+        raise AssertionError("it is read")
+
+    monkeypatch.setattr(RecordedFile, "_records", read)
+    assert not session.has_sends("quiet")
+    with pytest.raises(AssertionError, match="it is read"):
+        session.has_sends("loud")

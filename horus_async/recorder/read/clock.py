@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .reader import RecordedFile
 
-_BEFORE, _AFTER = 256, 4096
+_BEFORE, _AFTER = 64, 1024
 """So many ticks before and after one that is asked for are read with it, as the next ones will be near."""
 _HELD = b'"elapsed_ns":'
 

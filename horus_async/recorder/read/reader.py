@@ -145,8 +145,11 @@ class RecordedFile:
     def sends(self, start: int | None = None) -> Iterator[SendsRecord]:
         """What was sent while a callback was still going on, or outside of any; perhaps from before ``start`` too.
 
-        Quick: no other line is parsed.
+        Quick: no other line is parsed, and nothing is read where the file says that it has none.
         """
+        footer = self.footer
+        if footer is not None and footer.sends == 0:
+            return
         offset = 0
         entries = self._entries() if start is not None else []
         if start is not None and entries:

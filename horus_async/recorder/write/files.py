@@ -123,7 +123,7 @@ class SessionFiles:
         if file is self.scheduler:
             counts.inputs = sum(node.counts.inputs for node in self.nodes.values())
             counts.outputs = sum(node.counts.outputs for node in self.nodes.values())
-        return footer_line(ended_ns, counts, file.tallies, excluded=self._excluded(file))
+        return footer_line(ended_ns, counts, file.tallies, excluded=self._excluded(file), sends=file.sends)
 
     def _excluded(self, file: FrameFile) -> int | None:
         if self._screen is None:

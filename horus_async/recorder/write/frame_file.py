@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from horus_async.recorder.tallies import TopicTally
 
+_SENDS = b'{"kind":"sends"'
 FRAME_TEXT = 1 << 20
 """Bytes of text after which a frame ends, so that a reader never needs much memory."""
 
@@ -49,6 +50,8 @@ class _Part:
     """Kept only with rotation, as are the ticks."""
     ticks: int = 0
     tallies: Tallies = field(factory=Tallies)
+    sends: int = 0
+    """Lines that hold messages apart from those of callbacks."""
 
 
 class FrameFile:
@@ -122,6 +125,11 @@ class FrameFile:
         if self.lost or self.feed.rewound or self._went_back:
             return None
         return self.feed.tallies().rows()
+
+    @property
+    def sends(self) -> int | None:
+        """How many lines of messages apart from callbacks the current file has; None for the scheduler's."""
+        return self._part.sends if self._has_messages else None
 
     def lose(self, text: bytes, reason: str) -> None:
         """Count lines that will not be written, and announce them in a gap line when something is written again."""
@@ -244,6 +252,7 @@ class FrameFile:
         last = line_tick(text[text.rfind(b"\n", 0, -1) + 1 :])
         if self._rotation is not None:
             self._count(text, last)
+        self._part.sends += text.startswith(_SENDS) + text.count(b"\n" + _SENDS)
         index = self._part.index
         index.add(
             offset, len(frame), text=len(text), lines=lines, first=first, last=last, loose=self.feed.last_loose_tick
@@ -276,7 +285,7 @@ class FrameFile:
         """Close the current file and begin the next one."""
         number = len(self.paths)
         path = part_path(self.paths[0], number)
-        footer = footer_line(wall_ns(), self._part.counts, self.tallies, path.name)
+        footer = footer_line(wall_ns(), self._part.counts, self.tallies, path.name, sends=self.sends)
         self._append(pack(footer, 1) + self._index())
         if rotation.sync:
             self.sync()

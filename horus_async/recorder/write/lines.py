@@ -219,12 +219,16 @@ def footer_line(
     counts: Counts,
     topics: Iterable[TopicTally] | None = None,
     next_file: str | None = None,
+    *,
     excluded: int | None = None,
+    sends: int | None = None,
 ) -> bytes:
     """The last line of a file; ``next_file`` is the one that goes on where this one ends."""
     fields: dict[str, Any] = {"kind": "footer", "ended_at": iso_utc(ended_at_ns), **asdict(counts)}
     if topics is not None:
         fields["topics"] = [asdict(tally, filter=lambda _, value: value is not None) for tally in topics]
+    if sends is not None:
+        fields["sends"] = sends
     if next_file is not None:
         fields["next"] = next_file
     if excluded is not None:
