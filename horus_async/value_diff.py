@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import reprlib
 from itertools import islice
@@ -56,11 +57,24 @@ def _pairs(a: Any, b: Any) -> Iterable[tuple[Any, Any]]:
         return ((a[key], b[key]) for key in a if key in b)
     if isinstance(a, list | tuple) and type(a) is type(b):
         return zip(a, b, strict=False)
-    if hasattr(a, "__attrs_attrs__") and type(a) is type(b):
-        return ((getattr(a, f.name, None), getattr(b, f.name, None)) for f in a.__attrs_attrs__)
+    if type(a) is type(b) and (left := _fields(a)) is not None and (right := _fields(b)) is not None:
+        return _pairs(left, right)
     if hasattr(a, "dtype") and hasattr(b, "dtype") and a.shape == b.shape:
         return zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
     return ()
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    """The fields of an object of an attrs class, a dataclass or a pydantic model; None for other values."""
+    kind = type(value)
+    if hasattr(kind, "__attrs_attrs__"):
+        return {one.name: getattr(value, one.name, MISSING) for one in kind.__attrs_attrs__}
+    if dataclasses.is_dataclass(kind):
+        return {one.name: getattr(value, one.name, MISSING) for one in dataclasses.fields(kind)}
+    if "__pydantic_validator__" not in kind.__dict__:
+        return None
+    given = sorted(map(str, value.__pydantic_fields_set__))
+    return {**value.__dict__, **(value.__pydantic_extra__ or {}), "model_fields_set": given}
 
 
 _SHOWN = 36
@@ -127,9 +141,8 @@ def _search(a: Any, b: Any, tolerance: float | None, path: str) -> tuple[str, An
         return _search_dicts(a, b, tolerance, path)
     if isinstance(a, list | tuple) and type(a) is type(b):
         return _search_lists(a, b, tolerance, path)
-    if hasattr(a, "__attrs_attrs__") and type(a) is type(b):
-        names = [field.name for field in a.__attrs_attrs__]
-        return _search_dicts({n: getattr(a, n) for n in names}, {n: getattr(b, n) for n in names}, tolerance, path)
+    if type(a) is type(b) and (left := _fields(a)) is not None and (right := _fields(b)) is not None:
+        return _search_dicts(left, right, tolerance, path)
     if hasattr(a, "dtype") and hasattr(b, "dtype"):
         return _search_arrays(a, b, tolerance, path)
     return None if _equal(a, b, tolerance) else (path, a, b)

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from horus_async.errors import TopicError
+from horus_async.topics.values import models
 
 _MESSAGES = "horus_async.messages"
 
@@ -19,7 +20,7 @@ class _UnfitError(ValueError):
 
 
 def structure(name: str, fields: Any) -> Any:
-    """An object of an attrs class from JSON: fields by name, nested as in the class, with the class's defaults.
+    """An object of an attrs class or pydantic model from JSON: fields by name, nested as there, with its defaults.
 
     Args:
         name: ``module.Class``, or the name alone of a class in ``horus_async.messages``.
@@ -33,6 +34,8 @@ def structure(name: str, fields: Any) -> Any:
     from horus_async.messages import Array
 
     kind = _find(name)
+    if models.is_model(kind):
+        return _validate(kind, fields)
     converter = cattrs.Converter(forbid_extra_keys=True)
     # By default cattrs makes numbers of strings, and strings of anything.
     converter.register_structure_hook(float, _number)
@@ -48,14 +51,28 @@ def structure(name: str, fields: Any) -> Any:
         raise TopicError(f"not a {kind.__name__}: {'; '.join(reasons)}") from None
 
 
+def _validate(kind: type, fields: Any) -> Any:
+    """A model of what its own validation accepts; no name may be mistyped, unless the class takes any."""
+    if not isinstance(fields, dict):
+        raise TopicError(f"not a {kind.__name__}: its fields must be a JSON object, not {fields!r:.40}")
+    unknown = [name for name in fields if name not in models.fields(kind)]
+    if unknown and not models.allows_extra(kind):
+        raise TopicError(
+            f"not a {kind.__name__}: it has no field {unknown[0]!r}; it has {', '.join(models.fields(kind))}"
+        )
+    return models.build(kind, fields, None)
+
+
 def _find(name: str) -> type:
     module, _, last = name.rpartition(".")
     try:
         kind = getattr(importlib.import_module(module or _MESSAGES), last, None)
     except (ImportError, ValueError) as error:
         raise TopicError(f"cannot import the module of --type {name}: {error}") from None
-    if not isinstance(kind, type) or not attrs.has(kind):
-        raise TopicError(f"--type {name} is not an attrs class in {module or _MESSAGES}; say module.Class")
+    if not isinstance(kind, type) or not (attrs.has(kind) or models.is_model(kind)):
+        raise TopicError(
+            f"--type {name} is not an attrs class in {module or _MESSAGES}, nor a pydantic model; say module.Class"
+        )
     return kind
 
 

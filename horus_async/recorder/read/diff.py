@@ -162,7 +162,8 @@ def _difference(a: Any, b: Any, tolerance: float) -> tuple[str, Any, Any] | None
     left, right = orjson.dumps(a), orjson.dumps(b)
     if left == right:
         return None
-    if _type_of(a) == _type_of(b) is not None:  # both of the same class, whose name is not part of the path
+    if _type_of(a) == _type_of(b) is not None and a.get("unset") == b.get("unset"):
+        # Both are of the same class, whose name is not part of the path.
         left, right = orjson.dumps(a["value"]), orjson.dumps(b["value"])
     values = decode(left), decode(right)
     try:

@@ -47,7 +47,9 @@ def _is_short(value: Any, kind: type) -> bool:
 
 _INSTEAD: tuple[tuple[Callable[[Any, type], bool], str], ...] = (
     (_is(type), "send its name"),
-    (_has("model_dump"), "send value.model_dump()"),  # pydantic
+    (_has("model_dump"), "send value.model_dump()"),  # like pydantic
+    (_has("get_secret_value"), "send value.get_secret_value()"),  # pydantic's, which are not to be shown by accident
+    (_has("unicode_string"), "send str(value)"),  # pydantic's URLs
     (_has("__fields__", "dict"), "send value.dict()"),  # pydantic before 2
     (_has("to_numpy"), "send value.to_numpy()"),  # tables
     (_has("__array__"), "send numpy.asarray(value)"),

@@ -15,7 +15,7 @@ from horus_async.topics.values import arrays, classes, standard
 from horus_async.topics.values.base64 import from_base64, to_base64
 from horus_async.topics.values.payload import LARGE
 
-from .encoding import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
+from .binary import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,15 @@ def _untagged(payload: bytes | memoryview, check: Callable[[], None] | None) -> 
         check()
     keep_from = inf if isinstance(payload, bytes) else LARGE if check is None else 0
     return _Untagger(buffers, keep_from, read_only=check is not None).untag(value)
+
+
+def untagged(skeleton: Any, buffers: list[bytes | memoryview]) -> Any:
+    """What would arrive of a value with tags; its arrays are read-only views of the buffers.
+
+    Raises:
+        MessageDecodeError: no reader would get it.
+    """
+    return _Untagger([memoryview(buffer) for buffer in buffers], 0, read_only=True).untag(skeleton)
 
 
 _bare: dict[bytes, Any] = {}
@@ -200,7 +209,9 @@ class _Untagger:
     def untag_type(self, name: str, whole: dict[str, Any]) -> Any:
         content = self.untag(whole["value"])
         kind = classes.find(name)
-        return {"$type": name, "value": content} if kind is None else classes.build(kind, content)
+        if kind is None:
+            return {**whole, "value": content}
+        return classes.build(kind, content, whole.get("unset"))
 
     def untag_array(self, fields: dict[str, Any], _: object) -> Any:
         if not arrays.available():

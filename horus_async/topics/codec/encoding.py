@@ -9,26 +9,19 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from orjson import dumps
 
-from horus_async.errors import MessageTooLargeError, ValueNotSupportedError
-from horus_async.topics.values import arrays, classes, standard
+from horus_async.errors import MessageDecodeError, MessageTooLargeError, ValueNotSupportedError
+from horus_async.topics.values import arrays, classes, models, standard
 from horus_async.topics.values.base64 import to_base64
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .advice import advice
+from .binary import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
+from .decoding import ATOMS, untagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from horus_async.topics.values.payload import Payload
-
-BINARY = struct.Struct("<BBxxIQ")
-"""Head of a binary payload: 0, version, number of buffers, length of the JSON text."""
-
-BINARY_VERSION = 1
-BUFFER_ALIGNMENT = 8
-
-FORMS = 256
-"""How many forms of arrays the encoder and the decoder each remember, for messages that are one array of numbers."""
 
 RAW_BYTES = 512
 """``bytes`` objects from this size on travel as buffers, shorter ones as base64."""
@@ -93,11 +86,13 @@ class _Refusal(Exception):  # noqa: N818 - becomes an error once it is known whe
 class _Tagger:
     """Turns a value into JSON's own types, collecting its buffers."""
 
-    __slots__ = ("_size", "buffers")
+    __slots__ = ("_models", "_size", "buffers")
 
     def __init__(self) -> None:
         self.buffers: list[bytes | memoryview] = []
         self._size = 0
+        self._models: list[Any] | None = None
+        """Inside a pydantic model: it and those in it, as they come."""
 
     def tag(self, value: Any) -> Any:
         """``value`` with tags."""
@@ -177,6 +172,8 @@ class _Tagger:
             raise _Refusal(str(error)) from None
         if found is not None:
             name, content = found
+            if models.is_model(type(value)):
+                return self._tag_model(value, name, content)
             return {"$type": name, "value": self.tag(content)}
         tags = standard.tags_of(type(value))
         if tags is None:
@@ -184,11 +181,82 @@ class _Tagger:
         known = _TAGGERS[type(value)] = _standard(tags)
         return known(self, value)
 
+    def _tag_model(self, value: Any, name: str, content: dict[str, Any]) -> dict[str, Any]:
+        """A model, which must survive the validation that it meets where it arrives: the outermost one is tried."""
+        outermost, before = self._models is None, len(self.buffers)
+        if self._models is None:
+            self._models = []
+        self._models.append(value)
+        try:
+            tagged = {"$type": name, "value": self.tag(content)}
+            unset = models.unset(value, content)
+            if unset:
+                tagged["unset"] = unset
+            if outermost and not _survives(value, content, unset):
+                self._try_out(value, tagged, before)
+        finally:
+            if outermost:
+                self._models = None
+        return tagged
+
+    def _try_out(self, value: Any, tagged: dict[str, Any], before: int) -> None:
+        """Make what would arrive, which has to give the same message again."""
+        instead = f"send {models.how_to_send(type(value))}"
+        try:
+            arrived = untagged(tagged, self.buffers)
+        except (ValueError, TypeError, LookupError) as error:
+            raise _Refusal(f"it would be refused where it arrives: {error}; {instead}") from None
+        again = _Tagger()
+        again.buffers = self.buffers[:before]
+        again._models = []
+        twin = again.tag(arrived)
+        if dumps(twin, None, STRICT) != dumps(tagged, None, STRICT):
+            raise _Refusal(f"{_change(tagged, twin)}; {instead}")
+        for here, there in zip(self.buffers[before:], again.buffers[before:], strict=True):
+            if not arrays.same_bytes(here, there):
+                raise _Refusal(f"validation would change an array of {tagged['$type']}; {instead}")
+        for model, other in zip(self._models or (), again._models, strict=True):
+            reason = models.difference(model, other)
+            if reason is not None:
+                raise _Refusal(reason)
+
+
+def _survives(model: Any, content: dict[str, Any], unset: list[str]) -> bool:
+    """Whether a model of nothing but numbers and texts certainly arrives as it is; the shorter way to find out."""
+    if not ATOMS.issuperset(map(type, content.values())):
+        return False
+    try:
+        arrived = models.build(type(model), dict(content), unset)
+        there = models.contents(arrived)
+        if dumps(there, None, STRICT) != dumps(content, None, STRICT):
+            return False
+    except (MessageDecodeError, TypeError):  # the longer way says why; or it is an integer beyond 64 bits
+        return False
+    types = list(map(type, content.values())) == list(map(type, there.values()))  # NaN is null there
+    return types and models.difference(model, arrived) is None
+
+
+def _change(tagged: dict[str, Any], twin: Any) -> str:
+    """Where a model would arrive as another one, both as they are tagged."""
+    from horus_async.value_diff import first_difference, short
+
+    name = tagged["$type"]
+    if type(twin) is not dict or twin.get("$type") != name:
+        return f"validation would make something else of {name}"
+    where, here, there = first_difference(tagged["value"], twin.get("value"))
+    if here == there and type(here) is type(there):
+        return f"validation would change the model_fields_set of {name}"
+    return f"validation would change {name}: {where} = {short(here)} to {short(there)}"
+
 
 class _TextTagger(_Tagger):
-    """The same with everything as text, so that it can be compared."""
+    """The same with everything as text, so that it can be compared; no model is tried out for that."""
 
     __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._models = []
 
     def _in_order(self, items: set[Any] | frozenset[Any]) -> list[Any]:
         return sorted(map(self.tag, items), key=lambda item: dumps(item, None, STRICT))

@@ -155,6 +155,17 @@ def bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
     return memory
 
 
+def same_bytes(a: bytes | memoryview, b: bytes | memoryview) -> bool:
+    """Whether two buffers hold the same; of one array's own memory that takes no look."""
+    if isinstance(a, bytes) and isinstance(b, bytes):
+        return a == b
+    import numpy as np
+
+    left, right = np.frombuffer(a, np.uint8), np.frombuffer(b, np.uint8)
+    is_one = left.__array_interface__["data"][0] == right.__array_interface__["data"][0]
+    return len(left) == len(right) and (is_one or bool(np.array_equal(left, right)))
+
+
 def _copy_fields(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
     """Copy the fields but not the padding between them, which is undefined and differs from run to run."""
     if source.dtype.names is None:

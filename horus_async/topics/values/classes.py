@@ -1,9 +1,9 @@
-"""attrs classes, dataclasses, named tuples and enums in messages: names, contents, how to find and build them.
+"""attrs classes, dataclasses, models, named tuples and enums in messages: names, contents, how to find and build them.
 
 A class is named ``module.Qualified.Name`` and looked up among the modules that are already imported; a message never
 causes an import. Objects are built field by field without running ``__init__``, so that a value
 comes back as it was, whatever converters and validators do; a field that a message lacks gets its default, and one
-that the class lacks is left out.
+that the class lacks is left out. Those of pydantic are validated: see ``models``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
+
+from . import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,6 +53,8 @@ def to_fields(value: Any) -> tuple[str, Any] | None:
     if not _is_known_kind(kind):
         return None
     name, defaults = plan(kind)
+    if models.is_model(kind):
+        return name, _model_fields(value, name, defaults)
     if isinstance(value, Enum):
         return name, value.value if isinstance(value, Flag) else value.name
     if _is_named_tuple(kind):
@@ -64,6 +68,16 @@ def to_fields(value: Any) -> tuple[str, Any] | None:
     _refuse_strays(value, name, defaults)
     fields = {field: getattr(value, field, _UNSET) for field in defaults}
     return name, {field: item for field, item in fields.items() if item is not _UNSET}
+
+
+def _model_fields(value: Any, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    kind, known = type(value), _look_up(name)
+    if known is None and models.is_parametrised(kind):
+        raise ValueError(f"{name}, which no other process finds; make it a class of its own: class …({name}): pass")
+    if (known or _local.get(name)) is not kind:
+        raise ValueError(f"{name} of an older definition of that class; make it anew")
+    _refuse_strays(value, name, fields)
+    return models.contents(value)
 
 
 def _refuse_strays(value: Any, name: str, fields: Mapping[str, Any]) -> None:
@@ -95,8 +109,10 @@ def is_outdated(kind: type) -> bool:
 
 
 def is_public(kind: type) -> bool:
-    """Whether messages may hold such objects, and any process can look the class up in a module."""
-    if not _is_known_kind(kind) or (issubclass(kind, _CONTAINERS) and not issubclass(kind, Enum)):
+    """Whether messages may hold such objects field by field, and any process can look the class up in a module."""
+    if not _is_known_kind(kind) or models.is_model(kind):
+        return False
+    if issubclass(kind, _CONTAINERS) and not issubclass(kind, Enum):
         return False
     return _look_up(_name(kind)) is kind
 
@@ -135,26 +151,39 @@ def use_program(modules: Iterable[str]) -> None:
         _program[module] = None
 
 
-def build(kind: type, content: Any) -> Any:
+def build(kind: type, content: Any, unset: Any = None) -> Any:
     """The object of class ``kind`` with this content.
 
+    Args:
+        kind: as ``find`` returned it.
+        content: as ``to_fields`` returned it.
+        unset: of a model, the fields that were not given but have their defaults; see ``models``.
+
     Raises:
-        MessageDecodeError: the content does not fit the class.
+        MessageDecodeError: the content does not fit the class, or a model's own validation refuses it.
         SchemaMismatchError: the content lacks a field that has no default.
     """
+    if models.is_model(kind):
+        if not isinstance(content, dict):
+            raise _no_fields(kind, content)
+        return models.build(kind, content, unset)
     if issubclass(kind, Enum):
         try:
             return kind(content) if issubclass(kind, Flag) else kind[content]
         except (LookupError, ValueError, TypeError):
             raise MessageDecodeError(f"{kind.__qualname__} has no member {content!r}") from None
     if not isinstance(content, dict):
-        raise MessageDecodeError(f"the content of a {kind.__qualname__} is not a dict but {content!r:.60}")
+        raise _no_fields(kind, content)
     if _is_named_tuple(kind):
         return tuple.__new__(cast("Any", kind), [item for _, item in _contents(kind, content, None)])
     made = kind.__new__(kind)
     for field, item in _contents(kind, content, made):
         object.__setattr__(made, field, item)
     return made
+
+
+def _no_fields(kind: type, content: Any) -> MessageDecodeError:
+    return MessageDecodeError(f"the content of a {kind.__qualname__} is not a dict but {content!r:.60}")
 
 
 def _contents(kind: type, content: dict[str, Any], made: Any) -> Iterator[tuple[str, Any]]:
@@ -171,7 +200,13 @@ def _contents(kind: type, content: dict[str, Any], made: Any) -> Iterator[tuple[
 
 
 def _is_known_kind(kind: type) -> bool:
-    return issubclass(kind, Enum) or attrs.has(kind) or dataclasses.is_dataclass(kind) or _is_named_tuple(kind)
+    return (
+        models.is_model(kind)  # first: pydantic's classes are slow to ask for attributes that they lack
+        or issubclass(kind, Enum)
+        or attrs.has(kind)
+        or dataclasses.is_dataclass(kind)
+        or _is_named_tuple(kind)
+    )
 
 
 def _is_named_tuple(kind: type) -> bool:
@@ -246,6 +281,8 @@ def plan(kind: type) -> tuple[str, dict[str, Default]]:
 def _defaults(kind: type) -> dict[str, Default]:
     if issubclass(kind, Enum):
         return {}
+    if models.is_model(kind):
+        return dict.fromkeys(models.fields(kind))
     if attrs.has(kind):
         return {attribute.name: _attrs_default(attribute) for attribute in attrs.fields(kind)}
     if _is_named_tuple(kind):
