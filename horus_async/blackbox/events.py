@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _KEYS = {"from_": "from"}
 
+LOG = "log"
+"""The category of what nodes log; ``data`` has the ``node``, the ``level``, and, if given, ``extra`` and ``exception``."""
+
 
 class Unquoted(str):
     """A text that is printed as it is, such as a number with its unit."""

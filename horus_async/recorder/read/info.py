@@ -101,6 +101,8 @@ class SessionInfo:
     topics: list[TopicInfo] = field(factory=list)
     notes: list[str] = field(factory=list)
     """What is cut off, damaged, unreadable or missing."""
+    log_lines: int = 0
+    """Lines of its log."""
 
     @property
     def messages(self) -> int:
@@ -136,6 +138,7 @@ def session_info(session: Session) -> SessionInfo:
     info.topics += _external_topics(session)
     for topic in info.topics:
         topic.rate = topic.count / duration if duration else 0.0
+    info.log_lines = _log_lines(session)
     info.notes = session_notes(session)
     excluded = sum(node.excluded for node in info.nodes)
     if excluded:
@@ -234,6 +237,11 @@ def _external_topics(session: Session) -> list[TopicInfo]:
         key = message.topic, message.publisher
         found.setdefault(key, TopicInfo(*key)).see(message.tick, message.data)
     return [found[key] for key in sorted(found)]
+
+
+def _log_lines(session: Session) -> int:
+    footer = None if session.log_file is None else session.log_file.footer
+    return sum(1 for _ in session.log) if footer is None else footer.lines
 
 
 def _told(tally: TopicTally, publisher: str) -> TopicInfo:

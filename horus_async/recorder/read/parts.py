@@ -70,6 +70,7 @@ class RecordedParts(RecordedFile):
             None if any(footer.topics is None for footer in closed) else tuple(topics.rows()),
             last.next,
             sum(footer.excluded for footer in closed),
+            sum(footer.lines for footer in closed),
         )
 
     @property
