@@ -210,10 +210,10 @@ class Observer:
     """False if it does without `sent`, `executed`, `tick_ended` and `received_external`. If no observer of a run needs
     them, no message and no call is noted, which saves as much as all other observing costs."""
 
-    hears_logs: bool = False
-    """Whether it wants `logged`."""
     logs_from: int | None = None
-    """A level: from there on it hears all that nodes log, also what their loggers' levels keep back."""
+    """From which level on, as `logging` numbers them, it wants `logged`; None: nothing."""
+    logs_kept_back: bool = False
+    """Whether it also wants what nodes log and their loggers' levels do not let through."""
 
     def run_started(self, run: RunInfo) -> None:
         """Called before the first ``init``. An exception here keeps the run from starting."""

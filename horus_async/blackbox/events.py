@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _KEYS = {"from_": "from"}
 
 LOG = "log"
-"""The category of what nodes log; ``data`` has the ``node``, the ``level``, and, if given, ``extra`` and ``exception``."""
+"""The category of what nodes log; ``data`` has ``node`` and ``level``, and ``extra`` and ``exception`` if given."""
 
 
 class Unquoted(str):

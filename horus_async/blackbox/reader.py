@@ -19,7 +19,7 @@ from attrs import frozen
 from horus_async.errors import BlackBoxError
 
 from . import layout
-from .events import ANOMALIES, KINDS, Event, Record
+from .events import ANOMALIES, KINDS, LOG, Custom, Event, Record
 from .fatal import BEGINNING, fatal_records
 from .scan import SegmentImage, find_sources, missing_ends, read_lines
 

@@ -37,7 +37,7 @@ class BlackBoxObserver(observe.Observer):
     """Writes a run's events into its box, stamped with wall-clock time in every mode: a box is evidence."""
 
     hears_messages = False
-    hears_logs = True
+    logs_from = logging.WARNING
 
     def __init__(self, box: BlackBox) -> None:
         self._box = box
@@ -71,8 +71,8 @@ class BlackBoxObserver(observe.Observer):
 
     def logged(self, line: observe.Logged) -> None:
         """`Custom` events of the category ``log``: what nodes log, from WARNING up. The rest is in the recording."""
-        if not line.by_node or line.level < logging.WARNING:
-            return
+        if not line.by_node:
+            return  # of the runtime's there are events
         record = line.record
         data: dict[str, Any] = {"node": line.node, "level": record.levelname}
         if extra := extra_of(record):

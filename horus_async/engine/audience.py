@@ -35,10 +35,13 @@ class Audience:
         self._listening: tuple[Observer, ...] = ()
         self.hears_messages = False
         """Whether anybody wants to know of messages and callbacks: if not, none is noted."""
-        self.hears_logs: tuple[Observer, ...] = ()
-        """Who wants to know what is logged; nobody before the run has begun."""
+        self._hearing: tuple[tuple[int, Observer], ...] = ()
         self.logs_from: float = math.inf
-        """From this level on somebody hears all that nodes log."""
+        """From this level on somebody wants to know what is logged; nobody before the run has begun."""
+        self.has_begun = False
+        """Whether the run has."""
+        self.kept_back_from: float = math.inf
+        """From this level on also what loggers' levels keep back."""
         self.thread = get_ident()
         """That of the run's event loop: nobody is told anything but incidents from another one."""
         self.wake: Callable[[], None] = lambda: None
@@ -60,9 +63,12 @@ class Audience:
 
     def begin(self) -> None:
         """Ask everybody for which nodes' ticks they listen, and who hears what is logged."""
-        self.hears_logs = tuple(observer for observer in self._observers if observer.hears_logs)
-        levels = (observer.logs_from for observer in self.hears_logs)
-        self.logs_from = min((level for level in levels if level is not None), default=math.inf)
+        self.has_begun = True
+        levels = ((observer.logs_from, observer) for observer in self._observers)
+        self._hearing = tuple((level, observer) for level, observer in levels if level is not None)
+        self.logs_from = min((level for level, _ in self._hearing), default=math.inf)
+        kept_back = (level for level, observer in self._hearing if observer.logs_kept_back)
+        self.kept_back_from = min(kept_back, default=math.inf)
         for run in self._runs:
             found = ((observer, observer.tick_listener(run.name)) for observer in self._observers)
             run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
@@ -88,9 +94,10 @@ class Audience:
 
     def logged(self, line: Logged) -> None:
         """Something was logged; from any thread."""
-        for observer in self.hears_logs:
+        for level, observer in self._hearing:
             try:
-                observer.logged(line)
+                if line.level >= level:
+                    observer.logged(line)
             except Exception:  # noqa: BLE001 - as in `tell`
                 self.leave_out(observer)
 

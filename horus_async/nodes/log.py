@@ -46,9 +46,8 @@ class LogListener(Protocol):
     def wants(self, level: int, logger: logging.Logger) -> bool:
         """Whether somebody hears what a node logs at a level that its logger does not let through."""
 
-    @property
-    def hears(self) -> bool:
-        """Whether somebody hears what nodes log."""
+    def hears(self, level: int) -> bool:
+        """Whether somebody hears what nodes log at a level."""
 
     def now_ns(self) -> int:
         """The time of the run."""
@@ -81,7 +80,7 @@ class NodeLog(Adapter):
         """Log something; `info`, `warning` and so on come here."""
         emitted = self.logger.isEnabledFor(level)
         listener = self.listener
-        if listener is None or not (listener.hears if emitted else listener.wants(level, self.logger)):
+        if listener is None or not (listener.hears(level) if emitted else listener.wants(level, self.logger)):
             if emitted:
                 kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # past this method
                 super().log(level, msg, *args, **kwargs)

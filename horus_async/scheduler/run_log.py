@@ -53,10 +53,9 @@ class _RunLog(logging.Filter):
 
     # What nodes log: see `LogListener`
 
-    @property
-    def hears(self) -> bool:
-        """Whether anybody hears what is logged."""
-        return bool(self._audience.hears_logs)
+    def hears(self, level: int) -> bool:
+        """Whether anybody hears what is logged at a level."""
+        return level >= self._audience.logs_from
 
     def wants(self, level: int, logger: logging.Logger) -> bool:
         """Whether somebody hears what a node logs at a level that its logger does not let through.
@@ -64,15 +63,15 @@ class _RunLog(logging.Filter):
         From INFO up observers hear of everything, unless the program has said of its nodes' loggers that it is not to
         be logged: the level of the root, which by default is WARNING, says nothing about a robot.
         """
-        if level >= self._audience.logs_from:
+        if level >= self._audience.kept_back_from:
             return True
-        if level < logging.INFO or not self._audience.hears_logs or logger.manager.disable >= level:
+        if level < logging.INFO or level < self._audience.logs_from or logger.manager.disable >= level:
             return False
         return not _has_level(logger)
 
     def now_ns(self) -> int:
         """The time of the run; before it has begun, that of its first tick."""
-        return self._runtime.stamp_ns() if self.hears else self._runtime.info.start_ns
+        return self._runtime.stamp_ns() if self._audience.has_begun else self._runtime.info.start_ns
 
     def heard(self, record: logging.LogRecord) -> None:
         """A node has logged this."""
@@ -84,7 +83,7 @@ class _RunLog(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell of what is about this run; nothing is held back."""
-        if self.hears and self._is_ours(record):
+        if self.hears(record.levelno) and self._is_ours(record):
             tick = getattr(record, "tick", self._runtime.tick if self._runtime.in_tick else None)
             self._tell(record, tick, self._runtime.stamp_ns(), by_node=False)
         return True

@@ -49,8 +49,9 @@ class Recorder(Observer):
         self._screen = Screen(options) if Screen.needed(options) else None
         self._held: list[Sent] = []
         self._stopped = False
-        self.hears_logs = options.log
-        self.logs_from = options.log_level
+        if options.log:
+            self.logs_from = options.log_level or 0
+            self.logs_kept_back = options.log_level is not None
 
     @property
     def session(self) -> str | None:
@@ -130,8 +131,8 @@ class Recorder(Observer):
 
     def logged(self, line: Logged) -> None:
         """Record what was logged. The text is made here, in the thread that logs: what it shows may change at once."""
-        writer, level = self._writer, self._options.log_level
-        if writer is None or self._stopped or (level is not None and line.level < level):
+        writer = self._writer
+        if writer is None or self._stopped:
             return
         if line.node is None or self._screen is None or self._screen.takes_node(line.node):
             writer.log.put(log_line(line), line.at_tick)
