@@ -138,7 +138,7 @@ def session_info(session: Session) -> SessionInfo:
     info.topics += _external_topics(session)
     for topic in info.topics:
         topic.rate = topic.count / duration if duration else 0.0
-    info.log_lines = _log_lines(session)
+    info.log_lines = count_log_lines(session)
     info.notes = session_notes(session)
     excluded = sum(node.excluded for node in info.nodes)
     if excluded:
@@ -170,6 +170,12 @@ def session_notes(session: Session) -> list[str]:
     if session.scheduler is None:
         notes.append("the scheduler's file is lost: the session cannot be replayed")
     return notes
+
+
+def count_log_lines(session: Session) -> int:
+    """The lines of a session's log; quick if it was closed."""
+    footer = None if session.log_file is None else session.log_file.footer
+    return sum(1 for _ in session.log) if footer is None else footer.lines
 
 
 def gaps_note(gaps: Sequence[GapRecord]) -> str:
@@ -237,11 +243,6 @@ def _external_topics(session: Session) -> list[TopicInfo]:
         key = message.topic, message.publisher
         found.setdefault(key, TopicInfo(*key)).see(message.tick, message.data)
     return [found[key] for key in sorted(found)]
-
-
-def _log_lines(session: Session) -> int:
-    footer = None if session.log_file is None else session.log_file.footer
-    return sum(1 for _ in session.log) if footer is None else footer.lines
 
 
 def _told(tally: TopicTally, publisher: str) -> TopicInfo:
