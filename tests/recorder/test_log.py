@@ -515,7 +515,8 @@ def test_two_recordings_have_the_same_lines(tmp_path: Path, compute: bool) -> No
 def test_messages_are_the_same_with_and_without_a_log(tmp_path: Path) -> None:
     """Nor do digests, which cover messages, know of it."""
     digests = []
-    for number, options in enumerate([{}, {"log": False}, {"log_level": 1}]):
+    choices: list[dict[str, Any]] = [{}, {"log": False}, {"log_level": 1}]
+    for number, options in enumerate(choices):
         session = recorded(tmp_path / str(number), *busy(compute=False), duration=0.1, **options)
         digests.append([(tick.order, tick.digest) for tick in session.scheduler_ticks()])
     assert digests[0] == digests[1] == digests[2]

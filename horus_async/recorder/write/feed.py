@@ -166,6 +166,8 @@ class LogFeed(Feed):
         self._put += size
         self.put_line(line)
         self.begun = True
+        if self._put - self._taken > self._limit // 2:
+            self._room.wake.set()
 
     def _comes_in(self, size: int) -> bool:
         """Whether the line may be put after all: where nothing waits, or once the writer has got on."""
