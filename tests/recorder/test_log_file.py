@@ -61,18 +61,25 @@ def whole(session: Session) -> None:
 # -- written in time ---------------------------------------------------------------------------------------------------
 
 HANGS = """
-import sys, threading, time
+import sys, threading
 from horus_async import Node, Scheduler
+begun, hangs = threading.Event(), threading.Event()
 def drive(node):
-    for number in range(50):
+    for number in range(25):
+        node.log.info("driver %d", number)
+    begun.set()
+    hangs.wait()
+    for number in range(25, 50):
         node.log.info("driver %d", number)
     print("logged", flush=True)
     threading.Event().wait()
 def tick(node):
-    for number in range(50):
-        node.log.info("tick %d", number)
-    threading.Event().wait()  # the event loop hangs from here on
-Scheduler(recording="s", recordings_dir=sys.argv[1], grace=0.1).add(
+    if begun.is_set():
+        for number in range(50):
+            node.log.info("tick %d", number)
+        hangs.set()
+        threading.Event().wait()  # the event loop hangs from here on
+Scheduler(recording="s", recordings_dir=sys.argv[1]).add(
     Node("arm", init=lambda node: node.in_thread(drive, node), tick=tick)).run_sync()
 """
 
@@ -83,15 +90,17 @@ def test_killed_while_the_event_loop_hangs(tmp_path: Path) -> None:
         [sys.executable, "-c", HANGS, str(tmp_path)], env=environment(), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "logged\n"
         messages: list[str] = []
-        for _ in range(PATIENCE * 100):
-            if list(tmp_path.glob("s/log@*")):
-                messages = [line.message for line in open_session("s", tmp_path).log]
-            if len(messages) == 100:
-                break
-            threading.Event().wait(0.01)
-        process.send_signal(signal.SIGKILL)
+        try:
+            assert process.stdout.readline() == "logged\n"
+            for _ in range(PATIENCE * 100):
+                if list(tmp_path.glob("s/log@*")):
+                    messages = [line.message for line in open_session("s", tmp_path).log]
+                if len(messages) == 100:
+                    break
+                threading.Event().wait(0.01)
+        finally:
+            process.send_signal(signal.SIGKILL)
     expected = [f"{who} {number}" for who in ("driver", "tick") for number in range(50)]
     assert sorted(messages) == sorted(expected)
     session = open_session("s", tmp_path)

@@ -157,7 +157,7 @@ class LogFeed(Feed):
             return
         size = len(line)
         if (self._full or self._put - self._taken + size > self._limit) and not self._comes_in(size):
-            if not self._full:
+            if self.refused == self._announced:
                 self._first_refused = tick
             self.refused += 1
             self._full = True  # after the count: see `take`
@@ -195,10 +195,9 @@ class LogFeed(Feed):
         """All lines that wait, with a gap line behind them if some were refused after them."""
         missing = 0
         if self._full:
-            missing = self.refused - self._announced
+            first, missing, self._announced = self._first_refused, self.refused - self._announced, self.refused
             if missing:
-                self.put_line(gap_line(self._first_refused, missing, BACKLOG_FULL))
-                self._announced += missing
+                self.put_line(gap_line(first, missing, BACKLOG_FULL))
             # One that is refused meanwhile keeps it full, so that its gap line comes before what follows it.
             self._full = self.refused != self._announced
         text = super().take()
