@@ -92,11 +92,11 @@ class Audience:
             except Exception:  # noqa: BLE001 - an observer must not take the robot down
                 self.leave_out(observer)
 
-    def logged(self, line: Logged) -> None:
-        """Something was logged; from any thread."""
+    def logged(self, line: Logged, *, kept_back: bool) -> None:
+        """Something was logged, or would have been if a level did not keep it back; from any thread."""
         for level, observer in self._hearing:
             try:
-                if line.level >= level:
+                if line.level >= level and (not kept_back or observer.logs_kept_back):
                     observer.logged(line)
             except Exception:  # noqa: BLE001 - as in `tell`
                 self.leave_out(observer)

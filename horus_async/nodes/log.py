@@ -43,16 +43,16 @@ def extra_of(record: logging.LogRecord) -> dict[str, Any]:
 class LogListener(Protocol):
     """A run that a node takes part in, and that wants to know what the node logs."""
 
-    def wants(self, level: int, logger: logging.Logger) -> bool:
-        """Whether somebody hears what a node logs at a level that its logger does not let through."""
+    def lets_through(self, level: int, logger: logging.Logger) -> bool:
+        """Whether what a node's logger keeps back at a level is heard all the same, as usual."""
 
-    def hears(self, level: int) -> bool:
-        """Whether somebody hears what nodes log at a level."""
+    def hears(self, level: int, *, kept_back: bool) -> bool:
+        """Whether somebody hears what nodes log at a level, or what of it is ``kept_back``."""
 
     def now_ns(self) -> int:
         """The time of the run."""
 
-    def heard(self, record: logging.LogRecord) -> None:
+    def heard(self, record: logging.LogRecord, *, kept_back: bool) -> None:
         """A node has logged this; in any thread, also in a signal handler. Raises nothing."""
 
 
@@ -72,15 +72,14 @@ class NodeLog(Adapter):
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - its name in logging
         """Whether somebody hears of it: a handler, or a recording or black box of the run."""
-        return self.logger.isEnabledFor(level) or (
-            self.listener is not None and self.listener.wants(level, self.logger)
-        )
+        return self.logger.isEnabledFor(level) or self._heard(level, emitted=False) is not None
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log something; `info`, `warning` and so on come here."""
         emitted = self.logger.isEnabledFor(level)
+        kept_back = self._heard(level, emitted=emitted)
         listener = self.listener
-        if listener is None or not (listener.hears(level) if emitted else listener.wants(level, self.logger)):
+        if listener is None or kept_back is None:
             if emitted:
                 kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # past this method
                 super().log(level, msg, *args, **kwargs)
@@ -92,9 +91,18 @@ class NodeLog(Adapter):
             return
         if isinstance(kept, logging.LogRecord):  # a filter may replace it, from Python 3.12 on
             record = kept
-        listener.heard(record)
+        listener.heard(record, kept_back=kept_back)
         if emitted:
             self.logger.callHandlers(record)
+
+    def _heard(self, level: int, *, emitted: bool) -> bool | None:
+        """Whether it is heard although it is kept back; None if nobody hears it."""
+        listener = self.listener
+        if listener is None or not listener.hears(level, kept_back=False):
+            return None
+        if emitted or listener.lets_through(level, self.logger):
+            return False
+        return True if listener.hears(level, kept_back=True) else None
 
     def _record(
         self,

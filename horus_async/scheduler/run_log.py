@@ -53,39 +53,37 @@ class _RunLog(logging.Filter):
 
     # What nodes log: see `LogListener`
 
-    def hears(self, level: int) -> bool:
-        """Whether anybody hears what is logged at a level."""
-        return level >= self._audience.logs_from
+    def lets_through(self, level: int, logger: logging.Logger) -> bool:
+        """Whether what a node's logger keeps back at a level is heard all the same, as usual.
 
-    def wants(self, level: int, logger: logging.Logger) -> bool:
-        """Whether somebody hears what a node logs at a level that its logger does not let through.
-
-        From INFO up observers hear of everything, unless the program has said of its nodes' loggers that it is not to
-        be logged: the level of the root, which by default is WARNING, says nothing about a robot.
+        From INFO up everything is, unless the program has said of its nodes' loggers that it is not to be logged: the
+        level of the root, which by default is WARNING, says nothing about a robot.
         """
-        if level >= self._audience.kept_back_from:
-            return True
-        if level < logging.INFO or level < self._audience.logs_from or logger.manager.disable >= level:
-            return False
-        return not _has_level(logger)
+        return level >= logging.INFO and logger.manager.disable < level and not _has_level(logger)
+
+    def hears(self, level: int, *, kept_back: bool) -> bool:
+        """Whether anybody hears what nodes log at a level, or what of it is ``kept_back``."""
+        return level >= (self._audience.kept_back_from if kept_back else self._audience.logs_from)
 
     def now_ns(self) -> int:
         """The time of the run; before it has begun, that of its first tick."""
         return self._runtime.stamp_ns() if self._audience.has_begun else self._runtime.info.start_ns
 
-    def heard(self, record: logging.LogRecord) -> None:
+    def heard(self, record: logging.LogRecord, *, kept_back: bool) -> None:
         """A node has logged this."""
         fields = record.__dict__  # of a filter's own record, if it put one in the place of ours
         now_ns = fields.get("now_ns")
-        self._tell(record, fields.get("tick"), self.now_ns() if now_ns is None else now_ns, by_node=True)
+        line = self._line(record, fields.get("tick"), self.now_ns() if now_ns is None else now_ns)
+        self._audience.logged(line, kept_back=kept_back)
 
     # What the runtime logs
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell of what is about this run; nothing is held back."""
-        if self.hears(record.levelno) and self._is_ours(record):
+        if self.hears(record.levelno, kept_back=False) and self._is_ours(record):
             tick = getattr(record, "tick", self._runtime.tick if self._runtime.in_tick else None)
-            self._tell(record, tick, self._runtime.stamp_ns(), by_node=False)
+            line = self._line(record, tick, self._runtime.stamp_ns())
+            self._audience.logged(line._replace(by_node=False), kept_back=False)
         return True
 
     def _is_ours(self, record: logging.LogRecord) -> bool:
@@ -95,11 +93,9 @@ class _RunLog(logging.Filter):
             return False
         return len(_going_on) == 1 or self._audience.thread == get_ident()
 
-    def _tell(self, record: logging.LogRecord, tick: int | None, now_ns: int, *, by_node: bool) -> None:
+    def _line(self, record: logging.LogRecord, tick: int | None, now_ns: int) -> Logged:
         node: str | None = getattr(record, "node", None)
-        text = _text_of(record)
-        line = Logged(node, tick, self._runtime.tick, now_ns, record.levelno, text, record, by_node)
-        self._audience.logged(line)
+        return Logged(node, tick, self._runtime.tick, now_ns, record.levelno, _text_of(record), record)
 
 
 def _text_of(record: logging.LogRecord) -> str:

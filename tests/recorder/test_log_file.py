@@ -265,6 +265,36 @@ def test_nodes_with_the_names_of_other_files(tmp_path: Path, rotate_mb: float | 
         assert check_session(session).verdict is Verdict.DAMAGED
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_ranges_of_ticks(tmp_path: Path, closed: bool) -> None:
+    """By the tick that was going on, whether or not a line has one of its own; found by the index, or without."""
+    noise = random.Random(1)
+    observer = recorder(tmp_path, interval=60)
+    observer.run_started(run_info())
+    assert observer._writer is not None
+    log = observer._writer.files.log
+    told = []
+    for number in range(3000):
+        at_tick = number // 10
+        began = noise.choice([None, at_tick, at_tick, max(0, at_tick - 3)])
+        observer.logged(logged(number, began, filler=200)._replace(at_tick=at_tick))
+        told.append((began, at_tick))
+        if number % 100 == 99:
+            log.write(log.feed.take())
+    observer.run_stopped("duration", 300)
+    if not closed:
+        path = log.path
+        path.write_bytes(path.read_bytes()[:-3])
+    session = open_session("session", tmp_path)
+    assert session.log_file is not None
+    assert [(line.tick, line.at_tick) for line in session.log] == told
+    assert not session.log_file.rewound
+    assert session.log_file.indexed is closed
+    for start, stop in [(0, 0), (123, 125), (290, None), (None, 5), (400, None)]:
+        found = [int(line.message) for line in session.log.select(start=start, stop=stop)]
+        assert found == list(range(10 * (start or 0), min(3000, 10 * (300 if stop is None else stop + 1))))
+
+
 def test_without_a_line_there_is_no_file(tmp_path: Path) -> None:
     """The manifest says so, and so does the session; one recorded before there were logs is whole, too."""
     record(tmp_path, 10)

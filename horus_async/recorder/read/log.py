@@ -34,18 +34,14 @@ class RecordedLog:
             start: The first scheduler tick during which something was logged.
             stop: The last one.
         """
-        for line in self._lines():
+        if self.file is None:
+            return
+        for line in self.file.records(start):  # to the end: threads may log of a moment a little later
             if (
-                (node is None or line.node == node)
+                isinstance(line, LogLine)
+                and (node is None or line.node == node)
                 and line.levelno >= level
                 and (start is None or line.at_tick >= start)
                 and (stop is None or line.at_tick <= stop)
             ):
                 yield line
-
-    def _lines(self) -> Iterator[LogLine]:
-        """From the beginning: lines without a tick, and of callbacks that last, are found by no index."""
-        if self.file is not None:
-            for record in self.file.records():
-                if isinstance(record, LogLine):
-                    yield record

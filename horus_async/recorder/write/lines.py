@@ -207,12 +207,14 @@ def line_messages(fields: Mapping[str, Any]) -> Iterator[tuple[str, str | None, 
 
 
 def line_tick(line: bytes) -> int | None:
-    """The tick of a line that was built here; None if it has none."""
+    """The tick of a line that was built here, of the log the one that was going on; None if it has none."""
     at = line.rfind(b'"tick":', -28)
     if at >= 0:
         number = line[at + 7 : -2]
-        return None if number == b"null" else int(number)
-    tick = orjson.loads(line).get("tick")
+        if b"," not in number:  # else ``at_tick`` follows
+            return None if number == b"null" else int(number)
+    fields = orjson.loads(line)
+    tick = fields.get("at_tick", fields.get("tick"))
     return tick if isinstance(tick, int) else None
 
 

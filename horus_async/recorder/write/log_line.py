@@ -15,7 +15,7 @@ from .lines import quoted, text_json
 if TYPE_CHECKING:
     from horus_async.observe import Logged
 
-_LINE = b'{"kind":"log","level":%b,%b"node":%b,"message":%b%b,"file":%b,"line":%d,"now_ns":%d,%b"tick":%b}\n'
+_LINE = b'{"kind":"log","level":%b,%b"node":%b,"message":%b%b,"file":%b,"line":%d,"now_ns":%d,"tick":%b%b}\n'
 _formatter = logging.Formatter()
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -43,8 +43,8 @@ def _line(logged: Logged) -> bytes:
         quoted[record.filename],
         record.lineno,
         now_ns,
-        b"" if at_tick == tick else b'"at_tick":%d,' % at_tick,
         b"null" if tick is None else b"%d" % tick,
+        b"" if at_tick == tick else b',"at_tick":%d' % at_tick,
     )
 
 
