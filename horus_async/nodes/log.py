@@ -84,9 +84,14 @@ class NodeLog(Adapter):
                 kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # past this method
                 super().log(level, msg, *args, **kwargs)
             return
-        msg, given = self.process(msg, kwargs)
-        record: Any = self._record(level, msg, args, **given)
-        kept = self.logger.filter(record)
+        try:
+            msg, given = self.process(msg, kwargs)
+            record: Any = self._record(level, msg, args, **given)
+            kept = self.logger.filter(record)
+        except Exception as error:
+            if emitted:
+                raise
+            kept = record = self._failed(level, error)  # without a recording nobody would have noticed
         if not kept:
             return
         if isinstance(kept, logging.LogRecord):  # a filter may replace it, from Python 3.12 on
@@ -94,6 +99,12 @@ class NodeLog(Adapter):
         listener.heard(record, kept_back=kept_back)
         if emitted:
             self.logger.callHandlers(record)
+
+    def _failed(self, level: int, error: Exception) -> logging.LogRecord:
+        fields = self.process("", {})[1]["extra"]
+        # not its text, which may hold what a filter was to keep secret
+        text = "(this call of the log fails with %s)"
+        return self._record(level, text, (type(error).__name__,), extra=fields, stacklevel=2)
 
     def _heard(self, level: int, *, emitted: bool) -> bool | None:
         """Whether it is heard although it is kept back; None if nobody hears it."""

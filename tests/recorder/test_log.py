@@ -451,6 +451,37 @@ def test_a_filter_of_the_program(tmp_path: Path) -> None:
     assert (line.message, line.extra) == ("pin ****", {"robot": 7})
 
 
+@pytest.mark.parametrize("emitted", [True, False])
+def test_calls_that_fail(tmp_path: Path, emitted: bool) -> None:
+    """Where no handler would have heard, a recording does not let the run fail either: the line says so."""
+
+    class Fails(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raise ValueError(record.msg)
+
+    caught: list[type[Exception]] = []
+
+    def tick(node: Node) -> None:
+        for options in ({"bogus": 1}, {}):
+            try:
+                node.log.info("secret", **options)
+            except (TypeError, ValueError) as error:
+                caught.append(type(error))
+
+    filtered = Node("arm", rate=10, tick=tick)
+    filtered.log.logger.setLevel(logging.INFO if emitted else logging.NOTSET)
+    filtered.log.logger.addFilter(fails := Fails())
+    try:
+        session = recorded(tmp_path, filtered)
+    finally:
+        filtered.log.logger.removeFilter(fails)
+    assert caught == ([TypeError, ValueError] if emitted else [])
+    found = [line.message for line in session.log]
+    texts = [f"(this call of the log fails with {name})" for name in ("TypeError", "ValueError")]
+    assert found == ([] if emitted else texts)
+    assert {(line.tick, line.file) for line in session.log} <= {(0, "test_log.py")}
+
+
 # -- a recording changes nothing ---------------------------------------------------------------------------------------
 
 UNCHANGED = """
