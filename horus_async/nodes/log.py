@@ -87,7 +87,7 @@ class NodeLog(Adapter):
         try:
             msg, given = self.process(msg, kwargs)
             record: Any = self._record(level, msg, args, **given)
-            kept = self.logger.filter(record)
+            kept: Any = self.logger.filter(record)
         except Exception as error:
             if emitted:
                 raise

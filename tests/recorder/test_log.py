@@ -462,7 +462,8 @@ def test_calls_that_fail(tmp_path: Path, emitted: bool) -> None:
     caught: list[type[Exception]] = []
 
     def tick(node: Node) -> None:
-        for options in ({"bogus": 1}, {}):
+        choices: tuple[dict[str, Any], ...] = ({"bogus": 1}, {})
+        for options in choices:
             try:
                 node.log.info("secret", **options)
             except (TypeError, ValueError) as error:

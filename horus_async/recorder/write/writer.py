@@ -38,6 +38,8 @@ LOG_SHARE = 8
 """Lines of the log may take this part of the memory for messages, besides: they do not push each other out."""
 
 _PAUSE_NS = 50_000
+_AHEAD = 0.4
+"""Of an interval: so far may a deterministic run be ahead of the writer, in time that the writing takes."""
 
 
 @frozen
@@ -72,13 +74,13 @@ class SessionWriter:
     ) -> None:
         self.folder = folder
         self.state = RecordingState.ON
+        self._interval = options.interval
         limit = int(options.memory_mb * (1 << 20))
-        self._room = Room(limit, block=block)
+        self._room = Room(limit, block=block, ahead_ns=int(self._interval * _AHEAD * NANOSECONDS))
         self.log = LogFeed(limit // LOG_SHARE, self._room, block=block)
         """Takes the lines of the log."""
         self.files = SessionFiles(folder, run, options, identity, screen=screen, log=self.log)
         self.intake = self._make_intake(block=block)
-        self._interval = options.interval
         self._ending = False
         self._end_reason = ""
         self._failure = ""
@@ -162,10 +164,19 @@ class SessionWriter:
 
     def flush(self) -> None:
         """Write what waits, or count it as lost while nothing can be written."""
-        written = 0
         if self.state is RecordingState.FAILED and monotonic_ns() >= self._retry_at:
             self._resume()
-        self.intake.make_lines(_let_others_run)
+        more = True
+        while more:
+            began_ns = monotonic_ns()
+            more = self.intake.make_lines(_let_others_run)
+            written = self._write_lines()
+            self.intake.room.pace(written, monotonic_ns() - began_ns)
+            self.intake.written(written)
+
+    def _write_lines(self) -> int:
+        """Write all lines that are made; how many bytes that was."""
+        written = 0
         for file in self.files:
             text = file.feed.take()
             self._write(file, text)
@@ -174,7 +185,7 @@ class SessionWriter:
             if file.feed.problem is not None and file not in self._problems:
                 self._problems.add(file)
                 _log.error("recording %s: a line of %s: %s", self.folder.name, file.path.name, file.feed.problem)
-        self.intake.written(written)
+        return written
 
     def _write(self, file: FrameFile, text: bytes) -> None:
         """Write to a file; a failure ends the recording for now."""
