@@ -43,7 +43,7 @@ class Audience:
         self.kept_back_from: float = math.inf
         """From this level on also what loggers' levels keep back."""
         self.thread = get_ident()
-        """That of the run's event loop: nobody is told anything but incidents from another one."""
+        """That of the run's event loop: nobody is told anything but incidents, and what is logged, from another."""
         self.wake: Callable[[], None] = lambda: None
         """Called in another thread when something was sent there that the event loop is to `collect`."""
         self._elsewhere: deque[Sent] = deque()

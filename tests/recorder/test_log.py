@@ -18,11 +18,14 @@ import numpy as np
 import pytest
 import trio
 from attrs import frozen
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from horus_async import Ignore, Node, RecordingOptions, Scheduler
 from horus_async.observe import Logged
 from horus_async.recorder import open_session
 from horus_async.recorder.log_lines import OURS
+from horus_async.recorder.read.check import Verdict, check_session
 from tests.engine.programs import both_modes, run_script, scheduler_of
 
 from . import independent
@@ -542,6 +545,67 @@ def test_two_recordings_have_the_same_lines(tmp_path: Path, compute: bool) -> No
         assert len(lines) > 50
         texts.append(lines)
     assert texts[0] == texts[1] == texts[2]
+
+
+HASHED = """
+import sys
+from tests.recorder.test_log import busy, recorded
+recorded(__import__("pathlib").Path(sys.argv[1]), *busy(compute=True), duration=0.1)
+"""
+
+
+def test_two_processes_record_the_same_lines(tmp_path: Path) -> None:
+    """Whatever the order of their sets."""
+    texts = []
+    for seed in ("1", "2"):
+        done = run_script(HASHED, str(tmp_path / seed), PYTHONHASHSEED=seed)
+        assert done.returncode == 0, done.stderr
+        texts.append(log_text(open_session("s", tmp_path / seed))[1:-1])
+    assert texts[0] == texts[1]
+    assert len(texts[0]) > 20
+
+
+PROGRAM = st.lists(
+    st.lists(st.sampled_from(["log", "warn", "sleep", "long sleep", "thread", "raise"]), max_size=6),
+    min_size=1,
+    max_size=4,
+)
+
+
+@both_modes
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(programs=PROGRAM, background=st.booleans())
+def test_a_model_of_robots_that_log(
+    tmp_path_factory: pytest.TempPathFactory, deterministic: bool, programs: list[list[str]], background: bool
+) -> None:
+    """Nodes and their tasks log, wait, use threads and fail: what they logged is recorded, in that order, once."""
+    said: list[tuple[str, str, str]] = []
+
+    async def carry_out(node: Node, program: list[str]) -> None:
+        for number, step in enumerate(program):
+            if step in {"log", "warn"}:
+                text = f"{step} {number}"
+                said.append((node.name, "INFO" if step == "log" else "WARNING", text))
+                getattr(node.log, {"log": "info", "warn": "warning"}[step])("%s %d", step, number)
+            elif step == "thread":
+                await trio.to_thread.run_sync(threading.Event().is_set)
+            elif step == "raise":
+                raise ValueError("no")
+            else:
+                await trio.sleep(0.002 if step == "sleep" else 0.013)
+
+    def node(number: int, program: list[str]) -> Node:
+        init = (lambda node: node.background(carry_out, node, program)) if background else None
+        tick = lambda node: carry_out(node, program)  # noqa: E731 - a lambda beside another
+        return Node(f"n{number}", init=init, tick=tick, rate=50, failure_policy=Ignore())
+
+    root = tmp_path_factory.mktemp("model")
+    session = recorded(root, *map(node, range(len(programs)), programs), duration=0.05, deterministic=deterministic)
+    own = [(line.node, line.level, line.message) for line in session.log if line.logger is None]
+    assert own == said
+    assert check_session(session).verdict is Verdict.WHOLE
+    ticks = [line.at_tick for line in session.log]
+    assert ticks == sorted(ticks)
 
 
 def test_messages_are_the_same_with_and_without_a_log(tmp_path: Path) -> None:
