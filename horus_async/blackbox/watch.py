@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from horus_async import observe
 from horus_async.clock.system import wall_ns
 from horus_async.errors import BlackBoxError
-from horus_async.nodes.log import extra_of
+from horus_async.nodes.log import extra_of, traceback_of
 
 from .events import (
     LOG,
@@ -77,8 +76,8 @@ class BlackBoxObserver(observe.Observer):
         data: dict[str, Any] = {"node": line.node, "level": record.levelname}
         if extra := extra_of(record):
             data["extra"] = extra
-        if record.exc_info and record.exc_info[0] is not None:
-            data["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        if (exception := traceback_of(record)) is not None:
+            data["exception"] = exception
         event = Custom(LOG, line.message, data)
         with suppress(BlackBoxError):  # in a forked child: it is not the robot, and the box is its parent's
             self._put(event, line.at_tick if line.tick is None else line.tick)

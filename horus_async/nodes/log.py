@@ -29,6 +29,7 @@ RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctim
 """What logging itself has in a record. It refuses a field of ``extra=`` with one of these names, by an exception."""
 
 
+_FORMATTER = logging.Formatter()
 _NOT_EXTRA = RECORD_FIELDS | {"node", "tick", "now_ns"}
 
 
@@ -38,6 +39,16 @@ def extra_of(record: logging.LogRecord) -> dict[str, Any]:
     if not fields.keys() - _NOT_EXTRA:
         return {}
     return {str(name): value for name, value in fields.items() if name not in _NOT_EXTRA}
+
+
+def traceback_of(record: logging.LogRecord) -> str | None:
+    """The traceback of ``log.exception`` and ``exc_info=``; None without an exception."""
+    try:
+        if not record.exc_info or record.exc_info[0] is None:
+            return None
+        return _FORMATTER.formatException(record.exc_info)
+    except Exception as error:  # noqa: BLE001 - a log line must not break what it is about
+        return f"(the traceback cannot be shown: {type(error).__name__})"
 
 
 class LogListener(Protocol):

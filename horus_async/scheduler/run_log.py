@@ -73,7 +73,7 @@ class _RunLog(logging.Filter):
         """A node has logged this."""
         fields = record.__dict__  # of a filter's own record, if it put one in the place of ours
         now_ns = fields.get("now_ns")
-        line = self._line(record, fields.get("tick"), self.now_ns() if now_ns is None else now_ns)
+        line = self._line(record, fields.get("tick"), now_ns if type(now_ns) is int else self.now_ns())
         self._audience.logged(line, kept_back=kept_back)
 
     # What the runtime logs
@@ -93,9 +93,13 @@ class _RunLog(logging.Filter):
             return False
         return len(_going_on) == 1 or self._audience.thread == get_ident()
 
-    def _line(self, record: logging.LogRecord, tick: int | None, now_ns: int) -> Logged:
-        node: str | None = getattr(record, "node", None)
-        return Logged(node, tick, self._runtime.tick, now_ns, record.levelno, _text_of(record), record)
+    def _line(self, record: logging.LogRecord, tick: Any, now_ns: int) -> Logged:
+        node = getattr(record, "node", None)
+        node = None if node is None else str(node)
+        tick = tick if type(tick) is int else None
+        level: Any = record.levelno
+        level = level if isinstance(level, int) else logging.NOTSET
+        return Logged(node, tick, self._runtime.tick, now_ns, level, _text_of(record), record)
 
 
 def _text_of(record: logging.LogRecord) -> str:

@@ -454,6 +454,47 @@ def test_a_filter_of_the_program(tmp_path: Path) -> None:
     assert (line.message, line.extra) == ("pin ****", {"robot": 7})
 
 
+ODD: list[dict[str, Any]] = [
+    {"levelno": "x"},
+    {"levelname": 3},
+    {"filename": None},
+    {"lineno": "y"},
+    {"exc_info": (1,)},
+    {"now_ns": "z"},
+    {"node": 3},
+    {"stack_info": 1.5},
+    {"msg": None},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_filter_that_puts_anything_into_a_record(tmp_path: Path, odd: dict[str, Any]) -> None:
+    """The line says what it can; recorder and black box hear on."""
+
+    class Odd(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            if record.tick == 0:  # type: ignore[attr-defined]
+                vars(record).update(odd)
+            return True
+
+    method = "info" if "levelno" in odd else "warning"  # handlers fail with that by themselves
+    node = Node("arm", tick=lambda node: getattr(node.log, method)("x"), rate=50)
+    node.log.logger.addFilter(filters := Odd())
+    node.log.logger.propagate = False
+    options: dict[str, Any] = {"recording": "s", "recordings_dir": tmp_path, "blackbox_dir": tmp_path}
+    try:
+        scheduler = scheduler_of(node, blackbox_mb=1, **options)
+        scheduler.run_sync(0.03)
+    finally:
+        node.log.logger.removeFilter(filters)
+        node.log.logger.propagate = True
+    first, second = open_session("s", tmp_path).log
+    assert (first.node, first.tick, second.message) == (str(odd.get("node", "arm")), 0, "x")
+    assert first.message in {"x", "None", "(a line of the log that cannot be written: TypeError)"}
+    assert scheduler.blackbox is not None
+    assert len(scheduler.blackbox.events("Custom")) == 2 * (method == "warning")
+
+
 @pytest.mark.parametrize("emitted", [True, False])
 def test_calls_that_fail(tmp_path: Path, emitted: bool) -> None:
     """Where no handler would have heard, a recording does not let the run fail either: the line says so."""

@@ -511,7 +511,7 @@ def test_the_black_box_has_warnings(tmp_path: Path, recording: Any) -> None:
     hot, failed, thread = (event.data for event in events[:3])
     assert (hot["node"], hot["level"], hot["extra"]["joint"]) == ("arm", "WARNING", 3)
     assert failed["level"] == "ERROR"
-    assert failed["exception"].endswith("ValueError: broken\n")
+    assert failed["exception"].endswith("ValueError: broken")
     assert thread == {"node": "arm", "level": "ERROR"}
     box = open_blackbox(tmp_path / "scheduler.hbb")
     assert len(box.events("Custom", node="arm")) == 6

@@ -6,7 +6,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
-from horus_async.nodes.log import extra_of
+from horus_async.nodes.log import extra_of, traceback_of
 from horus_async.recorder.log_lines import LEVELS, OURS
 from horus_async.topics.codec import as_bytes, encode, to_json
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from horus_async.observe import Logged
 
 _LINE = b'{"kind":"log","level":%b,%b"node":%b,"message":%b%b,"file":%b,"line":%d,"now_ns":%d,"tick":%b%b}\n'
-_formatter = logging.Formatter()
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -31,16 +30,17 @@ def log_line(logged: Logged) -> bytes:
 
 def _line(logged: Logged) -> bytes:
     node, tick, at_tick, now_ns, level, message, record, by_node = logged
-    own = b"" if LEVELS.get(record.levelname) == level else b'"levelno":%d,' % level
+    name = str(record.levelname)
+    own = b"" if LEVELS.get(name) == level else b'"levelno":%d,' % level
     if not by_node:
-        own += b'"logger":%b,' % quoted[record.name]
+        own += b'"logger":%b,' % quoted[str(record.name)]
     return _LINE % (
-        text_json(record.levelname),
+        text_json(name),
         own,
         b"null" if node is None else quoted[node],
         text_json(message),
         b"".join(_more(record)),
-        quoted[record.filename],
+        quoted[str(record.filename)],
         record.lineno,
         now_ns,
         b"null" if tick is None else b"%d" % tick,
@@ -51,8 +51,9 @@ def _line(logged: Logged) -> bytes:
 def _more(record: logging.LogRecord) -> list[bytes]:
     """What only some records have: the exception, the stack, and what was passed as ``extra=``."""
     found = []
-    if record.exc_info and record.exc_info[0] is not None:
-        found.append(b',"exception":' + text_json(_traceback(record)))
+    exception = traceback_of(record)
+    if exception is not None:
+        found.append(b',"exception":' + text_json(exception))
     if record.stack_info:
         found.append(b',"stack":' + text_json(str(record.stack_info)))
     extra = extra_of(record)
@@ -62,13 +63,6 @@ def _more(record: logging.LogRecord) -> list[bytes]:
             key += "_"
         found.append(b",%b:%b" % (text_json(key), _value(value)))
     return found
-
-
-def _traceback(record: logging.LogRecord) -> str:
-    try:
-        return _formatter.formatException(record.exc_info)  # type: ignore[arg-type]
-    except Exception as error:  # noqa: BLE001 - a log line must not break what it is about
-        return f"(the traceback cannot be shown: {type(error).__name__})"
 
 
 def _value(value: Any) -> bytes:
