@@ -173,7 +173,8 @@ def _show_info(found: SessionInfo) -> None:
     click.echo(f"session   {found.name}: {found.path}")
     click.echo(f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}")
     click.echo(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
-    click.echo(f"holds     {found.messages} messages in {size_text(found.bytes)}\n")
+    logged = f" and {found.log_lines} log lines" if found.log_lines else ""
+    click.echo(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}\n")
     print_table(
         ("node", "ticks", "rate Hz", "messages", "dropped", "bytes"),
         [(node.node, node.ticks, node.rate, node.messages, node.dropped, node.bytes) for node in found.nodes],

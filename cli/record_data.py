@@ -112,11 +112,17 @@ def export(session: str, *, output: Path, form: str, topic: str | None, as_json:
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
     """
     from horus_async.recorder.convert.export import ExportFormat, export_session
+    from horus_async.recorder.read.info import count_log_lines
 
     opened = open_session(session)
     with _ticks_bar("exporting", opened) as report:
         files = export_session(opened, output.expanduser(), ExportFormat(form), topic=topic, progress=report)
     show_notes(opened)
+    logged = count_log_lines(opened)
+    if logged and topic is None:
+        click.echo(
+            f"note: the {logged} lines of its log are not exported; read {opened.path}/log@*.jsonl.lz4", err=True
+        )
     if as_json:
         print_json({"session": opened.name, "files": {str(path): count for path, count in files.items()}})
         return

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from horus_async import Node, Scheduler, dt, tick
+from horus_async.recorder import open_session
 
 if TYPE_CHECKING:
     from horus_async import Message
@@ -39,6 +40,8 @@ class Sensor(Node):
     async def tick(self) -> None:
         """Send one reading."""
         spike = 5.0 if tick() % 73 == 0 else 0.0
+        if spike:
+            self.log.info("a spike of %g", spike, extra={"spike": spike})
         self.send("sensor.reading", {"value": math.sin(tick() * 0.02) * 10.0 + spike, "tick": tick()})
 
 
@@ -109,6 +112,7 @@ async def record(folder: Path) -> tuple[list[str], Heard]:
         raise SystemExit(f"not proved: {heard} messages were heard and {recording.messages} recorded")
     print(f"saved to {Path(files[0]).parent}: {', '.join(Path(file).name for file in files)}")
     print(f"sessions there: {', '.join(Scheduler.list_recordings(folder))}")
+    print(f"spikes in its log: ticks {', '.join(str(line.tick) for line in open_session(files[0]).log)}")
     print(f"proved: all {heard} messages that were heard are in the recording, none dropped")
     return files, listener.heard
 

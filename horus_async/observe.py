@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable
 
     TickListener = Callable[[int, int, bool], None]
@@ -142,6 +143,25 @@ class External(NamedTuple):
     1, 2 and so on. A restarted process is a new publisher."""
 
 
+class Logged(NamedTuple):
+    """Something was logged: by a node (``node.log``), or by the runtime about the run."""
+
+    node: str | None
+    """The node that logged it, or that it is about."""
+    tick: int | None
+    """The scheduler tick in which the callback began that logged it; None outside of one."""
+    at_tick: int
+    """The scheduler tick that was going on."""
+    now_ns: int
+    """The run's time of day, as ``record.now_ns``."""
+    level: int
+    """As `logging` numbers them."""
+    message: str
+    """The text, whole."""
+    record: logging.LogRecord
+    by_node: bool = True
+
+
 class TickEnd(NamedTuple):
     """A scheduler tick is over: nothing more will be sent in it."""
 
@@ -193,6 +213,11 @@ class Observer:
     """False if it does without `sent`, `executed`, `tick_ended` and `received_external`. If no observer of a run needs
     them, no message and no call is noted, which saves as much as all other observing costs."""
 
+    logs_from: int | None = None
+    """From which level on, as `logging` numbers them, it wants `logged`; None: nothing."""
+    logs_kept_back: bool = False
+    """Whether it also wants what nodes log and their loggers' levels do not let through."""
+
     def run_started(self, run: RunInfo) -> None:
         """Called before the first ``init``. An exception here keeps the run from starting."""
 
@@ -235,7 +260,13 @@ class Observer:
         return listener
 
     def incident(self, tick: int, incident: Incident) -> None:
-        """Something went wrong, or was about to. The only call that can come from another thread."""
+        """Something went wrong, or was about to. Can come from another thread, as `logged` can, and nothing else."""
+
+    def logged(self, line: Logged) -> None:
+        """Something was logged. Comes from any thread, also from a signal handler or ``__del__``.
+
+        It is what the loggers let through, and what nodes log from INFO up unless the level of their loggers was set.
+        """
 
     def received_external(self, message: External) -> None:
         """A node is the first to read an external message."""

@@ -17,7 +17,7 @@ class _Console(logging.Handler):
         try:
             text = self.format(record)
             node = getattr(record, "node", None)
-            if node is not None:
+            if node is not None and record.name.startswith(f"{NODE_LOGGERS}."):  # the runtime's own texts name it
                 level = "" if record.levelno == logging.INFO else f"{record.levelname}: "
                 text = f"[{node}] {level}{text}"
             print(text, file=sys.stderr)

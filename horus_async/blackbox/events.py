@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _KEYS = {"from_": "from"}
 
+LOG = "log"
+"""The category of what nodes log; ``data`` has ``node`` and ``level``, and ``extra`` and ``exception`` if given."""
+
 
 class Unquoted(str):
     """A text that is printed as it is, such as a number with its unit."""

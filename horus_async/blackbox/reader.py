@@ -19,7 +19,7 @@ from attrs import frozen
 from horus_async.errors import BlackBoxError
 
 from . import layout
-from .events import ANOMALIES, KINDS, Event, Record
+from .events import ANOMALIES, KINDS, LOG, Custom, Event, Record
 from .fatal import BEGINNING, fatal_records
 from .scan import SegmentImage, find_sources, missing_ends, read_lines
 
@@ -58,9 +58,16 @@ class Filter:
         """True for a record that is wanted."""
         return (
             (self.kinds is None or record.kind in self.kinds)
-            and (self.node is None or getattr(record.event, "name", None) == self.node)
+            and (self.node is None or _node_of(record.event) == self.node)
             and (self.ticks is None or self.ticks[0] <= record.tick <= self.ticks[1])
         )
+
+
+def _node_of(event: Event) -> str | None:
+    """The node that an event is about."""
+    if type(event) is Custom and event.category == LOG and isinstance(event.data, dict):
+        return event.data.get("node")
+    return getattr(event, "name", None)
 
 
 def kind_name(text: str) -> str:

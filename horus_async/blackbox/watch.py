@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from horus_async import observe
 from horus_async.clock.system import wall_ns
+from horus_async.errors import BlackBoxError
+from horus_async.nodes.log import extra_of, traceback_of
 
 from .events import (
+    LOG,
     BudgetViolation,
+    Custom,
     DeadlineMiss,
     EmergencyStop,
     Event,
@@ -30,6 +36,7 @@ class BlackBoxObserver(observe.Observer):
     """Writes a run's events into its box, stamped with wall-clock time in every mode: a box is evidence."""
 
     hears_messages = False
+    logs_from = logging.WARNING
 
     def __init__(self, box: BlackBox) -> None:
         self._box = box
@@ -60,6 +67,20 @@ class BlackBoxObserver(observe.Observer):
             self._box.record_late(BudgetViolation, node, tick, limit_ns, actual_ns)
         else:
             self._put(_EVENTS[type(incident)](incident), tick)
+
+    def logged(self, line: observe.Logged) -> None:
+        """`Custom` events of the category ``log``: what nodes log, from WARNING up. The rest is in the recording."""
+        if not line.by_node:
+            return  # of the runtime's there are events
+        record = line.record
+        data: dict[str, Any] = {"node": line.node, "level": record.levelname}
+        if extra := extra_of(record):
+            data["extra"] = extra
+        if (exception := traceback_of(record)) is not None:
+            data["exception"] = exception
+        event = Custom(LOG, line.message, data)
+        with suppress(BlackBoxError):  # in a forked child: it is not the robot, and the box is its parent's
+            self._put(event, line.at_tick if line.tick is None else line.tick)
 
     def run_stopped(self, reason: str, ticks: int) -> None:
         """`SchedulerStop`: the run ended, and why."""

@@ -92,7 +92,7 @@ class RunGuard:
         if self._raises:
             raise DeterminismError(str(finding))
         if is_new:
-            _log.warning("not deterministic: %s", finding)
+            _log.warning("not deterministic: %s", finding, extra={"node": finding.node, "tick": finding.tick})
 
     def stray_send(self, node: str, topic: str, frame: FrameType) -> None:
         """A message was sent for a node by something else than its callbacks."""

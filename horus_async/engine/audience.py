@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter, deque
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from horus_async.observe import Execution, Observer, Sent, TickEnd, TickListener
+    from horus_async.observe import Execution, Logged, Observer, Sent, TickEnd, TickListener
 
 ELSEWHERE = 10_000
 """Messages sent in other threads that may wait for the event loop."""
@@ -34,8 +35,15 @@ class Audience:
         self._listening: tuple[Observer, ...] = ()
         self.hears_messages = False
         """Whether anybody wants to know of messages and callbacks: if not, none is noted."""
+        self._hearing: tuple[tuple[int, Observer], ...] = ()
+        self.logs_from: float = math.inf
+        """From this level on somebody wants to know what is logged; nobody before the run has begun."""
+        self.has_begun = False
+        """Whether the run has."""
+        self.kept_back_from: float = math.inf
+        """From this level on also what loggers' levels keep back."""
         self.thread = get_ident()
-        """That of the run's event loop: nobody is told anything but incidents from another one."""
+        """That of the run's event loop: nobody is told anything but incidents, and what is logged, from another."""
         self.wake: Callable[[], None] = lambda: None
         """Called in another thread when something was sent there that the event loop is to `collect`."""
         self._elsewhere: deque[Sent] = deque()
@@ -54,16 +62,22 @@ class Audience:
         self._runs.append(run)
 
     def begin(self) -> None:
-        """Ask everybody for which nodes' ticks they listen."""
+        """Ask everybody for which nodes' ticks they listen, and who hears what is logged."""
+        self.has_begun = True
+        levels = ((observer.logs_from, observer) for observer in self._observers)
+        self._hearing = tuple((level, observer) for level, observer in levels if level is not None)
+        self.logs_from = min((level for level, _ in self._hearing), default=math.inf)
+        kept_back = (level for level, observer in self._hearing if observer.logs_kept_back)
+        self.kept_back_from = min(kept_back, default=math.inf)
         for run in self._runs:
             found = ((observer, observer.tick_listener(run.name)) for observer in self._observers)
             run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
 
     def leave_out(self, observer: Observer) -> None:
         """Go on without an observer that has just raised."""
-        _log.exception("%s failed and is left out from here on", type(observer).__name__)
         self._change([other for other in self._observers if other is not observer])
         self.begin()
+        _log.exception("%s failed and is left out from here on", type(observer).__name__)  # it is to hear no more
 
     def _change(self, observers: list[Observer]) -> None:
         self._observers = observers
@@ -76,6 +90,15 @@ class Audience:
             try:
                 getattr(observer, what)(*arguments)
             except Exception:  # noqa: BLE001 - an observer must not take the robot down
+                self.leave_out(observer)
+
+    def logged(self, line: Logged, *, kept_back: bool) -> None:
+        """Something was logged, or would have been if a level did not keep it back; from any thread."""
+        for level, observer in self._hearing:
+            try:
+                if line.level >= level and (not kept_back or observer.logs_kept_back):
+                    observer.logged(line)
+            except Exception:  # noqa: BLE001 - as in `tell`
                 self.leave_out(observer)
 
     def sent_elsewhere(self, message: Sent) -> None:

@@ -108,7 +108,7 @@ class Calling(Planning):
         """What a callback fails with that did something wrong: with that, unless it failed anyway."""
         misuse, run.misuse = run.misuse, None
         if error is not None:
-            _log.error("%s", misuse)
+            _log.error("%s", misuse, extra={"node": run.name, "tick": run.context.tick})
         return error or misuse
 
     def _tell_executed(

@@ -44,7 +44,8 @@ def note_undeclared(node: str, topic: str, declared: Collection[str]) -> None:
     if declared:
         pubs = ", ".join(declared)
         meant = did_you_mean(topic, declared)
-        _log.warning("node %r sends on %r, which is not among its pubs (%s)%s", node, topic, pubs, meant)
+        text = "node %r sends on %r, which is not among its pubs (%s)%s"
+        _log.warning(text, node, topic, pubs, meant, extra={"node": node})
 
 
 def hint(error: BaseException, *, virtual: bool) -> str | None:

@@ -166,6 +166,11 @@ class Runtime(Working):
         assert pace is not None
         return self.time_of_day.base_ns + pace.elapsed_ns()
 
+    @property
+    def in_tick(self) -> bool:
+        """Whether a scheduler tick is going on."""
+        return self._step_open
+
     def elapsed_ns(self) -> int:
         """The run's time, nanoseconds."""
         return 0 if self._pace is None else self._pace.elapsed_ns()
@@ -384,7 +389,7 @@ class Runtime(Working):
                 run.scope.cancel()
             run.left_behind += 1
             text = f"{kind} of node {run.name!r} has not ended and is left behind"
-            _log.error("%s", text)
+            _log.error("%s", text, extra={"node": run.name})
             self._incident(NodeFailed(run.name, f"TimeoutError: {text}", ""))
             self._finish(run, LeftBehind(text))
         return bool(stuck)

@@ -172,6 +172,7 @@ class Safety(ABC):
             held_ns // 1_000_000,
             culprit.context.tick,
             advice_on_blocking(culprit.node.callback(TICK)),
+            extra={"node": culprit.name, "tick": culprit.context.tick},
         )
 
     def _missed(self, run: NodeRun, deadline_ns: int, actual_ns: int, count: int = 1) -> None:
@@ -271,7 +272,8 @@ class Safety(ABC):
             self.failures.append((run, error))
             self.abort(f"fatal: {run.name}: {describe(error)}")
         else:
-            _log.warning("node %r failed in %s: %s", run.name, kind, describe(error))
+            about = {"node": run.name, "tick": run.context.tick if kind is TICK else None}
+            _log.warning("node %r failed in %s: %s", run.name, kind, describe(error), extra=about)
 
     def _policy_changed(self, run: NodeRun, happen: Callable[[], Change]) -> Action:
         before = run.failure.state

@@ -202,7 +202,6 @@ class Working(Calling):
             own.thread.join(max(0, until_ns - monotonic_ns()) / NANOSECONDS)
             if own.thread.is_alive():
                 seconds = grace_ns / NANOSECONDS
-                _log.warning(
-                    "node %r: its thread %s did not end within %g s and is left behind", own.node, own.function, seconds
-                )
+                text = "node %r: its thread %s did not end within %g s and is left behind"
+                _log.warning(text, own.node, own.function, seconds, extra={"node": own.node})
         self._threads.clear()

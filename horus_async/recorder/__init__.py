@@ -2,9 +2,11 @@
 
 from horus_async.recording_state import RecordingState
 
+from .log_lines import LogLine
 from .naming import recordings_root
 from .options import Fsync, RecordingOptions, Redact
 from .read.listing import SessionSummary, delete_session, list_sessions, open_session
+from .read.log import RecordedLog
 from .read.reader import RecordedFile
 from .read.session import Session
 from .records import (
@@ -26,8 +28,10 @@ __all__ = [
     "ExternalMessage",
     "Fsync",
     "GapRecord",
+    "LogLine",
     "RecordedFile",
     "RecordedInput",
+    "RecordedLog",
     "RecordedLook",
     "RecordedOutput",
     "Recorder",

@@ -22,7 +22,7 @@ SUFFIX = ".jsonl.lz4"
 MANIFEST = "session.json"
 """The file that describes a session."""
 
-SCHEDULER_STEM, EXTERNAL_STEM = "scheduler", "external"
+SCHEDULER_STEM, EXTERNAL_STEM, LOG_STEM = "scheduler", "external", "log"
 """How the names of files that belong to no node begin."""
 
 WAY_OUT = "set HORUS_RECORDINGS_DIR or recordings_dir= to a folder of yours"
@@ -76,14 +76,14 @@ def default_session_names(started_at_ns: int | None = None) -> Iterator[str]:
 
 
 def file_name(node: str, identity: str) -> str:
-    """The file name of a node, unique among nodes and different from the scheduler's and the external file's.
+    """The file name of a node, unique among nodes and different from those of files that belong to no node.
 
     ``/`` becomes ``,``; other characters outside ``A-Z a-z 0-9 _ . - ~`` are written ``%XX`` as in a URL, and so are
-    a leading dot and the first letter of the two reserved names. A name that is too long is cut and ends in ``+`` and a
-    hash of the whole.
+    a leading dot and the first letter of the three reserved names. A name that is too long is cut and ends in ``+`` and
+    a hash of the whole.
     """
     stem = quote(node, safe="/").replace("/", ",")
-    if stem in {SCHEDULER_STEM, EXTERNAL_STEM} or stem.startswith("."):
+    if stem in {SCHEDULER_STEM, EXTERNAL_STEM, LOG_STEM} or stem.startswith("."):
         stem = f"%{ord(stem[0]):02X}{stem[1:]}"
     if len(stem) > _STEM_LIMIT:
         from hashlib import blake2b
@@ -105,7 +105,7 @@ def missing_part_name(known: Path, part: int) -> str:
 
 
 def plain_file_name(stem: str, identity: str) -> str:
-    """The file name of the scheduler or of the external messages."""
+    """The file name of the scheduler, of the external messages, or of the log."""
     return f"{stem}@{identity}{SUFFIX}"
 
 

@@ -68,6 +68,12 @@ class RecordingOptions:
     decides. A function gets the value and returns what is recorded for it. It runs in the event loop's thread, usually
     once per message, so it should be quick. If it fails, the message is recorded as with ``Redact.DROP``. Texts of
     exceptions are not redacted."""
+    log: bool = True
+    """Whether what is logged is recorded: by nodes (``node.log``), and by the runtime about the run."""
+    log_level: int | None = None
+    """Record what nodes log from this level on (``logging.DEBUG``), whatever their loggers let through, and nothing
+    below it. None: what their loggers let through, and from INFO up everything unless the level of their loggers was
+    set."""
     rotate_mb: float | None = None
     """A file of this size, in MB of 2²⁰ bytes, is closed and the next one begun; None: never. The size is checked
     between flushes, so a file may be larger by what one flush writes."""
@@ -91,6 +97,7 @@ class RecordingOptions:
         for name in ("nodes", "exclude_nodes", "topics", "exclude_topics"):
             _check_patterns(name, getattr(self, name))
         _check_redaction(self.redact)
+        _check_log(self.log, self.log_level)
         for name in ("rotate_mb", "rotate_seconds", "keep_mb"):
             value = getattr(self, name)
             if value is not None and not is_positive(value):
@@ -103,6 +110,15 @@ class RecordingOptions:
 def _check_patterns(name: str, patterns: object) -> None:
     if not isinstance(patterns, tuple | list) or not all(isinstance(text, str) and text for text in patterns):
         raise ConfigurationError(f"{name}={patterns!r} is not a tuple of patterns, as in {name}=('camera.*',)")
+
+
+def _check_log(log: object, level: object) -> None:
+    if not isinstance(log, bool):
+        raise ConfigurationError(f"log={log!r} is neither True nor False")
+    if level is not None and not is_whole_from(0)(level):
+        raise ConfigurationError(
+            f"log_level={level!r} is neither None nor a level of logging, as in log_level=logging.WARNING"
+        )
 
 
 def _check_redaction(redact: object) -> None:

@@ -15,6 +15,7 @@ from attrs import field, frozen
 from horus_async.errors import DamagedRecordingError, UnsupportedVersionError
 from horus_async.observe import NodeInfo
 
+from .log_lines import LogLine, log_fields
 from .tallies import TopicTally  # noqa: TC001 - cattrs looks it up
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ class Header:
     """The first line of a file."""
 
     role: str = "node"
-    """``node``, ``scheduler`` or ``external``: whose file it is."""
+    """``node``, ``scheduler``, ``external`` or ``log``: whose file it is."""
     session: str
     node: str
-    """The node's name; in the scheduler's file the scheduler's."""
+    """The node's name; in other files the scheduler's."""
     tick_rate: float
     """Hz."""
     seed: int
@@ -44,7 +45,7 @@ class Header:
     start_ns: int = 0
     namespace: str = ""
     info: NodeInfo | None = None
-    """What the node declared; None in the scheduler's file and the one for external messages."""
+    """What the node declared; None in files that belong to no node."""
     horus_version: str = ""
     part: int = 0
     """Which file of a rotated recording it is, from 0."""
@@ -209,10 +210,12 @@ class Footer:
     """Messages left out by the recording's options."""
     sends: int | None = None
     """How many `SendsRecord` lines the file has; None where that takes reading it."""
+    lines: int = 0
+    """Lines of the log."""
     kind: str = field(default="footer", init=False)
 
 
-SessionLine = Header | ExecutionRecord | SendsRecord | GapRecord | SchedulerTick | ExternalMessage | Footer
+SessionLine = Header | ExecutionRecord | SendsRecord | GapRecord | SchedulerTick | ExternalMessage | LogLine | Footer
 
 
 # -- parsing lines -----------------------------------------------------------------------------------------------------
@@ -226,6 +229,7 @@ _KINDS: dict[str, type] = {
     "sends": SendsRecord,
     "gap": GapRecord,
     "message": ExternalMessage,
+    "log": LogLine,
     "footer": Footer,
 }
 
@@ -244,7 +248,9 @@ def parse_line(line: bytes) -> SessionLine | None:
         kind = _KINDS.get(str(fields.get("kind")))
         if kind is None:
             return None
-        if kind is ExecutionRecord and "digest" in fields:
+        if kind is LogLine:
+            fields = log_fields(fields)
+        elif kind is ExecutionRecord and "digest" in fields:
             kind = SchedulerTick
         elif kind is ExecutionRecord or kind is SendsRecord:
             tick = fields["tick"]

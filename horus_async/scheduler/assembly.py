@@ -18,6 +18,7 @@ from horus_async.engine.watchdog import Watchdog
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
 
+from .run_log import logs_heard
 from .unawaited import noticed
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Assembly:
     def begin(self, watchdog: float | None) -> None:
         """Set the guard's traps and let the watchdog loose, in the thread of the event loop."""
         self._meanwhile.enter_context(noticed(self.runtime))
+        self._meanwhile.enter_context(logs_heard(self.runtime))
         if self.guard is not None:
             self.guard.begin()
         self.watchdog = Watchdog(self.runtime, watchdog)

@@ -81,7 +81,7 @@ def _notice(coroutine: Any) -> None:
     if ours and run.misuse is None:
         run.misuse = ConfigurationError(text)
     else:
-        _log.error("%s", text)
+        _log.error("%s", text, extra={"node": run.name, "tick": context.tick})
 
 
 def _run_of(node: str) -> NodeRun | None:

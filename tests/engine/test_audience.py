@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from horus_async import Ignore, Node, RecordingOptions, Scheduler, rng, sleep, tick
 from horus_async.engine.audience import ELSEWHERE, Audience
-from horus_async.observe import Execution, Observer, Sent, TickEnd
+from horus_async.observe import Execution, Logged, Observer, Sent, TickEnd
 from horus_async.recorder import ExecutionRecord, open_session, tick_digest
 
 if TYPE_CHECKING:
@@ -137,3 +139,55 @@ def test_a_redaction_does_not_run_inside_a_send(recordings_dir: Path) -> None:
         return rng().random()
 
     assert messages(recording=RecordingOptions(redact={"t": redact})) == messages()
+
+
+def test_who_hears_what_is_logged() -> None:
+    """Each from its own level on, in the thread that logs; one that fails is left out, and the others hear of it."""
+
+    class Hears(Observer):
+        hears_messages = False
+
+        def __init__(self, level: int | None, *, kept_back: bool = False, fails: bool = False) -> None:
+            self.logs_from, self.logs_kept_back, self.fails = level, kept_back, fails
+            self.heard: list[tuple[str | None, int | None, str]] = []
+            self.threads: set[int] = set()
+
+        def logged(self, line: Logged) -> None:
+            self.threads.add(threading.get_ident())
+            self.heard.append((line.node, line.tick, line.message.partition(" ")[0]))
+            if self.fails:
+                raise RuntimeError("no")
+
+    async def work(node: Node) -> None:
+        node.log.debug("debug")
+        await anyio.to_thread.run_sync(node.log.info, "info")
+        node.log.warning("warning")
+
+    nothing, fails, warnings, usual, all_ = observers = [
+        Hears(None),
+        Hears(logging.WARNING, fails=True),
+        Hears(logging.WARNING),
+        Hears(0),
+        Hears(logging.DEBUG, kept_back=True),
+    ]
+    scheduler = Scheduler(deterministic=True).add(Node("arm", tick=work, rate=50))
+    for observer in observers:
+        scheduler.observe(observer)
+    scheduler.run_sync(0.04)
+    said = {level: [("arm", tick, level) for tick in (0, 2)] for level in ("debug", "info", "warning")}
+    left_out = (None, 0, "Hears")
+    assert nothing.heard == []
+    assert fails.heard == said["warning"][:1]
+    assert warnings.heard == [left_out, *said["warning"]]
+    pairs = list(zip(said["info"], said["warning"], strict=True))
+    assert usual.heard == [pairs[0][0], left_out, pairs[0][1], *pairs[1]]
+    everything = [one for one in all_.heard if one != left_out]
+    assert everything == [said[level][number] for number in (0, 1) for level in said]
+    assert len(all_.threads) > 1
+
+
+def test_levels_apply_once_the_run_has_begun() -> None:
+    """Before, what the runtime says is nobody's."""
+    audience = Audience([])
+    assert not audience.has_begun
+    assert audience.logs_from == math.inf

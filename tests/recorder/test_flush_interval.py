@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from logging import makeLogRecord
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from horus_async.clock.system import NANOSECONDS
-from horus_async.recorder import ExecutionRecord, RecordedFile
+from horus_async.observe import Logged
+from horus_async.recorder import ExecutionRecord, LogLine, RecordedFile
 from horus_async.recorder.write import writer as writer_module
 
 from .runs import execution, message, recorder, run_info, tell
@@ -69,8 +71,16 @@ class VirtualMachine:
 )
 @pytest.mark.parametrize("block", [True, False], ids=["deterministic", "real time"])
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("in_log", [False, True], ids=["ticks", "log"])
 def test_a_line_is_written_within_two_intervals(
-    tmp_path: Path, *, seed: int, block: bool, flush_ns: int, bound_ns: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    *,
+    seed: int,
+    block: bool,
+    flush_ns: int,
+    bound_ns: int,
+    in_log: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """J.1-7: killed at any moment, all that came more than two intervals before is there, if a flush takes up to one.
 
@@ -83,11 +93,13 @@ def test_a_line_is_written_within_two_intervals(
     worst_ns = [0]
 
     def put(tick: int) -> None:
+        if in_log:
+            observer.logged(Logged("sensor", tick, tick, 0, 20, "text", makeLogRecord({})))
+            return
         tell(observer, execution("sensor", tick), [message("sensor", "t", tick, tick)])
 
     def check(now_ns: int) -> None:
-        there = sum(isinstance(line, ExecutionRecord) for line in RecordedFile(path).records())
-        missing = machine.put_at[there:]
+        missing = machine.put_at[_there(path) :]
         if missing:
             worst_ns[0] = max(worst_ns[0], now_ns - missing[0])
 
@@ -96,17 +108,24 @@ def test_a_line_is_written_within_two_intervals(
     observer.run_started(run_info())
     writer = observer._writer
     assert writer is not None
-    path = writer.files.nodes["sensor"].path
+    files = [*writer.files, *([writer.files.log] if in_log else [])]
+    path = (writer.files.log if in_log else writer.files.nodes["sensor"]).path
     monkeypatch.setattr(writer.intake.room, "wake", machine)
-    for file in writer.files:
-        monkeypatch.setattr(file, "write", _slow(file, machine, flush_ns // 3))
+    for file in files:
+        monkeypatch.setattr(file, "write", _slow(file, machine, flush_ns // len(files)))
     machine.at_end = lambda: setattr(writer, "_ending", True)
     writer._write_until_end()
     assert len(machine.put_at) == 300
     assert bound_ns // 2 < worst_ns[0] <= bound_ns
     observer.run_stopped("duration", 300)
-    assert sum(isinstance(line, ExecutionRecord) for line in RecordedFile(path).records()) == 300
+    assert _there(path) == 300
     writer._work()  # as the thread would: closes the files
+
+
+def _there(path: Path) -> int:
+    """How many lines are on the disk; the log has no file before the first."""
+    records = RecordedFile(path).records() if path.exists() else ()
+    return sum(isinstance(line, ExecutionRecord | LogLine) for line in records)
 
 
 class _NoThread:

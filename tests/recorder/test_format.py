@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import zlib
@@ -10,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from horus_async.observe import External, TickEnd
+from horus_async.observe import External, Logged, TickEnd
 from horus_async.recorder import Redact
 
 from . import independent
@@ -34,10 +35,22 @@ def everything(root: Path) -> list[Path]:
         if tick % 20 == 19:
             for file in observer._writer.files:  # the writer's thread sleeps: its interval is a minute
                 file.write(file.feed.take())
+    observer.logged(logged("sensor", tick=None))
+    observer.logged(logged(None, tick=199))
     observer.executed(sensor._replace(kind="safe_state", tick=199, error="ValueError: no"))
     observer.executed(sensor._replace(kind="shutdown", tick=199))
     observer.run_stopped("duration", 200)
     return observer.stop()
+
+
+def logged(node: str | None, tick: int | None) -> Logged:
+    """A line of the log with all fields."""
+    record = logging.makeLogRecord(
+        {"name": "horus_async", "levelname": "NOTICE", "levelno": 35, "stack_info": "Stack:"}
+    )
+    record.joint = 3
+    record.exc_info = (ValueError, ValueError("no"), None)
+    return Logged(node, tick, 199, 0, 35, "text", record, by_node=node is not None)
 
 
 def test_every_kind_and_field_is_described(tmp_path: Path) -> None:
@@ -47,10 +60,11 @@ def test_every_kind_and_field_is_described(tmp_path: Path) -> None:
     for path in (tmp_path / "session").glob("*.lz4"):
         for line in independent.lines(path.read_bytes()):
             kinds.add(line["kind"])
+            line.pop("joint", None)  # the user's
             fields |= line.keys()
             if line["kind"] == "tick" and "outputs" in line:
                 fields.update(*line["inputs"], *line["outputs"])
-    assert kinds == {"header", "tick", "init", "shutdown", "safe_state", "message", "gap", "footer"}
+    assert kinds == {"header", "tick", "init", "shutdown", "safe_state", "message", "log", "gap", "footer"}
     assert {"part", "filter", "redacted", "next", "excluded", "topics", "files"} <= fields
     missing = {name for name in kinds | fields if not re.search(rf'[`"]{name}[`"]', DESCRIPTION)}
     assert missing - {"kind"} == set()
@@ -77,7 +91,7 @@ def test_the_index_is_as_described(tmp_path: Path) -> None:
             assert offset == end
             end = offset + size
             inside = [orjson.loads(line) for at, text in found if offset <= at < end for line in text.splitlines()]
-            ticks = [line["tick"] for line in inside if "tick" in line]
+            ticks = [line.get("at_tick", line["tick"]) for line in inside if "tick" in line]
             if ticks:
                 assert (first, max(highest, *ticks)) == (ticks[0], last)
             highest = last

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from horus_async.recorder.log_lines import LogLine
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST
 from horus_async.recorder.records import (
@@ -122,7 +123,12 @@ def _check_manifest(session: Session) -> list[str]:
     if fields is None:
         return [f"{MANIFEST} is missing; the files' headers say the same"]
     nodes = fields.get("nodes")
-    names = [fields.get("scheduler"), fields.get("external"), *(nodes.values() if isinstance(nodes, dict) else ())]
+    names = [
+        fields.get("scheduler"),
+        fields.get("external"),
+        fields.get("log"),
+        *(nodes.values() if isinstance(nodes, dict) else ()),
+    ]
     named = [name for name in names if isinstance(name, str) and name not in session.unreadable]
     problems = [f"{name} is missing" for name in named if not (session.path / name).is_file()]
     if session.scheduler is None and not any(str(name).startswith("scheduler") for name in session.unreadable):
@@ -133,7 +139,7 @@ def _check_manifest(session: Session) -> list[str]:
 def _check_file(file: RecordedFile) -> FileCheck:
     found = FileCheck(file.path.name)
     footer: Footer | None = None
-    inputs = 0
+    inputs = logged = 0
     for record in file.records():
         found.lines += 1
         if isinstance(record, Footer):
@@ -143,6 +149,9 @@ def _check_file(file: RecordedFile) -> FileCheck:
             continue
         if isinstance(record, SendsRecord):
             first, last = record.first_tick, record.last_tick
+        elif isinstance(record, LogLine):
+            first = last = record.at_tick
+            logged += 1
         else:
             first = last = record.tick
         found.first_tick = first if found.first_tick is None else min(found.first_tick, first)
@@ -158,12 +167,12 @@ def _check_file(file: RecordedFile) -> FileCheck:
         elif isinstance(record, SendsRecord):
             found.messages += len(record.outputs)
         else:
-            assert isinstance(record, SchedulerTick)
-    _judge(file, found, footer, inputs)
+            assert isinstance(record, SchedulerTick | LogLine)
+    _judge(file, found, footer, inputs, logged)
     return found
 
 
-def _judge(file: RecordedFile, found: FileCheck, footer: Footer | None, inputs: int) -> None:
+def _judge(file: RecordedFile, found: FileCheck, footer: Footer | None, inputs: int, logged: int) -> None:
     damage, cut = file.damage, file.cut
     found.problems += [str(piece) for piece in damage]
     if cut is not None:
@@ -180,6 +189,9 @@ def _judge(file: RecordedFile, found: FileCheck, footer: Footer | None, inputs: 
                 f"its footer counts {footer.ticks} ticks and {footer.inputs} inputs, "
                 f"and it holds {found.ticks} and {inputs}: lines are missing"
             )
+            found.verdict = Verdict.DAMAGED
+        if footer.lines != logged:
+            found.problems.append(f"its footer counts {footer.lines} lines of the log, and it holds {logged}")
             found.verdict = Verdict.DAMAGED
     if damage or file.header is None:
         found.verdict = Verdict.DAMAGED

@@ -101,6 +101,8 @@ class SessionInfo:
     topics: list[TopicInfo] = field(factory=list)
     notes: list[str] = field(factory=list)
     """What is cut off, damaged, unreadable or missing."""
+    log_lines: int = 0
+    """Lines of its log."""
 
     @property
     def messages(self) -> int:
@@ -136,6 +138,7 @@ def session_info(session: Session) -> SessionInfo:
     info.topics += _external_topics(session)
     for topic in info.topics:
         topic.rate = topic.count / duration if duration else 0.0
+    info.log_lines = count_log_lines(session)
     info.notes = session_notes(session)
     excluded = sum(node.excluded for node in info.nodes)
     if excluded:
@@ -167,6 +170,12 @@ def session_notes(session: Session) -> list[str]:
     if session.scheduler is None:
         notes.append("the scheduler's file is lost: the session cannot be replayed")
     return notes
+
+
+def count_log_lines(session: Session) -> int:
+    """The lines of a session's log; quick if it was closed."""
+    footer = None if session.log_file is None else session.log_file.footer
+    return sum(1 for _ in session.log) if footer is None else footer.lines
 
 
 def gaps_note(gaps: Sequence[GapRecord]) -> str:

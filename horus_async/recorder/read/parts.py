@@ -70,6 +70,8 @@ class RecordedParts(RecordedFile):
             None if any(footer.topics is None for footer in closed) else tuple(topics.rows()),
             last.next,
             sum(footer.excluded for footer in closed),
+            None if any(footer.sends is None for footer in closed) else sum(footer.sends or 0 for footer in closed),
+            sum(footer.lines for footer in closed),
         )
 
     @property

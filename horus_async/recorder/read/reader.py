@@ -15,6 +15,7 @@ import orjson
 
 from horus_async.errors import DamagedRecordingError, SessionNotFoundError, UnsupportedVersionError
 from horus_async.recorder.frames import Damage, Frame, IndexEntry, read_index, scan
+from horus_async.recorder.log_lines import LogLine
 from horus_async.recorder.records import (
     Footer,
     GapRecord,
@@ -288,7 +289,7 @@ def until(records: Iterator[SessionLine], start: int | None, stop: int | None) -
             if _overlaps(record, start, stop):
                 yield record
             continue
-        tick = getattr(record, "tick", None)
+        tick = _tick_of(record)
         if tick is None:
             if stop is None:
                 yield record
@@ -302,7 +303,7 @@ def until(records: Iterator[SessionLine], start: int | None, stop: int | None) -
 def in_range(records: Iterator[SessionLine], start: int | None, stop: int | None) -> Iterator[SessionLine]:
     """The records in a range, in any order of ticks; without a ``stop`` also those that have no tick."""
     for record in records:
-        tick = getattr(record, "tick", None)
+        tick = _tick_of(record)
         if isinstance(record, SendsRecord):
             if _overlaps(record, start, stop):
                 yield record
@@ -313,12 +314,16 @@ def in_range(records: Iterator[SessionLine], start: int | None, stop: int | None
             yield record
 
 
+def _tick_of(record: SessionLine) -> int | None:
+    return record.at_tick if isinstance(record, LogLine) else getattr(record, "tick", None)
+
+
 def _overlaps(record: SendsRecord, start: int | None, stop: int | None) -> bool:
     return (start is None or record.last_tick >= start) and (stop is None or record.first_tick <= stop)
 
 
 # The last brace of a line closes the line's own object, so this cannot be a field of a message or text in one.
-_LAST_FIELD = re.compile(rb'"tick":(\d{1,18})}\n')
+_LAST_FIELD = re.compile(rb'"(?:at_)?tick":(\d{1,18})}\n')
 
 
 def _goes_back(entries: list[IndexEntry]) -> bool:
@@ -334,8 +339,9 @@ def _first_tick(lines: Any) -> int | None:
     """The tick of the first of these lines that has one."""
     for line in lines:
         try:
-            tick = orjson.loads(line)["tick"]
-        except (ValueError, TypeError, KeyError):
+            fields = orjson.loads(line)
+            tick = fields.get("at_tick", fields["tick"])  # of the log: the one that was going on
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue
         if type(tick) is int:
             return tick

@@ -12,7 +12,7 @@ from horus_async.errors import (
     UnsupportedVersionError,
 )
 from horus_async.recorder.manifest import read_manifest
-from horus_async.recorder.naming import EXTERNAL_STEM, MANIFEST, SCHEDULER_STEM, SUFFIX, missing_part_name
+from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, MANIFEST, SCHEDULER_STEM, SUFFIX, missing_part_name
 from horus_async.recorder.records import (
     ExecutionRecord,
     ExternalMessage,
@@ -24,6 +24,7 @@ from horus_async.recorder.records import (
 )
 
 from .clock import RecordedClock
+from .log import RecordedLog
 from .parts import RecordedParts
 from .reader import RecordedFile
 
@@ -53,6 +54,8 @@ class Session:
         """The files of the nodes."""
         self.external_file: RecordedFile | None = None
         """The file of the external messages; None if there were none."""
+        self.log_file: RecordedFile | None = None
+        """The file of what was logged; None if there was nothing."""
         self.nodes: dict[str, NodeInfo] = {}
         """The recorded nodes, in the order in which they were added."""
         self._topics: dict[str, set[str]] = {}
@@ -109,8 +112,9 @@ class Session:
         return {file.path.name: file.damage for file in self.all_files() if file.damage}
 
     def all_files(self) -> list[RecordedFile]:
-        """All files: the scheduler's, the nodes', those for external messages; each part of rotated ones by itself."""
-        whole = [file for file in (self.scheduler, *self.files.values(), self.external_file) if file is not None]
+        """All files: the scheduler's, the nodes', those for external messages and the log; all parts of each."""
+        files = (self.scheduler, *self.files.values(), self.external_file, self.log_file)
+        whole = [file for file in files if file is not None]
         return [part for file in whole for part in (file.parts if isinstance(file, RecordedParts) else [file])]
 
     def scheduler_ticks(self, start: int | None = None, stop: int | None = None) -> Iterator[SchedulerTick]:
@@ -218,6 +222,11 @@ class Session:
                 if isinstance(record, ExternalMessage):
                     yield record
 
+    @property
+    def log(self) -> RecordedLog:
+        """What was logged, line by line, oldest first; empty if there was nothing, or nothing of it was recorded."""
+        return RecordedLog(self.log_file)
+
     def _file_of(self, node: str) -> RecordedFile:
         file = self.files.get(node)
         if file is None:
@@ -262,6 +271,8 @@ class Session:
             self.scheduler = self.scheduler or file
         elif header.role == EXTERNAL_STEM:
             self.external_file = self.external_file or file
+        elif header.role == LOG_STEM:
+            self.log_file = self.log_file or file
         elif header.info is not None and header.node not in self.files:
             self.files[header.node] = file
             self.nodes[header.node] = header.info
@@ -292,7 +303,7 @@ class Session:
         for node, name in named.items() if isinstance(named, dict) else ():
             if node not in self.files and isinstance(name, str):
                 missing[node] = self.unreadable.setdefault(name, f"{self.path / name} is missing")
-        for file, where in ((self.scheduler, "scheduler"), (self.external_file, "external")):
+        for file, where in ((self.scheduler, "scheduler"), (self.external_file, "external"), (self.log_file, "log")):
             name = manifest.get(where)
             if file is None and isinstance(name, str):
                 self.unreadable.setdefault(name, f"{self.path / name} is missing")

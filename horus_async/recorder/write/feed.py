@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from horus_async.recorder.tallies import Tallies, TopicTally
 
 from .lines import Counts, gap_line
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from horus_async.observe import Sent
+
+    from .room import Room
+
+BACKLOG_FULL = "more came than could be written in time"
+_PATIENCE_MS = 1000
 
 
 @define
@@ -47,6 +53,8 @@ class Feed:
         """What found no room. Counted by the thread that was refused."""
         self.unwritable = 0
         """What could not be made into lines."""
+        self.lines = 0
+        """Of the log."""
         self.problem: str | None = None
         """Why a line could not be made, if that ever happened."""
         self.topics: dict[str, TopicTally] = {}
@@ -60,7 +68,7 @@ class Feed:
     @property
     def counts(self) -> Counts:
         """What was put, and what was not."""
-        return Counts(self.ticks, self.inputs, self.outputs, self.refused + self.unwritable)
+        return Counts(self.ticks, self.inputs, self.outputs, self.refused + self.unwritable, self.lines)
 
     def topic(self, topic: str) -> TopicTally:
         """The tally of a topic of the node."""
@@ -112,4 +120,88 @@ class Feed:
         """
         text = bytes(self._text)
         del self._text[: len(text)]
+        return text
+
+
+class LogFeed(Feed):
+    """The lines of the log. They come from any thread, also from signal handlers and ``__del__`` amid anything.
+
+    So nobody takes a lock here: whatever has to be one step is a line without a call. At the limit lines are refused
+    until the writer has taken what there is, which puts a gap line where they would have stood; with ``block`` whoever
+    logs waits for the writer.
+
+    Args:
+        limit: Bytes that may wait, and as much again that is being written.
+        room: Of the messages: it tells when nothing can be written, and wakes the writer.
+        block: Whether to wait.
+    """
+
+    def __init__(self, limit: int, room: Room, *, block: bool) -> None:
+        super().__init__()
+        self.begun = False
+        """Whether anything was logged: without that there is no file."""
+        self.closed = False
+        """Set when nothing more is taken."""
+        self._limit = limit
+        self._room = room
+        self._block = block
+        self._put = self._taken = 0
+        self._takes = 0
+        self._full = False
+        self._announced = 0
+        self._first_refused = 0
+
+    def put(self, line: bytes, tick: int) -> None:
+        """Put a line that was logged in a scheduler tick, or count it as refused."""
+        if self.closed:
+            return
+        size = len(line)
+        if (self._full or self._put - self._taken + size > self._limit) and not self._comes_in(size):
+            if self.refused == self._announced:
+                self._first_refused = tick
+            self.refused += 1
+            self._full = True  # after the count: see `take`
+            self.begun = True
+            return
+        self._put += size
+        self.put_line(line)
+        self.begun = True
+        if self._put - self._taken > self._limit // 2:
+            self._room.wake.set()
+
+    def _comes_in(self, size: int) -> bool:
+        """Whether the line may be put after all: where nothing waits, or once the writer has got on."""
+        if self._block and self._waited(size):
+            return True
+        return not self._full and self._put == self._taken
+
+    def _waited(self, size: int) -> bool:
+        """Wait for the writer; False while nothing can be written.
+
+        It does not wait for ever: a writer that gets nowhere may wait for the very thread that logs here, and rather
+        too much is kept than that.
+        """
+        takes, patience = self._takes, _PATIENCE_MS
+        while self._put != self._taken and self._put - self._taken + size > self._limit and patience:
+            if self._room.refusing or self.closed:
+                return False
+            self._room.wake.set()
+            sleep_until_monotonic(monotonic_ns() + 1_000_000)
+            patience = patience - 1 if self._takes == takes else _PATIENCE_MS
+            takes = self._takes
+        return True
+
+    def take(self) -> bytes:
+        """All lines that wait, with a gap line behind them if some were refused after them."""
+        missing = 0
+        if self._full:
+            first, missing, self._announced = self._first_refused, self.refused - self._announced, self.refused
+            if missing:
+                self.put_line(gap_line(first, missing, BACKLOG_FULL))
+            # One that is refused meanwhile keeps it full, so that its gap line comes before what follows it.
+            self._full = self.refused != self._announced
+        text = super().take()
+        self.lines += text.count(b"\n") - bool(missing)
+        self._taken = self._put
+        self._takes += 1
         return text

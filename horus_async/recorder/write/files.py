@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.clock.system import iso_utc
 from horus_async.observe import NodeInfo
 from horus_async.recorder.manifest import sync_folder, write_manifest
-from horus_async.recorder.naming import EXTERNAL_STEM, SCHEDULER_STEM, file_name, plain_file_name
+from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, SCHEDULER_STEM, file_name, plain_file_name
 from horus_async.recorder.options import Fsync
 from horus_async.recorder.records import SCHEMA_VERSION
 
@@ -23,15 +23,22 @@ if TYPE_CHECKING:
     from horus_async.observe import RunInfo
     from horus_async.recorder.options import RecordingOptions
 
-    from .feed import Feed
+    from .feed import Feed, LogFeed
     from .screening import Screen
 
 
 class SessionFiles:
-    """The scheduler's file, one per node, and the one for external messages once there is one."""
+    """The scheduler's file, one per node, and those for external messages and the log once there is one."""
 
     def __init__(
-        self, folder: Path, run: RunInfo, options: RecordingOptions, identity: str, screen: Screen | None
+        self,
+        folder: Path,
+        run: RunInfo,
+        options: RecordingOptions,
+        identity: str,
+        *,
+        screen: Screen | None,
+        log: LogFeed,
     ) -> None:
         self.folder = folder
         self.synced = options.fsync is Fsync.INTERVAL
@@ -39,19 +46,24 @@ class SessionFiles:
         self._run = run
         self._identity = identity
         self._screen = screen
-        self._choices = screen_fields(options)
+        self._choices = {**screen_fields(options), **_log_choice(options)}
         self._rotation = _rotation(options, run.tick_rate)
         self._making = threading.Lock()
         """A node that nobody announced, or the first external message, may be heard of in either thread."""
         self.scheduler = self._new_file(plain_file_name(SCHEDULER_STEM, identity), "scheduler")
         self.nodes: dict[str, FrameFile] = {}
         self.external: FrameFile | None = None
+        # Made now, in memory: whoever logs first may be a signal handler in the middle of anything.
+        self._log_feed = log
+        self.log = self._new_file(plain_file_name(LOG_STEM, identity), LOG_STEM, feed=log)
 
     def __iter__(self) -> Iterator[FrameFile]:
         yield self.scheduler
         yield from list(self.nodes.values())
         if self.external is not None:
             yield self.external
+        if self._log_feed.begun:
+            yield self.log
 
     def open(self) -> None:
         """Make the files of the scheduler and of all nodes that are known, and the manifest.
@@ -80,7 +92,7 @@ class SessionFiles:
         write_manifest(self.folder, self._manifest(ended_ns, reason), sync=self.synced)
 
     def paths(self) -> list[Path]:
-        """The scheduler's, the nodes', and the one for external messages if there were any."""
+        """The scheduler's, the nodes', those for external messages and for the log if there were any."""
         return [path for file in self for path in file.paths]
 
     def add_node(self, node: NodeInfo) -> FrameFile:
@@ -106,6 +118,7 @@ class SessionFiles:
     def let_go(self) -> None:
         """Forget the files in a forked child: they are its parent's."""
         self._making = threading.Lock()
+        self._log_feed.closed = True
         for file in self:
             file.let_go()
 
@@ -114,9 +127,10 @@ class SessionFiles:
         for file in self:
             file.close()
 
-    def _new_file(self, name: str, role: str, node: NodeInfo | None = None) -> FrameFile:
+    def _new_file(self, name: str, role: str, node: NodeInfo | None = None, feed: LogFeed | None = None) -> FrameFile:
         header = header_line(self._run, self.folder.name, role, node, self._choices)
-        return FrameFile(self.folder / name, header, self._rotation, has_messages=role != SCHEDULER_STEM)
+        has_messages = role not in {SCHEDULER_STEM, LOG_STEM}
+        return FrameFile(self.folder / name, header, self._rotation, has_messages=has_messages, feed=feed)
 
     def _footer(self, file: FrameFile, ended_ns: int) -> bytes:
         counts = file.part_counts
@@ -133,6 +147,8 @@ class SessionFiles:
             return sum(left_out.values())
         if file is self.external:
             return left_out.get("", 0)
+        if file is self.log:
+            return None
         return next(left_out.get(name, 0) for name, known in self.nodes.items() if known is file)
 
     def _manifest(self, ended_ns: int | None, reason: str | None) -> dict[str, Any]:
@@ -146,10 +162,18 @@ class SessionFiles:
             "scheduler": self.scheduler.paths[0].name,
             "nodes": {name: file.paths[0].name for name, file in self.nodes.items()},
             "external": None if self.external is None else self.external.paths[0].name,
+            "log": self.log.paths[0].name if self._log_feed.begun else None,
             **self._choices,
             **({} if self._rotation is None or ended_ns is None else {"files": [path.name for path in self.paths()]}),
             **versions(),
         }
+
+
+def _log_choice(options: RecordingOptions) -> dict[str, Any]:
+    """What headers and the manifest say of the log; nothing where it is recorded as usual."""
+    if not options.log:
+        return {"logged": False}
+    return {} if options.log_level is None else {"logged": options.log_level}
 
 
 def _rotation(options: RecordingOptions, tick_rate: float) -> Rotation | None:

@@ -63,13 +63,19 @@ class FrameFile:
     """
 
     def __init__(
-        self, path: Path, header: bytes, rotation: Rotation | None = None, *, has_messages: bool = True
+        self,
+        path: Path,
+        header: bytes,
+        rotation: Rotation | None = None,
+        *,
+        has_messages: bool = True,
+        feed: Feed | None = None,
     ) -> None:
         self.path = path
         """The current file."""
         self.paths = [path]
         """All of them; ``path`` is the last."""
-        self.feed = Feed()
+        self.feed = feed or Feed()
         """Where its lines come from."""
         self.earlier_bytes = 0
         """Bytes of the files before the current one."""
@@ -102,6 +108,7 @@ class FrameFile:
             fed.inputs - lost.inputs,
             fed.outputs - lost.outputs,
             fed.dropped + self.lost,
+            fed.lines - lost.lines,
         )
 
     @property
@@ -113,6 +120,7 @@ class FrameFile:
             whole.inputs - earlier.inputs,
             whole.outputs - earlier.outputs,
             whole.dropped - earlier.dropped,
+            whole.lines - earlier.lines,
         )
 
     @property

@@ -9,8 +9,7 @@ from attrs import frozen
 
 from horus_async.observe import Execution, External, Sent, TickEnd
 
-from .feed import Gap
-from .line_maker import BACKLOG_FULL
+from .feed import BACKLOG_FULL, Gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

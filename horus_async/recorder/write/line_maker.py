@@ -8,6 +8,7 @@ from zlib import crc32
 from horus_async.errors import HorusError
 from horus_async.topics.codec import to_json
 
+from .feed import BACKLOG_FULL
 from .lines import (
     DIGESTED,
     INPUT,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _PENDING_BYTES = 1 << 20
 """Of what waits for the end of a callback, text beyond this goes into a line of its own."""
-BACKLOG_FULL = "more came than could be written in time"
 _UNWRITABLE = (HorusError, ValueError, TypeError, LookupError, MemoryError)
 
 

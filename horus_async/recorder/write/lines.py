@@ -31,11 +31,12 @@ class _Quoted(dict[str, bytes]):
     """Names as JSON strings, each made once."""
 
     def __missing__(self, name: str) -> bytes:
-        quoted = self[name] = _quote(name)
+        quoted = self[name] = text_json(name)
         return quoted
 
 
-def _quote(text: str) -> bytes:
+def text_json(text: str) -> bytes:
+    """A text as a JSON string."""
     try:
         return orjson.dumps(text)
     except TypeError:  # half a surrogate pair, which no UTF-8 text can hold
@@ -84,7 +85,7 @@ def execution_line(execution: Execution, outputs: Sequence[Sent]) -> bytes:
     else:
         taken = b",".join([input_text(*taken) for taken in inputs])
     sent = b",".join([_output(output, tick) for output in outputs]) if outputs else b""
-    failure = b"null" if error is None else _quote(error)
+    failure = b"null" if error is None else text_json(error)
     if cut:
         failure += b',"cut":true'
     elif error is not None and error.startswith("Cancelled"):
@@ -165,7 +166,9 @@ class Counts:
     outputs: int = 0
     dropped: int = 0
     """Messages that are in no line, and the lines left out that had none: a lost tick of a node counts as its messages
-    do, or as 1 where it sent nothing. For the scheduler's file, ticks."""
+    do, or as 1 where it sent nothing. For the scheduler's file, ticks; for the log, its lines."""
+    lines: int = 0
+    """Of the log."""
 
     def add(self, other: Counts) -> None:
         """Add another's counts to these."""
@@ -173,18 +176,23 @@ class Counts:
         self.inputs += other.inputs
         self.outputs += other.outputs
         self.dropped += other.dropped
+        self.lines += other.lines
 
 
 def count_line(line: bytes) -> tuple[str, int, Counts]:
     """The kind, the tick and the counts of a line that was built here."""
     fields = orjson.loads(line)
     tick = fields.get("tick", 0)
-    return fields["kind"], fields["outputs"][0]["tick"] if tick is None else tick, count_fields(fields)
+    if tick is None:
+        tick = fields["at_tick"] if fields["kind"] == "log" else fields["outputs"][0]["tick"]
+    return fields["kind"], tick, count_fields(fields)
 
 
 def count_fields(fields: Mapping[str, Any]) -> Counts:
     """The counts of a line that was built here, by its fields."""
     kind = fields["kind"]
+    if kind == "log":  # any other field may be the user's
+        return Counts(lines=1)
     inputs, outputs = fields.get("inputs", ()), fields.get("outputs", ())
     if kind in {"gap", "footer"}:
         return Counts(dropped=fields["dropped"])
@@ -195,17 +203,21 @@ def line_messages(fields: Mapping[str, Any]) -> Iterator[tuple[str, str | None, 
     """Topic, publisher (of an external message), tick and size of each message in a line, by its fields."""
     if fields["kind"] == "message":
         yield fields["topic"], fields["publisher"], fields["tick"], len(orjson.dumps(fields["data"]))
+    if fields["kind"] == "log":
+        return
     for sent in fields.get("outputs", ()):
         yield sent["topic"], None, sent.get("tick", fields["tick"]), len(orjson.dumps(sent["data"]))
 
 
 def line_tick(line: bytes) -> int | None:
-    """The tick of a line that was built here; None if it has none."""
+    """The tick of a line that was built here, of the log the one that was going on; None if it has none."""
     at = line.rfind(b'"tick":', -28)
     if at >= 0:
         number = line[at + 7 : -2]
-        return None if number == b"null" else int(number)
-    tick = orjson.loads(line).get("tick")
+        if b"," not in number:  # else ``at_tick`` follows
+            return None if number == b"null" else int(number)
+    fields = orjson.loads(line)
+    tick = fields.get("at_tick", fields.get("tick"))
     return tick if isinstance(tick, int) else None
 
 
@@ -225,6 +237,8 @@ def footer_line(
 ) -> bytes:
     """The last line of a file; ``next_file`` is the one that goes on where this one ends."""
     fields: dict[str, Any] = {"kind": "footer", "ended_at": iso_utc(ended_at_ns), **asdict(counts)}
+    if not counts.lines:
+        del fields["lines"]
     if topics is not None:
         fields["topics"] = [asdict(tally, filter=lambda _, value: value is not None) for tally in topics]
     if sends is not None:

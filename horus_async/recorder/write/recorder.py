@@ -18,6 +18,7 @@ from horus_async.recorder.naming import (
 from horus_async.recorder.read.listing import keep_within
 from horus_async.recording_state import RecordingState
 
+from .log_line import log_line
 from .screening import Screen
 from .writer import RecordingStats, SessionWriter
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from horus_async.observe import Execution, External, Incident, NodeInfo, RunInfo, Sent, TickEnd
+    from horus_async.observe import Execution, External, Incident, Logged, NodeInfo, RunInfo, Sent, TickEnd
     from horus_async.recorder.options import RecordingOptions
 
 __all__ = ["Recorder", "RecordingState", "RecordingStats"]
@@ -48,6 +49,9 @@ class Recorder(Observer):
         self._screen = Screen(options) if Screen.needed(options) else None
         self._held: list[Sent] = []
         self._stopped = False
+        if options.log:
+            self.logs_from = options.log_level or 0
+            self.logs_kept_back = options.log_level is not None
 
     @property
     def session(self) -> str | None:
@@ -68,8 +72,8 @@ class Recorder(Observer):
     def stop(self) -> list[Path]:
         """End the recording, whether or not the run has ended, and give its files; twice gives the same.
 
-        The scheduler's file comes first, then the nodes', then the one for external messages if there is one. A
-        recorder that never began has none.
+        The scheduler's file comes first, then the nodes', then those for external messages and for the log if there are
+        any. A recorder that never began has none.
         """
         self._finish("recording stopped")
         return [] if self._writer is None else self._writer.files.paths()
@@ -124,6 +128,14 @@ class Recorder(Observer):
         recorded = self._screen is None or self._screen.takes_node(node.name)
         if self._writer is not None and not self._stopped and recorded:
             self._writer.files.add_node(node)
+
+    def logged(self, line: Logged) -> None:
+        """Record what was logged. The text is made here, in the thread that logs: what it shows may change at once."""
+        writer = self._writer
+        if writer is None or self._stopped:
+            return
+        if line.node is None or self._screen is None or self._screen.takes_node(line.node):
+            writer.log.put(log_line(line), line.at_tick)
 
     def received_external(self, message: External) -> None:
         """Record an external message."""

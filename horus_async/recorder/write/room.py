@@ -3,10 +3,42 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 _NUDGE_BYTES = 4 << 20
 _LEAST_BYTES = 1 << 18
 """What is always ahead; the time that less takes to write says little."""
+
+
+class Wake:
+    """As `threading.Event`, for one thread that waits.
+
+    It can be set in the middle of being set: by a signal handler or a ``__del__`` that logs.
+    """
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[None] = SimpleQueue()
+
+    def is_set(self) -> bool:
+        """Whether somebody has asked since it was cleared."""
+        return not self._asked.empty()
+
+    def set(self) -> None:
+        """Ask."""
+        if self._asked.empty():
+            self._asked.put(None)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        with suppress(Empty):
+            while True:
+                self._asked.get_nowait()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for that, but not longer."""
+        with suppress(Empty):
+            self._asked.get(timeout=max(0.0, seconds))
 
 
 class Room:
@@ -23,7 +55,7 @@ class Room:
     def __init__(self, limit: int, *, block: bool, ahead_ns: int = 20_000_000) -> None:
         self.left = 0
         """Bytes that may be put without asking."""
-        self.wake = threading.Event()
+        self.wake = Wake()
         """Set when the writer should look before its interval is over."""
         self.refusing = False
         """Set by the writer while it cannot write: nobody waits for it then."""
@@ -87,4 +119,4 @@ class Room:
     def let_go(self) -> None:
         """In a forked child, in which no writer runs: wait for none, nor for locks that its parent's threads held."""
         self.refusing = True
-        self.wake, self._changed = threading.Event(), threading.Condition()
+        self.wake, self._changed = Wake(), threading.Condition()

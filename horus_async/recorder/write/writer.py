@@ -14,6 +14,7 @@ from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_mono
 from horus_async.recorder.locking import FolderLock
 from horus_async.recording_state import RecordingState
 
+from .feed import LogFeed
 from .files import SessionFiles
 from .intake import EagerIntake, Intake
 from .line_maker import LineMaker
@@ -32,6 +33,9 @@ _log = logging.getLogger("horus_async.recorder")
 
 RETRY_SECONDS = 1.0
 """How long a recording that failed waits before it tries again."""
+
+LOG_SHARE = 8
+"""Lines of the log may take this part of the memory for messages, besides: they do not push each other out."""
 
 _PAUSE_NS = 50_000
 _AHEAD = 0.4
@@ -70,9 +74,13 @@ class SessionWriter:
     ) -> None:
         self.folder = folder
         self.state = RecordingState.ON
-        self.files = SessionFiles(folder, run, options, identity, screen)
         self._interval = options.interval
-        self.intake = self._make_intake(int(options.memory_mb * (1 << 20)), block=block)
+        limit = int(options.memory_mb * (1 << 20))
+        self._room = Room(limit, block=block, ahead_ns=int(self._interval * _AHEAD * NANOSECONDS))
+        self.log = LogFeed(limit // LOG_SHARE, self._room, block=block)
+        """Takes the lines of the log."""
+        self.files = SessionFiles(folder, run, options, identity, screen=screen, log=self.log)
+        self.intake = self._make_intake(block=block)
         self._ending = False
         self._end_reason = ""
         self._failure = ""
@@ -91,9 +99,8 @@ class SessionWriter:
         self._thread.start()
         _at_work.add(self)
 
-    def _make_intake(self, limit: int, *, block: bool) -> Intake | EagerIntake:
-        room = Room(limit, block=block, ahead_ns=int(self._interval * _AHEAD * NANOSECONDS))
-        files = self.files
+    def _make_intake(self, *, block: bool) -> Intake | EagerIntake:
+        room, files = self._room, self.files
         scheduler = files.scheduler.feed
         maker = LineMaker(scheduler, files.node_feed, files.external_feed, room if block else None)
         return EagerIntake(maker, room) if block else Intake(maker, room, scheduler, files.node_feed)
@@ -173,7 +180,8 @@ class SessionWriter:
         for file in self.files:
             text = file.feed.take()
             self._write(file, text)
-            written += len(text)
+            if file.feed is not self.log:  # that has room of its own
+                written += len(text)
             if file.feed.problem is not None and file not in self._problems:
                 self._problems.add(file)
                 _log.error("recording %s: a line of %s: %s", self.folder.name, file.path.name, file.feed.problem)
