@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import anyio
 
+    from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, TickListener
     from horus_async.topics import Subscriber
@@ -86,7 +87,7 @@ class NodeRun:
         """The running callback's, once it has suspended."""
         self.trap: Any = None
         """What it yielded last."""
-        self.scope: anyio.CancelScope | None = None
+        self.scope: Scope | None = None
         """Cancels it, once it has suspended."""
         self.left_behind = 0
         """How many callbacks did not end and are not waited for any more."""

@@ -6,8 +6,7 @@ import functools
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
-import anyio
-
+from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, current
@@ -18,6 +17,7 @@ from horus_async.topics.codec import as_bytes, decode, encode
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
     from horus_async.observe import Looks
     from horus_async.topics import Bus, Publisher, Subscriber
@@ -100,7 +100,7 @@ class Ports:
         self._lent_to: Node | None = None
         self.began: int | None = None
         """The scheduler tick in which the running callback began; None while none is going on."""
-        self.wait_scope: anyio.CancelScope | None = None
+        self.wait_scope: Scope | None = None
         """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self.inputs: list[Received] = []
         """What the running callback took."""
@@ -314,7 +314,7 @@ class Ports:
         if context is None or context.seed_tick not in (INIT_TICK, SHUTDOWN_TICK):
             await self.subscriber(topic).wait()
             return
-        with anyio.CancelScope() as self.wait_scope:
+        with event_loop().scope() as self.wait_scope:
             await self.subscriber(topic).wait()
         if self.wait_scope.cancelled_caught:
             raise ContextError(

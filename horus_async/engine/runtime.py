@@ -19,10 +19,9 @@ from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-import anyio
-import anyio.lowlevel
 from attrs import evolve
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
 from horus_async.nodes.context import current
 from horus_async.observe import NodeFailed
@@ -39,6 +38,7 @@ from .work import Working
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
 
+    from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, RunInfo
     from horus_async.topics import Bus
@@ -82,7 +82,7 @@ class Runtime(Working):
         """Whether a plan is carried out by tasks, not by `begin_tick`."""
         self._rest: tuple[Plan, Job] | None = None
         """What `begin_tick` left to `finish_tick`."""
-        self._following: anyio.CancelScope | None = None
+        self._following: Scope | None = None
         """Of the worker that follows the plan now."""
         self._broken: BaseException | None = None
         """What following a plan raised, and was no node's."""
@@ -187,7 +187,7 @@ class Runtime(Working):
         """
         self.start(pace)
         self._takes_work = True
-        async with anyio.create_task_group() as group:
+        async with event_loop().group() as group:
             self._group = group
             try:
                 await self._drive(self.whole_plan())
@@ -195,7 +195,7 @@ class Runtime(Working):
                 self.reason = self.reason or self._what_ended_it(self._broken or error)
                 raise
             finally:
-                with anyio.CancelScope(shield=True):
+                with event_loop().scope(shield=True):
                     await self.shut_down()
                 group.cancel_scope.cancel()
         self.raise_failures()
@@ -234,7 +234,7 @@ class Runtime(Working):
         for run in self.runs.values():
             run.now = pace.elapsed_ns
             run.real_time = not pace.virtual
-            run.threads = pace.threads
+            run.threads = pace.thread_limiter() if run.node.compute else None
 
     def begin_tick(self) -> bool:
         """Begin the next tick and carry it out as far as nothing has to wait; that is most often all of it.
@@ -263,7 +263,7 @@ class Runtime(Working):
         self.attach(pace)
         plan, begun = self._rest or (self.one_tick_plan(), None)
         self._rest = None
-        async with anyio.create_task_group() as group:
+        async with event_loop().group() as group:
             self._group = group
             await self._drive(plan, begun)
             group.cancel_scope.cancel()
@@ -281,7 +281,7 @@ class Runtime(Working):
         if self.reason == self.timeline.end_reason:
             for complete in self.at_end:
                 complete(self.tick)
-        async with anyio.create_task_group() as group:
+        async with event_loop().group() as group:
             self._group = group
             await self._end_in_order(unsafe=unsafe)
             group.cancel_scope.cancel()
@@ -345,13 +345,13 @@ class Runtime(Working):
     async def _drive(self, plan: Plan, begun: Job | None = None) -> None:
         """Carry out a plan, the job ``begun`` first; ticks that are still suspended at its end are cancelled."""
         assert self._pace is not None
-        done = anyio.Event()
+        done = event_loop().event()
         self._pace.take_turns()
         self._plan_done = done
         self._in_group = True
         self._jobs: Iterator[Job] = iter(plan) if begun is None else itertools.chain((begun,), plan)
         self._group.start_soon(self._work, None)
-        attending = anyio.CancelScope()
+        attending = event_loop().scope()
         if not self._virtual and any(run.on for run in self.runs.values()):
             self._group.start_soon(self._attend, attending)
         try:
@@ -365,17 +365,17 @@ class Runtime(Working):
             self._in_group = False
             self._pace.let_go()
             attending.cancel()
-            with anyio.CancelScope(shield=True):
+            with event_loop().scope(shield=True):
                 await done.wait()  # nobody follows the old plan when a new one begins
 
-    async def _attend(self, scope: anyio.CancelScope) -> None:
+    async def _attend(self, scope: Scope) -> None:
         with scope:
             await self.bus.attend()
 
     async def _work(self, after: NodeRun | None) -> None:
         """Follow the plan until a tick suspends, then stay with that tick."""
         job: Job | None = None
-        with anyio.CancelScope() as scope:  # around all that a callback may open
+        with event_loop().scope() as scope:  # around all that a callback may open
             try:
                 self._following = scope
                 if after is not None:

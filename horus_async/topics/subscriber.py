@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.errors import TopicError
 
 from .ring.locks import Rank, new_lock
 from .ring.reader import ELSEWHERE, RingReader
 from .ring.writer import RingWriter
-from .wake.wakeup import Bell, checkpoint
+from .wake.wakeup import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +168,7 @@ class Subscriber:
             TopicError: this is closed, or was closed while waiting.
         """
         if self.has_message():
-            await checkpoint()
+            await event_loop().checkpoint()
             return
         channel = self._channel
         sleepers = channel.sleepers

@@ -7,8 +7,7 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING
 
-import anyio
-
+from horus_async.clock.event_loop import event_loop
 from horus_async.topics.wake.wakeup import Bell
 
 from .loop import run_loop
@@ -44,22 +43,22 @@ async def run_in_thread(work: Callable[[], Awaitable[None]], *, on_cancel: Calla
 
     async def watch_for_cancel() -> None:
         try:
-            await anyio.sleep_forever()
+            await event_loop().event().wait()
         finally:
             if not ended:
                 on_cancel()
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(in_thread,), name="horus-async virtual time", daemon=True)
-    async with anyio.create_task_group() as group:
+    async with event_loop().group() as group:
         group.start_soon(watch_for_cancel)
         thread.start()
         cancelled: BaseException | None = None
         while not ended:
             try:
-                with anyio.CancelScope(shield=True):
+                with event_loop().scope(shield=True):
                     await bell.wait()
-            except anyio.get_cancelled_exc_class() as error:  # asyncio's own kind heeds no shield
+            except event_loop().cancelled as error:  # asyncio's own kind heeds no shield
                 on_cancel()
                 cancelled = error
         thread.join()
