@@ -192,9 +192,11 @@ class Runtime(Working):
             try:
                 await self._drive(self.whole_plan())
             except BaseException as error:
-                self.reason = self.reason or self._what_ended_it(self._broken or error)
+                self._broken = self._broken or error
                 raise
             finally:
+                if self._broken is not None:
+                    self.reason = self.reason or self._what_ended_it(self._broken)
                 with event_loop().scope(shield=True):
                     await self.shut_down()
                 group.cancel_scope.cancel()
