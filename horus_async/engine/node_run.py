@@ -12,7 +12,6 @@ from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext
 
 from .rules.failure import FailureMachine
 from .rules.schedule import RateSchedule
-from .stats import Durations, NodeStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,11 +25,15 @@ if TYPE_CHECKING:
 
     from .ports import Ports
     from .rules.schedule import Schedule, Step
+    from .stats import NodeStats
 
 TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
 BACKGROUND = "background"
 """What a node started beside its callbacks."""
 _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
+
+_SAMPLES = 1024
+"""How many of a node's last tick durations the p99 is taken from."""
 
 
 class NodeRun:
@@ -182,6 +185,8 @@ class NodeRun:
 
     def stats(self) -> NodeStats:
         """The figures so far."""
+        from .stats import NodeStats  # late: only who asks needs it
+
         return NodeStats(
             ticks=self.durations.count,
             rate=self.rate,
@@ -194,6 +199,41 @@ class NodeRun:
             restarts=self.restarts,
             lost=self.ports.lost_in_all(),
         )
+
+
+class Durations:
+    """Execution times of one node's ticks, nanoseconds."""
+
+    __slots__ = ("_next", "_samples", "count", "longest", "total")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0
+        self.longest = 0
+        self._samples: list[int] = []
+        self._next = 0
+
+    def add(self, duration_ns: int) -> None:
+        """One more tick took ``duration_ns``."""
+        self.count += 1
+        self.total += duration_ns
+        if duration_ns > self.longest:
+            self.longest = duration_ns
+        samples = self._samples
+        if len(samples) < _SAMPLES:
+            samples.append(duration_ns)
+        else:
+            samples[self._next] = duration_ns
+            self._next = (self._next + 1) % _SAMPLES
+
+    def mean_us(self) -> float:
+        """Mean over all ticks, 0 before the first."""
+        return self.total / self.count / 1000 if self.count else 0.0
+
+    def p99_us(self) -> float:
+        """99th percentile (nearest rank) of the last `_SAMPLES`, 0 before the first."""
+        ordered = sorted(self._samples)
+        return ordered[-(-99 * len(ordered) // 100) - 1] / 1000 if ordered else 0.0
 
 
 def _in_thread(run: NodeRun, tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:

@@ -6,13 +6,14 @@ import functools
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
+from horus_async import topics
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, current
 from horus_async.observe import Received, Sent
-from horus_async.topics import Borrowing, Message, check_topic_name
 from horus_async.topics.codec import as_bytes, decode, encode
+from horus_async.topics.ring.names import check_topic_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
     from horus_async.observe import Looks
-    from horus_async.topics import Bus, Publisher, Subscriber
+    from horus_async.topics import Borrowing, Bus, Message, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
     from horus_async.topics.ring.region import Taken
     from horus_async.topics.values.payload import Payload
@@ -244,7 +245,7 @@ class Ports:
 
     def borrow(self, topic: str) -> Borrowing:
         """The next unread message, left where it is for a ``with`` block."""
-        return Borrowing(topic, functools.partial(self.take_loan, topic))
+        return topics.Borrowing(topic, functools.partial(self.take_loan, topic))
 
     def recv(self, topic: str, default: Any) -> Any:
         """The next unread value, or ``default``."""
@@ -264,7 +265,7 @@ class Ports:
         if taken is None:
             return None
         payload, publisher, seq, stamp_ns = taken
-        return Message(decode(payload), topic, seq, stamp_ns, publisher)
+        return topics.Message(decode(payload), topic, seq, stamp_ns, publisher)
 
     def latest(self, topic: str) -> Any:
         """The newest value, or None; it consumes nothing."""

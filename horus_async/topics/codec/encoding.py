@@ -6,7 +6,6 @@ import struct
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from orjson import dumps
 
 from horus_async.errors import MessageTooLargeError, ValueNotSupportedError
@@ -15,6 +14,7 @@ from horus_async.topics.values.base64 import to_base64
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .advice import advice
+from .plain import STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,9 +32,6 @@ FORMS = 256
 
 RAW_BYTES = 512
 """``bytes`` objects from this size on travel as buffers, shorter ones as base64."""
-
-STRICT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-"""Makes orjson refuse values that it would silently write as others."""
 
 _DECIMAL_BITS = 2048
 """Longer integers are written in hexadecimal: decimal takes quadratic time, and Python limits it."""

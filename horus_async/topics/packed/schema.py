@@ -28,12 +28,12 @@ from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError, TopicError
 
+from .marks import MARK, MARK_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCALARS = frozenset(("float", "int", "bool", "str", "strings", "numbers"))
-MARK = b"\0$"
-MARK_BYTES = 8
 
 
 @frozen
