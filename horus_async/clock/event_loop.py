@@ -8,57 +8,67 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
     from types import ModuleType, TracebackType
+    from typing import Protocol, Self
+
+    class Event(Protocol):
+        """Something that tasks wait for."""
+
+        def set(self) -> object:
+            """Let all go on that wait."""
+
+        async def wait(self) -> object:
+            """Wait until it is set."""
+
+    class Scope(Protocol):
+        """What can be cancelled: the body of a ``with`` statement."""
+
+        @property
+        def cancelled_caught(self) -> bool:
+            """Whether it was cancelled, and ended with that."""
+
+        def cancel(self) -> object:
+            """Cancel it."""
+
+        def __enter__(self) -> Self: ...
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+        ) -> bool | None: ...
 
 
-class Event(Protocol):
-    """Something that tasks wait for."""
-
-    def set(self) -> object:
-        """Let all go on that wait."""
-
-    async def wait(self) -> object:
-        """Wait until it is set."""
-
-
-class Scope(Protocol):
-    """What can be cancelled: the body of a ``with`` statement."""
-
-    @property
-    def cancelled_caught(self) -> bool:
-        """Whether it was cancelled, and ended with that."""
-
-    def cancel(self) -> object:
-        """Cancel it."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> bool | None: ...
-
-
-class EventLoop(NamedTuple):
+class EventLoop:
     """The functions of one event loop."""
 
-    checkpoint: Callable[[], Awaitable[object]]
-    """Let other tasks run, and be cancelled."""
-    wait_readable: Callable[[int], Awaitable[object]]
-    """Wait until a descriptor is readable."""
-    sleep: Callable[[float], Awaitable[object]]
-    """Seconds."""
-    event: Callable[[], Event]
-    scope: Callable[..., Scope]
-    """Takes ``shield=True``: what is cancelled around it does not concern it."""
-    group: Callable[[], AbstractAsyncContextManager[Any]]
-    """Tasks that end before the body of an ``async with`` statement does: ``start_soon``, ``cancel_scope``."""
-    cancelled: type[BaseException]
-    """What is raised in a task that is cancelled."""
+    def __init__(
+        self,
+        *,
+        checkpoint: Callable[[], Awaitable[object]],
+        wait_readable: Callable[[int], Awaitable[object]],
+        sleep: Callable[[float], Awaitable[object]],
+        event: Callable[[], Event],
+        scope: Callable[..., Scope],
+        group: Callable[[], AbstractAsyncContextManager[Any]],
+        cancelled: type[BaseException],
+    ) -> None:
+        self.checkpoint = checkpoint
+        """Let other tasks run, and be cancelled."""
+        self.wait_readable = wait_readable
+        """Wait until a descriptor is readable."""
+        self.sleep = sleep
+        """Seconds."""
+        self.event = event
+        self.scope = scope
+        """Takes ``shield=True``: what is cancelled around it does not concern it."""
+        self.group = group
+        """Tasks that end before the body of an ``async with`` statement does: ``start_soon``, ``cancel_scope``."""
+        self.cancelled = cancelled
+        """What is raised in a task that is cancelled."""
 
 
 def event_loop() -> EventLoop:
@@ -88,13 +98,13 @@ def in_trio() -> ModuleType | None:
 @functools.cache
 def _of_trio(trio: ModuleType) -> EventLoop:
     return EventLoop(
-        trio.lowlevel.checkpoint,
-        trio.lowlevel.wait_readable,
-        trio.sleep,
-        trio.Event,
-        trio.CancelScope,
-        _Nursery,
-        trio.Cancelled,
+        checkpoint=trio.lowlevel.checkpoint,
+        wait_readable=trio.lowlevel.wait_readable,
+        sleep=trio.sleep,
+        event=trio.Event,
+        scope=trio.CancelScope,
+        group=_Nursery,
+        cancelled=trio.Cancelled,
     )
 
 
@@ -104,13 +114,13 @@ def _through_anyio() -> EventLoop:
     import anyio.lowlevel
 
     return EventLoop(
-        anyio.lowlevel.checkpoint,
-        anyio.wait_readable,
-        anyio.sleep,
-        anyio.Event,
-        anyio.CancelScope,
-        anyio.create_task_group,
-        anyio.get_cancelled_exc_class(),
+        checkpoint=anyio.lowlevel.checkpoint,
+        wait_readable=anyio.wait_readable,
+        sleep=anyio.sleep,
+        event=anyio.Event,
+        scope=anyio.CancelScope,
+        group=anyio.create_task_group,
+        cancelled=anyio.get_cancelled_exc_class(),
     )
 
 

@@ -37,7 +37,7 @@ def checked_duration(duration: float | None) -> float | None:
     return float(duration)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SchedulerOptions:
     """The options of `Scheduler`, validated."""
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from horus_async.errors import TopicError
+from horus_async.topics.packed.marks import watch
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import SLOTS_AT
 from horus_async.topics.ring.names import path_component
@@ -134,8 +135,6 @@ def open_region(namespace: str, name: str) -> Region | None:
     if region is not None:
         if not name.endswith(f".{region.generation}"):
             raise TopicError(f"a ring is damaged: its header says generation {region.generation}")
-        from horus_async.topics.packed.schema import watch
-
         watch(region)
     return region
 

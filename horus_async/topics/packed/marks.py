@@ -6,9 +6,14 @@ or comes in, as most programs send only dicts.
 
 from __future__ import annotations
 
+import itertools
 import struct
+import weakref
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from .schema import Schema
 
 Pack: TypeAlias = Callable[[Any], bytes | None]
 """Returns the packed message of an object; None if only the general form can carry it."""
@@ -30,6 +35,28 @@ _RAW_LIMIT = 1 << 15
 
 readers: dict[bytes, Read] = {RAW: lambda payload: payload[MARK_BYTES:]}
 """By mark, for the classes of this process. Hot: ``codec.decode`` looks here itself."""
+
+
+class SchemaSource(Protocol):
+    """What has a table of schemas: a generation of a ring."""
+
+    def schemas(self) -> list[Schema]:
+        """The schemas in the table so far.
+
+        Raises:
+            TopicError: the table is damaged.
+        """
+
+
+sources: weakref.WeakValueDictionary[int, SchemaSource] = weakref.WeakValueDictionary()
+"""Where to look for schemas: what this process has mapped of external rings."""
+
+_source_numbers = itertools.count()
+
+
+def watch(source: SchemaSource) -> None:
+    """Look here, too, for the schemas of messages, as long as ``source`` lives."""
+    sources[next(_source_numbers)] = source
 
 
 def pack_bytes(value: bytes) -> bytes | None:
