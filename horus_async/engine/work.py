@@ -70,6 +70,9 @@ class Working(Calling):
         super().__init__(timeline, observers, start_ns)
         self._seed = 0
         self._takes_work = False
+        self._in_group = False
+        """Whether a plan is carried out by tasks, not by `Runtime.step`."""
+        self._to_start: list[Callable[[], None]] = []
         self._started: dict[str, int] = {}
         """How many tasks and threads each node has started."""
         self._scopes: dict[str, set[Scope]] = {}
@@ -82,10 +85,13 @@ class Working(Calling):
             ContextError: It is too late for that, or this is not the event loop's thread.
         """
         run, context = self._begin_work(node, "background")
+        self._start(functools.partial(self._start_task, run, functools.partial(function, *arguments), context))
+
+    def _start_task(self, run: NodeRun, start: Callable[[], Awaitable[Any]], context: WorkContext) -> None:
         assert self._pace is not None
         turns = _Turns(run)
         turn = self._pace.suspend(turns)  # from now on, as time may move before the task runs
-        self._group.start_soon(self._carry_work, turns, turn, functools.partial(function, *arguments), context)
+        self._group.start_soon(self._carry_work, turns, turn, start, context)
 
     def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Start a thread of a node's own.
@@ -95,11 +101,28 @@ class Working(Calling):
         """
         run, context = self._begin_work(node, "in_thread")
         context.in_thread = True
-        self._group.start_soon(self._await_thread, run, functools.partial(function, *arguments), context)
+        work = functools.partial(function, *arguments)
+        self._start(lambda: self._group.start_soon(self._await_thread, run, work, context))
+
+    def _start(self, start: Callable[[], None]) -> None:
+        """Start something where there is an event loop, else have one taken for this run."""
+        if self._in_group:
+            start()
+            return
+        assert self._pace is not None
+        self._pace.suspended += 1
+        self._to_start.append(start)
+
+    def start_waiting(self) -> None:
+        """Start what was to be started while no event loop carried the plan out."""
+        while self._to_start:
+            self._to_start.pop(0)()
 
     def _begin_work(self, node: str, method: str) -> tuple[NodeRun, WorkContext]:
         if threading.get_ident() != self.audience.thread or not self._takes_work:
-            raise ContextError(f"{method}() of node {node!r} is for its init and its ticks")
+            raise ContextError(
+                f"{method}() of node {node!r} is for its init and its ticks, and not for tick_once() in real time"
+            )
         number = self._started[node] = self._started.get(node, -1) + 1
         return self.runs[node], WorkContext(node, self._seed, number, self.stamp_ns, self._start_ns)
 
