@@ -37,7 +37,65 @@ _SAMPLES = 1024
 
 
 class NodeRun:
-    """A node while it runs. The runtime drives it; nothing here waits or does I/O."""
+    """A node while it runs. The runtime drives it; nothing here waits or does I/O.
+
+    With slots: of an object with more than thirty attributes Python looks them up the slow way, and a tick needs sixty.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_ticked_for",
+        "after_ns",
+        "began_ns",
+        "budget_ns",
+        "busy",
+        "callbacks",
+        "context",
+        "coroutine",
+        "deadline_ns",
+        "dt_ns",
+        "due_ns",
+        "durations",
+        "ended_ns",
+        "errors",
+        "failure",
+        "held_ns",
+        "in_a_hurry",
+        "initialised",
+        "kind",
+        "last_ns",
+        "left_behind",
+        "misses",
+        "misses_in_a_row",
+        "misuse",
+        "name",
+        "needs_init",
+        "never_ran",
+        "node",
+        "nominal_dt",
+        "now",
+        "on",
+        "overruns",
+        "period_ns",
+        "ports",
+        "rank",
+        "rate",
+        "real_time",
+        "reported",
+        "restarts",
+        "resumed",
+        "resumed_ns",
+        "schedule",
+        "scope",
+        "shut_down",
+        "skips_next",
+        "started_ns",
+        "thread",
+        "threads",
+        "tick_listeners",
+        "trap",
+        "unsafe",
+    )
 
     def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:  # noqa: PLR0915 - one line a fact
         self.node = node

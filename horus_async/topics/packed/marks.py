@@ -10,10 +10,7 @@ import itertools
 import struct
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    from .schema import Schema
+from typing import Any, Protocol, TypeAlias
 
 Pack: TypeAlias = Callable[[Any], bytes | None]
 """Returns the packed message of an object; None if only the general form can carry it."""
@@ -40,8 +37,8 @@ readers: dict[bytes, Read] = {RAW: lambda payload: payload[MARK_BYTES:]}
 class SchemaSource(Protocol):
     """What has a table of schemas: a generation of a ring."""
 
-    def schemas(self) -> list[Schema]:
-        """The schemas in the table so far.
+    def schemas(self) -> list[Any]:
+        """The `schema.Schema` objects in the table so far.
 
         Raises:
             TopicError: the table is damaged.
