@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from horus_async.errors import AppError
-from horus_async.scheduler.options import Overrides, overriding
+from horus_async.scheduler.in_force import overriding
+from horus_async.scheduler.overrides import Overrides
 
 from .support.load import load_scheduler, run_script, split_app
 from .support.logs import show_node_logs

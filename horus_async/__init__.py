@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from horus_async.determinism.findings import Guard, GuardFinding
+    from horus_async.determinism.findings import GuardFinding
+    from horus_async.determinism.reaction import Guard
     from horus_async.engine.stats import NodeStats
     from horus_async.errors import (
         AppError,
@@ -125,7 +126,8 @@ __all__ = [
 
 _HOMES = {
     "nodes.context": ("budget_remaining", "dt", "elapsed", "now", "now_ns", "np_rng", "rng", "sleep", "tick"),
-    "determinism.findings": ("Guard", "GuardFinding"),
+    "determinism.findings": ("GuardFinding",),
+    "determinism.reaction": ("Guard",),
     "nodes.node": ("Node", "node"),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "recorder.options": ("Fsync", "RecordingOptions", "Redact"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
 
-    from horus_async.scheduler.options import Overrides
+    from horus_async.scheduler.overrides import Overrides
 
 MODULE_NAME = "__mp_main__"
 """The name of a script that is loaded without being run, as in ``multiprocessing``: its classes count as those of

@@ -15,9 +15,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-import anyio
-import anyio.lowlevel
-
+from .event_loop import event_loop
 from .system import CLOCK_MONOTONIC, NANOSECONDS, monotonic_ns, spin_until_monotonic
 
 if TYPE_CHECKING:
@@ -62,7 +60,7 @@ class TickTimer:
             raise RuntimeError("this timer is closed; make a new TickTimer")
         armed_ns = deadline_ns - self._lead_ns
         if armed_ns <= monotonic_ns() or self._woken:
-            await anyio.lowlevel.checkpoint()
+            await event_loop().checkpoint()
         else:
             await self._source.wait(armed_ns, self._is_woken)
             if not self._woken:
@@ -134,10 +132,10 @@ class _TimerFd:
     async def wait(self, at_ns: int, is_woken: Callable[[], bool]) -> None:
         self._arm(at_ns)
         if is_woken():
-            await anyio.lowlevel.checkpoint()
+            await event_loop().checkpoint()
             return
         while True:
-            await anyio.wait_readable(self._both.fileno())
+            await event_loop().wait_readable(self._both.fileno())
             if monotonic_ns() >= at_ns:
                 return
             with suppress(BlockingIOError):
@@ -164,6 +162,8 @@ class _Sleeper:
 
     async def wait(self, at_ns: int, is_woken: Callable[[], bool]) -> None:
         del is_woken  # A ring stays in the pipe, so it cannot be missed.
+        import anyio
+
         with anyio.move_on_after((at_ns - monotonic_ns()) / NANOSECONDS):
             await anyio.wait_readable(self._reader)
             os.read(self._reader, 4096)

@@ -1,21 +1,8 @@
-"""What a deterministic run does about calls that break determinism, and what it says of each."""
+"""What a deterministic run says of calls that break determinism."""
 
 from __future__ import annotations
 
-import enum
-
 from attrs import frozen
-
-
-class Guard(enum.Enum):
-    """What a deterministic run does about calls that break determinism."""
-
-    OFF = "off"
-    """Nothing is watched, and nothing is paid for it."""
-    WARN = "warn"
-    """Each place is logged once, and kept in ``Scheduler.guard_findings``."""
-    ERROR = "error"
-    """The call raises a `DeterminismError` in the node."""
 
 
 @frozen

@@ -16,8 +16,9 @@ from horus_async.errors import DeterminismError
 from horus_async.nodes.context import SHUTDOWN_TICK, current
 
 from . import traps
-from .findings import Guard, GuardFinding
+from .findings import GuardFinding
 from .origins import Origin, origin_of_frame
+from .reaction import Guard
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType

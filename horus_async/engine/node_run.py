@@ -12,28 +12,90 @@ from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext
 
 from .rules.failure import FailureMachine
 from .rules.schedule import RateSchedule
-from .stats import Durations, NodeStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     import anyio
 
+    from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, TickListener
     from horus_async.topics import Subscriber
 
     from .ports import Ports
     from .rules.schedule import Schedule, Step
+    from .stats import NodeStats
 
 TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
 BACKGROUND = "background"
 """What a node started beside its callbacks."""
 _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
 
+_SAMPLES = 1024
+"""How many of a node's last tick durations the p99 is taken from."""
+
 
 class NodeRun:
-    """A node while it runs. The runtime drives it; nothing here waits or does I/O."""
+    """A node while it runs. The runtime drives it; nothing here waits or does I/O.
+
+    With slots: of an object with more than thirty attributes Python looks them up the slow way, and a tick needs sixty.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_ticked_for",
+        "after_ns",
+        "began_ns",
+        "budget_ns",
+        "busy",
+        "callbacks",
+        "context",
+        "coroutine",
+        "deadline_ns",
+        "dt_ns",
+        "due_ns",
+        "durations",
+        "ended_ns",
+        "errors",
+        "failure",
+        "held_ns",
+        "in_a_hurry",
+        "initialised",
+        "kind",
+        "last_ns",
+        "left_behind",
+        "misses",
+        "misses_in_a_row",
+        "misuse",
+        "name",
+        "needs_init",
+        "never_ran",
+        "node",
+        "nominal_dt",
+        "now",
+        "on",
+        "overruns",
+        "period_ns",
+        "ports",
+        "rank",
+        "rate",
+        "real_time",
+        "reported",
+        "restarts",
+        "resumed",
+        "resumed_ns",
+        "schedule",
+        "scope",
+        "shut_down",
+        "skips_next",
+        "started_ns",
+        "thread",
+        "threads",
+        "tick_listeners",
+        "trap",
+        "unsafe",
+    )
 
     def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:  # noqa: PLR0915 - one line a fact
         self.node = node
@@ -86,7 +148,7 @@ class NodeRun:
         """The running callback's, once it has suspended."""
         self.trap: Any = None
         """What it yielded last."""
-        self.scope: anyio.CancelScope | None = None
+        self.scope: Scope | None = None
         """Cancels it, once it has suspended."""
         self.left_behind = 0
         """How many callbacks did not end and are not waited for any more."""
@@ -183,6 +245,8 @@ class NodeRun:
 
     def stats(self) -> NodeStats:
         """The figures so far."""
+        from .stats import NodeStats  # late: only who asks needs it
+
         return NodeStats(
             ticks=self.durations.count,
             rate=self.rate,
@@ -195,6 +259,41 @@ class NodeRun:
             restarts=self.restarts,
             lost=self.ports.lost_in_all(),
         )
+
+
+class Durations:
+    """Execution times of one node's ticks, nanoseconds."""
+
+    __slots__ = ("_next", "_samples", "count", "longest", "total")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0
+        self.longest = 0
+        self._samples: list[int] = []
+        self._next = 0
+
+    def add(self, duration_ns: int) -> None:
+        """One more tick took ``duration_ns``."""
+        self.count += 1
+        self.total += duration_ns
+        if duration_ns > self.longest:
+            self.longest = duration_ns
+        samples = self._samples
+        if len(samples) < _SAMPLES:
+            samples.append(duration_ns)
+        else:
+            samples[self._next] = duration_ns
+            self._next = (self._next + 1) % _SAMPLES
+
+    def mean_us(self) -> float:
+        """Mean over all ticks, 0 before the first."""
+        return self.total / self.count / 1000 if self.count else 0.0
+
+    def p99_us(self) -> float:
+        """99th percentile (nearest rank) of the last `_SAMPLES`, 0 before the first."""
+        ordered = sorted(self._samples)
+        return ordered[-(-99 * len(ordered) // 100) - 1] / 1000 if ordered else 0.0
 
 
 def _in_thread(run: NodeRun, tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:

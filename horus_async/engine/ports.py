@@ -6,21 +6,22 @@ import functools
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
-import anyio
-
+from horus_async import topics
+from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, current
 from horus_async.observe import Received, Sent
-from horus_async.topics import Borrowing, Message, check_topic_name
 from horus_async.topics.codec import as_bytes, decode, encode
+from horus_async.topics.ring.names import check_topic_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
     from horus_async.observe import Looks
-    from horus_async.topics import Bus, Publisher, Subscriber
+    from horus_async.topics import Borrowing, Bus, Message, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
     from horus_async.topics.ring.region import Taken
     from horus_async.topics.values.payload import Payload
@@ -103,7 +104,7 @@ class Ports:
         self._lent_to: Node | None = None
         self.began: int | None = None
         """The scheduler tick in which the running callback began; None while none is going on."""
-        self.wait_scope: anyio.CancelScope | None = None
+        self.wait_scope: Scope | None = None
         """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self.inputs: list[Received] = []
         """What the running callback took."""
@@ -257,7 +258,7 @@ class Ports:
 
     def borrow(self, topic: str) -> Borrowing:
         """The next unread message, left where it is for a ``with`` block."""
-        return Borrowing(topic, functools.partial(self.take_loan, topic))
+        return topics.Borrowing(topic, functools.partial(self.take_loan, topic))
 
     def recv(self, topic: str, default: Any) -> Any:
         """The next unread value, or ``default``."""
@@ -277,7 +278,7 @@ class Ports:
         if taken is None:
             return None
         payload, publisher, seq, stamp_ns = taken
-        return Message(decode(payload), topic, seq, stamp_ns, publisher)
+        return topics.Message(decode(payload), topic, seq, stamp_ns, publisher)
 
     def latest(self, topic: str) -> Any:
         """The newest value, or None; it consumes nothing."""
@@ -327,7 +328,7 @@ class Ports:
         if context is None or context.seed_tick not in (INIT_TICK, SHUTDOWN_TICK):
             await self.subscriber(topic).wait()
             return
-        with anyio.CancelScope() as self.wait_scope:
+        with event_loop().scope() as self.wait_scope:
             await self.subscriber(topic).wait()
         if self.wait_scope.cancelled_caught:
             raise ContextError(

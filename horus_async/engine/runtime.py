@@ -19,10 +19,9 @@ from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-import anyio
-import anyio.lowlevel
 from attrs import evolve
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns, perf_ns
 from horus_async.nodes.context import current
 from horus_async.observe import NodeFailed
@@ -40,6 +39,7 @@ from .work import Working
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
 
+    from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer, RunInfo
     from horus_async.topics import Bus
@@ -85,7 +85,7 @@ class Runtime(Working):
         """What `step` left to `run_in_steps`."""
         self._stand_still: Callable[[], bool] | None = None
         """Waits for the next step; whether the run is to end instead. None where that is not waited for any more."""
-        self._following: anyio.CancelScope | None = None
+        self._following: Scope | None = None
         """Of the worker that follows the plan now."""
         self._broken: BaseException | None = None
         """What following a plan raised, and was no node's."""
@@ -203,7 +203,7 @@ class Runtime(Working):
     async def _carry_out(self, plan: Plan, begun: Job | None = None) -> None:
         """Follow a plan to its end, and shut down."""
         self._takes_work = True
-        async with anyio.create_task_group() as group:
+        async with event_loop().group() as group:
             self._group = group
             self.start_waiting()
             try:
@@ -216,7 +216,7 @@ class Runtime(Working):
             finally:
                 if self._broken is not None:
                     self.reason = self.reason or self._what_ended_it(self._broken)
-                with anyio.CancelScope(shield=True):
+                with event_loop().scope(shield=True):
                     await self.shut_down()
                 group.cancel_scope.cancel()
 
@@ -255,7 +255,7 @@ class Runtime(Working):
         for run in self.runs.values():
             run.now = pace.elapsed_ns
             run.real_time = not pace.virtual
-            run.threads = pace.threads
+            run.threads = pace.thread_limiter() if run.node.compute else None
 
     def step(self) -> bool:
         """Carry out the next tick in virtual time, as far as nothing has to wait; that is most often all of it.
@@ -302,7 +302,7 @@ class Runtime(Working):
             NodeFailure: A node failed for good.
         """
         self.attach(pace)
-        async with anyio.create_task_group() as group:
+        async with event_loop().group() as group:
             self._group = group
             await self._drive(self.one_tick_plan())
             group.cancel_scope.cancel()
@@ -335,7 +335,7 @@ class Runtime(Working):
         if self.reason == self.timeline.end_reason:
             for complete in self.at_end:
                 complete(self.tick)
-        async with anyio.create_task_group() as group:
+        async with event_loop().group() as group:
             self._group = group
             await self._end_in_order(unsafe=unsafe)
             group.cancel_scope.cancel()
@@ -399,13 +399,13 @@ class Runtime(Working):
     async def _drive(self, plan: Plan, begun: Job | None = None) -> None:
         """Carry out a plan, the job ``begun`` first; ticks that are still suspended at its end are cancelled."""
         assert self._pace is not None
-        done = anyio.Event()
+        done = event_loop().event()
         self._pace.take_turns()
         self._plan_done = done
         self._in_group = True
         self._jobs: Iterator[Job] = iter(plan) if begun is None else itertools.chain((begun,), plan)
         self._group.start_soon(self._work, None)
-        attending = anyio.CancelScope()
+        attending = event_loop().scope()
         if not self._virtual and any(run.on for run in self.runs.values()):
             self._group.start_soon(self._attend, attending)
         try:
@@ -419,17 +419,17 @@ class Runtime(Working):
             self._in_group = False
             self._pace.let_go()
             attending.cancel()
-            with anyio.CancelScope(shield=True):
+            with event_loop().scope(shield=True):
                 await done.wait()  # nobody follows the old plan when a new one begins
 
-    async def _attend(self, scope: anyio.CancelScope) -> None:
+    async def _attend(self, scope: Scope) -> None:
         with scope:
             await self.bus.attend()
 
     async def _work(self, after: NodeRun | None) -> None:
         """Follow the plan until a tick suspends, then stay with that tick."""
         job: Job | None = None
-        with anyio.CancelScope() as scope:  # around all that a callback may open
+        with event_loop().scope() as scope:  # around all that a callback may open
             try:
                 self._following = scope
                 if after is not None:

@@ -13,9 +13,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
-import anyio
-
 from horus_async.clock.debugger import held_within
+from horus_async.clock.event_loop import event_loop
 from horus_async.errors import EmergencyStop, NodeFailure
 from horus_async.nodes.failure_policies import Ignore, Miss
 from horus_async.observe import (
@@ -323,4 +322,4 @@ class Safety(ABC):
         """Whether that is all it is; a nursery makes a group of several."""
         if isinstance(error, BaseExceptionGroup):
             return all(map(self._is_cancellation, error.exceptions))
-        return isinstance(error, LeftBehind | anyio.get_cancelled_exc_class())
+        return isinstance(error, LeftBehind | event_loop().cancelled)

@@ -8,9 +8,9 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from attrs import define
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.context import WorkContext, current
@@ -24,6 +24,7 @@ from .reporting import name_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from horus_async.clock.event_loop import Scope
     from horus_async.observe import Observer
 
     from .pace.pace import Pace
@@ -74,7 +75,7 @@ class Working(Calling):
         self._to_start: list[Callable[[], None]] = []
         self._started: dict[str, int] = {}
         """How many tasks and threads each node has started."""
-        self._scopes: dict[str, set[anyio.CancelScope]] = {}
+        self._scopes: dict[str, set[Scope]] = {}
         self._threads: list[_OwnThread] = []
 
     def start_task(self, node: str, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
@@ -140,7 +141,7 @@ class Working(Calling):
         assert pace is not None
         current.set(context)
         error: BaseException | None = None
-        scope = anyio.CancelScope()
+        scope = event_loop().scope()
         self._scopes.setdefault(run.name, set()).add(scope)
         try:
             with scope:

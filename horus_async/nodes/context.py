@@ -10,6 +10,7 @@ import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.clock.random import tick_np_random, tick_random
 from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.errors import ContextError
@@ -231,6 +232,4 @@ def budget_remaining() -> float:
 
 async def sleep(seconds: float) -> None:
     """Sleep in the time of the run; in virtual time this takes no real time."""
-    import anyio
-
-    await anyio.sleep(seconds)
+    await event_loop().sleep(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS
-from horus_async.engine.rules.schedule import Step, exact
+from horus_async.engine.rules.schedule import Step, exact, nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class RecordedTimeline:
         self._base_ns = 0
         self._at_ns = 0
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._limit_ns = None if duration is None else round(exact(duration) * NANOSECONDS)
+        self._limit_ns = None if duration is None else nanoseconds(duration)
         self.end_ns = 0
         self.end_reason = "replay finished"
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from attrs import define, field
-
 from horus_async.clock.random import system_seed
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.wall import wall_shift_ns
-from horus_async.determinism.findings import Guard
+from horus_async.determinism.reaction import Guard
 from horus_async.engine.ports import check_free
 from horus_async.engine.rules.schedule import RateTimeline
 from horus_async.engine.runtime import Runtime
@@ -34,15 +32,15 @@ if TYPE_CHECKING:
     from .options import SchedulerOptions
 
 
-@define
 class Assembly:
     """Everything that takes part in one run."""
 
-    runtime: Runtime
-    recorder: Recorder | None
-    guard: RunGuard | None
-    watchdog: Watchdog | None = field(default=None, init=False)
-    _meanwhile: ExitStack = field(factory=ExitStack, init=False)
+    def __init__(self, runtime: Runtime, recorder: Recorder | None, guard: RunGuard | None) -> None:
+        self.runtime = runtime
+        self.recorder = recorder
+        self.guard = guard
+        self.watchdog: Watchdog | None = None
+        self._meanwhile = ExitStack()
 
     def begin(self, watchdog: float | None) -> None:
         """Set the guard's traps and let the watchdog loose, in the thread of the event loop."""

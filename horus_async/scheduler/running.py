@@ -17,10 +17,10 @@ from horus_async.engine.pace.loop import run_loop
 from horus_async.errors import BlackBoxError, ContextError, EmergencyStop
 from horus_async.undo import undo
 
-from .options import SchedulerOptions, checked_duration, given_overrides
+from .in_force import given_overrides
+from .options import SchedulerOptions, checked_duration
 from .playback import Playback
 from .signals import stopped_by_signals
-from .topic_use import TopicUse, uses, warn_of_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from .assembly import Assembly
     from .run_box import RunBox
+    from .topic_use import TopicUse
 
 
 _log = logging.getLogger("horus_async")
@@ -188,6 +189,8 @@ class Running(Playback):
 
     def topics(self) -> dict[str, TopicUse]:
         """Who sends on each topic and who reads it, in the run that goes on or in the last one."""
+        from .topic_use import uses
+
         return {} if self._runtime is None else uses(self._runtime.topics)
 
     # Inside
@@ -351,6 +354,8 @@ class Running(Playback):
             # what ended the run is what its caller has to hear of
             _log.error("a part of the run could not be taken apart", exc_info=error)
         if self._options.deterministic and self._replay is None:
+            from .topic_use import warn_of_unsent
+
             warn_of_unsent(parts.runtime.topics)
 
 

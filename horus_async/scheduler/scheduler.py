@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from horus_async.determinism.findings import Guard
-from horus_async.engine.rules.schedule import exact
+from horus_async.determinism.reaction import Guard
+from horus_async.engine.rules.schedule import is_faster
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.node import Node
 
-from .options import SchedulerOptions, given_overrides
+from .in_force import given_overrides
+from .options import SchedulerOptions
 from .running import Running
-from .stats import SchedulerStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from horus_async.observe import Observer
     from horus_async.recorder import RecordingOptions, Session
     from horus_async.replay.comparison import VerifyReport
+
+    from .stats import SchedulerStats
 
 
 class Scheduler(Running):
@@ -108,7 +110,7 @@ class Scheduler(Running):
             raise ConfigurationError(f"{type(node).__name__} was not set up: its __init__ must call super().__init__()")
         if node.name in self._nodes:
             raise ConfigurationError(f"there is a node {node.name!r} already: names are unique in a scheduler")
-        if node.rate is not None and exact(node.rate) > exact(self._options.tick_rate):
+        if node.rate is not None and is_faster(node.rate, self._options.tick_rate):
             raise ConfigurationError(
                 f"node {node.name!r} has rate={node.rate} Hz, above the scheduler's tick_rate="
                 f"{self._options.tick_rate} Hz: raise tick_rate or lower the rate"
@@ -194,6 +196,8 @@ class Scheduler(Running):
 
     def stats(self) -> SchedulerStats:
         """Figures of the run, also while it goes on."""
+        from .stats import SchedulerStats
+
         runtime = self._runtime
         return SchedulerStats(
             tick=-1 if runtime is None or not runtime.ticks else runtime.tick,

@@ -14,7 +14,6 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from horus_async.determinism.origins import Origin, origin_of_frame
 from horus_async.engine.reporting import code_of, line_of
 from horus_async.errors import ConfigurationError
 from horus_async.nodes.context import current
@@ -94,6 +93,8 @@ def _short(name: str) -> str:
 
 def _place(frame: FrameType | None, coroutine: Any, run: NodeRun) -> str | None:
     """The line that made it: the one that is running, or the one in the callback just left that mentions its name."""
+    from horus_async.determinism.origins import Origin, origin_of_frame  # late: it asks where Python is installed
+
     while frame is not None and (origin := origin_of_frame(frame)) is not Origin.ENGINE:
         if origin is Origin.USER:
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"

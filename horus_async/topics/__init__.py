@@ -1,12 +1,18 @@
-"""Topics: named streams of messages in shared memory."""
+"""Topics: named streams of messages in shared memory. Names are loaded on first use."""
 
-from .borrowing import BorrowedMessage, Borrowing
-from .bus import Bus, default_namespace
-from .message import Message
-from .publisher import Publisher
-from .ring.names import check_namespace, check_topic_name
-from .subscriber import Subscriber
-from .topic import Topic
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .borrowing import BorrowedMessage, Borrowing
+    from .bus import Bus, default_namespace
+    from .message import Message
+    from .publisher import Publisher
+    from .ring.names import check_namespace, check_topic_name
+    from .subscriber import Subscriber
+    from .topic import Topic
 
 __all__ = [
     "BorrowedMessage",
@@ -20,3 +26,29 @@ __all__ = [
     "check_topic_name",
     "default_namespace",
 ]
+
+_HOMES = {
+    "borrowing": ("BorrowedMessage", "Borrowing"),
+    "bus": ("Bus", "default_namespace"),
+    "message": ("Message",),
+    "publisher": ("Publisher",),
+    "ring.names": ("check_namespace", "check_topic_name"),
+    "subscriber": ("Subscriber",),
+    "topic": ("Topic",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # A type checker that saw this would accept any misspelt name.
+
+    def __getattr__(name: str) -> object:
+        """Load a name from its module."""
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,8 +11,6 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attrs import define
-
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import TopicError, TopicPermissionError
 
@@ -49,13 +47,15 @@ _NEVER_NS = 1 << 62
 _SWEEP_NS = 2 * NANOSECONDS
 
 
-@define
 class _LeftOut:
     """A ring that could not be read."""
 
-    since_ns: int
-    next_try_ns: int
-    said: bool = False
+    __slots__ = ("next_try_ns", "said", "since_ns")
+
+    def __init__(self, now_ns: int) -> None:
+        self.since_ns = now_ns
+        self.next_try_ns = now_ns
+        self.said = False
 
 
 class Discovery:
@@ -229,7 +229,7 @@ class Discovery:
             ring = self._rings[file.name] = ExternalRing(self.namespace, file, region)
             return ring
         now = monotonic_ns()
-        left_out = self._left_out.setdefault(file.name, _LeftOut(now, now))
+        left_out = self._left_out.setdefault(file.name, _LeftOut(now))
         if not failure and now - left_out.since_ns < _UNFINISHED_NS:  # its writer is about to finish it
             left_out.next_try_ns = now
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .packed.packed import form_of, pack_bytes
+from .packed.marks import pack_bytes
 from .ring.region import LATEST, SLEEPERS
 from .ring.turn import takes_turn, with_turn
 from .wake.doorbell import ring_bells
@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .exchange import Channel
-    from .packed.layout import Pack
+    from .packed.marks import Pack
     from .packed.schema import Schema
     from .ring.turn import Turn
     from .ring.writer import Packers, RingWriter
     from .values.payload import Payload
 
+
+_SETTLED: dict[type, Pack | None] = {
+    bytes: pack_bytes,
+    **dict.fromkeys((dict, list, tuple, str, int, float, bool, type(None)), None),
+}
+"""What needs no description in the ring."""
 
 _UNOPENED: Packers = {}
 """Stands for a ring's packers before the first message."""
@@ -30,10 +36,12 @@ class _Forms(dict[type, "Pack | None"]):
     __slots__ = ("_describe",)
 
     def __init__(self, describe: Callable[[Schema], bool]) -> None:
-        super().__init__({bytes: pack_bytes})
+        super().__init__(_SETTLED)
         self._describe = describe
 
     def __missing__(self, kind: type) -> Pack | None:
+        from .packed.packed import form_of
+
         form = form_of(kind)
         pack = self[kind] = form.pack if form is not None and self._describe(form.schema) else None
         return pack

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.errors import TopicError
 
 from .ring.locks import Rank, new_lock
 from .ring.reader import ELSEWHERE, RingReader
 from .ring.writer import RingWriter
-from .wake.wakeup import Bell, checkpoint
+from .wake.wakeup import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +132,13 @@ class Subscriber:
         glance = self._channel.glance
         if glance is not None:
             glance()
+        only = self._only
+        if only is not None and self._ended_newest is None and not only.closed:
+            # As in `take`: the writer has the newest message at hand, unless it was written the slower way.
+            index, _, near = only.writer.near
+            if near is not None and index + 1 == only.writer.index:
+                self.newest_from = only
+                return near
         with self._lock:
             self._let_go_of_ended()
             newest, self.newest_from = self._ended_newest, None
@@ -167,7 +175,7 @@ class Subscriber:
             TopicError: this is closed, or was closed while waiting.
         """
         if self.has_message():
-            await checkpoint()
+            await event_loop().checkpoint()
             return
         channel = self._channel
         sleepers = channel.sleepers

@@ -62,7 +62,7 @@ def record(plans: list[Plan], *, deterministic: bool, duration: float) -> str:
 
 
 def _guard() -> object:
-    from horus_async.determinism.findings import Guard
+    from horus_async.determinism.reaction import Guard
 
     return Guard.OFF
 

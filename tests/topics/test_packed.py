@@ -24,9 +24,10 @@ from horus_async.topics import Bus
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
 from horus_async.topics.codec.decoding import decode_tagged
 from horus_async.topics.packed import schema
-from horus_async.topics.packed.packed import RAW, form_of, pack_bytes
+from horus_async.topics.packed.marks import MARK, RAW, pack_bytes
+from horus_async.topics.packed.packed import form_of
 from horus_async.topics.packed.rows import DTYPES
-from horus_async.topics.packed.schema import MARK, Schema
+from horus_async.topics.packed.schema import Schema
 from tests.topics import message_classes
 from tests.topics.message_classes import (
     GENERAL,

@@ -13,7 +13,8 @@ from horus_async import Node, Scheduler, tick
 from horus_async.clock.system import wall_ns
 from horus_async.recorder import ExecutionRecord, open_session
 from horus_async.recorder.read.check import Verdict, check_session
-from horus_async.scheduler.options import Overrides, overriding
+from horus_async.scheduler.in_force import overriding
+from horus_async.scheduler.overrides import Overrides
 from horus_async.topics import Bus
 from horus_async.topics.codec import decode
 from horus_async.topics.external.leftovers import reclaim

@@ -22,7 +22,7 @@ from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
 from horus_async.messages import CmdVel, Twist
 from horus_async.topics.codec import decode
 from horus_async.topics.external.leftovers import reclaim
-from horus_async.topics.packed import schema
+from horus_async.topics.packed import marks
 from horus_async.topics.packed.packed import form_of
 from horus_async.topics.packed.schema import Schema, Struct
 from horus_async.topics.ring.layout import PUBLISHERS_AT, SCHEMAS_LIMIT, Word
@@ -221,7 +221,7 @@ with Topic("t", Speed) as topic:
 
 def mapped(name: str) -> list[Region]:
     """What this process has mapped of other processes' rings that describe such a class."""
-    regions = [region for reference in schema._sources.valuerefs() if isinstance(region := reference(), Region)]
+    regions = [region for reference in marks.sources.valuerefs() if isinstance(region := reference(), Region)]
     return [region for region in regions if name in [found.record.name for found in region.schemas()]]
 
 

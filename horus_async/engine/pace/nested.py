@@ -7,8 +7,7 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING
 
-import anyio
-
+from horus_async.clock.event_loop import event_loop
 from horus_async.topics.wake.wakeup import Bell
 
 from .loop import run_loop
@@ -54,7 +53,7 @@ class NestedRun:
         self._bell = Bell()
         self._moving = True
         self._ending = to_the_end
-        async with anyio.create_task_group() as group:
+        async with event_loop().group() as group:
             group.start_soon(self._watch_for_cancel)
             if self._thread.ident is None:
                 self._thread.start()
@@ -63,9 +62,9 @@ class NestedRun:
             cancelled: BaseException | None = None
             while self._moving:
                 try:
-                    with anyio.CancelScope(shield=True):
+                    with event_loop().scope(shield=True):
                         await self._bell.wait()
-                except anyio.get_cancelled_exc_class() as error:  # asyncio's own kind heeds no shield
+                except event_loop().cancelled as error:  # asyncio's own kind heeds no shield
                     self._on_cancel()
                     cancelled = error
             if self.ended:
@@ -101,7 +100,7 @@ class NestedRun:
 
     async def _watch_for_cancel(self) -> None:
         try:
-            await anyio.sleep_forever()
+            await event_loop().event().wait()
         finally:
             if self._moving:
                 self._on_cancel()

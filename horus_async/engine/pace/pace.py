@@ -40,9 +40,6 @@ class Pace:
     give_up_ns: int | None = None
     """On the monotonic clock: when `settle` and `until_idle` stop waiting for threads and for the outside world."""
 
-    threads: anyio.CapacityLimiter | None = None
-    """For ticks with ``compute=True``: each has a thread, however many others there are. None where none can run."""
-
     suspended = 0
     """How many callbacks are suspended, where `settle` has to wait for them."""
 
@@ -83,6 +80,10 @@ class Pace:
 
     async def until_idle(self, run: Busy) -> None:
         """Wait until the node's callback has ended, or until `wake`."""
+
+    def thread_limiter(self) -> anyio.CapacityLimiter | None:
+        """What ticks with ``compute=True`` take their threads from: as many as they need. None where none can run."""
+        return None
 
     def take_turns(self) -> None:
         """From here on suspended callbacks go on one at a time, where that is the rule."""

@@ -6,10 +6,9 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.lowlevel
 import trio
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.timer import TickTimer
 from horus_async.clock.trio_testing import movable_clock
@@ -18,6 +17,8 @@ from .pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import anyio
 
     from .pace import Busy
 
@@ -34,7 +35,7 @@ class RealPace(Pace):
     virtual = False
 
     def __init__(self, *, after: Pace | None = None) -> None:
-        self.threads = anyio.CapacityLimiter(math.inf)
+        self._limiter: anyio.CapacityLimiter | None = None
         self._test_clock = movable_clock()
         self._timer = TickTimer() if self._test_clock is None else _EventTimer(self._monotonic_ns)
         if isinstance(after, RealPace) and after._test_clock is self._test_clock is None:  # noqa: SLF001 - as this one
@@ -75,7 +76,7 @@ class RealPace(Pace):
         if self.elapsed_ns() < at_ns:
             await self._timer.wait_until(self._start_ns + at_ns)
         else:
-            await anyio.lowlevel.checkpoint()
+            await event_loop().checkpoint()
         if self.elapsed_ns() >= at_ns:
             self._reached_ns = at_ns
 
@@ -88,7 +89,7 @@ class RealPace(Pace):
             return
         seen, quiet = run.resumed, 0
         while run.busy and quiet < 2:
-            await anyio.lowlevel.checkpoint()
+            await event_loop().checkpoint()
             quiet = quiet + 1 if run.resumed == seen else 0
             seen = run.resumed
 
@@ -111,6 +112,13 @@ class RealPace(Pace):
     def ended(self, run: Busy) -> None:
         """A tick that had suspended ends."""
         run.held_ns = self._monotonic_ns() - run.resumed_ns
+
+    def thread_limiter(self) -> anyio.CapacityLimiter:
+        """One for the whole run."""
+        import anyio
+
+        self._limiter = self._limiter or anyio.CapacityLimiter(math.inf)
+        return self._limiter
 
     def wake(self) -> None:
         """Let the timer expire at once."""

@@ -8,7 +8,6 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-import anyio
 import trio
 from trio.lowlevel import Abort
 
@@ -21,6 +20,7 @@ from .pace import Pace
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import anyio
     from trio.testing import MockClock
 
     from horus_async.clock.virtual import VirtualClock
@@ -109,12 +109,9 @@ class VirtualPace(StillPace):
         self._woken = False
         self._settled = False
         """Whether others could run since the last moment: without that a program of late ticks would starve them."""
-        self.threads = anyio.CapacityLimiter(math.inf)
-        self._limiters = (
-            self.threads,
-            trio.to_thread.current_default_thread_limiter(),
-            anyio.to_thread.current_default_thread_limiter(),
-        )
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._default_limiter = trio.to_thread.current_default_thread_limiter()
+        """Anyio's too."""
 
     def start(self) -> None:
         """The clock, as it stands now, is where the run begins."""
@@ -188,7 +185,8 @@ class VirtualPace(StillPace):
                 return
 
     def _threads_at_work(self) -> bool:
-        return any(limiter.borrowed_tokens for limiter in self._limiters)
+        own = self._limiter
+        return bool(self._default_limiter.borrowed_tokens or (own is not None and own.borrowed_tokens))
 
     async def until_idle(self, run: Busy) -> None:
         """Move time on until the callback has ended."""
@@ -235,6 +233,13 @@ class VirtualPace(StillPace):
         if not self._in_own_loop or _files_waited_for() > _TRIOS_OWN:
             return False
         return all(thread.name.startswith(_IDLE) for thread in set(threading.enumerate()) - self._threads)
+
+    def thread_limiter(self) -> anyio.CapacityLimiter:
+        """One for the whole run, whose threads are waited for."""
+        import anyio
+
+        self._limiter = self._limiter or anyio.CapacityLimiter(math.inf)
+        return self._limiter
 
     def take_turns(self) -> None:
         """From here on suspended ticks go on one at a time, in the order of their nodes."""

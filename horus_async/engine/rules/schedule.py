@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from math import gcd
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from horus_async.clock.system import NANOSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from fractions import Fraction
 
 
 def exact(number: float) -> Fraction:
     """The decimal number somebody wrote: 33.3 is 333/10, not the binary fraction next to it."""
-    return Fraction(repr(number if type(number) in (int, float) else float(number)))
+    from fractions import Fraction
+
+    return Fraction(*ratio(number))
+
+
+def ratio(number: float) -> tuple[int, int]:
+    """Numerator and denominator of `exact`, without the decimal numbers that come with Python's fractions.
+
+    Raises:
+        ValueError: It is not finite.
+    """
+    digits, _, power = repr(number if type(number) in (int, float) else float(number)).partition("e")
+    whole, _, decimals = digits.partition(".")
+    numerator, places = int(whole + decimals), len(decimals) - int(power or 0)
+    if places <= 0:
+        return numerator * 10**-places, 1
+    common = gcd(numerator, 10**places)
+    return numerator // common, 10**places // common
+
+
+def is_faster(rate: float, other: float) -> bool:
+    """Whether a rate is above another one, as they were written."""
+    (numerator, denominator), (others, per) = ratio(rate), ratio(other)
+    return numerator * per > others * denominator
+
+
+def nanoseconds(seconds: float) -> int:
+    """The nearest whole number of them, an even one where two are as near."""
+    numerator, denominator = ratio(seconds)
+    whole, rest = divmod(numerator * NANOSECONDS, denominator)
+    return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2))
 
 
 class Schedule(Protocol):
@@ -35,8 +66,11 @@ class RateSchedule:
     __slots__ = ("_done", "_per", "_ticks", "next_tick")
 
     def __init__(self, rate: float, tick_rate: float) -> None:
-        ratio = exact(rate) / exact(tick_rate)
-        self._ticks, self._per = ratio.numerator, ratio.denominator
+        hertz, per = ratio(rate)
+        scheduler_hertz, scheduler_per = ratio(tick_rate)
+        ticks, of = hertz * scheduler_per, per * scheduler_hertz
+        common = gcd(ticks, of)
+        self._ticks, self._per = ticks // common, of // common
         self._done = 0
         self.next_tick: float = 0
 
@@ -97,9 +131,9 @@ class RateTimeline:
     """Ticks at tick / tick_rate, as long as that is below the duration."""
 
     def __init__(self, tick_rate: float, *, start_ns: int = 0, duration: float | None = None) -> None:
-        rate = exact(tick_rate)
         self._rate = tick_rate
-        self._numerator, self._denominator = rate.numerator, rate.denominator * NANOSECONDS
+        self._numerator, per = ratio(tick_rate)
+        self._denominator = per * NANOSECONDS
         self._start_ns = start_ns
         self._start = start_ns / NANOSECONDS
         self._next = 0
@@ -125,7 +159,7 @@ class RateTimeline:
         if duration is None:
             self._end = None
             return
-        until_ns = self._at_ns(self._next) + round(exact(duration) * NANOSECONDS)
+        until_ns = self._at_ns(self._next) + nanoseconds(duration)
         self._end = -(-until_ns * self._numerator // self._denominator)
         self.end_ns = until_ns
 

@@ -63,7 +63,8 @@ class Feed:
         """What lines of external messages hold."""
         self.rewound = False
         """Set when ticks went back, as they do while a repeated replay is recorded: no index then."""
-        self._gap: Gap | None = None
+        self.gap: Gap | None = None
+        """What is missing and no gap line tells of yet."""
 
     @property
     def counts(self) -> Counts:
@@ -96,20 +97,15 @@ class Feed:
         self._widen_gap(tick, f"cannot be written: {problem}", count)
 
     def _widen_gap(self, tick: int, reason: str, count: int) -> None:
-        if self._gap is None:
-            self._gap = Gap(tick, count, reason)
+        if self.gap is None:
+            self.gap = Gap(tick, count, reason)
         else:
-            self._gap.dropped += count
-
-    @property
-    def has_gap(self) -> bool:
-        """Whether something is missing that no gap line tells of yet."""
-        return self._gap is not None
+            self.gap.dropped += count
 
     def put_gap(self, gap: Gap | None = None) -> None:
         """Put a gap line where something is missing."""
         if gap is None:
-            gap, self._gap = self._gap, None
+            gap, self.gap = self.gap, None
         if gap is not None:
             self.put_line(gap_line(gap.tick, gap.dropped, gap.reason))
 

@@ -13,6 +13,7 @@ from .lines import (
     DIGESTED,
     INPUT,
     ONE_MESSAGE_TICK,
+    SILENT_TICK,
     execution_line,
     input_text,
     message_line,
@@ -101,17 +102,22 @@ class LineMaker:
         kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _, _, looks, after_ns = execution
         feed = self._feeds.get(node) or self._feed(node)
         outputs = feed.pending
-        quick = len(outputs) == 1 and len(inputs) < 2 and kind == "tick" and error is None
-        if quick and not (looks or after_ns or feed.loose):
+        quick = len(outputs) < 2 and len(inputs) < 2 and kind == "tick" and error is None
+        if quick and not (looks or after_ns or feed.loose):  # what follows is `_executed`, written out for most ticks
+            taken = b""
+            if inputs:
+                heard, publisher, number, source, empty = inputs[0]
+                if source or empty:
+                    taken = input_text(heard, publisher, number, source, empty)
+                else:
+                    taken = INPUT % (quoted[heard], quoted[publisher], number)
+            if not outputs:
+                if self._put(feed, SILENT_TICK % (dt_ns, duration_ns, taken, now_ns, tick), tick):
+                    feed.ticks += 1
+                    feed.inputs += len(inputs)
+                return
             _, topic, seq, stamp_ns, text, sent_in, began = outputs[0]
-            if sent_in == began == tick:  # what follows is `_executed`, written out for most ticks
-                taken = b""
-                if inputs:
-                    heard, publisher, number, source, empty = inputs[0]
-                    if source or empty:
-                        taken = input_text(heard, publisher, number, source, empty)
-                    else:
-                        taken = INPUT % (quoted[heard], quoted[publisher], number)
+            if sent_in == began == tick:
                 line = ONE_MESSAGE_TICK % (
                     dt_ns, duration_ns, taken, quoted[topic], text, stamp_ns, seq, now_ns, tick
                 )  # fmt: skip
@@ -226,7 +232,7 @@ class LineMaker:
                     return False
                 left = room.left - len(line)
             room.left = left
-        if feed.has_gap:
+        if feed.gap is not None:
             feed.put_gap()
         feed.put_line(line)
         return True

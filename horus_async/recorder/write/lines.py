@@ -64,6 +64,10 @@ ONE_MESSAGE_TICK = (
     b'"outputs":[{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d}],"now_ns":%d,"tick":%d}\n'
 )
 """The most frequent line: made in one step it takes half the time."""
+SILENT_TICK = (
+    b'{"kind":"tick","dt_ns":%d,"duration_ns":%d,"error":null,"inputs":[%b],"outputs":[],"now_ns":%d,"tick":%d}\n'
+)
+"""The next: that of a node which sends nothing."""
 _openings = {kind: b'{"kind":"%b",' % kind.encode() for kind in ("tick", "init", "shutdown", "safe_state")}
 INPUT = b'{"topic":%b,"publisher":%b,"seq":%d}'
 _INPUT_FROM = b'{"topic":%b,"publisher":%b,"source":%d,"seq":%d}'

@@ -24,25 +24,21 @@ Their payload begins with a zero byte and a ``$``.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError
-from horus_async.topics.packed.layout import FAILURES
-from horus_async.topics.packed.packed import is_packed, readers
-from horus_async.topics.packed.packed import to_json as packed_to_json
-from horus_async.topics.packed.schema import MARK_BYTES
+from horus_async.topics.packed.marks import FAILURES, MARK_BYTES, is_packed, readers
 
-from .decoding import ATOMS, binary_to_json, decode_tagged
-from .encoding import STRICT, encode_tagged, too_large
+from .plain import ATOMS, STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from horus_async.topics.packed.layout import Pack
+    from horus_async.topics.packed.marks import Pack
     from horus_async.topics.values.payload import Payload
 
 _all_atoms = ATOMS.issuperset
@@ -95,8 +91,10 @@ def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
     except (TypeError, RecursionError):  # large integers, keys that are not strings, too deep
         pass
     except MemoryError:
+        from .encoding import too_large
+
         raise too_large() from None
-    return encode_tagged(value)
+    return _tagging()(value)
 
 
 def decode(payload: bytes | memoryview) -> Any:
@@ -108,7 +106,7 @@ def decode(payload: bytes | memoryview) -> Any:
         MessageDecodeError: not a payload.
     """
     if type(payload) is not bytes:
-        return decode_tagged(payload)
+        return _untagging()(payload)
     if _DOLLAR in payload:  # in every payload that is packed or has tags, otherwise only in the user's strings
         read = readers.get(payload[:MARK_BYTES])
         if read is not None:
@@ -116,7 +114,7 @@ def decode(payload: bytes | memoryview) -> Any:
                 return read(payload)
             except FAILURES:  # the slower way below reports it, or can read it
                 pass
-        return decode_tagged(payload)
+        return _untagging()(payload)
     try:
         return loads(payload)
     except JSONDecodeError as error:
@@ -135,7 +133,7 @@ def decode_borrowed(payload: bytes | memoryview, check: Callable[[], None]) -> A
     """
     if isinstance(payload, bytes) and (_DOLLAR not in payload or is_packed(payload)):
         return decode(payload)
-    return decode_tagged(payload, check)
+    return _untagging()(payload, check)
 
 
 def to_json(payload: Payload | memoryview) -> bytes:
@@ -149,8 +147,10 @@ def to_json(payload: Payload | memoryview) -> bytes:
     """
     payload = as_bytes(payload)
     if is_packed(payload):
-        return _small_to_json(payload) if len(payload) <= _SMALL else packed_to_json(payload)
+        return _small_to_json(payload) if len(payload) <= _SMALL else _packed_to_json(payload)
     if payload[:1] == b"\0":
+        from .decoding import binary_to_json
+
         return binary_to_json(payload)
     if b"\n" in payload or b"\r" in payload:
         try:
@@ -165,9 +165,31 @@ def is_quick(payload: bytes) -> bool:
     return bool(payload) and (payload[0] != 0 or (len(payload) <= _SMALL and is_packed(payload)))
 
 
+@cache
+def _tagging() -> Callable[[Any], Payload]:
+    """The encoder of what is not plain; imported with the first such value."""
+    from .encoding import encode_tagged
+
+    return encode_tagged
+
+
+@cache
+def _untagging() -> Callable[..., Any]:
+    """The decoder of payloads that are not plain; imported with the first of them."""
+    from .decoding import decode_tagged
+
+    return decode_tagged
+
+
+def _packed_to_json(payload: bytes) -> bytes:
+    from horus_async.topics.packed.packed import to_json
+
+    return to_json(payload)
+
+
 _SMALL = 1024
 
-_small_to_json = lru_cache(256)(packed_to_json)
+_small_to_json = lru_cache(256)(_packed_to_json)
 """Cached: the recorder needs each text several times, for the node's line and for the tick's digest."""
 
 

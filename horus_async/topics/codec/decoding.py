@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 from orjson import dumps, loads
 
 from horus_async.errors import MessageDecodeError
-from horus_async.topics.packed import packed
+from horus_async.topics.packed.marks import is_packed
 from horus_async.topics.values import arrays, classes, standard
 from horus_async.topics.values.base64 import from_base64, to_base64
 from horus_async.topics.values.payload import LARGE
 
 from .binary import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
+from .plain import ATOMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ATOMS = frozenset({int, float, str, bool, type(None)})
-"""The types of JSON values that contain no others."""
 
 
 def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None = None) -> Any:
@@ -37,7 +35,7 @@ def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None 
     """
     try:
         if isinstance(payload, bytes):
-            return packed.to_value(payload, decode_tagged) if packed.is_packed(payload) else _untagged(payload, check)
+            return _packed(payload) if is_packed(payload) else _untagged(payload, check)
         head = _head(payload)
         make = _bare.get(head)
         if make is None:
@@ -74,6 +72,12 @@ def untagged(skeleton: Any, buffers: list[bytes | memoryview]) -> Any:
         MessageDecodeError: no reader would get it.
     """
     return _Untagger([memoryview(buffer) for buffer in buffers], 0, read_only=True).untag(skeleton)
+
+
+def _packed(payload: bytes) -> Any:
+    from horus_async.topics.packed.packed import to_value
+
+    return to_value(payload, decode_tagged)
 
 
 _bare: dict[bytes, Any] = {}

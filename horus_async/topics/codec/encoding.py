@@ -6,7 +6,6 @@ import struct
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from orjson import dumps
 
 from horus_async.errors import MessageDecodeError, MessageTooLargeError, ValueNotSupportedError
@@ -16,7 +15,8 @@ from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .advice import advice
 from .binary import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
-from .decoding import ATOMS, untagged
+from .decoding import untagged
+from .plain import ATOMS, STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 RAW_BYTES = 512
 """``bytes`` objects from this size on travel as buffers, shorter ones as base64."""
-
-STRICT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-"""Makes orjson refuse values that it would silently write as others."""
 
 _DECIMAL_BITS = 2048
 """Longer integers are written in hexadecimal: decimal takes quadratic time, and Python limits it."""

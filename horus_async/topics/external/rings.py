@@ -7,23 +7,21 @@ import os
 import re
 import struct
 from contextlib import suppress
-
-from attrs import frozen
+from typing import NamedTuple
 
 from horus_async.errors import TopicError
-from horus_async.topics.packed import schema
+from horus_async.topics.packed.marks import watch
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import SLOTS_AT
 from horus_async.topics.ring.names import path_component
 from horus_async.topics.ring.region import CLOSED, LATEST, SLEEPERS, Cursor, Region, adopt_region
 
 _log = logging.getLogger("horus_async.topics")
-_FILE = re.compile(r"(.+)@([0-9a-f]+-[0-9a-f]+-[0-9a-f]+)\.(\d+)")
+_FILE = r"(.+)@([0-9a-f]+-[0-9a-f]+-[0-9a-f]+)\.(\d+)"
 WORD = struct.Struct("<Q")
 
 
-@frozen
-class RingFile:
+class RingFile(NamedTuple):
     """The parts of a ring file's name, ``<topic>@<process>-<token>-<number>.<generation>``."""
 
     name: str
@@ -41,7 +39,7 @@ class RingFile:
 
 def ring_file(name: str) -> RingFile | None:
     """The parts of a file's name; None if it is not a ring's."""
-    match = _FILE.fullmatch(name)
+    match = re.fullmatch(_FILE, name)  # compiled only where there are files
     return match and RingFile(name, match[1], match[2], int(match[3]))
 
 
@@ -137,7 +135,7 @@ def open_region(namespace: str, name: str) -> Region | None:
     if region is not None:
         if not name.endswith(f".{region.generation}"):
             raise TopicError(f"a ring is damaged: its header says generation {region.generation}")
-        schema.watch(region)
+        watch(region)
     return region
 
 

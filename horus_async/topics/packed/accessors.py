@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.topics.values import classes
 
-from .layout import FAILURES, layout_of
+from .layout import layout_of
+from .marks import FAILURES, MARK_BYTES
 from .rows import pack_numbers, pack_strings, read_numbers, read_strings
-from .schema import MARK_BYTES, Choice, Row, Schema, Struct, Wire, leaves
+from .schema import Choice, Row, Schema, Struct, Wire, leaves
 
 if TYPE_CHECKING:
-    from .layout import Pack, Read
+    from .marks import Pack, Read
 
 LEAVES_LIMIT = 1000
 """A class with more leaves in its schema takes the general form."""

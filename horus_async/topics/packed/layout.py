@@ -1,21 +1,8 @@
-"""The part of a packed message with a fixed length, and what can go wrong in reading one. See ``packed``."""
+"""The part of a packed message with a fixed length. See ``packed``."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
-from typing import Any, TypeAlias
-
 from .schema import Struct, leaves
-
-Pack: TypeAlias = Callable[[Any], bytes | None]
-"""Returns the packed message of an object; None if only the general form can carry it."""
-
-Read: TypeAlias = Callable[[bytes], Any]
-"""Returns the object of a packed message; raises one of ``FAILURES`` if ``packed.to_value`` must handle it."""
-
-FAILURES = (struct.error, ValueError, TypeError, LookupError, AttributeError, OverflowError)
-"""What a damaged message, or an object that its class does not describe, can raise."""
 
 _FORMATS = {"float": "d", "int": "q", "bool": "?", "str": "I", "strings": "I", "numbers": "BI"}
 

@@ -32,25 +32,15 @@ from horus_async.topics.values.base64 import to_base64
 from . import schema
 from .accessors import make
 from .describe import describe
-from .layout import FAILURES, layout_of
+from .layout import layout_of
+from .marks import FAILURES, MARK_BYTES, RAW, readers
 from .rows import float_to_json, numbers_to_json, read_strings
-from .schema import MARK, MARK_BYTES, Choice, Row, Schema, Struct, Wire
+from .schema import Choice, Row, Schema, Struct, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .layout import Pack, Read
-
-readers: dict[bytes, Read] = {}
-"""By mark, for the classes of this process. Hot: ``codec.decode`` looks here itself."""
-
-RAW = MARK + b"bytes\0"
-"""The mark of a message that is a ``bytes`` object: the rest of the payload. It has no schema."""
-
-_RAW_LIMIT = 1 << 15
-"""Longer ``bytes`` travel as buffers, which are copied only once on their way out of a ring."""
-
-readers[RAW] = lambda payload: payload[MARK_BYTES:]
+    from .marks import Pack
 
 
 @frozen
@@ -82,16 +72,6 @@ def _make(described: Schema) -> Form:
         return Form(described, None)
     pack, readers[described.mark] = made
     return Form(described, pack)
-
-
-def pack_bytes(value: bytes) -> bytes | None:
-    """The packed message of plain bytes; None if they are too long for one."""
-    return RAW + value if len(value) <= _RAW_LIMIT else None
-
-
-def is_packed(payload: bytes) -> bool:
-    """Whether a payload is a packed message."""
-    return payload[: len(MARK)] == MARK
 
 
 def to_value(payload: bytes, decode_json: Callable[[bytes], Any]) -> Any:

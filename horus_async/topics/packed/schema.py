@@ -19,21 +19,19 @@ The schema itself is a ``class``. If it contains no ``other`` it is *packed*: it
 
 from __future__ import annotations
 
-import itertools
-import weakref
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
 from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError, TopicError
 
+from .marks import MARK, MARK_BYTES, sources
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCALARS = frozenset(("float", "int", "bool", "str", "strings", "numbers"))
-MARK = b"\0$"
-MARK_BYTES = 8
 
 
 @frozen
@@ -138,24 +136,8 @@ def title(wire: Wire) -> str:
     return wire.text if isinstance(wire, Other) else wire.name
 
 
-class SchemaSource(Protocol):
-    """What has a table of schemas: a generation of a ring."""
-
-    def schemas(self) -> list[Schema]:
-        """The schemas in the table so far.
-
-        Raises:
-            TopicError: the table is damaged.
-        """
-
-
 _known: dict[bytes, Schema] = {}
 """By mark: the schemas of this process's classes, and those found in external rings."""
-
-_sources: weakref.WeakValueDictionary[int, SchemaSource] = weakref.WeakValueDictionary()
-"""Where to look for more: what this process has mapped of external rings."""
-
-_source_numbers = itertools.count()
 
 
 def remember(schema: Schema) -> None:
@@ -167,11 +149,6 @@ def remember(schema: Schema) -> None:
     known = _known.setdefault(schema.mark, schema)
     if known.text != schema.text:
         raise TopicError(f"{known.record.name} and {schema.record.name} have the same mark; rename a field of one")
-
-
-def watch(source: SchemaSource) -> None:
-    """Look here, too, for the schemas of messages, as long as ``source`` lives."""
-    _sources[next(_source_numbers)] = source
 
 
 def is_known(mark: bytes) -> bool:
@@ -189,7 +166,7 @@ def find(payload: bytes) -> Schema:
     mark = payload[:MARK_BYTES]
     if mark not in _known:
         damage: TopicError | None = None
-        for reference in _sources.valuerefs():
+        for reference in sources.valuerefs():
             source = reference()
             if source is not None:
                 try:

@@ -28,6 +28,7 @@ class Elsewhere:
     """Stands for the writer of an external ring, which has no message at hand here."""
 
     near = NOTHING_NEAR
+    index = 0
 
 
 ELSEWHERE = Elsewhere()

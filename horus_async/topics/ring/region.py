@@ -6,11 +6,8 @@ import os
 import zlib
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from horus_async.errors import TopicError
-from horus_async.topics.packed import schema
-from horus_async.topics.packed.packed import RAW
+from horus_async.topics.packed.marks import MARK, MARK_BYTES, RAW
 from horus_async.topics.values.blocks import copy_of
 from horus_async.topics.values.payload import LARGE, WITH_BUFFERS
 
@@ -33,6 +30,7 @@ from .layout import (
 if TYPE_CHECKING:
     import mmap
 
+    from horus_async.topics.packed.schema import Schema
     from horus_async.topics.values.payload import Payload
 
     Taken = tuple[bytes | memoryview, str, int, int]
@@ -64,16 +62,18 @@ LOOKS = 1000
 """How often one looks at a place that another thread or process is changing, before one does without."""
 
 
-@frozen
 class Cursor:
     """A place in a ring."""
 
-    region: Region
-    position: int
-    index: int
-    """Of the message at this position."""
-    after: bool = False
-    """Begin behind that message, which is not all visible yet, as its index may not be. Only where CHECKED."""
+    __slots__ = ("after", "index", "position", "region")
+
+    def __init__(self, region: Region, position: int, index: int, *, after: bool = False) -> None:
+        self.region = region
+        self.position = position
+        self.index = index
+        """Of the message at this position."""
+        self.after = after
+        """Begin behind that message, which is not all visible yet, as its index may not be. Only where CHECKED."""
 
     def overwritten(self) -> bool:
         """Whether the message may be gone, or is being overwritten now."""
@@ -128,7 +128,7 @@ class Region:
             names = self.names = [entry.decode(errors="replace") for entry in entries]
         return names[number]
 
-    def schemas(self) -> list[schema.Schema]:
+    def schemas(self) -> list[Schema]:
         """The schemas of the classes of its messages.
 
         Raises:
@@ -143,7 +143,9 @@ class Region:
         entries = read_entries(self.map, SCHEMA_SIZE, at, end)
         if not self.checked and sum(SCHEMA_SIZE.size + len(entry) + ENTRY_CRC.size for entry in entries) < end - at:
             raise TopicError("a ring's header is damaged: the entries of its schemas do not fit their table")
-        return [schema.Schema.parse(entry) for entry in entries]
+        from horus_async.topics.packed.schema import Schema
+
+        return [Schema.parse(entry) for entry in entries]
 
     def following(self) -> int:
         """The number of the next generation; 0 if there is none. Damage cannot lead back, and so round in circles."""
@@ -259,10 +261,12 @@ class Region:
             self.publisher(publisher)
         except LookupError:
             return False
-        mark = bytes(payload[: schema.MARK_BYTES])
-        if not mark.startswith(schema.MARK) or mark == RAW or schema.is_known(mark):
+        mark = bytes(payload[:MARK_BYTES])
+        if not mark.startswith(MARK) or mark == RAW:
             return True
-        return any(found.mark == mark for found in self.schemas())
+        from horus_async.topics.packed.schema import is_known
+
+        return is_known(mark) or any(found.mark == mark for found in self.schemas())
 
     def _payload(self, begin: int, length: int, *, borrow: bool) -> bytes | memoryview:
         if (borrow or length >= LARGE) and self.map[begin : begin + 2] == WITH_BUFFERS:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
-
-from attrs import evolve, frozen
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from .entries import as_entries
 from .layout import ENTRY_CRC, FIRST_DATA_AT, NAME_LENGTH, PUBLISHERS_AT, SCHEMA_SIZE, Word
@@ -14,8 +12,7 @@ if TYPE_CHECKING:
     from .region import Region
 
 
-@frozen
-class Tables:
+class Tables(NamedTuple):
     """The contents of both tables."""
 
     publishers: tuple[bytes, ...] = ()
@@ -24,11 +21,11 @@ class Tables:
 
     def with_publisher(self, name: bytes) -> Self:
         """These, and one more publisher."""
-        return evolve(self, publishers=(*self.publishers, name))
+        return self._replace(publishers=(*self.publishers, name))
 
     def with_schema(self, text: bytes) -> Self:
         """These, and one more schema."""
-        return evolve(self, schemas=(*self.schemas, text))
+        return self._replace(schemas=(*self.schemas, text))
 
     @property
     def schema_bytes(self) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import MessageTooLargeError, TopicError
@@ -67,8 +65,7 @@ class Counting(Protocol):
     next_seq: int
 
 
-@frozen
-class _Opened:
+class _Opened(NamedTuple):
     """What a writer has to take over for a generation that it has made."""
 
     region: Region

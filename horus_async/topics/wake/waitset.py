@@ -9,16 +9,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.topics.ring.layout import FOR_NOBODY
 from horus_async.topics.ring.locks import Rank, new_lock
-
-from .wakeup import current_loop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import anyio
-    import trio
+    from horus_async.clock.event_loop import Event
 
     from .doorbell import Doorbell
 
@@ -41,7 +39,7 @@ class WaitSet:
 
     wait: Callable[[int], Awaitable[object]]
     """Wait until a descriptor is readable."""
-    new_event: Callable[[], trio.Event | anyio.Event]
+    new_event: Callable[[], Event]
 
     def __init__(self, doorbell: Doorbell, hear: Callable[[bytes], None]) -> None:
         """``hear`` is called with the bytes that were rung."""
@@ -68,14 +66,8 @@ class WaitSet:
     def use_here(self) -> None:
         """Serve the event loop of the current task from now on."""
         self.thread = threading.get_ident()
-        if current_loop()[1]:
-            import trio
-
-            self.wait, self.new_event = trio.lowlevel.wait_readable, trio.Event
-        else:
-            import anyio
-
-            self.wait, self.new_event = anyio.wait_readable, anyio.Event
+        loop = event_loop()
+        self.wait, self.new_event = loop.wait_readable, loop.event
 
     def listen(self) -> None:
         """Handle what was rung."""
@@ -120,7 +112,7 @@ class Waiter:
     def __init__(self, waitset: WaitSet) -> None:
         self.waitset = waitset
         self._rung = False
-        self._event: trio.Event | anyio.Event | None = None
+        self._event: Event | None = None
         """What a follower waits for."""
 
     def ring(self) -> None:

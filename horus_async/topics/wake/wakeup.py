@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
+
+from horus_async.clock.event_loop import event_loop, in_trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,15 +14,14 @@ if TYPE_CHECKING:
 class Bell:
     """Made in a task that is going to wait. ``ring`` may be called from any thread, any number of times."""
 
-    __slots__ = ("_event", "_run_soon", "_thread")
+    __slots__ = ("_event", "_new_event", "_run_soon", "_thread")
 
     waitset = None
     """Other processes do not ring here."""
 
     def __init__(self) -> None:
-        import anyio
-
-        self._event = anyio.Event()
+        self._new_event = event_loop().event
+        self._event = self._new_event()
         self._thread = threading.get_ident()
         self._run_soon = _run_soon()
 
@@ -40,27 +40,14 @@ class Bell:
 
     async def wait(self) -> None:
         """Wait until somebody has rung since the last time."""
-        import anyio
-
         await self._event.wait()
-        self._event = anyio.Event()
-
-
-async def checkpoint() -> None:
-    """Let other tasks run, and be cancelled."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        await trio.lowlevel.checkpoint()  # as anyio does in the end
-        return
-    import anyio.lowlevel
-
-    await anyio.lowlevel.checkpoint()
+        self._event = self._new_event()
 
 
 def current_loop() -> tuple[Any, bool]:
     """The event loop of the current task (trio's token for it, or asyncio's object), and whether it is trio's."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
+    trio = in_trio()
+    if trio is not None:
         return trio.lowlevel.current_trio_token(), True
     import asyncio
 
