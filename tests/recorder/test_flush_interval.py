@@ -122,6 +122,39 @@ def test_a_line_is_written_within_two_intervals(
     writer._work()  # as the thread would: closes the files
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_tick_sends_that_never_ends_is_written_within_one_and_a_half(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any moment, all that came more than that before is there, and what waits is never more."""
+    monkeypatch.setattr(writer_module, "threading", SimpleNamespace(Thread=_NoThread))
+    noise = random.Random(seed)
+    moments = sorted(noise.randrange(SECONDS * NANOSECONDS) for _ in range(300))
+    observer = recorder(tmp_path, interval=INTERVAL, block=False)
+    worst_ns = [0]
+
+    def put(number: int) -> None:
+        observer.sent(message("sensor", "t", number, number)._replace(began=0))
+
+    def check(now_ns: int) -> None:
+        missing = machine.put_at[sum(1 for record in RecordedFile(path).sends() for _ in record.outputs) :]
+        if missing:
+            worst_ns[0] = max(worst_ns[0], now_ns - missing[0])
+
+    machine = VirtualMachine(moments, put, check)
+    monkeypatch.setattr(writer_module, "monotonic_ns", lambda: machine.now_ns)
+    observer.run_started(run_info())
+    writer = observer._writer
+    assert writer is not None
+    path = writer.files.nodes["sensor"].path
+    monkeypatch.setattr(writer.intake.room, "wake", machine)
+    machine.at_end = lambda: setattr(writer, "_ending", True)
+    writer._write_until_end()
+    assert INTERVAL_NS // 2 < worst_ns[0] <= INTERVAL_NS * 3 // 2
+    observer.run_stopped("duration", 300)
+    writer._work()
+
+
 def _there(path: Path) -> int:
     """How many lines are on the disk; the log has no file before the first."""
     records = RecordedFile(path).records() if path.exists() else ()

@@ -149,18 +149,22 @@ def test_a_callback_that_lasts_is_written_part_by_part() -> None:
     session = Session(eager=False, limit=20_000)
     session.send("a", 1)
     session.write()
+    assert session.lines("a") == []
+    session.write()
     assert [line["kind"] for line in session.lines("a")] == ["sends"]
     session.send("a", 2)
     session.send("a", 20_000)  # more than there is room for
     session.end("a")
     session.send("a", 3)
     session.write()
+    session.send("a", 4)
+    session.write()
     session.end("a")
     session.intake.end()
     session.write()
     check(session)
     kinds = [(line["kind"], line["tick"], len(line.get("outputs", ()))) for line in session.lines("a")]
-    assert kinds == [("sends", 0, 1), ("gap", 0, 0), ("tick", 0, 1), ("sends", 1, 1), ("tick", 1, 0)]
+    assert kinds == [("sends", 0, 1), ("gap", 0, 0), ("tick", 0, 1), ("sends", 1, 2), ("tick", 1, 0)]
 
 
 def test_what_is_sent_outside_callbacks_is_written_in_order() -> None:
@@ -180,9 +184,10 @@ def test_a_deterministic_recording_is_cut_at_its_ticks() -> None:
     """Where lines are made at once they are cut by ticks and by size, never by when the writer happens to come."""
     session = Session(eager=True)
     session.send("a", 1)
-    session.write()
-    assert session.lines("a") == []
-    session.tick()
+    for tick in range(11):
+        session.write()
+        assert session.lines("a") == []
+        session.intake.tick_ended(TickEnd(tick, tick * 10_000_000, []))
     session.write()
     assert [line["kind"] for line in session.lines("a")] == ["sends"]
 

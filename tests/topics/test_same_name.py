@@ -87,8 +87,7 @@ def verify(session: str, *nodes: Node) -> VerifyReport:
 
 def answers(session: Session) -> list[Any]:
     """What the controller of a session sent, in order."""
-    lines = [line for line in session.executions("controller") if isinstance(line, ExecutionRecord)]
-    return [decode(sent.payload) for line in lines for sent in line.outputs]
+    return [decode(sent.payload) for sent in session.outputs("controller")]
 
 
 def inputs(session: Session) -> list[tuple[str, int, int]]:
@@ -102,11 +101,7 @@ def test_what_comes_from_outside_is_recorded_whatever_its_name(recordings_dir: P
     answered = record([driver(), controller()])
     session = open_session("controller")
     outside = {(taken.publisher, taken.seq, taken.source): taken for taken in session.external()}
-    own = {
-        (line.outputs[0].seq): line.outputs[0]
-        for line in session.executions("driver")
-        if isinstance(line, ExecutionRecord)
-    }
+    own = {sent.seq: sent for sent in session.outputs("driver")}
     took = inputs(session)
 
     assert {source for _, _, source in outside} == {1, 2}

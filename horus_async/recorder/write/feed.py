@@ -42,6 +42,8 @@ class Feed:
         """Takes a line, with its newline."""
         self.pending: list[Sent] = []
         """What a node's running callback has sent and no line holds yet, as text."""
+        self.lasting: Sent | None = None
+        """The first of it that waited when lines were made the last time."""
         self.loose: list[Sent] = []
         """The same of what it sent outside its callbacks."""
         self.pending_bytes = 0

@@ -47,6 +47,9 @@ class EagerIntake:
     text holds no objects that the garbage collector has to visit, and leaves nothing in the caches.
     """
 
+    has_unfinished = False
+    """What they have sent goes by the run's own time."""
+
     def __init__(self, maker: LineMaker, room: Room) -> None:
         self.room = room
         self.initialised = maker.initialised
@@ -87,6 +90,9 @@ class Intake:
             _Initialised: lambda _: maker.initialised(),
             _Missing: lambda missing: missing.feed.put_gap(missing.gap),
         }
+        self._ended = False
+        self.has_unfinished = False
+        """Whether callbacks that go on have sent what is in no line yet."""
         self._gaps: dict[Feed, Gap] = {}
         self._short: dict[Feed, int] = {}
         """The newest callback of each file that lost a message: its end is not counted once more."""
@@ -139,6 +145,7 @@ class Intake:
     def end(self) -> None:
         """Nothing more will come: announce what was left out last."""
         self._announce()
+        self._ended = True
 
     def _put(self, record: Sent | Execution | TickEnd | External, cost: int, feed: Feed) -> None:
         room = self.room
@@ -173,9 +180,9 @@ class Intake:
         """Have lines made of what waits now, with a pause now and then; of much, only of the first part.
 
         Returns:
-            Whether there is more. If not, what was sent so far is in lines.
+            Whether there is more.
         """
-        inbox = self._inbox
+        inbox, ended = self._inbox, self._ended
         for number in range(1, len(inbox) + 1):
             record = inbox.popleft()
             self._handed += _cost(record)
@@ -184,7 +191,10 @@ class Intake:
                 return True
             if number % PAUSE_AFTER == 0:
                 pause()
-        self._maker.settle()
+        if ended:
+            self._maker.end()
+        else:
+            self.has_unfinished = self._maker.settle()
         return False
 
     def written(self, text_bytes: int) -> None:

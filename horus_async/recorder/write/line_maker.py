@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _PENDING_BYTES = 1 << 20
 """Of what waits for the end of a callback, text beyond this goes into a line of its own."""
+_LONG_NS = 100_000_000
+"""In virtual time, what a callback sent waits so long for its end."""
 _UNWRITABLE = (HorusError, ValueError, TypeError, LookupError, MemoryError)
 
 
@@ -39,8 +41,8 @@ class LineMaker:
     """Puts lines into the feeds of the files, and keeps the digest of the tick that goes on.
 
     A message becomes text when it is told of, once. It waits in its node's feed for the callback that sent it to end,
-    which makes the line. What waits when `settle` is called, or is much, goes into a line of its own before that: a
-    callback may last for ever, and tasks and threads of a node's own send outside of any.
+    which makes the line. What waits for long, or is much, goes into a line of its own before that: a callback may last
+    for ever. So does at once what tasks and threads of a node's own send outside of any.
 
     Args:
         scheduler: The feed of the scheduler's file.
@@ -152,11 +154,29 @@ class LineMaker:
             for one in outputs:
                 feed.topic(one.topic).see(one.tick, len(one.payload))
 
-    def settle(self) -> None:
-        """Put what was sent so far into lines, also of callbacks that are still going on."""
+    def settle(self) -> bool:
+        """Put what was sent so far into lines, but for that of callbacks which had sent nothing the last time.
+
+        Returns:
+            Whether there are such.
+        """
+        left = False
         if self._waiting:
             for feed in self._feeds.values():
                 self._put_loose(feed)
+                if feed.pending:
+                    if feed.pending[0] is feed.lasting:
+                        self._put_pending(feed)
+                    else:
+                        feed.lasting = feed.pending[0]
+                        left = True
+        return left
+
+    def _settle_lasting(self, until_ns: int) -> None:
+        """Put what was sent up to then by callbacks that are still going on, and all that was sent outside of any."""
+        for feed in self._feeds.values():
+            self._put_loose(feed)
+            if feed.pending and feed.pending[0].stamp_ns <= until_ns:
                 self._put_pending(feed)
 
     def _put_loose(self, feed: Feed) -> None:
@@ -187,8 +207,8 @@ class LineMaker:
 
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
-        if self._room is not None:
-            self.settle()  # lines are made at once, so this is when: the same in each run
+        if self._room is not None and self._waiting:  # lines are made at once; by the run's time they are the same ones
+            self._settle_lasting(end[1] - _LONG_NS)
         if end[0] < self._last_tick:
             self._rewind()
         self._last_tick = end[0]
@@ -218,7 +238,9 @@ class LineMaker:
 
     def end(self) -> None:
         """Nothing more will come: put what waits, and tell of what was left out last."""
-        self.settle()
+        for feed in self._feeds.values():
+            self._put_loose(feed)
+            self._put_pending(feed)
         for feed in (self._scheduler, *self._feeds.values()):
             feed.put_gap()
 

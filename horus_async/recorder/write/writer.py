@@ -150,13 +150,15 @@ class SessionWriter:
     def _write_until_end(self) -> None:
         """Flush an interval after the last flush began, or at once if that took longer, or when somebody asks.
 
-        So with flushes that take up to ``d`` a line is written within max(interval, d) + d of its coming.
+        So with flushes that take up to ``d`` a line is written within max(interval, d) + d of its coming. What a
+        callback has sent waits for its end, but only until the second flush, which comes after half an interval.
         """
         ending = False
         wake = self.intake.room.wake
         began_ns = monotonic_ns()
         while not ending:
-            wake.wait(max(0.0, self._interval - (monotonic_ns() - began_ns) / NANOSECONDS))
+            interval = self._interval / 2 if self.intake.has_unfinished else self._interval
+            wake.wait(max(0.0, interval - (monotonic_ns() - began_ns) / NANOSECONDS))
             wake.clear()
             ending = self._ending
             began_ns = monotonic_ns()
