@@ -8,6 +8,7 @@ import datetime
 import decimal
 import enum
 import functools
+import math
 import pathlib
 import threading
 import uuid
@@ -143,6 +144,58 @@ class Doubled(BaseModel):
     def twice(cls, x: Any) -> Any:
         """More with every validation."""
         return 2 * x
+
+
+class Cleared(BaseModel):
+    """A validator for numbers that are none."""
+
+    x: float | None = None
+
+    @pydantic.field_validator("x")
+    @classmethod
+    def known(cls, x: float | None) -> float | None:
+        """NaN is nothing."""
+        return None if x is not None and math.isnan(x) else x
+
+
+class Signless(BaseModel):
+    """A validator that changes what equals itself."""
+
+    x: float = 0.0
+    more: list[float] = []
+
+    @pydantic.field_validator("x", "more")
+    @classmethod
+    def no_sign(cls, x: Any) -> Any:
+        """No -0.0."""
+        return [one + 0.0 for one in x] if isinstance(x, list) else x + 0.0
+
+
+class Brighter(BaseModel):
+    """A validator that makes another array."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    data: Array  # type: ignore[type-arg]
+
+    @pydantic.field_validator("data")
+    @classmethod
+    def brighter(cls, data: Any) -> Any:
+        """With every validation."""
+        return data + 1
+
+
+class Inverted(BaseModel):
+    """A validator that changes an array in place."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    data: Array  # type: ignore[type-arg]
+
+    @pydantic.field_validator("data")
+    @classmethod
+    def inverted(cls, data: Any) -> Any:
+        """With every validation."""
+        data *= -1
+        return data
 
 
 class Moving(BaseModel):
