@@ -270,6 +270,25 @@ class Image(BaseModel):
     raw: bytes = b""
 
 
+class Deferred(BaseModel):
+    """Its validator is made when it is first needed."""
+
+    model_config = ConfigDict(defer_build=True)
+    x: float = 1.0
+
+
+class Waiting(BaseModel):
+    """Names a class that there is not."""
+
+    later: Later | None = None  # type: ignore[name-defined]  # noqa: F821
+
+
+class Far(Point):
+    """May stand where a point is wanted."""
+
+    z: float = 0.0
+
+
 class Identity(BaseModel):
     """Equal to itself only."""
 
