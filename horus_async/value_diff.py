@@ -73,8 +73,8 @@ def _fields(value: Any) -> dict[str, Any] | None:
         return {one.name: getattr(value, one.name, MISSING) for one in dataclasses.fields(kind)}
     if "__pydantic_validator__" not in kind.__dict__:
         return None
-    given = sorted(map(str, value.__pydantic_fields_set__))
-    return {**value.__dict__, **(value.__pydantic_extra__ or {}), "model_fields_set": given}
+    given = sorted(map(str, getattr(value, "__pydantic_fields_set__", ())))
+    return {**value.__dict__, **(getattr(value, "__pydantic_extra__", None) or {}), "model_fields_set": given}
 
 
 _SHOWN = 36

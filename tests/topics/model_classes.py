@@ -8,6 +8,7 @@ import datetime
 import decimal
 import enum
 import functools
+import math
 import pathlib
 import threading
 import uuid
@@ -145,6 +146,58 @@ class Doubled(BaseModel):
         return 2 * x
 
 
+class Cleared(BaseModel):
+    """A validator for numbers that are none."""
+
+    x: float | None = None
+
+    @pydantic.field_validator("x")
+    @classmethod
+    def known(cls, x: float | None) -> float | None:
+        """NaN is nothing."""
+        return None if x is not None and math.isnan(x) else x
+
+
+class Signless(BaseModel):
+    """A validator that changes what equals itself."""
+
+    x: float = 0.0
+    more: list[float] = []
+
+    @pydantic.field_validator("x", "more")
+    @classmethod
+    def no_sign(cls, x: Any) -> Any:
+        """No -0.0."""
+        return [one + 0.0 for one in x] if isinstance(x, list) else x + 0.0
+
+
+class Brighter(BaseModel):
+    """A validator that makes another array."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    data: Array  # type: ignore[type-arg]
+
+    @pydantic.field_validator("data")
+    @classmethod
+    def brighter(cls, data: Any) -> Any:
+        """With every validation."""
+        return data + 1
+
+
+class Inverted(BaseModel):
+    """A validator that changes an array in place."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    data: Array  # type: ignore[type-arg]
+
+    @pydantic.field_validator("data")
+    @classmethod
+    def inverted(cls, data: Any) -> Any:
+        """With every validation."""
+        data *= -1
+        return data
+
+
 class Moving(BaseModel):
     """A validator that changes what is inside."""
 
@@ -215,6 +268,25 @@ class Image(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
     data: Array  # type: ignore[type-arg]
     raw: bytes = b""
+
+
+class Deferred(BaseModel):
+    """Its validator is made when it is first needed."""
+
+    model_config = ConfigDict(defer_build=True)
+    x: float = 1.0
+
+
+class Waiting(BaseModel):
+    """Names a class that there is not."""
+
+    later: Later | None = None  # type: ignore[name-defined]  # noqa: F821
+
+
+class Far(Point):
+    """May stand where a point is wanted."""
+
+    z: float = 0.0
 
 
 class Identity(BaseModel):

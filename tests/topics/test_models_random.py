@@ -6,7 +6,6 @@ import datetime
 import decimal
 import itertools
 import json
-import math
 import uuid
 from operator import getitem
 from typing import Any
@@ -33,7 +32,7 @@ ATOMS: dict[Any, st.SearchStrategy[Any]] = {
     float: numbers,
     str: st.text(max_size=5),
     bytes: st.binary(max_size=600),
-    complex: st.complex_numbers(),
+    complex: st.complex_numbers(allow_nan=False),
     datetime.datetime: st.datetimes(timezones=st.none() | st.just(datetime.UTC)),
     datetime.timedelta: st.timedeltas(),
     decimal.Decimal: st.decimals(allow_nan=False, allow_infinity=False),
@@ -113,12 +112,7 @@ def objects(draw: st.DrawFn) -> Any:
     return made
 
 
-def has_no_equal(value: Any) -> bool:
-    """Whether there is a NaN in it, so that it is not even equal to a copy."""
-    return bool(value != value.model_copy(deep=True))
-
-
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(objects(), st.booleans())
 def test_what_is_taken_comes_back(value: Any, nested: bool) -> None:
     """Equal to the last bit, of the same types, with the same fields set; or it is refused in one line, unchanged."""
@@ -136,11 +130,11 @@ def test_what_is_taken_comes_back(value: Any, nested: bool) -> None:
         assert type(one) is type(value)
         assert same(one, value)
         assert one.model_fields_set == value.model_fields_set
-        assert one == value or has_no_equal(value)
+        assert one == value or "nan" in before
         assert as_bytes(encode({"in": [one]} if nested else one)) == payload
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(objects())
 def test_valid_objects_of_simple_classes_are_taken(value: Any) -> None:
     """What the class itself gives back from its own dump in Python's types is no reason to refuse it."""
@@ -149,11 +143,8 @@ def test_valid_objects_of_simple_classes_are_taken(value: Any) -> None:
         again = kind.model_validate(dict(value), by_name=True, by_alias=False)
     except Exception:  # noqa: BLE001 - then it may be refused
         return
-    if repr(again) != repr(value) or any(isinstance(item, float) and math.isnan(item) for _, item in value):
-        return
-    if value.__pydantic_extra__ or value != again:
-        return
-    assert decode(as_bytes(encode(value))) == value
+    if same(again, value) and again == value and "nan" not in repr(value):
+        assert decode(as_bytes(encode(value))) == value
 
 
 JSON = st.recursive(
@@ -200,7 +191,7 @@ CHECKS: dict[Any, Any] = {
 }
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(JSON)
 def test_any_message_is_a_valid_model_or_an_error(data: Any) -> None:
     """Whatever another process writes."""

@@ -8,7 +8,7 @@ What JSON can say is JSON text, by orjson. What it cannot say is tagged, each ta
     {"$timedelta": [days, seconds, microseconds]}  {"$path": text, "pure"?}  {"$uuid": text}  {"$decimal": text}
     {"$complex": [real, imaginary]}  {"$bytearray": base64}
     {"$ndarray": {"dtype", "shape", "data", "scalar"?}}     see ``arrays``
-    {"$type": "module.Class", "value": …}                   attrs classes, dataclasses, enums; see ``classes``
+    {"$type": "module.Class", "value": …, "unset"?}         classes and enums; see ``classes`` and ``models``
 
 A dict with a key that is not a string, or begins with ``$``, becomes a ``$dict``, so no user data is ever mistaken
 for a tag. Any JSON text is a payload.

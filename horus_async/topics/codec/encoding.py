@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orjson import dumps
 
-from horus_async.errors import MessageDecodeError, MessageTooLargeError, ValueNotSupportedError
+from horus_async.errors import MessageTooLargeError, ValueNotSupportedError
 from horus_async.topics.values import arrays, classes, models, standard
 from horus_async.topics.values.base64 import to_base64
 from horus_async.topics.values.payload import MESSAGE_LIMIT
@@ -16,7 +16,8 @@ from horus_async.topics.values.payload import MESSAGE_LIMIT
 from .advice import advice
 from .binary import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
 from .decoding import untagged
-from .plain import ATOMS, STRICT
+from .plain import STRICT
+from .trial import survives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,8 +169,8 @@ class _Tagger:
         except ValueError as error:
             raise _Refusal(str(error)) from None
         if found is not None:
-            name, content = found
-            if models.is_model(type(value)):
+            name, content, is_model = found
+            if is_model:
                 return self._tag_model(value, name, content)
             return {"$type": name, "value": self.tag(content)}
         tags = standard.tags_of(type(value))
@@ -189,7 +190,7 @@ class _Tagger:
             unset = models.unset(value, content)
             if unset:
                 tagged["unset"] = unset
-            if outermost and not _survives(value, content, unset):
+            if outermost and not survives(value):
                 self._try_out(value, tagged, before)
         finally:
             if outermost:
@@ -208,42 +209,26 @@ class _Tagger:
         again._models = []
         twin = again.tag(arrived)
         if dumps(twin, None, STRICT) != dumps(tagged, None, STRICT):
-            raise _Refusal(f"{_change(tagged, twin)}; {instead}")
+            raise _Refusal(f"{_change(value, arrived)}; {instead}")
         for here, there in zip(self.buffers[before:], again.buffers[before:], strict=True):
             if not arrays.same_bytes(here, there):
-                raise _Refusal(f"validation would change an array of {tagged['$type']}; {instead}")
+                raise _Refusal(f"{_change(value, arrived)}; {instead}")
         for model, other in zip(self._models or (), again._models, strict=True):
             reason = models.difference(model, other)
             if reason is not None:
                 raise _Refusal(reason)
 
 
-def _survives(model: Any, content: dict[str, Any], unset: list[str]) -> bool:
-    """Whether a model of nothing but numbers and texts certainly arrives as it is; the shorter way to find out."""
-    if not ATOMS.issuperset(map(type, content.values())):
-        return False
-    try:
-        arrived = models.build(type(model), dict(content), unset)
-        there = models.contents(arrived)
-        if dumps(there, None, STRICT) != dumps(content, None, STRICT):
-            return False
-    except (MessageDecodeError, TypeError):  # the longer way says why; or it is an integer beyond 64 bits
-        return False
-    types = list(map(type, content.values())) == list(map(type, there.values()))  # NaN is null there
-    return types and models.difference(model, arrived) is None
-
-
-def _change(tagged: dict[str, Any], twin: Any) -> str:
-    """Where a model would arrive as another one, both as they are tagged."""
+def _change(value: Any, arrived: Any) -> str:
+    """Where a model would arrive as another one."""
     from horus_async.value_diff import first_difference, short
 
-    name = tagged["$type"]
-    if type(twin) is not dict or twin.get("$type") != name:
-        return f"validation would make something else of {name}"
-    where, here, there = first_difference(tagged["value"], twin.get("value"))
-    if here == there and type(here) is type(there):
-        return f"validation would change the model_fields_set of {name}"
-    return f"validation would change {name}: {where} = {short(here)} to {short(there)}"
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    try:
+        where, here, there = first_difference(value, arrived)
+        return f"validation would change {name}: {where or 'value'} = {short(here)} to {short(there)}"
+    except Exception:  # noqa: BLE001 - the program's own == and repr
+        return f"validation would change {name}"
 
 
 class _TextTagger(_Tagger):

@@ -22,6 +22,7 @@ import attrs
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
 
 from . import models
+from .models import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,31 +44,34 @@ _program: dict[str, None] = {}
 _plans: weakref.WeakKeyDictionary[type, tuple[str, dict[str, Default]]] = weakref.WeakKeyDictionary()
 
 
-def to_fields(value: Any) -> tuple[str, Any] | None:
-    """The name of a value's class and its content by field, for an enum its member's name; None for other values.
+def to_fields(value: Any) -> tuple[str, Any, bool] | None:
+    """The name of a value's class, its content by field (for an enum its member's name), and whether it is a model.
+
+    None for other values.
 
     Raises:
         ValueError: it is of such a class, but part of it would be lost.
     """
     kind = type(value)
+    if MARK in kind.__dict__:
+        name, defaults = plan(kind)
+        return name, _model_fields(value, name, defaults), True
     if not _is_known_kind(kind):
         return None
     name, defaults = plan(kind)
-    if models.is_model(kind):
-        return name, _model_fields(value, name, defaults)
     if isinstance(value, Enum):
-        return name, value.value if isinstance(value, Flag) else value.name
+        return name, value.value if isinstance(value, Flag) else value.name, False
     if _is_named_tuple(kind):
         if len(value) != len(defaults):
             raise ValueError(f"{name} with {len(value)} items for its {len(defaults)} fields")
         fields = dict(zip(defaults, value, strict=True))
         _refuse_strays(value, name, {})
-        return name, fields
+        return name, fields, False
     if issubclass(kind, _CONTAINERS):
         raise ValueError(f"{name}, which is also a {kind.__mro__[-2].__name__}: its items would be lost")  # noqa: TRY004 - told apart from a bug
     _refuse_strays(value, name, defaults)
     fields = {field: getattr(value, field, _UNSET) for field in defaults}
-    return name, {field: item for field, item in fields.items() if item is not _UNSET}
+    return name, {field: item for field, item in fields.items() if item is not _UNSET}, False
 
 
 def _model_fields(value: Any, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +167,7 @@ def build(kind: type, content: Any, unset: Any = None) -> Any:
         MessageDecodeError: the content does not fit the class, or a model's own validation refuses it.
         SchemaMismatchError: the content lacks a field that has no default.
     """
-    if models.is_model(kind):
+    if MARK in kind.__dict__:
         if not isinstance(content, dict):
             raise _no_fields(kind, content)
         return models.build(kind, content, unset)
@@ -201,7 +205,7 @@ def _contents(kind: type, content: dict[str, Any], made: Any) -> Iterator[tuple[
 
 def _is_known_kind(kind: type) -> bool:
     return (
-        models.is_model(kind)  # first: pydantic's classes are slow to ask for attributes that they lack
+        MARK in kind.__dict__  # first: models are slow to ask for attributes that they lack
         or issubclass(kind, Enum)
         or attrs.has(kind)
         or dataclasses.is_dataclass(kind)

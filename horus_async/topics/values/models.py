@@ -20,6 +20,9 @@ from horus_async.value_diff import short
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+MARK = "__pydantic_validator__"
+"""The attribute by which a class of pydantic is known; it has one of its own."""
+
 _UNSET = object()
 _LACKS = ("missing", "missing_argument", "missing_keyword_only_argument")
 _FORBIDS = ("extra_forbidden", "unexpected_keyword_argument")
@@ -45,7 +48,7 @@ _known: weakref.WeakKeyDictionary[type, _Model] = weakref.WeakKeyDictionary()
 
 def is_model(kind: type) -> bool:
     """Whether it is a model, or a dataclass that ``pydantic.dataclasses`` made."""
-    return "__pydantic_validator__" in kind.__dict__
+    return MARK in kind.__dict__
 
 
 def fields(kind: type) -> tuple[str, ...]:
