@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .pace.pace import Pace
     from .rules.schedule import Step
 
+_WORTH_TELLING_NS = 100_000_000
+"""Smaller settings, of which there may be many, are not worth a line in everybody's log."""
+
 _log = logging.getLogger("horus_async")
 
 
@@ -29,6 +32,12 @@ class Dial(NamedTuple):
     """What is added to the machine's monotonic clock; None where the run's time is virtual or a test's."""
     began_ns: int
     """When the run was put together, as a wall clock that always had this setting would have shown it."""
+
+
+def _tell_of(moved_ns: int) -> None:
+    level = logging.WARNING if abs(moved_ns) >= _WORTH_TELLING_NS else logging.DEBUG
+    direction = "forward" if moved_ns > 0 else "back"
+    _log.log(level, "the wall clock was set %s by %g s", direction, abs(moved_ns) / NANOSECONDS)
 
 
 class TimeOfDay:
@@ -80,8 +89,7 @@ class TimeOfDay:
         if not first and shift_ns is not None:
             moved_ns = wall_shift_ns(shift_ns) - shift_ns
             if moved_ns:
-                direction = "forward" if moved_ns > 0 else "back"
-                _log.warning("the wall clock was set %s by %g s", direction, abs(moved_ns) / NANOSECONDS)
+                _tell_of(moved_ns)
                 shift_ns += moved_ns
                 began_ns += moved_ns
                 self.base_ns += moved_ns

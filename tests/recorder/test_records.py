@@ -125,6 +125,10 @@ def test_the_other_lines_come_back() -> None:
     """Scheduler ticks, gaps, footers and messages from outside survive the round trip."""
     end = TickEnd(4, 40, ["a", 'b"'])
     assert parse_line(tick_line(end, 0x12_9AFCBF)) == SchedulerTick(4, 40, ("a", 'b"'), "9afcbf")
+    for elapsed_ns in (0, 30, 10**16):  # the wall clock was set
+        line = tick_line(end._replace(now_ns=-5, elapsed_ns=elapsed_ns), 1)
+        assert parse_line(line) == SchedulerTick(4, -5, ("a", 'b"'), "000001", elapsed_ns)
+        assert line_tick(line) == 4
     assert parse_line(gap_line(3, 12, "disk full")) == GapRecord(3, 12, "disk full")
     tally = TopicTally("t", None, 3, 40, 5, 6)
     footer = parse_line(footer_line(0, Counts(1, 2, 3, 4), [tally]))

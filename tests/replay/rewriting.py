@@ -52,4 +52,4 @@ def in_background(recorded: Lines) -> Lines:
 
 
 def _without_tallies(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if key != "topics" or line["kind"] != "footer"}
+    return {key: value for key, value in line.items() if key not in {"topics", "sends"} or line["kind"] != "footer"}
