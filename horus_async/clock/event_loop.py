@@ -72,11 +72,7 @@ class EventLoop:
 
 
 def event_loop() -> EventLoop:
-    """The functions of the event loop of the current task.
-
-    Raises:
-        RuntimeError: There is none.
-    """
+    """The functions of the event loop of the current task. Outside of any, those that wait raise a `RuntimeError`."""
     trio = in_trio()
     return _through_anyio() if trio is None else _of_trio(trio)
 
@@ -110,6 +106,8 @@ def _of_trio(trio: ModuleType) -> EventLoop:
 
 @functools.cache
 def _through_anyio() -> EventLoop:
+    import asyncio
+
     import anyio
     import anyio.lowlevel
 
@@ -120,7 +118,7 @@ def _through_anyio() -> EventLoop:
         event=anyio.Event,
         scope=anyio.CancelScope,
         group=anyio.create_task_group,
-        cancelled=anyio.get_cancelled_exc_class(),
+        cancelled=asyncio.CancelledError,
     )
 
 

@@ -84,6 +84,22 @@ def test_has_message_consumes_nothing() -> None:
         assert subscriber.latest() == (b"2", "a", 1, 2)
 
 
+def test_the_newest_message_is_told_however_it_was_written() -> None:
+    """Small ones are at hand in the writer, larger ones and the first of their size are not."""
+    with Bus() as bus:
+        subscriber, other = bus.subscriber("t"), bus.subscriber("t")
+        publisher = bus.publisher("t", "a")
+        for stamp, size in enumerate([1, 1, 100_000, 1, 300, 300, 3_000_000, 2, 2]):
+            payload = b"x" * size
+            publisher.publish(payload, stamp)
+
+            assert subscriber.latest() == (payload, "a", stamp, stamp)
+            assert other.latest() == subscriber.latest()
+        publisher.publish(b"y" * 200_000, 9)
+        bus.publisher("t", "b").publish(b"z", 10)
+        assert subscriber.latest() == (b"z", "b", 0, 10)
+
+
 def test_subscribers_have_their_own_places() -> None:
     """Each subscriber gets each message once, whatever the others did."""
     with Bus() as bus:

@@ -14,7 +14,7 @@ from orjson import dumps
 from horus_async.errors import MessageDecodeError
 from horus_async.topics.values import models
 
-from .decoding import ATOMS
+from .plain import ATOMS
 
 _all_atoms = ATOMS.issuperset
 
