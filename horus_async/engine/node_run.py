@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import threading
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ConfigurationError
-from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext
+from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext, current
 
 from .rules.failure import FailureMachine
 from .rules.schedule import RateSchedule
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from horus_async.observe import Observer, TickListener
     from horus_async.topics import Subscriber
 
+    from .coroutines import Carrier
     from .ports import Ports
     from .rules.schedule import Schedule, Step
 
@@ -49,6 +51,9 @@ class NodeRun:
             self.schedule = RateSchedule(node.rate or tick_rate, tick_rate)
         self.nominal_dt = 0.0 if node.on else 1 / (node.rate or tick_rate)
         self.context = TickContext(node.name, seed, node.budget, self._spent_ns)
+        self.variables = copy_context()
+        """The context variables that its callbacks see and set: its own."""
+        self.variables.run(current.set, self.context)
         self.kind = TICK
         self.rank = 0
         self.busy = False
@@ -88,6 +93,8 @@ class NodeRun:
         """What it yielded last."""
         self.scope: anyio.CancelScope | None = None
         """Cancels it, once it has suspended."""
+        self.carrier: Carrier | None = None
+        """Carries it then."""
         self.left_behind = 0
         """How many callbacks did not end and are not waited for any more."""
         self.ended_ns = 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from horus_async.observe import Observer
 
     from .node_run import NodeRun
+    from .pace.pace import Waited
     from .rules.schedule import Timeline
     from .safety import Plan
 
@@ -150,11 +151,11 @@ class Planning(Safety):
                 yield run
                 yield from self._until_idle(run)
 
-    def _until_idle(self, run: NodeRun) -> Plan:
+    def _until_idle(self, busy: Waited) -> Plan:
         pace = self._pace
         assert pace is not None
-        while run.busy:
-            yield pace.until_idle(run)
+        while busy.busy:
+            yield pace.until_idle(busy)
             if pace.gives_up():
                 return
 

@@ -10,7 +10,7 @@ import anyio
 
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError
-from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, current
+from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, WorkContext, current
 from horus_async.observe import Received, Sent
 from horus_async.topics import Borrowing, Message, check_topic_name
 from horus_async.topics.codec import as_bytes, decode, encode
@@ -166,8 +166,11 @@ class Ports:
 
     def send(self, topic: str, value: Any) -> None:
         """Encode a value, publish it, and tell of it."""
-        if self._work_is_over and not self._in_callback():
-            raise ContextError(f"the run of node {self._node!r} has ended: send({topic!r}) from a thread of its own")
+        if self._has_work and self._is_over():
+            raise ContextError(
+                f"send({topic!r}) from a thread or task of node {self._node!r} that was to end: the run has ended, or "
+                "the node was started again"
+            )
         publisher = self._publishers.get(topic) or self.publisher(topic)
         payload = encode(value, publisher.forms)
         run = self._run
@@ -195,6 +198,11 @@ class Ports:
             audience.sent(message)
         else:
             audience.sent_elsewhere(message)
+
+    def _is_over(self) -> bool:
+        """Whether this is a task or thread that may not send any more."""
+        context = current.get(None)
+        return context.over if type(context) is WorkContext else self._work_is_over and not self._in_callback()
 
     def _in_callback(self) -> bool:
         """Whether this is the running callback, or a task or thread that it has started."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from attrs import define
 
-from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.context import WorkContext, current
 from horus_async.topics.wake.wakeup import Bell
 
 from .calling import Calling
-from .coroutines import carry
-from .node_run import BACKGROUND, NodeRun
+from .coroutines import Carrier, carry
+from .node_run import BACKGROUND
 from .reporting import name_of
 
 if TYPE_CHECKING:
@@ -26,37 +24,44 @@ if TYPE_CHECKING:
 
     from horus_async.observe import Observer
 
+    from .node_run import NodeRun
     from .pace.pace import Pace
     from .rules.schedule import Timeline
 
 _ENDED = object()
-_log = logging.getLogger("horus_async")
 
 
 @define(eq=False)
-class _OwnThread:
-    node: str
-    thread: threading.Thread
-    function: str
-
-
-@define(eq=False)
-class _Turns:
-    """A background task among those that go on at one instant: right after its node's own callbacks."""
+class Work:
+    """A task or thread of a node's own. Of what goes on at one instant it comes right after its node's callbacks."""
 
     run: NodeRun
+    name: str
+    """Of its function."""
+    context: WorkContext
+    scope: anyio.CancelScope
+    thread: threading.Thread | None = None
+    carrier: Carrier | None = None
+    """Of a task that has begun."""
     busy: bool = True
     resumed: int = 0
     resumed_ns: int = 0
     held_ns: int = 0
-    trap: Any = None
 
     @property
     def rank(self) -> float:
+        """Its place."""
         return self.run.rank + 0.5
 
     def waits_for_nobody(self) -> None:
         """It may: it does not have to end."""
+
+    def leave_behind(self) -> None:
+        """It may not send any more, and is not waited for."""
+        self.context.over = True
+        self.scope.cancel()
+        if self.thread is not None:
+            self.busy = False
 
 
 class Working(Calling):
@@ -71,8 +76,8 @@ class Working(Calling):
         self._takes_work = False
         self._started: dict[str, int] = {}
         """How many tasks and threads each node has started."""
-        self._scopes: dict[str, set[anyio.CancelScope]] = {}
-        self._threads: list[_OwnThread] = []
+        self._works: list[Work] = []
+        """Those that have not ended."""
 
     def start_task(self, node: str, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
         """Start a task of a node's own.
@@ -80,11 +85,10 @@ class Working(Calling):
         Raises:
             ContextError: It is too late for that, or this is not the event loop's thread.
         """
-        run, context = self._begin_work(node, "background")
+        work = self._begin_work(node, "background", function)
         assert self._pace is not None
-        turns = _Turns(run)
-        turn = self._pace.suspend(turns)  # from now on, as time may move before the task runs
-        self._group.start_soon(self._carry_work, turns, turn, functools.partial(function, *arguments), context)
+        turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
+        self._group.start_soon(self._carry_work, work, turn, functools.partial(function, *arguments))
 
     def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Start a thread of a node's own.
@@ -92,91 +96,94 @@ class Working(Calling):
         Raises:
             ContextError: It is too late for that, or this is not the event loop's thread.
         """
-        run, context = self._begin_work(node, "in_thread")
-        context.in_thread = True
-        self._group.start_soon(self._await_thread, run, functools.partial(function, *arguments), context)
+        work = self._begin_work(node, "in_thread", function)
+        work.context.in_thread = True
+        failures: list[BaseException] = []
+        bell = Bell()
+        variables = contextvars.copy_context()
+        variables.run(current.set, work.context)
 
-    def _begin_work(self, node: str, method: str) -> tuple[NodeRun, WorkContext]:
+        def in_thread() -> None:
+            try:
+                function(*arguments)
+            except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
+                if not (isinstance(error, ContextError) and work.context.over):
+                    failures.append(error)
+            finally:
+                bell.ring()
+
+        name = f"{node}: {work.name}"
+        work.thread = threading.Thread(target=variables.run, args=(in_thread,), name=name, daemon=True)
+        self._group.start_soon(self._await_thread, work, bell, failures)
+        work.thread.start()
+
+    def _begin_work(self, node: str, method: str, function: Callable[..., Any]) -> Work:
         if threading.get_ident() != self.audience.thread or not self._takes_work:
             raise ContextError(f"{method}() of node {node!r} is for its init and its ticks")
         number = self._started[node] = self._started.get(node, -1) + 1
-        return self.runs[node], WorkContext(node, self._seed, number, self.stamp_ns, self._start_ns)
+        context = WorkContext(node, self._seed, number, self.stamp_ns, self._start_ns)
+        work = Work(self.runs[node], name_of(function), context, anyio.CancelScope())
+        self._works.append(work)
+        return work
 
-    def end_work(self, node: str) -> None:
-        """Cancel a node's tasks: its ``init`` runs again, or the run ends."""
-        for scope in self._scopes.pop(node, ()):
-            scope.cancel()
+    def end_work(self, node: str) -> list[Work]:
+        """Cancel a node's tasks, and let its threads send no more: its ``init`` runs again, or the run ends.
 
-    async def _carry_work(
-        self, turns: _Turns, turn: Callable[[], Awaitable[None]], start: Callable[[], Any], context: WorkContext
-    ) -> None:
-        pace, run = self._pace, turns.run
+        Returns:
+            The tasks that have not ended.
+        """
+        self._end_threads(node)
+        tasks = [work for work in self._works if work.run.name == node and work.thread is None]
+        for work in tasks:
+            work.scope.cancel()
+        return tasks
+
+    def _end_threads(self, node: str | None) -> None:
+        """The threads of a node, or of all, may not send any more."""
+        for work in self._works:
+            if work.thread is not None and node in (None, work.run.name):
+                work.context.over = True
+
+    async def _carry_work(self, work: Work, turn: Callable[[], Awaitable[None]], start: Callable[[], Any]) -> None:
+        pace = self._pace
         assert pace is not None
-        current.set(context)
+        variables = contextvars.copy_context()
+        variables.run(current.set, work.context)
         error: BaseException | None = None
-        scope = anyio.CancelScope()
-        self._scopes.setdefault(run.name, set()).add(scope)
         try:
-            with scope:
+            with work.scope:
+                carrier = work.carrier = Carrier()
                 await turn()
-                coroutine = start()
+                coroutine = variables.run(start)
                 if not hasattr(coroutine, "__await__"):
                     raise ConfigurationError(
-                        f"background() takes a coroutine function, and {name_of(start)} is none: use in_thread() for "
+                        f"background() takes a coroutine function, and {work.name} is none: use in_thread() for "
                         "one that blocks"
                     )
-                trap = next(coroutine.__await__(), _ENDED)
+                trap = variables.run(next, coroutine.__await__(), _ENDED)
                 if trap is not _ENDED:
-                    await carry(coroutine, trap, turn, turns)
+                    await carry(coroutine, trap, turn, carrier, variables)
         except BaseException as raised:
             error = raised
             if self._is_cancellation(raised):
                 raise
         finally:
-            self._scopes.get(run.name, set()).discard(scope)
-            pace.ended(turns)
-            self._work_ended(run, error)
+            pace.ended(work)
+            self._work_ended(work, error)
 
-    async def _await_thread(self, run: NodeRun, work: Callable[[], Any], context: WorkContext) -> None:
-        bell = Bell()
-        failures: list[BaseException] = []
+    async def _await_thread(self, work: Work, bell: Bell, failures: list[BaseException]) -> None:
+        with work.scope:
+            work.scope.shield = True  # the end of the run waits for it
+            await bell.wait()
+            assert work.thread is not None
+            work.thread.join()
+        self._work_ended(work, failures[0] if failures else None)
 
-        def in_thread() -> None:
-            current.set(context)
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
-                if not (isinstance(error, ContextError) and not self._takes_work):
-                    failures.append(error)
-            finally:
-                bell.ring()
-
-        name = name_of(work)
-        thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(in_thread,), name=f"{run.name}: {name}", daemon=True
-        )
-        own = _OwnThread(run.name, thread, name)
-        self._threads.append(own)
-        thread.start()
-        await bell.wait()
-        self._threads.remove(own)
-        self._work_ended(run, failures[0] if failures else None)
-
-    def _work_ended(self, run: NodeRun, error: BaseException | None) -> None:
+    def _work_ended(self, work: Work, error: BaseException | None) -> None:
+        work.busy = False
+        self._works.remove(work)
         if error is not None and not self._is_cancellation(error):
-            self._report(run, BACKGROUND, error)
-            self._failed(run, BACKGROUND, error)
+            self._report(work.run, BACKGROUND, error)
+            self._failed(work.run, BACKGROUND, error)
         if self._pace is not None:
             self._pace.wake()
-
-    def leave_threads(self, grace_ns: int) -> None:
-        """Wait for the threads of nodes to end; name those that do not, and leave them behind."""
-        until_ns = monotonic_ns() + grace_ns
-        for own in self._threads:
-            own.thread.join(max(0, until_ns - monotonic_ns()) / NANOSECONDS)
-            if own.thread.is_alive():
-                seconds = grace_ns / NANOSECONDS
-                _log.warning(
-                    "node %r: its thread %s did not end within %g s and is left behind", own.node, own.function, seconds
-                )
-        self._threads.clear()

@@ -94,7 +94,7 @@ class TickContext:
 class WorkContext(TickContext):
     """What the functions below answer in a task or thread of a node's own: time goes on, and there is no tick."""
 
-    __slots__ = ("_now_ns", "_start_ns", "in_thread")
+    __slots__ = ("_now_ns", "_start_ns", "in_thread", "over")
 
     def __init__(self, node: str, seed: int, number: int, now_ns: Callable[[], int], start_ns: int) -> None:
         self.node = node
@@ -105,6 +105,8 @@ class WorkContext(TickContext):
         self.guard = None
         self.in_thread = False
         """Whether it is a thread, which runs whenever the machine likes."""
+        self.over = False
+        """It may not send any more: the run has ended, or the node's ``init`` ran again."""
         self._now_ns = now_ns
         self._start_ns = start_ns
         self._random = None

@@ -210,7 +210,7 @@ def test_a_blocking_tick_misses_periods_in_real_time() -> None:
 
     scheduler = run(Node("arm", tick=work, rate=100), deterministic=False, duration=None, max_deadline_misses=4)
     misses = events(scheduler, "DeadlineMiss")
-    assert len(misses) == scheduler.stats().nodes["arm"].deadline_misses == 4
+    assert len(misses) == scheduler.stats().nodes["arm"].deadline_misses >= 4
     assert all(miss.deadline_us == 10_000 < miss.actual_us for miss in misses)
     assert type(error_of(scheduler)) is EmergencyStop
 
