@@ -100,6 +100,8 @@ class Carrier:
         Args:
             cancellation: For what does not hear of its own any more: see `a_cancellation`.
         """
+        if not self.busy:
+            return
         if hasattr(self._task, "child_nurseries"):
             self._force(self._task, self.trap, cancellation)
         elif self._task is not None:

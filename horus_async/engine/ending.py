@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
+import trio
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.observe import NodeFailed
@@ -20,7 +21,7 @@ from .safety import LeftBehind
 from .work import Working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from horus_async.observe import Observer
 
@@ -139,11 +140,11 @@ class Ending(Working):
             text = f"{kind} of node {run.name!r} has not ended and is left behind"
             self._told(run.name, text)
             self._finish(run, LeftBehind(text))
-        waiting = [carrier for carrier in self._carriers if carrier.waits_for_thread]
-        if waiting:
+        if any(carrier.waits_for_thread for carrier in self._carriers):
             cancellation = await a_cancellation()
-            for carrier in waiting:
-                carrier.force(cancellation)
+            for carrier in tuple(self._carriers):
+                if carrier.waits_for_thread:
+                    carrier.force(cancellation)
 
     def _leave_behind_work(self) -> None:
         """Go on without the tasks and threads of nodes that have not ended."""
@@ -160,11 +161,31 @@ class Ending(Working):
     async def _force_all(self) -> None:
         """Have all tasks end, also those that catch their cancellation, so that the run can return."""
         for _ in range(_ATTEMPTS):
-            going_on = [*self._carriers, *(work.carrier for work in self._works if work.carrier is not None)]
-            if not going_on:
+            if not (self._carriers or self._works):
                 return
             cancellation = await a_cancellation()
-            for carrier in going_on:
-                carrier.force(cancellation)
+            for carrier in (*self._carriers, *(work.carrier for work in self._works)):
+                if carrier is not None:
+                    carrier.force(cancellation)
             for _ in range(_ROUNDS):
                 await anyio.lowlevel.checkpoint()
+
+
+async def to_the_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Await ``work()`` to its end, however often this is cancelled meanwhile."""
+    with anyio.CancelScope(shield=True):
+        if trio.lowlevel.in_trio_run():
+            await work()
+            return
+        import asyncio
+
+        cancelled = None
+        task = asyncio.ensure_future(work())  # asyncio's own kind of cancellation heeds no shield
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        task.result()
+        if cancelled is not None:
+            raise cancelled

@@ -25,7 +25,7 @@ from horus_async.clock.system import monotonic_ns
 from horus_async.undo import undo
 
 from .coroutines import Carrier, carry, may_suspend
-from .ending import UNSAFE_PATIENCE_NS, Ending
+from .ending import UNSAFE_PATIENCE_NS, Ending, to_the_end
 from .node_run import NodeRun
 from .pace.virtual import StillPace
 from .ports import Ports
@@ -187,8 +187,7 @@ class Runtime(Ending):
             finally:
                 if self._broken is not None:
                     self.reason = self.reason or self._what_ended_it(self._broken)
-                with anyio.CancelScope(shield=True):
-                    await self.shut_down()
+                await to_the_end(self.shut_down)
                 group.cancel_scope.cancel()
         self.raise_failures()
 

@@ -19,7 +19,7 @@ from horus_async.undo import undo
 
 from .options import SchedulerOptions, checked_duration, given_overrides
 from .playback import Playback
-from .signals import stopped_by_signals
+from .signals import prepare, stopped_by_signals
 from .topic_use import TopicUse, uses, warn_of_unsent
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Running(Playback):
         self._running = False
         self._stepping = False
         self._stop_asked = ""
+        prepare()
 
     @property
     def blackbox(self) -> RunBox | None:
@@ -86,8 +87,9 @@ class Running(Playback):
             ContextError: It runs already.
         """
         self._obey()
-        with self._only_once(), stopped_by_signals(self.stop):
-            await self._in_its_time(functools.partial(self._whole_run, duration))
+        with self._only_once():
+            async with stopped_by_signals(self.stop):
+                await self._in_its_time(functools.partial(self._whole_run, duration))
 
     def run_sync(self, duration: float | None = None) -> None:
         """As `run`, from a program without an event loop.
