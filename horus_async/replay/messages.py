@@ -147,6 +147,10 @@ class View:
             return message.stamp_ns < moment.stamp_ns
         return node in moment.begun
 
+    def next_ns(self) -> int | None:
+        """The stamp of the next message that has not been sent yet; None if there is none."""
+        return min((head.stamp_ns for head in self._heads if head is not None), default=None)
+
     def newest(self) -> Taken | None:
         """The newest message."""
         return self._sent[-1] if self._sent else None

@@ -243,6 +243,8 @@ class Verification(Runtime):
         for run in self._order:
             while run.recorded.next is not None and run.recorded.next.kind != SHUTDOWN and not self.reason:
                 yield from self._perform(run)
+        if self._comparison.has_background and not self.reason:
+            yield self._let_tasks_go_on()
         for run in self._order:
             yield from self._last_one(run)
         self.stop(self.timeline.end_reason)
@@ -310,6 +312,10 @@ class Verification(Runtime):
             if self._aborted:
                 return
             self._begun.add(name)
+            if any(run.ports.tasks_waiting for run in self._order):
+                for run in self._order:
+                    run.ports.stir()  # it may have sent what a task waits for
+                yield self.pace.settle()
         for run in self._order:
             if not run.follows:
                 yield from self._own_turns(run, step.tick)
@@ -385,6 +391,9 @@ class Verification(Runtime):
             self._comparison.left_out(run.name, callback)
             return
         run.stuck = False
+        if kind is INIT:  # again: its tasks ended before
+            for work in self.end_work(run.name):
+                yield self.pace.settle(work)
         self._prepare(run, kind, callback)
         yield run
 
@@ -402,6 +411,13 @@ class Verification(Runtime):
         lasted_ns = 0 if run.line is None else run.line.duration_ns
         until_ns = max(pace.elapsed_ns(), run.began_ns + lasted_ns) + patience_ns
         await pace.until_stuck(lambda: done() or bool(self.reason), lambda: run.ports.waiting > 0, until_ns)
+
+    async def _let_tasks_go_on(self) -> None:
+        """After the last scheduler tick, let tasks of nodes go on until they have sent what recorded ones did."""
+        pace = self.pace
+        assert isinstance(pace, VirtualPace)
+        until_ns = pace.elapsed_ns() + _PATIENCE_NS
+        await pace.until_stuck(lambda: bool(self.reason) or not self._comparison.has_background, lambda: True, until_ns)
 
     # Where it is
 
