@@ -312,14 +312,25 @@ class Verification(Runtime):
             if self._aborted:
                 return
             self._begun.add(name)
-            if any(run.ports.tasks_waiting for run in self._order):
-                for run in self._order:
-                    run.ports.stir()  # it may have sent what a task waits for
-                yield self.pace.settle()
+            yield from self._tell_tasks()
+        if self._waiting_tasks():
+            self._begun.update(self._replay.session.nodes)  # what tasks of the others sent as the tick began
+            yield from self._tell_tasks()
         for run in self._order:
             if not run.follows:
                 yield from self._own_turns(run, step.tick)
             yield from self._catch_up(run, step.tick + 1)
+
+    def _waiting_tasks(self) -> bool:
+        """Whether tasks of nodes wait for messages."""
+        return any(run.ports.tasks_waiting for run in self._order)
+
+    def _tell_tasks(self) -> Plan:
+        """A node had its turn, and may have sent what a task waits for."""
+        if self._waiting_tasks():
+            for run in self._order:
+                run.ports.stir()
+            yield self.pace.settle()
 
     def _turn(self, run: VerifiedRun, tick: int) -> Plan:
         """The recorded node ticked now."""
@@ -423,7 +434,7 @@ class Verification(Runtime):
 
     def _moment(self, run: VerifiedRun) -> Moment:
         if self._replay.session.deterministic or run.line is None:
-            return Moment(self.tick, self.stamp_ns(), self._begun)
+            return Moment(self.tick, self.stamp_ns(), self._begun, self._step.now_ns)
         return Moment(self.tick, run.line.now_ns + run.now() - run.began_ns, self._begun)
 
     def _wait_ns(self, stamp_ns: int) -> int:
