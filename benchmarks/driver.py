@@ -144,14 +144,18 @@ class Driver(Node):
         for number in range(1 << 60):
             self._tell("tick", number, noise)
             if number % _REPORTED == 0:
-                pages = int(Path("/proc/self/statm").read_text().split()[1])
-                os.write(1, b"memory %d\n" % (pages * os.sysconf("SC_PAGE_SIZE")))
+                os.write(1, b"memory %d\n" % _resident())
             await sleep(0.002)
 
     def _tell(self, topic: str, number: int, noise: random.Random) -> None:
         size = noise.choice([0, 10, 100, 1000]) if number % 97 else noise.choice([20_000, 200_000])
         self.send(topic, {"n": number, "noise": noise.randbytes(size)})
         os.write(1, b"%b %d %d\n" % (topic.encode(), number, monotonic_ns()))
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:

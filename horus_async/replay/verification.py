@@ -427,7 +427,7 @@ class Verification(Runtime):
         """After the last scheduler tick, let tasks of nodes go on until they have sent what recorded ones did."""
         pace = self.pace
         assert isinstance(pace, VirtualPace)
-        until_ns = pace.elapsed_ns() + _PATIENCE_NS
+        until_ns = pace.elapsed_ns() + round(NANOSECONDS * max(1.0, 2 / self._replay.session.tick_rate))
         await pace.until_stuck(lambda: bool(self.reason) or not self._comparison.has_background, lambda: True, until_ns)
 
     # Where it is

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -67,7 +67,7 @@ class World:
     raised: int = 0
     """How many callbacks and tasks have failed."""
 
-    async def behave(self, how: str) -> None:
+    async def behave(self, how: str) -> None:  # noqa: C901 - one line a behaviour
         """Do one of `BEHAVIOURS`."""
         if how == "sleep":
             await anyio.sleep(0.003)
@@ -164,7 +164,7 @@ LOOPS = ("trio", "asyncio", "deterministic")
 
 
 def can_end_so(how: str, loop: str, made: list[Robot]) -> bool:
-    """Whether the ticks come so far: no ``init`` goes on for ever, and virtual time does not stand still for a thread."""
+    """Whether the ticks come so far: no ``init`` lasts for ever, virtual time does not stand still for a thread."""
     if any(robot.init in LONG for robot in made):
         return how not in ("duration", "fatal")
     stands = loop == "deterministic" and any("thread" in (robot.tick, *robot.tasks) for robot in made)
@@ -173,7 +173,7 @@ def can_end_so(how: str, loop: str, made: list[Robot]) -> bool:
 
 async def end_it(scheduler: Scheduler, world: World, how: str, scope: anyio.CancelScope) -> None:
     """End the run once it has been going on for a little."""
-    while not world.log:
+    while not world.log:  # noqa: ASYNC110 - the run may be in another event loop
         await anyio.sleep(0.001)
     await anyio.sleep(0.03)
     if how == "stop":
@@ -272,7 +272,7 @@ def names(made: list[Robot]) -> list[str]:
 )
 @given(st.lists(robots, min_size=1, max_size=3), st.sampled_from(ENDS), st.sampled_from(LOOPS))
 def test_every_run_ends_in_order(made: list[Robot], how: str, loop: str) -> None:
-    """Every ``shutdown`` runs once, after the safe states where the run is not safe, and the right exception comes out."""
+    """Every ``shutdown`` runs once, after safe states where it is not safe, and the right exception comes out."""
     if not can_end_so(how, loop, made):
         how = "stop"
     check(World(), made, how, loop)

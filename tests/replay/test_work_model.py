@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from horus_async import Scheduler
 from horus_async.determinism.findings import Guard
@@ -98,8 +97,8 @@ def test_deterministic(plans: list[Worker]) -> None:
 
 
 @settings(model, max_examples=EXAMPLES // 4 or 10)
-@given(workers(threads=True), st.booleans())
-def test_real_time(plans: list[Worker], _: bool) -> None:
+@given(workers(threads=True))
+def test_real_time(plans: list[Worker]) -> None:
     """Recorded and counted as dropped are together all that was sent, and it replays."""
     session, told, scheduler = recorded(plans, deterministic=False)
     found = list(session_messages(open_session(session)))
