@@ -236,6 +236,7 @@ class Runtime(Ending):
         Raises:
             NodeFailure: A node failed for good.
         """
+        self._ticks_singly = True
         plan = self.one_tick_plan()
         job = self._go_on(plan, in_task=False)
         if job is None:
@@ -250,6 +251,7 @@ class Runtime(Ending):
         Raises:
             NodeFailure: A node failed for good.
         """
+        self._ticks_singly = True
         self.attach(pace)
         plan, begun = self._rest or (self.one_tick_plan(), None)
         self._rest = None

@@ -74,6 +74,8 @@ class Working(Calling):
         super().__init__(timeline, observers, start_ns)
         self._seed = 0
         self._takes_work = False
+        self._ticks_singly = False
+        """Whether ticks are run one by one, and the run has not ended."""
         self._started: dict[str, int] = {}
         """How many tasks and threads each node has started."""
         self._works: list[Work] = []
@@ -119,6 +121,10 @@ class Working(Calling):
 
     def _begin_work(self, node: str, method: str, function: Callable[..., Any]) -> Work:
         if threading.get_ident() != self.audience.thread or not self._takes_work:
+            if self._ticks_singly:
+                raise ContextError(
+                    f"{method}() of node {node!r} needs run(): between two calls of tick_once() nothing goes on"
+                )
             raise ContextError(f"{method}() of node {node!r} is for its init and its ticks")
         number = self._started[node] = self._started.get(node, -1) + 1
         context = WorkContext(node, self._seed, number, self.stamp_ns, self._start_ns)

@@ -205,6 +205,18 @@ def test_only_coroutine_functions_run_in_the_background() -> None:
     assert "in_thread()" in str(caught.value.exceptions[0])
 
 
+@pytest.mark.parametrize("method", ["background", "in_thread"])
+@both_modes
+async def test_tick_once_has_no_work_beside_the_ticks(method: str, deterministic: bool) -> None:
+    """It is refused, with what to use instead."""
+    node = Node("n", tick=lambda _: None, init=lambda node: getattr(node, method)(sleep, 1))
+    scheduler = scheduler_of(node, deterministic=deterministic)
+    with pytest.raises(NodeFailure) as caught:
+        await scheduler.tick_once()
+    assert "needs run()" in str(caught.value.exceptions[0])
+    await scheduler.aclose()
+
+
 # Threads
 
 
@@ -342,6 +354,8 @@ async def test_another_task_of_the_loop_goes_on_while_a_thread_hangs() -> None:
             nursery.cancel_scope.cancel()
     finally:
         release.set()
+        for thread in [thread for thread in threading.enumerate() if thread.name == "n: Event.wait"]:
+            thread.join()
 
 
 def test_the_time_goes_on_in_tasks() -> None:
