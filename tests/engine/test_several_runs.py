@@ -29,7 +29,7 @@ def make(name, wait):
             threading.Thread(target=begun.wait, daemon=True).start()
     async def off(node):
         await sleep(wait)
-        print(f"off {{name}}\n", end="", flush=True)  # in one piece
+        print(f"off {{name}}\\n", end="", flush=True)  # in one piece
     return Scheduler(name=name, deterministic={deterministic}).add(Node(name, tick=tick, shutdown=off))
 quick, slow = make("quick", 0), make("slow", 0.2)
 {run}
