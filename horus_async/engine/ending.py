@@ -64,7 +64,7 @@ class Ending(Working):
         assert self._pace is not None
         unsafe = self.emergency is not None or bool(self.failures)
         self._aborted = False
-        self._takes_work = self._ticks_singly = False
+        self._takes_work = False
         for run in self.runs.values():
             run.ports.end_work()
         self._end_threads(None)

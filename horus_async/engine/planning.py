@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.observe import TickEnd
@@ -17,7 +17,7 @@ from .rules.schedule import Step
 from .safety import Safety
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from horus_async.observe import Observer
 
@@ -25,6 +25,21 @@ if TYPE_CHECKING:
     from .pace.pace import Waited
     from .rules.schedule import Timeline
     from .safety import Plan
+
+
+class StepEnd:
+    """Where a run that goes step by step has come to the end of one."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """It is for whoever carries out the plan.
+
+        Raises:
+            AssertionError: Always.
+        """
+        raise AssertionError(f"{self} is awaited")
+
+
+STEP_END = StepEnd()
 
 
 class Planning(Safety):
@@ -43,6 +58,8 @@ class Planning(Safety):
         self._step = Step(0, 0, start_ns, start_ns / NANOSECONDS, 0.0, start_ns)
         self._start_ns = start_ns
         self._step_open = False
+        self._in_steps = False
+        """Whether there is a `STEP_END` between two ticks."""
         self._began: list[str] = []
         self._stirred = False
         self._origin_ns = 0
@@ -101,6 +118,10 @@ class Planning(Safety):
             if step is None:
                 self.stop(self.timeline.end_reason)
                 return
+            if self._in_steps and self.ticks:
+                yield STEP_END
+                if self.reason:
+                    return
             yield from self._tick_pass(step)
 
     def _init_plan(self) -> Plan:
@@ -113,15 +134,13 @@ class Planning(Safety):
                 return
 
     def one_tick_plan(self) -> Plan:
-        """One tick, and every ``init`` before the first."""
+        """One tick in real time, until all that it began has ended, and every ``init`` before the first."""
         assert self._pace is not None
         if not all(run.initialised for run in self.runs.values()):
             yield from self._init_plan()
         step = self.timeline.next_step(None) if not self.reason else None
         if step is None:
             return
-        if self._pace.virtual and not self._pace.reached(step.at_ns):
-            yield self._pace.reach(step.at_ns)
         yield from self._tick_pass(step)
         yield from self._until_all_idle()
         if self._stirred or self._interludes:
@@ -188,6 +207,7 @@ class Planning(Safety):
                             yield run
                             if self._interludes:
                                 yield from self._make_safe()
+            pace = self._pace or pace  # a step may have gone on in another one
             if pace.suspended:
                 yield pace.settle()
         if not self._order_known and self._stirred:

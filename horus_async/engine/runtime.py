@@ -21,13 +21,14 @@ import anyio
 import anyio.lowlevel
 from attrs import evolve
 
-from horus_async.clock.system import monotonic_ns
+from horus_async.clock.system import monotonic_ns, perf_ns
 from horus_async.undo import undo
 
 from .coroutines import Carrier, carry, may_suspend
 from .ending import UNSAFE_PATIENCE_NS, Ending, to_the_end
 from .node_run import NodeRun
 from .pace.virtual import StillPace
+from .planning import STEP_END
 from .ports import Ports
 from .reporting import describe
 
@@ -64,10 +65,12 @@ class Runtime(Ending):
         self._guard = guard
         self._seed = info.seed
         self._pace: Pace | None = None
-        self._in_group = False
-        """Whether a plan is carried out by tasks, not by `begin_tick`."""
-        self._rest: tuple[Plan, Job] | None = None
-        """What `begin_tick` left to `finish_tick`."""
+        self._steps: Plan | None = None
+        """The plan of a run that goes step by step in virtual time."""
+        self._rest: Job | None = None
+        """What `step` left to `run_in_steps`."""
+        self._stand_still: Callable[[], bool] | None = None
+        """Waits for the next step; whether the run is to end instead. None where that is not waited for any more."""
         self._following: anyio.CancelScope | None = None
         """Of the worker that follows the plan now."""
         self._broken: BaseException | None = None
@@ -176,20 +179,27 @@ class Runtime(Ending):
             NodeFailure: A node failed for good.
         """
         self.start(pace)
+        await self._carry_out(self.whole_plan())
+        self.raise_failures()
+
+    async def _carry_out(self, plan: Plan, begun: Job | None = None) -> None:
+        """Follow a plan to its end, and shut down."""
         self._takes_work = True
         async with anyio.create_task_group() as group:
             self._group = group
+            self.start_waiting()
             try:
-                await self._drive(self.whole_plan())
+                await self._drive(plan, begun)
+                while self._stand_still is not None:
+                    self._between_steps()  # nothing is left to do in the steps to come
             except BaseException as error:
-                self.reason = self.reason or self._what_ended_it(self._broken or error)
+                self._broken = self._broken or error
                 raise
             finally:
                 if self._broken is not None:
                     self.reason = self.reason or self._what_ended_it(self._broken)
                 await to_the_end(self.shut_down)
                 group.cancel_scope.cancel()
-        self.raise_failures()
 
     def _what_ended_it(self, error: BaseException) -> str:
         """The reason for an exception that came from outside the nodes."""
@@ -227,39 +237,70 @@ class Runtime(Ending):
             run.real_time = not pace.virtual
             run.threads = pace.threads
 
-    def begin_tick(self) -> bool:
-        """Begin the next tick and carry it out as far as nothing has to wait; that is most often all of it.
+    def step(self) -> bool:
+        """Carry out the next tick in virtual time, as far as nothing has to wait; that is most often all of it.
 
         Returns:
-            Whether the tick is over; the rest of it is for `finish_tick`.
+            Whether the tick is over; the rest of it, and all that come, are for `run_in_steps`.
 
         Raises:
             NodeFailure: A node failed for good.
         """
-        self._ticks_singly = True
-        plan = self.one_tick_plan()
-        job = self._go_on(plan, in_task=False)
-        if job is None:
+        if self._steps is None:
+            self._in_steps = self._takes_work = True
+            self._steps = self.whole_plan()
+        job = self._go_on(self._steps, in_task=False)
+        if job is None or job is STEP_END:
             self.raise_failures()
             return True
-        self._rest = plan, job
+        if isinstance(job, NodeRun):
+            self._rest = job
+        else:  # something was started: whatever was to be waited for is waited for by the pace that comes
+            job.close()  # type: ignore[attr-defined]
+            self._rest = None
         return False
 
-    async def finish_tick(self, pace: Pace) -> None:
-        """Carry out what `begin_tick` left, or else the next tick.
+    async def run_in_steps(self, pace: Pace, stand_still: Callable[[], bool]) -> None:
+        """Carry out what `step` left and the ticks after it, and shut down.
+
+        Args:
+            pace: How it moves through time from now on.
+            stand_still: Called after each tick; blocks until the next step, and says whether the run is to end instead.
+        """
+        self.attach(pace)
+        self._stand_still = stand_still
+        assert self._steps is not None
+        begun = pace.settle() if self._rest is None else self._rest
+        self._rest = None
+        await self._carry_out(self._steps, begun)
+
+    async def one_tick(self, pace: Pace) -> None:
+        """Carry out the next tick in real time, to the end of all that it began.
 
         Raises:
             NodeFailure: A node failed for good.
         """
-        self._ticks_singly = True
         self.attach(pace)
-        plan, begun = self._rest or (self.one_tick_plan(), None)
-        self._rest = None
         async with anyio.create_task_group() as group:
             self._group = group
-            await self._drive(plan, begun)
+            await self._drive(self.one_tick_plan())
             group.cancel_scope.cancel()
         self.raise_failures()
+
+    def _between_steps(self) -> None:
+        """Stand still until the next step: nothing of the run goes on meanwhile."""
+        assert self._stand_still is not None
+        self._stands_still = True
+        stopped_ns = perf_ns()
+        try:
+            if self._stand_still():
+                self._stand_still = None
+                self.stop()
+        finally:
+            stood_ns = perf_ns() - stopped_ns
+            for run in self.runs.values():
+                run.started_ns += stood_ns
+            self._stands_still = False
 
     # Carrying out a plan
 
@@ -306,7 +347,10 @@ class Runtime(Ending):
                 while (job := self._go_on(self._jobs, in_task=True)) is not None:
                     if isinstance(job, NodeRun):
                         break
-                    await job
+                    if job is STEP_END:
+                        self._between_steps()
+                    else:
+                        await job
             except BaseException as error:
                 self._broken = self._broken or error
                 raise

@@ -11,7 +11,7 @@ import logging
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -34,13 +34,13 @@ from .reporting import advice_on_blocking, describe, hint, telling
 from .rules.failure import Action, Change, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 
     from horus_async.observe import Observer
 
     from .pace.pace import Busy, Pace
 
-    Job = NodeRun | Coroutine[Any, Any, None]
+    Job = NodeRun | Awaitable[None]
     """A node whose callback is to be called; or something to wait for."""
     Plan = Generator[Job, None, None]
 
@@ -80,6 +80,8 @@ class Safety(ABC):
         self._interludes: deque[NodeRun] = deque()
         """Nodes whose safe state is to be entered while the run goes on."""
         self._aborted = False
+        self._stands_still = False
+        """Whether the run stands still between two steps."""
         self._named: set[str] = set()
         """Nodes of which was said that they hold up the event loop."""
 
@@ -306,9 +308,9 @@ class Safety(ABC):
     # Telling
 
     def blocked_since_ns(self, run: NodeRun) -> int | None:
-        """When the node's running tick began, on the system's finest clock; None while it is idle."""
+        """When the node's running tick began, on the system's finest clock; None while it, or the run, is idle."""
         began_ns = run.started_ns
-        return began_ns if run.busy and run.kind is TICK else None
+        return began_ns if run.busy and run.kind is TICK and not self._stands_still else None
 
     def watchdog_fired(self, run: NodeRun, stage: str, stack: str) -> None:
         """A tick takes much too long; told by the watchdog's thread."""

@@ -25,8 +25,6 @@ _SHORTEST_PAUSE = 0.001
 class Watchdog:
     """Watches the running ticks of one run, from `start` to `stop`.
 
-    Made in the thread of the event loop, so that it knows whose stack to show.
-
     Args:
         runtime: The run.
         timeout: Seconds, for nodes without a ``watchdog`` of their own; None: only those that have one are watched.
@@ -43,7 +41,6 @@ class Watchdog:
         """For each node the tick, by when it began, that was last spoken of, and how many stages were said of it."""
         self._held: dict[NodeRun, tuple[int, int]] = {}
         """For each node a tick, by when it began, and how long debuggers had held its thread before."""
-        self._loop_thread = threading.get_ident()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -82,7 +79,7 @@ class Watchdog:
 
     def _held_ns(self, run: NodeRun, began_ns: int) -> int:
         """For how long a debugger has held the tick that began then."""
-        thread = run.thread or self._loop_thread
+        thread = run.thread or self._runtime.audience.thread
         of_ns, before_ns = self._held.get(run, (0, 0))
         if of_ns != began_ns:
             before_ns = held_before_ns(thread)
@@ -94,7 +91,7 @@ class Watchdog:
         coroutine = run.coroutine
         if run.thread is None and coroutine is not None and not getattr(coroutine, "cr_running", False):
             return "".join(_waiting_at(coroutine))
-        thread = run.thread or self._loop_thread
+        thread = run.thread or self._runtime.audience.thread
         frame = sys._current_frames().get(thread)  # noqa: SLF001 - the documented way
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 

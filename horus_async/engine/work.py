@@ -39,7 +39,10 @@ class Work:
     name: str
     """Of its function."""
     context: WorkContext
-    scope: anyio.CancelScope
+    variables: contextvars.Context
+    """The context variables that it sees and sets."""
+    scope: anyio.CancelScope | None = None
+    """Cancels it, once it was started."""
     thread: threading.Thread | None = None
     carrier: Carrier | None = None
     """Of a task that has begun."""
@@ -59,7 +62,8 @@ class Work:
     def leave_behind(self) -> None:
         """It may not send any more, and is not waited for."""
         self.context.over = True
-        self.scope.cancel()
+        if self.scope is not None:
+            self.scope.cancel()
         if self.thread is not None:
             self.busy = False
 
@@ -74,8 +78,9 @@ class Working(Calling):
         super().__init__(timeline, observers, start_ns)
         self._seed = 0
         self._takes_work = False
-        self._ticks_singly = False
-        """Whether ticks are run one by one, and the run has not ended."""
+        self._in_group = False
+        """Whether a plan is carried out by tasks, not by `Runtime.step`."""
+        self._to_start: list[Callable[[], None]] = []
         self._started: dict[str, int] = {}
         """How many tasks and threads each node has started."""
         self._works: list[Work] = []
@@ -88,9 +93,13 @@ class Working(Calling):
             ContextError: It is too late for that, or this is not the event loop's thread.
         """
         work = self._begin_work(node, "background", function)
+        self._start(functools.partial(self._start_task, work, functools.partial(function, *arguments)))
+
+    def _start_task(self, work: Work, start: Callable[[], Awaitable[Any]]) -> None:
         assert self._pace is not None
+        work.scope = anyio.CancelScope()
         turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
-        self._group.start_soon(self._carry_work, work, turn, functools.partial(function, *arguments))
+        self._group.start_soon(self._carry_work, work, turn, start)
 
     def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Start a thread of a node's own.
@@ -100,35 +109,50 @@ class Working(Calling):
         """
         work = self._begin_work(node, "in_thread", function)
         work.context.in_thread = True
+        self._start(functools.partial(self._start_thread, work, functools.partial(function, *arguments)))
+
+    def _start(self, start: Callable[[], None]) -> None:
+        """Start something where there is an event loop, else have one taken for this run."""
+        if self._in_group:
+            start()
+            return
+        assert self._pace is not None
+        self._pace.suspended += 1
+        self._to_start.append(start)
+
+    def start_waiting(self) -> None:
+        """Start what was to be started while no event loop carried the plan out."""
+        while self._to_start:
+            self._to_start.pop(0)()
+
+    def _start_thread(self, work: Work, function: Callable[[], Any]) -> None:
         failures: list[BaseException] = []
         bell = Bell()
-        variables = contextvars.copy_context()
-        variables.run(current.set, work.context)
 
         def in_thread() -> None:
             try:
-                function(*arguments)
+                function()
             except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
                 if not (isinstance(error, ContextError) and work.context.over):
                     failures.append(error)
             finally:
                 bell.ring()
 
-        name = f"{node}: {work.name}"
-        work.thread = threading.Thread(target=variables.run, args=(in_thread,), name=name, daemon=True)
+        name = f"{work.run.name}: {work.name}"
+        work.scope = anyio.CancelScope()
+        work.thread = threading.Thread(target=work.variables.run, args=(in_thread,), name=name, daemon=True)
         self._group.start_soon(self._await_thread, work, bell, failures)
         work.thread.start()
 
     def _begin_work(self, node: str, method: str, function: Callable[..., Any]) -> Work:
         if threading.get_ident() != self.audience.thread or not self._takes_work:
-            if self._ticks_singly:
-                raise ContextError(
-                    f"{method}() of node {node!r} needs run(): between two calls of tick_once() nothing goes on"
-                )
-            raise ContextError(f"{method}() of node {node!r} is for its init and its ticks")
+            raise ContextError(
+                f"{method}() of node {node!r} is for its init and its ticks, and not for tick_once() in real time"
+            )
         number = self._started[node] = self._started.get(node, -1) + 1
         context = WorkContext(node, self._seed, number, self.stamp_ns, self._start_ns)
-        work = Work(self.runs[node], name_of(function), context, anyio.CancelScope())
+        work = Work(self.runs[node], name_of(function), context, contextvars.copy_context())
+        work.variables.run(current.set, context)
         self._works.append(work)
         return work
 
@@ -141,7 +165,8 @@ class Working(Calling):
         self._end_threads(node)
         tasks = [work for work in self._works if work.run.name == node and work.thread is None]
         for work in tasks:
-            work.scope.cancel()
+            if work.scope is not None:
+                work.scope.cancel()
         return tasks
 
     def _end_threads(self, node: str | None) -> None:
@@ -151,10 +176,9 @@ class Working(Calling):
                 work.context.over = True
 
     async def _carry_work(self, work: Work, turn: Callable[[], Awaitable[None]], start: Callable[[], Any]) -> None:
-        pace = self._pace
+        pace, variables = self._pace, work.variables
         assert pace is not None
-        variables = contextvars.copy_context()
-        variables.run(current.set, work.context)
+        assert work.scope is not None
         error: BaseException | None = None
         try:
             with work.scope:
@@ -178,6 +202,7 @@ class Working(Calling):
             self._work_ended(work, error)
 
     async def _await_thread(self, work: Work, bell: Bell, failures: list[BaseException]) -> None:
+        assert work.scope is not None
         with work.scope:
             work.scope.shield = True  # the end of the run waits for it
             await bell.wait()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from horus_async.blackbox import BlackBox
+    from horus_async.engine.pace.nested import NestedRun
     from horus_async.engine.pace.pace import Pace
     from horus_async.engine.runtime import Runtime
     from horus_async.nodes.node import Node
@@ -57,6 +58,8 @@ class Running(Playback):
         """What the program said of it; see `_obey`."""
         self._running = False
         self._stepping = False
+        self._nested: NestedRun | None = None
+        """Where the ticks that are run one by one go on, since one of them has suspended."""
         self._stop_asked = ""
         prepare()
 
@@ -102,7 +105,11 @@ class Running(Playback):
         run_loop(self.run, duration, virtual=self._virtual)
 
     async def tick_once(self) -> None:
-        """Run one scheduler tick at once; the first one runs every ``init`` before.
+        """Run one scheduler tick; the first one runs every ``init`` before.
+
+        In virtual time (deterministic, or a replay) this is a tick of `run`: the clock moves to its end, and ticks that
+        are suspended there go on with the next one. In real time a step does not wait for the time between ticks, and
+        is over when all that it began is.
 
         Call `aclose` (or use ``async with scheduler``) after the last, for ``shutdown`` and the recording's end.
 
@@ -114,24 +121,47 @@ class Running(Playback):
             raise ContextError("the scheduler is running: tick_once() is for one that is not")
         self._obey()
         try:
-            if not (self._virtual and self._tick_at_once()):
+            if not self._virtual:
                 await self._in_its_time(self._one_tick)
+            elif self._nested is not None or not self._step_at_once():
+                await self._step_there()
         except EmergencyStop:
             await self.aclose()  # at once: the nodes have to become safe
             raise
 
-    def _tick_at_once(self) -> bool:
+    def _step_at_once(self) -> bool:
         """Run a tick as far as nothing has to wait, without an event loop; whether that was all of it."""
         from horus_async.engine.pace.virtual import StillPace
 
         pace = StillPace(self._elapsed_ns())
         runtime = self._first_step(pace)
         runtime.attach(pace)
-        return runtime.begin_tick()
+        return runtime.step()
+
+    async def _step_there(self) -> None:
+        """Run a tick in an event loop of the run's own: a suspended one is at home there from step to step."""
+        from horus_async.engine.pace.nested import NestedRun
+
+        if self._nested is None:
+            self._nested = NestedRun(
+                functools.partial(self._in_its_time, self._in_steps), on_cancel=lambda: self.stop("cancelled")
+            )
+        await self._go_on(self._nested)
+        if self._runtime is not None:
+            self._runtime.raise_failures()
+
+    async def _go_on(self, nested: NestedRun, *, to_the_end: bool = False) -> None:
+        try:
+            await nested.go_on(to_the_end=to_the_end)
+        finally:
+            if nested.ended:
+                self._nested = None
 
     async def aclose(self) -> None:
         """End what `tick_once` began: every ``shutdown`` runs, recordings are closed."""
-        if self._stepping:
+        if self._nested is not None:
+            await self._go_on(self._nested, to_the_end=True)
+        elif self._stepping:
             await self._in_its_time(self._last_step)
 
     async def __aenter__(self) -> Self:
@@ -246,13 +276,25 @@ class Running(Playback):
         return self._runtime
 
     async def _one_tick(self, pace: Pace) -> None:
-        await self._first_step(pace).finish_tick(pace)
+        await self._first_step(pace).one_tick(pace)
+
+    async def _in_steps(self, pace: Pace) -> None:
+        assert self._runtime is not None
+        assert self._nested is not None
+        with self._last_steps():
+            await self._runtime.run_in_steps(pace, self._nested.stand_still)
 
     async def _last_step(self, pace: Pace) -> None:
+        assert self._runtime is not None
+        self._runtime.attach(pace)
+        with self._last_steps():
+            await self._runtime.shut_down()
+
+    @contextmanager
+    def _last_steps(self) -> Iterator[None]:
         assert self._parts is not None
-        self._parts.runtime.attach(pace)
         try:
-            await self._parts.runtime.shut_down()
+            yield
         finally:
             self._stepping = False
             self._stop_asked = ""

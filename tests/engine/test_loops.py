@@ -11,11 +11,11 @@ import pytest
 import trio
 import trio.testing
 
-from horus_async import ContextError, Node, Scheduler, now, rng, run, sleep, tick
+from horus_async import ContextError, EmergencyStop, Node, NodeFailure, Scheduler, elapsed, now, rng, run, sleep, tick
 from tests.engine.programs import PATIENCE, Log, both_modes, every_runner, listener, run_nodes, scheduler_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 
 def busy_program(log: Log) -> list[Node]:
@@ -429,6 +429,23 @@ def test_tick_once_a_thousand_times_under_plain_trio(deterministic: bool) -> Non
     assert [line[0] for line in log.lines] == [*range(1000)]
 
 
+def _steps_as_run(program: Callable[[Log], list[Node]], steps: int, **options: Any) -> list[Any]:
+    """The log of ``tick_once`` that many times, which is that of a run as long."""
+    log, stepped = Log(), Log()
+    run_nodes(*program(log), duration=steps / 100, **options)
+
+    async def main() -> None:
+        async with scheduler_of(*program(stepped), **options) as scheduler:
+            for _ in range(steps):
+                await scheduler.tick_once()
+
+    trio.run(main)
+    assert stepped.lines == log.lines
+    asyncio.run(main())
+    assert stepped.lines == 2 * log.lines
+    return log.lines
+
+
 def test_ticks_one_by_one_are_those_of_a_run() -> None:
     """tick_once as often as a run has ticks gives the run's messages, with stamps, times and random numbers."""
 
@@ -440,32 +457,149 @@ def test_ticks_one_by_one_are_those_of_a_run() -> None:
             await sleep(0.004)
             n.send("x", tick())
 
-        return [Node("noise", tick=noise, rate=50), Node("slow", tick=slow, rate=20), listener(log, ["x"])]
+        async def slower(n: Node) -> None:
+            await sleep(0.025)
+            n.send("x", (tick(), elapsed()))
 
-    log, stepped = Log(), Log()
-    run_nodes(*program(log), duration=0.5)
+        return [
+            Node("noise", tick=noise, rate=50),
+            Node("slow", tick=slow, rate=20),
+            Node("slower", tick=slower, rate=20),
+            listener(log, ["x"]),
+        ]
 
-    async def main() -> None:
-        async with scheduler_of(*program(stepped)) as scheduler:
-            for _ in range(50):
-                await scheduler.tick_once()
-
-    trio.run(main)
-    assert len(log.lines) > 30
-    assert stepped.lines == log.lines
+    assert len(_steps_as_run(program, 50)) > 40
 
 
-async def test_tick_once_waits_for_suspended_ticks(autojump_clock: trio.testing.MockClock) -> None:
-    """A step is over when every tick that it began is."""
+def test_a_step_ends_where_its_tick_does() -> None:
+    """What a tick sends after 25 ms is read two ticks later; the clock stands still between the calls."""
     log = Log()
 
     async def slow(n: Node) -> None:
-        await trio.sleep(0.5)
-        log("done")
+        await sleep(0.025)
+        n.send("x", tick())
 
-    async with scheduler_of(Node("slow", tick=slow)) as scheduler:
+    def reader(n: Node) -> None:
+        log(tick(), elapsed(), n.recv("x"))
+
+    async def main() -> None:
+        async with scheduler_of(Node("slow", tick=slow, rate=10), Node("reader", tick=reader, subs="x")) as scheduler:
+            for number in range(4):
+                await scheduler.tick_once()
+                assert len(log.lines) == number + 1
+                threading.Event().wait(0.002)
+                await anyio.sleep(0.001)
+
+    trio.run(main)
+    assert log.lines == [(0, 0.0, None), (1, 0.01, None), (2, 0.02, None), (3, 0.03, 0)]
+
+
+def test_background_tasks_go_on_from_step_to_step() -> None:
+    """Started in init or in a tick, before anything has suspended or after."""
+
+    def program(log: Log) -> list[Node]:
+        async def beats(n: Node, name: str, period: float) -> None:
+            while True:
+                n.send("x", (name, elapsed()))
+                await sleep(period)
+
+        def init(n: Node) -> None:
+            n.background(beats, n, "from init", 0.017)
+
+        def start(n: Node) -> None:
+            if tick() in (3, 7):
+                n.background(beats, n, f"from tick {tick()}", 0.004)
+            n.send("x", tick())
+
+        return [Node("a", tick=start), Node("b", init=init, tick=start), listener(log, ["x"])]
+
+    assert len(_steps_as_run(program, 20)) > 90
+
+
+def test_what_is_suspended_for_ever_does_not_keep_a_step() -> None:
+    """A tick that waits for a message that never comes is cancelled by aclose()."""
+    log = Log()
+
+    async def waits(n: Node) -> None:
+        try:
+            await n.receive("never")
+        finally:
+            log("cancelled")
+
+    async def main() -> None:
+        async with scheduler_of(
+            Node("waits", tick=waits), Node("b", tick=lambda n: n.send("x", 1), shutdown=log.says("off"))
+        ) as scheduler:
+            for _ in range(3):
+                await scheduler.tick_once()
+            assert log.lines == []
+            assert scheduler.stats().nodes["b"].ticks == 3
+
+    trio.run(main)
+    assert log.lines == ["cancelled", "off"]
+
+
+def _suspended(log: Log) -> Node:
+    async def waits(n: Node) -> None:
+        await sleep(1000)
+
+    return Node("waits", tick=waits, shutdown=log.says("off"), enter_safe_state=log.says("safe"))
+
+
+async def test_a_failure_in_a_step_after_something_has_suspended() -> None:
+    """It comes out of that tick_once(), and aclose() shuts down."""
+    log = Log()
+
+    def fails(n: Node) -> None:
+        if tick() == 2:
+            raise ValueError("no sensor")
+
+    scheduler = scheduler_of(_suspended(log), Node("fails", tick=fails))
+    await scheduler.tick_once()
+    await scheduler.tick_once()
+    with pytest.raises(NodeFailure, match="node 'fails' failed in tick 2"):
         await scheduler.tick_once()
-        assert log.lines == ["done"]
+    await scheduler.aclose()
+    assert log.lines == ["safe", "off"]
+    await scheduler.tick_once()  # a new run
+    await scheduler.aclose()
+    assert log.lines == ["safe", "off", "off"]
+
+
+async def test_an_emergency_stop_in_a_step_after_something_has_suspended() -> None:
+    """Everything is safe and shut down when tick_once() raises."""
+    log = Log()
+    scheduler = scheduler_of(_suspended(log))
+    await scheduler.tick_once()
+    scheduler.emergency_stop("button")
+    with pytest.raises(EmergencyStop, match="button"):
+        await scheduler.tick_once()
+    assert log.lines == ["safe", "off"]
+
+
+@pytest.mark.parametrize("runner", [trio.run, lambda main: asyncio.run(main())], ids=["trio", "asyncio"])
+def test_steps_that_are_cancelled(runner: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
+    """The scheduler can be closed, and shuts down."""
+    log = Log()
+    begun = threading.Event()
+
+    def waits(n: Node) -> None:
+        begun.set()
+        stop.wait(60)
+
+    stop = threading.Event()
+
+    async def main() -> None:
+        scheduler = scheduler_of(_suspended(log), Node("slow", tick=waits, compute=True))
+        async with scheduler, anyio.create_task_group() as group:
+            group.start_soon(scheduler.tick_once)
+            while not begun.is_set():  # noqa: ASYNC110 - it is set in another thread
+                await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
+            stop.set()
+
+    runner(main)
+    assert log.lines == ["off"]
 
 
 def test_run_without_nodes() -> None:

@@ -206,14 +206,13 @@ def test_only_coroutine_functions_run_in_the_background() -> None:
 
 
 @pytest.mark.parametrize("method", ["background", "in_thread"])
-@both_modes
-async def test_tick_once_has_no_work_beside_the_ticks(method: str, deterministic: bool) -> None:
-    """It is refused, with what to use instead."""
+async def test_single_ticks_in_real_time_have_no_work_beside_them(method: str) -> None:
+    """It is refused, and said so."""
     node = Node("n", tick=lambda _: None, init=lambda node: getattr(node, method)(sleep, 1))
-    scheduler = scheduler_of(node, deterministic=deterministic)
+    scheduler = scheduler_of(node, deterministic=False)
     with pytest.raises(NodeFailure) as caught:
         await scheduler.tick_once()
-    assert "needs run()" in str(caught.value.exceptions[0])
+    assert "not for tick_once() in real time" in str(caught.value.exceptions[0])
     await scheduler.aclose()
 
 

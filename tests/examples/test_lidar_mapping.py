@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from horus_async.recorder import ExecutionRecord, Session, open_session
+from horus_async.recorder import Session, open_session
 
 from .programs import EXAMPLES, LIDAR_AHEAD_M, ROOT, WALL_M, WIDTH_M, horus, write_log
 
@@ -31,8 +31,7 @@ def _record(folder: Path, log: Path, *options: str, name: str = "drive", **env: 
 
 def _sent(session: Session, node: str) -> list[tuple[int, int, dict[str, Any]]]:
     """Tick, stamp and data of all that a node sent."""
-    lines = [line for line in session.executions(node) if isinstance(line, ExecutionRecord)]
-    return [(output.tick, output.stamp_ns, output.data) for line in lines for output in line.outputs]
+    return [(output.tick, output.stamp_ns, output.data) for output in session.outputs(node)]
 
 
 def _pixels(png: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

@@ -95,7 +95,8 @@ def settled(observer: Recorder) -> None:
 
 def accounted(session: Session, ticks: int, why: str = "in time") -> int:
     """Check that what is there and what is counted as missing account for all that `play` told; what is missing."""
-    assert session.cuts == session.damage == {}
+    assert session.cuts == {}
+    assert session.damage == {}
     dropped = 0
     for file in (session.scheduler, *session.files.values()):
         assert file is not None

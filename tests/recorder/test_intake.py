@@ -72,7 +72,11 @@ class Session:
 
     def write(self) -> None:
         """The writer writes all that waits."""
-        self.intake.make_lines(lambda: None)
+        while self.intake.make_lines(lambda: None):
+            self._take()
+        self._take()
+
+    def _take(self) -> None:
         written = 0
         for name, feed in self.feeds.items():
             text = feed.take()
@@ -197,3 +201,51 @@ def test_the_digest_of_a_tick_is_of_what_was_recorded_in_it(*, eager: bool) -> N
     session.write()
     first, second, silent = (line["digest"] for line in session.lines("scheduler"))
     assert first == second != silent == "000000"
+
+
+def test_what_came_first_is_written_first() -> None:
+    """Where megabytes wait, each megabyte is written before lines are made of the next."""
+    session = Session(eager=False, limit=64 << 20)
+    for _ in range(40):
+        session.send("a", 100_000)
+        session.end("a")
+    parts = []
+    while session.intake.make_lines(lambda: None):
+        parts.append(session.feeds["a"].take())
+        session.intake.written(len(parts[-1]))
+    parts.append(session.feeds["a"].take())
+    assert len(parts) == 4
+    assert max(map(len, parts)) < 1_300_000
+    seqs = [out["seq"] for line in b"".join(parts).splitlines() for out in orjson.loads(line)["outputs"]]
+    assert seqs == list(range(40))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1 << 26), st.integers(0, 10**9)), max_size=5),
+    st.lists(st.integers(1, 1 << 22), max_size=30),
+)
+def test_nobody_is_further_ahead_than_can_be_written_in_a_moment(
+    flushes: list[tuple[int, int]], costs: list[int]
+) -> None:
+    """In a deterministic run what waits is never more than the writer writes in that time, or than one piece."""
+    room = Room(64 << 20, block=True, ahead_ns=20_000_000)
+    limit = 64 << 20
+    for written, took_ns in flushes:
+        room.pace(written, took_ns)
+        if written >= 1 << 18:
+            limit = min(64 << 20, max(1 << 18, written * 20_000_000 // max(1, took_ns)))
+    waiting = most = 0
+
+    def written_meanwhile(_: float) -> None:
+        nonlocal waiting
+        room.free(waiting)
+        waiting = 0
+
+    room._changed.wait = written_meanwhile  # type: ignore[method-assign,assignment]
+    for cost in costs:
+        if room.left < cost:
+            assert room.admit(cost)
+        room.left -= cost
+        waiting += cost
+        most = max(most, waiting)
+    assert most <= max(limit, max(costs, default=0))

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from horus_async import Scheduler, Topic
 from horus_async.observe import Observer, Sent
-from horus_async.recorder import open_session
+from horus_async.recorder import ExecutionRecord, open_session
 from horus_async.recorder.read.messages import session_messages
 from tests.replay.graphs import OUTSIDE, Part, Plan, robots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from horus_async import VerifyReport
 
@@ -119,6 +119,35 @@ def check_replay(session: str) -> None:
             handle.close()
     own = sorted((m.publisher, m.topic, m.seq, m.tick) for m in recorded if m.topic != OUTSIDE)
     assert sorted(told.sent_in) == own
+
+
+@model
+@given(robots())
+def test_in_steps(plans: list[Plan]) -> None:
+    """``tick_once`` as often as a run has ticks records the same lines."""
+    run = record(plans, deterministic=True, duration=0.08)
+    steps = f"m{os.getpid()}-{next(numbers)}"
+
+    async def step() -> None:
+        async with make(plans, deterministic=True, recording=steps, seed=5, guard=_guard()) as scheduler:
+            for _ in range(8):
+                await scheduler.tick_once()
+
+    trio.run(step)
+    for name in ("scheduler", *open_session(run).files):
+        assert _lines(steps, name) == _lines(run, name), name
+    Scheduler.delete_recording(run)
+    Scheduler.delete_recording(steps)
+
+
+def _lines(session: str, name: str) -> Sequence[object]:
+    found = open_session(session)
+    file = found.scheduler if name == "scheduler" else found.files[name]
+    assert file is not None
+    lines = [*file.records()][:-1]  # without the footer, which has a time of day
+    return [  # why something was cancelled at the end is told by trio
+        evolve(line, error=None) if isinstance(line, ExecutionRecord) and line.was_cut else line for line in lines
+    ]
 
 
 class _Told(Observer):

@@ -182,7 +182,7 @@ def test_idle_nodes_are_exempt(clock: HandClock) -> None:
 
 BLOCKED = """
 import sys, time
-from horus_async import Node, Scheduler, tick
+from horus_async import Node, Scheduler, sleep, tick
 from horus_async.blackbox import BlackBox
 
 record = BlackBox.record
@@ -218,10 +218,16 @@ def test_the_stack_is_in_the_box_before_the_process_can_be_killed(tmp_path: Path
         assert box.damage == []
 
 
-@pytest.mark.parametrize("deterministic", [False, True])
-async def test_it_watches_single_ticks(deterministic: bool, clock: HandClock) -> None:
+@pytest.mark.parametrize(("deterministic", "suspended"), [(False, False), (True, False), (True, True)])
+async def test_it_watches_single_ticks(deterministic: bool, suspended: bool, clock: HandClock) -> None:
     """In tick_once() a tick that blocks is told of while it blocks, as in a run; its thread ends with aclose()."""
     scheduler = Scheduler(deterministic=deterministic, blackbox_mb=1, watchdog=LIMIT_NS / 1e9)
+
+    async def rest(_: Node) -> None:
+        await sleep(1000)
+
+    if suspended:
+        scheduler.add(Node("rests", tick=rest, watchdog=3600))
 
     def the_culprit(node: Node) -> None:
         if tick() == 2:

@@ -21,53 +21,95 @@ _threads: set[int] = set()
 """Those in which virtual time passes now."""
 
 
-async def run_in_thread(work: Callable[[], Awaitable[None]], *, on_cancel: Callable[[], None]) -> None:
-    """Await ``work()`` in a trio run whose clock is virtual, and raise what it raises.
+class NestedRun:
+    """A trio run whose clock is virtual, in a thread of its own. It may stand still now and then.
 
-    ``on_cancel`` is called, in the thread of the outer loop, when that one is cancelled: it has to end the work.
+    Args:
+        work: What is awaited in it.
+        on_cancel: Called, in the thread of the outer loop, when that one is cancelled: it has to end the work, or make
+            it stand still.
     """
-    bell = Bell()
-    ended = False
-    failure: BaseException | None = None
 
-    def in_thread() -> None:
-        nonlocal failure, ended
+    def __init__(self, work: Callable[[], Awaitable[None]], *, on_cancel: Callable[[], None]) -> None:
+        self.ended = False
+        """Whether the work is over."""
+        self._work = work
+        self._on_cancel = on_cancel
+        self._failure: BaseException | None = None
+        self._bell = Bell()
+        self._moving = False
+        self._ending = False
+        self._go_on = threading.Semaphore(0)
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._in_thread,), name="horus-async virtual time", daemon=True
+        )
+
+    async def go_on(self, *, to_the_end: bool = False) -> None:
+        """Let it go on until it stands still or is over, and raise what it raised.
+
+        Args:
+            to_the_end: What `stand_still` gives from now on.
+        """
+        self._bell = Bell()
+        self._moving = True
+        self._ending = to_the_end
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch_for_cancel)
+            if self._thread.ident is None:
+                self._thread.start()
+            else:
+                self._go_on.release()
+            cancelled: BaseException | None = None
+            while self._moving:
+                try:
+                    with anyio.CancelScope(shield=True):
+                        await self._bell.wait()
+                except anyio.get_cancelled_exc_class() as error:  # asyncio's own kind heeds no shield
+                    self._on_cancel()
+                    cancelled = error
+            if self.ended:
+                self._thread.join()
+            group.cancel_scope.cancel()
+            if cancelled is not None:
+                raise cancelled
+        if self._failure is not None:
+            raise self._failure
+
+    def stand_still(self) -> bool:
+        """Block the thread of the run until it is to go on; whether it is to end then. Called in that thread."""
+        self._stops_moving()
+        self._go_on.acquire()
+        _threads.add(threading.get_ident())
+        return self._ending
+
+    def _stops_moving(self) -> None:
+        _threads.discard(threading.get_ident())
+        bell = self._bell
+        self._moving = False
+        bell.ring()
+
+    def _in_thread(self) -> None:
         _threads.add(threading.get_ident())
         try:
-            run_loop(work, virtual=True)
+            run_loop(self._work, virtual=True)
         except BaseException as error:  # noqa: BLE001 - raised again in the outer loop
-            failure = error
+            self._failure = error
         finally:
-            _threads.discard(threading.get_ident())
-            ended = True
-            bell.ring()
+            self.ended = True
+            self._stops_moving()
 
-    async def watch_for_cancel() -> None:
+    async def _watch_for_cancel(self) -> None:
         try:
             await anyio.sleep_forever()
         finally:
-            if not ended:
-                on_cancel()
+            if self._moving:
+                self._on_cancel()
 
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(in_thread,), name="horus-async virtual time", daemon=True)
-    async with anyio.create_task_group() as group:
-        group.start_soon(watch_for_cancel)
-        thread.start()
-        cancelled: BaseException | None = None
-        while not ended:
-            try:
-                with anyio.CancelScope(shield=True):
-                    await bell.wait()
-            except anyio.get_cancelled_exc_class() as error:  # asyncio's own kind heeds no shield
-                on_cancel()
-                cancelled = error
-        thread.join()
-        group.cancel_scope.cancel()
-        if cancelled is not None:
-            raise cancelled
-    if failure is not None:
-        raise failure
+
+async def run_in_thread(work: Callable[[], Awaitable[None]], *, on_cancel: Callable[[], None]) -> None:
+    """Await ``work()`` in a trio run whose clock is virtual, and raise what it raises. See `NestedRun`."""
+    await NestedRun(work, on_cancel=on_cancel).go_on()
 
 
 def interrupt() -> bool:

@@ -63,7 +63,9 @@ class StillPace(Pace):
         return start_ns + self.offset_ns
 
     def reached(self, at_ns: int) -> bool:
-        """Move on at once: nothing waits for the time in between."""
+        """Move on at once: nothing waits for the time in between, but for what has to be started first."""
+        if self.suspended:
+            return False
         self.offset_ns = max(self.offset_ns, at_ns)
         return True
 

@@ -23,6 +23,8 @@ PAUSE_AFTER = 32
 """Records that are made into lines at a stretch: some 50 µs, in which no other thread runs."""
 
 _RECORD_COST = 1000
+_PART_BYTES = 1 << 20
+"""Of what waits, so much is written before lines are made of the rest: what came first is to be safe first."""
 
 
 @frozen
@@ -56,8 +58,9 @@ class EagerIntake:
         self.external = maker.external
         self.end = maker.end
 
-    def make_lines(self, pause: Callable[[], None]) -> None:
+    def make_lines(self, pause: Callable[[], None]) -> bool:  # noqa: ARG002 - there is nothing to make
         """They are made already."""
+        return False
 
     def written(self, text_bytes: int) -> None:
         """So many bytes of lines are written or lost."""
@@ -167,16 +170,23 @@ class Intake:
 
     # For the writer's thread
 
-    def make_lines(self, pause: Callable[[], None]) -> None:
-        """Have lines made of what waits now, with a pause now and then; what was sent so far is in lines then."""
+    def make_lines(self, pause: Callable[[], None]) -> bool:
+        """Have lines made of what waits now, with a pause now and then; of much, only of the first part.
+
+        Returns:
+            Whether there is more. If not, what was sent so far is in lines.
+        """
         inbox = self._inbox
         for number in range(1, len(inbox) + 1):
             record = inbox.popleft()
             self._handed += _cost(record)
             self._make[type(record)](record)
+            if self._handed > _PART_BYTES and inbox:
+                return True
             if number % PAUSE_AFTER == 0:
                 pause()
         self._maker.settle()
+        return False
 
     def written(self, text_bytes: int) -> None:
         """All that was made into lines is written or lost."""

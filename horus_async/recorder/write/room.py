@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 
 _NUDGE_BYTES = 4 << 20
+_LEAST_BYTES = 1 << 18
+"""What is always ahead; the time that less takes to write says little."""
 
 
 class Room:
@@ -13,16 +15,20 @@ class Room:
     Room is granted in advance: whoever puts ``n`` bytes takes them off ``left`` while that stays above 0, which needs
     no lock, and otherwise asks `admit`. Each side writes only its own counters. At the limit, `admit` waits for
     the writer if ``block``; else it refuses until half of the room is free.
+
+    Where it waits, the limit is lower the slower the writer is, namely what can be written in ``ahead_ns``: what has
+    not reached the file is lost if the process is killed.
     """
 
-    def __init__(self, limit: int, *, block: bool) -> None:
+    def __init__(self, limit: int, *, block: bool, ahead_ns: int = 20_000_000) -> None:
         self.left = 0
         """Bytes that may be put without asking."""
         self.wake = threading.Event()
         """Set when the writer should look before its interval is over."""
         self.refusing = False
         """Set by the writer while it cannot write: nobody waits for it then."""
-        self._limit = limit
+        self._most = self._limit = limit
+        self._ahead_ns = ahead_ns
         self._nudge = min(_NUDGE_BYTES, limit // 4)
         self._block = block
         self._put = self._taken = self._granted = 0
@@ -60,6 +66,12 @@ class Room:
             while self._put != self._taken and self._put - self._taken + cost > self._limit and not self.refusing:
                 self.wake.set()
                 self._changed.wait(0.1)
+
+    def pace(self, written: int, took_ns: int) -> None:
+        """So many bytes took so long to write. For the writer's thread."""
+        if self._block and written >= _LEAST_BYTES:
+            self._limit = min(self._most, max(_LEAST_BYTES, written * self._ahead_ns // max(1, took_ns)))
+            self._nudge = min(_NUDGE_BYTES, self._limit // 4)
 
     def free(self, cost: int) -> None:
         """These bytes are written or lost. For the writer's thread."""

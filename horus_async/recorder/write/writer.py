@@ -34,6 +34,8 @@ RETRY_SECONDS = 1.0
 """How long a recording that failed waits before it tries again."""
 
 _PAUSE_NS = 50_000
+_AHEAD = 0.4
+"""Of an interval: so far may a deterministic run be ahead of the writer, in time that the writing takes."""
 
 
 @frozen
@@ -69,8 +71,8 @@ class SessionWriter:
         self.folder = folder
         self.state = RecordingState.ON
         self.files = SessionFiles(folder, run, options, identity, screen)
-        self.intake = self._make_intake(int(options.memory_mb * (1 << 20)), block=block)
         self._interval = options.interval
+        self.intake = self._make_intake(int(options.memory_mb * (1 << 20)), block=block)
         self._ending = False
         self._end_reason = ""
         self._failure = ""
@@ -90,7 +92,8 @@ class SessionWriter:
         _at_work.add(self)
 
     def _make_intake(self, limit: int, *, block: bool) -> Intake | EagerIntake:
-        room, files = Room(limit, block=block), self.files
+        room = Room(limit, block=block, ahead_ns=int(self._interval * _AHEAD * NANOSECONDS))
+        files = self.files
         scheduler = files.scheduler.feed
         maker = LineMaker(scheduler, files.node_feed, files.external_feed, room if block else None)
         return EagerIntake(maker, room) if block else Intake(maker, room, scheduler, files.node_feed)
@@ -154,10 +157,19 @@ class SessionWriter:
 
     def flush(self) -> None:
         """Write what waits, or count it as lost while nothing can be written."""
-        written = 0
         if self.state is RecordingState.FAILED and monotonic_ns() >= self._retry_at:
             self._resume()
-        self.intake.make_lines(_let_others_run)
+        more = True
+        while more:
+            began_ns = monotonic_ns()
+            more = self.intake.make_lines(_let_others_run)
+            written = self._write_lines()
+            self.intake.room.pace(written, monotonic_ns() - began_ns)
+            self.intake.written(written)
+
+    def _write_lines(self) -> int:
+        """Write all lines that are made; how many bytes that was."""
+        written = 0
         for file in self.files:
             text = file.feed.take()
             self._write(file, text)
@@ -165,7 +177,7 @@ class SessionWriter:
             if file.feed.problem is not None and file not in self._problems:
                 self._problems.add(file)
                 _log.error("recording %s: a line of %s: %s", self.folder.name, file.path.name, file.feed.problem)
-        self.intake.written(written)
+        return written
 
     def _write(self, file: FrameFile, text: bytes) -> None:
         """Write to a file; a failure ends the recording for now."""
