@@ -111,10 +111,13 @@ def test_forked_children_end_by_themselves(namespace: str) -> None:
 import os, signal, time
 def fork(node):
     if node.state is None:
+        begun, begins = os.pipe()
         node.state = os.fork()
         if not node.state:
+            os.write(begins, b"x")
             while True:
                 time.sleep(0.01)
+        os.read(begun, 1)  # a signal that comes before Python is ready in the child is lost
         os.kill(node.state, signal.SIGTERM)
         print(os.waitstatus_to_exitcode(os.waitpid(node.state, 0)[1]), flush=True)
         print("ready", flush=True)
