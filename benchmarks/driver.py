@@ -23,6 +23,7 @@ from horus_async.clock.system import monotonic_ns
 from horus_async.recorder import RecordingOptions, open_session
 from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.read.messages import session_messages
+from horus_async.topics.external.leftovers import reclaim
 
 SESSION = "driver"
 TOPICS = ("thread", "task", "tick")
@@ -64,7 +65,8 @@ def run_lap(root: Path, seed: int) -> Driven:
     """
     noise = random.Random(seed)
     command = [sys.executable, "-m", "benchmarks.driver", "--child", str(root), "--seed", str(seed)]
-    environment = {**os.environ, "HORUS_NAMESPACE": f"driver{os.getpid()}"}
+    namespace = f"driver{os.getpid()}"
+    environment = {**os.environ, "HORUS_NAMESPACE": namespace}
     here = Path(__file__).resolve().parents[1]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=here, env=environment) as child:
         assert child.stdout is not None
@@ -76,6 +78,7 @@ def run_lap(root: Path, seed: int) -> Driven:
         told = [first, *child.stdout.read().split(b"\n")[:-1]]  # a pipe outlives its writer; its last line may be torn
         child.wait()
         timer.join()
+    reclaim(namespace, grace_ns=0)
     if child.returncode != -signal.SIGKILL:
         raise DriverError(f"lap {seed} ended by itself: {child.returncode}")
     return _judge(root, [line.split() for line in told])
