@@ -46,6 +46,10 @@ class Soak:
 
 SOAKS = {
     "durability": Soak("recordings that are killed hold what was acknowledged", "durability:kill_a_recording"),
+    "driver": Soak(
+        "what a thread, a background task and an endless tick send is recorded up to a kill, at flat memory",
+        "driver:kill_a_driver",
+    ),
     "reader": Soak("a damaged file gives recorded data or an error of ours, in bounded memory", "damage:fuzz_reader"),
     "cuts": Soak("a file cut anywhere gives its whole frames, so with a bit of its header", "damage:cut_everywhere"),
     "commands": Soak("damaged sessions give an exit code and a line, no traceback", "damage:fuzz_commands"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
-from threading import get_ident
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from horus_async.observe import Execution, Logged, Observer, Sent, TickEnd, TickListener
 
-ELSEWHERE = 10_000
-"""Messages sent in other threads that may wait for the event loop."""
+ELSEWHERE, ELSEWHERE_BYTES = 10_000, 64 << 20
+"""Messages sent in other threads that may wait for the event loop, and their size together."""
 
 _log = logging.getLogger("horus_async")
 
@@ -47,7 +47,12 @@ class Audience:
         self.wake: Callable[[], None] = lambda: None
         """Called in another thread when something was sent there that the event loop is to `collect`."""
         self._elsewhere: deque[Sent] = deque()
+        self._elsewhere_bytes = 0
+        self._awaited = False
+        """Whether the event loop was told of them."""
         self._missed: Counter[str] = Counter()
+        self._lock = RLock()
+        """Of these. A signal handler that sends may come while its thread holds it."""
         self._change(list(observers))
 
     def __iter__(self) -> Iterator[Observer]:
@@ -104,28 +109,37 @@ class Audience:
     def sent_elsewhere(self, message: Sent) -> None:
         """A message went out from another thread than the event loop's; it is told of there.
 
-        Where the loop does not get to it, what is more than `ELSEWHERE` messages is counted instead of kept.
+        Where the loop does not get to it, what is more than `ELSEWHERE` messages, or than `ELSEWHERE_BYTES` of them, is
+        counted instead of kept.
         """
-        waiting = len(self._elsewhere)
-        if waiting >= ELSEWHERE:
-            self._missed[message.node] += 1
-            return
-        self._elsewhere.append(message)
-        if not waiting:
+        with self._lock:
+            if len(self._elsewhere) >= ELSEWHERE or self._elsewhere_bytes >= ELSEWHERE_BYTES:
+                self._missed[message.node] += 1
+            else:
+                self._elsewhere.append(message)
+                self._elsewhere_bytes += len(message.payload)
+            awaited, self._awaited = self._awaited, True
+        if not awaited:
             self.wake()
 
     def collect(self) -> None:
         """Tell of what was sent in other threads."""
-        while self._elsewhere:
-            self._tell_sent(self._elsewhere.popleft())
-        if self._missed:
-            missed, self._missed = self._missed, Counter()
-            for node, count in missed.items():
-                self.tell("missed", node, count)
+        while self._awaited:
+            self._awaited = False
+            while self._elsewhere:
+                message = self._elsewhere.popleft()
+                with self._lock:
+                    self._elsewhere_bytes -= len(message.payload)
+                self._tell_sent(message)
+            if self._missed:
+                with self._lock:
+                    missed, self._missed = self._missed, Counter()
+                for node, count in missed.items():
+                    self.tell("missed", node, count)
 
     def sent(self, message: Sent) -> None:
         """A message went out."""
-        if self._elsewhere:
+        if self._awaited:
             self.collect()
         self._tell_sent(message)
 
@@ -138,7 +152,7 @@ class Audience:
 
     def executed(self, execution: Execution) -> None:
         """A callback ended."""
-        if self._elsewhere:
+        if self._awaited:
             self.collect()
         for observer in self._listening:
             try:
@@ -148,7 +162,7 @@ class Audience:
 
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
-        if self._elsewhere:
+        if self._awaited:
             self.collect()
         for observer in self._listening:
             try:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import perf_ns
 from horus_async.errors import ConfigurationError
-from horus_async.nodes.context import current
 from horus_async.observe import Execution, External
 from horus_async.topics.codec import as_bytes
 
@@ -50,11 +49,10 @@ class Calling(Planning):
             if run.kind is TICK:
                 self._began.append(run.name)
         run.begin(self._step, None if self._virtual else self.time_of_day.base_ns)
-        current.set(run.context)
         run.started_ns = perf_ns()
         run.busy = True  # only now, as the watchdog goes by both
         try:
-            result = callback()
+            result = run.variables.run(callback)
         except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
             self._finish(run, error)
             return None

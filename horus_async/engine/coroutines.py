@@ -11,10 +11,14 @@ from __future__ import annotations
 import dis
 import functools
 import types
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+import outcome
+import trio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from contextvars import Context
 
 
 _WAITING = frozenset({"GET_AWAITABLE", "GET_ANEXT", "BEFORE_ASYNC_WITH", "YIELD_VALUE", "YIELD_FROM", "SEND"})
@@ -32,15 +36,13 @@ def may_suspend(coroutine: Any) -> bool:
     return code is None or _waits(code)
 
 
-class Suspended(Protocol):
-    """Keeps what a suspended coroutine waits for."""
-
-    trap: Any
-
-
 @types.coroutine
 def carry(
-    coroutine: Coroutine[Any, Any, Any], trap: Any, turn: Callable[[], Awaitable[None]] | None, keeper: Suspended
+    coroutine: Coroutine[Any, Any, Any],
+    trap: Any,
+    turn: Callable[[], Awaitable[None]] | None,
+    carrier: Carrier,
+    variables: Context,
 ) -> Generator[Any, Any, None]:
     """Run the rest of a coroutine that has suspended with ``trap``.
 
@@ -48,10 +50,11 @@ def carry(
         coroutine: It was started, by ``send(None)``, in the task that awaits this.
         trap: What it yielded.
         turn: Awaited each time before the coroutine goes on: where one thing runs at a time, its turn has come.
-        keeper: Is given what the coroutine waits for, each time.
+        carrier: Is given what the coroutine waits for, each time.
+        variables: The context variables that it sees and sets.
     """
     while True:
-        keeper.trap = trap
+        carrier.trap = trap
         error: BaseException | None = None
         value = None
         try:
@@ -61,29 +64,109 @@ def carry(
         if turn is not None and not isinstance(error, GeneratorExit):
             yield from turn().__await__()
         try:
-            trap = coroutine.send(value) if error is None else coroutine.throw(error)
+            trap = variables.run(coroutine.send, value) if error is None else variables.run(coroutine.throw, error)
         except StopIteration:
             return
 
 
-def waits_for_thread(trap: Any) -> bool:
-    """Whether what a coroutine waits for is a thread that trio will not abandon, cancelled or not."""
-    cell = _abandoning(trap)
-    return cell is not None and cell.cell_contents is False
+class Carrier:
+    """The task that carries a coroutine. Made in that task, inside of the scope that cancels it."""
+
+    __slots__ = ("_outermost", "_task", "busy", "trap")
+
+    def __init__(self) -> None:
+        self.busy = True
+        """It has not ended."""
+        self.trap: Any = None
+        """What the coroutine yielded last."""
+        in_trio = trio.lowlevel.in_trio_run()
+        self._task: Any = trio.lowlevel.current_task() if in_trio else asyncio_task()
+        self._outermost = getattr(self._task, "_cancel_status", None)
+
+    @property
+    def waits_for_thread(self) -> bool:
+        """Whether it waits for a thread that trio will not abandon, cancelled or not."""
+        cell = _abandoning(getattr(self.trap, "abort_func", None))
+        return cell is not None and cell.cell_contents is False
+
+    def waits_for_nobody(self) -> None:
+        """So it may."""
+
+    def force(self, cancellation: BaseException | None) -> None:
+        """Let its cancellation through, which has been asked for: past shields and past threads that it waits for.
+
+        Trio's tasks are reached by names that are not public; where a version of trio has others, nothing happens.
+
+        Args:
+            cancellation: For what does not hear of its own any more: see `a_cancellation`.
+        """
+        if not self.busy:
+            return
+        if hasattr(self._task, "child_nurseries"):
+            self._force(self._task, self.trap, cancellation)
+        elif self._task is not None:
+            self._task.cancel()  # asyncio's own kind heeds no shield
+
+    def _force(self, task: Any, trap: Any, cancellation: BaseException | None) -> None:
+        status = getattr(task, "_cancel_status", None)
+        while status is not None and status is not self._outermost:
+            scope = getattr(status, "_scope", None)
+            if scope is not None and scope.shield:
+                scope.shield = False
+            status = getattr(status, "_parent", None)
+        abort = getattr(trap, "abort_func", None)
+        cell = _abandoning(abort)
+        goes_on = getattr(task, "_next_send_fn", None) is not None
+        if abort is not None and cell is not None and cancellation is not None and not goes_on:
+            cell.cell_contents = True  # as if abandon_on_cancel=True had been passed
+            if abort(_nothing) is trio.lowlevel.Abort.SUCCEEDED:
+                trio.lowlevel.reschedule(task, outcome.Error(cancellation))
+        for nursery in task.child_nurseries:
+            for child in tuple(nursery.child_tasks):
+                self._force(child, _trap_of(child), cancellation)
 
 
-def abandon_thread(trap: Any) -> None:
-    """Let trio abandon the thread that a coroutine waits for when that is cancelled next.
+async def a_cancellation() -> BaseException | None:
+    """An exception with which trio cancels a task; None in other event loops."""
+    if not trio.lowlevel.in_trio_run():
+        return None
+    found = None
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            found = cancelled
+            raise
+    return found
 
-    As if ``abandon_on_cancel=True`` had been passed. Where a version of trio keeps that elsewhere, nothing changes.
-    """
-    cell = _abandoning(trap)
-    if cell is not None:
-        cell.cell_contents = True
+
+def _trap_of(task: trio.lowlevel.Task) -> Any:
+    """What a task has yielded to trio."""
+    coroutine: Any = task.coro
+    while (inner := _awaits(coroutine)) is not None:
+        coroutine = inner
+    frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+    return None if frame is None else frame.f_locals.get("obj")
 
 
-def _abandoning(trap: Any) -> Any:
-    abort = getattr(trap, "abort_func", None)
+def _awaits(coroutine: Any) -> Any:
+    return getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+
+
+def _nothing() -> None:
+    """Nobody asks for it."""
+
+
+def asyncio_task() -> Any:
+    """The current task of asyncio."""
+    import asyncio
+
+    return asyncio.current_task()
+
+
+def _abandoning(abort: Any) -> Any:
+    """Where trio keeps whether the thread that a task waits for may be abandoned; None where it waits for none."""
     code, cells = getattr(abort, "__code__", None), getattr(abort, "__closure__", None)
     if code is None or not cells or not code.co_filename.endswith("_threads.py"):
         return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import threading
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ConfigurationError
-from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext
+from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext, current
 
 from .rules.failure import FailureMachine
 from .rules.schedule import RateSchedule
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from horus_async.observe import Observer, TickListener
     from horus_async.topics import Subscriber
 
+    from .coroutines import Carrier
     from .ports import Ports
     from .rules.schedule import Schedule, Step
     from .stats import NodeStats
@@ -43,12 +45,12 @@ class NodeRun:
     """
 
     __slots__ = (
-        "__weakref__", "_ticked_for", "after_ns", "began_ns", "budget_ns", "busy", "callbacks", "context",
+        "__weakref__", "_ticked_for", "after_ns", "began_ns", "budget_ns", "busy", "callbacks", "carrier", "context",
         "coroutine", "deadline_ns", "dt_ns", "due_ns", "durations", "ended_ns", "errors", "failure", "held_ns",
         "in_a_hurry", "initialised", "kind", "last_ns", "left_behind", "misses", "misses_in_a_row", "misuse", "name",
         "needs_init", "never_ran", "node", "nominal_dt", "now", "on", "overruns", "period_ns", "ports", "rank",
         "rate", "real_time", "reported", "restarts", "resumed", "resumed_ns", "schedule", "scope", "shut_down",
-        "skips_next", "started_ns", "thread", "threads", "tick_listeners", "trap", "unsafe",
+        "skips_next", "started_ns", "thread", "threads", "tick_listeners", "trap", "unsafe", "variables",
     )  # fmt: skip
 
     def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:  # noqa: PLR0915 - one line a fact
@@ -65,6 +67,9 @@ class NodeRun:
             self.schedule = RateSchedule(node.rate or tick_rate, tick_rate)
         self.nominal_dt = 0.0 if node.on else 1 / (node.rate or tick_rate)
         self.context = TickContext(node.name, seed, node.budget, self._spent_ns)
+        self.variables = copy_context()
+        """The context variables that its callbacks see and set: its own."""
+        self.variables.run(current.set, self.context)
         self.kind = TICK
         self.rank = 0
         self.busy = False
@@ -104,6 +109,8 @@ class NodeRun:
         """What it yielded last."""
         self.scope: Scope | None = None
         """Cancels it, once it has suspended."""
+        self.carrier: Carrier | None = None
+        """Carries it then."""
         self.left_behind = 0
         """How many callbacks did not end and are not waited for any more."""
         self.ended_ns = 0

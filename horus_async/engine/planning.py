@@ -9,13 +9,13 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.observe import TickEnd
 
 from .node_run import INIT, SHUTDOWN
+from .pace.time_of_day import TimeOfDay
 from .ports import new_tuple
 from .reporting import note_undeclared
 from .rules.failure import State
 from .rules.order import causal_order, topic_edges
 from .rules.schedule import Step
 from .safety import Safety
-from .time_of_day import TimeOfDay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from horus_async.observe import Observer
 
     from .node_run import NodeRun
+    from .pace.pace import Waited
     from .rules.schedule import Timeline
     from .safety import Plan
 
@@ -168,11 +169,11 @@ class Planning(Safety):
                 yield run
                 yield from self._until_idle(run)
 
-    def _until_idle(self, run: NodeRun) -> Plan:
+    def _until_idle(self, busy: Waited) -> Plan:
         pace = self._pace
         assert pace is not None
-        while run.busy:
-            yield pace.until_idle(run)
+        while busy.busy:
+            yield pace.until_idle(busy)
             if pace.gives_up():
                 return
 

@@ -10,7 +10,7 @@ from horus_async import topics
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError
-from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, current
+from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, WorkContext, current
 from horus_async.observe import Received, Sent
 from horus_async.topics.codec import as_bytes, decode, encode
 from horus_async.topics.ring.names import check_topic_name
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from horus_async.topics.values.payload import Payload
 
     from .audience import Audience
-    from .time_of_day import TimeOfDay
+    from .pace.time_of_day import TimeOfDay
 
 
 new_tuple: Any = tuple.__new__
@@ -170,8 +170,11 @@ class Ports:
 
     def send(self, topic: str, value: Any) -> None:
         """Encode a value, publish it, and tell of it."""
-        if self._work_is_over and not self._in_callback():
-            raise ContextError(f"the run of node {self._node!r} has ended: send({topic!r}) from a thread of its own")
+        if self._has_work and self._is_over():
+            raise ContextError(
+                f"send({topic!r}) from a thread or task of node {self._node!r} that was to end: the run has ended, or "
+                "the node was started again"
+            )
         publisher = self._publishers.get(topic) or self.publisher(topic)
         payload = encode(value, publisher.forms)
         tick = sent_ns = None
@@ -209,6 +212,11 @@ class Ports:
             audience.sent(message)
         else:
             audience.sent_elsewhere(message)
+
+    def _is_over(self) -> bool:
+        """Whether this is a task or thread that may not send any more."""
+        context = current.get(None)
+        return context.over if type(context) is WorkContext else self._work_is_over and not self._in_callback()
 
     def _in_callback(self) -> bool:
         """Whether this is the running callback, or a task or thread that it has started."""

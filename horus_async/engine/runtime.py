@@ -6,16 +6,14 @@ worker stays with it as its carrier (see `coroutines`) and a new worker goes on 
 follows the plan and each suspended tick has a task of its own, and nothing else is needed for nodes that wait side by
 side. Real and virtual time differ only in the `pace`.
 
-Five layers share the state of a run: `Safety` judges, `Planning` says what comes next, `Calling` calls one callback,
-`Working` runs what nodes start beside those, and `Runtime` carries the plan out.
+Six layers share the state of a run: `Safety` judges, `Planning` says what comes next, `Calling` calls one callback,
+`Working` runs what nodes start beside those, `Ending` ends all of it, and `Runtime` carries the plan out.
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
 from contextlib import contextmanager
-from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +21,15 @@ from attrs import evolve
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns, perf_ns
-from horus_async.nodes.context import current
-from horus_async.observe import NodeFailed
 from horus_async.undo import undo
 
-from .coroutines import abandon_thread, carry, may_suspend, waits_for_thread
+from .coroutines import Carrier, carry, may_suspend
+from .ending import UNSAFE_PATIENCE_NS, Ending, to_the_end
 from .node_run import NodeRun
 from .pace.virtual import StillPace
 from .planning import STEP_END
 from .ports import Ports
 from .reporting import describe
-from .safety import LeftBehind
-from .work import Working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -49,18 +44,11 @@ if TYPE_CHECKING:
     from .rules.schedule import Timeline
     from .safety import Job, Plan
 
-PATIENCE_NS = 500_000_000
-"""How long one callback that does not end keeps the others waiting when a run ends."""
-UNSAFE_PATIENCE_NS = 20_000_000
-"""The same where the run was not safe any more."""
-
-_log = logging.getLogger("horus_async")
-
 _ENDED = object()
 """Stands for what a coroutine that has ended does not yield any more."""
 
 
-class Runtime(Working):
+class Runtime(Ending):
     """The engine of one run."""
 
     def __init__(
@@ -74,8 +62,6 @@ class Runtime(Working):
         super().__init__(timeline, observers, info.start_ns)
         self.info = info
         self.bus = bus
-        self.at_end: list[Callable[[int], None]] = []
-        """Called with the last scheduler tick when the timeline has come to its end, before any ``shutdown``."""
         self._guard = guard
         self._seed = info.seed
         self._pace: Pace | None = None
@@ -146,8 +132,12 @@ class Runtime(Working):
     def stop(self, reason: str = "stop") -> None:
         """End the run after the current tick. From any thread or signal handler; the first reason stays."""
         self.reason = self.reason or reason
-        if self._pace is not None:
-            self._pace.wake()
+        pace = self._pace
+        if pace is not None:
+            if pace.virtual and pace.give_up_ns is None:  # time stands still while a thread is at work, and it may hang
+                unsafe = self.emergency is not None
+                pace.give_up_ns = monotonic_ns() + (UNSAFE_PATIENCE_NS if unsafe else self.patience_ns)
+            pace.wake()
 
     def _stir(self) -> None:
         """A message came for a node that ticks on messages."""
@@ -216,8 +206,7 @@ class Runtime(Working):
             finally:
                 if self._broken is not None:
                     self.reason = self.reason or self._what_ended_it(self._broken)
-                with event_loop().scope(shield=True):
-                    await self.shut_down()
+                await to_the_end(self.shut_down)
                 group.cancel_scope.cancel()
 
     def _what_ended_it(self, error: BaseException) -> str:
@@ -269,8 +258,7 @@ class Runtime(Working):
         if self._steps is None:
             self._in_steps = self._takes_work = True
             self._steps = self.whole_plan()
-        # in a context of its own: nothing of a tick is to be seen where tick_once was called
-        job = copy_context().run(self._go_on, self._steps, in_task=False)
+        job = self._go_on(self._steps, in_task=False)
         if job is None or job is STEP_END:
             self.raise_failures()
             return True
@@ -323,77 +311,6 @@ class Runtime(Working):
                 run.started_ns += stood_ns
             self._stands_still = False
 
-    async def shut_down(self) -> None:
-        """Call every ``shutdown`` and tell the observers; whatever fails on the way is kept with the failures."""
-        assert self._pace is not None
-        unsafe = self.emergency is not None or bool(self.failures)
-        self._aborted = False
-        self._takes_work = False
-        for run in self.runs.values():
-            run.ports.end_work()
-        self.audience.collect()
-        if self.reason == self.timeline.end_reason:
-            for complete in self.at_end:
-                complete(self.tick)
-        async with event_loop().group() as group:
-            self._group = group
-            await self._end_in_order(unsafe=unsafe)
-            group.cancel_scope.cancel()
-        self.leave_threads(self.grace_ns)
-        self.audience.collect()
-        self._end_tick()
-        self.audience.tell("run_stopped", self.reason or "stop", self.ticks)
-        self._pace.close()
-
-    async def _end_in_order(self, *, unsafe: bool) -> None:
-        """Cancel what is going on, enter every safe state if the run was ``unsafe``, and call every ``shutdown``.
-
-        Whatever does not end is waited for after everything else, and then left behind.
-        """
-        pace = self._pace
-        assert pace is not None
-        began_ns = monotonic_ns()
-        self._cancel_callbacks()
-        pace.give_up_ns = began_ns + (UNSAFE_PATIENCE_NS if unsafe else min(PATIENCE_NS, self.grace_ns))
-        await self._drive(self.idle_plan())
-        if unsafe:
-            self._leave_behind_all()
-            await self._drive(self.all_safe_plan())
-            self._cancel_callbacks()
-            await self._drive(self.idle_plan())
-        pace.give_up_ns = monotonic_ns() + (UNSAFE_PATIENCE_NS if unsafe else min(PATIENCE_NS, self.grace_ns))
-        await self._drive(self.shutdown_plan())
-        pace.give_up_ns = began_ns + self.grace_ns
-        await self._drive(self.idle_plan())
-        self._leave_behind_all()
-        pace.give_up_ns = monotonic_ns() + UNSAFE_PATIENCE_NS
-        await self._drive(self.shutdown_plan())  # of those that were busy until now
-        self._leave_behind_all()
-        pace.give_up_ns = None
-
-    def _cancel_callbacks(self) -> None:
-        """Cancel what is suspended, but for those that wait for a thread: these get some time to end by themselves."""
-        for run in self.runs.values():
-            self.end_work(run.name)
-            if run.scope is not None and not waits_for_thread(run.trap):
-                run.scope.cancel()
-
-    def _leave_behind_all(self) -> bool:
-        """Go on without the callbacks that have not ended; whether there are any."""
-        stuck = [run for run in self.runs.values() if run.busy]
-        for run in stuck:
-            kind = run.kind
-            run.in_a_hurry = True
-            abandon_thread(run.trap)
-            if run.scope is not None:
-                run.scope.cancel()
-            run.left_behind += 1
-            text = f"{kind} of node {run.name!r} has not ended and is left behind"
-            _log.error("%s", text, extra={"node": run.name})
-            self._incident(NodeFailed(run.name, f"TimeoutError: {text}", ""))
-            self._finish(run, LeftBehind(text))
-        return bool(stuck)
-
     # Carrying out a plan
 
     async def _drive(self, plan: Plan, begun: Job | None = None) -> None:
@@ -432,6 +349,7 @@ class Runtime(Working):
         with event_loop().scope() as scope:  # around all that a callback may open
             try:
                 self._following = scope
+                carrier = Carrier()
                 if after is not None:
                     assert self._pace is not None
                     await self._pace.settle(after)
@@ -451,7 +369,7 @@ class Runtime(Working):
                     self._plan_done.set()
             if job is not None:
                 job.scope = scope
-                await self._stay_with(job)
+                await self._stay_with(job, carrier)
 
     def _go_on(self, jobs: Iterator[Job], *, in_task: bool) -> Job | None:
         """Carry out a plan up to the first job that has to be waited for; None at its end.
@@ -470,11 +388,9 @@ class Runtime(Working):
                 if not in_task and may_suspend(coroutine):
                     job.coroutine = coroutine
                     return job
-            else:
-                current.set(job.context)  # it was called outside of a task, in another context
             try:
                 # next() with a default spares an exception for the end of each tick
-                trap = next(coroutine.__await__(), _ENDED)
+                trap = job.variables.run(next, coroutine.__await__(), _ENDED)
             except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
                 self._finish(job, error)
                 continue
@@ -485,7 +401,7 @@ class Runtime(Working):
             return job
         return None
 
-    async def _stay_with(self, run: NodeRun) -> None:
+    async def _stay_with(self, run: NodeRun, carrier: Carrier) -> None:
         """Carry a suspended callback to its end, while another worker goes on with the plan."""
         pace = self._pace
         assert pace is not None
@@ -493,16 +409,20 @@ class Runtime(Working):
         self._group.start_soon(self._work, run)
         left_behind = run.left_behind
         error: BaseException | None = None
+        run.carrier = carrier
+        self._carriers.add(carrier)
         try:
-            await carry(run.coroutine, run.trap, turn, run)
+            await carry(run.coroutine, run.trap, turn, carrier, run.variables)
         except BaseException as raised:
             error = raised
             if self._is_cancellation(raised):
                 raise
         finally:
+            self._carriers.discard(carrier)
+            carrier.busy = False
             pace.ended(run)
             if run.left_behind == left_behind:
-                run.scope = None
+                run.scope = run.carrier = None
                 self._finish(run, error)
             pace.wake()
 

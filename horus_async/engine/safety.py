@@ -33,11 +33,11 @@ from .reporting import advice_on_blocking, describe, hint, telling
 from .rules.failure import Action, Change, State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 
     from horus_async.observe import Observer
 
-    from .pace.pace import Pace
+    from .pace.pace import Busy, Pace
 
     Job = NodeRun | Awaitable[None]
     """A node whose callback is to be called; or something to wait for."""
@@ -93,8 +93,8 @@ class Safety(ABC):
         """The run's time, nanoseconds."""
 
     @abstractmethod
-    def end_work(self, node: str) -> None:
-        """Cancel what a node has started beside its callbacks."""
+    def end_work(self, node: str) -> Sequence[Busy]:
+        """Cancel what a node has started beside its callbacks; gives the tasks that have not ended."""
 
     def abort(self, reason: str) -> None:
         """End the run at once."""
@@ -154,7 +154,7 @@ class Safety(ABC):
         told = min(missed, _MOST_TOLD_AT_ONCE)
         for number in range(told):
             count = missed - told + 1 if number == 0 else 1
-            self._missed(run, run.deadline_ns or run.period_ns, actual_ns, count)
+            self._missed(run, run.deadline_ns or run.period_ns, actual_ns, count, in_a_row=number == 0)
             if self.emergency is not None:
                 return
 
@@ -174,11 +174,12 @@ class Safety(ABC):
             extra={"node": culprit.name, "tick": culprit.context.tick},
         )
 
-    def _missed(self, run: NodeRun, deadline_ns: int, actual_ns: int, count: int = 1) -> None:
+    def _missed(self, run: NodeRun, deadline_ns: int, actual_ns: int, count: int = 1, *, in_a_row: bool = True) -> None:
+        """A node missed ``count`` periods; those of one standstill are one miss ``in_a_row``, told with the first."""
         if run.real_time and held_within(actual_ns + 2 * run.period_ns):
             return  # a debugger made it late
         run.misses += count
-        run.misses_in_a_row += count
+        run.misses_in_a_row += in_a_row
         self._incident(DeadlineMissed(run.name, deadline_ns, actual_ns))
         if self.max_deadline_misses is not None and run.misses_in_a_row >= self.max_deadline_misses:
             self.emergency_stop(f"deadline miss threshold exceeded: {run.name} missed {run.misses_in_a_row} in a row")
@@ -292,8 +293,12 @@ class Safety(ABC):
             run.restarts += 1
             run.needs_init = True
         if run.needs_init:
+            assert self._pace is not None
+            for work in self.end_work(run.name):
+                yield self._pace.settle(work)
+            if self.end_work(run.name):
+                return  # the old tasks still clean up: it may when it is due again
             run.needs_init = False
-            self.end_work(run.name)
             if run.callbacks[INIT] is not None:
                 run.kind = INIT
                 yield run

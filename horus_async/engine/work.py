@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
 from horus_async.clock.event_loop import event_loop
-from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.context import WorkContext, current
 from horus_async.topics.wake.wakeup import Bell
 
 from .calling import Calling
-from .coroutines import carry
-from .node_run import BACKGROUND, NodeRun
+from .coroutines import Carrier, carry
+from .node_run import BACKGROUND
 from .reporting import name_of
 
 if TYPE_CHECKING:
@@ -27,37 +25,48 @@ if TYPE_CHECKING:
     from horus_async.clock.event_loop import Scope
     from horus_async.observe import Observer
 
+    from .node_run import NodeRun
     from .pace.pace import Pace
     from .rules.schedule import Timeline
 
 _ENDED = object()
-_log = logging.getLogger("horus_async")
 
 
 @define(eq=False)
-class _OwnThread:
-    node: str
-    thread: threading.Thread
-    function: str
-
-
-@define(eq=False)
-class _Turns:
-    """A background task among those that go on at one instant: right after its node's own callbacks."""
+class Work:
+    """A task or thread of a node's own. Of what goes on at one instant it comes right after its node's callbacks."""
 
     run: NodeRun
+    name: str
+    """Of its function."""
+    context: WorkContext
+    variables: contextvars.Context
+    """The context variables that it sees and sets."""
+    scope: Scope | None = None
+    """Cancels it, once it was started."""
+    thread: threading.Thread | None = None
+    carrier: Carrier | None = None
+    """Of a task that has begun."""
     busy: bool = True
     resumed: int = 0
     resumed_ns: int = 0
     held_ns: int = 0
-    trap: Any = None
 
     @property
     def rank(self) -> float:
+        """Its place."""
         return self.run.rank + 0.5
 
     def waits_for_nobody(self) -> None:
         """It may: it does not have to end."""
+
+    def leave_behind(self) -> None:
+        """It may not send any more, and is not waited for."""
+        self.context.over = True
+        if self.scope is not None:
+            self.scope.cancel()
+        if self.thread is not None:
+            self.busy = False
 
 
 class Working(Calling):
@@ -75,8 +84,8 @@ class Working(Calling):
         self._to_start: list[Callable[[], None]] = []
         self._started: dict[str, int] = {}
         """How many tasks and threads each node has started."""
-        self._scopes: dict[str, set[Scope]] = {}
-        self._threads: list[_OwnThread] = []
+        self._works: list[Work] = []
+        """Those that have not ended."""
 
     def start_task(self, node: str, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
         """Start a task of a node's own.
@@ -84,14 +93,14 @@ class Working(Calling):
         Raises:
             ContextError: It is too late for that, or this is not the event loop's thread.
         """
-        run, context = self._begin_work(node, "background")
-        self._start(functools.partial(self._start_task, run, functools.partial(function, *arguments), context))
+        work = self._begin_work(node, "background", function)
+        self._start(functools.partial(self._start_task, work, functools.partial(function, *arguments)))
 
-    def _start_task(self, run: NodeRun, start: Callable[[], Awaitable[Any]], context: WorkContext) -> None:
+    def _start_task(self, work: Work, start: Callable[[], Awaitable[Any]]) -> None:
         assert self._pace is not None
-        turns = _Turns(run)
-        turn = self._pace.suspend(turns)  # from now on, as time may move before the task runs
-        self._group.start_soon(self._carry_work, turns, turn, start, context)
+        work.scope = event_loop().scope()
+        turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
+        self._group.start_soon(self._carry_work, work, turn, start)
 
     def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Start a thread of a node's own.
@@ -99,10 +108,9 @@ class Working(Calling):
         Raises:
             ContextError: It is too late for that, or this is not the event loop's thread.
         """
-        run, context = self._begin_work(node, "in_thread")
-        context.in_thread = True
-        work = functools.partial(function, *arguments)
-        self._start(lambda: self._group.start_soon(self._await_thread, run, work, context))
+        work = self._begin_work(node, "in_thread", function)
+        work.context.in_thread = True
+        self._start(functools.partial(self._start_thread, work, functools.partial(function, *arguments)))
 
     def _start(self, start: Callable[[], None]) -> None:
         """Start something where there is an event loop, else have one taken for this run."""
@@ -118,91 +126,98 @@ class Working(Calling):
         while self._to_start:
             self._to_start.pop(0)()
 
-    def _begin_work(self, node: str, method: str) -> tuple[NodeRun, WorkContext]:
+    def _start_thread(self, work: Work, function: Callable[[], Any]) -> None:
+        failures: list[BaseException] = []
+        bell = Bell()
+
+        def in_thread() -> None:
+            try:
+                function()
+            except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
+                if not (isinstance(error, ContextError) and work.context.over):
+                    failures.append(error)
+            finally:
+                bell.ring()
+
+        name = f"{work.run.name}: {work.name}"
+        work.scope = event_loop().scope(shield=True)  # the end of the run waits for it
+        work.thread = threading.Thread(target=work.variables.run, args=(in_thread,), name=name, daemon=True)
+        self._group.start_soon(self._await_thread, work, bell, failures)
+        work.thread.start()
+
+    def _begin_work(self, node: str, method: str, function: Callable[..., Any]) -> Work:
         if threading.get_ident() != self.audience.thread or not self._takes_work:
             raise ContextError(
                 f"{method}() of node {node!r} is for its init and its ticks, and not for tick_once() in real time"
             )
         number = self._started[node] = self._started.get(node, -1) + 1
-        return self.runs[node], WorkContext(node, self._seed, number, self.stamp_ns, self._since_began_ns)
+        context = WorkContext(node, self._seed, number, self.stamp_ns, self._since_began_ns)
+        work = Work(self.runs[node], name_of(function), context, contextvars.copy_context())
+        work.variables.run(current.set, context)
+        self._works.append(work)
+        return work
 
     def _since_began_ns(self) -> int:
         return self.time_of_day.since_began_ns(self._pace)
 
-    def end_work(self, node: str) -> None:
-        """Cancel a node's tasks: its ``init`` runs again, or the run ends."""
-        for scope in self._scopes.pop(node, ()):
-            scope.cancel()
+    def end_work(self, node: str) -> list[Work]:
+        """Cancel a node's tasks, and let its threads send no more: its ``init`` runs again, or the run ends.
 
-    async def _carry_work(
-        self, turns: _Turns, turn: Callable[[], Awaitable[None]], start: Callable[[], Any], context: WorkContext
-    ) -> None:
-        pace, run = self._pace, turns.run
+        Returns:
+            The tasks that have not ended.
+        """
+        self._end_threads(node)
+        tasks = [work for work in self._works if work.run.name == node and work.thread is None]
+        for work in tasks:
+            if work.scope is not None:
+                work.scope.cancel()
+        return tasks
+
+    def _end_threads(self, node: str | None) -> None:
+        """The threads of a node, or of all, may not send any more."""
+        for work in self._works:
+            if work.thread is not None and node in (None, work.run.name):
+                work.context.over = True
+
+    async def _carry_work(self, work: Work, turn: Callable[[], Awaitable[None]], start: Callable[[], Any]) -> None:
+        pace, variables = self._pace, work.variables
         assert pace is not None
-        current.set(context)
+        assert work.scope is not None
         error: BaseException | None = None
-        scope = event_loop().scope()
-        self._scopes.setdefault(run.name, set()).add(scope)
         try:
-            with scope:
+            with work.scope:
+                carrier = work.carrier = Carrier()
                 await turn()
-                coroutine = start()
+                coroutine = variables.run(start)
                 if not hasattr(coroutine, "__await__"):
                     raise ConfigurationError(
-                        f"background() takes a coroutine function, and {name_of(start)} is none: use in_thread() for "
+                        f"background() takes a coroutine function, and {work.name} is none: use in_thread() for "
                         "one that blocks"
                     )
-                trap = next(coroutine.__await__(), _ENDED)
+                trap = variables.run(next, coroutine.__await__(), _ENDED)
                 if trap is not _ENDED:
-                    await carry(coroutine, trap, turn, turns)
+                    await carry(coroutine, trap, turn, carrier, variables)
         except BaseException as raised:
             error = raised
             if self._is_cancellation(raised):
                 raise
         finally:
-            self._scopes.get(run.name, set()).discard(scope)
-            pace.ended(turns)
-            self._work_ended(run, error)
+            pace.ended(work)
+            self._work_ended(work, error)
 
-    async def _await_thread(self, run: NodeRun, work: Callable[[], Any], context: WorkContext) -> None:
-        bell = Bell()
-        failures: list[BaseException] = []
+    async def _await_thread(self, work: Work, bell: Bell, failures: list[BaseException]) -> None:
+        assert work.scope is not None
+        with work.scope:
+            await bell.wait()
+            assert work.thread is not None
+            work.thread.join()
+        self._work_ended(work, failures[0] if failures else None)
 
-        def in_thread() -> None:
-            current.set(context)
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
-                if not (isinstance(error, ContextError) and not self._takes_work):
-                    failures.append(error)
-            finally:
-                bell.ring()
-
-        name = name_of(work)
-        thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(in_thread,), name=f"{run.name}: {name}", daemon=True
-        )
-        own = _OwnThread(run.name, thread, name)
-        self._threads.append(own)
-        thread.start()
-        await bell.wait()
-        self._threads.remove(own)
-        self._work_ended(run, failures[0] if failures else None)
-
-    def _work_ended(self, run: NodeRun, error: BaseException | None) -> None:
+    def _work_ended(self, work: Work, error: BaseException | None) -> None:
+        work.busy = False
+        self._works.remove(work)
         if error is not None and not self._is_cancellation(error):
-            self._report(run, BACKGROUND, error)
-            self._failed(run, BACKGROUND, error)
+            self._report(work.run, BACKGROUND, error)
+            self._failed(work.run, BACKGROUND, error)
         if self._pace is not None:
             self._pace.wake()
-
-    def leave_threads(self, grace_ns: int) -> None:
-        """Wait for the threads of nodes to end; name those that do not, and leave them behind."""
-        until_ns = monotonic_ns() + grace_ns
-        for own in self._threads:
-            own.thread.join(max(0, until_ns - monotonic_ns()) / NANOSECONDS)
-            if own.thread.is_alive():
-                seconds = grace_ns / NANOSECONDS
-                text = "node %r: its thread %s did not end within %g s and is left behind"
-                _log.warning(text, own.node, own.function, seconds, extra={"node": own.node})
-        self._threads.clear()

@@ -95,7 +95,7 @@ class TickContext:
 class WorkContext(TickContext):
     """What the functions below answer in a task or thread of a node's own: time goes on, and there is no tick."""
 
-    __slots__ = ("_elapsed_ns", "_now_ns", "in_thread")
+    __slots__ = ("_elapsed_ns", "_now_ns", "in_thread", "over")
 
     def __init__(
         self, node: str, seed: int, number: int, now_ns: Callable[[], int], elapsed_ns: Callable[[], int]
@@ -108,6 +108,8 @@ class WorkContext(TickContext):
         self.guard = None
         self.in_thread = False
         """Whether it is a thread, which runs whenever the machine likes."""
+        self.over = False
+        """It may not send any more: the run has ended, or the node's ``init`` ran again."""
         self._now_ns = now_ns
         self._elapsed_ns = elapsed_ns
         self._random = None

@@ -120,6 +120,8 @@ class Moment(NamedTuple):
     """A message with this stamp was sent now."""
     begun: frozenset[str] | set[str]
     """Nodes whose turn in this scheduler tick has come."""
+    began_ns: int = -1
+    """The stamp of messages that were sent as the scheduler tick began; -1 where that is not known."""
 
 
 class View:
@@ -162,7 +164,11 @@ class View:
             return message.tick <= moment.tick
         if message.stamp_ns != moment.stamp_ns or not self._deterministic:
             return message.stamp_ns < moment.stamp_ns
-        return node in moment.begun
+        return node in moment.begun or -1 < moment.began_ns < message.stamp_ns
+
+    def next_ns(self) -> int | None:
+        """The stamp of the next message that has not been sent yet; None if there is none."""
+        return min((head.stamp_ns for head in self._heads if head is not None), default=None)
 
     def newest(self) -> Taken | None:
         """The newest message."""

@@ -78,7 +78,7 @@ class Player:
         """Start over."""
         self.lines.rewind()
         self._held: deque[RecordedOutput] = deque()
-        """Of this tick: what callbacks sent that begin in it, until they do."""
+        """Of this tick: what callbacks sent that begin in it, until they do, and what came later."""
         sends = self._read_sends(background=False), self._read_sends(background=True)
         self._sends = heapq.merge(*sends, key=lambda one: (one[1].tick, one[1].stamp_ns))
         self._next = next(self._sends, None)
@@ -102,8 +102,8 @@ class Player:
         self._release()
         while self._next is not None and self.lines.live_tick(self._next[1].tick) <= step.tick:
             began, sent = self._next
-            if began == sent.tick and self.lines.next_tick <= step.tick:
-                self._held.append(sent)
+            if self._held or (began == sent.tick and self.lines.next_tick <= step.tick):
+                self._held.append(sent)  # and what its tasks sent after that
             else:
                 self._add_late(sent)
             self._next = next(self._sends, None)

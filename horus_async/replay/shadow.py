@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from attrs import define
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.ports import Ports
+from horus_async.nodes.context import WorkContext, current
 from horus_async.topics.codec import decode, encode
 from horus_async.topics.values.classes import find
 
@@ -85,6 +87,8 @@ class ShadowPorts(Ports):
         self._more = anyio.Event()
         self.waiting = 0
         """Of its tasks, how many wait for a message that the recorded node did not get."""
+        self.tasks_waiting = 0
+        """How many tasks that it has started wait for a message."""
         self.unknown: dict[str, int] = {}
         """Recorded inputs that are not in the recording, by topic."""
         self.unknown_classes: dict[str, str] = {}
@@ -104,7 +108,7 @@ class ShadowPorts(Ports):
 
     def stir(self) -> None:
         """A scheduler tick begins: there may be more to receive."""
-        if not self.waiting:
+        if not (self.waiting or self.tasks_waiting):
             return
         more, self._more = self._more, anyio.Event()
         more.set()
@@ -127,6 +131,8 @@ class ShadowPorts(Ports):
 
     def take(self, topic: str) -> Taken | None:
         """The message that the recorded node took at this point."""
+        if self._in_task():
+            return self._take_seen(topic)
         due = self._due.get(topic)
         if due and due[0].empty > 0:
             due[0].empty -= 1
@@ -142,8 +148,13 @@ class ShadowPorts(Ports):
             if taken is not None:
                 return taken
             self.unknown[topic] = self.unknown.get(topic, 0) + 1
-        if self._was_read(topic):
-            return None
+        return None if self._was_read(topic) else self._take_seen(topic)
+
+    def _in_task(self) -> bool:
+        """Whether this is a task of the node's own: what it takes is in no file, so it gets what was sent by then."""
+        return self._has_work and type(current.get(None)) is WorkContext
+
+    def _take_seen(self, topic: str) -> Taken | None:
         found = self._view(topic).get(self._positions.get(topic, 0))
         if found is None:
             return None
@@ -189,6 +200,8 @@ class ShadowPorts(Ports):
 
     async def receive(self, topic: str) -> Any:
         """Wait for the message that the recorded node received, until it was sent."""
+        if self._in_task():
+            return await self._receive_in_task(topic)
         while True:
             due = self._due.get(topic)
             gives_up = due[0] if due and due[0].empty > 0 else None
@@ -207,6 +220,19 @@ class ShadowPorts(Ports):
                 raise
             finally:
                 self.waiting -= 1
+
+    async def _receive_in_task(self, topic: str) -> Any:
+        while (taken := self._take_seen(topic)) is None:
+            stamp_ns = self._view(topic).next_ns()
+            wait_ns = 0 if stamp_ns is None else self._wait_ns(stamp_ns)
+            more = self._more
+            with anyio.move_on_after(wait_ns / NANOSECONDS if wait_ns > 0 else math.inf):
+                self.tasks_waiting += 1
+                try:
+                    await more.wait()
+                finally:
+                    self.tasks_waiting -= 1
+        return decode(taken[0])
 
     async def _until_sent(self, name: Identity) -> None:
         """Wait until a message was sent; not so long that the node would give up, as the recorded one did not."""

@@ -243,6 +243,8 @@ class Verification(Runtime):
         for run in self._order:
             while run.recorded.next is not None and run.recorded.next.kind != SHUTDOWN and not self.reason:
                 yield from self._perform(run)
+        if self._comparison.has_background and not self.reason:
+            yield self._let_tasks_go_on()
         for run in self._order:
             yield from self._last_one(run)
         self.stop(self.timeline.end_reason)
@@ -310,10 +312,25 @@ class Verification(Runtime):
             if self._aborted:
                 return
             self._begun.add(name)
+            yield from self._tell_tasks()
+        if self._waiting_tasks():
+            self._begun.update(self._replay.session.nodes)  # what tasks of the others sent as the tick began
+            yield from self._tell_tasks()
         for run in self._order:
             if not run.follows:
                 yield from self._own_turns(run, step.tick)
             yield from self._catch_up(run, step.tick + 1)
+
+    def _waiting_tasks(self) -> bool:
+        """Whether tasks of nodes wait for messages."""
+        return any(run.ports.tasks_waiting for run in self._order)
+
+    def _tell_tasks(self) -> Plan:
+        """A node had its turn, and may have sent what a task waits for."""
+        if self._waiting_tasks():
+            for run in self._order:
+                run.ports.stir()
+            yield self.pace.settle()
 
     def _turn(self, run: VerifiedRun, tick: int) -> Plan:
         """The recorded node ticked now."""
@@ -385,6 +402,9 @@ class Verification(Runtime):
             self._comparison.left_out(run.name, callback)
             return
         run.stuck = False
+        if kind is INIT:  # again: its tasks ended before
+            for work in self.end_work(run.name):
+                yield self.pace.settle(work)
         self._prepare(run, kind, callback)
         yield run
 
@@ -403,11 +423,18 @@ class Verification(Runtime):
         until_ns = max(pace.elapsed_ns(), run.began_ns + lasted_ns) + patience_ns
         await pace.until_stuck(lambda: done() or bool(self.reason), lambda: run.ports.waiting > 0, until_ns)
 
+    async def _let_tasks_go_on(self) -> None:
+        """After the last scheduler tick, let tasks of nodes go on until they have sent what recorded ones did."""
+        pace = self.pace
+        assert isinstance(pace, VirtualPace)
+        until_ns = pace.elapsed_ns() + round(NANOSECONDS * max(1.0, 2 / self._replay.session.tick_rate))
+        await pace.until_stuck(lambda: bool(self.reason) or not self._comparison.has_background, lambda: True, until_ns)
+
     # Where it is
 
     def _moment(self, run: VerifiedRun) -> Moment:
         if self._replay.session.deterministic or run.line is None:
-            return Moment(self.tick, self.stamp_ns(), self._begun)
+            return Moment(self.tick, self.stamp_ns(), self._begun, self._step.now_ns)
         clock = self._replay.session.clock
         elapsed_ns = clock.sent_ns(run.line.now_ns, run.line.tick) + run.now() - run.began_ns
         return Moment(self.tick, elapsed_ns + clock.origin_ns(self.tick), self._begun)

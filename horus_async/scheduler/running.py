@@ -20,7 +20,7 @@ from horus_async.undo import undo
 from .in_force import given_overrides
 from .options import SchedulerOptions, checked_duration
 from .playback import Playback
-from .signals import stopped_by_signals
+from .signals import prepare, stopped_by_signals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -62,6 +62,7 @@ class Running(Playback):
         self._nested: NestedRun | None = None
         """Where the ticks that are run one by one go on, since one of them has suspended."""
         self._stop_asked = ""
+        prepare()
 
     @property
     def blackbox(self) -> RunBox | None:
@@ -90,8 +91,9 @@ class Running(Playback):
             ContextError: It runs already.
         """
         self._obey()
-        with self._only_once(), stopped_by_signals(self.stop):
-            await self._in_its_time(functools.partial(self._whole_run, duration))
+        with self._only_once():
+            async with stopped_by_signals(self.stop):
+                await self._in_its_time(functools.partial(self._whole_run, duration))
 
     def run_sync(self, duration: float | None = None) -> None:
         """As `run`, from a program without an event loop.

@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     import anyio
 
 
-class Busy(Protocol):
-    """What a pace looks at of a node."""
+class Waited(Protocol):
+    """What is waited for."""
 
     busy: bool
-    """A callback of it is running."""
+    """It has not ended: a callback of a node is running."""
+
+    def waits_for_nobody(self) -> None:
+        """Nothing can happen any more while it waits."""
+
+
+class Busy(Waited, Protocol):
+    """What a pace looks at of a node."""
+
     resumed: int
     """How often the running callback went on after a suspension."""
 
@@ -27,9 +35,6 @@ class Busy(Protocol):
     resumed_ns: int
     held_ns: int
     """When it last went on, and for how long it ran then; where time is real."""
-
-    def waits_for_nobody(self) -> None:
-        """Nothing can happen any more while it waits."""
 
 
 class Pace:
@@ -78,7 +83,7 @@ class Pace:
     async def settle(self, run: Busy | None = None) -> None:
         """Wait until suspended work (at least that of ``run``) waits for time, a message or a thread."""
 
-    async def until_idle(self, run: Busy) -> None:
+    async def until_idle(self, run: Waited) -> None:
         """Wait until the node's callback has ended, or until `wake`."""
 
     def thread_limiter(self) -> anyio.CapacityLimiter | None:

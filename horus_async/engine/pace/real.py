@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import anyio
 
-    from .pace import Busy
+    from .pace import Busy, Waited
 
 _FOREVER_NS = 1 << 62
 
@@ -93,7 +93,7 @@ class RealPace(Pace):
             quiet = quiet + 1 if run.resumed == seen else 0
             seen = run.resumed
 
-    async def until_idle(self, run: Busy) -> None:
+    async def until_idle(self, run: Waited) -> None:
         """The runtime wakes the pace when a callback ends."""
         if run.busy:
             now_ns = self._monotonic_ns()

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
     from horus_async.clock.virtual import VirtualClock
 
-    from .pace import Busy
+    from .pace import Busy, Waited
 
 _FOREVER_NS = 1 << 62
 _MOST_ROUNDS = 5000
 """Milliseconds of the machine's time that `VirtualPace.until_stuck` waits for the outside world."""
+_LONG_NS = 60_000_000_000
+"""Of the run's time: what sleeps on and on for longer than this may be given up as what waits for the outside world."""
 _TRIOS_OWN = 1
 """Files that an idle trio loop waits for: the one by which other threads wake it."""
 _IDLE = ("Trio thread", "AnyIO worker thread")
@@ -188,11 +190,14 @@ class VirtualPace(StillPace):
         own = self._limiter
         return bool(self._default_limiter.borrowed_tokens or (own is not None and own.borrowed_tokens))
 
-    async def until_idle(self, run: Busy) -> None:
+    async def until_idle(self, run: Waited) -> None:
         """Move time on until the callback has ended."""
         self._woken = False
+        began_ns = self.offset_ns
         await self.settle()
         while run.busy and not self._woken:
+            if self.offset_ns - began_ns > _LONG_NS and self.gives_up():
+                return
             wakes_ns = self._next_deadline_ns()
             if wakes_ns == _FOREVER_NS:
                 if self.gives_up():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -30,7 +31,7 @@ from .reader import RecordedFile
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from horus_async.observe import NodeInfo
     from horus_async.recorder.frames import Damage
@@ -143,7 +144,10 @@ class Session:
         """
         lines = self.executions(node, start, stop)
         in_callbacks = (sent for line in lines if _is_of_callback(line) for sent in line.outputs)
-        return heapq.merge(in_callbacks, self.sends(node, start, stop, background=True), key=_when)
+        if not self.has_sends(node):
+            return in_callbacks
+        in_background = self.sends(node, start, stop, background=True)
+        return _by_number(heapq.merge(in_callbacks, in_background, key=_when))
 
     def sends(
         self, node: str, start: int | None = None, stop: int | None = None, *, background: bool
@@ -324,6 +328,19 @@ def _is_of_callback(line: ExecutionRecord | SendsRecord | GapRecord) -> TypeGuar
 
 def _when(sent: RecordedOutput) -> tuple[int, int]:
     return sent.tick, sent.stamp_ns
+
+
+def _by_number(outputs: Iterable[RecordedOutput]) -> Iterator[RecordedOutput]:
+    """What was sent at one moment from callbacks and beside them: on each topic in the order of its numbers."""
+    for _, group in itertools.groupby(outputs, key=_when):
+        together = list(group)
+        if len(together) == 1:
+            yield together[0]
+            continue
+        numbered = sorted(together, key=lambda sent: sent.seq)
+        of_topic = {topic: iter([s for s in numbered if s.topic == topic]) for topic in {s.topic for s in together}}
+        for sent in together:
+            yield next(of_topic[sent.topic])
 
 
 def _same_file(one: Path, other: Path) -> bool:

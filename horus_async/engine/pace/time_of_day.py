@@ -14,8 +14,9 @@ from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.wall import wall_shift_ns
 
 if TYPE_CHECKING:
-    from .pace.pace import Pace
-    from .rules.schedule import Step
+    from horus_async.engine.rules.schedule import Step
+
+    from .pace import Pace
 
 _WORTH_TELLING_NS = 100_000_000
 """Smaller settings, of which there may be many, are not worth a line in everybody's log."""

@@ -1,0 +1,112 @@
+"""Whatever tasks, threads and endless ticks send is recorded, verified and replayed."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+
+from horus_async import Scheduler
+from horus_async.determinism.reaction import Guard
+from horus_async.observe import Observer, Sent
+from horus_async.recorder import open_session
+from horus_async.recorder.read.check import Verdict, check_session
+from horus_async.recorder.read.messages import session_messages
+from tests.replay.test_verify_model import check_replay, verify
+from tests.replay.works import Worker, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = int(os.environ.get("HORUS_MODEL_EXAMPLES", "0"))
+model = settings(
+    max_examples=EXAMPLES or 30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
+    """These nodes fail by the hundred."""
+    log = logging.getLogger("horus_async")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(level)
+
+
+class Told(Observer):
+    """What was sent."""
+
+    hears_messages = True
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str, int, int, bytes, int]] = []
+
+    def sent(self, message: Sent) -> None:
+        """Note it."""
+        self.messages.append((*message[:4], bytes(message.payload), message.tick))
+
+
+def make(plans: list[Worker], **options: object) -> tuple[Scheduler, Told]:
+    """A scheduler of these nodes, and somebody who listens."""
+    scheduler = Scheduler(seed=5, guard=Guard.OFF, grace=0.5, **options)  # type: ignore[arg-type]
+    for plan in plans:
+        scheduler.add(plan.build())
+    told = Told()
+    return scheduler.observe(told), told
+
+
+def recorded(plans: list[Worker], *, deterministic: bool) -> tuple[str, Told, Scheduler]:
+    """Record these nodes, in a new session."""
+    name = f"w{os.getpid()}-{next(numbers)}"
+    scheduler, told = make(plans, deterministic=deterministic, recording=name)
+    scheduler.run_sync(0.08)
+    return name, told, scheduler
+
+
+@model
+@given(workers())
+def test_deterministic(plans: list[Worker]) -> None:
+    """The same each time, with and without recording; all of it is recorded, verified and replayed."""
+    scheduler, plain = make(plans, deterministic=True)
+    scheduler.run_sync(0.08)
+    session, told, _ = recorded(plans, deterministic=True)
+    assert plain.messages == told.messages
+    found = list(session_messages(open_session(session)))
+    assert sorted((m.publisher, m.topic, m.seq, m.stamp_ns, m.tick) for m in found) == sorted(
+        (node, topic, seq, stamp, tick) for node, topic, seq, stamp, _, tick in told.messages
+    )
+    assert check_session(open_session(session)).verdict is Verdict.WHOLE
+    report = verify(session, plans)  # type: ignore[arg-type]
+    assert report.differences == 0, str(report.first_difference)
+    assert report.compared == len(found)
+    senders = {message.publisher for message in found}
+    for name in sorted(senders)[:1]:
+        changed = [evolve(plan, bad=plan.name == name) for plan in plans]
+        assert verify(session, changed).differences > 0  # type: ignore[arg-type]
+    check_replay(session)
+    Scheduler.delete_recording(session)
+
+
+@settings(model, max_examples=EXAMPLES // 4 or 10)
+@given(workers(threads=True))
+def test_real_time(plans: list[Worker]) -> None:
+    """Recorded and counted as dropped are together all that was sent, and it replays."""
+    session, told, scheduler = recorded(plans, deterministic=False)
+    found = list(session_messages(open_session(session)))
+    stats = scheduler.stats().recording
+    assert stats is not None
+    assert stats.dropped == 0
+    assert sorted((m.publisher, m.topic, m.seq, m.stamp_ns) for m in found) == sorted(
+        (node, topic, seq, stamp) for node, topic, seq, stamp, _, _ in told.messages
+    )
+    check_replay(session)
+    Scheduler.delete_recording(session)
