@@ -73,6 +73,7 @@ def replay(
     opened = open_session(session)
     names = None if nodes is None else [name.strip() for name in nodes.split(",")]
     if app is not None:
+        _refuse_overrides(overrides)
         _verify(opened, app, args, names=names, start=start_tick, stop=stop_tick, tolerance=tolerance, as_json=as_json)
         return
     if tolerance:
@@ -100,6 +101,11 @@ def replay(
         print_json({"session": opened.name, "tick": stats.tick, "node_ticks": ticks})
     else:
         click.echo(f"replayed {opened.name} to tick {stats.tick}: {len(ticks)} nodes, {sum(ticks.values())} node ticks")
+
+
+def _refuse_overrides(overrides: Sequence[str]) -> None:
+    if overrides:
+        raise click.UsageError("--override does not go with --verify APP, which gives the nodes what was recorded")
 
 
 def _speed(text: str) -> float:

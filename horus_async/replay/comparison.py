@@ -13,6 +13,8 @@ from horus_async.topics.codec import decode, to_json
 from horus_async.topics.values.classes import canonical
 from horus_async.value_diff import first_difference, largest_difference, same, short, short_pair
 
+from .callbacks import RecordedEnd
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -93,6 +95,8 @@ class Recorded:
     _left: Iterator[RecordedOutput]
     open: bool
     """Whether the live one may send more."""
+    torn: bool = False
+    """Whether the recording breaks off in it, as after a kill."""
     _skipped: dict[str, deque[RecordedOutput]] = field(factory=dict)
     _ahead: RecordedOutput | None = None
 
@@ -119,6 +123,16 @@ class Recorded:
         if self._ahead is None:
             self._ahead = next(self._left, None)
         return self._ahead is not None or any(self._skipped.values())
+
+    def any_left_on(self, topics: set[str]) -> bool:
+        """Whether there are any on these topics."""
+        if any(self._skipped.get(topic) for topic in topics):
+            return True
+        while topics and (output := self._pull()) is not None:
+            self._skipped.setdefault(output.topic, deque()).append(output)
+            if output.topic in topics:
+                return True
+        return False
 
     def _pull(self) -> RecordedOutput | None:
         ahead, self._ahead = self._ahead, None
@@ -157,23 +171,35 @@ class Comparison(Observer):
         self._rows: dict[str, _Row] = {}
         self._running: dict[str, Recorded] = {}
         self._background: dict[str, Recorded] = {}
+        self.ends: dict[str, RecordedEnd] = {}
 
     def listen(self, node: str, start: int | None, stop: int | None) -> None:
         """Compare this node too."""
         sends = self._session.sends(node, start, stop, background=True)
         self._background[node] = Recorded(node, 0, sends, open=True)
+        from_start = start is None or start == self._session.first_tick
+        self.ends[node] = RecordedEnd(node, self._session, stop, from_start)
 
     @property
     def has_background(self) -> bool:
         """Whether recorded nodes sent something outside of their callbacks that is still to be compared."""
         return any(expected.any_left() for expected in self._background.values())
 
+    def has_background_of(self, node: str) -> bool:
+        """The same of one node."""
+        return self._background[node].any_left()
+
     def begin(self, node: str, tick: int, callback: Callback | None) -> None:
         """A callback of a live node begins; None where nothing is known of the recorded one."""
         if callback is None:
-            self._running[node] = Recorded(node, tick, iter(()), open=True)
+            self._running[node] = Recorded(node, tick, iter(()), open=True, torn=True)
         else:
-            self._running[node] = Recorded(node, tick, callback.outputs, callback.open)
+            torn = callback.line is None
+            self._running[node] = Recorded(node, tick, callback.outputs, callback.open, torn=torn)
+
+    def is_behind_in_threads(self, node: str) -> bool:
+        """Whether threads of a live node have not sent yet what the recorded ones did."""
+        return self._background[node].any_left_on(self.ends[node].threads)
 
     def is_behind(self, node: str) -> bool:
         """Whether the running callback of a live node has not sent yet all that the recorded one did."""
@@ -186,10 +212,15 @@ class Comparison(Observer):
         expected = (self._running if in_callback else self._background).get(message.node)
         if expected is None:
             return
-        recorded = expected.next_on(message.topic)
-        if recorded is not None or not expected.open:
-            tick = expected.tick if in_callback else message.tick
+        recorded, end = expected.next_on(message.topic), self.ends[message.node]
+        tick = expected.tick if in_callback else message.tick
+        if recorded is not None:
+            end.matched(recorded, message)
             self._compare(message.node, tick, recorded, message)
+        elif not expected.open or end.counts(message, lasting=not expected.torn):
+            self._compare(message.node, tick, None, message)
+        else:
+            end.uncompared += 1
 
     def executed(self, execution: Execution) -> None:
         """What the recorded callback sent besides is missing."""
@@ -240,6 +271,9 @@ class Comparison(Observer):
         left = None if recorded is None else recorded.payload
         right = None if live is None else to_json(live.payload)
         if left == right or _same_classes(left) == _same_classes(right):
+            if recorded is not None and live is not None and self.ends[node].differs_in_time(recorded, live):
+                was, came = f"(in tick {recorded.tick})", f"(in tick {live.tick})"
+                self._note(row, Difference(recorded.tick, node, topic, "", was, came))
             return
         if left is None or right is None:
             a, b = (NOTHING if side is None else decode(side) for side in (left, right))

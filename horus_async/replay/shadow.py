@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,6 +13,7 @@ from attrs import define
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.ports import Ports
+from horus_async.errors import ContextError
 from horus_async.nodes.context import WorkContext, current
 from horus_async.topics.codec import decode, encode
 from horus_async.topics.values.classes import find
@@ -91,6 +93,10 @@ class ShadowPorts(Ports):
         """How many tasks that it has started wait for a message."""
         self.unknown: dict[str, int] = {}
         """Recorded inputs that are not in the recording, by topic."""
+        self.thread_topics: set[str] = set()
+        """Topics on which threads send that no callback waits for."""
+        self.own_threads: set[str] = set()
+        """Those of them that are of threads which the runtime does not know."""
         self.unknown_classes: dict[str, str] = {}
         """Classes of recorded inputs that the program does not have, with a topic on which they came."""
 
@@ -125,7 +131,16 @@ class ShadowPorts(Ports):
 
     def send(self, topic: str, value: Any) -> None:
         """Note what would have been sent."""
+        if self._has_work and self._is_over():
+            raise ContextError(
+                f"send({topic!r}) from a thread or task of node {self._node!r} that was to end: the verification has "
+                "ended, or the node was started again"
+            )
         payload = encode(value)
+        if get_ident() != self._audience.thread and not self._in_callback():
+            self.thread_topics.add(topic)
+            if type(current.get(None)) is not WorkContext:
+                self.own_threads.add(topic)
         seq = self._seqs[topic] = self._seqs.get(topic, -1) + 1
         self.tell(topic, seq, self._run.stamp_ns(), payload)
 

@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS, wall_ns
+from horus_async.clock.trio_testing import wait_all_tasks_blocked
 from horus_async.engine.node_run import INIT, SHUTDOWN, TICK
 from horus_async.engine.pace.choice import in_virtual_time
 from horus_async.engine.pace.nested import run_in_thread
@@ -17,6 +18,7 @@ from horus_async.errors import NodeFailure, ReplayError
 from horus_async.nodes.failure_policies import Fatal
 from horus_async.observe import RunInfo
 from horus_async.recorder import open_session
+from horus_async.recorder.records import GapRecord
 from horus_async.topics import Bus
 
 from .callbacks import Callback, Callbacks
@@ -29,7 +31,7 @@ from .timeline import RecordedTimeline
 from .verified import KINDS, VerifiedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from horus_async.engine.node_run import NodeRun
@@ -44,6 +46,10 @@ if TYPE_CHECKING:
 
 _PATIENCE_NS = 10_000_000_000
 """Of the run's own time, how much longer than the recorded callback a live one may take before it counts as stuck."""
+
+_MOST_ROUNDS, _ROUNDS_TO_END = 5000, 500
+"""Milliseconds of the machine's time that live threads get to send what recorded ones did; and to end, or send more,
+where the recorded node sent nothing for long before the end."""
 
 
 async def verify(
@@ -156,6 +162,8 @@ class Verification(Runtime):
         self._comparison = comparison
         self._verified: dict[str, VerifiedRun] = {}
         self._begun: set[str] = set()
+        self._failed_here: list[str] = []
+        """Failures after which the live nodes' policies go on, in words."""
 
     @classmethod
     def of(cls, replay: ReplayOptions, live: list[Node], comparison: Comparison) -> Verification:
@@ -199,6 +207,7 @@ class Verification(Runtime):
             run.own_schedule.rewind(replay.start or 0)
         self._verified[node.name] = run
         self._comparison.listen(node.name, replay.start, replay.stop)
+        self._comparison.ends[node.name].threads = ports.thread_topics
 
     def verified(self) -> list[VerifiedRun]:
         """The nodes."""
@@ -207,11 +216,44 @@ class Verification(Runtime):
     def notes(self) -> tuple[str, ...]:
         """What the nodes could not be given."""
         unknown = {n: topic for run in self._order for n, topic in run.ports.unknown_classes.items()}
-        return tuple(_unknown(name, topic) for name, topic in unknown.items()) + tuple(
-            f"node {name} read {count} messages on {topic} that are not in the recording"
-            for name, run in self._verified.items()
-            for topic, count in sorted(run.ports.unknown.items())
-        )
+        notes = [_unknown(name, topic) for name, topic in unknown.items()]
+        notes += self._failed_here
+        for name, run in self._verified.items():
+            notes += (
+                f"node {name} read {count} messages on {topic} that are not in the recording"
+                for topic, count in sorted(run.ports.unknown.items())
+            )
+            notes += self._not_compared(name, run)
+        return tuple(notes)
+
+    def _not_compared(self, name: str, run: VerifiedRun) -> Iterator[str]:
+        end = self._comparison.ends[name]
+        if end.uncompared and end.whole:
+            yield f"not compared: {end.uncompared} messages of node {name} after the recorded end"
+        elif end.uncompared:
+            yield f"not compared: {end.uncompared} messages of node {name}, whose recording leaves some out"
+        if run.ports.own_threads:
+            topics = ", ".join(sorted(run.ports.own_threads))
+            yield (
+                f"node {name} sends on {topics} from a thread of its own, which nothing waits for: what is compared is "
+                "left to chance; start it with in_thread()"
+            )
+        lasting = sum(1 for _ in self._left_out_before(name))
+        if lasting:
+            yield (
+                f"not compared: {lasting} messages of node {name} in callbacks that began before tick "
+                f"{self._replay.start}"
+            )
+
+    def _left_out_before(self, name: str) -> Iterator[object]:
+        """What was sent in the verified ticks by a callback that began before them."""
+        start, stop = self._replay.start, self._replay.stop
+        session = self._replay.session
+        if start is None or start == session.first_tick or not session.has_sends(name):
+            return
+        for line in session.executions(name):
+            if not isinstance(line, GapRecord) and line.tick is not None and line.tick < start:
+                yield from (o for o in line.outputs if o.tick >= start and (stop is None or o.tick <= stop))
 
     def close(self) -> None:
         """Take the topics back from the nodes, and let go of the files."""
@@ -243,6 +285,8 @@ class Verification(Runtime):
         for run in self._order:
             while run.recorded.next is not None and run.recorded.next.kind != SHUTDOWN and not self.reason:
                 yield from self._perform(run)
+        if not self.reason:
+            yield self._let_threads_go_on()
         if self._comparison.has_background and not self.reason:
             yield self._let_tasks_go_on()
         for run in self._order:
@@ -285,10 +329,14 @@ class Verification(Runtime):
         for run in self._order:
             if not run.initialised or run.callbacks[SHUTDOWN] is None:
                 continue
+            if run.shut_down or run.busy:
+                continue
+            run.shut_down = True
             ahead = run.recorded.next
             compared = to_the_end and ahead is not None and ahead.kind == SHUTDOWN and not self.failures
             self._prepare(run, SHUTDOWN, run.recorded.take() if compared else None)
-            yield from self._alone(run, SHUTDOWN)
+            yield run
+            yield from self._until_idle(run)
 
     def _line_of(self, run: VerifiedRun, kind: str) -> ExecutionRecord | None:
         """The first line of a kind at the very beginning of the recording, where the verification begins later."""
@@ -430,6 +478,28 @@ class Verification(Runtime):
         until_ns = pace.elapsed_ns() + round(NANOSECONDS * max(1.0, 2 / self._replay.session.tick_rate))
         await pace.until_stuck(lambda: bool(self.reason) or not self._comparison.has_background, lambda: True, until_ns)
 
+    async def _let_threads_go_on(self) -> None:
+        """Let threads of nodes, which take none of the run's time, send what recorded ones did, or show that they end.
+
+        A node that was silent for long before the recording ended may be one whose threads send more now.
+        """
+        for waited in range(_MOST_ROUNDS):
+            self.audience.collect()
+            if self.reason or not any(self._is_awaited(run, waited) for run in self._order):
+                return
+            await wait_all_tasks_blocked(0.001)
+
+    def _is_awaited(self, run: VerifiedRun, waited: int) -> bool:
+        own = bool(run.ports.own_threads)
+        works = [work for work in self._works if work.run is run]
+        if not own and not works:  # perhaps a thread that the runtime does not know
+            return waited < _ROUNDS_TO_END and self._comparison.has_background_of(run.name)
+        if not own and not any(work.thread is not None for work in works):
+            return False
+        if self._comparison.is_behind_in_threads(run.name):
+            return True
+        return not own and waited < _ROUNDS_TO_END and self._comparison.ends[run.name].fell_silent
+
     # Where it is
 
     def _moment(self, run: VerifiedRun) -> Moment:
@@ -445,19 +515,33 @@ class Verification(Runtime):
 
     # Failing
 
+    def _failed(self, run: NodeRun, kind: str, error: BaseException) -> None:
+        """A task or thread of a node has raised: did the recorded one?"""
+        if isinstance(error, Exception) and self._was_logged(run.name, kind, describe(error)):
+            return
+        self._goes_wrong(run, kind, error)
+
+    def _was_logged(self, node: str, kind: str, what: str) -> bool:
+        said = f"node {node!r} failed in {kind}: {what.partition(':')[0]}"
+        return any(line.message.startswith(said) for line in self._replay.session.log.select(node=node))
+
+    def _goes_wrong(self, run: NodeRun, kind: str, error: BaseException) -> None:
+        if isinstance(error, Exception) and not isinstance(run.failure.policy, Fatal):
+            text = f"node {run.name} failed in {kind}, as the recorded one did not: {describe(error)}"
+            self._failed_here.append(text)
+            return
+        self.failures.append((run, error))
+        self.abort(f"fatal: {run.name}: {describe(error)}")
+
     def _failed_or_recovered(
         self, run: NodeRun, kind: str, error: BaseException | None, failure: BaseException | None
     ) -> None:
         """What follows a failure is in the recording, where the recorded node failed too."""
-        del kind, error
+        del error
         if failure is None:
             return
         assert isinstance(run, VerifiedRun)
         recorded = "" if run.line is None else run.line.error or ""
-        if isinstance(failure, Exception):
-            if recorded.partition(":")[0] == describe(failure).partition(":")[0]:
-                return
-            if not isinstance(run.failure.policy, Fatal):
-                return
-        self.failures.append((run, failure))
-        self.abort(f"fatal: {run.name}: {describe(failure)}")
+        if isinstance(failure, Exception) and recorded.partition(":")[0] == describe(failure).partition(":")[0]:
+            return
+        self._goes_wrong(run, kind, failure)

@@ -92,8 +92,18 @@ def test_deterministic(plans: list[Worker]) -> None:
     for name in sorted(senders)[:1]:
         changed = [evolve(plan, bad=plan.name == name) for plan in plans]
         assert verify(session, changed).differences > 0  # type: ignore[arg-type]
+    for plan in plans:
+        for change in ("more", "new") if any(_did(plan, m.data) for m in found if m.publisher == plan.name) else ():
+            changed = [evolve(one, change=change if one is plan else "") for one in plans]
+            assert verify(session, changed).differences > 0, (plan, change)  # type: ignore[arg-type]
     check_replay(session)
     Scheduler.delete_recording(session)
+
+
+def _did(plan: Worker, data: object) -> bool:
+    """Whether a message is of what `Worker.change` changes."""
+    job = "endless" if plan.endless is not None else "job 0."
+    return isinstance(data, dict) and data.get("by", "").startswith(job)
 
 
 @settings(model, max_examples=EXAMPLES // 4 or 10)

@@ -46,6 +46,8 @@ class Worker:
     """In real time: threads that send."""
     bad: bool = False
     """It sends something else: the planted change."""
+    change: str = ""
+    """Another planted change, of its endless tick, else of its first task: one message more, or one on a new topic."""
 
     @property
     def name(self) -> str:
@@ -128,6 +130,8 @@ class _Robot:
                 await sleep(pause)
 
     def _send(self, node: Node, name: str, job: Job, count: int, heard: object = None) -> None:
+        if count == 0 and self._plan.change and job is (self._plan.endless or self._plan.jobs[0]):
+            node.send(job.topic if self._plan.change == "more" else "new", None)
         when = elapsed() if self.virtual else None
         node.send(job.topic, {"by": name, "n": count, "heard": heard, "at": when, "bad": self._plan.bad})
 
