@@ -17,14 +17,16 @@ import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from attrs import define, field
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.topics.wake.wakeup import current_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from types import FrameType, TracebackType
+
+    from horus_async.clock.event_loop import Event
 
 _AT_EXIT = 10.0
 """Seconds that the exit of the program waits for runs in daemon threads: longer than they take by themselves."""
@@ -51,7 +53,7 @@ class _Watched:
     process: int = field(factory=os.getpid)
     signum: int = 0
     """Of the first signal that came."""
-    over: anyio.Event = field(factory=anyio.Event)
+    over: Event = field(factory=lambda: event_loop().event())
     ended: threading.Event = field(factory=threading.Event)
 
 
