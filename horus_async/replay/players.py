@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from .options import ReplayOptions
 
-_PLAYED = ("tick", "safe_state")
-"""Kinds of lines that belong to the ticks of a run, not to its beginning or end."""
+_PLAYED = ("tick", "safe_state", "init")
+"""Kinds of lines that are played at their ticks; the ``init`` with which the run began is played before the first."""
 
 
 class Player:

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
@@ -590,7 +591,12 @@ async def _in_trio_scope(steps: Callable[[Callable[[], object]], Awaitable[None]
 
 
 async def _in_asyncio_task(steps: Callable[[Callable[[], object]], Awaitable[None]]) -> None:
-    task: asyncio.Task[None] = asyncio.ensure_future(steps(lambda: task.cancel()))  # type: ignore[arg-type]
+    async def in_task() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        await steps(task.cancel)
+
+    task = asyncio.ensure_future(in_task())
     await asyncio.wait([task])
     assert task.cancelled()
 
@@ -631,7 +637,7 @@ def test_steps_in_a_scope_that_is_cancelled_end_with_shutdown(
             if number == 3:
                 cancel()
             await scheduler.tick_once()
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
         log("not cancelled")
 
     async def steps(cancel: Callable[[], object]) -> None:
