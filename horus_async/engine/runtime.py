@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -32,7 +32,7 @@ from .ports import Ports
 from .reporting import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
@@ -170,13 +170,6 @@ class Runtime(Ending):
         """How it moves through time, while it runs."""
         assert self._pace is not None
         return self._pace
-
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Run a task of the run itself beside the plan; False where no event loop carries the plan out now."""
-        if not self._in_group:
-            return False
-        self._group.start_soon(work)
-        return True
 
     # Running
 

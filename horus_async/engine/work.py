@@ -102,6 +102,23 @@ class Working(Calling):
         turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
         self._group.start_soon(self._carry_work, work, turn, start)
 
+    def spawn(self, run: NodeRun, work: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> bool:
+        """Run a task of the run itself beside the plan, in the place of a node; False where no plan is carried out now.
+
+        Args:
+            run: The node. The task is one more to settle until it calls ``ended`` of the pace.
+            work: Its function; it is given what to await after each wait.
+        """
+        if not (self._in_group or self._in_steps):
+            return False
+        self._start(functools.partial(self._spawn, run, work))
+        return True
+
+    def _spawn(self, run: NodeRun, work: Callable[..., Awaitable[None]]) -> None:
+        assert self._pace is not None
+        turn = self._pace.suspend(run)  # from now on, as time may move before the task runs
+        self._group.start_soon(work, turn)
+
     def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Start a thread of a node's own.
 

@@ -95,9 +95,7 @@ class ReplayRuntime(Runtime):
         return order, tuple(chain)
 
     def _keep_places(self, chain: list[str]) -> None:
-        """A player that has no tick now may send all the same, from its ``init`` or its background: before whom it had
-        been.
-        """
+        """Put players that have no tick now before those that they stood before: an ``init`` may send, or a task."""
         for index, name in reversed([*enumerate(self.chain)]):
             if name in self.players and name not in chain:
                 followers = (chain.index(other) for other in self.chain[index + 1 :] if other in chain)
