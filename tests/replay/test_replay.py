@@ -492,3 +492,24 @@ def test_a_repeated_init_plays_among_live_nodes(how: str, *, waits: bool) -> Non
     live.add(_homing(waits=waits)[1]).run_sync(0.25)
     motor = [[message for message in one.found if message[1] == "motor"] for one in (told, again)]
     assert [(m[0], m[2], m[3], m[5]) for m in motor[1]] == [(m[0], m[2], m[3], m[5]) for m in motor[0]]
+
+
+@pytest.mark.parametrize("speed", [1.0, math.inf])
+def test_what_a_task_sends_on_a_message_plays_after_it(speed: float) -> None:
+    """At the same instant, with other nodes before the one that woke it."""
+    told, again = _Sent(), _Sent()
+
+    async def answer(n: Node) -> None:
+        async for question in n.subscribe("question"):
+            n.send("answer", question)
+
+    scheduler = Scheduler(deterministic=True, recording="s").observe(told)
+    scheduler.add(Node("first", tick=lambda n: n.send("noise", tick()), order=-1))
+    scheduler.add(Node("asks", tick=lambda n: n.send("question", tick()), pubs="question", rate=20))
+    scheduler.add(
+        Node("answers", tick=lambda n: None, init=lambda n: n.background(answer, n), subs="question", pubs="answer")
+    )
+    scheduler.run_sync(0.2)
+    Scheduler.replay_from("s").set_replay_speed(speed).observe(again).run_sync()
+    assert again.found == told.found
+    assert {message[1] for message in told.found} == {"first", "asks", "answers"}
