@@ -185,7 +185,7 @@ class Runtime(Ending):
 
     async def _carry_out(self, plan: Plan, begun: Job | None = None) -> None:
         """Follow a plan to its end, and shut down."""
-        self._takes_work = True
+        self._takes_work = self._group_of_run = True
         async with event_loop().group() as group:
             self._group = group
             self.start_waiting()
