@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -32,7 +32,7 @@ from .ports import Ports
 from .reporting import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
@@ -171,13 +171,6 @@ class Runtime(Ending):
         assert self._pace is not None
         return self._pace
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Run a task of the run itself beside the plan; False where no event loop carries the plan out now."""
-        if not self._in_group:
-            return False
-        self._group.start_soon(work)
-        return True
-
     # Running
 
     async def run(self, pace: Pace) -> None:
@@ -192,7 +185,7 @@ class Runtime(Ending):
 
     async def _carry_out(self, plan: Plan, begun: Job | None = None) -> None:
         """Follow a plan to its end, and shut down."""
-        self._takes_work = True
+        self._takes_work = self._group_of_run = True
         async with event_loop().group() as group:
             self._group = group
             self.start_waiting()

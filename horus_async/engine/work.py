@@ -79,6 +79,8 @@ class Working(Calling):
         super().__init__(timeline, observers, start_ns)
         self._seed = 0
         self._takes_work = False
+        self._group_of_run = False
+        """Whether the run is one that tasks may outlive a tick in: not one of single ticks in real time."""
         self._in_group = False
         """Whether a plan is carried out by tasks, not by `Runtime.step`."""
         self._to_start: list[Callable[[], None]] = []
@@ -101,6 +103,23 @@ class Working(Calling):
         work.scope = event_loop().scope()
         turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
         self._group.start_soon(self._carry_work, work, turn, start)
+
+    def spawn(self, run: NodeRun, work: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> bool:
+        """Run a task of the run itself beside the plan, in the place of a node; False where no plan is carried out now.
+
+        Args:
+            run: The node. The task is one more to settle until it calls ``ended`` of the pace.
+            work: Its function; it is given what to await after each wait.
+        """
+        if not (self._in_group or self._in_steps):
+            return False
+        self._start(functools.partial(self._spawn, run, work))
+        return True
+
+    def _spawn(self, run: NodeRun, work: Callable[..., Awaitable[None]]) -> None:
+        assert self._pace is not None
+        turn = self._pace.suspend(run)  # from now on, as time may move before the task runs
+        self._group.start_soon(work, turn)
 
     def start_thread(self, node: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Start a thread of a node's own.
@@ -147,15 +166,22 @@ class Working(Calling):
 
     def _begin_work(self, node: str, method: str, function: Callable[..., Any]) -> Work:
         if threading.get_ident() != self.audience.thread or not self._takes_work:
-            raise ContextError(
-                f"{method}() of node {node!r} is for its init and its ticks, and not for tick_once() in real time"
-            )
+            raise ContextError(f"{method}() of node {node!r}: {self._why_no_work()}")
         number = self._started[node] = self._started.get(node, -1) + 1
         context = WorkContext(node, self._seed, number, self.stamp_ns, self._since_began_ns)
         work = Work(self.runs[node], name_of(function), context, contextvars.copy_context())
         work.variables.run(current.set, context)
         self._works.append(work)
         return work
+
+    def _why_no_work(self) -> str:
+        if threading.get_ident() != self.audience.thread:
+            return "call it in init or a tick of the event loop's thread, not in a thread of your own or compute=True"
+        if not self._virtual and not self._group_of_run:
+            return (
+                "tick_once() in real time has nothing go on between ticks: use run(), or Scheduler(deterministic=True)"
+            )
+        return "the run ends, and shutdown is too late for it: call it in init or a tick"
 
     def _since_began_ns(self) -> int:
         return self.time_of_day.since_began_ns(self._pace)

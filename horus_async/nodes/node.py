@@ -279,7 +279,7 @@ class Node:
         is a failure of the node. In a deterministic run it takes its turn after the node's tick, the same in each run.
 
         Raises:
-            ContextError: Called outside a run, or from ``shutdown``.
+            ContextError: Called outside a run, from ``shutdown``, or where `Scheduler.tick_once` steps in real time.
         """
         self._running().background(function, arguments)
 
@@ -291,7 +291,7 @@ class Node:
         the node. A deterministic run does not wait for such a thread, so its guard reports what it sends.
 
         Raises:
-            ContextError: Called outside a run, or from ``shutdown``.
+            ContextError: Called outside a run, from ``shutdown``, or where `Scheduler.tick_once` steps in real time.
         """
         self._running().in_thread(function, arguments)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -63,10 +62,7 @@ class LateOutputs:
         if self._sleeps is not None and self._waiting[0][3] == self._number:
             self._sleeps.set()
         if not self._at_work:
-            turn = self._runtime.pace.suspend(self._run)  # from now on, as time may move before the task runs
-            self._at_work = self._runtime.spawn(partial(self._work, turn))
-            if not self._at_work:
-                self._runtime.pace.ended(self._run)
+            self._at_work = self._runtime.spawn(self._run, self._work)
 
     def tick_begins(self, step: Step) -> None:
         """Send what belongs to the ticks before; and what belongs to this one need not wait for it any more."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from horus_async.recorder.records import ExecutionRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .options import ReplayOptions
 
 
@@ -31,7 +36,10 @@ class Lines:
         del tick
         options = self._options
         lines = options.session.executions(self.node, options.start, options.stop)
-        self._source = (line for line in lines if isinstance(line, ExecutionRecord))
+        self._source: Iterator[ExecutionRecord] = (line for line in lines if isinstance(line, ExecutionRecord))
+        if "init" in self._kinds and options.start in (None, options.session.first_tick):
+            self._source = _without_first_init(self._source)
+        self._source = (_from_its_begin(line, options.start or 0) for line in self._source)
         self._next: ExecutionRecord | None = None
         self._step()
 
@@ -60,8 +68,27 @@ class Lines:
         return self.current
 
     def special(self, kind: str) -> list[ExecutionRecord]:
-        """The ``init`` or ``shutdown`` lines."""
+        """The ``init`` with which the run began, or the ``shutdown`` lines."""
         session = self._options.session
         edge = session.first_tick if kind == "init" else session.last_tick
-        lines = session.executions(self.node, edge, edge)
-        return [line for line in lines if isinstance(line, ExecutionRecord) and line.kind == kind]
+        lines = (line for line in session.executions(self.node, edge, edge) if isinstance(line, ExecutionRecord))
+        if kind == "init":  # those that follow are of restarts
+            return [line for line in itertools.islice(lines, 1) if line.kind == kind]
+        return [line for line in lines if line.kind == kind]
+
+
+def _without_first_init(lines: Iterator[ExecutionRecord]) -> Iterator[ExecutionRecord]:
+    """Leave out the ``init`` before the first tick: it is played before the run's."""
+    first = next(lines, None)
+    if first is not None:
+        if first.kind != "init":
+            yield first
+        yield from lines
+
+
+def _from_its_begin(line: ExecutionRecord, start: int) -> ExecutionRecord:
+    """With the tick in which it began, and what was sent from ``start`` on: all but ticks have that of their end."""
+    if line.kind == "tick" or not line.outputs or line.outputs[0].tick == line.tick:
+        return line
+    outputs = tuple(sent for sent in line.outputs if sent.tick >= start)
+    return evolve(line, tick=outputs[0].tick if outputs else line.tick, outputs=outputs)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from .options import ReplayOptions
 
-_PLAYED = ("tick", "safe_state")
-"""Kinds of lines that belong to the ticks of a run, not to its beginning or end."""
+_PLAYED = ("tick", "safe_state", "init")
+"""Kinds of lines that are played at their ticks; the ``init`` with which the run began is played before the first."""
 
 
 class Player:
@@ -102,7 +102,9 @@ class Player:
         self._release()
         while self._next is not None and self.lines.live_tick(self._next[1].tick) <= step.tick:
             began, sent = self._next
-            if self._held or (began == sent.tick and self.lines.next_tick <= step.tick):
+            # in virtual time a task that a message has woken comes after the node's callbacks of that instant
+            after_callback = began == sent.tick or (began is None and self._deterministic)
+            if self._held or (after_callback and self.lines.next_tick <= step.tick):
                 self._held.append(sent)  # and what its tasks sent after that
             else:
                 self._add_late(sent)

@@ -43,7 +43,11 @@ class ReplayRuntime(Runtime):
         super().__init__(*arguments)
         self.stands_for: dict[str, str] = {}
         """Live node to the recorded one in whose place it runs."""
-        self._known_orders: dict[Any, list[str]] = {}
+        self.players: set[str] = set()
+        """The nodes that are recorded ones."""
+        self.chain: tuple[str, ...] = ()
+        """The order of recorded nodes in the last tick, and of players that had no tick in it."""
+        self._known_orders: dict[Any, tuple[list[str], tuple[str, ...]]] = {}
         self._played: Counter[str] = Counter()
         self._sources: dict[tuple[str, int], int] = {}
 
@@ -51,10 +55,16 @@ class ReplayRuntime(Runtime):
         """As recorded; nodes that were not there are put where their topics want them."""
         if recorded is None:
             return causal_order(names, edges)
-        key = (tuple(recorded), tuple(names), tuple(sorted((name, *sorted(after)) for name, after in edges.items())))
+        key = (
+            tuple(recorded),
+            tuple(names),
+            tuple(sorted((name, *sorted(after)) for name, after in edges.items())),
+            self.chain,
+        )
         if key not in self._known_orders:
             self._known_orders[key] = self._order_like(list(recorded), names, edges)
-        return self._known_orders[key]
+        order, self.chain = self._known_orders[key]
+        return order
 
     def played(self, topic: str, source: int) -> None:
         """An external message was published, from that recorded source."""
@@ -69,16 +79,27 @@ class ReplayRuntime(Runtime):
         del publisher
         return self._sources.get((topic, reader.index - 1), 0)
 
-    def _order_like(self, recorded: list[str], names: list[str], edges: dict[str, set[str]]) -> list[str]:
+    def _order_like(
+        self, recorded: list[str], names: list[str], edges: dict[str, set[str]]
+    ) -> tuple[list[str], tuple[str, ...]]:
         places: dict[str, list[str]] = {}
         for name in names:
             places.setdefault(self.stands_for.get(name, name), []).append(name)
         chain = [name for original in dict.fromkeys(recorded) for name in places.get(original, ())]
+        self._keep_places(chain)
         fixed = set(chain)
         constraints = {name: {n for n in edges.get(name, ()) if not (name in fixed and n in fixed)} for name in names}
         for first, second in itertools.pairwise(chain):
             constraints[first].add(second)
-        return causal_order([*chain, *(name for name in names if name not in fixed)], constraints)
+        order = causal_order([*chain, *(name for name in names if name not in fixed)], constraints)
+        return order, tuple(chain)
+
+    def _keep_places(self, chain: list[str]) -> None:
+        """Put players that have no tick now before those that they stood before: an ``init`` may send, or a task."""
+        for index, name in reversed([*enumerate(self.chain)]):
+            if name in self.players and name not in chain:
+                followers = (chain.index(other) for other in self.chain[index + 1 :] if other in chain)
+                chain.insert(next(followers, len(chain)), name)
 
 
 def replay_info(info: RunInfo, session: Session) -> RunInfo:
@@ -160,7 +181,10 @@ def _add_all(
         if name not in replaced and (replay.nodes is None or name in replay.nodes):
             player = Player(replay, name)
             player.join(runtime, recorded_clock=True)
+            runtime.players.add(name)
             rewinds.append(player.rewind)
+    for first in session.scheduler_ticks(session.first_tick, session.first_tick):
+        runtime.chain = tuple(first.order)
     runtime.stands_for = {live: recorded for recorded, live in replaced.items()}
     for node in nodes:
         run = runtime.add(node, _twin_maker(runtime, replay) if node.name in session.nodes else None)

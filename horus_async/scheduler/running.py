@@ -159,11 +159,18 @@ class Running(Playback):
                 self._nested = None
 
     async def aclose(self) -> None:
-        """End what `tick_once` began: every ``shutdown`` runs, recordings are closed."""
+        """End what `tick_once` began: every ``shutdown`` runs, recordings are closed.
+
+        Also where it is cancelled already, or is meanwhile: that is raised after it.
+        """
         if self._nested is not None:
             await self._go_on(self._nested, to_the_end=True)
-        elif self._stepping:
+        elif self._stepping and self._virtual:
             await self._in_its_time(self._last_step)
+        elif self._stepping:
+            from horus_async.engine.ending import to_the_end
+
+            await to_the_end(functools.partial(self._in_its_time, self._last_step))
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,11 +7,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
 
 from horus_async import ContextError, EmergencyStop, Node, NodeFailure, Scheduler, elapsed, now, rng, run, sleep, tick
+from horus_async.recorder import ExecutionRecord, open_session
+from horus_async.recorder.read.check import Verdict, check_session
 from tests.engine.programs import PATIENCE, Log, both_modes, every_runner, listener, run_nodes, scheduler_of
 
 if TYPE_CHECKING:
@@ -575,6 +578,89 @@ async def test_an_emergency_stop_in_a_step_after_something_has_suspended() -> No
     with pytest.raises(EmergencyStop, match="button"):
         await scheduler.tick_once()
     assert log.lines == ["safe", "off"]
+
+
+async def _in_scope(steps: Callable[[Callable[[], object]], Awaitable[None]]) -> None:
+    with anyio.CancelScope() as scope:
+        await steps(scope.cancel)
+
+
+async def _in_trio_scope(steps: Callable[[Callable[[], object]], Awaitable[None]]) -> None:
+    with trio.CancelScope() as scope:
+        await steps(scope.cancel)
+
+
+async def _in_asyncio_task(steps: Callable[[Callable[[], object]], Awaitable[None]]) -> None:
+    async def in_task() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        await steps(task.cancel)
+
+    task = asyncio.ensure_future(in_task())
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+SCOPES = {
+    "trio": (trio.run, _in_trio_scope),
+    "anyio on trio": (trio.run, _in_scope),
+    "anyio on asyncio": (asyncio.run, _in_scope),
+    "asyncio": (asyncio.run, _in_asyncio_task),
+}
+
+
+@both_modes
+@pytest.mark.parametrize("where", SCOPES)
+@pytest.mark.parametrize("way", ["async with", "finally"])
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "suspended"])
+def test_steps_in_a_scope_that_is_cancelled_end_with_shutdown(
+    where: str, way: str, *, waits: bool, deterministic: bool
+) -> None:
+    """A scope that ends the steps, as a time limit does, does not keep the motors running."""
+    log = Log()
+
+    async def slow_off(n: Node) -> None:
+        await sleep(0.001)
+        log("motors off")
+
+    async def tick_and_wait(n: Node) -> None:
+        await sleep(0.001)
+
+    scheduler = scheduler_of(
+        Node("n", tick=tick_and_wait if waits else lambda n: n.send("t", tick()), shutdown=slow_off),
+        deterministic=deterministic,
+        recording="s",
+    )
+
+    async def step(cancel: Callable[[], object]) -> None:
+        for number in range(6):
+            if number == 3:
+                cancel()
+            await scheduler.tick_once()
+            await anyio.lowlevel.checkpoint()
+        log("not cancelled")
+
+    async def steps(cancel: Callable[[], object]) -> None:
+        if way == "async with":
+            async with scheduler:
+                await step(cancel)
+        else:
+            try:
+                await step(cancel)
+            finally:
+                await scheduler.aclose()
+
+    run_loop, in_scope = SCOPES[where]
+    loop: Any = run_loop
+    in_it: Any = in_scope(steps)
+    if loop is trio.run:
+        trio.run(lambda: in_it)
+    else:
+        loop(in_it)
+    assert log.lines == ["motors off"]
+    assert check_session(open_session("s")).verdict is Verdict.WHOLE
+    lines = [line for line in open_session("s").executions("n") if isinstance(line, ExecutionRecord)]
+    assert lines[-1].kind == "shutdown"
 
 
 @pytest.mark.parametrize("runner", [trio.run, lambda main: asyncio.run(main())], ids=["trio", "asyncio"])

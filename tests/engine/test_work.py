@@ -212,8 +212,18 @@ async def test_single_ticks_in_real_time_have_no_work_beside_them(method: str) -
     scheduler = scheduler_of(node, deterministic=False)
     with pytest.raises(NodeFailure) as caught:
         await scheduler.tick_once()
-    assert "not for tick_once() in real time" in str(caught.value.exceptions[0])
+    assert f"{method}() of node 'n': tick_once() in real time" in str(caught.value.exceptions[0])
     await scheduler.aclose()
+
+
+@both_modes
+@pytest.mark.parametrize("method", ["background", "in_thread"])
+async def test_shutdown_is_too_late_for_work(method: str, *, deterministic: bool) -> None:
+    """It says that, and nothing of single ticks."""
+    node = Node("n", tick=lambda _: None, shutdown=lambda node: getattr(node, method)(sleep, 1))
+    with pytest.raises(NodeFailure) as caught:
+        await scheduler_of(node, deterministic=deterministic).run(0.02)
+    assert f"{method}() of node 'n': the run ends" in str(caught.value.exceptions[0])
 
 
 # Threads

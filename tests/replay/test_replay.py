@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from horus_async import (
     Message,
     Node,
     ReplayError,
+    Restart,
     Scheduler,
     SessionNotFoundError,
     dt,
@@ -21,10 +23,11 @@ from horus_async import (
     now,
     now_ns,
     rng,
+    sleep,
     tick,
 )
 from horus_async.clock.system import monotonic_ns
-from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
+from horus_async.observe import Execution, NodeInfo, Observer, RunInfo, Sent, TickEnd
 from horus_async.recorder import Recorder, RecordingOptions
 from tests.engine.programs import Log, run_nodes
 from tests.replay.sessions import PROGRAMS, controller, feedback, file_of, heard, pair, record, sensor
@@ -413,3 +416,100 @@ def test_stop_ends_a_looping_replay() -> None:
     record("s", pair(), duration=0.05)
     Scheduler.replay_from("s").loop().set_replay_speed(math.inf).run_sync(1.0)
     run_nodes(Node("n", tick=lambda n: None), duration=0.01)
+
+
+def _homing(*, waits: bool) -> list[Node]:
+    """A motor that homes each time it starts, fails twice, and somebody who hears of it."""
+    ticks = itertools.count()
+
+    async def init_slowly(n: Node) -> None:
+        n.send("homing", "begins")
+        await sleep(0.023)
+        n.send("homing", "done")
+
+    def drive(n: Node) -> None:
+        count = next(ticks)
+        n.send("position", count)
+        if count in (4, 8):
+            raise OSError("gone")
+
+    return [
+        Node(
+            "motor",
+            tick=drive,
+            init=init_slowly if waits else lambda n: n.send("homing", "begins"),
+            failure_policy=Restart(max_retries=10, backoff=0.02),
+        ),
+        Node("z", tick=lambda n: n.send("heard", n.recv_all("homing"))),
+    ]
+
+
+class _Sent(Observer):
+    def __init__(self) -> None:
+        self.found: list[tuple[Any, ...]] = []
+
+    def sent(self, message: Sent) -> None:
+        self.found.append((message.tick, *message[:4], bytes(message.payload)))
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "waits"])
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("start", [None, 0, 2, 6, 7, 14])
+def test_what_a_repeated_init_sent_plays_at_its_tick(*, deterministic: bool, waits: bool, start: int | None) -> None:
+    """Between the ticks before and after it, also of a replay that begins between its beginning and its end."""
+    told, again = _Sent(), _Sent()
+    scheduler = Scheduler(deterministic=deterministic, recording="s").observe(told)
+    for node in _homing(waits=waits):
+        scheduler.add(node)
+    scheduler.run_sync(0.25)
+    assert len([message for message in told.found if b"begins" in message[-1] and message[1] == "motor"]) == 3
+    replay = Scheduler.replay_from("s").set_replay_speed(math.inf).observe(again)
+    if start is not None:
+        replay.start_at_tick(start)
+    replay.run_sync()
+    wanted = [message for message in told.found if start in (None, 0) or message[0] >= start]
+    if deterministic or start is None:
+        assert again.found == wanted
+    else:  # which of two came first within a tick that has begun is not told
+        assert sorted(again.found) == sorted(wanted)
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "waits"])
+@pytest.mark.parametrize("how", ["add_replay", "inject"])
+def test_a_repeated_init_plays_among_live_nodes(how: str, *, waits: bool) -> None:
+    """It is not the live scheduler's to repeat."""
+    told, again = _Sent(), _Sent()
+    scheduler = Scheduler(deterministic=True, recording="s").observe(told)
+    for node in _homing(waits=waits):
+        scheduler.add(node)
+    scheduler.run_sync(0.25)
+    files = scheduler.stop_recording()
+    live = Scheduler(deterministic=True).observe(again)
+    if how == "inject":
+        live.inject("s", "motor")
+    else:
+        live.add_replay(file_of(files, "motor"))
+    live.add(_homing(waits=waits)[1]).run_sync(0.25)
+    motor = [[message for message in one.found if message[1] == "motor"] for one in (told, again)]
+    assert [(m[0], m[2], m[3], m[5]) for m in motor[1]] == [(m[0], m[2], m[3], m[5]) for m in motor[0]]
+
+
+@pytest.mark.parametrize("speed", [1.0, math.inf])
+def test_what_a_task_sends_on_a_message_plays_after_it(speed: float) -> None:
+    """At the same instant, with other nodes before the one that woke it."""
+    told, again = _Sent(), _Sent()
+
+    async def answer(n: Node) -> None:
+        async for question in n.subscribe("question"):
+            n.send("answer", question)
+
+    scheduler = Scheduler(deterministic=True, recording="s").observe(told)
+    scheduler.add(Node("first", tick=lambda n: n.send("noise", tick()), order=-1))
+    scheduler.add(Node("asks", tick=lambda n: n.send("question", tick()), pubs="question", rate=20))
+    scheduler.add(
+        Node("answers", tick=lambda n: None, init=lambda n: n.background(answer, n), subs="question", pubs="answer")
+    )
+    scheduler.run_sync(0.2)
+    Scheduler.replay_from("s").set_replay_speed(speed).observe(again).run_sync()
+    assert again.found == told.found
+    assert {message[1] for message in told.found} == {"first", "asks", "answers"}

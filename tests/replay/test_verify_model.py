@@ -119,6 +119,21 @@ def check_replay(session: str) -> None:
             handle.close()
     own = sorted((m.publisher, m.topic, m.seq, m.tick) for m in recorded if m.topic != OUTSIDE)
     assert sorted(told.sent_in) == own
+    check_steps(session, told.sent_in)
+
+
+def check_steps(session: str, sent: list[tuple[str, str, int, int]]) -> None:
+    """A replay step by step sends what it sends in one run, in the same order; one step more goes to its end."""
+    found = open_session(session)
+    in_steps = _Told()
+
+    async def step() -> None:
+        async with Scheduler.replay_from(session).set_replay_speed(math.inf).observe(in_steps) as replay:
+            for _ in range(sum(1 for _ in found.scheduler_ticks()) + 1):
+                await replay.tick_once()
+
+    trio.run(step)
+    assert in_steps.sent_in == sent
 
 
 @model
