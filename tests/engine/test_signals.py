@@ -96,6 +96,7 @@ Scheduler().add(Node("a", init=init, tick=print, shutdown=lambda n: print("off",
 TWO = """
 import asyncio, sys, time, trio
 from horus_async import Node, Scheduler, sleep
+said = []
 def say(*words): print(*words, flush=True)
 async def park(node):
     say("ready")
@@ -123,7 +124,7 @@ def test_a_second_ctrl_c_makes_safe_and_shuts_down(run: str, hangs: str, determi
         pytest.skip("what blocks a thread other than the main one cannot be broken off")
     text = TWO.format(
         in_shutdown="import anyio; " + hangs if "await" in hangs else hangs,
-        tick="lambda node: say('ready') if node.__dict__.setdefault('said', []) == [] and not node.said.append(1) else 0",
+        tick="lambda node: said or said.append(say('ready'))",
         deterministic=deterministic,
         grace=1000,
         run=run,
