@@ -6,8 +6,13 @@ Whatever does not end holds up nobody else: it is waited for after everything el
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import traceback
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakSet
 
 import trio
 
@@ -15,16 +20,16 @@ from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.observe import NodeFailed
 
-from .coroutines import a_cancellation
+from .coroutines import Carrier, a_cancellation
 from .safety import LeftBehind
-from .work import Working
+from .work import Work, Working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from horus_async.observe import Observer
 
-    from .coroutines import Carrier
+    from .node_run import NodeRun
     from .pace.pace import Waited
     from .rules.schedule import Timeline
     from .safety import Plan
@@ -227,3 +232,63 @@ async def to_the_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task.result()
         if cancelled is not None:
             raise cancelled
+
+
+# Forked children: they share the event loop's descriptors with the parent, so they may not go on with its run
+
+_going_on: WeakSet[Ending] = WeakSet()
+
+
+class _ForkedCarrier(Carrier):
+    """A carrier in a child: what it carries ends the process where it would wait."""
+
+    __slots__ = ()
+
+    @property
+    def trap(self) -> Any:
+        """What it waits for."""
+        return None
+
+    @trap.setter
+    def trap(self, trap: Any) -> None:
+        del trap
+        _end_child(None)
+
+
+def ends_in_children(ending: Ending) -> None:
+    """A run goes on: where a callback of it forks, the child ends with the callback."""
+    _going_on.add(ending)
+
+
+def _after_in_child() -> None:
+    for ending in _going_on:
+        if ending.audience.thread != get_ident():
+            continue  # the event loop's thread is not in this process
+        ours: Any = ending
+        ours._finish = ours._work_ended = _end_child  # noqa: SLF001 - of this module's class, and only in the child
+        ours._stay_with = lambda run, _: _end_child(run)  # noqa: SLF001
+        for carrier in (*ours._carriers, *(work.carrier for work in ours._works)):  # noqa: SLF001
+            if carrier is not None:
+                carrier.__class__ = _ForkedCarrier
+    _going_on.clear()
+
+
+def _end_child(run: NodeRun | Work | None, error: BaseException | None = None) -> NoReturn:
+    """End this process without a step of the event loop: at once, but for what is printed."""
+    code = 1
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        code = error.code or 0
+    else:
+        if error is not None:
+            traceback.print_exception(error)
+        name = "" if run is None else f" of node {(run.run if isinstance(run, Work) else run).name!r}"
+        sys.stderr.write(
+            f"process {os.getpid()} was forked in a callback{name} and cannot go on with the run: end it in the "
+            "callback with os._exit() or sys.exit(), or use multiprocessing\n"
+        )
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code & 0xFF)
+
+
+os.register_at_fork(after_in_child=_after_in_child)

@@ -233,7 +233,9 @@ class Safety(ABC):
             yield self._pace.reach(until_ns)
         for run in self._order:
             if run.busy:
-                self._report(run, SAFE_STATE, TimeoutError("enter_safe_state did not end in time and is given up"))
+                late = TimeoutError("enter_safe_state did not end in time and is given up")
+                _log.error("node %r: %s", run.name, late, extra={"node": run.name})
+                self._report(run, SAFE_STATE, late)
 
     # Failing
 

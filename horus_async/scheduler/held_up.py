@@ -44,6 +44,8 @@ class Held:
     began_ns: int
     """When the callback began, on the system's finest clock; 0 where that is not known."""
     called: int = 0
+    logs: bool = False
+    """It is inside `logging` now, whose locks an exception may leave held for ever."""
     """Which callback it is, together with when it began."""
 
     @property
@@ -57,30 +59,31 @@ def held_up(frame: FrameType | None) -> Held | None:
 
     An exception may be raised at that point: it comes out of a callback, or of a task of the program's own.
     """
-    innermost, inner = frame, None
+    innermost, inner, logs = frame, None, False
     while frame is not None:
         place = _place(frame)
         if place in _CALLERS:
             in_engine = inner is None or _module(inner).startswith("horus_async.engine.")
             if inner is None or (in_engine and _place(inner) not in _WRAPPERS):
                 return None
-            return _of_callback(frame, _where(innermost))
+            return _of_callback(frame, _where(innermost), logs=logs)
         if place == _RUN or (place in _LOOPS and (inner is None or _package(inner) in _LIBRARIES)):
             return None
         if place in _LOOPS:
             break
+        logs = logs or place[0] == "logging"
         inner, frame = frame, frame.f_back
-    return None if frame is None else Held(f"the program's own code, {_where(innermost)}", None, 0)
+    return None if frame is None else Held(f"the program's own code, {_where(innermost)}", None, 0, logs=logs)
 
 
-def _of_callback(caller: FrameType, where: str) -> Held | None:
+def _of_callback(caller: FrameType, where: str, *, logs: bool) -> Held | None:
     for called in _locals(caller):
         if hasattr(called, "callbacks"):  # a NodeRun
             kind = "enter_safe_state" if called.kind == "safe_state" else called.kind
-            return Held(f"{kind} of node {called.name!r}, {where}", called.name, called.started_ns, id(called))
+            return Held(f"{kind} of node {called.name!r}, {where}", called.name, called.started_ns, id(called), logs)
         if hasattr(called, "carrier"):  # a Work
             text = f"background task {called.name} of node {called.run.name!r}, {where}"
-            return Held(text, called.run.name, 0, id(called))
+            return Held(text, called.run.name, 0, id(called), logs)
     return None
 
 

@@ -176,8 +176,8 @@ def _handle(signum: int, frame: FrameType | None) -> None:
         _as_before(signum, frame)
         return
     if _to_break_off:
-        held = held_up(frame)
-        if _to_break_off.pop() == (held and held.key):
+        target, held = _to_break_off.pop(), held_up(frame)
+        if held is not None and not held.logs and target == held.key:
             for watched in here:
                 watched.hurry()
             raise Interrupted(here[0].signum or signum)
@@ -202,12 +202,16 @@ def _hurry(here: list[_Watched], frame: FrameType | None) -> None:
         watched.hurried = True
         watched.hurry()
     held = held_up(frame)
-    if held is not None:
+    if held is not None and not held.logs:
         _say(held, "is broken off")
         raise Interrupted(signal.SIGINT)
+    if held is not None:
+        _urgent.add(held.key)
     for thread in _threads_beside():
         held = held_up(frame_of(thread))
-        if held is not None:
+        if held is not None and held.logs:
+            _urgent.add(held.key)
+        elif held is not None:
             _say(held, _BROKEN_OFF_LATER)
             raise_in(thread)
     if not is_second:
@@ -228,6 +232,8 @@ def _threads_beside() -> tuple[int, ...]:
 
 _to_break_off: list[tuple[int, int]] = []
 """The callback that the next signal is about, if it is one that we sent ourselves."""
+_urgent: set[tuple[int, int]] = set()
+"""Callbacks that a second Ctrl-C found inside `logging`."""
 _handlers_stay = threading.Lock()
 """A signal of ours may not find the handlers gone."""
 
@@ -243,10 +249,11 @@ def _watch_over_ends(signum: int) -> None:
         grace = max(watched.grace for watched in here)
         for thread in {watched.thread.ident for watched in here}.union(_threads_beside()):
             held = held_up(frame_of(thread))
-            if held is None or thread is None:
+            if held is None or thread is None or held.logs:
                 continue
             held_ns = perf_ns() - max(since_ns, held.began_ns, broken.get(held.key, 0))
-            if held_ns >= grace * NANOSECONDS:
+            if held_ns >= grace * NANOSECONDS or held.key in _urgent:
+                _urgent.discard(held.key)
                 is_main, again = thread == threading.main_thread().ident, held.key in broken
                 broken[held.key] = perf_ns()
                 if is_main or not again:
@@ -271,7 +278,7 @@ def _break_off(thread: int, held: Held, signum: int) -> None:
     with _handlers_stay:
         still = held_up(frame_of(thread))
         ours = signal.SIGTERM if signal.getsignal(signal.SIGTERM) is _handle else signum
-        if still is not None and still.key == held.key and signal.getsignal(ours) is _handle:
+        if still is not None and still.key == held.key and not still.logs and signal.getsignal(ours) is _handle:
             _to_break_off.append(held.key)
             signal.pthread_kill(thread, ours)  # what waits in the system returns for it
 
