@@ -23,9 +23,9 @@ import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from attrs import define, field
 
+from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, perf_ns
 from horus_async.topics.wake.wakeup import current_loop
 
@@ -34,6 +34,8 @@ from .held_up import frame_of, held_up, raise_in
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from types import FrameType, TracebackType
+
+    from horus_async.clock.event_loop import Event
 
     from .held_up import Held
 
@@ -76,7 +78,7 @@ class _Watched:
     signum: int = 0
     """Of the first signal that came."""
     hurried: bool = False
-    over: anyio.Event = field(factory=anyio.Event)
+    over: Event = field(factory=lambda: event_loop().event())
     ended: threading.Event = field(factory=threading.Event)
 
 
