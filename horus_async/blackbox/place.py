@@ -94,9 +94,11 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
     except OSError as error:
         if error.errno in _FULL:
             need = f"{error.strerror} (it needs {header.size // 2**20} MiB)"
-            raise BlackBoxError(
+            full = BlackBoxError(
                 f"the black box {path} cannot be made: {need}; make room, or use a smaller blackbox_mb"
-            ) from None
+            )
+            full.no_place = True
+            raise full from None
         raise _no_place(f"the black box {path} cannot be made: {error.strerror}") from None
     return fd, path
 

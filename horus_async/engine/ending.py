@@ -6,8 +6,13 @@ Whatever does not end holds up nobody else: it is waited for after everything el
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import traceback
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakSet
 
 import trio
 
@@ -15,16 +20,16 @@ from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.observe import NodeFailed
 
-from .coroutines import a_cancellation
+from .coroutines import Carrier, a_cancellation
 from .safety import LeftBehind
-from .work import Working
+from .work import Work, Working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from horus_async.observe import Observer
 
-    from .coroutines import Carrier
+    from .node_run import NodeRun
     from .pace.pace import Waited
     from .rules.schedule import Timeline
     from .safety import Plan
@@ -48,11 +53,32 @@ class Ending(Working):
         """Called with the last scheduler tick when the timeline has come to its end, before any ``shutdown``."""
         self._carriers: set[Carrier] = set()
         """Of the callbacks that are suspended, those left behind among them."""
+        self._hurried = False
 
     @property
     def patience_ns(self) -> int:
         """How long one callback that does not end keeps the others waiting."""
         return min(PATIENCE_NS, self.grace_ns)
+
+    def hurry(self) -> None:
+        """Wait for nothing any more that does not end at once, and make safe. From any thread or signal handler."""
+        self._hurried = True
+        pace = self._pace
+        if pace is not None:
+            pace.give_up_ns = monotonic_ns() + UNSAFE_PATIENCE_NS
+            pace.wake()
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether it has become urgent and the safe states are not entered yet."""
+        return self._hurried and not self._made_safe
+
+    def _give_up_at(self, at_ns: int) -> None:
+        """Wait until then for what does not end, on the monotonic clock."""
+        assert self._pace is not None
+        self._pace.give_up_ns = at_ns
+        if self._hurried:  # looked at last: a signal may come in between
+            self._pace.give_up_ns = min(at_ns, monotonic_ns() + UNSAFE_PATIENCE_NS)
 
     @abstractmethod
     async def _drive(self, plan: Plan) -> None:
@@ -82,28 +108,45 @@ class Ending(Working):
         self._pace.close()
 
     async def _end_in_order(self, *, unsafe: bool) -> None:
-        """Cancel what is going on, enter every safe state if the run was ``unsafe``, and call every ``shutdown``."""
+        """Cancel what is going on, enter every safe state if the run was ``unsafe``, and call every ``shutdown``.
+
+        If it becomes urgent on the way, safe states are entered then, before anything else.
+        """
         pace = self._pace
         assert pace is not None
         began_ns = monotonic_ns()
+        patience_ns = UNSAFE_PATIENCE_NS if unsafe else self.patience_ns
         self._cancel_callbacks()
-        pace.give_up_ns = began_ns + (UNSAFE_PATIENCE_NS if unsafe else self.patience_ns)
+        self._give_up_at(began_ns + patience_ns)
         await self._drive(self._brief_plan())
-        if unsafe:
-            await self._leave_behind_callbacks()
-            await self._drive(self.all_safe_plan())
-            self._cancel_callbacks()
-            await self._drive(self.idle_plan())
-        pace.give_up_ns = monotonic_ns() + (UNSAFE_PATIENCE_NS if unsafe else self.patience_ns)
+        if unsafe or self._hurried:
+            await self._become_safe()
+        self._give_up_at(monotonic_ns() + patience_ns)
         await self._drive(self.shutdown_plan())
-        pace.give_up_ns = began_ns + self.grace_ns
+        if self.breaks_off:
+            await self._become_safe()
+            await self._drive(self.shutdown_plan())
+        self._give_up_at(began_ns + self.grace_ns)
         await self._drive(self._patient_plan())
         await self._leave_behind_callbacks()
+        if self.breaks_off:
+            await self._become_safe()
         self._leave_behind_work()
-        pace.give_up_ns = monotonic_ns() + UNSAFE_PATIENCE_NS
+        self._give_up_at(monotonic_ns() + UNSAFE_PATIENCE_NS)
         await self._drive(self.shutdown_plan())  # of those that were busy until now
         await self._leave_behind_callbacks()
         pace.give_up_ns = None
+
+    async def _become_safe(self) -> None:
+        """Enter the safe state of every node whose ``shutdown`` has not ended well."""
+        failed = [run for run, _ in self.failures]
+        over = [run for run in self._order if run.shut_down and not run.busy and run not in failed]
+        await self._leave_behind_callbacks()
+        self._made_safe = True
+        await self._drive(self.all_safe_plan(over))
+        self._cancel_callbacks()
+        await self._drive(self.idle_plan())
+        self._give_up_at(monotonic_ns() + UNSAFE_PATIENCE_NS)
 
     def _brief_plan(self) -> Plan:
         """Wait until no callback is going on and no task of a node, but for those that wait for a thread."""
@@ -148,8 +191,9 @@ class Ending(Working):
     def _leave_behind_work(self) -> None:
         """Go on without the tasks and threads of nodes that have not ended."""
         for work in tuple(self._works):
-            kind, seconds = "thread" if work.thread else "background task", self.grace_ns / NANOSECONDS
-            text = f"{kind} {work.name} of node {work.run.name!r} has not ended within {seconds:g} s and is left behind"
+            kind = "thread" if work.thread else "background task"
+            within = "" if self._hurried else f" within {self.grace_ns / NANOSECONDS:g} s"
+            text = f"{kind} {work.name} of node {work.run.name!r} has not ended{within} and is left behind"
             self._told(work.run.name, text)
             work.leave_behind()
 
@@ -188,3 +232,63 @@ async def to_the_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task.result()
         if cancelled is not None:
             raise cancelled
+
+
+# Forked children: they share the event loop's descriptors with the parent, so they may not go on with its run
+
+_going_on: WeakSet[Ending] = WeakSet()
+
+
+class _ForkedCarrier(Carrier):
+    """A carrier in a child: what it carries ends the process where it would wait."""
+
+    __slots__ = ()
+
+    @property
+    def trap(self) -> Any:
+        """What it waits for."""
+        return None
+
+    @trap.setter
+    def trap(self, trap: Any) -> None:
+        del trap
+        _end_child(None)
+
+
+def ends_in_children(ending: Ending) -> None:
+    """A run goes on: where a callback of it forks, the child ends with the callback."""
+    _going_on.add(ending)
+
+
+def _after_in_child() -> None:
+    for ending in _going_on:
+        if ending.audience.thread != get_ident():
+            continue  # the event loop's thread is not in this process
+        ours: Any = ending
+        ours._finish = ours._work_ended = _end_child  # noqa: SLF001 - of this module's class, and only in the child
+        ours._stay_with = lambda run, _: _end_child(run)  # noqa: SLF001
+        for carrier in (*ours._carriers, *(work.carrier for work in ours._works)):  # noqa: SLF001
+            if carrier is not None:
+                carrier.__class__ = _ForkedCarrier
+    _going_on.clear()
+
+
+def _end_child(run: NodeRun | Work | None, error: BaseException | None = None) -> NoReturn:
+    """End this process without a step of the event loop: at once, but for what is printed."""
+    code = 1
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        code = error.code or 0
+    else:
+        if error is not None:
+            traceback.print_exception(error)
+        name = "" if run is None else f" of node {(run.run if isinstance(run, Work) else run).name!r}"
+        sys.stderr.write(
+            f"process {os.getpid()} was forked in a callback{name} and cannot go on with the run: end it in the "
+            "callback with os._exit() or sys.exit(), or use multiprocessing\n"
+        )
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code & 0xFF)
+
+
+os.register_at_fork(after_in_child=_after_in_child)

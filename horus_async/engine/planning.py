@@ -68,6 +68,11 @@ class Planning(Safety):
         """The topics that a node says it uses."""
         self._topics[node] = (dict.fromkeys(pubs), dict.fromkeys(subs))
 
+    @property
+    @abstractmethod
+    def breaks_off(self) -> bool:
+        """Whether it has become urgent and the safe states are not entered yet."""
+
     @abstractmethod
     def stamp_ns(self) -> int:
         """The time for a message that is sent now."""
@@ -163,6 +168,8 @@ class Planning(Safety):
         One that the pace gives up on goes on beside the others.
         """
         for run in self._order:
+            if self.breaks_off:
+                return  # safe states come first now
             if run.initialised and not run.shut_down and not run.busy and run.callbacks[SHUTDOWN] is not None:
                 run.shut_down = True
                 run.kind = SHUTDOWN

@@ -120,7 +120,7 @@ def telling(callback: Callback, on_error: OnError, report: Report) -> Callback:
             result = callback()
         except Exception as error:
             report(error)
-            told = _tell(on_error, error)
+            told = tell(on_error, error)
             if told is None:
                 raise
             return _raised_after(told, error)
@@ -134,18 +134,19 @@ async def _awaited(result: Awaitable[Any], on_error: OnError, report: Report) ->
         await result
     except Exception as error:
         report(error)
-        told = _tell(on_error, error)
+        told = tell(on_error, error)
         if told is not None:
-            await _finished(told)
+            await finished(told)
         raise
 
 
 async def _raised_after(told: Awaitable[Any], error: Exception) -> None:
-    await _finished(told)
+    await finished(told)
     raise error
 
 
-def _tell(on_error: OnError, error: Exception) -> Awaitable[Any] | None:
+def tell(on_error: OnError, error: Exception) -> Awaitable[Any] | None:
+    """Call ``on_error``; gives what is to be awaited with `finished`, if anything."""
     try:
         result = on_error(error)
     except Exception:  # noqa: BLE001 - it is told of a failure and cannot make it worse
@@ -154,7 +155,8 @@ def _tell(on_error: OnError, error: Exception) -> Awaitable[Any] | None:
     return result if inspect.isawaitable(result) else None
 
 
-async def _finished(told: Awaitable[Any]) -> None:
+async def finished(told: Awaitable[Any]) -> None:
+    """Await what an asynchronous ``on_error`` does."""
     try:
         await told
     except Exception:  # noqa: BLE001 - as above

@@ -24,7 +24,7 @@ from horus_async.clock.system import monotonic_ns, perf_ns
 from horus_async.undo import undo
 
 from .coroutines import Carrier, carry, may_suspend
-from .ending import UNSAFE_PATIENCE_NS, Ending, to_the_end
+from .ending import UNSAFE_PATIENCE_NS, Ending, ends_in_children, to_the_end
 from .node_run import NodeRun
 from .pace.virtual import StillPace
 from .planning import STEP_END
@@ -233,6 +233,7 @@ class Runtime(Ending):
         self._virtual = pace.virtual
         self.time_of_day.attach(pace)
         self.audience.thread = get_ident()
+        ends_in_children(self)
         self.audience.wake = pace.wake if not pace.virtual else _nothing
         for run in self.runs.values():
             run.now = pace.elapsed_ns

@@ -33,7 +33,7 @@ from .reporting import advice_on_blocking, describe, hint, telling
 from .rules.failure import Action, Change, State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
 
     from horus_async.observe import Observer
 
@@ -79,6 +79,8 @@ class Safety(ABC):
         self._interludes: deque[NodeRun] = deque()
         """Nodes whose safe state is to be entered while the run goes on."""
         self._aborted = False
+        self._made_safe = False
+        """Whether the safe states were entered, at the end of the run."""
         self._stands_still = False
         """Whether the run stands still between two steps."""
         self._named: set[str] = set()
@@ -215,11 +217,15 @@ class Safety(ABC):
                 run.in_a_hurry = True
         self.abort(f"emergency stop: {reason}")
 
-    def all_safe_plan(self) -> Plan:
-        """Every node's safe state: all begin before any is waited for, so that a slow one delays no other."""
+    def all_safe_plan(self, over: Collection[NodeRun] = ()) -> Plan:
+        """Every node's safe state: all begin before any is waited for, so that a slow one delays no other.
+
+        Args:
+            over: Nodes that are left out: their ``shutdown`` has ended.
+        """
         assert self._pace is not None
         for run in self._order:
-            if run.callbacks[SAFE_STATE] is not None:
+            if run.callbacks[SAFE_STATE] is not None and run not in over:
                 run.kind = SAFE_STATE
                 yield run
         until_ns = self.elapsed_ns() + SAFE_STATE_LIMIT_NS
@@ -227,7 +233,9 @@ class Safety(ABC):
             yield self._pace.reach(until_ns)
         for run in self._order:
             if run.busy:
-                self._report(run, SAFE_STATE, TimeoutError("enter_safe_state did not end in time and is given up"))
+                late = TimeoutError("enter_safe_state did not end in time and is given up")
+                _log.error("node %r: %s", run.name, late, extra={"node": run.name})
+                self._report(run, SAFE_STATE, late)
 
     # Failing
 

@@ -17,7 +17,7 @@ from horus_async.topics.wake.wakeup import Bell
 from .calling import Calling
 from .coroutines import Carrier, carry
 from .node_run import BACKGROUND
-from .reporting import name_of
+from .reporting import finished, name_of, tell, telling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -47,6 +47,8 @@ class Work:
     thread: threading.Thread | None = None
     carrier: Carrier | None = None
     """Of a task that has begun."""
+    reported: BaseException | None = None
+    """What it raised, once the run was told of it."""
     busy: bool = True
     resumed: int = 0
     resumed_ns: int = 0
@@ -102,6 +104,9 @@ class Working(Calling):
         assert self._pace is not None
         work.scope = event_loop().scope()
         turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
+        on_error = work.run.node.callback("on_error")
+        if on_error is not None:
+            start = telling(start, on_error, functools.partial(self._report_work, work))
         self._group.start_soon(self._carry_work, work, turn, start)
 
     def spawn(self, run: NodeRun, work: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> bool:
@@ -237,13 +242,31 @@ class Working(Calling):
             await bell.wait()
             assert work.thread is not None
             work.thread.join()
-        self._work_ended(work, failures[0] if failures else None)
+        error = failures[0] if failures else None
+        on_error = work.run.node.callback("on_error")
+        if on_error is not None and isinstance(error, Exception):
+            self._report_work(work, error)
+            told = work.variables.run(tell, on_error, error)
+            if told is not None:
+                coroutine = finished(told)
+                trap = work.variables.run(next, coroutine.__await__(), _ENDED)
+                if trap is not _ENDED:
+                    await carry(coroutine, trap, None, Carrier(), work.variables)
+        self._work_ended(work, error)
+
+    def _report_work(self, work: Work, error: BaseException) -> None:
+        work.reported = error
+        run = work.run
+        of_callback = run.reported
+        self._report(run, BACKGROUND, error)
+        run.reported = of_callback  # one of its callbacks may be telling its own just now
 
     def _work_ended(self, work: Work, error: BaseException | None) -> None:
         work.busy = False
         self._works.remove(work)
         if error is not None and not self._is_cancellation(error):
-            self._report(work.run, BACKGROUND, error)
+            if error is not work.reported:
+                self._report_work(work, error)
             self._failed(work.run, BACKGROUND, error)
         if self._pace is not None:
             self._pace.wake()

@@ -44,7 +44,8 @@ class Node:
         init: Called once per run, before the first tick.
         shutdown: Called once per run, at its end, also after a failure.
         on_error: ``on_error(node, exception)``: told of each exception of the node; it cannot swallow any.
-        enter_safe_state: Makes the node safe; called at an emergency stop, and for ``on_miss=Miss.SAFE_MODE``.
+        enter_safe_state: Makes the node safe; called at an emergency stop, after a fatal failure, after a second
+            Ctrl-C, and for ``on_miss=Miss.SAFE_MODE``.
         rate: Hz, at most the scheduler's. None (and no ``on``): every scheduler tick.
         on: One or more topics: the node ticks once for each message, and only then.
         pubs: Topics it sends on. Declared topics are part of the causal order before the first tick.
@@ -281,6 +282,14 @@ class Node:
         Raises:
             ContextError: Called outside a run, from ``shutdown``, or where `Scheduler.tick_once` steps in real time.
         """
+        if not callable(function):
+            if inspect.iscoroutine(function):
+                function.close()
+                called = function.__name__
+                raise ConfigurationError(
+                    f"background() takes a function: write background({called}) without calling it"
+                )
+            raise ConfigurationError(f"background() takes a coroutine function, not {function!r}")
         self._running().background(function, arguments)
 
     def in_thread(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -293,6 +302,10 @@ class Node:
         Raises:
             ContextError: Called outside a run, from ``shutdown``, or where `Scheduler.tick_once` steps in real time.
         """
+        if inspect.iscoroutinefunction(function):
+            raise ConfigurationError(
+                f"in_thread() takes a plain function, and {function.__name__} is 'async def': use background() for it"
+            )
         self._running().in_thread(function, arguments)
 
     def request_stop(self) -> None:
@@ -322,6 +335,11 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
 
     Takes the options of `Node`, and raises what `Node` raises.
     """
+    if callable(name):
+        raise ConfigurationError(
+            f"@node needs parentheses: write @node() above {getattr(name, '__name__', name)}(), or with options "
+            "@node(rate=100)"
+        )
 
     def make(tick: Callable[..., Any]) -> Node:
         return Node(name or tick.__name__, tick=tick, **options)

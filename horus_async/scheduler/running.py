@@ -92,7 +92,7 @@ class Running(Playback):
         """
         self._obey()
         with self._only_once():
-            async with stopped_by_signals(self.stop):
+            async with stopped_by_signals(self.stop, self._hurry, self._options.grace):
                 await self._in_its_time(functools.partial(self._whole_run, duration))
 
     def run_sync(self, duration: float | None = None) -> None:
@@ -185,6 +185,10 @@ class Running(Playback):
         self._stop_asked = self._stop_asked or reason
         if self._runtime is not None:
             self._runtime.stop(reason)
+
+    def _hurry(self) -> None:
+        if self._runtime is not None:
+            self._runtime.hurry()
 
     def emergency_stop(self, reason: str) -> None:
         """Every node's ``enter_safe_state``, then every ``shutdown``; `run` raises `EmergencyStop`. From any thread.

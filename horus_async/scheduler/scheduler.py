@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
+
+import attrs
 
 from horus_async.determinism.reaction import Guard
 from horus_async.engine.rules.schedule import is_faster
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.node import Node
+from horus_async.spelling import did_you_mean
 
 from .in_force import given_overrides
 from .options import SchedulerOptions
@@ -69,7 +72,11 @@ class Scheduler(Running):
         grace: float = 2.0,
         namespace: str | None = None,
         name: str = "scheduler",
+        **unknown: Never,
     ) -> None:
+        for option in unknown:
+            meant = did_you_mean(option, attrs.fields_dict(SchedulerOptions).keys() - {"blackbox_wanted"})
+            raise ConfigurationError(f"Scheduler() has no option {option!r}{meant}")
         options = SchedulerOptions(
             tick_rate=tick_rate,
             deterministic=deterministic,

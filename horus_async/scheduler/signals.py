@@ -1,4 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first ends every run of the process in order, a second Ctrl-C at once.
+"""Ctrl-C, SIGTERM and SIGHUP: the first ends every run of the process in order, a second Ctrl-C without waiting.
+
+Code that holds up the event loop is broken off by a second Ctrl-C, and after ``grace`` without one: by an exception of
+ours, raised out of the handler, which comes out of a callback like any other failure. A second Ctrl-C while nothing
+holds it up leaves behind what has not ended (`Ending.hurry`); the third may come out of the event loop itself.
 
 Only the main thread may set handlers. A run there sets them; for runs in other threads `prepare` sets those of SIGTERM
 and SIGHUP when a scheduler is made, and they do what happens without them while no run goes on. That of SIGINT is left
@@ -8,8 +12,10 @@ to the event loops, which set their own only where nobody has: if no run is in t
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import functools
+import logging
 import os
 import signal
 import sys
@@ -20,7 +26,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from horus_async.clock.event_loop import event_loop
+from horus_async.clock.system import NANOSECONDS, perf_ns
 from horus_async.topics.wake.wakeup import current_loop
+
+from .held_up import frame_of, held_up, raise_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,6 +37,15 @@ if TYPE_CHECKING:
 
     from horus_async.clock.event_loop import Event
 
+    from .held_up import Held
+
+_log = logging.getLogger("horus_async")
+_TOLD_AFTER_NS = 500_000_000
+"""After a signal, code that holds up the event loop for so long is named."""
+_LOOK = 0.05
+"""Seconds between two looks at what holds up the end of a run."""
+_BROKEN_OFF_LATER = "is broken off as soon as the call that it waits in returns"
+"""No handler can raise anything in a thread other than the main one."""
 _AT_EXIT = 10.0
 """Seconds that the exit of the program waits for runs in daemon threads: longer than they take by themselves."""
 
@@ -42,17 +60,24 @@ class Interrupted(SystemExit, KeyboardInterrupt):
         super().__init__(128 + signum)
         self.signum = signum
 
+    def __str__(self) -> str:
+        return f"ended by {signal.Signals(self.signum).name}"
+
 
 @define(eq=False)
 class _Watched:
     """A run that signals end."""
 
     stop: Callable[[str], None]
+    hurry: Callable[[], None]
+    grace: float
+    """Seconds."""
     loop: Any = field(factory=lambda: current_loop()[0])
     thread: threading.Thread = field(factory=threading.current_thread)
     process: int = field(factory=os.getpid)
     signum: int = 0
     """Of the first signal that came."""
+    hurried: bool = False
     over: Event = field(factory=lambda: event_loop().event())
     ended: threading.Event = field(factory=threading.Event)
 
@@ -74,12 +99,19 @@ def prepare() -> None:
 
 
 @asynccontextmanager
-async def stopped_by_signals(stop: Callable[[str], None]) -> AsyncIterator[None]:
+async def stopped_by_signals(
+    stop: Callable[[str], None], hurry: Callable[[], None], grace: float
+) -> AsyncIterator[None]:
     """Call ``stop("signal SIGTERM")`` when such a signal comes, and raise `Interrupted` in the end.
 
     Leaves handlers alone that the program has set itself.
+
+    Args:
+        stop: Ends the run.
+        hurry: Has it wait for nothing any more. Called for a second Ctrl-C.
+        grace: Seconds after which code that holds up the event loop is broken off.
     """
-    watched = _Watched(stop)
+    watched = _Watched(stop, hurry, grace)
     in_main = watched.thread is threading.main_thread()
     if in_main:
         _set_handlers(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,6 +121,9 @@ async def stopped_by_signals(stop: Callable[[str], None]) -> AsyncIterator[None]
     _watched.append(watched)
     try:
         yield
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        if not watched.signum or not all(isinstance(leaf, KeyboardInterrupt) for leaf in _leaves(error)):
+            raise  # else it is what a callback was broken off with, and the run has ended in order
     finally:
         _watched.remove(watched)
         watched.over.set()
@@ -129,6 +164,8 @@ def _set_handlers(*signals: int) -> set[int]:
 
 
 def _restore_handlers() -> None:
+    with _handlers_stay:
+        _to_break_off.clear()
     for signum in _before.keys() - _prepared:
         before = _before.pop(signum)
         if signal.getsignal(signum) is _handle:
@@ -136,21 +173,116 @@ def _restore_handlers() -> None:
 
 
 def _handle(signum: int, frame: FrameType | None) -> None:
-    here = [watched for watched in _watched if watched.process == os.getpid()]
+    here = _here()
     if not here:
         _as_before(signum, frame)
         return
+    if _to_break_off:
+        target, held = _to_break_off.pop(), held_up(frame)
+        if held is not None and not held.logs and target == held.key:
+            for watched in here:
+                watched.hurry()
+            raise Interrupted(here[0].signum or signum)
+        return
     _received.append(signum)
     in_main = any(watched.thread is threading.main_thread() for watched in here)
-    if len(_received) > 1 and signum == signal.SIGINT and in_main:
-        nested = sys.modules.get("horus_async.engine.pace.nested")
-        if len(_received) > 2 or nested is None or not nested.interrupt():
-            raise KeyboardInterrupt
     for watched in here:
         watched.signum = watched.signum or signum
         watched.stop(f"signal {signal.Signals(signum).name}")
+    if len(_received) == 1:
+        _thread.start_new_thread(_watch_over_ends, (signum,))  # threading.Thread may not be started in a handler
+    elif signum == signal.SIGINT and in_main:
+        _hurry(here, frame)
     if not in_main and not _in_loop():
         raise Interrupted(signum)  # the program itself ends as well; its exit waits for the threads
+
+
+def _hurry(here: list[_Watched], frame: FrameType | None) -> None:
+    """A second Ctrl-C, or a third."""
+    is_second = not all(watched.hurried for watched in here)
+    for watched in here:
+        watched.hurried = True
+        watched.hurry()
+    held = held_up(frame)
+    if held is not None and not held.logs:
+        _say(held, "is broken off")
+        raise Interrupted(signal.SIGINT)
+    if held is not None:
+        _urgent.add(held.key)
+    for thread in _threads_beside():
+        held = held_up(frame_of(thread))
+        if held is not None and held.logs:
+            _urgent.add(held.key)
+        elif held is not None:
+            _say(held, _BROKEN_OFF_LATER)
+            raise_in(thread)
+    if not is_second:
+        raise KeyboardInterrupt  # whatever it breaks
+
+
+def _here() -> list[_Watched]:
+    return [watched for watched in _watched if watched.process == os.getpid()]
+
+
+def _threads_beside() -> tuple[int, ...]:
+    """Those in which virtual time passes beside the main thread."""
+    nested = sys.modules.get("horus_async.engine.pace.nested")
+    return () if nested is None else nested.threads()
+
+
+# What holds up the end
+
+_to_break_off: list[tuple[int, int]] = []
+"""The callback that the next signal is about, if it is one that we sent ourselves."""
+_urgent: set[tuple[int, int]] = set()
+"""Callbacks that a second Ctrl-C found inside `logging`."""
+_handlers_stay = threading.Lock()
+"""A signal of ours may not find the handlers gone."""
+
+
+def _watch_over_ends(signum: int) -> None:
+    """Name what holds up an event loop after a signal, and break it off after ``grace``. In a thread of its own."""
+    since_ns = perf_ns()
+    told: set[tuple[int, int]] = set()
+    broken: dict[tuple[int, int], int] = {}
+    name = signal.Signals(signum).name
+    while here := _here():
+        here[0].ended.wait(_LOOK)
+        grace = max(watched.grace for watched in here)
+        for thread in {watched.thread.ident for watched in here}.union(_threads_beside()):
+            held = held_up(frame_of(thread))
+            if held is None or thread is None or held.logs:
+                continue
+            held_ns = perf_ns() - max(since_ns, held.began_ns, broken.get(held.key, 0))
+            if held_ns >= grace * NANOSECONDS or held.key in _urgent:
+                _urgent.discard(held.key)
+                is_main, again = thread == threading.main_thread().ident, held.key in broken
+                broken[held.key] = perf_ns()
+                if is_main or not again:
+                    how = "is broken off" if is_main else _BROKEN_OFF_LATER
+                    _say(held, f"has not ended within {grace:g} s after {name} and {how}")
+                    _break_off(thread, held, signum)
+            elif held_ns >= _TOLD_AFTER_NS and held.key not in told:
+                told.add(held.key)
+                _say(held, f"holds up the end of the run after {name}; a second Ctrl-C breaks it off")
+
+
+def _say(held: Held, what: str) -> None:
+    _log.error("%s: it %s", held.text, what, extra={} if held.node is None else {"node": held.node})
+
+
+def _break_off(thread: int, held: Held, signum: int) -> None:
+    if thread != threading.main_thread().ident:
+        for watched in _here():
+            watched.hurry()
+        raise_in(thread)
+        return
+    with _handlers_stay:
+        still = held_up(frame_of(thread))
+        ours = signal.SIGTERM if signal.getsignal(signal.SIGTERM) is _handle else signum
+        if still is not None and still.key == held.key and not still.logs and signal.getsignal(ours) is _handle:
+            _to_break_off.append(held.key)
+            signal.pthread_kill(thread, ours)  # what waits in the system returns for it
 
 
 def _as_before(signum: int, frame: FrameType | None) -> None:
@@ -221,7 +353,7 @@ def _quieten(loop: Any) -> None:
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    here = [watched for watched in _watched if watched.process == os.getpid()]
+    here = _here()
     if isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted) and here:
         for watched in here:
             watched.signum = watched.signum or signal.SIGINT
@@ -252,6 +384,6 @@ def _end_at_exit() -> None:
 
 def _end_runs() -> None:
     """The program ends: end the runs in daemon threads, which nobody waits for."""
-    for watched in [watched for watched in _watched if watched.process == os.getpid()]:
+    for watched in _here():
         watched.stop("stop")
         watched.ended.wait(_AT_EXIT)

@@ -53,13 +53,22 @@ def test_the_summary_has_true_values(program: str) -> None:
 
 
 def test_a_full_disk_is_said_in_one_line(program: str, blackbox_dir: Path) -> None:
-    """A box that cannot be allocated: exit code 2, one line, no file left."""
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20)); " + RUN
-    done = run_script("import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " + limited, "run", program)
+    """A box that was asked for and cannot be allocated: exit code 2, one line, no file left."""
+    done = run_script(FULL_DISK + RUN, "run", program, "--blackbox-mb", "16")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert len(lines) == 1
     assert re.search(r"cannot be made: .* \(it needs 16 MiB\); make room, or use a smaller blackbox_mb", lines[0])
+    assert list(blackbox_dir.iterdir()) == []
+
+
+def test_on_a_full_disk_the_robot_runs_without_the_box_that_nobody_asked_for(program: str, blackbox_dir: Path) -> None:
+    """One line says so."""
+    done = run_script(FULL_DISK + RUN, "run", program, "--duration", "0.1")
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()[0]
+    assert said.startswith("running without a black box")
+    assert "make room" in said
     assert list(blackbox_dir.iterdir()) == []
 
 
@@ -96,6 +105,11 @@ import os
 for name in ("HORUS_BLACKBOX_DIR", "HORUS_RECORDINGS_DIR", "XDG_STATE_HOME", "XDG_DATA_HOME"):
     os.environ.pop(name, None)
 os.environ["HOME"] = "/proc/nothing"
+"""
+FULL_DISK = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 """
 homes = pytest.mark.parametrize("home", [HOMELESS, READ_ONLY], ids=["no home", "read-only home"])
 

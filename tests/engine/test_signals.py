@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from signal import SIGHUP, SIGINT, SIGTERM
 
@@ -90,3 +91,59 @@ Scheduler().add(Node("a", init=init, tick=print, shutdown=lambda n: print("off",
 """
     code, output, errors = signalled_script(text, SIGTERM)
     assert (code, output.splitlines()) == (143, ["ready", "off"]), errors
+
+
+TWO = """
+import asyncio, sys, time, trio
+from horus_async import Node, Scheduler, sleep
+said = []
+def say(*words): print(*words, flush=True)
+async def park(node):
+    say("ready")
+    {in_shutdown}
+    say("parked")
+arm = Node("arm", tick={tick}, shutdown=park, enter_safe_state=lambda node: say("arm safe"))
+motor = Node("motor", tick=lambda node: None, shutdown=lambda node: say("motor off"),
+             enter_safe_state=lambda node: say("motor safe"))
+scheduler = Scheduler(deterministic={deterministic}, grace={grace}, tick_rate=50).add(arm).add(motor)
+{run}
+"""
+BUSY = "lambda node: (say('ready'), time.sleep(1000))"
+SAFE_AND_OFF = ["arm safe", "motor safe", "motor off"]
+
+
+@pytest.mark.usefixtures("namespace")
+@both_modes
+@pytest.mark.parametrize("hangs", ["await anyio.sleep_forever()", "while True: time.sleep(1000)"])
+@pytest.mark.parametrize("run", RUNS.values(), ids=[*RUNS])
+def test_a_second_ctrl_c_makes_safe_and_shuts_down(run: str, hangs: str, deterministic: bool) -> None:
+    """A shutdown that hangs or blocks is left behind at once, and named; the others are safe, then off; 130."""
+    if deterministic and "await" in hangs:
+        hangs = "sys.modules['threading'].Thread(target=time.sleep, args=(1000,), daemon=True).start(); " + hangs
+    if deterministic and "while" in hangs and run != RUNS["run_sync"]:
+        pytest.skip("what blocks a thread other than the main one cannot be broken off")
+    text = TWO.format(
+        in_shutdown="import anyio; " + hangs if "await" in hangs else hangs,
+        tick="lambda node: said or said.append(say('ready'))",
+        deterministic=deterministic,
+        grace=1000,
+        run=run,
+    )
+    code, output, errors = signalled_script(text, SIGINT, SIGINT)
+    assert code == 130, errors
+    assert output.splitlines() == ["ready", "ready", *SAFE_AND_OFF]
+    assert "shutdown of node 'arm'" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.usefixtures("namespace")
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
+@pytest.mark.parametrize("run", RUNS.values(), ids=[*RUNS])
+def test_a_tick_that_blocks_is_broken_off_after_grace(run: str, number: signal.Signals) -> None:
+    """One signal is enough: it is said which line blocks, and the run ends in order, with its exit code."""
+    text = TWO.format(in_shutdown="", tick=BUSY, deterministic=False, grace=0.2, run=run)
+    code, output, errors = signalled_script(text, number)
+    assert code == 128 + number, errors
+    assert output.splitlines() == ["ready", "arm safe", "motor safe", "ready", "parked", "motor off"]
+    assert re.search(r"tick of node 'arm', at <string>:\d+ in <lambda>: it has not ended within 0.2 s", errors)
+    assert "Traceback" not in errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import ctypes
 import threading
 from typing import TYPE_CHECKING
 
@@ -111,8 +110,6 @@ async def run_in_thread(work: Callable[[], Awaitable[None]], *, on_cancel: Calla
     await NestedRun(work, on_cancel=on_cancel).go_on()
 
 
-def interrupt() -> bool:
-    """Raise `KeyboardInterrupt` in what runs in virtual time beside the main thread; False when nothing does."""
-    for thread in tuple(_threads):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
-    return bool(_threads)
+def threads() -> tuple[int, ...]:
+    """Those in which virtual time passes now."""
+    return tuple(_threads)
