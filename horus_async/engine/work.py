@@ -42,6 +42,8 @@ class Work:
     context: WorkContext
     variables: contextvars.Context
     """The context variables that it sees and sets."""
+    number: int = 0
+    """How many the node had started before."""
     scope: Scope | None = None
     """Cancels it, once it was started."""
     thread: threading.Thread | None = None
@@ -56,8 +58,8 @@ class Work:
 
     @property
     def rank(self) -> float:
-        """Its place."""
-        return self.run.rank + 0.5
+        """Its place: behind its node's callbacks and what the node started before, and before the next node's."""
+        return self.run.rank + (self.number + 1) / (self.number + 2)
 
     def waits_for_nobody(self) -> None:
         """It may: it does not have to end."""
@@ -174,7 +176,7 @@ class Working(Calling):
             raise ContextError(f"{method}() of node {node!r}: {self._why_no_work()}")
         number = self._started[node] = self._started.get(node, -1) + 1
         context = WorkContext(node, self._seed, number, self.stamp_ns, self._since_began_ns)
-        work = Work(self.runs[node], name_of(function), context, contextvars.copy_context())
+        work = Work(self.runs[node], name_of(function), context, contextvars.copy_context(), number)
         work.variables.run(current.set, context)
         self._works.append(work)
         return work

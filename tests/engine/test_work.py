@@ -205,10 +205,13 @@ def test_only_coroutine_functions_run_in_the_background() -> None:
     assert "in_thread()" in str(caught.value.exceptions[0])
 
 
+_WORK = {"background": anyio.sleep_forever, "in_thread": threading.get_ident}
+
+
 @pytest.mark.parametrize("method", ["background", "in_thread"])
 async def test_single_ticks_in_real_time_have_no_work_beside_them(method: str) -> None:
     """It is refused, and said so."""
-    node = Node("n", tick=lambda _: None, init=lambda node: getattr(node, method)(sleep, 1))
+    node = Node("n", tick=lambda _: None, init=lambda node: getattr(node, method)(_WORK[method]))
     scheduler = scheduler_of(node, deterministic=False)
     with pytest.raises(NodeFailure) as caught:
         await scheduler.tick_once()
@@ -220,7 +223,7 @@ async def test_single_ticks_in_real_time_have_no_work_beside_them(method: str) -
 @pytest.mark.parametrize("method", ["background", "in_thread"])
 async def test_shutdown_is_too_late_for_work(method: str, *, deterministic: bool) -> None:
     """It says that, and nothing of single ticks."""
-    node = Node("n", tick=lambda _: None, shutdown=lambda node: getattr(node, method)(sleep, 1))
+    node = Node("n", tick=lambda _: None, shutdown=lambda node: getattr(node, method)(_WORK[method]))
     with pytest.raises(NodeFailure) as caught:
         await scheduler_of(node, deterministic=deterministic).run(0.02)
     assert f"{method}() of node 'n': the run ends" in str(caught.value.exceptions[0])

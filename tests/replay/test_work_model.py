@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from horus_async import Scheduler
 from horus_async.determinism.reaction import Guard
@@ -18,7 +18,7 @@ from horus_async.recorder import open_session
 from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.read.messages import session_messages
 from tests.replay.test_verify_model import check_replay, verify
-from tests.replay.works import Worker, workers
+from tests.replay.works import Job, Worker, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +72,16 @@ def recorded(plans: list[Worker], *, deterministic: bool) -> tuple[str, Told, Sc
     return name, told, scheduler
 
 
+def _beats_of_one_instant() -> list[Worker]:
+    """Two tasks of one node, begun before and after the order of the nodes was known, that wake together."""
+    beats = Job("beat", "d", "a", 0.7), Job("beat", "d", "b", 0.7, from_tick=1)
+    rest: dict[str, Any] = {"endless": None, "sends": 0, "fails_at": None}
+    return [Worker(0, None, (Job("echo", "out0", "d", 0.7),), **rest), Worker(1, None, beats, **rest)]
+
+
 @model
 @given(workers())
+@example(_beats_of_one_instant())
 def test_deterministic(plans: list[Worker]) -> None:
     """The same each time, with and without recording; all of it is recorded, verified and replayed."""
     scheduler, plain = make(plans, deterministic=True)

@@ -271,7 +271,7 @@ def test_closing_a_bus_leaves_the_last_messages() -> None:
             publisher = bus.publisher("t", "a")
             publisher.publish(b"1", 1)
             publisher.publish(b"2", 2)
-        assert list(memory.root().rglob(f"*{bus.namespace}*/*@*")) == []
+        assert list(memory.root().glob(f"*{bus.namespace}*/*@*")) == []
 
         assert [message[0] for message in drain(subscriber)] == [b"1", b"2"]
         assert subscriber.latest() == (b"2", "a", 1, 2)

@@ -253,20 +253,20 @@ class VirtualPace(StillPace):
     def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
         """A tick has suspended; it waits for its turn before it goes on."""
         self.suspended += 1
-        return functools.partial(self._turn, run.rank)
+        return functools.partial(self._turn, run)
 
     def ended(self, run: Busy) -> None:
         """One less to settle."""
         del run
         self.suspended -= 1
 
-    async def _turn(self, rank: float) -> None:
+    async def _turn(self, run: Busy) -> None:
         # Threads are waited for before turns are given, so a token that is out now was taken by this very tick: it is
         # on its way into a thread, still inside the event loop's own code, and its turn comes when the thread is done.
         if not self.taking_turns or self._threads_at_work():
             return
         self._arrivals += 1
-        heapq.heappush(self._waiting, (rank, self._arrivals, trio.lowlevel.current_task()))
+        heapq.heappush(self._waiting, (run.rank, self._arrivals, trio.lowlevel.current_task()))
         await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.FAILED)
 
     def wake(self) -> None:
