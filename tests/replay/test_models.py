@@ -63,6 +63,9 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a folder, with pydantic from where it is now."""
     paths = [str(ROOT), str(Path(pydantic.__file__).parent.parent)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment["PYTHONDONTWRITEBYTECODE"] = (
+        "1"  # a program changed within the second, in as many bytes, is the old one
+    )
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
