@@ -165,12 +165,8 @@ class Running(Playback):
         """
         if self._nested is not None:
             await self._go_on(self._nested, to_the_end=True)
-        elif self._stepping and self._virtual:
-            await self._in_its_time(self._last_step)
         elif self._stepping:
-            from horus_async.engine.ending import to_the_end
-
-            await to_the_end(functools.partial(self._in_its_time, self._last_step))
+            await self._in_its_time(self._last_step)
 
     async def __aenter__(self) -> Self:
         return self
@@ -300,10 +296,12 @@ class Running(Playback):
             await self._runtime.run_in_steps(pace, self._nested.stand_still)
 
     async def _last_step(self, pace: Pace) -> None:
+        from horus_async.engine.ending import to_the_end
+
         assert self._runtime is not None
         self._runtime.attach(pace)
         with self._last_steps():
-            await self._runtime.shut_down()
+            await to_the_end(self._runtime.shut_down)
 
     @contextmanager
     def _last_steps(self) -> Iterator[None]:

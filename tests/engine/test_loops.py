@@ -688,6 +688,26 @@ def test_steps_that_are_cancelled(runner: Callable[[Callable[[], Awaitable[None]
     assert log.lines == ["off"]
 
 
+@both_modes
+async def test_steps_that_are_cancelled_under_a_test_clock(
+    deterministic: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A ``shutdown`` that waits ends too, where its steps run in the loop of the test."""
+    log = Log()
+
+    async def shutdown(n: Node) -> None:
+        await sleep(0.01)
+        log("off")
+
+    with trio.CancelScope() as scope:
+        async with scheduler_of(
+            Node("n", tick=lambda n: None, shutdown=shutdown), deterministic=deterministic
+        ) as scheduler:
+            await scheduler.tick_once()
+            scope.cancel()
+    assert log.lines == ["off"]
+
+
 def test_run_without_nodes() -> None:
     """A scheduler without nodes runs to its end."""
     Scheduler(deterministic=True).run_sync(1)
