@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("horus_async")
 _TOLD_AFTER_NS = 500_000_000
 """After a signal, code that holds up the event loop for so long is named."""
+_LINES = 1000
+"""How long the end of a run waits for a signal of ours: Python handles one between two lines."""
 _LOOK = 0.05
 """Seconds between two looks at what holds up the end of a run."""
 _BROKEN_OFF_LATER = "is broken off as soon as the call that it waits in returns"
@@ -164,8 +166,10 @@ def _set_handlers(*signals: int) -> set[int]:
 
 
 def _restore_handlers() -> None:
-    with _handlers_stay:
-        _to_break_off.clear()
+    with _handlers_stay:  # nothing more comes from us; what has come is handled between two of these lines
+        for _ in range(_LINES):
+            if not _own:
+                break
     for signum in _before.keys() - _prepared:
         before = _before.pop(signum)
         if signal.getsignal(signum) is _handle:
@@ -174,15 +178,18 @@ def _restore_handlers() -> None:
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     here = _here()
-    if not here:
-        _as_before(signum, frame)
-        return
-    if _to_break_off:
-        target, held = _to_break_off.pop(), held_up(frame)
-        if held is not None and not held.logs and target == held.key:
+    if _own and _own[-1][0] == signum:  # also if the run has ended meanwhile
+        _, target = _own.pop()
+        held = None if target is None else held_up(frame)
+        if here and held is not None and not held.delicate and target == held.key:
             for watched in here:
                 watched.hurry()
             raise Interrupted(here[0].signum or signum)
+        if target is not None:
+            _urgent.add(target)  # it got into something meanwhile: it is looked at again
+        return
+    if not here:
+        _as_before(signum, frame)
         return
     _received.append(signum)
     in_main = any(watched.thread is threading.main_thread() for watched in here)
@@ -204,18 +211,17 @@ def _hurry(here: list[_Watched], frame: FrameType | None) -> None:
         watched.hurried = True
         watched.hurry()
     held = held_up(frame)
-    if held is not None and not held.logs:
+    if held is not None and not held.delicate:
         _say(held, "is broken off")
         raise Interrupted(signal.SIGINT)
     if held is not None:
         _urgent.add(held.key)
     for thread in _threads_beside():
         held = held_up(frame_of(thread))
-        if held is not None and held.logs:
-            _urgent.add(held.key)
-        elif held is not None:
+        if held is not None and raise_in(thread, held.key):
             _say(held, _BROKEN_OFF_LATER)
-            raise_in(thread)
+        elif held is not None:
+            _urgent.add(held.key)
     if not is_second:
         raise KeyboardInterrupt  # whatever it breaks
 
@@ -232,10 +238,10 @@ def _threads_beside() -> tuple[int, ...]:
 
 # What holds up the end
 
-_to_break_off: list[tuple[int, int]] = []
-"""The callback that the next signal is about, if it is one that we sent ourselves."""
+_own: list[tuple[int, tuple[int, int] | None]] = []
+"""A signal that we sent ourselves, and the callback that it is to break off; None for none."""
 _urgent: set[tuple[int, int]] = set()
-"""Callbacks that a second Ctrl-C found inside `logging`."""
+"""Callbacks that are to be broken off, and were where nothing may be raised."""
 _handlers_stay = threading.Lock()
 """A signal of ours may not find the handlers gone."""
 
@@ -243,46 +249,59 @@ _handlers_stay = threading.Lock()
 def _watch_over_ends(signum: int) -> None:
     """Name what holds up an event loop after a signal, and break it off after ``grace``. In a thread of its own."""
     since_ns = perf_ns()
+    shown_ns = since_ns
     told: set[tuple[int, int]] = set()
     broken: dict[tuple[int, int], int] = {}
     name = signal.Signals(signum).name
     while here := _here():
         here[0].ended.wait(_LOOK)
         grace = max(watched.grace for watched in here)
+        if any(watched.hurried for watched in here):
+            grace = min(grace, _TOLD_AFTER_NS / NANOSECONDS)
         for thread in {watched.thread.ident for watched in here}.union(_threads_beside()):
             held = held_up(frame_of(thread))
-            if held is None or thread is None or held.logs:
+            if held is None or thread is None or held.delicate:
                 continue
             held_ns = perf_ns() - max(since_ns, held.began_ns, broken.get(held.key, 0))
-            if held_ns >= grace * NANOSECONDS or held.key in _urgent:
+            late = held_ns >= grace * NANOSECONDS
+            if late or held.key in _urgent:
+                why = f"has not ended within {grace:g} s after {name} and " if late else ""
+                if thread == threading.main_thread().ident:
+                    _say(held, f"{why}is broken off")  # first, as it may end the program
+                    _signal_main(signum, held.key)
+                elif held.key in broken or not _break_off_beside(thread, held):
+                    continue
+                else:
+                    _say(held, f"{why}{_BROKEN_OFF_LATER}")
                 _urgent.discard(held.key)
-                is_main, again = thread == threading.main_thread().ident, held.key in broken
                 broken[held.key] = perf_ns()
-                if is_main or not again:
-                    how = "is broken off" if is_main else _BROKEN_OFF_LATER
-                    _say(held, f"has not ended within {grace:g} s after {name} and {how}")
-                    _break_off(thread, held, signum)
             elif held_ns >= _TOLD_AFTER_NS and held.key not in told:
                 told.add(held.key)
                 _say(held, f"holds up the end of the run after {name}; a second Ctrl-C breaks it off")
+        if perf_ns() - shown_ns >= _TOLD_AFTER_NS:
+            shown_ns = perf_ns()
+            _signal_main(signum, None)  # Python does not see one that came just before a call that blocks
 
 
 def _say(held: Held, what: str) -> None:
     _log.error("%s: it %s", held.text, what, extra={} if held.node is None else {"node": held.node})
 
 
-def _break_off(thread: int, held: Held, signum: int) -> None:
-    if thread != threading.main_thread().ident:
-        for watched in _here():
-            watched.hurry()
-        raise_in(thread)
-        return
+def _break_off_beside(thread: int, held: Held) -> bool:
+    """Have something raised in a callback beside the main thread; whether that could be done now."""
+    for watched in _here():
+        watched.hurry()
+    return raise_in(thread, held.key)
+
+
+def _signal_main(signum: int, target: tuple[int, int] | None) -> None:
+    """Interrupt what the main thread waits for in the system, and have a callback broken off, if it is still at it."""
+    main = threading.main_thread().ident
     with _handlers_stay:
-        still = held_up(frame_of(thread))
         ours = signal.SIGTERM if signal.getsignal(signal.SIGTERM) is _handle else signum
-        if still is not None and still.key == held.key and not still.logs and signal.getsignal(ours) is _handle:
-            _to_break_off.append(held.key)
-            signal.pthread_kill(thread, ours)  # what waits in the system returns for it
+        if main is not None and signal.getsignal(ours) is _handle and _here() and not _own:
+            _own.append((ours, target))
+            signal.pthread_kill(main, ours)
 
 
 def _as_before(signum: int, frame: FrameType | None) -> None:

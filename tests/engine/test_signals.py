@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
+import threading
 from signal import SIGHUP, SIGINT, SIGTERM
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.programs import both_modes, signalled_script
+from horus_async import Node
+from horus_async.scheduler import unawaited
+from horus_async.scheduler.held_up import held_up
+from tests.engine.programs import both_modes, run_nodes, signalled_script
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 SCRIPT = """
 import asyncio, os, sys, time, trio
@@ -94,7 +103,7 @@ Scheduler().add(Node("a", init=init, tick=print, shutdown=lambda n: print("off",
 
 
 TWO = """
-import asyncio, sys, time, trio
+import anyio, asyncio, sys, time, trio
 from horus_async import Node, Scheduler, sleep
 said = []
 def say(*words): print(*words, flush=True)
@@ -123,7 +132,7 @@ def test_a_second_ctrl_c_makes_safe_and_shuts_down(run: str, hangs: str, determi
     if deterministic and "while" in hangs and run != RUNS["run_sync"]:
         pytest.skip("what blocks a thread other than the main one cannot be broken off")
     text = TWO.format(
-        in_shutdown="import anyio; " + hangs if "await" in hangs else hangs,
+        in_shutdown=hangs,
         tick="lambda node: said or said.append(say('ready'))",
         deterministic=deterministic,
         grace=1000,
@@ -147,3 +156,40 @@ def test_a_tick_that_blocks_is_broken_off_after_grace(run: str, number: signal.S
     assert output.splitlines() == ["ready", "arm safe", "motor safe", "ready", "parked", "motor off"]
     assert re.search(r"tick of node 'arm', at <string>:\d+ in <lambda>: it has not ended within 0.2 s", errors)
     assert "Traceback" not in errors
+
+
+def test_nothing_is_raised_where_it_would_be_lost() -> None:
+    """In a destructor, in `logging`, while a thread starts, and for the garbage collector, a signal waits."""
+    found: dict[str, bool] = {}
+    codes = {unawaited._collection.__code__: "collector", threading.Event.wait.__code__: "start of a thread"}
+
+    def look(where: str, frame: FrameType | None = None) -> bool:
+        held = held_up(frame or sys._getframe())
+        assert held is not None
+        found[where] = held.delicate
+        return True
+
+    class Gone:
+        def __del__(self) -> None:
+            look("destructor")
+
+    def tick(node: Node) -> None:
+        look("tick")
+        Gone()
+        node.log.logger.addFilter(in_log)
+        node.log.warning("said")
+        node.log.logger.removeFilter(in_log)
+        sys.setprofile(in_code)
+        unawaited._collection("stop", {})
+        threading.Thread(target=print).start()
+        sys.setprofile(None)
+
+    def in_log(_: object) -> bool:
+        return look("log")
+
+    def in_code(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in codes:
+            look(codes[frame.f_code], frame)
+
+    run_nodes(Node("n", tick=tick), duration=0.01)
+    assert found == {"tick": False, "destructor": True, "log": True, "collector": True, "start of a thread": True}
