@@ -5,8 +5,9 @@ Names are loaded on first use, so ``import horus_async`` itself costs next to no
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from horus_async.lazy_names import loader
 
 if TYPE_CHECKING:
     from horus_async.determinism.findings import GuardFinding
@@ -142,15 +143,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 if not TYPE_CHECKING:  # A type checker that saw this would accept any misspelt name.
-
-    def __getattr__(name: str) -> object:
-        """Load a public name from its module: ``errors``, unless ``_HOMES`` says otherwise."""
-        home = _HOME_OF.get(name, "errors")
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{home}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = loader(__name__, __all__, _HOME_OF, "errors")
 
 
 def __dir__() -> list[str]:

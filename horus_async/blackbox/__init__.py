@@ -6,8 +6,9 @@ reads one with nothing but Python and lz4, which is why the names below are impo
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from horus_async.lazy_names import loader
 
 if TYPE_CHECKING:
     from .events import (
@@ -65,7 +66,5 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'events')}"), name)
+if not TYPE_CHECKING:  # A type checker that saw this would accept any misspelt name.
+    __getattr__ = loader(__name__, __all__, _HOMES, "events")

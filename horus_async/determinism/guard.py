@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.engine.ports import Ports
 from horus_async.errors import DeterminismError
-from horus_async.nodes.context import SHUTDOWN_TICK, current
+from horus_async.nodes.context import SHUTDOWN_TICK, WorkContext, current
 
 from . import traps
 from .findings import GuardFinding
@@ -124,7 +124,7 @@ class GuardedPorts(Ports):
     def send(self, topic: str, value: Any) -> None:
         """Send, and report a send from outside the node's own callbacks."""
         context = current.get(None)
-        if context is None or context.node != self._node or getattr(context, "in_thread", False):
+        if context is None or context.node != self._node or (type(context) is WorkContext and context.in_thread):
             self._guard.stray_send(self._node, topic, sys._getframe(1))  # noqa: SLF001 - there is no other way to ask
         Ports.send(self, topic, value)  # spares the time of super()
 

@@ -17,12 +17,16 @@ import outcome
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from contextvars import Context
 
 
 _WAITING = frozenset({"GET_AWAITABLE", "GET_ANEXT", "BEFORE_ASYNC_WITH", "YIELD_VALUE", "YIELD_FROM", "SEND"})
 """The instructions of the language with which a coroutine can suspend."""
+
+
+ENDED = object()
+"""Stands for what a coroutine that has ended does not yield any more."""
 
 
 @functools.cache
@@ -38,7 +42,7 @@ def may_suspend(coroutine: Any) -> bool:
 
 @types.coroutine
 def carry(
-    coroutine: Coroutine[Any, Any, Any],
+    coroutine: Any,
     trap: Any,
     turn: Callable[[], Awaitable[None]] | None,
     carrier: Carrier,
@@ -67,6 +71,15 @@ def carry(
             trap = variables.run(coroutine.send, value) if error is None else variables.run(coroutine.throw, error)
         except StopIteration:
             return
+
+
+async def start_and_carry(
+    coroutine: Awaitable[Any], turn: Callable[[], Awaitable[None]] | None, carrier: Carrier, variables: Context
+) -> None:
+    """Run a coroutine from its start to its end; see `carry`."""
+    trap = variables.run(next, coroutine.__await__(), ENDED)
+    if trap is not ENDED:
+        await carry(coroutine, trap, turn, carrier, variables)
 
 
 class Carrier:

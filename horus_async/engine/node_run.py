@@ -106,7 +106,7 @@ class NodeRun:
         self.coroutine: Any = None
         """The running callback's, once it has suspended."""
         self.trap: Any = None
-        """What it yielded last."""
+        """What it yielded when it suspended first; its carrier has what it yielded last."""
         self.scope: Scope | None = None
         """Cancels it, once it has suspended."""
         self.carrier: Carrier | None = None

@@ -23,7 +23,7 @@ from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns, perf_ns
 from horus_async.undo import undo
 
-from .coroutines import Carrier, carry, may_suspend
+from .coroutines import ENDED, Carrier, carry, may_suspend
 from .ending import UNSAFE_PATIENCE_NS, Ending, ends_in_children, to_the_end
 from .node_run import NodeRun
 from .pace.virtual import StillPace
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from .ports import Guarding
     from .rules.schedule import Timeline
     from .safety import Job, Plan
-
-_ENDED = object()
-"""Stands for what a coroutine that has ended does not yield any more."""
 
 
 class Runtime(Ending):
@@ -308,7 +305,7 @@ class Runtime(Ending):
     # Carrying out a plan
 
     async def _drive(self, plan: Plan, begun: Job | None = None) -> None:
-        """Carry out a plan, the job ``begun`` first; ticks that are still suspended at its end are cancelled."""
+        """Carry out a plan, the job ``begun`` first; ticks that are suspended at its end stay so."""
         assert self._pace is not None
         done = event_loop().event()
         self._pace.take_turns()
@@ -384,11 +381,11 @@ class Runtime(Ending):
                     return job
             try:
                 # next() with a default spares an exception for the end of each tick
-                trap = job.variables.run(next, coroutine.__await__(), _ENDED)
+                trap = job.variables.run(next, coroutine.__await__(), ENDED)
             except BaseException as error:  # noqa: BLE001 - it is the node's, and judged there
                 self._finish(job, error)
                 continue
-            if trap is _ENDED:
+            if trap is ENDED:
                 self._finish(job, None)
                 continue
             job.coroutine, job.trap = coroutine, trap

@@ -15,7 +15,7 @@ from horus_async.nodes.context import WorkContext, current
 from horus_async.topics.wake.wakeup import Bell
 
 from .calling import Calling
-from .coroutines import Carrier, carry
+from .coroutines import Carrier, start_and_carry
 from .node_run import BACKGROUND
 from .reporting import finished, name_of, tell, telling
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from .node_run import NodeRun
     from .pace.pace import Pace
     from .rules.schedule import Timeline
-
-_ENDED = object()
 
 
 @define(eq=False)
@@ -227,9 +225,7 @@ class Working(Calling):
                         f"background() takes a coroutine function, and {work.name} is none: use in_thread() for "
                         "one that blocks"
                     )
-                trap = variables.run(next, coroutine.__await__(), _ENDED)
-                if trap is not _ENDED:
-                    await carry(coroutine, trap, turn, carrier, variables)
+                await start_and_carry(coroutine, turn, carrier, variables)
         except BaseException as raised:
             error = raised
             if self._is_cancellation(raised):
@@ -250,10 +246,7 @@ class Working(Calling):
             self._report_work(work, error)
             told = work.variables.run(tell, on_error, error)
             if told is not None:
-                coroutine = finished(told)
-                trap = work.variables.run(next, coroutine.__await__(), _ENDED)
-                if trap is not _ENDED:
-                    await carry(coroutine, trap, None, Carrier(), work.variables)
+                await start_and_carry(finished(told), None, Carrier(), work.variables)
         self._work_ended(work, error)
 
     def _report_work(self, work: Work, error: BaseException) -> None:

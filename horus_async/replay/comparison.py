@@ -208,7 +208,7 @@ class Comparison(Observer):
 
     def sent(self, message: Sent) -> None:
         """Compare a message of a live node."""
-        in_callback = getattr(message, "began", 0) is not None
+        in_callback = message.began is not None
         expected = (self._running if in_callback else self._background).get(message.node)
         if expected is None:
             return

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from horus_async.lazy_names import loader
 
 if TYPE_CHECKING:
     from .borrowing import BorrowedMessage, Borrowing
@@ -40,14 +41,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 if not TYPE_CHECKING:  # A type checker that saw this would accept any misspelt name.
-
-    def __getattr__(name: str) -> object:
-        """Load a name from its module."""
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = loader(__name__, __all__, _HOME_OF)
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -172,7 +173,7 @@ class LineMaker:
                         left = True
         return left
 
-    def _settle_lasting(self, until_ns: int) -> None:
+    def _put_waiting(self, until_ns: float) -> None:
         """Put what was sent up to then by callbacks that are still going on, and all that was sent outside of any."""
         for feed in self._feeds.values():
             self._put_loose(feed)
@@ -208,7 +209,7 @@ class LineMaker:
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
         if self._room is not None and self._waiting:  # lines are made at once; by the run's time they are the same ones
-            self._settle_lasting(end[1] - _LONG_NS)
+            self._put_waiting(end[1] - _LONG_NS)
         if end[0] < self._last_tick:
             self._rewind()
         self._last_tick = end[0]
@@ -238,9 +239,7 @@ class LineMaker:
 
     def end(self) -> None:
         """Nothing more will come: put what waits, and tell of what was left out last."""
-        for feed in self._feeds.values():
-            self._put_loose(feed)
-            self._put_pending(feed)
+        self._put_waiting(inf)
         for feed in (self._scheduler, *self._feeds.values()):
             feed.put_gap()
 

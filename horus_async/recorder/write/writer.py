@@ -52,7 +52,7 @@ class RecordingStats:
     bytes: int
     """Bytes of all files of lines."""
     dropped: int
-    """Lines that could not be kept, over all files; the ``gap`` lines tell where."""
+    """What could not be kept, over all files: messages, and lines without any. The ``gap`` lines tell where."""
 
 
 class SessionWriter:
