@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -73,6 +74,16 @@ def blackbox_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "blackbox"
     monkeypatch.setenv("HORUS_BLACKBOX_DIR", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def quiet() -> Iterator[None]:
+    """For models whose nodes fail by the hundred: the runtime says nothing of it."""
+    log = logging.getLogger("horus_async")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 from collections import Counter
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from horus_async import ContextError, EmergencyStop, Node, NodeFailure, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
 GRACE = 0.15
 HANGS = ("thread", "shield")
@@ -29,14 +28,8 @@ LONG = ("forever", "swallow", "swallow twice", "clean up", "group", *HANGS)
 """What does not end before the run does."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quiet() -> Iterator[None]:
-    """These nodes fail by the hundred."""
-    log = logging.getLogger("horus_async")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    yield
-    log.setLevel(level)
+pytestmark = pytest.mark.usefixtures("quiet")
+"""These nodes fail by the hundred."""
 
 
 @frozen

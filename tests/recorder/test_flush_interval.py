@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from horus_async.recorder import Recorder
     from horus_async.recorder.write.frame_file import FrameFile
 
 INTERVAL = 0.05
@@ -86,11 +87,7 @@ def test_a_line_is_written_within_two_intervals(
 
     With flushes that take no time it is one interval.
     """
-    monkeypatch.setattr(writer_module, "threading", SimpleNamespace(Thread=_NoThread))
-    noise = random.Random(seed)
-    moments = sorted(noise.randrange(SECONDS * NANOSECONDS) for _ in range(300))
     observer = recorder(tmp_path, interval=INTERVAL, block=block)
-    worst_ns = [0]
 
     def put(tick: int) -> None:
         if in_log:
@@ -98,28 +95,9 @@ def test_a_line_is_written_within_two_intervals(
             return
         tell(observer, execution("sensor", tick), [message("sensor", "t", tick, tick)])
 
-    def check(now_ns: int) -> None:
-        missing = machine.put_at[_there(path) :]
-        if missing:
-            worst_ns[0] = max(worst_ns[0], now_ns - missing[0])
-
-    machine = VirtualMachine(moments, put, check)
-    monkeypatch.setattr(writer_module, "monotonic_ns", lambda: machine.now_ns)
-    observer.run_started(run_info())
-    writer = observer._writer
-    assert writer is not None
-    files = [*writer.files, *([writer.files.log] if in_log else [])]
-    path = (writer.files.log if in_log else writer.files.nodes["sensor"]).path
-    monkeypatch.setattr(writer.intake.room, "wake", machine)
-    for file in files:
-        monkeypatch.setattr(file, "write", _slow(file, machine, flush_ns // len(files)))
-    machine.at_end = lambda: setattr(writer, "_ending", True)
-    writer._write_until_end()
-    assert len(machine.put_at) == 300
-    assert bound_ns // 2 < worst_ns[0] <= bound_ns
-    observer.run_stopped("duration", 300)
-    assert _there(path) == 300
-    writer._work()  # as the thread would: closes the files
+    run = _on_a_virtual_machine(observer, seed, put, _there, monkeypatch, in_log=in_log, flush_ns=flush_ns)
+    assert bound_ns // 2 < run.worst_ns <= bound_ns
+    assert _there(run.path) == 300
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -127,32 +105,69 @@ def test_what_a_tick_sends_that_never_ends_is_written_within_one_and_a_half(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at any moment, all that came more than that before is there, and what waits is never more."""
-    monkeypatch.setattr(writer_module, "threading", SimpleNamespace(Thread=_NoThread))
-    noise = random.Random(seed)
-    moments = sorted(noise.randrange(SECONDS * NANOSECONDS) for _ in range(300))
     observer = recorder(tmp_path, interval=INTERVAL, block=False)
-    worst_ns = [0]
 
     def put(number: int) -> None:
         observer.sent(message("sensor", "t", number, number)._replace(began=0))
 
+    def there(path: Path) -> int:
+        return sum(1 for record in RecordedFile(path).sends() for _ in record.outputs)
+
+    run = _on_a_virtual_machine(observer, seed, put, there, monkeypatch)
+    assert INTERVAL_NS // 2 < run.worst_ns <= INTERVAL_NS * 3 // 2
+    assert there(run.path) == 300
+
+
+def _on_a_virtual_machine(
+    observer: Recorder,
+    seed: int,
+    put: Callable[[int], None],
+    there: Callable[[Path], int],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    in_log: bool = False,
+    flush_ns: int = 0,
+) -> SimpleNamespace:
+    """Record 300 things at random moments.
+
+    Args:
+        observer: Has not begun. Its writer's thread never runs: its work is done here.
+        seed: Of the moments.
+        put: Tells it of one.
+        there: How many of them a file has.
+        monkeypatch: Sets the clock.
+        in_log: Whether they go into the log, not into the file of the node.
+        flush_ns: How long a flush takes.
+
+    Returns:
+        ``path``, of the file; ``worst_ns``, how old the oldest was that was told of and missing in it, at any moment.
+    """
+    monkeypatch.setattr(writer_module, "threading", SimpleNamespace(Thread=_NoThread))
+    noise = random.Random(seed)
+    moments = sorted(noise.randrange(SECONDS * NANOSECONDS) for _ in range(300))
+    found = SimpleNamespace(worst_ns=0)
+
     def check(now_ns: int) -> None:
-        missing = machine.put_at[sum(1 for record in RecordedFile(path).sends() for _ in record.outputs) :]
+        missing = machine.put_at[there(found.path) :]
         if missing:
-            worst_ns[0] = max(worst_ns[0], now_ns - missing[0])
+            found.worst_ns = max(found.worst_ns, now_ns - missing[0])
 
     machine = VirtualMachine(moments, put, check)
     monkeypatch.setattr(writer_module, "monotonic_ns", lambda: machine.now_ns)
     observer.run_started(run_info())
     writer = observer._writer
     assert writer is not None
-    path = writer.files.nodes["sensor"].path
+    files = [*writer.files, *([writer.files.log] if in_log else [])]
+    found.path = (writer.files.log if in_log else writer.files.nodes["sensor"]).path
     monkeypatch.setattr(writer.intake.room, "wake", machine)
+    for file in files:
+        monkeypatch.setattr(file, "write", _slow(file, machine, flush_ns // len(files)))
     machine.at_end = lambda: setattr(writer, "_ending", True)
     writer._write_until_end()
-    assert INTERVAL_NS // 2 < worst_ns[0] <= INTERVAL_NS * 3 // 2
+    assert len(machine.put_at) == 300
     observer.run_stopped("duration", 300)
-    writer._work()
+    writer._work()  # as the thread would: closes the files
+    return found
 
 
 def _there(path: Path) -> int:

@@ -7,7 +7,6 @@ comes of the two can be compared to the nanosecond.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import os
 import shutil
@@ -56,14 +55,8 @@ TICKS = 32
 numbers = itertools.count()
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Each setting is told, and the model's nodes fail by the thousand."""
-    log = logging.getLogger("horus_async")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    yield
-    log.setLevel(level)
+pytestmark = pytest.mark.usefixtures("quiet")
+"""Each setting is told, and the model's nodes fail by the thousand."""
 
 
 # -- a session, and the same as if the clock had been set --------------------------------------------------------------

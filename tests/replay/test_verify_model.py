@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import os
 import subprocess
@@ -23,7 +22,7 @@ from horus_async.recorder.read.messages import session_messages
 from tests.replay.graphs import OUTSIDE, Part, Plan, robots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from horus_async import VerifyReport
 
@@ -36,14 +35,8 @@ model = settings(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quiet() -> Iterator[None]:
-    """These nodes fail by the thousand."""
-    log = logging.getLogger("horus_async")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    yield
-    log.setLevel(level)
+pytestmark = pytest.mark.usefixtures("quiet")
+"""These nodes fail by the thousand."""
 
 
 def make(plans: list[Plan], **options: object) -> Scheduler:

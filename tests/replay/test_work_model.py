@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -20,9 +19,6 @@ from horus_async.recorder.read.messages import session_messages
 from tests.replay.test_verify_model import check_replay, verify
 from tests.replay.works import Job, Worker, workers
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 EXAMPLES = int(os.environ.get("HORUS_MODEL_EXAMPLES", "0"))
 model = settings(
     max_examples=EXAMPLES or 30,
@@ -32,14 +28,8 @@ model = settings(
 numbers = itertools.count()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quiet() -> Iterator[None]:
-    """These nodes fail by the hundred."""
-    log = logging.getLogger("horus_async")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    yield
-    log.setLevel(level)
+pytestmark = pytest.mark.usefixtures("quiet")
+"""These nodes fail by the hundred."""
 
 
 class Told(Observer):
