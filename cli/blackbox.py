@@ -15,9 +15,10 @@ import click
 
 from horus_async.blackbox import ANOMALIES, Record, default_blackbox_dir, newest_box, open_blackbox
 from horus_async.blackbox.events import Unquoted
-from horus_async.blackbox.reader import BlackBoxReader, Filter, kind_name
+from horus_async.blackbox.reader import BlackBoxReader, Filter, kind_name, node_of
 from horus_async.clock.system import clock_face
 from horus_async.errors import BlackBoxError
+from horus_async.spelling import did_you_mean
 
 from .support.errors import FOUND, clear_errors
 
@@ -86,6 +87,8 @@ def blackbox(
         show = _as_json if as_json else lambda record: _as_text(record, utc=utc)
         shown = _print(_last(box.iterate(wanted), last), show)
         _print_notes(box, with_lost=not as_json)
+        if node is not None and not shown and not follow:
+            _check_node(box, node, answer=anomalies, quiet=as_json)
         if follow:
             _follow(box, wanted, show, stack)
         if anomalies and shown:
@@ -124,6 +127,23 @@ def _print(records: Iterable[Record], show: Callable[[Record], str]) -> int:
         click.echo(show(record))
         count += 1
     return count
+
+
+def _check_node(box: BlackBoxReader, node: str, *, answer: bool, quiet: bool) -> None:
+    """Say so if the box has nothing at all about a node, whose name may be misspelt.
+
+    Raises:
+        BlackBoxError: Where the exit code was to be the ``answer``.
+    """
+    nodes = {name for record in box.iterate(Filter()) if (name := node_of(record.event)) is not None}
+    if node in nodes:
+        return
+    known = did_you_mean(node, nodes) or f"; it has events about {', '.join(sorted(nodes)) or 'none'}"
+    text = f"{box.path} has no event about a node {node!r}{known}"
+    if answer:
+        raise BlackBoxError(text)
+    if not quiet:
+        click.echo(text, err=True)
 
 
 def _print_notes(box: BlackBoxReader, *, with_lost: bool) -> None:

@@ -15,6 +15,7 @@ name of one of the user's recordings. The test's own body runs after that.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .nodes.node import Node
     from .scheduler.scheduler import Scheduler
     from .testing import Captured
+
+_MARKER = "horus_replay(session, app=None, nodes=None, tolerance=0.0)"
 
 
 @frozen
@@ -75,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "horus_replay(session, app=None, nodes=None, tolerance=0.0): the nodes of app (a Scheduler or what makes one; "
+        f"{_MARKER}: the nodes of app (a Scheduler or what makes one; "
         "default: the fixture horus_app) still send what was recorded in session",
     )
 
@@ -85,8 +88,25 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Replay the session of a marked test before its body."""
     __tracebackhide__ = True
     for marker in reversed(list(pyfuncitem.iter_markers("horus_replay"))):
+        wrong = ""
+        try:
+            inspect.signature(_replay).bind(pyfuncitem, *marker.args, **marker.kwargs)
+        except TypeError as error:
+            wrong = str(error)
+        if wrong:
+            pytest.fail(f"{_MARKER}: {wrong}", pytrace=False)
         _replay(pyfuncitem, *marker.args, **marker.kwargs)
     return (yield)
+
+
+def _app_fixture(item: pytest.Function, session: str | Path) -> Any:
+    __tracebackhide__ = True
+    try:
+        return item._request.getfixturevalue("horus_app")  # noqa: SLF001 - the only way to a fixture from a hook
+    except pytest.FixtureLookupError as error:
+        if error.argname != "horus_app":
+            raise
+    pytest.fail(f"session {session}: which program? give app=build, or write a fixture horus_app", pytrace=False)
 
 
 def _replay(
@@ -101,7 +121,7 @@ def _replay(
     from .scheduler.scheduler import Scheduler
 
     if app is None:
-        app = item._request.getfixturevalue("horus_app")  # noqa: SLF001 - the only way to a fixture from a hook
+        app = _app_fixture(item, session)
     beside = item.path.parent / session
     verify = functools.partial(Scheduler.verify, beside if beside.exists() else session, app, nodes)
     failure = ""

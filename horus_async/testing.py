@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FEEDER = "feed"
 """The publisher of the messages that a test feeds in."""
+_FEED = "give pairs of a scheduler tick and a value for each topic, as in {'scan': [(0, 1.5), (1, 1.6)]}"
 
 
 @frozen
@@ -206,12 +207,12 @@ class _Feeder(Node):
     """Sends the messages that a test feeds in."""
 
     def __init__(self, feed: Feed) -> None:
+        pairs = [(topic, tick, value) for topic, messages in _items(feed) for tick, value in _pairs(topic, messages)]
         super().__init__(FEEDER, pubs=tuple(feed), order=-(1 << 31))
         self._by_tick: dict[int, list[tuple[str, Any]]] = {}
-        for topic, messages in feed.items():
-            for tick, value in messages:
-                encode(value)
-                self._by_tick.setdefault(tick, []).append((topic, value))
+        for topic, tick, value in pairs:
+            encode(value)
+            self._by_tick.setdefault(tick, []).append((topic, value))
 
     def check_ticks(self, ticks: int) -> None:
         """Raise if a message is for a tick that the run does not have, and so would never be sent."""
@@ -226,6 +227,19 @@ class _Feeder(Node):
 
         for topic, value in self._by_tick.get(current_tick(), ()):
             self.send(topic, value)
+
+
+def _items(feed: Any) -> Iterable[tuple[str, Any]]:
+    if not hasattr(feed, "items"):
+        raise ConfigurationError(f"feed={feed!r}: {_FEED}")
+    return feed.items()  # type: ignore[no-any-return] # a mapping's
+
+
+def _pairs(topic: str, messages: Any) -> list[tuple[int, Any]]:
+    try:
+        return [(tick, value) for tick, value in messages]
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"feed: {topic!r} has {messages!r}: {_FEED}") from None
 
 
 def _prepared(

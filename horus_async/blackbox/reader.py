@@ -58,12 +58,12 @@ class Filter:
         """True for a record that is wanted."""
         return (
             (self.kinds is None or record.kind in self.kinds)
-            and (self.node is None or _node_of(record.event) == self.node)
+            and (self.node is None or node_of(record.event) == self.node)
             and (self.ticks is None or self.ticks[0] <= record.tick <= self.ticks[1])
         )
 
 
-def _node_of(event: Event) -> str | None:
+def node_of(event: Event) -> str | None:
     """The node that an event is about."""
     if type(event) is Custom and event.category == LOG and isinstance(event.data, dict):
         return event.data.get("node")

@@ -12,6 +12,7 @@ from horus_async.observe import NodeInfo
 from horus_async.topics import check_topic_name
 from horus_async.validators import is_positive
 
+from .callbacks import check_callback
 from .failure_policies import FailurePolicy, Fatal, Miss
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
@@ -170,16 +171,10 @@ class Node:
 
     def _check_callbacks(self) -> None:
         for name in CALLBACKS:
-            function: Any = self._functions.get(name) or getattr(self, name, None)
-            if function is None:
-                continue
-            if not callable(function):
-                raise ConfigurationError(f"node {self.name!r}: {name}={function!r}; give a function, or write a method")
-            if inspect.isasyncgenfunction(function) or _is_generator(function):
-                raise ConfigurationError(
-                    f"node {self.name!r}: there is a 'yield' in its {name}, which makes a generator of it that nobody "
-                    f"would run; in a {name} send(), or await"
-                )
+            given = self._functions.get(name)
+            function = getattr(self, name, None) if given is None else given
+            if function is not None:
+                check_callback(self.name, name, function, bound=given is None)
 
     def _check_choices(self) -> None:
         if not isinstance(self.on_miss, Miss):
@@ -345,12 +340,6 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
         return Node(name or tick.__name__, tick=tick, **options)
 
     return make
-
-
-def _is_generator(function: Callable[..., Any]) -> bool:
-    inner = inspect.unwrap(getattr(function, "func", function))
-    flags = getattr(getattr(inner, "__code__", None), "co_flags", 0)
-    return bool(flags & inspect.CO_GENERATOR and not flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 def _topics(option: str, topics: Any) -> tuple[str, ...]:

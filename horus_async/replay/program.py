@@ -6,6 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from horus_async.errors import ConfigurationError
 from horus_async.nodes.node import Node
 from horus_async.topics.values.classes import use_program
 
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def made_by(factory: Callable[..., Any]) -> Any:
-    """What a function makes: ``build(args)`` gets no arguments, one without parameters is called as it is."""
+    """What a function makes: ``build(args)`` gets no arguments, one without parameters is called as it is.
+
+    Raises:
+        ConfigurationError: It is not a function.
+    """
+    if not callable(factory):
+        raise ConfigurationError(f"app={factory!r}: give a Scheduler, or a function that makes one")
     parameters = inspect.signature(factory).parameters.values()
     by_place = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     takes = any(one.default is inspect.Parameter.empty and one.kind in by_place for one in parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field, frozen
@@ -22,6 +22,15 @@ _whole = option(is_whole, "give a whole number")
 _count = option(is_whole_from(1), "give a whole number above 0")
 _flag = option(lambda value: isinstance(value, bool), "give True or False")
 _guard = option(lambda value: isinstance(value, Guard), "give Guard.WARN, Guard.ERROR or Guard.OFF")
+
+
+def _recording(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    del instance, attribute
+    if not isinstance(value, (bool, str)):
+        from horus_async.recorder import RecordingOptions  # which takes time, and few runs need
+
+        if not isinstance(value, RecordingOptions):
+            raise ConfigurationError(f"recording={value!r}: give True, a session's name or RecordingOptions(...)")
 
 
 def checked_duration(duration: float | None) -> float | None:
@@ -45,7 +54,7 @@ class SchedulerOptions:
     deterministic: bool = field(default=False, validator=_flag)
     seed: int = field(default=0, validator=_whole)
     guard: Guard = field(default=Guard.WARN, validator=_guard)
-    recording: bool | str | RecordingOptions = False
+    recording: bool | str | RecordingOptions = field(default=False, validator=_recording)
     recordings_dir: str | Path | None = None
     blackbox_mb: int = field(default=0, validator=_whole)
     blackbox_dir: str | Path | None = None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import os
 import sys
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -61,6 +63,8 @@ class Running(Playback):
         self._stepping = False
         self._nested: NestedRun | None = None
         """Where the ticks that are run one by one go on, since one of them has suspended."""
+        self._left_open: weakref.finalize[..., Running] | None = None
+        """Says so if nobody ends what was run tick by tick."""
         self._stop_asked = ""
         prepare()
 
@@ -282,6 +286,7 @@ class Running(Playback):
         if not self._stepping:
             parts = self._set_up(None)
             self._stepping = True
+            self._left_open = weakref.finalize(self, _say_left_open, self._options.name, os.getpid())
             parts.runtime.start(pace)
         assert self._runtime is not None
         return self._runtime
@@ -309,6 +314,8 @@ class Running(Playback):
         try:
             yield
         finally:
+            if self._left_open is not None:
+                self._left_open.detach()
             self._stepping = False
             self._stop_asked = ""
             self._take_apart(self._parts)
@@ -368,6 +375,15 @@ class Running(Playback):
             from .topic_use import warn_of_unsent
 
             warn_of_unsent(parts.runtime.topics)
+
+
+def _say_left_open(name: str, process: int) -> None:
+    if os.getpid() == process:
+        _log.error(
+            "scheduler %r was run tick by tick and never ended, so that no shutdown ran, and a recording counts as "
+            "interrupted: await its aclose(), or write 'async with scheduler:'",
+            name,
+        )
 
 
 def _in_asyncio() -> bool:

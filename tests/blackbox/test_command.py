@@ -158,6 +158,17 @@ def test_wrong_usage_and_unreadable_input(options: list[str], words: str) -> Non
     assert "Traceback" not in result.output
 
 
+def test_a_node_that_the_box_does_not_know(path: Path) -> None:
+    """A misspelt name is no pass of ``--anomalies``, and else is said; a node that the box knows is neither."""
+    result = call("--anomalies", "--node", "colision_checker")
+    assert result.exit_code == 2
+    assert "no event about a node 'colision_checker'; did you mean 'collision_checker'?" in result.output
+    result = call("--node", "lidar")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "it has events about a, collision_checker" in result.stderr
+    assert call("--anomalies", "--node", "a").exit_code == 0
+
+
 def test_nothing_there_is_said(blackbox_dir: Path) -> None:
     """An empty default folder is exit code 2 with a hint."""
     result = call()

@@ -65,6 +65,22 @@ def test_nothing_in_common():
 @pytest.mark.horus_replay("night")
 def test_no_session():
     pass
+
+@pytest.mark.horus_replay(sesion="day")
+def test_misspelt():
+    pass
+
+@pytest.mark.horus_replay("day", app=3)
+def test_no_program():
+    pass
+"""
+
+NO_FIXTURE = """
+import pytest
+
+@pytest.mark.horus_replay("day")
+def test_no_app():
+    pass
 """
 
 
@@ -72,6 +88,7 @@ def test_a_session_is_replayed_against_live_nodes(tmp_path: Path) -> None:
     """Same code passes; changed code fails with the first difference; nothing compared and no session fail too."""
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "test_user.py").write_text(TESTS)
+    (tmp_path / "test_without.py").write_text(NO_FIXTURE)
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\npythonpath = .\n")
     subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import app; app.build().run_sync(0.5)"],
@@ -87,7 +104,10 @@ def test_a_session_is_replayed_against_live_nodes(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert "3 failed, 3 passed" in done.stdout, done.stdout + done.stderr
+    assert "6 failed, 3 passed" in done.stdout, done.stdout + done.stderr
     assert "tick 1, node controller, topic command, field y: recorded 2, live 3" in done.stdout
     assert "session day: nothing was compared" in done.stdout
     assert "session night: no session 'night'" in done.stdout
+    assert "tolerance=0.0): missing a required argument: 'session'" in done.stdout
+    assert "session day: app=3: give a Scheduler, or a function that makes one" in done.stdout
+    assert "session day: which program? give app=build, or write a fixture horus_app" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -57,6 +58,44 @@ def test_a_yield_in_a_callback(callback: str, function: Any) -> None:
         Node("n", **{"tick": print, callback: function})
     with pytest.raises(ConfigurationError, match=f"a 'yield' in its {callback}"):
         type("Robot", (Node,), {"tick": lambda _: None, callback: function})()
+
+
+ARGUMENTS = [
+    ("tick", lambda: None, r"cannot be called with \(node\): .*; write 'def tick\(node\)'"),
+    ("init", lambda node, more: None, r"cannot be called with \(node\): .*'more'; write 'def init\(node\)'"),
+    ("on_error", lambda node: None, r"cannot be called with \(node, error\): .*; write 'def on_error\(node, error\)'"),
+    ("shutdown", lambda node, *, slow: None, r"cannot be called with \(node\): missing .*'slow'"),
+]
+
+
+@pytest.mark.parametrize(("callback", "function", "says"), ARGUMENTS)
+def test_a_callback_that_takes_other_arguments(callback: str, function: Any, says: str) -> None:
+    """An error when the node is made, not one of the engine's code in its first tick."""
+    with pytest.raises(ConfigurationError, match=f"node 'n': its {callback} {says}"):
+        Node("n", **{"tick": print, callback: function})
+
+
+def test_a_method_that_takes_other_arguments() -> None:
+    """The same, with what a method takes."""
+    with pytest.raises(ConfigurationError, match=r"cannot be called with \(\): .*'node'; write 'def tick\(self\)'"):
+        type("Robot", (Node,), {"tick": lambda _self, node: node})()
+    with pytest.raises(ConfigurationError, match=r"with \(error\): .*; write 'def on_error\(self, error\)'"):
+        type("Robot", (Node,), {"tick": lambda _: None, "on_error": lambda _: None})()
+
+
+class _Callable:
+    def __call__(self, node: Node) -> None:
+        node.send("ticked", 1)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [_Callable(), _Callable().__call__, functools.partial(lambda x, node: node.send("ticked", x), 1), dict, id],
+)
+def test_whatever_takes_a_node_is_a_callback(function: Any) -> None:
+    """Also what has no signature, and what takes more that has a default."""
+    node = Node("n", tick=lambda _: None, shutdown=function) if function is dict else Node("n", tick=function)
+    assert node.callback("tick") is not None
 
 
 @both_modes
@@ -578,3 +617,31 @@ def test_a_node_is_not_held_to_names_of_other_schedulers() -> None:
     scheduler = Scheduler(deterministic=True).add(Node("twin", tick=outer))
     scheduler.run_sync(0.01)
     assert scheduler.stats().nodes["twin"].errors == 0
+
+
+# The end
+
+
+@both_modes
+@pytest.mark.parametrize("closed", [False, True])
+def test_ticks_that_nobody_ends(closed: bool, deterministic: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A scheduler that was run tick by tick and forgotten says that no shutdown ran."""
+
+    async def main() -> None:
+        scheduler = scheduler_of(Node("n", tick=lambda _: None), deterministic=deterministic, name="arm")
+        await scheduler.tick_once()
+        if closed:
+            await scheduler.aclose()
+
+    trio.run(main)
+    gc.collect()
+    said = [message for message in caplog.messages if "was run tick by tick and never ended" in message]
+    assert len(said) == (not closed)
+    assert not said or "scheduler 'arm'" in said[0]
+
+
+@pytest.mark.parametrize("recording", [{"name": "day"}, 1, None, b"day"])
+def test_a_recording_that_is_none(recording: Any) -> None:
+    """An error when the scheduler is made, not when it runs."""
+    with pytest.raises(ConfigurationError, match=r"recording=.*give True, a session's name or RecordingOptions"):
+        Scheduler(recording=recording)
