@@ -111,7 +111,7 @@ def export(session: str, *, output: Path, form: str, topic: str | None, as_json:
 
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
     """
-    from horus_async.recorder.convert.export import ExportFormat, export_session
+    from horus_async.recorder.exports.export import ExportFormat, export_session
     from horus_async.recorder.read.info import count_log_lines
 
     opened = open_session(session)
@@ -146,7 +146,7 @@ def import_(file: Path, *, name: str, tick_rate: float | None, as_json: bool) ->
 
     Example: horus-async record import drive.mcap --name drive --tick-rate 100
     """
-    from horus_async.recorder.convert.importing import import_file
+    from horus_async.recorder.imports.importing import import_file
 
     with progress("importing", 0) as bar:
         bar.update(bar.task_ids[0], total=None)

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from mcap.reader import make_reader
 
-from horus_async.recorder.convert.mcap_export import merged_schema, schema_of
-from horus_async.recorder.convert.tables import table_paths
+from horus_async.recorder.exports.mcap_export import merged_schema, schema_of
+from horus_async.recorder.exports.tables import table_paths
 from horus_async.topics.codec import decode
 
 from .sessions import call, call_json, make, outsider, robot

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import orjson
 
 from horus_async.errors import HorusError, RecordingError
+from horus_async.recorder.exports.mcap_export import PUBLISHERS, WRAPPED
+from horus_async.recorder.exports.output import need
 from horus_async.topics.codec import decode
-
-from .mcap_export import PUBLISHERS, WRAPPED
-from .output import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,1 +1,0 @@
-"""Sessions to other formats, and back."""

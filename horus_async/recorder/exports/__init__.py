@@ -1,0 +1,1 @@
+"""A session in formats that other tools read."""
