@@ -25,14 +25,14 @@ from horus_async.recorder.read.listing import delete_session
 from horus_async.recorder.write.recorder import Recorder
 from horus_async.topics.codec import as_bytes, encode
 
-from .source import SourceMessage, open_source
+from .opening import open_source
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from .source import Source
+    from .source import Source, SourceMessage
 
 _UNUSABLE = re.compile(r"[^A-Za-z0-9_.\-/]")
 MAX_EMPTY_TICKS = 100_000_000
