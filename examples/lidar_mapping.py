@@ -4,9 +4,9 @@
     horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
 
 Without a log, the robot drives along a simulated corridor. A log is plain text, one scan per line. Columns, counted
-from 0: 0 is the time stamp in microseconds, 2 and 3 are the left and right wheel's encoder ticks, 24 to 705 are 682 lidar
-ranges in millimetres over 240°, from the robot's right to its left, 0 for no return. The stamps need not be evenly
-spaced. At the end of the log, the map is written as a PNG: light is free, dark is occupied, grey is unknown.
+from 0: 0 is the time stamp in microseconds, 2 and 3 are the left and right wheel's encoder ticks, 24 to 705 are 682
+lidar ranges in millimetres over 240°, from the robot's right to its left, 0 for no return. The stamps need not be
+evenly spaced. At the end of the log, the map is written as a PNG: light is free, dark is occupied, grey is unknown.
 """
 
 from __future__ import annotations
