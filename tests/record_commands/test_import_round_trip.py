@@ -1,0 +1,96 @@
+"""What is exported as MCAP and imported is the same session: a law, over random sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from horus_async.recorder import open_session
+from horus_async.recorder.exports.export import ExportFormat, export_session
+from horus_async.recorder.imports.importing import import_file
+from horus_async.recorder.read.messages import session_messages
+from horus_async.topics.values import classes
+
+from .sessions import make
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@attrs.define
+class Pose:
+    """A class of the program's."""
+
+    x: float
+    tags: tuple[str, ...] = ()
+
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(["$type", "$bytes", "value"])
+ATOMS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    | st.binary(max_size=600)
+    | st.lists(st.floats(width=32), max_size=4).map(lambda items: np.array(items, dtype=np.float32))
+    | st.builds(Pose, st.floats(), st.tuples(st.text("ab", max_size=2)))
+)
+VALUES = st.recursive(
+    ATOMS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(KEYS, inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.integers(), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+SENT = st.lists(
+    st.tuples(
+        st.integers(0, 12),
+        st.sampled_from(["front", "rear/lidar", "bag", "bag_2"]),
+        st.sampled_from(["scan", "a/b", "a.b", "bag"]),
+        VALUES,
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+def everything(session: Any) -> list[tuple[Any, ...]]:
+    """All messages: tick, stamp, publisher, topic, number, and the text of the data."""
+    rows = [(*message[:5], orjson.dumps(message.data)) for message in session_messages(session)]
+    return sorted(rows, key=lambda row: (row[0], row[2], row[3], row[4]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sent=SENT, loaded=st.booleans())
+def test_export_and_import_give_the_same_session(
+    tmp_path_factory: pytest.TempPathFactory, sent: list[tuple[int, str, str, Any]], *, loaded: bool
+) -> None:
+    """Values of all kinds, several publishers on a topic, from any tick on: the same messages, at the same ticks.
+
+    Also where the classes of the values are not to be found, as in a program that is not the robot's.
+    """
+    root = tmp_path_factory.mktemp("x")
+    messages: dict[int, list[tuple[str, str, Any]]] = {}
+    for tick, node, topic, value in sent:
+        messages.setdefault(tick, []).append((node, topic, value))
+    session = make(root, "s", messages, ticks=13)
+    export_session(session, root / "s.mcap", ExportFormat.MCAP)
+    find = classes.find
+    if not loaded:
+        classes.find = lambda _: None  # type: ignore[assignment]
+    try:
+        found = import_file(root / "s.mcap", "again", tick_rate=100, root=root)
+    finally:
+        classes.find = find
+    assert (found.notes, found.renamed, found.missing) == ([], {}, 0)
+    assert everything(open_session("again", root)) == everything(session)
