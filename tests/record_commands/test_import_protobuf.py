@@ -135,7 +135,7 @@ def test_fields_of_all_kinds(recordings_dir: Path, tmp_path: Path, more: Callabl
         empty.SerializeToString(),
     )
     assert call_json("import", path, "--name", "x")["notes"] == []
-    unset = {
+    unset: dict[str, Any] = {
         **dict.fromkeys(("stamp", "age", "room", "place", "speed", "parent")),
         "mode": "IDLE",
         "modes": [],

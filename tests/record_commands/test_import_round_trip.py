@@ -9,16 +9,21 @@ import numpy as np
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcap.reader import make_reader
 
 from horus_async.recorder import open_session
 from horus_async.recorder.exports.export import ExportFormat, export_session
 from horus_async.recorder.imports.importing import import_file
 from horus_async.recorder.read.messages import session_messages
+from horus_async.topics.ring.names import check_topic_name
 from horus_async.topics.values import classes
 
+from .mcap_files import write_mcap
 from .sessions import make
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 
@@ -94,3 +99,44 @@ def test_export_and_import_give_the_same_session(
         classes.find = find
     assert (found.notes, found.renamed, found.missing) == ([], {}, 0)
     assert everything(open_session("again", root)) == everything(session)
+
+
+NAMES = st.text("/ab .-_ö", max_size=5) | st.sampled_from(["bag", "/bag", "bag_2", "bag 2", "a" * 300, "..", "/"])
+
+
+def named_messages(path: Path) -> list[tuple[str, str, bytes]]:
+    """Topic, publisher and data of all messages of an MCAP file."""
+    found = []
+    with path.open("rb") as stream:
+        for _, channel, message in make_reader(stream).iter_messages():
+            metadata = channel.metadata
+            publisher = metadata.get("callerid") or orjson.loads(metadata.get("horus_publishers", '[""]'))[0]
+            found.append((channel.topic, publisher, message.data))
+    return sorted(found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(channels=st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=8, unique=True))
+def test_names_of_others_come_back(tmp_path_factory: pytest.TempPathFactory, channels: list[tuple[str, str]]) -> None:
+    """Whatever topics and publishers are called: they stay apart in the session, and an export names them as before."""
+    root = tmp_path_factory.mktemp("x")
+
+    def fill(writer: Any) -> None:
+        for number, (topic, caller) in enumerate(channels):
+            channel = writer.register_channel(topic, "json", 0, {"callerid": caller} if caller else {})
+            writer.add_message(channel, number, b"%d" % number, number)
+
+    before = named_messages(write_mcap(root / "x.mcap", fill))
+    import_file(root / "x.mcap", "x", root=root)
+    session = open_session("x", root)
+    assert len({(message.topic, message.publisher) for message in session_messages(session)}) == len(channels)
+    for node in session.nodes:
+        for topic in session.output_topics(node):
+            check_topic_name(topic)
+    export_session(session, root / "y.mcap", ExportFormat.MCAP)
+    after = named_messages(root / "y.mcap")
+    assert [topic for topic, _, _ in after] == [topic for topic, _, _ in before]
+    named = [message[:2] for message in before if message[1]]
+    assert [message[:2] for message in after if message[:2] in named] == named
+    import_file(root / "y.mcap", "y", root=root)
+    assert everything(open_session("y", root)) == everything(session)

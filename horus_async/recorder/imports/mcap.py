@@ -106,7 +106,7 @@ class _Mcap(Source):
                 names[number] = told[0]
             else:
                 count = unnamed[channel.topic] = unnamed.get(channel.topic, 0) + 1
-                names[number] = "" if count == 1 else f"bag_{count}"
+                names[number] = "" if count == 1 else f"bag {count}"
         return names
 
     def _note_claims(self, statistics: Any) -> None:
