@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
 
-from horus_async.recorder import open_session
+from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
+from horus_async.recorder import Recorder, RecordingOptions, open_session
 from horus_async.recorder.exports.export import ExportFormat, export_session
 from horus_async.recorder.imports.importing import import_file
 from horus_async.recorder.read.messages import session_messages
@@ -19,7 +20,7 @@ from horus_async.topics.ring.names import check_topic_name
 from horus_async.topics.values import classes
 
 from .mcap_files import write_mcap
-from .sessions import make
+from .sessions import PERIOD_NS, STARTED_NS, make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,23 @@ SENT = st.lists(
     min_size=1,
     max_size=14,
 )
+
+
+def test_numbers_stay_where_messages_are_missing(recordings_dir: Path, tmp_path: Path) -> None:
+    """The numbers of what was sent come back, also where they have gaps, as after a cut."""
+    with_gaps = [Sent("n", "t", seq, seq * PERIOD_NS, b"1", seq, seq) for seq in (3, 4, 7)]
+    recorder = Recorder(RecordingOptions(name="s"), recordings_dir, block=True)
+    recorder.run_started(RunInfo("scheduler", 100.0, True, 7, STARTED_NS, 0, "default", (NodeInfo("n", 100.0),)))
+    for sent in with_gaps:
+        recorder.sent(sent)
+        recorder.executed(Execution("tick", "n", sent.tick, sent.stamp_ns, PERIOD_NS, 0, [], None))
+        recorder.tick_ended(TickEnd(sent.tick, sent.stamp_ns, ["n"]))
+    recorder.run_stopped("duration", 3)
+    session = open_session("s")
+    export_session(session, tmp_path / "s.mcap", ExportFormat.MCAP)
+    import_file(tmp_path / "s.mcap", "again", tick_rate=100)
+    assert everything(open_session("again")) == everything(session)
+    assert [row[4] for row in everything(session)] == [3, 4, 7]
 
 
 def everything(session: Any) -> list[tuple[Any, ...]]:
