@@ -349,6 +349,42 @@ def test_attachments_and_metadata_are_kept(recordings_dir: Path, tmp_path: Path)
         assert same[0] == same[1]
 
 
+def test_check_looks_at_what_is_kept(recordings_dir: Path, tmp_path: Path) -> None:
+    """An attachment that is gone or cut, or an index that is no JSON, is damage."""
+
+    def fill(writer: Any) -> None:
+        writer.add_attachment(1, 1, "a", "", b"12345")
+        writer.add_message(writer.register_channel("/a", "json", 0), 1, b"1", 1)
+
+    call("import", write_mcap(tmp_path / "x.mcap", fill), "--name", "x")
+    kept = recordings_dir / "x" / "attachments" / "a"
+    kept.write_bytes(b"123")
+    assert "attachment a has 3 of 5 bytes" in call("check", "x").output
+    kept.unlink()
+    result = call("check", "x")
+    assert result.exit_code == 1
+    assert "attachment a: No such file" in result.output
+    (recordings_dir / "x" / "origin.json").write_bytes(b"{")
+    assert call("check", "x").exit_code == 1
+
+
+def test_names_do_not_control_the_terminal(recordings_dir: Path, tmp_path: Path) -> None:
+    """What a file calls its topics and attachments is shown with escapes where it is no text."""
+    red = "\x1b[31mred"
+
+    def fill(writer: Any) -> None:
+        writer.add_attachment(1, 1, red, "", b"1")
+        writer.add_metadata(red, {})
+        for topic in (red, f"{red}2"):
+            writer.add_message(writer.register_channel(topic, "json", 0), 1, b"{bad", 1)
+
+    result = call("import", write_mcap(tmp_path / "x.mcap", fill), "--name", "x", "--exclude", "*2")
+    assert result.exit_code == 0
+    shown = result.output + call("info", "x").output
+    assert shown.count("\\x1b[31mred") == 7
+    assert "\x1b" not in shown
+
+
 @pytest.mark.parametrize("file", ["../../../etc/passwd", "/etc/passwd", ".hidden", "", 7, "a/b"])
 def test_index_that_leads_elsewhere_is_not_followed(recordings_dir: Path, tmp_path: Path, file: object) -> None:
     """A session of somebody else's whose index names files outside of it: that is damage, and nothing is read."""

@@ -73,7 +73,7 @@ def import_file(
     topics: Sequence[str] = (),
     exclude: Sequence[str] = (),
     root: str | os.PathLike[str] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
     """Make a session of a file.
 
@@ -85,7 +85,7 @@ def import_file(
         topics: Patterns of ``fnmatch``: import only the topics that fit one of them; empty for all.
         exclude: Patterns of topics that are left out although ``topics`` fits them.
         root: The folder for sessions; None for the usual one.
-        progress: Told the number of messages done.
+        progress: Told the number of messages done, and of all.
 
     Raises:
         RecordingError: The file cannot be read, holds no messages, a pattern of ``topics`` fits none, a stamp is
@@ -160,15 +160,16 @@ def _run_info(path: Path, clock: TickClock, nodes: list[str]) -> RunInfo:
     )
 
 
-def _write(source: Source, writer: TickWriter, progress: Callable[[int], None] | None) -> int:
+def _write(source: Source, writer: TickWriter, progress: Callable[[int, int], None] | None) -> int:
     """Write the messages; the number of ticks."""
+    total = source.count
     for count, message in enumerate(source.messages(), 1):
         if source.takes(message.topic):
             writer.put(message)
         if not count % _STEP:
             _check_recorder(writer.recorder)
             if progress is not None:
-                progress(count)
+                progress(count, total)
     return writer.finish()
 
 
