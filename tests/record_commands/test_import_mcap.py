@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from horus_async.recorder import open_session
 from horus_async.recorder.imports.importing import import_file
+from horus_async.recorder.imports.mcap_records import McapRecords
 
 from .mcap_files import START_NS, json_mcap, messages_of, stamped, write_mcap
 from .sessions import call, call_json
@@ -178,6 +179,18 @@ def test_number_is_compared_with_what_the_file_says(recordings_dir: Path, tmp_pa
     assert result.exit_code == (1 if claimed > 3 else 0)
     assert f"topic /a: the file says that it holds {claimed} messages, and 3 were imported" in result.stderr
     assert call_json("info", "x")["messages"] == 3
+
+
+def test_file_that_is_cut_while_it_is_read(
+    recordings_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that are there at first and not when they are read are counted as missing, once."""
+    path = json_mcap(tmp_path / "x.mcap", [("/a", n, b"1") for n in range(100)], chunk_size=300)
+    read = McapRecords.of_piece
+    monkeypatch.setattr(McapRecords, "of_piece", lambda self, piece: read(self, piece)[1:])
+    found = call_json("import", path, "--name", "x")
+    assert found["missing"] == 100 - found["messages"] > 0
+    assert "topic /a: 100 messages were there at first" in found["notes"][0]
 
 
 # -- channels ----------------------------------------------------------------------------------------------------------
