@@ -97,7 +97,7 @@ def slow(log: Log) -> Node:
 
 
 def test_a_slow_tick_never_overlaps_itself() -> None:
-    """A node that needs 2.5 periods begins no tick while it is busy. How many it leaves out, the machine has a say in."""
+    """A node that needs 2.5 periods begins no tick while it is busy; how many it leaves out, the machine decides."""
     log = Log()
     run_nodes(slow(log), duration=300, deterministic=False)
     assert [word for word, _ in log.lines] == ["in", "out"] * 10
