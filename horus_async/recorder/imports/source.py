@@ -26,6 +26,8 @@ class Source(Protocol):
     last_ns: int
     topics: dict[str, None]
     publishers: dict[str, None]
+    expected: dict[str, int]
+    """How many messages of each topic the file itself, or its metadata, says that it holds; empty if it says nothing."""
     notes: list[str]
 
     def messages(self) -> Iterator[SourceMessage]:
@@ -39,6 +41,7 @@ class Summary:
         self.count = self.first_ns = self.last_ns = 0
         self.topics: dict[str, None] = {}
         self.publishers: dict[str, None] = {}
+        self.expected: dict[str, int] = {}
         self.notes: list[str] = []
 
     def see(self, stamp_ns: int, topic: str, publisher: str) -> None:
