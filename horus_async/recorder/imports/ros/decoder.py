@@ -1,0 +1,262 @@
+"""ROS messages as payloads: JSON text of dicts of their fields, lists, and NumPy arrays with the codec's tags.
+
+Each definition has a store of ``rosbags`` of its own, so two definitions of one name do not meet. In it what makes a
+dict takes the place of each type's class: reading a message makes what is written, without an object in between,
+without the class's constants, and without a value that would be taken apart again. `tests` hold the text against the
+codec's own.
+"""
+
+from __future__ import annotations
+
+import math
+from binascii import b2a_base64
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from horus_async.errors import RecordingError
+from horus_async.recorder.exports.output import need
+from horus_async.topics.codec.encoding import too_large
+from horus_async.topics.values.payload import MESSAGE_LIMIT
+
+from .definitions import (
+    PLACEHOLDER,
+    UnreadableDefinitionError,
+    as_text,
+    closure,
+    full_name,
+    read_definition,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .definitions import Fields, Types
+
+    Decode = Callable[[bytes], bytes]
+    """From a message to its payload."""
+
+_ARRAY = b'{"$ndarray":{"dtype":"%b","shape":[%d],"data":"%b"}}'
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_EMPTY_CDR = 8
+"""Bytes of an empty CDR message at most: its head, one byte, and what fills up to 4."""
+
+
+def ros_decoder(encoding: str, name: str, form: str, definition: str | bytes, *, md5: str = "") -> Decode:
+    """A decoder for a ROS message type by its definition.
+
+    Args:
+        encoding: ``ros1`` or ``cdr``.
+        name: The type's.
+        form: How the definition is written: ``ros1msg``, ``ros2msg``, ``ros2idl``, ``omgidl``.
+        definition: Its text, with those of the types it is made of; UTF-8 or Latin-1. Without it, a type of ROS's own
+            is decoded by the definition that ROS has for it, in ROS 1 only if ``md5`` is that definition's.
+        md5: The checksum of the definition that a ROS 1 connection names.
+
+    Returns:
+        A function that gives a message's payload. It raises what ``rosbags`` raises when the message does not fit.
+
+    Raises:
+        RecordingError: The definition cannot be read, is not complete, or ``rosbags`` is missing.
+    """
+    _need_rosbags()
+    text = as_text(definition)
+    if text.strip():
+        return _defined(encoding, full_name(name), form, text)
+    try:
+        return known_decoder(encoding, name, md5=md5)
+    except UnreadableDefinitionError:
+        return _empty_cdr if encoding == "cdr" else _empty_ros1
+
+
+def known_decoder(encoding: str, name: str, distro: str = "", *, md5: str = "") -> Decode:
+    """A decoder for a type that the file does not define, by the definition that ROS has for it.
+
+    Args:
+        encoding: ``ros1`` or ``cdr``.
+        name: The type's.
+        distro: The ROS 2 distribution that wrote the file, as ``humble``. If it is not known, each definition of any
+            distribution is tried on each message, beginning with the newest: an older one may fit by leaving out.
+        md5: The checksum that a ROS 1 definition must have.
+
+    Raises:
+        RecordingError: It is no type of ROS's own, or ``rosbags`` is missing.
+    """
+    _need_rosbags()
+    full = full_name(name)
+    found = _known_of_ros1(full, md5) if encoding == "ros1" else _known_of_ros2(full, distro)
+    first = next(found, None)
+    if first is None:
+        raise UnreadableDefinitionError(f"there is no definition of {name} in the file, and it is no type of ROS's own")
+    decoders = [first]
+
+    def decode(data: bytes) -> bytes:
+        error: Exception | None = None
+        for decoder in decoders:
+            try:
+                return decoder(data)
+            except Exception as problem:  # noqa: BLE001 - whatever it is, another definition may fit
+                error = error or problem
+        for decoder in found:
+            decoders.append(decoder)
+            try:
+                return decoder(data)
+            except Exception as problem:  # noqa: BLE001
+                error = error or problem
+        assert error is not None
+        raise error
+
+    return decode
+
+
+def _need_rosbags() -> None:
+    try:
+        import rosbags.typesys as _  # noqa: F401 - whether it is there
+    except ImportError:
+        raise need("rosbags", "bags", "decoding ROS messages") from None
+
+
+@lru_cache(maxsize=4096)
+def _defined(encoding: str, name: str, form: str, text: str) -> Decode:
+    root, types = read_definition(name, form, text)
+    try:
+        complete = closure(root, types, _types_of("empty"))
+    except UnreadableDefinitionError:
+        complete = closure(root, types, _types_of("ros1_noetic" if encoding == "ros1" else _newest()))
+    return _decoder(encoding, root, complete)
+
+
+@lru_cache(maxsize=4096)
+def _known(encoding: str, name: str, distro: str) -> Decode:
+    return _decoder(encoding, name, closure(name, _types_of(distro)))
+
+
+def _known_of_ros1(name: str, md5: str) -> Iterator[Decode]:
+    from rosbags.typesys import Stores, TypesysError, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC)
+    try:
+        is_it = store.generate_msgdef(name)[1] == md5
+    except (TypesysError, KeyError):
+        is_it = False
+    if is_it:
+        yield _known("ros1", name, "ros1_noetic")
+
+
+def _known_of_ros2(name: str, distro: str) -> Iterator[Decode]:
+    seen: list[Types] = []
+    distros = _distros()
+    wanted = f"ros2_{distro}"
+    for candidate in [wanted] if wanted in distros else distros:
+        if name not in _types_of(candidate):
+            continue
+        types = closure(name, _types_of(candidate))
+        if types not in seen:
+            seen.append(types)
+            yield _known("cdr", name, candidate)
+
+
+def _distros() -> list[str]:
+    """The ROS 2 distributions that ``rosbags`` knows, the newest first."""
+    from rosbags.typesys import Stores
+
+    return [store.value for store in reversed(Stores) if store.value.startswith("ros2_")]
+
+
+def _newest() -> str:
+    return _distros()[0]
+
+
+@lru_cache
+def _types_of(distro: str) -> Types:
+    from rosbags.typesys import Stores, get_typestore
+
+    return {
+        name: [field for field in fields if field[0] != PLACEHOLDER]
+        for name, (_, fields) in get_typestore(Stores(distro)).fielddefs.items()
+    }
+
+
+def _decoder(encoding: str, root: str, types: Types) -> Decode:
+    from rosbags.typesys import Stores, get_typestore
+
+    store: Any = get_typestore(Stores.EMPTY)
+    for name, fields in types.items():
+        store.fielddefs[name] = ([], fields)
+        store.types[name] = _dict_of(fields)
+    try:
+        store.get_msgdef(root)
+    except Exception as error:  # it writes code for each type, which fails in many ways
+        raise UnreadableDefinitionError(
+            f"{root} has fields of a kind that cannot be decoded ({type(error).__name__}: {error})"
+        ) from error
+    parse: Callable[[bytes, str], Any] = store.deserialize_ros1 if encoding == "ros1" else store.deserialize_cdr
+
+    def decode(data: bytes) -> bytes:
+        if len(data) > MESSAGE_LIMIT:
+            raise too_large(f"of {len(data)} bytes")
+        value = parse(data, root)
+        text = orjson.dumps(value)
+        if b"null" in text:  # NaN, an infinity, or in a string
+            text = orjson.dumps(_tagged(value))
+        return text
+
+    return decode
+
+
+def _dict_of(fields: Fields) -> Callable[..., dict[str, Any]]:
+    """What is called with the values of the fields, in their order."""
+    names = tuple(name for name, _ in fields if name != PLACEHOLDER)
+    arrays = tuple(name for name, (kind, what) in fields if kind > 2 and what[0][0] == 1 and what[0][1][0] != "string")
+    if not names:
+        return lambda *_: {}
+    if not arrays:
+        return lambda *values: dict(zip(names, values, strict=True))
+
+    def make(*values: Any) -> dict[str, Any]:
+        found = dict(zip(names, values, strict=True))
+        for name in arrays:
+            array = found[name]
+            data = b2a_base64(array, newline=False)
+            found[name] = orjson.Fragment(_ARRAY % (array.dtype.str.encode(), len(array), data))
+        return found
+
+    return make
+
+
+def _tagged(value: Any) -> Any:
+    """A value with tags for the numbers that JSON lacks."""
+    if type(value) is float and not math.isfinite(value):
+        return {"$float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
+    if type(value) is dict:
+        return {name: _tagged(item) for name, item in value.items()}
+    return [_tagged(item) for item in value] if type(value) is list else value
+
+
+def unpacked(data: bytes) -> bytes:
+    """A message that may have been compressed by itself, as ROS 2 does; CDR never begins like zstd.
+
+    Raises:
+        RecordingError: It is damaged.
+    """
+    if data[:4] != _ZSTD:
+        return data
+    import zstandard
+
+    try:
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    except zstandard.ZstdError as error:
+        raise RecordingError(f"a compressed message is damaged ({error})") from error
+
+
+def _empty_cdr(data: bytes) -> bytes:
+    if len(data) > _EMPTY_CDR or any(data[4:]):
+        raise UnreadableDefinitionError("its definition in the file is empty, but the messages are not")
+    return b"{}"
+
+
+def _empty_ros1(data: bytes) -> bytes:
+    if data:
+        raise UnreadableDefinitionError("its definition in the file is empty, but the messages are not")
+    return b"{}"
