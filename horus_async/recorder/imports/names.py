@@ -23,8 +23,8 @@ def topic_names(originals: Iterable[str]) -> dict[str, str]:
 
 
 def node_names(originals: Iterable[str]) -> dict[str, str]:
-    """A valid node name for each publisher in the file, all different."""
-    return dict(_unique(originals, "bag", 100))
+    """A valid node name for each publisher in the file, all different; the unnamed one gets one that is free."""
+    return dict(_unique(sorted(originals, key=lambda original: not original), "bag", 100))
 
 
 def _unique(originals: Iterable[str], default: str, limit: int) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Protobuf messages as dicts, by the descriptors that their file holds. Nothing is generated, and nothing imported.
 
 A field that tells set from unset (a message, ``optional``, a member of a ``oneof``) is None while it is unset; any
-other has its default then. So all messages of a type have the same keys.
+other has its default then. So all messages of a type have the same keys. What the descriptors do not know is in
+``unknown fields``, by the numbers of the fields.
 """
 
 from __future__ import annotations
@@ -72,10 +73,22 @@ def _known_file(name: str) -> Any:
     return file
 
 
+def _by_number(unknown: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for item in unknown:
+        data = item.data
+        is_plain = isinstance(data, int | bytes)
+        found.setdefault(str(item.field_number), []).append(data if is_plain else _by_number(data))
+    return found
+
+
 class _Converter:
     """Makes dicts of messages; knows each type once."""
 
     def __init__(self) -> None:
+        from google.protobuf.unknown_fields import UnknownFieldSet
+
+        self._unknown: Callable[[Any], Any] = UnknownFieldSet
         self._types: dict[str, list[tuple[str, Any, bool, bool, Convert | None]]] = {}
 
     def message(self, message: Any) -> dict[str, Any]:
@@ -96,6 +109,9 @@ class _Converter:
                 found[name] = list(value) if convert is None else [convert(item) for item in value]
             else:
                 found[name] = value if convert is None else convert(value)
+        unknown = self._unknown(message)
+        if unknown:
+            found["unknown fields"] = _by_number(unknown)
         return found
 
     def _field(self, field: Any) -> tuple[str, Any, bool, bool, Convert | None]:

@@ -34,6 +34,8 @@ class SourceMessage(NamedTuple):
     """Perhaps `Packed`."""
     raw: bytes | memoryview = b""
     """As it is in the file; imported instead of a value that no topic can carry."""
+    seq: int | None = None
+    """Its number among those of its publisher on the topic; None where the file does not say."""
 
 
 @frozen

@@ -98,7 +98,8 @@ class TickWriter:
             self._tick += 1
             self._now_ns = max(self._now_ns, message.stamp_ns)
         node, topic = self.nodes[message.publisher], self.topics[message.topic]
-        seq = self._seqs[node, topic] = self._seqs.get((node, topic), -1) + 1
+        seq = self._seqs.get((node, topic), -1) + 1
+        seq = self._seqs[node, topic] = seq if message.seq is None else max(seq, message.seq)
         self._sent.append(Sent(node, topic, seq, message.stamp_ns, payload, self._tick, self._tick))
         self.counts[message.topic] = self.counts.get(message.topic, 0) + 1
 

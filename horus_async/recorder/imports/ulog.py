@@ -187,7 +187,9 @@ def _rows(data: Any) -> Iterator[dict[str, Any]]:
             place = place.fields.setdefault(name, _Field())
             if number:
                 place = place.items.setdefault(int(number), _Field())
-        place.column, place.is_text = column[order], kinds.get(path) == "char"
+        kind = kinds.get(path)
+        place.column = column[order].astype(bool) if kind == "bool" else column[order]  # the library has numbers
+        place.is_text = kind == "char"
     return whole.rows()
 
 
