@@ -104,7 +104,11 @@ class SqliteBag(Source):
             decode = decoders.get(topic.id)
             if decode is None:
                 decode = decoders[topic.id] = self._decoder(topic)
-            raw = unpacked(data)
+            raw = data
+            try:
+                raw = unpacked(data)
+            except RecordingError as error:
+                decode = _refusing(error)
             yield SourceMessage(stamp_ns, topic.name, "", self.decoded(topic.name, stamp_ns, decode, raw), raw)
         self.notes += self._storage.problems[told:]
 

@@ -244,10 +244,14 @@ def unpacked(data: bytes) -> bytes:
         return data
     import zstandard
 
+    unpacker = zstandard.ZstdDecompressor().decompressobj()
     try:
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        whole = unpacker.decompress(data)
     except zstandard.ZstdError as error:
         raise RecordingError(f"a compressed message is damaged ({error})") from error
+    if not unpacker.eof:
+        raise RecordingError("a compressed message is damaged (its end is missing)")
+    return whole
 
 
 def _empty_cdr(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ It is opened as a file that nobody writes, so nothing is written beside it. What
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -61,9 +62,12 @@ class Storage:
     """Of a damaged file: stamp, row and topic of each message that can be found, by time."""
 
     def __attrs_post_init__(self) -> None:
-        self._database = _open(self.path, self.stack, self.problems)
+        missing, torn = _missing_bytes(self.path)
+        self._database = _open(self.path, self.stack, self.problems, torn)
         self.stack.callback(self._database.close)
         self._database.text_factory = as_text
+        if missing:
+            self._database.execute("PRAGMA writable_schema = ON")  # else SQLite refuses it as a whole
         try:
             tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not {"topics", "messages"} <= tables:
@@ -74,6 +78,8 @@ class Storage:
         except sqlite3.Error as error:
             raise RecordingError(f"{self.path} cannot be read: {error}") from error
         try:
+            if missing:
+                raise sqlite3.DatabaseError(f"{missing} bytes are missing")
             self._count()
         except sqlite3.Error as error:
             self._save(str(error))
@@ -100,32 +106,24 @@ class Storage:
     def _read_topics(self, tables: set[str]) -> None:
         if "ros_distro" in self._columns("schema"):
             self.distro = next((row[0] for row in self._database.execute("SELECT ros_distro FROM schema")), "")
-        definitions: dict[tuple[str, str], tuple[str, str]] = {}
+        definitions: dict[str, list[tuple[str, str, str]]] = {}
         if "message_definitions" in tables:
             for kind, digest, form, text in self._database.execute(
                 "SELECT topic_type, type_description_hash, encoding, encoded_message_definition "
-                "FROM message_definitions ORDER BY id DESC"
+                "FROM message_definitions ORDER BY id"
             ):
-                definitions[kind, digest] = definitions[kind, ""] = form, text
+                definitions.setdefault(kind, []).append((digest, form, text))
         digests = "type_description_hash" if "type_description_hash" in self._columns("topics") else "''"
         for number, name, kind, encoding, digest in self._database.execute(
             f"SELECT id, name, type, serialization_format, {digests} FROM topics"  # noqa: S608 - one of two words
         ):
-            service = kind.removesuffix("_Event")
-            keys = ((kind, digest), (kind, ""), (service, digest), (service, ""))
-            found = next((definitions[key] for key in keys if key in definitions), ("", ""))
-            self.topics[number] = Topic(number, name, kind, encoding, *found)
+            known = definitions.get(kind) or definitions.get(kind.removesuffix("_Event")) or []
+            self.topics[number] = Topic(number, name, kind, encoding, *_definition_of(digest, known))
 
     def _columns(self, table: str) -> set[str]:
         return {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
 
     def _count(self) -> None:
-        with self.path.open("rb") as file:
-            head, there = file.read(32), file.seek(0, 2)
-        page_size = int.from_bytes(head[16:18], "big")
-        whole = int.from_bytes(head[28:32], "big") * (65536 if page_size == 1 else page_size)
-        if there < whole:
-            raise sqlite3.DatabaseError(f"{there} of {whole} bytes are there")
         for topic, count, first_ns, last_ns in self._database.execute(
             "SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp) FROM messages GROUP BY topic_id"
         ):
@@ -137,6 +135,8 @@ class Storage:
         self._saved = []
         try:
             for row, topic, stamp_ns in self._database.execute("SELECT id, topic_id, timestamp FROM messages"):
+                if type(topic) is not int or type(stamp_ns) is not int:
+                    continue
                 self._saved.append((stamp_ns, row, topic))
                 count, first_ns, last_ns = self.flows.get(topic, (0, stamp_ns, stamp_ns))
                 self.flows[topic] = count + 1, min(first_ns, stamp_ns), max(last_ns, stamp_ns)
@@ -160,26 +160,53 @@ class Storage:
             self.problems.append(f"{self.path.name}: the data of {lost} of these messages are lost, too")
 
 
+def _definition_of(digest: str, known: list[tuple[str, str, str]]) -> tuple[str, str]:
+    """Form and text of the definition with this digest, or of one where a digest is missing; never another's."""
+    for wanted in ((digest,), ("",) if digest else [other for other, _, _ in known]):
+        for other, form, text in known:
+            if other in wanted:
+                return form, text
+    return "", ""
+
+
 def _bytes(data: object) -> bytes:
     return data if isinstance(data, bytes) else str("" if data is None else data).encode()
 
 
-def _open(path: Path, stack: ExitStack, problems: list[str]) -> sqlite3.Connection:
+def _open(path: Path, stack: ExitStack, problems: list[str], torn: int) -> sqlite3.Connection:
     real = path.resolve()
     beside = [other for other in (Path(f"{real}-wal"), Path(f"{real}-journal")) if _size(other)]
-    if not beside:
+    if beside:
+        problems.append(
+            f"{path.name} was not closed: what is in {', '.join(file.name for file in beside)} is read, too"
+        )
+    elif not torn:
         return sqlite3.connect(f"file:{quote(str(real))}?mode=ro&immutable=1", uri=True)
     try:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="horus-import-")))
         for file in (real, *beside):
             shutil.copyfile(file, folder / file.name)
+        if torn and not beside:
+            os.truncate(folder / real.name, real.stat().st_size - torn)
     except OSError as error:
         raise RecordingError(
             f"{path} was not closed and is read from a copy, which cannot be made in {gettempdir()} "
             f"({error.strerror or error}): set TMPDIR to a folder with room"
         ) from error
-    problems.append(f"{path.name} was not closed: what is in {', '.join(file.name for file in beside)} is read, too")
     return sqlite3.connect(folder / real.name)
+
+
+def _missing_bytes(path: Path) -> tuple[int, int]:
+    """How many bytes of a database its file lacks, by its own head, and how many it has of its last, torn page.
+
+    SQLite would fill that page up with zeros, and so would be the end of a message.
+    """
+    with path.open("rb") as file:
+        head, there = file.read(32), file.seek(0, 2)
+    page_size = int.from_bytes(head[16:18], "big")
+    page_size = 65536 if page_size == 1 else page_size or 512
+    missing = max(0, int.from_bytes(head[28:32], "big") * page_size - there)
+    return missing, there % page_size if missing else 0
 
 
 def _size(path: Path) -> int:
