@@ -19,7 +19,7 @@ from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
 
 from .support.errors import FOUND, clear_errors
-from .support.render import print_json, print_table, progress
+from .support.render import print_json, print_table, printable, progress
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
@@ -206,11 +206,12 @@ def _show_info(found: SessionInfo) -> None:
 
 
 def _show_origin(origin: Origin) -> None:
-    click.echo(f"imported  from {origin.file}")
+    click.echo(f"imported  from {printable(origin.file)}")
     for attachment in origin.attachments:
-        click.echo(f"attached  {attachment.name} ({size_text(attachment.bytes)}): {ATTACHMENTS}/{attachment.file}")
+        where = f"{ATTACHMENTS}/{attachment.file}"
+        click.echo(f"attached  {printable(attachment.name)} ({size_text(attachment.bytes)}): {where}")
     for record in origin.metadata:
-        click.echo(f"metadata  {record.name}: {len(record.values)} values, in {ORIGIN}")
+        click.echo(f"metadata  {printable(record.name)}: {len(record.values)} values, in {ORIGIN}")
 
 
 @record.command()

@@ -13,7 +13,7 @@ from horus_async.recorder import open_session
 
 from .support.errors import FOUND, USAGE, fail
 from .support.load import load_scheduler
-from .support.render import print_json, progress, show_notes, show_summary
+from .support.render import print_json, printable, progress, show_notes, show_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,10 +163,10 @@ def import_(
             tick_rate=tick_rate,
             topics=topics,
             exclude=exclude,
-            progress=lambda done: bar.update(bar.task_ids[0], completed=done),
+            progress=lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total),
         )
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {printable(note)}", err=True)
     if as_json:
         print_json(attrs.asdict(found))
     else:
@@ -177,13 +177,13 @@ def import_(
 
 def _show_imported(found: Imported) -> None:
     for original, topic in found.renamed.items():
-        click.echo(f"topic {original} is {topic} here")
+        click.echo(f"topic {printable(original)} is {topic} here")
     if found.left_out:
-        topics = ", ".join(found.left_out)
+        topics = printable(", ".join(found.left_out))
         click.echo(f"left out {sum(found.left_out.values())} messages of {len(found.left_out)} topics: {topics}")
     for kind, names in (("attachments", found.attachments), ("metadata records", found.metadata)):
         if names:
-            click.echo(f"kept {len(names)} {kind}: {', '.join(names)}")
+            click.echo(f"kept {len(names)} {kind}: {printable(', '.join(names))}")
     held = f"{found.messages} messages of {len(found.topics)} topics in {found.ticks} ticks"
     click.echo(f"imported {held} as {found.session}")
 

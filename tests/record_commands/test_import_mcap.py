@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from horus_async.recorder import open_session
 from horus_async.recorder.imports.importing import import_file
+from horus_async.recorder.imports.mcap_records import McapRecords
 
 from .mcap_files import START_NS, json_mcap, messages_of, stamped, write_mcap
 from .sessions import call, call_json
@@ -178,6 +179,18 @@ def test_number_is_compared_with_what_the_file_says(recordings_dir: Path, tmp_pa
     assert result.exit_code == (1 if claimed > 3 else 0)
     assert f"topic /a: the file says that it holds {claimed} messages, and 3 were imported" in result.stderr
     assert call_json("info", "x")["messages"] == 3
+
+
+def test_file_that_is_cut_while_it_is_read(
+    recordings_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that are there at first and not when they are read are counted as missing, once."""
+    path = json_mcap(tmp_path / "x.mcap", [("/a", n, b"1") for n in range(100)], chunk_size=300)
+    read = McapRecords.of_piece
+    monkeypatch.setattr(McapRecords, "of_piece", lambda self, piece: read(self, piece)[1:])
+    found = call_json("import", path, "--name", "x")
+    assert found["missing"] == 100 - found["messages"] > 0
+    assert "topic /a: 100 messages were there at first" in found["notes"][0]
 
 
 # -- channels ----------------------------------------------------------------------------------------------------------
@@ -347,6 +360,42 @@ def test_attachments_and_metadata_are_kept(recordings_dir: Path, tmp_path: Path)
     for attachment in after["attachments"]:
         same = [(recordings_dir / name / "attachments" / attachment["file"]).read_bytes() for name in ("x", "y")]
         assert same[0] == same[1]
+
+
+def test_check_looks_at_what_is_kept(recordings_dir: Path, tmp_path: Path) -> None:
+    """An attachment that is gone or cut, or an index that is no JSON, is damage."""
+
+    def fill(writer: Any) -> None:
+        writer.add_attachment(1, 1, "a", "", b"12345")
+        writer.add_message(writer.register_channel("/a", "json", 0), 1, b"1", 1)
+
+    call("import", write_mcap(tmp_path / "x.mcap", fill), "--name", "x")
+    kept = recordings_dir / "x" / "attachments" / "a"
+    kept.write_bytes(b"123")
+    assert "attachment a has 3 of 5 bytes" in call("check", "x").output
+    kept.unlink()
+    result = call("check", "x")
+    assert result.exit_code == 1
+    assert "attachment a: No such file" in result.output
+    (recordings_dir / "x" / "origin.json").write_bytes(b"{")
+    assert call("check", "x").exit_code == 1
+
+
+def test_names_do_not_control_the_terminal(recordings_dir: Path, tmp_path: Path) -> None:
+    """What a file calls its topics and attachments is shown with escapes where it is no text."""
+    red = "\x1b[31mred"
+
+    def fill(writer: Any) -> None:
+        writer.add_attachment(1, 1, red, "", b"1")
+        writer.add_metadata(red, {})
+        for topic in (red, f"{red}2"):
+            writer.add_message(writer.register_channel(topic, "json", 0), 1, b"{bad", 1)
+
+    result = call("import", write_mcap(tmp_path / "x.mcap", fill), "--name", "x", "--exclude", "*2")
+    assert result.exit_code == 0
+    shown = result.output + call("info", "x").output
+    assert shown.count("\\x1b[31mred") == 7
+    assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize("file", ["../../../etc/passwd", "/etc/passwd", ".hidden", "", 7, "a/b"])

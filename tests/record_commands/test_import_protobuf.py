@@ -121,11 +121,12 @@ def test_fields_of_all_kinds(recordings_dir: Path, tmp_path: Path, more: Callabl
         name="ö",
         ranges=[1.5, math.inf],
         path=[{"x": 1.0}, {"y": 2.0}],
-        joints={"b": {"x": 3.0}, "a": {}},
         place={"x": 4.0},
         speed=0.0,
         parent={"name": "up"},
     )
+    full.joints["b"].x = 3.0
+    full.joints["a"].x = 0.0
     empty = state_class()()
     path = write(
         tmp_path / "x.mcap",

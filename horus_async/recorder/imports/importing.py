@@ -25,7 +25,7 @@ from horus_async.recorder.write.recorder import Recorder
 
 from .names import Choice, node_names, topic_names
 from .opening import open_source
-from .source import ALL_TOPICS
+from .source import ALL_TOPICS, LEFT_OUT
 from .ticks import TickClock, TickWriter
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def import_file(
     topics: Sequence[str] = (),
     exclude: Sequence[str] = (),
     root: str | os.PathLike[str] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
     """Make a session of a file.
 
@@ -85,7 +85,7 @@ def import_file(
         topics: Patterns of ``fnmatch``: import only the topics that fit one of them; empty for all.
         exclude: Patterns of topics that are left out although ``topics`` fits them.
         root: The folder for sessions; None for the usual one.
-        progress: Told the number of messages done.
+        progress: Told the number of messages done, and of all.
 
     Raises:
         RecordingError: The file cannot be read, holds no messages, a pattern of ``topics`` fits none, a stamp is
@@ -160,15 +160,16 @@ def _run_info(path: Path, clock: TickClock, nodes: list[str]) -> RunInfo:
     )
 
 
-def _write(source: Source, writer: TickWriter, progress: Callable[[int], None] | None) -> int:
+def _write(source: Source, writer: TickWriter, progress: Callable[[int, int], None] | None) -> int:
     """Write the messages; the number of ticks."""
+    total = source.count
     for count, message in enumerate(source.messages(), 1):
         if source.takes(message.topic):
             writer.put(message)
         if not count % _STEP:
             _check_recorder(writer.recorder)
             if progress is not None:
-                progress(count)
+                progress(count, total)
     return writer.finish()
 
 
@@ -210,7 +211,12 @@ def _keep(path: Path, source: Source, topics: dict[str, str], nodes: dict[str, s
 
 def _compare(source: Source, counts: dict[str, int]) -> int:
     """How many messages the file promises and does not hold; each difference gets a note."""
-    missing = 0
+    missing: dict[str, int] = {}
+    for topic, seen in source.topics.items():
+        came = counts.get(topic, 0) + source.faults.count(topic, LEFT_OUT)
+        if came < seen:  # the file was cut meanwhile, or it cannot be read twice
+            missing[topic] = seen - came
+            source.notes.append(f"topic {topic}: {seen} messages were there at first, and {came} when they were read")
     for topic, promised in source.expected.items():
         if topic == ALL_TOPICS:
             found = sum(counts.values()) + sum(source.left_out.values())
@@ -218,8 +224,8 @@ def _compare(source: Source, counts: dict[str, int]) -> int:
             found = counts.get(topic, 0)
         else:
             continue
-        missing += max(0, promised - found)
+        missing[topic] = max(missing.get(topic, 0), promised - found)
         if promised != found:
             where = "" if topic == ALL_TOPICS else f"topic {topic}: "
             source.notes.append(f"{where}the file says that it holds {promised} messages, and {found} were imported")
-    return missing
+    return sum(missing.values())

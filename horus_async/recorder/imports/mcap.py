@@ -17,7 +17,7 @@ from horus_async.recorder.exports.output import need
 
 from .mcap_records import McapRecords, Piece
 from .mcap_values import decoder_of
-from .source import ALL_TOPICS, LEFT_OUT, Packed, Source, SourceMessage
+from .source import ALL_TOPICS, LEFT_OUT, Source, SourceMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ class _Mcap(Source):
                 decode = self._decoders[number] = decoder_of(self._schemas.get(channel.schema_id), channel, self._made)
             stamp_ns, topic, data = message.log_time, channel.topic, message.data
             value = self.decoded(topic, stamp_ns, decode, data)
-            seq = message.sequence if type(value) is Packed else None  # of others it may mean anything
+            seq = message.sequence if PUBLISHERS in channel.metadata else None  # of others it may mean anything
             yield SourceMessage(stamp_ns, topic, self._publishers[number], value, data, seq)
 
     def _in_order(self) -> Iterator[Any]:

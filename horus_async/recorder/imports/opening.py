@@ -109,7 +109,8 @@ def _unpack(path: Path, stack: ExitStack) -> Path:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="horus-import-"))
     unpacked = Path(folder) / path.with_suffix("").name
     try:
-        with path.open("rb") as source, unpacked.open("wb") as target, ZstdDecompressor().stream_reader(source) as text:
+        with path.open("rb") as source, unpacked.open("wb") as target:
+            text = ZstdDecompressor().stream_reader(source, read_across_frames=True)
             shutil.copyfileobj(text, target, 1 << 20)
     except OSError as error:
         raise RecordingError(
