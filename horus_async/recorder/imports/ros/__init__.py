@@ -2,5 +2,6 @@
 
 from .decoder import known_decoder, ros_decoder, unpacked
 from .definitions import UnreadableDefinitionError
+from .reading import MisfitError
 
-__all__ = ["UnreadableDefinitionError", "known_decoder", "ros_decoder", "unpacked"]
+__all__ = ["MisfitError", "UnreadableDefinitionError", "known_decoder", "ros_decoder", "unpacked"]

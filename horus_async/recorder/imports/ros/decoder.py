@@ -1,16 +1,14 @@
 """ROS messages as payloads: JSON text of dicts of their fields, lists, and NumPy arrays with the codec's tags.
 
-Each definition has a store of ``rosbags`` of its own, so two definitions of one name do not meet. In it what makes a
-dict takes the place of each type's class: reading a message makes what is written, without an object in between,
-without the class's constants, and without a value that would be taken apart again. `tests` hold the text against the
-codec's own.
+Each definition has a reader of its own, so two definitions of one name do not meet. Reading a message makes what is
+written, without a value that would be taken apart again; the tests hold the text against the codec's own.
 """
 
 from __future__ import annotations
 
 import math
-from binascii import b2a_base64
 from functools import lru_cache
+from struct import error as StructError  # noqa: N812 - a class
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -28,16 +26,21 @@ from .definitions import (
     full_name,
     read_definition,
 )
+from .reading import MisfitError, make_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .definitions import Fields, Types
+    from .definitions import Types
+    from .reading import Read
 
     Decode = Callable[[bytes], bytes]
     """From a message to its payload."""
 
-_ARRAY = b'{"$ndarray":{"dtype":"%b","shape":[%d],"data":"%b"}}'
+_LITTLE, _BIG = b"\0\1", b"\0\0"
+"""How a message in plain CDR begins."""
+_PADDING = 3
+"""Bytes that may follow the last field in CDR."""
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _EMPTY_CDR = 8
 """Bytes of an empty CDR message at most: its head, one byte, and what fills up to 4."""
@@ -55,7 +58,7 @@ def ros_decoder(encoding: str, name: str, form: str, definition: str | bytes, *,
         md5: The checksum of the definition that a ROS 1 connection names.
 
     Returns:
-        A function that gives a message's payload. It raises what ``rosbags`` raises when the message does not fit.
+        A function that gives a message's payload. It raises `MisfitError` if the message does not fit.
 
     Raises:
         RecordingError: The definition cannot be read, is not complete, or ``rosbags`` is missing.
@@ -179,24 +182,24 @@ def _types_of(distro: str) -> Types:
 
 
 def _decoder(encoding: str, root: str, types: Types) -> Decode:
-    from rosbags.typesys import Stores, get_typestore
-
-    store: Any = get_typestore(Stores.EMPTY)
-    for name, fields in types.items():
-        store.fielddefs[name] = ([], fields)
-        store.types[name] = _dict_of(fields)
-    try:
-        store.get_msgdef(root)
-    except Exception as error:  # it writes code for each type, which fails in many ways
-        raise UnreadableDefinitionError(
-            f"{root} has fields of a kind that cannot be decoded ({type(error).__name__}: {error})"
-        ) from error
-    parse: Callable[[bytes, str], Any] = store.deserialize_ros1 if encoding == "ros1" else store.deserialize_cdr
+    cdr = encoding == "cdr"
+    little = make_reader(root, types, cdr=cdr)
+    big: dict[str, Read] = {}
 
     def decode(data: bytes) -> bytes:
+        if type(data) is not bytes:
+            data = bytes(data)
         if len(data) > MESSAGE_LIMIT:
             raise too_large(f"of {len(data)} bytes")
-        value = parse(data, root)
+        read = little
+        if cdr and data[:2] != _LITTLE:
+            read = _big_endian(data[:2], root, types, big)
+        try:
+            value, end = read(data)
+        except (StructError, UnicodeDecodeError, IndexError) as error:
+            raise MisfitError(f"it does not fit the definition of {root} ({error})") from error
+        if len(data) - end > _PADDING * cdr:
+            raise MisfitError(f"it is {len(data) - end} bytes longer than the definition of {root}")
         text = orjson.dumps(value)
         if b"null" in text:  # NaN, an infinity, or in a string
             text = orjson.dumps(_tagged(value))
@@ -205,24 +208,12 @@ def _decoder(encoding: str, root: str, types: Types) -> Decode:
     return decode
 
 
-def _dict_of(fields: Fields) -> Callable[..., dict[str, Any]]:
-    """What is called with the values of the fields, in their order."""
-    names = tuple(name for name, _ in fields if name != PLACEHOLDER)
-    arrays = tuple(name for name, (kind, what) in fields if kind > 2 and what[0][0] == 1 and what[0][1][0] != "string")
-    if not names:
-        return lambda *_: {}
-    if not arrays:
-        return lambda *values: dict(zip(names, values, strict=True))
-
-    def make(*values: Any) -> dict[str, Any]:
-        found = dict(zip(names, values, strict=True))
-        for name in arrays:
-            array = found[name]
-            data = b2a_base64(array, newline=False)
-            found[name] = orjson.Fragment(_ARRAY % (array.dtype.str.encode(), len(array), data))
-        return found
-
-    return make
+def _big_endian(head: bytes, root: str, types: Types, made: dict[str, Read]) -> Read:
+    if head != _BIG:
+        raise MisfitError(f"its encapsulation {head.hex()!r} is not that of plain CDR")
+    if root not in made:
+        made[root] = make_reader(root, types, cdr=True, big_endian=True)
+    return made[root]
 
 
 def _tagged(value: Any) -> Any:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 PLACEHOLDER = "structure_needs_at_least_one_member"
 """The field that an empty type has in CDR, where no type may be empty."""
-MAX_UNROLLED = 10_000
-"""Texts or structures in a fixed array, above which a type is refused: ``rosbags`` writes code for each of them."""
+MAX_ARRAY = 2**28
+"""Items of a fixed array, above which a type is refused."""
 
 _SEPARATOR = re.compile(r"^={5,}[ \t]*$", re.MULTILINE)
 _TITLE = re.compile(r"\s*(?:MSG|SRV|IDL):[ \t]*(\S+)[^\n]*\n?")
@@ -105,8 +105,8 @@ def _parts(name: str, field: Any) -> Iterator[str]:
         yield what
     elif kind in {3, 4}:
         item, size = what
-        if kind == 3 and size > MAX_UNROLLED and (item[0] == 2 or item[1][0] == "string"):
-            raise UnreadableDefinitionError(f"{name} has an array of {size} structures or texts: more than any robot's")
+        if kind == 3 and size > MAX_ARRAY:
+            raise UnreadableDefinitionError(f"{name} has an array of {size} items: more than any robot's")
         yield from _parts(name, item)
 
 
