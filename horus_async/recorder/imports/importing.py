@@ -143,7 +143,7 @@ def _check_stamps(path: Path, source: Source) -> None:
         if stamp_ns > _LAST_STAMP:
             raise RecordingError(
                 f"{path}: topic {topic} has a message with the stamp {stamp_ns} ns, which is beyond the year 2262 and "
-                f"64 bits: the clock that made it was wrong; leave the topic out with --exclude {topic!r}"
+                f"what 63 bits can hold: its clock was wrong; leave the topic out with --exclude {topic!r}"
             )
 
 

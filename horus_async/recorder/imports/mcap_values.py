@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Decode = Callable[[Any], Any]
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_LARGEST = 1 << 30
+_LARGEST = 1 << 28
 
 
 def decoder_of(schema: Any, channel: Any, made: dict[Any, Decode]) -> Decode:

@@ -33,7 +33,7 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _OTHERS = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file itself: run  git lfs pull",
     b"\x1f\x8b": "compressed by gzip: run  gunzip -k FILE  and import what that gives",
-    b"\x04\x22\x4d\x18": "compressed by LZ4: run  lz4 -dk FILE  and import what that gives",
+    b"\x04\x22\x4d\x18": "compressed by LZ4: run  lz4 -dk FILE  and import that; a recording is replayed as it is",
     b"BZh": "compressed by bzip2: run  bunzip2 -k FILE  and import what that gives",
     b"\xfd7zXZ\0": "compressed by xz: run  unxz -k FILE  and import what that gives",
     b"PK\x03\x04": "a zip archive: unpack it and import what was in it",
