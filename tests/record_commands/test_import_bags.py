@@ -148,6 +148,25 @@ def test_files_that_the_metadata_do_not_name(recordings_dir: Path, tmp_path: Pat
     assert call_json("info", "s")["messages"] == 9
 
 
+@both_storages
+def test_a_file_of_a_split_bag_that_cannot_be_read(
+    recordings_dir: Path, tmp_path: Path, storage: StoragePlugin
+) -> None:
+    """The last file of a killed recorder may be empty: it costs itself. If none can be read, the first says why."""
+    folder = split(tmp_path / "bag", storage, 3)
+    (last,) = folder.glob("bag_2.*")
+    last.write_bytes(b"")
+    result = call("import", folder, "--name", "s")
+    assert result.exit_code == 0, result.output
+    assert f"{last} is empty; it is left out" in result.stderr
+    assert call_json("info", "s")["messages"] == 6
+    for file in folder.iterdir():
+        file.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    result = call("import", folder, "--name", "t")
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "git lfs pull" in result.output
+
+
 def test_one_file_of_a_split_bag_says_that_there_are_more(recordings_dir: Path, tmp_path: Path) -> None:
     """Who imports one file of several is told of the folder."""
     folder = split(tmp_path / "bag", StoragePlugin.SQLITE3, 2)

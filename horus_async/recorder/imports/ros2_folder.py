@@ -68,11 +68,26 @@ def open_folder(path: Path, open_file: Callable[[Path], Source]) -> Source:
         chosen, said = _named_files(path, there, metadata)
         notes += said
     metadata = metadata or _Metadata()
-    parts = {name: open_file(file) for name, file in chosen.items()}
+    parts = _opened(chosen, open_file, notes)
     folder = BagFolder(parts, metadata.counts, notes, metadata.distro)
     if metadata.custom:
         folder.metadata.append(("custom_data", metadata.custom))
     return folder
+
+
+def _opened(chosen: dict[str, Path], open_file: Callable[[Path], Source], notes: list[str]) -> dict[str, Source]:
+    """The files that can be opened; of the others a note says why not, if not all are like that."""
+    parts: dict[str, Source] = {}
+    problems: list[RecordingError] = []
+    for name, file in chosen.items():
+        try:
+            parts[name] = open_file(file)
+        except RecordingError as error:
+            problems.append(error)
+    if problems and not parts:
+        raise problems[0]
+    notes += [f"{problem}; it is left out" for problem in problems]
+    return parts
 
 
 def _named_files(path: Path, there: dict[str, Path], metadata: _Metadata) -> tuple[dict[str, Path], list[str]]:
