@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LINE = "=" * 80
+
+
+def nested(depth: int, how: str) -> bytes:
+    """The definition of a type in which others are nested."""
+    parts = [f"T{number + 1}{how} x\n{LINE}\nMSG: pkg/T{number + 1}\n" for number in range(depth)]
+    return ("".join(parts) + "int32 x\nstring s\n").encode()
+
+
 GOOD = struct.pack("<iI", 7, 3) + b"hi\0"
 IDL = "module pkg { module msg { struct Foo { long x; string s; }; }; };"
 VALUE = {"x": 7, "s": "hi"}
@@ -104,6 +112,9 @@ def test_definitions_as_real_files_hold_them(
         ("ros2msg", b"int32 x\nstring s\n", struct.pack("<iI", 7, 4_000_000_000) + b"hi\0"),
         ("ros2idl", b"module pkg { module msg { union Foo switch (long) { case 1: long x; }; }; };", GOOD),
         ("ros2idl", b"module pkg { module msg { struct Bar { long x; string s; }; }; };", GOOD),
+        ("ros2idl", b"module pkg { module msg { struct Foo { long x[-3]; string s; }; }; };", GOOD),
+        ("ros2msg", nested(20, "[]"), GOOD),
+        ("ros2msg", nested(2000, ""), GOOD),
         ("nobody's", b"\x00\x01\x02", GOOD),
     ],
 )
@@ -344,6 +355,19 @@ def test_any_definition_is_read_or_refused(definition: bytes, form: str) -> None
     """Whatever stands there, it is read, or the error is of ours."""
     with suppress(UnreadableDefinitionError):
         ros_decoder("cdr", "pkg/msg/Foo", form, definition)
+
+
+@settings(deadline=None, max_examples=200)
+@given(some_type(), st.binary(max_size=60), st.sampled_from(["ros1", "little", "big"]))
+def test_any_message_is_read_or_refused(
+    drawn: tuple[list[tuple[str, str, Any]], list[Any]], body: bytes, how: str
+) -> None:
+    """Whatever a message holds, it is read, or the error is of ours."""
+    parts: list[str] = []
+    text = definition_of(drawn[0], parts) + "".join(parts)
+    with suppress(MisfitError):
+        encoding = "ros1" if how == "ros1" else "cdr"
+        ros_decoder(encoding, "pkg/msg/Foo", "ros2msg", text)((b"\0\0\0\0" if how == "big" else b"\0\1\0\0") + body)
 
 
 def test_a_topic_of_many_definitions_is_counted_once(recordings_dir: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def read_definition(name: str, form: str, text: str) -> tuple[str, Types]:
     Raises:
         UnreadableDefinitionError: It is not in this language.
     """
-    from rosbags.typesys import TypesysError, get_types_from_idl, get_types_from_msg
+    from rosbags.typesys import get_types_from_idl, get_types_from_msg
 
     try:
         if "idl" in form:
@@ -74,7 +74,9 @@ def read_definition(name: str, form: str, text: str) -> tuple[str, Types]:
         root, rest = _plain(name, text)
         found = {key: fields for key, (_, fields) in get_types_from_msg(rest, root).items()}
         return next(iter(found)), found
-    except (TypesysError, RecursionError, AssertionError, KeyError, ValueError) as error:
+    except UnreadableDefinitionError:
+        raise
+    except Exception as error:  # the library's parser, on a text of anybody's
         raise UnreadableDefinitionError(f"the definition of {name} cannot be read ({_first_line(error)})") from error
 
 
@@ -105,7 +107,7 @@ def _parts(name: str, field: Any) -> Iterator[str]:
         yield what
     elif kind in {3, 4}:
         item, size = what
-        if kind == 3 and size > MAX_ARRAY:
+        if kind == 3 and not 0 <= size <= MAX_ARRAY:
             raise UnreadableDefinitionError(f"{name} has an array of {size} items: more than any robot's")
         yield from _parts(name, item)
 

@@ -44,6 +44,8 @@ _NUMBERS = {
 """The code of ``struct``, the size and NumPy's dtype of each kind of number."""
 _BASE, _NAME, _ARRAY = 1, 2, 3
 """How ``rosbags`` tells what a field is; 4 is a sequence."""
+_DEEPEST = 100
+"""How deeply types may be nested."""
 _HEAD = 4
 """Bytes of a CDR message before its body; places in the body are aligned from there."""
 
@@ -77,7 +79,10 @@ def make_reader(root: str, types: Types, *, cdr: bool, big_endian: bool = False)
         *source.lines,
         f"    return {value}, p",
     ]
-    exec("\n".join(lines), source.names)  # noqa: S102 - see above
+    try:
+        exec("\n".join(lines), source.names)  # noqa: S102 - see above
+    except SyntaxError as error:
+        raise UnreadableDefinitionError(f"{root} is nested too deeply ({error.msg})") from error
     read: Read = source.names["read"]
     return read
 
@@ -103,6 +108,8 @@ class _Source:
 
     def fields(self, name: str) -> str:
         """Read the fields of a type; the expression of its value."""
+        if len(self._within) > _DEEPEST:
+            raise UnreadableDefinitionError(f"{name} is nested too deeply")
         if name in self._within:
             raise UnreadableDefinitionError(f"{name} is part of itself")
         self._within.append(name)
