@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .definitions import Types
-    from .reading import Read
+    from .reading import Reader
 
     Decode = Callable[[bytes], bytes]
     """From a message to its payload."""
@@ -184,31 +184,31 @@ def _types_of(distro: str) -> Types:
 def _decoder(encoding: str, root: str, types: Types) -> Decode:
     cdr = encoding == "cdr"
     little = make_reader(root, types, cdr=cdr)
-    big: dict[str, Read] = {}
+    big: dict[str, Reader] = {}
 
     def decode(data: bytes) -> bytes:
         if type(data) is not bytes:
             data = bytes(data)
         if len(data) > MESSAGE_LIMIT:
             raise too_large(f"of {len(data)} bytes")
-        read = little
+        reader = little
         if cdr and data[:2] != _LITTLE:
-            read = _big_endian(data[:2], root, types, big)
+            reader = _big_endian(data[:2], root, types, big)
         try:
-            value, end = read(data)
+            value, end = reader.read(data)
         except (StructError, UnicodeDecodeError, IndexError) as error:
             raise MisfitError(f"it does not fit the definition of {root} ({error})") from error
         if len(data) - end > _PADDING * cdr:
             raise MisfitError(f"it is {len(data) - end} bytes longer than the definition of {root}")
         text = orjson.dumps(value)
-        if b"null" in text:  # NaN, an infinity, or in a string
+        if reader.has_floats and b"null" in text:  # NaN, an infinity, or in a string
             text = orjson.dumps(_tagged(value))
         return text
 
     return decode
 
 
-def _big_endian(head: bytes, root: str, types: Types, made: dict[str, Read]) -> Read:
+def _big_endian(head: bytes, root: str, types: Types, made: dict[str, Reader]) -> Reader:
     if head != _BIG:
         raise MisfitError(f"its encapsulation {head.hex()!r} is not that of plain CDR")
     if root not in made:

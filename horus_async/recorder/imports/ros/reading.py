@@ -12,7 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from attrs import define, field
+from attrs import define, field, frozen
 
 from horus_async.errors import RecordingError
 
@@ -54,7 +54,16 @@ class MisfitError(RecordingError):
     """A message does not fit the definition of its type."""
 
 
-def make_reader(root: str, types: Types, *, cdr: bool, big_endian: bool = False) -> Read:
+@frozen
+class Reader:
+    """What reads messages of one type."""
+
+    read: Read
+    has_floats: bool
+    """Whether numbers apart from arrays may be NaN or infinite, which JSON cannot say."""
+
+
+def make_reader(root: str, types: Types, *, cdr: bool, big_endian: bool = False) -> Reader:
     """The function that reads messages of a type.
 
     Args:
@@ -64,7 +73,7 @@ def make_reader(root: str, types: Types, *, cdr: bool, big_endian: bool = False)
         big_endian: Which end comes first.
 
     Returns:
-        A function that raises `MisfitError`, ``struct.error`` or ``UnicodeDecodeError`` if a message does not fit.
+        Its function raises `MisfitError`, ``struct.error`` or ``UnicodeDecodeError`` if a message does not fit.
 
     Raises:
         UnreadableDefinitionError: A field is of a kind that cannot be read, or a type is part of itself.
@@ -83,8 +92,7 @@ def make_reader(root: str, types: Types, *, cdr: bool, big_endian: bool = False)
         exec("\n".join(lines), source.names)  # noqa: S102 - see above
     except SyntaxError as error:
         raise UnreadableDefinitionError(f"{root} is nested too deeply ({error.msg})") from error
-    read: Read = source.names["read"]
-    return read
+    return Reader(source.names["read"], source.has_floats)
 
 
 @define
@@ -97,6 +105,7 @@ class _Source:
     names: dict[str, Any] = field(init=False)
     """What the function refers to."""
     lines: list[str] = field(init=False, factory=list)
+    has_floats: bool = field(init=False, default=False)
     _run: list[tuple[str, int, str]] = field(init=False, factory=list)
     """Numbers that are read at once: the code of ``struct``, the alignment, and the variable."""
     _within: list[str] = field(init=False, factory=list)
@@ -152,6 +161,7 @@ class _Source:
     def _number(self, code: str, align: int) -> str:
         variable = self._new()
         self._run.append((code, align, variable))
+        self.has_floats = self.has_floats or code in {"f", "d"}
         return variable
 
     def _count(self) -> str:
