@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import os
 import shutil
 import sqlite3
 import struct
@@ -66,6 +67,20 @@ def test_fewer_messages_than_the_metadata_count(recordings_dir: Path, tmp_path: 
     assert "/a" in result.stderr
     assert "8" in result.stderr
     assert call_json("info", "s")["messages"] == 7
+
+
+@both_storages
+def test_topics_and_totals_that_metadata_claim(recordings_dir: Path, tmp_path: Path, storage: StoragePlugin) -> None:
+    """A topic that is not there at all, and a total that is not the sum, are said as well."""
+    bag = text_bag(tmp_path / "bag", {"/a": 5, "/b": 2}, storage)
+    edit_metadata(bag, "name: /b", "name: /gone")
+    result = call("import", bag, "--name", "s")
+    assert result.exit_code == 1, result.output
+    assert "/gone" in result.stderr
+    edit_metadata(bag, "name: /gone", "name: /b")
+    edit_metadata(bag, "message_count: 7", "message_count: 70")
+    result = call_json("import", bag, "--name", "t")
+    assert (result["messages"], result["missing"]) == (7, 63)
 
 
 @both_storages
@@ -197,6 +212,17 @@ def test_folders_that_are_no_bag(recordings_dir: Path, tmp_path: Path) -> None:
 
 
 # -- SQLite ------------------------------------------------------------------------------------------------------------
+
+
+def test_paths_of_other_kinds(recordings_dir: Path, tmp_path: Path) -> None:
+    """Two slashes at the beginning, a link, and a name that is no text lead to the file, too."""
+    path = storage_of(text_bag(tmp_path / "bag", {"/t": 1}))
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff#.db3")
+    shutil.copy(path, odd)
+    (tmp_path / "link.db3").symlink_to(path)
+    for number, one in enumerate((f"/{path}", odd, tmp_path / "link.db3")):
+        assert call("import", one, "--name", f"s{number}").exit_code == 0
+        assert found(f"s{number}", "t") == [{"data": "/t 0"}]
 
 
 @pytest.mark.parametrize("name", ["run%31", "a#b", "a?b", "a b", "ä", "file:x?mode=rw", "%", "a'b"])
@@ -362,6 +388,7 @@ def test_a_compressed_message_that_is_damaged(recordings_dir: Path, tmp_path: Pa
         ("x.bag", bz2.compress(b"#ROSBAG V2.0\n"), "bunzip2"),
         ("x.mcap", b"<!DOCTYPE html><html>", "a web page"),
         ("metadata.yaml", b"rosbag2_bagfile_information:\n  version: 5\n", "import the folder"),
+        ("metadata.yaml", b"# by hand\n\nrosbag2_bagfile_information:\n", "import the folder"),
         ("x.bag", bytes(4096), "zeros"),
         ("x.db3-wal", b"\x37\x7f\x06\x82", "x.db3-wal belongs to x.db3"),
         ("x.bag", b"#ROSBAG V1.2\n", "rosbag reindex"),

@@ -171,10 +171,10 @@ class BagFolder(Source):
             self.see_file(part)
             self.metadata += part.metadata
             self.enclosed += part.enclosed
+        if expected:
+            counted.pop(ALL_TOPICS, None)
         found = self.topics
         self.expected = {**counted, **{topic: n for topic, n in expected.items() if found.get(topic, 0) != n}}
-        if expected and ALL_TOPICS in counted:
-            del self.expected[ALL_TOPICS]
         self._take_notes()
 
     def choose(self, is_wanted: Callable[[str], bool]) -> None:

@@ -13,7 +13,7 @@ from horus_async.recorder.exports.output import need
 
 from .bags import open_bag1, open_sqlite
 from .mcap import open_mcap
-from .ros2_folder import open_folder, see_folder
+from .ros2_folder import METADATA, open_folder, see_folder
 from .ulog import open_ulog
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _OTHERS = {
     b"\xfd7zXZ\0": "compressed by xz: run  unxz -k FILE  and import what that gives",
     b"PK\x03\x04": "a zip archive: unpack it and import what was in it",
     b"/annex/objects": "a git-annex pointer, not the file itself: run  git annex get FILE",
-    b"rosbag2_bagfile_information": "what describes a ROS 2 bag: import the folder that it is in",
     b"<!DOCTYPE": "a web page, not the file itself: download the file again",
     b"<html": "a web page, not the file itself: download the file again",
     bytes(16): "full of zeros: its data never reached the disk",
@@ -94,6 +93,8 @@ def _advice(path: Path, begin: bytes) -> str:
     for ending in _BESIDE:
         if path.name.endswith(ending):
             return f"{path} belongs to {path.name.removesuffix(ending)}: import that, with this beside it"
+    if path.name == METADATA:
+        return f"{path} describes a ROS 2 bag: import the folder that it is in"
     for magic, what in _OTHERS.items():
         if begin.startswith(magic):
             return f"{path} is {what.replace('FILE', str(path))}"

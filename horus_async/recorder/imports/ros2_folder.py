@@ -15,6 +15,7 @@ from attrs import field, frozen
 from horus_async.errors import RecordingError
 
 from .bags import BagFolder, wrote
+from .source import ALL_TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,9 @@ def _read_metadata(folder: Path) -> _Metadata:
         for topic in said.get("topics_with_message_count") or []:
             name = topic["topic_metadata"]["name"]
             counts[name] = counts.get(name, 0) + int(topic["message_count"])
+        total = int(said.get("message_count", sum(counts.values())))
+        if total != sum(counts.values()):
+            counts[ALL_TOPICS] = total
     except (OSError, YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         what = str(error).partition("\n")[0]
         return _Metadata(problem=f"{folder / METADATA} cannot be read ({type(error).__name__}: {what})")

@@ -181,7 +181,7 @@ def _open(path: Path, stack: ExitStack, problems: list[str], torn: int) -> sqlit
             f"{path.name} was not closed: what is in {', '.join(file.name for file in beside)} is read, too"
         )
     elif not torn:
-        return sqlite3.connect(f"file:{quote(str(real))}?mode=ro&immutable=1", uri=True)
+        return sqlite3.connect(f"file://{quote(os.fsencode(real))}?mode=ro&immutable=1", uri=True)
     try:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="horus-import-")))
         for file in (real, *beside):
