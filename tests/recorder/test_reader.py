@@ -162,7 +162,7 @@ def test_a_growing_file_can_be_read(tmp_path: Path) -> None:
 
 
 def test_only_what_can_get_shorter_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines that are alike are packed thoroughly; those that are mostly base64 as fast as it goes, short as they are."""
+    """Lines that are alike are packed thoroughly, those that are mostly base64 as fast as it goes."""
     levels: list[int] = []
     compress = lz4.frame.compress
 
