@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DURATION = 10.0
 DEFAULT_RUNS = 4
+_OURS = "horus-async: "
 _GRACE = 5.0
 """Seconds that a run has to end once it is told to."""
 
@@ -97,7 +98,7 @@ def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str
                 for tick in compared.read([worker.frames for worker in workers]):
                     bar.update(bar.task_ids[0], completed=tick / (compared.tick_rate or math.inf))
         except RunDiedError as error:
-            raise workers[error.number].failure() from None
+            raise workers[error.number].failure(job["app"]) from None
     certificate = Certificate(
         app=job["app"],
         args=tuple(job["args"]),
@@ -124,14 +125,24 @@ class _Worker:
     frames: IO[bytes]
     errors: IO[bytes]
 
-    def failure(self) -> AppError:
-        """Why it died, according to the last line it wrote."""
-        code = self.process.wait()
+    def said(self) -> str:
+        """What it wrote to its standard error, once it has ended."""
+        self.process.wait()
         self.errors.seek(0)
-        lines = self.errors.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1].removeprefix("horus-async: ") if lines else "no reason given"
-        error = AppError(last if code in (FOUND, USAGE) else f"a run of the check ended with exit code {code}: {last}")
-        error.failed = code != USAGE
+        return self.errors.read().decode(errors="replace").rstrip()
+
+    def failure(self, app: str) -> AppError:
+        """Why it died: our own line about it, else the program ended itself. What it said before that is printed."""
+        before, _, last = self.said().rpartition("\n")
+        ours = last.startswith(_OURS)
+        code = self.process.returncode
+        said = before if ours else f"{before}\n{last}".strip()
+        if said:
+            click.echo(said, err=True)
+        error = AppError(
+            last.removeprefix(_OURS) if ours else f"{app}: a run of the check ended with exit code {code}, by itself"
+        )
+        error.failed = code not in (0, USAGE)
         return error
 
 

@@ -99,6 +99,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return (yield)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the traceback of a failing run show the test and the node, and nothing of what is between."""
+    if call.excinfo is not None and not item.config.getoption("fulltrace"):
+        from .nodes.user_frames import begin_with_the_users, is_about_ours
+
+        error = call.excinfo.value
+        if is_about_ours(error):
+            begin_with_the_users(error)
+            call.excinfo = pytest.ExceptionInfo.from_exception(error)
+    return (yield)
+
+
 def _app_fixture(item: pytest.Function, session: str | Path) -> Any:
     __tracebackhide__ = True
     try:
