@@ -1,6 +1,6 @@
 """``horus-async record``: find, look at, check and delete recorded sessions.
 
-The commands that compare, convert and play are in `record_data`.
+The commands that compare and convert are in `record_data`, those that play in `replay` and `inject`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
 _ELSEWHERE = {
     "replay": ("replay", "replay", "Replay a recorded session, as the command replay does."),
-    "inject": ("record_data", "inject", "Let recorded nodes play among live ones."),
+    "inject": ("inject", "inject", "Let recorded nodes play among live ones."),
     "diff": ("record_data", "diff", "Compare every message of two sessions."),
     "export": ("record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
     "import": ("record_data", "import_", "Make a session of an MCAP file or a ROS bag."),
