@@ -21,6 +21,7 @@ from horus_async.errors import BlackBoxError
 from horus_async.spelling import did_you_mean
 
 from .support.errors import FOUND, clear_errors
+from .support.table import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -192,9 +193,10 @@ def _as_json(record: Record) -> str:
 
 
 def _as_text(record: Record, *, utc: bool) -> str:
-    kind = click.style(record.kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly)
     fields = ", ".join(f"{name}: {_value(value)}" for name, value in record.event.shown().items())
-    return f"[{clock_face(record.time_ns, utc=utc)}] {kind} {{ {fields} }}"
+    text = fold(f"[{clock_face(record.time_ns, utc=utc)}] {record.kind} {{ {fields} }}", indent=4)
+    kind = click.style(record.kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly)
+    return text.replace(record.kind, kind, 1)
 
 
 def _value(value: object) -> str:

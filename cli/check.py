@@ -23,6 +23,7 @@ from horus_async.errors import AppError
 from .support.errors import FOUND, USAGE
 from .support.own_namespace import own_namespace
 from .support.render import print_json, progress
+from .support.states import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,10 @@ def _show(certificate: Certificate) -> None:
 def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str]:
     """The certificate, and the error with which the program ends in every run, or an empty string."""
     compared = Comparison(runs)
+    say(
+        f"started: {len(runs)} runs of {job['app']}, each {job['duration']:g} s of virtual time, in a namespace of "
+        "their own; Ctrl-C ends it"
+    )
     with ExitStack() as stack:
         stack.enter_context(own_namespace("check"))
         workers = [stack.enter_context(_worker(job, run)) for run in runs]

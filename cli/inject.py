@@ -15,6 +15,7 @@ from horus_async.topics.inspection import rings
 from .support.listeners import Listeners
 from .support.load import load_scheduler
 from .support.render import print_json, show_notes, show_summary
+from .support.states import tell_states
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session
@@ -62,6 +63,7 @@ def inject(
         if namespace is not None:
             raise click.UsageError("--namespace is for topics of running programs; with --into APP set HORUS_NAMESPACE")
         scheduler = load_scheduler(app, args).inject(opened, *names)
+        tell_states(scheduler, f"{app} with {', '.join(names)} of {opened.name}")
         scheduler.run_sync(duration)
         unheard = None
     else:
@@ -93,6 +95,7 @@ def _into_the_running(
             click.echo(f"note: {whose} publishes {ring.topic} too; its readers hear both", err=True)
     if not others_listen(namespace):
         click.echo(f"note: no program listens in namespace {namespace!r} yet", err=True)
+    tell_states(scheduler, f"{', '.join(names)} of {session.name}", last_tick=session.last_tick)
     listeners = Listeners(namespace, topics)
     with listeners.watching():
         scheduler.observe(listeners).run_sync(duration)

@@ -18,7 +18,8 @@ from horus_async.recorder import delete_session, list_sessions, open_session, re
 from horus_async.recorder.manifest import read_manifest
 
 from .support.errors import FOUND, clear_errors
-from .support.render import print_json, print_table, progress
+from .support.render import print_json, progress
+from .support.table import fold, print_table
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
@@ -171,7 +172,8 @@ def info(session: str, *, as_json: bool) -> None:
 
 def _show_info(found: SessionInfo) -> None:
     click.echo(f"session   {found.name}: {found.path}")
-    click.echo(f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}")
+    started = f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}"
+    click.echo(fold(started, indent=10))
     click.echo(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
     logged = f" and {found.log_lines} log lines" if found.log_lines else ""
     click.echo(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}\n")

@@ -19,7 +19,9 @@ from horus_async.topics.codec import decode
 from .support.errors import FOUND, USAGE
 from .support.load import load_scheduler
 from .support.own_namespace import own_namespace
-from .support.render import print_json, print_table, show_notes
+from .support.render import print_json, show_notes
+from .support.states import say, tell_states
+from .support.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +95,10 @@ def replay(
     for override in overrides:
         node, topic, value = parse_override(opened, override)
         scheduler.set_replay_override(node, topic, value)
+    first = opened.first_tick if start_tick is None else start_tick
+    last = opened.last_tick if stop_tick is None else min(stop_tick, opened.last_tick or 0)
+    what = f"replay of {opened.name}, ticks {first} to {last} at speed {speed}"
+    tell_states(scheduler, what, last_tick=None if loop else last)
     scheduler.run_sync()
     show_notes(opened)
     stats = scheduler.stats()
@@ -153,6 +159,7 @@ def _verify(
     from horus_async.replay.verification import verify
 
     chosen = None if names is None else tuple(names)
+    say(f"started: the nodes of {app} on what {session.name} holds, to its tick {session.last_tick}; Ctrl-C ends it")
     with own_namespace("verify"):
         scheduler = load_scheduler(app, args)
         report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))

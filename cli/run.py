@@ -13,6 +13,7 @@ from horus_async.scheduler.overrides import Overrides
 from .support.load import load_scheduler, run_script, split_app
 from .support.logs import show_node_logs
 from .support.render import show_summary
+from .support.states import tell_states
 
 if TYPE_CHECKING:
     from horus_async import Scheduler
@@ -53,6 +54,7 @@ def run(
 
     def note(scheduler: Scheduler) -> None:
         made.append(scheduler)
+        tell_states(scheduler)
         show_node_logs()  # now that the program has had time to set up logging itself
 
     overrides = Overrides(

@@ -22,8 +22,9 @@ from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings
 
 from .support.errors import clear_errors
-from .support.render import print_json, print_table
+from .support.render import print_json
 from .support.shared_memory import other_users
+from .support.table import fold, print_table
 from .support.typed import structure
 from .support.windows import LOOK_NS, windows
 
@@ -125,12 +126,14 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     click.echo(f"topic     {name}\nnamespace {namespace}")
     for ring in found:
         state = "live" if ring.live else "left over"
-        click.echo(
+        text = (
             f"ring      process {ring.pid}, {state}, since {clock_face(ring.started_ns)}: {ring.messages} messages, "
             f"capacity {ring.capacity} bytes, publishers {', '.join(ring.publishers) or 'none'}"
         )
+        click.echo(fold(text, indent=10))
         for schema in ring.schemas:
-            click.echo(f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}")
+            text = f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}"
+            click.echo(fold(text, indent=10))
     if newest is not None:
         click.echo(f"newest    {_line(newest)}")
 
