@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +12,7 @@ from horus_async.errors import AppError
 from horus_async.scheduler.in_force import overriding
 from horus_async.scheduler.overrides import Overrides
 
-from .support.load import load_scheduler, run_script, split_app
+from .support.load import is_file, load_scheduler, run_script, split_app
 from .support.logs import show_node_logs
 from .support.render import show_summary
 from .support.states import tell_states
@@ -43,8 +45,9 @@ def run(
 ) -> None:
     """Run APP: a script, or FILE.py:NAME or MODULE:NAME of a Scheduler or a function that returns one.
 
-    Options given here override those in the program, for the scheduler that runs first. A script that runs none has
-    that of its build(args) or scheduler run. Everything after -- is passed to the program.
+    Options given here override those in the program, for the scheduler that runs first. One that the program did not
+    name has the program's name. A script that runs none has that of its build(args) or scheduler run. Everything after
+    -- is passed to the program.
 
     Example: horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
     """
@@ -64,6 +67,7 @@ def run(
         duration=duration,
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
+        name=_name_of(app),
         on_made=note,
     )
     with overriding(overrides):
@@ -76,6 +80,16 @@ def run(
             show_summary(made)
     if not overrides.used:
         _nothing_ran(app, record)
+
+
+def _name_of(app: str) -> str:
+    """What a scheduler is called that its program did not name: as the program, so that two have boxes of their own."""
+    where = split_app(app)[0]
+    path = Path(where)
+    stem = path.stem if is_file(where) else where.rpartition(".")[2]
+    if stem == "__main__":
+        stem = path.resolve().parent.name
+    return re.sub(r"[^A-Za-z0-9_-]", "_", stem)[:80]
 
 
 def _nothing_ran(app: str, record: str | None) -> None:

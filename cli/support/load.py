@@ -87,7 +87,7 @@ def load_scheduler(app: str, args: Sequence[str]) -> Scheduler:
         AppError: There is none, or the program failed.
     """
     where, _ = split_app(app)
-    if not _is_file(where):
+    if not is_file(where):
         with _program(Path(where), args, beside=Path.cwd()):
             return _made(app, _load_module(where), args)
     path = _file(where)
@@ -133,7 +133,8 @@ def _scheduler(app: str, found: Any, args: Sequence[str]) -> Scheduler:
     return found
 
 
-def _is_file(where: str) -> bool:
+def is_file(where: str) -> bool:
+    """Whether the first part of APP names a file, and not a module."""
     return where.endswith(".py") or "/" in where or Path(where).is_file()
 
 
