@@ -23,7 +23,8 @@ from horus_async.errors import AppError
 from .support.errors import FOUND, USAGE
 from .support.own_namespace import own_namespace
 from .support.render import print_json, progress
-from .support.states import say
+from .terminal import completion
+from .terminal.states import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ _GRACE = 5.0
 
 
 @click.command()
-@click.argument("app")
+@click.argument("app", shell_complete=completion.app)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--duration",

@@ -19,7 +19,7 @@ from .support.errors import FOUND
 from .support.own_namespace import own_namespace
 from .support.render import print_json
 from .support.robot import STOP_DISTANCE_M, build
-from .support.table import print_table
+from .terminal.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from .support.finding import MIB, Finding, Verdict, size
 from .support.machine import Machine
 from .support.render import print_json
 from .support.shared_memory import check_shared_memory, check_topics
-from .support.table import fold
+from .terminal.table import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

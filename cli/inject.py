@@ -15,18 +15,32 @@ from horus_async.topics.inspection import rings
 from .support.listeners import Listeners
 from .support.load import load_scheduler
 from .support.render import print_json, show_notes, show_summary
-from .support.states import tell_states
+from .terminal import completion
+from .terminal.states import tell_states
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-@click.option("--nodes", required=True, metavar="A,B", help="The recorded nodes that play.")
-@click.option("--into", "app", metavar="APP", help="The live program. Default: the programs that are running.")
-@click.option("--namespace", metavar="N", help="Without --into: of the topics. Default: HORUS_NAMESPACE, else default.")
+@click.option(
+    "--nodes", required=True, metavar="A,B", shell_complete=completion.nodes, help="The recorded nodes that play."
+)
+@click.option(
+    "--into",
+    "app",
+    metavar="APP",
+    shell_complete=completion.app,
+    help="The live program. Default: the programs that are running.",
+)
+@click.option(
+    "--namespace",
+    metavar="N",
+    shell_complete=completion.namespace,
+    help="Without --into: of the topics. Default: HORUS_NAMESPACE, else default.",
+)
 @click.option(
     "--duration",
     type=click.FloatRange(min=0, min_open=True),

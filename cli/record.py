@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
+from click.shell_completion import CompletionItem
 
 from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.errors import DamagedRecordingError, RecordingError
@@ -19,7 +20,8 @@ from horus_async.recorder.manifest import read_manifest
 
 from .support.errors import FOUND, clear_errors
 from .support.render import print_json, progress
-from .support.table import fold, print_table
+from .terminal import completion
+from .terminal.table import fold, print_table
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
@@ -59,12 +61,18 @@ class _Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        rows = [
+        with formatter.section("Commands"):
+            formatter.write_dl(self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
             (name, _ELSEWHERE[name][2] if name in _ELSEWHERE else self.commands[name].get_short_help_str(60))
             for name in _ORDER
         ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(name, help=text) for name, text in self._rows() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         with clear_errors():
@@ -151,7 +159,7 @@ def size_text(size: int) -> str:
 
 
 @record.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @_JSON
 def info(session: str, *, as_json: bool) -> None:
     """Show the nodes and topics of SESSION, and what is missing from it.
@@ -203,7 +211,7 @@ def _show_info(found: SessionInfo) -> None:
 
 
 @record.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @_JSON
 def check(session: str, *, as_json: bool) -> None:
     """Read every line of SESSION and say what is damaged, where, and what is still readable.
@@ -327,7 +335,7 @@ def _is_older(summary: SessionSummary, limit_ns: int) -> bool:
 
 
 @record.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @_FORCE
 def delete(session: str, *, force: bool) -> None:
     """Delete SESSION, by its name. On a terminal it asks first.

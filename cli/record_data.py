@@ -13,6 +13,7 @@ from horus_async.recorder import open_session
 
 from .support.errors import FOUND, USAGE, fail
 from .support.render import print_json, progress, show_notes
+from .terminal import completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,8 +33,8 @@ def _ticks_bar(label: str, session: Session) -> Iterator[Callable[[int], None]]:
 
 
 @click.command()
-@click.argument("session_a", metavar="A")
-@click.argument("session_b", metavar="B")
+@click.argument("session_a", metavar="A", shell_complete=completion.session)
+@click.argument("session_b", metavar="B", shell_complete=completion.session)
 @click.option(
     "--tolerance", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Numbers this far apart are equal."
 )
@@ -96,10 +97,10 @@ def _show_diff(a: Session, b: Session, found: SessionDiff) -> None:
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="The file.")
 @click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="What to write.")
-@click.option("--topic", metavar="T", help="Only this topic.")
+@click.option("--topic", metavar="T", shell_complete=completion.recorded_topic, help="Only this topic.")
 @_JSON
 def export(session: str, *, output: Path, form: str, topic: str | None, as_json: bool) -> None:
     """Write the messages of SESSION, decoded, for other tools.

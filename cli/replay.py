@@ -20,8 +20,9 @@ from .support.errors import FOUND, USAGE
 from .support.load import load_scheduler
 from .support.own_namespace import own_namespace
 from .support.render import print_json, show_notes
-from .support.states import say, tell_states
-from .support.table import print_table
+from .terminal import completion
+from .terminal.states import say, tell_states
+from .terminal.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,15 +32,28 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--speed", default="1.0", metavar="X|max", help="Speed, 0.01 to 100, or max for as fast as possible.")
 @click.option("--start-tick", type=int, metavar="N", help="First tick, inclusive.")
 @click.option("--stop-tick", type=int, metavar="N", help="Last tick, inclusive.")
 @click.option("--loop", is_flag=True, help="Repeat until Ctrl-C.")
-@click.option("--nodes", metavar="A,B", help="Replay only these nodes.")
-@click.option("--override", "overrides", multiple=True, metavar="NODE.TOPIC=JSON", help="Replace what a node sent.")
-@click.option("--verify", "app", metavar="APP", help="Compare the nodes of APP with what was recorded.")
+@click.option("--nodes", metavar="A,B", shell_complete=completion.nodes, help="Replay only these nodes.")
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="NODE.TOPIC=JSON",
+    shell_complete=completion.override,
+    help="Replace what a node sent.",
+)
+@click.option(
+    "--verify",
+    "app",
+    metavar="APP",
+    shell_complete=completion.app,
+    help="Compare the nodes of APP with what was recorded.",
+)
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),

@@ -13,9 +13,10 @@ from horus_async.scheduler.in_force import overriding
 from horus_async.scheduler.overrides import Overrides
 
 from .support.load import is_file, load_scheduler, run_script, split_app
-from .support.logs import show_node_logs
 from .support.render import show_summary
-from .support.states import tell_states
+from .terminal import completion
+from .terminal.logs import show_node_logs
+from .terminal.states import tell_states
 
 if TYPE_CHECKING:
     from horus_async import Scheduler
@@ -24,7 +25,7 @@ DEFAULT_BLACKBOX_MB = 16
 
 
 @click.command()
-@click.argument("app")
+@click.argument("app", shell_complete=completion.app)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--record", "record", metavar="NAME", help="Record the run as this session.")
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to run.")

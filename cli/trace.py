@@ -24,8 +24,8 @@ from horus_async.policy import (
 )
 
 from .support.errors import FOUND
-from .support.table import print_table
 from .support.traces import JSON, exits, print_json
+from .terminal.table import print_table
 from .trace_replay import replay
 
 if TYPE_CHECKING:

@@ -35,9 +35,7 @@ def test_one_program_does_not_push_anothers_box_aside(tmp_path: Path, blackbox_d
     run(str(tmp_path / "arm.py"))
     for _ in range(5):
         run(str(tmp_path / "leg.py"))
-    assert [event.event.names for event in open_blackbox(blackbox_dir / "arm.hbb").events("SchedulerStart")] == [
-        ("arm",)
-    ]
+    assert len(open_blackbox(blackbox_dir / "arm.hbb").events("SchedulerStart")) == 1
     assert not list(blackbox_dir.glob("scheduler*"))
 
 
@@ -54,7 +52,7 @@ def test_one_program_does_not_push_anothers_box_aside(tmp_path: Path, blackbox_d
     ],
 )
 def test_every_form_of_app_has_a_name(
-    file: str, app: str, name: str, tmp_path: Path, recordings_dir: Path, monkeypatch: pytest.MonkeyPatch
+    file: str, app: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And so have its recordings, where it records without saying as what."""
     (tmp_path / file).parent.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from horus_async import Node, Scheduler, Topic
 from horus_async.blackbox import BlackBox
-from horus_async.cli.support.table import GAP, lines_of
+from horus_async.cli.terminal.table import GAP, lines_of
 from tests.engine.programs import environment
 from tests.policy.traces import foreign_lines, write_lines
 from tests.terminal import at_a_terminal

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from .table import print_table
+from horus_async.cli.terminal.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
