@@ -129,10 +129,12 @@ def _replay(
 ) -> None:
     __tracebackhide__ = True
     import functools
+    import traceback
 
     import trio
 
-    from .errors import HorusError
+    from .errors import HorusError, NodeFailure
+    from .nodes.user_frames import begin_with_the_users
     from .scheduler.scheduler import Scheduler
 
     if app is None:
@@ -142,6 +144,10 @@ def _replay(
     failure = ""
     try:
         report = trio.run(functools.partial(verify, tolerance=tolerance))
+    except NodeFailure as error:
+        begin_with_the_users(error)
+        shown = "".join(line for one in error.exceptions for line in traceback.format_exception(one))
+        failure = f"{error.message}\n{shown}".rstrip()
     except HorusError as error:
         failure = str(error)
     else:

@@ -44,6 +44,9 @@ FAILURES = {
     "build": f"{NODE}    async def tick(self): broken()\ndef build(args):\n    return Scheduler().add(Arm())\n",
     "in build": f"{HEAD}def build(args):\n    return broken()\n",
     "import": "import json\nimport not_there_at_all\n",
+    "several schedulers": f"{NODE}    async def tick(self): broken()\nasync def main():\n"
+    "    async with trio.open_nursery() as nursery:\n        nursery.start_soon(Scheduler().add(Arm()).run, 0.2)\n"
+    "trio.run(main)\n",
     "syntax": "import json\ndef build(:\n",
     "syntax elsewhere": "import other\n",
 }
@@ -247,6 +250,24 @@ def test_pytest_shows_the_users_frames(style: str, tmp_path: Path) -> None:
     if style == "auto":
         whole = subprocess.run([*command, "--full-trace"], check=False, **options)  # type: ignore[call-overload]
         assert "running.py" in whole.stdout
+
+
+def test_a_replay_marker_shows_them_too(tmp_path: Path) -> None:
+    """Where a node fails on what was recorded."""
+    (tmp_path / "test_day.py").write_text(
+        f"{HEAD}import pytest\nGOOD = True\n"
+        "def build():\n    scheduler = Scheduler(deterministic=True, recordings_dir='.', recording='day')\n"
+        "    return scheduler.add(Node('arm', tick=lambda node: node.send('a', 1) if GOOD else broken()))\n"
+        "build().run_sync(0.1)\nGOOD = False\n"
+        "@pytest.mark.horus_replay('day', app=build)\ndef test_day(): pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "horus_async.pytest_plugin", "-p", "no:cacheprovider", "-q"]
+    done = subprocess.run(
+        command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 1
+    assert "session day: node 'arm' failed in tick 0" in done.stdout
+    assert frames(done.stdout) == [str(tmp_path / "test_day.py")] * 2, done.stdout
 
 
 def test_errors_that_are_none_of_ours_keep_their_frames() -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from horus_async import Scheduler
 from horus_async.errors import AppError, HorusError
 
+from .errors import in_a_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
@@ -193,6 +195,6 @@ def _failed(path: Path, error: Exception) -> AppError:
         if Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
             line = f":{trace.tb_lineno}"
         trace = trace.tb_next
-    failure = AppError(f"{path}{line}: {type(error).__name__}: {error}")
+    failure = AppError(f"{path}{line}: {in_a_line(error)}")
     failure.failed = True
     return failure

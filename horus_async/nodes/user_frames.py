@@ -10,7 +10,6 @@ from horus_async.errors import HorusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType
 
 _STANDARD = f"{sysconfig.get_path('stdlib')}/"
 _AROUND = frozenset({"horus_async", "trio", "anyio", "outcome", "sniffio", "click", "_pytest", "pluggy", "pytest_trio"})
@@ -20,35 +19,31 @@ _AROUND = frozenset({"horus_async", "trio", "anyio", "outcome", "sniffio", "clic
 def begin_with_the_users(error: BaseException) -> None:
     """Cut the traceback of an error, of those that it came from and of those in its group, to begin in the user's code.
 
-    An error of ours, or a group, also ends there: its text says what is wrong, and not how we found out. One that came
-    up in no code of the user's keeps all its frames, but for a group, and for a program that is no Python: there the
-    text has the place.
+    An error of ours, or a group, has no others than these: its text says what is wrong, not how we found out. One that
+    came up in no code of the user's keeps all its frames; but not a group, nor a program that is no Python, whose text
+    has the place.
     """
     for one in _related(error):
         frames = list(_frames(one.__traceback__))
-        theirs = [number for number, frame in enumerate(frames) if _is_the_users(frame.tb_frame)]
+        theirs = [frame for frame in frames if _is_the_users(frame)]
         if theirs:
-            ends = isinstance(one, (HorusError, BaseExceptionGroup))
-            one.__traceback__ = _joined(frames[theirs[0] : theirs[-1] + 1 if ends else None])
+            said = isinstance(one, (HorusError, BaseExceptionGroup))
+            one.__traceback__ = _joined(theirs if said else frames[frames.index(theirs[0]) :])
         elif isinstance(one, SyntaxError):
             one.__traceback__ = None
         elif isinstance(one, BaseExceptionGroup):
-            one.__traceback__ = _joined(frames[-1:])
+            one.__traceback__ = _joined(frames[-1:]) if one is error else None
 
 
 def last_place(error: BaseException) -> tuple[str, int] | None:
     """File and line of the user's code where an error came up; None if that was in no code of the user's."""
-    places = [(at.tb_frame.f_code.co_filename, at.tb_lineno) for at in _frames(error.__traceback__) if _is_theirs(at)]
-    return places[-1] if places else None
+    theirs = [frame for frame in _frames(error.__traceback__) if _is_the_users(frame)]
+    return (theirs[-1].tb_frame.f_code.co_filename, theirs[-1].tb_lineno) if theirs else None
 
 
 def is_about_ours(error: BaseException) -> bool:
     """Whether it is an error of ours, or a group with one: some other may have passed through our code by accident."""
     return any(isinstance(one, HorusError) for one in _related(error))
-
-
-def _is_theirs(at: TracebackType) -> bool:
-    return _is_the_users(at.tb_frame)
 
 
 def _related(error: BaseException) -> list[BaseException]:
@@ -79,8 +74,9 @@ def _joined(frames: Sequence[TracebackType]) -> TracebackType | None:
     return joined
 
 
-def _is_the_users(frame: FrameType) -> bool:
+def _is_the_users(at: TracebackType) -> bool:
     """Whether a frame is of the program or a library that it uses; not Python's, the event loop's or ours."""
+    frame = at.tb_frame
     file = frame.f_code.co_filename
     if file.startswith("<frozen ") or str(frame.f_globals.get("__name__", "")).partition(".")[0] in _AROUND:
         return False
