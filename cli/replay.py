@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from horus_async.recorder import Session
-    from horus_async.replay.comparison import VerifyReport
+    from horus_async.replay.verify.comparison import VerifyReport
 
 
 @click.command()
@@ -170,7 +170,7 @@ def _verify(
     tolerance: float,
     as_json: bool,
 ) -> None:
-    from horus_async.replay.verification import verify
+    from horus_async.replay.verify.run import verify
 
     chosen = None if names is None else tuple(names)
     say(f"started: the nodes of {app} on what {session.name} holds, to its tick {session.last_tick}; Ctrl-C ends it")
