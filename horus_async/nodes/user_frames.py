@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sysconfig
+import os
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from horus_async.errors import HorusError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_STANDARD = f"{sysconfig.get_path('stdlib')}/"
+_STANDARD = f"{Path(os.__file__).parent}/"
 _AROUND = frozenset({"horus_async", "trio", "anyio", "outcome", "sniffio", "click", "_pytest", "pluggy", "pytest_trio"})
 """Packages that call the user's code, or are called by ours."""
 

@@ -58,9 +58,9 @@ def test_a_running_program_hears_the_recorded_node(recordings_dir: Path) -> None
     robot(recordings_dir, "s", ticks=20)
     with live("sensor.reading", 20) as process:
         result = call("inject", "s", "--nodes", "sensor")
+        assert result.exit_code == 0, result.output
         assert process.stdout is not None
         heard = json.loads(process.stdout.readline().replace("'", '"'))
-    assert result.exit_code == 0, result.output
     assert heard == [[tick, "sensor", tick * 0.1] for tick in range(20)]
     assert "nobody" not in result.stderr
     assert "no program" not in result.stderr
