@@ -22,6 +22,11 @@ def print_json(value: Any) -> None:
     click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
+def printable(text: str) -> str:
+    """A text that others wrote, with what would control the terminal as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def show_notes(session: Session) -> None:
     """Say on standard error what is missing from a session, so that nobody takes the rest for everything."""
     from horus_async.recorder.read.info import session_notes

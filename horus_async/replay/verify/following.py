@@ -8,6 +8,7 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.clock.trio_testing import wait_all_tasks_blocked
 from horus_async.engine.node_run import INIT, SHUTDOWN, TICK
 from horus_async.engine.pace.virtual import VirtualPace
+from horus_async.engine.rules.order import causal_order
 from horus_async.engine.runtime import Runtime
 
 from .callbacks import Callback, Callbacks
@@ -43,11 +44,19 @@ class Following(Runtime):
         self._verified: dict[str, VerifiedRun] = {}
         self._begun: set[str] = set()
         """The recorded nodes whose turn has come in this scheduler tick."""
+        self._places_in_order: dict[str, int] = {}
 
     def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:
-        """As they were added; whose turn it is, the recording says."""
-        del edges, recorded
+        """As they were added; whose turn it is, the recording says. It does not say whose task's."""
+        del recorded
+        if self._replay.session.deterministic:
+            self._places_in_order = {name: place for place, name in enumerate(causal_order(names, edges))}
         return names
+
+    def _find_order(self) -> None:
+        super()._find_order()
+        for name, place in self._places_in_order.items():
+            self.runs[name].rank = place  # in the run too, the order that was known went by the topics used so far
 
     def whole_plan(self) -> Plan:
         """Every ``init``, then what was recorded, scheduler tick by scheduler tick, and at last what that left over."""
@@ -156,9 +165,13 @@ class Following(Runtime):
     def _tell_tasks(self) -> Plan:
         """A node had its turn, and may have sent what a task waits for."""
         if self._waiting_tasks():
-            for run in self._order:
-                run.ports.stir()
+            self._stir_tasks()
             yield self.pace.settle()
+
+    def _stir_tasks(self) -> None:
+        for run in self._order:
+            if run.ports.tasks_waiting:
+                run.ports.stir()
 
     def _turn(self, run: VerifiedRun, tick: int) -> Plan:
         """The recorded node ticked now."""

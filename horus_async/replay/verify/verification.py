@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ class Verification(Following):
 
     def __init__(self, replay: ReplayOptions, comparison: Comparison, *arguments: Any) -> None:
         super().__init__(replay, comparison, *arguments)
+        self._places = itertools.count()
+        """Of what the live nodes send, in the order in which they do."""
         self._failed_here: list[str] = []
         """Failures after which the live nodes' policies go on, in words."""
 
@@ -73,6 +76,9 @@ class Verification(Following):
             moment=lambda: self._moment(run),
             wait_ns=lambda sent_ns: sent_ns - self._elapsed_ns(),
             start=replay.start,
+            place=self._places.__next__,
+            sent_live=lambda name, topic: self._verified[name].ports.sent_live(topic) if name in self._verified else (),
+            tell_tasks=self._stir_tasks,
         )
         run = VerifiedRun(node, ports, session, callbacks)
         self.add(node, lambda _node, _ports: run, ports)
