@@ -252,6 +252,23 @@ def test_pytest_shows_the_users_frames(style: str, tmp_path: Path) -> None:
         assert "running.py" in whole.stdout
 
 
+def test_plain_python_shows_little_of_ours(tmp_path: Path) -> None:
+    """Python prints it; between the call and the node there is nothing but the call's own frames."""
+    (tmp_path / "robot.py").write_text(FAILURES["tick"])
+    done = subprocess.run(
+        [sys.executable, "robot.py"],
+        env=environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "in tick of node 'arm', tick 0" in done.stderr
+    assert sum(not is_the_users(file) for file in frames(done.stderr)) <= 2, done.stderr
+
+
 def test_a_replay_marker_shows_them_too(tmp_path: Path) -> None:
     """Where a node fails on what was recorded."""
     (tmp_path / "test_day.py").write_text(

@@ -110,7 +110,8 @@ class Running(Playback):
         try:
             run_loop(self.run, duration, virtual=self._virtual)
         except NodeFailure as failure:
-            raise failure.with_traceback(None)  # noqa: B904 - it is the same: what is between is no news to anybody
+            failure.__traceback__ = None  # what is between here and the node is no news to anybody
+            raise
 
     async def tick_once(self) -> None:
         """Run one scheduler tick; the first one runs every ``init`` before.
