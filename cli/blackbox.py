@@ -21,6 +21,8 @@ from horus_async.errors import BlackBoxError
 from horus_async.spelling import did_you_mean
 
 from .support.errors import FOUND, clear_errors
+from .terminal import completion
+from .terminal.table import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -59,8 +61,15 @@ def _ticks(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
 @click.option(
     "--follow", is_flag=True, help="Keep printing new events until Ctrl-C, even when the program is restarted."
 )
-@click.option("--node", metavar="N", help="Only events about this node.")
-@click.option("--event", "kind", metavar="E", callback=_kind, help="Only this kind of event, such as DeadlineMiss.")
+@click.option("--node", metavar="N", shell_complete=completion.noted_node, help="Only events about this node.")
+@click.option(
+    "--event",
+    "kind",
+    metavar="E",
+    callback=_kind,
+    shell_complete=completion.event,
+    help="Only this kind of event, such as DeadlineMiss.",
+)
 @click.option("--tick", "ticks", metavar="N|N-M", callback=_ticks, help="Only this tick, or this range, inclusive.")
 @click.option("--last", metavar="N", type=click.IntRange(min=0), help="Only the last N of the matching events.")
 @click.option("--utc", is_flag=True, help="Show times in UTC instead of local time.")
@@ -192,9 +201,10 @@ def _as_json(record: Record) -> str:
 
 
 def _as_text(record: Record, *, utc: bool) -> str:
-    kind = click.style(record.kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly)
     fields = ", ".join(f"{name}: {_value(value)}" for name, value in record.event.shown().items())
-    return f"[{clock_face(record.time_ns, utc=utc)}] {kind} {{ {fields} }}"
+    text = fold(f"[{clock_face(record.time_ns, utc=utc)}] {record.kind} {{ {fields} }}", indent=4)
+    kind = click.style(record.kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly)
+    return text.replace(record.kind, kind, 1)
 
 
 def _value(value: object) -> str:

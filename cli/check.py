@@ -23,18 +23,21 @@ from horus_async.errors import AppError
 from .support.errors import FOUND, USAGE
 from .support.own_namespace import own_namespace
 from .support.render import print_json, progress
+from .terminal import completion
+from .terminal.states import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_DURATION = 10.0
 DEFAULT_RUNS = 4
+_OURS = "horus-async: "
 _GRACE = 5.0
 """Seconds that a run has to end once it is told to."""
 
 
 @click.command()
-@click.argument("app")
+@click.argument("app", shell_complete=completion.app)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--duration",
@@ -89,6 +92,10 @@ def _show(certificate: Certificate) -> None:
 def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str]:
     """The certificate, and the error with which the program ends in every run, or an empty string."""
     compared = Comparison(runs)
+    say(
+        f"started: {len(runs)} runs of {job['app']}, each {job['duration']:g} s of virtual time, in a namespace of "
+        "their own; Ctrl-C ends it"
+    )
     with ExitStack() as stack:
         stack.enter_context(own_namespace("check"))
         workers = [stack.enter_context(_worker(job, run)) for run in runs]
@@ -97,7 +104,7 @@ def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str
                 for tick in compared.read([worker.frames for worker in workers]):
                     bar.update(bar.task_ids[0], completed=tick / (compared.tick_rate or math.inf))
         except RunDiedError as error:
-            raise workers[error.number].failure() from None
+            raise workers[error.number].failure(job["app"]) from None
     certificate = Certificate(
         app=job["app"],
         args=tuple(job["args"]),
@@ -124,14 +131,24 @@ class _Worker:
     frames: IO[bytes]
     errors: IO[bytes]
 
-    def failure(self) -> AppError:
-        """Why it died, according to the last line it wrote."""
-        code = self.process.wait()
+    def said(self) -> str:
+        """What it wrote to its standard error, once it has ended."""
+        self.process.wait()
         self.errors.seek(0)
-        lines = self.errors.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1].removeprefix("horus-async: ") if lines else "no reason given"
-        error = AppError(last if code in (FOUND, USAGE) else f"a run of the check ended with exit code {code}: {last}")
-        error.failed = code != USAGE
+        return self.errors.read().decode(errors="replace").rstrip()
+
+    def failure(self, app: str) -> AppError:
+        """Why it died: our own line about it, else the program ended itself. What it said before that is printed."""
+        before, _, last = self.said().rpartition("\n")
+        ours = last.startswith(_OURS)
+        code = self.process.returncode
+        said = before if ours else f"{before}\n{last}".strip()
+        if said:
+            click.echo(said, err=True)
+        error = AppError(
+            last.removeprefix(_OURS) if ours else f"{app}: a run of the check ended with exit code {code}, by itself"
+        )
+        error.failed = code not in (0, USAGE)
         return error
 
 

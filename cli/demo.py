@@ -17,8 +17,9 @@ from horus_async.topics.codec import decode
 
 from .support.errors import FOUND
 from .support.own_namespace import own_namespace
-from .support.render import print_json, print_table
+from .support.render import print_json
 from .support.robot import STOP_DISTANCE_M, build
+from .terminal.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

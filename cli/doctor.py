@@ -13,6 +13,7 @@ from .support.finding import MIB, Finding, Verdict, size
 from .support.machine import Machine
 from .support.render import print_json
 from .support.shared_memory import check_shared_memory, check_topics
+from .terminal.table import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;>]*(?:>=\s*([0-9.]+))?[^;]*(?:;.
 
 
 _EXIT = {Verdict.OK: 0, Verdict.UNKNOWN: 0, Verdict.WARNING: 1, Verdict.BROKEN: 2}
+_DETAIL = 24
+"""Where what was found begins in a line."""
 _COLOURS = {Verdict.OK: "green", Verdict.UNKNOWN: "cyan", Verdict.WARNING: "yellow", Verdict.BROKEN: "red"}
 
 
@@ -141,7 +144,8 @@ def check_governor(machine: Machine) -> Finding:
     if not governors:
         return Finding("CPU governor", Verdict.UNKNOWN, "the system does not say")
     kinds = sorted(set(governors))
-    detail = ", ".join(f"{kind} on {governors.count(kind)} cores" for kind in kinds)
+    counts = {kind: governors.count(kind) for kind in kinds}
+    detail = ", ".join(f"{kind} on {count} core{'' if count == 1 else 's'}" for kind, count in counts.items())
     if kinds == ["performance"]:
         return Finding("CPU governor", Verdict.OK, detail)
     advice = "cores that slow down when idle wake up late: sudo cpupower frequency-set -g performance"
@@ -218,7 +222,9 @@ def doctor(context: click.Context, *, as_json: bool) -> None:
     if as_json:
         print_json({"verdict": verdict, "checks": [_as_json(finding) for finding in findings]})
     else:
-        counts = [f"{count} {kind}" for kind in (Verdict.BROKEN, Verdict.WARNING) if (count := _count(findings, kind))]
+        broken, warnings = _count(findings, Verdict.BROKEN), _count(findings, Verdict.WARNING)
+        counts = [f"{broken} broken"] if broken else []
+        counts += [f"{warnings} warning{'' if warnings == 1 else 's'}"] if warnings else []
         click.echo(", ".join(counts) or "all is well")
     context.exit(_EXIT[verdict])
 
@@ -228,10 +234,10 @@ def _count(findings: list[Finding], verdict: Verdict) -> int:
 
 
 def _show(finding: Finding) -> None:
-    verdict = click.style(f"{finding.verdict:<8}", fg=_COLOURS[finding.verdict])
-    click.echo(f"{verdict} {finding.check:<14} {finding.detail}")
+    text = fold(f"{finding.verdict:<8} {finding.check:<14} {finding.detail}", indent=_DETAIL)
+    click.echo(click.style(text[:8], fg=_COLOURS[finding.verdict]) + text[8:])
     if finding.advice:
-        click.echo(f"{'':<23} -> {finding.advice}")
+        click.echo(fold(f"{'':<{_DETAIL}}-> {finding.advice}", indent=_DETAIL + 3))
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """``horus-async record``: find, look at, check and delete recorded sessions.
 
-The commands that compare, convert and play are in `record_data`.
+The commands that compare and convert are in `record_data`, those that play in `replay` and `inject`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
+from click.shell_completion import CompletionItem
 
 from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.errors import DamagedRecordingError, RecordingError
@@ -19,7 +20,9 @@ from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
 
 from .support.errors import FOUND, clear_errors
-from .support.render import print_json, print_table, printable, progress
+from .support.render import print_json, printable, progress
+from .terminal import completion
+from .terminal.table import fold, print_table
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
@@ -34,7 +37,7 @@ _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
 _ELSEWHERE = {
     "replay": ("replay", "replay", "Replay a recorded session, as the command replay does."),
-    "inject": ("record_data", "inject", "Let recorded nodes play among live ones."),
+    "inject": ("inject", "inject", "Let recorded nodes play among live ones."),
     "diff": ("record_data", "diff", "Compare every message of two sessions."),
     "export": ("record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
     "import": ("record_data", "import_", "Make a session of an MCAP file, a ROS bag or a PX4 log."),
@@ -60,12 +63,18 @@ class _Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        rows = [
+        with formatter.section("Commands"):
+            formatter.write_dl(self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
             (name, _ELSEWHERE[name][2] if name in _ELSEWHERE else self.commands[name].get_short_help_str(60))
             for name in _ORDER
         ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(name, help=text) for name, text in self._rows() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         with clear_errors():
@@ -152,7 +161,7 @@ def size_text(size: int) -> str:
 
 
 @record.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @_JSON
 def info(session: str, *, as_json: bool) -> None:
     """Show the nodes and topics of SESSION, and what is missing from it.
@@ -173,7 +182,8 @@ def info(session: str, *, as_json: bool) -> None:
 
 def _show_info(found: SessionInfo) -> None:
     click.echo(f"session   {found.name}: {found.path}")
-    click.echo(f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}")
+    started = f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}"
+    click.echo(fold(started, indent=10))
     click.echo(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
     logged = f" and {found.log_lines} log lines" if found.log_lines else ""
     click.echo(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}")
@@ -215,7 +225,7 @@ def _show_origin(origin: Origin) -> None:
 
 
 @record.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @_JSON
 def check(session: str, *, as_json: bool) -> None:
     """Read every line of SESSION and say what is damaged, where, and what is still readable.
@@ -339,7 +349,7 @@ def _is_older(summary: SessionSummary, limit_ns: int) -> bool:
 
 
 @record.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @_FORCE
 def delete(session: str, *, force: bool) -> None:
     """Delete SESSION, by its name. On a terminal it asks first.

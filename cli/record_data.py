@@ -1,4 +1,4 @@
-"""The commands of ``horus-async record`` that compare, convert and play: diff, export, import, inject."""
+"""The commands of ``horus-async record`` that compare and convert: diff, export, import."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 from horus_async.recorder import open_session
 
 from .support.errors import FOUND, USAGE, fail
-from .support.load import load_scheduler
-from .support.render import print_json, printable, progress, show_notes, show_summary
+from .support.render import print_json, printable, progress, show_notes
+from .terminal import completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,8 +34,8 @@ def _ticks_bar(label: str, session: Session) -> Iterator[Callable[[int], None]]:
 
 
 @click.command()
-@click.argument("session_a", metavar="A")
-@click.argument("session_b", metavar="B")
+@click.argument("session_a", metavar="A", shell_complete=completion.session)
+@click.argument("session_b", metavar="B", shell_complete=completion.session)
 @click.option(
     "--tolerance", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Numbers this far apart are equal."
 )
@@ -98,10 +98,10 @@ def _show_diff(a: Session, b: Session, found: SessionDiff) -> None:
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="The file.")
 @click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="What to write.")
-@click.option("--topic", metavar="T", help="Only this topic.")
+@click.option("--topic", metavar="T", shell_complete=completion.recorded_topic, help="Only this topic.")
 @_JSON
 def export(session: str, *, output: Path, form: str, topic: str | None, as_json: bool) -> None:
     """Write the messages of SESSION, decoded, for other tools.
@@ -186,41 +186,3 @@ def _show_imported(found: Imported) -> None:
             click.echo(f"kept {len(names)} {kind}: {printable(', '.join(names))}")
     held = f"{found.messages} messages of {len(found.topics)} topics in {found.ticks} ticks"
     click.echo(f"imported {held} as {found.session}")
-
-
-@click.command()
-@click.argument("session")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
-@click.option("--nodes", required=True, metavar="A,B", help="The recorded nodes that play.")
-@click.option("--into", "app", required=True, metavar="APP", help="The live program.")
-@click.option(
-    "--duration",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="S",
-    help="Seconds to run. Default: to the end of the recording.",
-)
-@_JSON
-def inject(session: str, args: tuple[str, ...], *, nodes: str, app: str, duration: float | None, as_json: bool) -> None:
-    """Let recorded nodes of SESSION play among the live nodes of APP, in place of APP's nodes of the same names.
-
-    APP is a script with a function build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME. It runs
-    until the last tick of those recorded nodes, or for --duration. What comes after -- are its arguments. Exit code 1
-    when a live node fails.
-
-    Example: horus-async record inject drive --nodes lidar,imu --into robot.py --duration 10
-    """
-    opened = open_session(session)
-    names = list(dict.fromkeys(name.strip() for name in nodes.split(",") if name.strip()))
-    if not names:
-        known = ", ".join(opened.nodes) or "none"
-        raise click.UsageError(f"--nodes {nodes!r} names no node; session {opened.name!r} has {known}")
-    scheduler = load_scheduler(app, args).inject(opened, *names)
-    scheduler.run_sync(duration)
-    show_notes(opened)
-    stats = scheduler.stats()
-    if as_json:
-        ticks = {name: node.ticks for name, node in stats.nodes.items()}
-        print_json({"session": opened.name, "injected": names, "tick": stats.tick, "node_ticks": ticks})
-        return
-    show_summary([scheduler])
-    click.echo(f"injected {', '.join(names)} of {opened.name} to tick {stats.tick}")

@@ -19,7 +19,10 @@ from horus_async.topics.codec import decode
 from .support.errors import FOUND, USAGE
 from .support.load import load_scheduler
 from .support.own_namespace import own_namespace
-from .support.render import print_json, print_table, show_notes
+from .support.render import print_json, show_notes
+from .terminal import completion
+from .terminal.states import say, tell_states
+from .terminal.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +32,28 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--speed", default="1.0", metavar="X|max", help="Speed, 0.01 to 100, or max for as fast as possible.")
 @click.option("--start-tick", type=int, metavar="N", help="First tick, inclusive.")
 @click.option("--stop-tick", type=int, metavar="N", help="Last tick, inclusive.")
 @click.option("--loop", is_flag=True, help="Repeat until Ctrl-C.")
-@click.option("--nodes", metavar="A,B", help="Replay only these nodes.")
-@click.option("--override", "overrides", multiple=True, metavar="NODE.TOPIC=JSON", help="Replace what a node sent.")
-@click.option("--verify", "app", metavar="APP", help="Compare the nodes of APP with what was recorded.")
+@click.option("--nodes", metavar="A,B", shell_complete=completion.nodes, help="Replay only these nodes.")
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="NODE.TOPIC=JSON",
+    shell_complete=completion.override,
+    help="Replace what a node sent.",
+)
+@click.option(
+    "--verify",
+    "app",
+    metavar="APP",
+    shell_complete=completion.app,
+    help="Compare the nodes of APP with what was recorded.",
+)
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
@@ -93,6 +109,10 @@ def replay(
     for override in overrides:
         node, topic, value = parse_override(opened, override)
         scheduler.set_replay_override(node, topic, value)
+    first = opened.first_tick if start_tick is None else start_tick
+    last = opened.last_tick if stop_tick is None else min(stop_tick, opened.last_tick or 0)
+    what = f"replay of {opened.name}, ticks {first} to {last} at speed {speed}"
+    tell_states(scheduler, what, last_tick=None if loop else last)
     scheduler.run_sync()
     show_notes(opened)
     stats = scheduler.stats()
@@ -153,6 +173,7 @@ def _verify(
     from horus_async.replay.verify.run import verify
 
     chosen = None if names is None else tuple(names)
+    say(f"started: the nodes of {app} on what {session.name} holds, to its tick {session.last_tick}; Ctrl-C ends it")
     with own_namespace("verify"):
         scheduler = load_scheduler(app, args)
         report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,9 +12,11 @@ from horus_async.errors import AppError
 from horus_async.scheduler.in_force import overriding
 from horus_async.scheduler.overrides import Overrides
 
-from .support.load import load_scheduler, run_script, split_app
-from .support.logs import show_node_logs
+from .support.load import is_file, load_scheduler, run_script, split_app
 from .support.render import show_summary
+from .terminal import completion
+from .terminal.logs import show_node_logs
+from .terminal.states import tell_states
 
 if TYPE_CHECKING:
     from horus_async import Scheduler
@@ -21,7 +25,7 @@ DEFAULT_BLACKBOX_MB = 16
 
 
 @click.command()
-@click.argument("app")
+@click.argument("app", shell_complete=completion.app)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--record", "record", metavar="NAME", help="Record the run as this session.")
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to run.")
@@ -42,8 +46,9 @@ def run(
 ) -> None:
     """Run APP: a script, or FILE.py:NAME or MODULE:NAME of a Scheduler or a function that returns one.
 
-    Options given here override those in the program, for the scheduler that runs first. A script that runs none has
-    that of its build(args) or scheduler run. Everything after -- is passed to the program.
+    Options given here override those in the program, for the scheduler that runs first. One that the program did not
+    name has the program's name. A script that runs none has that of its build(args) or scheduler run. Everything after
+    -- is passed to the program.
 
     Example: horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
     """
@@ -53,6 +58,7 @@ def run(
 
     def note(scheduler: Scheduler) -> None:
         made.append(scheduler)
+        tell_states(scheduler)
         show_node_logs()  # now that the program has had time to set up logging itself
 
     overrides = Overrides(
@@ -62,6 +68,7 @@ def run(
         duration=duration,
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
+        name=_name_of(app),
         on_made=note,
     )
     with overriding(overrides):
@@ -74,6 +81,16 @@ def run(
             show_summary(made)
     if not overrides.used:
         _nothing_ran(app, record)
+
+
+def _name_of(app: str) -> str:
+    """What a scheduler is called that its program did not name: as the program, so that two have boxes of their own."""
+    where = split_app(app)[0]
+    path = Path(where)
+    stem = path.stem if is_file(where) else where.rpartition(".")[2]
+    if stem == "__main__":
+        stem = path.resolve().parent.name
+    return re.sub(r"[^A-Za-z0-9_-]", "_", stem)[:80]
 
 
 def _nothing_ran(app: str, record: str | None) -> None:

@@ -22,10 +22,12 @@ from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings
 
 from .support.errors import clear_errors
-from .support.render import print_json, print_table
+from .support.render import print_json
 from .support.shared_memory import other_users
 from .support.typed import structure
 from .support.windows import LOOK_NS, windows
+from .terminal import completion
+from .terminal.table import fold, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _NAMESPACE = click.option(
-    "--namespace", metavar="N", help="Namespace of the topics. Default: HORUS_NAMESPACE, else default."
+    "--namespace",
+    metavar="N",
+    shell_complete=completion.namespace,
+    help="Namespace of the topics. Default: HORUS_NAMESPACE, else default.",
 )
 
 _WINDOW = click.option(
@@ -101,7 +106,7 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 
 
 @topic.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.topic)
 @_NAMESPACE
 @_JSON
 def info(name: str, *, namespace: str | None, as_json: bool) -> None:
@@ -125,12 +130,14 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     click.echo(f"topic     {name}\nnamespace {namespace}")
     for ring in found:
         state = "live" if ring.live else "left over"
-        click.echo(
+        text = (
             f"ring      process {ring.pid}, {state}, since {clock_face(ring.started_ns)}: {ring.messages} messages, "
             f"capacity {ring.capacity} bytes, publishers {', '.join(ring.publishers) or 'none'}"
         )
+        click.echo(fold(text, indent=10))
         for schema in ring.schemas:
-            click.echo(f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}")
+            text = f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}"
+            click.echo(fold(text, indent=10))
     if newest is not None:
         click.echo(f"newest    {_line(newest)}")
 
@@ -142,7 +149,7 @@ def _hint(name: str, namespace: str) -> None:
 
 
 @topic.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.topic)
 @click.option("-n", "--number", type=click.IntRange(1), help="Stop after this many messages.")
 @_NAMESPACE
 @_JSON
@@ -172,7 +179,7 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
 
 
 @topic.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.topic)
 @_WINDOW
 @_WINDOWS
 @_NAMESPACE
@@ -200,7 +207,7 @@ def hz(name: str, *, window: float, number: int | None, namespace: str | None, a
 
 
 @topic.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.topic)
 @_WINDOW
 @_WINDOWS
 @_NAMESPACE
@@ -223,7 +230,7 @@ def bw(name: str, *, window: float, number: int | None, namespace: str | None, a
 
 
 @topic.command(context_settings={"ignore_unknown_options": True})  # -1 is a value
-@click.argument("name")
+@click.argument("name", shell_complete=completion.topic)
 @click.argument("value", metavar="JSON")
 @click.option("-r", "--rate", type=click.FloatRange(min=0, min_open=True), help="Messages per second; default 1.")
 @click.option("-n", "--count", type=click.IntRange(1), help="How many messages; default 1; with --rate until Ctrl-C.")

@@ -25,6 +25,7 @@ from horus_async.policy import (
 
 from .support.errors import FOUND
 from .support.traces import JSON, exits, print_json
+from .terminal.table import print_table
 from .trace_replay import replay
 
 if TYPE_CHECKING:
@@ -174,17 +175,11 @@ def _warn(text: str) -> None:
 def _print_table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:
     """Print a table on a terminal, tab-separated values into a pipe."""
     cells = ([_cell(row.get(column)) for column in columns] for row in rows)
-    if not sys.stdout.isatty():
-        for line in (columns, *cells):
-            click.echo("\t".join(line))
+    if sys.stdout.isatty():
+        print_table(columns, cells)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None)
-    for line in cells:
-        table.add_row(*line)
-    Console().print(table)
+    for line in (columns, *cells):
+        click.echo("\t".join(line))
 
 
 def _cell(value: Any) -> str:

@@ -99,6 +99,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return (yield)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the traceback of a failing run show the test and the node, and nothing of what is between."""
+    if call.excinfo is not None and not item.config.getoption("fulltrace"):
+        from .nodes.user_frames import begin_with_the_users, is_about_ours
+
+        error = call.excinfo.value
+        if is_about_ours(error):
+            begin_with_the_users(error)
+            call.excinfo = pytest.ExceptionInfo.from_exception(error)
+    return (yield)
+
+
 def _app_fixture(item: pytest.Function, session: str | Path) -> Any:
     __tracebackhide__ = True
     try:
@@ -114,10 +129,12 @@ def _replay(
 ) -> None:
     __tracebackhide__ = True
     import functools
+    import traceback
 
     import trio
 
-    from .errors import HorusError
+    from .errors import HorusError, NodeFailure
+    from .nodes.user_frames import begin_with_the_users
     from .scheduler.scheduler import Scheduler
 
     if app is None:
@@ -127,6 +144,10 @@ def _replay(
     failure = ""
     try:
         report = trio.run(functools.partial(verify, tolerance=tolerance))
+    except NodeFailure as error:
+        begin_with_the_users(error)
+        shown = "".join(line for one in error.exceptions for line in traceback.format_exception(one))
+        failure = f"{error.message}\n{shown}".rstrip()
     except HorusError as error:
         failure = str(error)
     else:

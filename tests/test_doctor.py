@@ -202,7 +202,7 @@ SICK = {
     "left over": (
         "topics",
         Verdict.WARNING,
-        "1 with 5 B belong to dead processes",
+        "1 with 5 B belongs to a dead process",
         "horus-async topic clean --namespace a",
         {"found": [Ring(OURS / "a/b", 5, live=False), Ring(OURS / "a/c", 6, live=True)]},
     ),
@@ -245,7 +245,7 @@ SICK = {
     "slow cores": (
         "CPU governor",
         Verdict.WARNING,
-        "powersave on 1 cores",
+        "powersave on 1 core",
         "cpupower",
         {"cores": ["performance", "powersave"]},
     ),

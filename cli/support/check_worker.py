@@ -21,7 +21,7 @@ from horus_async.determinism.frames import TickDigests
 from horus_async.determinism.variants import Variant, shuffled
 from horus_async.topics.bus import default_namespace
 
-from .errors import clear_errors
+from .errors import clear_errors, in_a_line, place_of
 from .load import load_scheduler
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def _run(scheduler: Scheduler, variant: Variant, digests: TickDigests, job: dict
     try:
         scheduler.run_sync(job["duration"])
     except NodeFailure as error:
-        failure = f"{error.message}: {type(error.exceptions[0]).__name__}: {error.exceptions[0]}"
+        first = error.exceptions[0]
+        place = place_of(first)
+        failure = f"{error.message}: {in_a_line(first)}{place and f' ({place})'}"
     except EmergencyStop as error:
         failure = f"emergency stop: {error}"
     digests.finish(failure)

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from horus_async.cli.support.tracebacks import show_traceback
-from horus_async.errors import AppError, EmergencyStop, HorusError, NodeFailure
+from horus_async.errors import AppError, ConfigurationError, ContextError, EmergencyStop, HorusError, NodeFailure
+from horus_async.nodes.user_frames import begin_with_the_users, last_place
 from horus_async.scheduler.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ def clear_errors() -> Iterator[None]:
         fail(f"emergency stop: {error}", FOUND)
     except AppError as error:
         _app_failed(error)
+    except (ConfigurationError, ContextError) as error:
+        place = place_of(error)
+        fail(f"{place}{place and ': '}{error}", USAGE)
     except HorusError as error:
         fail(str(error), USAGE)
     except BrokenPipeError:
@@ -57,8 +62,31 @@ def clear_errors() -> Iterator[None]:
 def _node_failed(error: NodeFailure) -> None:
     for failed in error.exceptions:
         show_traceback(failed)
-    cause = error.exceptions[0]
-    fail(f"{error.message}: {type(cause).__name__}: {cause}", FOUND)
+    fail(f"{error.message}: {in_a_line(error.exceptions[0])}", FOUND)
+
+
+def in_a_line(error: BaseException) -> str:
+    """``Type: message``, and that of all in a group."""
+    shown = f"{type(error).__name__}: {error}"
+    if not isinstance(error, BaseExceptionGroup):
+        return shown
+    return f"{shown}: {'; '.join(in_a_line(one) for one in error.exceptions)}"
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print it on standard error, from the first frame of the program on."""
+    begin_with_the_users(error)
+    click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+
+
+def place_of(error: BaseException) -> str:
+    """``FILE:LINE`` of the program, where it is the program's error; else empty."""
+    place = last_place(error)
+    if place is None:
+        return ""
+    file = Path(place[0])
+    here = Path.cwd()
+    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{place[1]}"
 
 
 def _app_failed(error: AppError) -> None:

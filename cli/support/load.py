@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from horus_async import Scheduler
 from horus_async.errors import AppError, HorusError
 
+from .errors import in_a_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
@@ -36,7 +38,7 @@ def run_script(app: str, args: Sequence[str], *, overrides: Overrides) -> None:
         AppError: There is no such file, or the script raised.
     """
     path = _file(app)
-    with _program(path, args), _as_main(path) as module:
+    with _program(path, args, beside=path.resolve().parent), _as_main(path) as module:
         try:
             _execute(path, module)
         except HorusError:
@@ -86,8 +88,17 @@ def load_scheduler(app: str, args: Sequence[str]) -> Scheduler:
     Raises:
         AppError: There is none, or the program failed.
     """
+    where, _ = split_app(app)
+    if not is_file(where):
+        with _program(Path(where), args, beside=Path.cwd()):
+            return _made(app, _load_module(where), args)
+    path = _file(where)
+    with _program(path, args, beside=path.resolve().parent):
+        return _made(app, _load_file(path), args)
+
+
+def _made(app: str, module: ModuleType, args: Sequence[str]) -> Scheduler:
     where, attribute = split_app(app)
-    module = _load_file(_file(where), args) if _is_file(where) else _load_module(where)
     if attribute is None:
         found = _offered(module)
         if found is None:
@@ -124,7 +135,8 @@ def _scheduler(app: str, found: Any, args: Sequence[str]) -> Scheduler:
     return found
 
 
-def _is_file(where: str) -> bool:
+def is_file(where: str) -> bool:
+    """Whether the first part of APP names a file, and not a module."""
     return where.endswith(".py") or "/" in where or Path(where).is_file()
 
 
@@ -136,41 +148,38 @@ def _file(where: str) -> Path:
 
 
 def _load_module(name: str) -> ModuleType:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is not None and name.split(".", maxsplit=1)[0] == error.name.split(".")[0]:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise AppError(f"there is no module {name!r}; name a script, FILE.py:NAME or MODULE:NAME") from error
-        raise AppError(f"{name} failed: {error}") from error
+        raise _failed(Path(name), error) from error
     except HorusError:
         raise
     except Exception as error:
         raise _failed(Path(name), error) from error
 
 
-def _load_file(path: Path, args: Sequence[str]) -> ModuleType:
+def _load_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if spec is None or spec.loader is None:
         raise AppError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE_NAME] = module
-    with _program(path, args):
-        try:
-            spec.loader.exec_module(module)
-        except HorusError:
-            raise
-        except Exception as error:
-            raise _failed(path, error) from error
+    try:
+        spec.loader.exec_module(module)
+    except HorusError:
+        raise
+    except Exception as error:
+        raise _failed(path, error) from error
     return module
 
 
 @contextmanager
-def _program(path: Path, args: Sequence[str]) -> Iterator[None]:
-    """Let a program see its own arguments, and the modules beside it (nodes may import them while they run)."""
+def _program(path: Path, args: Sequence[str], *, beside: Path) -> Iterator[None]:
+    """Let a program see its own name and arguments, and the modules in a folder (nodes may import them as they run)."""
     argv, sys.argv = sys.argv, [str(path), *args]
-    folder = str(path.resolve().parent)
+    folder = str(beside)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
@@ -183,9 +192,9 @@ def _failed(path: Path, error: Exception) -> AppError:
     line = ""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
             line = f":{trace.tb_lineno}"
         trace = trace.tb_next
-    failure = AppError(f"{path}{line}: {type(error).__name__}: {error}")
+    failure = AppError(f"{path}{line}: {in_a_line(error)}")
     failure.failed = True
     return failure

@@ -1,4 +1,4 @@
-"""Tables, colours and JSON, the same in every command."""
+"""Tables, JSON and progress bars, the same in every command."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from horus_async.cli.terminal.table import print_table
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from horus_async import Scheduler
     from horus_async.recorder import Session
@@ -23,29 +25,6 @@ def print_json(value: Any) -> None:
 def printable(text: str) -> str:
     """A text that others wrote, with what would control the terminal as escapes."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
-    """Print a plain table; columns of numbers are right-aligned."""
-    texts = [[_text(cell) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(columns, *texts, strict=True)]
-    right = [all(_is_number(text) for text in column) for column in zip(*texts, strict=True)] if texts else []
-    for line in ([*columns], *texts):
-        cells = [
-            cell.rjust(width) if right and to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right or [False] * len(widths), strict=True)
-        ]
-        click.echo("  ".join(cells).rstrip(), err=err)
-
-
-def _text(cell: Any) -> str:
-    if cell is None:
-        return "-"
-    return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).replace(",", "").lstrip("-").isdigit() or text == "-"
 
 
 def show_notes(session: Session) -> None:

@@ -108,13 +108,19 @@ def check_topics(machine: Machine) -> Finding:
     dead = [ring for ring in rings if ring.live is False]
     used = sum(ring.size for ring in rings)
     measured = {"rings": len(rings), "bytes": used, "dead_rings": len(dead), "dead_bytes": sum(r.size for r in dead)}
-    detail = f"{len(rings)} rings use {size(used)}" if rings else "none open"
+    detail = f"{_rings(len(rings))} {size(used)}" if rings else "none open"
     if dead:
-        detail = f"{detail}, of which {len(dead)} with {size(measured['dead_bytes'])} belong to dead processes"
+        whose = "belongs to a dead process" if len(dead) == 1 else "belong to dead processes"
+        detail = f"{detail}, of which {len(dead)} with {size(measured['dead_bytes'])} {whose}"
         namespaces = sorted({ring.path.parent.name for ring in dead})
         clean = "; ".join(f"horus-async topic clean --namespace {name}" for name in namespaces[:_SHOWN])
-        more = f"; and {len(namespaces) - _SHOWN} more namespaces" if len(namespaces) > _SHOWN else ""
+        left = len(namespaces) - _SHOWN
+        more = f"; and {left} more namespace{'' if left == 1 else 's'}" if left > 0 else ""
         return Finding("topics", Verdict.WARNING, detail, clean + more, measured | {"dead_namespaces": namespaces})
     if any(ring.live is None for ring in rings):
         return Finding("topics", Verdict.UNKNOWN, f"{detail}; cannot tell which are alive", "", measured)
     return Finding("topics", Verdict.OK, detail, measured=measured)
+
+
+def _rings(count: int) -> str:
+    return "1 ring uses" if count == 1 else f"{count} rings use"

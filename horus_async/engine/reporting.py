@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from horus_async.clock.system import is_time_sleep
+from horus_async.nodes.user_frames import begin_with_the_users
 from horus_async.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -149,8 +150,8 @@ def tell(on_error: OnError, error: Exception) -> Awaitable[Any] | None:
     """Call ``on_error``; gives what is to be awaited with `finished`, if anything."""
     try:
         result = on_error(error)
-    except Exception:  # noqa: BLE001 - it is told of a failure and cannot make it worse
-        _log.exception("on_error failed")
+    except Exception as failed:  # noqa: BLE001 - it is told of a failure and cannot make it worse
+        _say_failed(failed)
         return None
     return result if inspect.isawaitable(result) else None
 
@@ -159,5 +160,10 @@ async def finished(told: Awaitable[Any]) -> None:
     """Await what an asynchronous ``on_error`` does."""
     try:
         await told
-    except Exception:  # noqa: BLE001 - as above
-        _log.exception("on_error failed")
+    except Exception as failed:  # noqa: BLE001 - as above
+        _say_failed(failed)
+
+
+def _say_failed(failed: Exception) -> None:
+    begin_with_the_users(failed)
+    _log.error("on_error failed", exc_info=failed)

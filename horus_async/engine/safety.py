@@ -17,6 +17,7 @@ from horus_async.clock.debugger import held_within
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import EmergencyStop, NodeFailure
 from horus_async.nodes.failure_policies import Ignore, Miss
+from horus_async.nodes.user_frames import begin_with_the_users
 from horus_async.observe import (
     BudgetOverrun,
     DeadlineMissed,
@@ -119,6 +120,8 @@ class Safety(ABC):
                 raise error
         first = self.failures[0][0]
         errors = [error for _, error in self.failures if isinstance(error, Exception)]
+        for error in errors:
+            begin_with_the_users(error)  # it has come further since it was reported
         raise NodeFailure(f"node {first.name!r} failed in tick {self.tick}", errors, first.name, self.tick)
 
     # Late
@@ -255,6 +258,7 @@ class Safety(ABC):
         advice = hint(error, virtual=self._pace is None or self._pace.virtual)
         if advice is not None:
             error.add_note(advice)
+        begin_with_the_users(error)
         self._incident(NodeFailed(run.name, describe(error), "".join(traceback.format_exception(error))))
 
     def _failed_or_recovered(

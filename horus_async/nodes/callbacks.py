@@ -34,14 +34,15 @@ def check_callback(node: str, name: str, function: Any, *, bound: bool) -> None:
             f"would run; in a {name} send(), or await"
         )
     given = _TAKES.get(name, ()) if bound else ("node", *_TAKES.get(name, ()))
+    wanted = ("self", *given) if bound else given
+    plain = bound and inspect.ismethod(function)  # one without self has no signature but its function's
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function.__func__ if plain else function)
     except (TypeError, ValueError):  # one of a C library may not have any
         return
     try:
-        signature.bind(*given)
+        signature.bind(*(wanted if plain else given))
     except TypeError as error:
-        wanted = ("self", *given) if bound else given
         raise ConfigurationError(
             f"node {node!r}: its {name} cannot be called with ({', '.join(given)}): {error}; write 'def "
             f"{name}({', '.join(wanted)})'"

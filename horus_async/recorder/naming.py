@@ -31,6 +31,9 @@ WAY_OUT = "set HORUS_RECORDINGS_DIR or recordings_dir= to a folder of yours"
 _SESSION = re.compile(r"[A-Za-z0-9_.\-]{1,255}")
 _STEM_LIMIT = 180
 
+UNNAMED = "scheduler"
+"""What a scheduler is called that was given no name."""
+
 
 def recordings_root(override: str | os.PathLike[str] | None = None) -> Path:
     """The folder that holds the sessions.
@@ -61,8 +64,10 @@ def check_session_name(name: Any) -> str:
     return name
 
 
-def default_session_names(started_at_ns: int | None = None) -> Iterator[str]:
+def default_session_names(started_at_ns: int | None = None, scheduler: str = UNNAMED) -> Iterator[str]:
     """Names from the time (UTC) and this process: ``recording_20261121T031701.502_p1234``, then the same with ``_2``...
+
+    A scheduler that has a name gives it to its recordings, in the place of ``recording``.
 
     The first that is free is to be taken: several runs may start at the same time.
     """
@@ -70,7 +75,8 @@ def default_session_names(started_at_ns: int | None = None) -> Iterator[str]:
 
     ns = wall_ns() if started_at_ns is None else started_at_ns
     moment = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
-    name = f"recording_{moment:%Y%m%dT%H%M%S}.{ns // 1_000_000 % 1000:03d}_p{os.getpid()}"
+    first = scheduler if scheduler != UNNAMED and len(scheduler) <= _STEM_LIMIT and is_session_name(scheduler) else ""
+    name = f"{first or 'recording'}_{moment:%Y%m%dT%H%M%S}.{ns // 1_000_000 % 1000:03d}_p{os.getpid()}"
     yield name
     yield from (f"{name}_{number}" for number in itertools.count(2))
 

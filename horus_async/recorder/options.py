@@ -48,7 +48,8 @@ class RecordingOptions:
     """
 
     name: str | None = None
-    """The session's name; None for one made from the time, ``recording_20261121T031701.502_p1234``."""
+    """The session's name; None for one made from the time, ``recording_20261121T031701.502_p1234``; a scheduler with
+    a name gives it in the place of ``recording``."""
     interval: float = field(default=0.05)
     """Seconds between two flushes, 0.001 to 60. ``kill -9`` loses at most twice this."""
     fsync: Fsync = field(default=Fsync.OFF)

@@ -33,6 +33,8 @@ class Overrides:
     blackbox_mb_by_default: int = 0
     """For a program that asked for no black box and was told nothing of it here."""
     duration: float | None = None
+    name: str = ""
+    """For a scheduler that the program did not name."""
     on_made: Callable[[Any], None] = lambda _: None
     """Told of each scheduler that the program makes."""
     _process: int = field(factory=os.getpid, init=False)
@@ -68,6 +70,8 @@ class Overrides:
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if options.blackbox_mb == 0 and self.blackbox_mb is None and self.blackbox_mb_by_default:
             changes |= {"blackbox_mb": self.blackbox_mb_by_default, "blackbox_wanted": False}
+        if self.name and options.name == attrs.fields(type(options)).name.default:
+            changes["name"] = self.name
         return attrs.evolve(options, **changes)
 
     def _say(self, what: str) -> None:

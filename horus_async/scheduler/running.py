@@ -16,7 +16,7 @@ from attrs import evolve
 
 from horus_async.engine.pace.choice import in_real_time, in_virtual_time
 from horus_async.engine.pace.loop import run_loop
-from horus_async.errors import BlackBoxError, ContextError, EmergencyStop
+from horus_async.errors import BlackBoxError, ContextError, EmergencyStop, NodeFailure
 from horus_async.undo import undo
 
 from .in_force import given_overrides
@@ -107,7 +107,11 @@ class Running(Playback):
         """
         self._check_loop()
         self._obey()
-        run_loop(self.run, duration, virtual=self._virtual)
+        try:
+            run_loop(self.run, duration, virtual=self._virtual)
+        except NodeFailure as failure:
+            failure.__traceback__ = None  # what is between here and the node is no news to anybody
+            raise
 
     async def tick_once(self) -> None:
         """Run one scheduler tick; the first one runs every ``init`` before.

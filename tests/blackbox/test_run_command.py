@@ -74,18 +74,18 @@ def test_on_a_full_disk_the_robot_runs_without_the_box_that_nobody_asked_for(pro
 
 def test_a_default_box_in_use_is_another_one(program: str, blackbox_dir: Path) -> None:
     """A second program of the same name runs too; its events are beside, and a line says where."""
-    with BlackBox.create(name="scheduler", size_mb=1):
+    with BlackBox.create(name="robot", size_mb=1):
         done = run_script(RUN, "run", program, "--duration", "0.1")
     assert done.returncode == 0, done.stderr
     said = done.stderr.splitlines()[0]
     assert "in use by another run (process" in said
-    assert str(blackbox_dir / "scheduler-2.hbb") in said
-    assert open_blackbox(blackbox_dir / "scheduler-2.hbb").events("SchedulerStart")
+    assert str(blackbox_dir / "robot-2.hbb") in said
+    assert open_blackbox(blackbox_dir / "robot-2.hbb").events("SchedulerStart")
 
 
 def test_a_box_that_was_asked_for_and_is_in_use_is_said_in_one_line(program: str) -> None:
     """Exit code 2, and the line names who has it."""
-    with BlackBox.create(name="scheduler", size_mb=1):
+    with BlackBox.create(name="robot", size_mb=1):
         done = run_script(RUN, "run", program, "--duration", "0.1", "--blackbox-mb", "1")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -163,7 +163,7 @@ def test_blackbox_is_a_command(program: str, blackbox_dir: Path) -> None:
     assert done.returncode == 1
     assert [line.split()[1] for line in done.stdout.splitlines()] == ["BudgetViolation", "DeadlineMiss"]
     assert 'DeadlineMiss { name: "arm", deadline_us: 2000, actual_us: 3000 }' in done.stdout
-    with open_blackbox(blackbox_dir / "scheduler.hbb") as box:
+    with open_blackbox(blackbox_dir / "robot.hbb") as box:
         assert len(box.anomalies()) == 2
     assert run_script(RUN, "blackbox", "--event", "NodeTick").returncode == 0
     assert run_script(RUN, "blackbox", "--event", "Nothing").returncode == 2

@@ -102,7 +102,7 @@ class Recorder(Observer):
             SessionNameError: the name cannot be a folder's.
             RecordingError: the folder or its files cannot be made.
         """
-        folder = self._make_folder(run.started_at_ns)
+        folder = self._make_folder(run)
         try:
             identity = secrets.token_hex(4)
             self._writer = SessionWriter(
@@ -117,10 +117,10 @@ class Recorder(Observer):
             self.sent, self.executed, self.tick_ended = intake.sent, intake.executed, intake.tick_ended  # type: ignore[method-assign]
         self._keep_within(folder)
 
-    def _make_folder(self, started_at_ns: int) -> Path:
+    def _make_folder(self, run: RunInfo) -> Path:
         root = recordings_root(self._root)
         asked = self._options.name
-        for name in default_session_names(started_at_ns) if asked is None else (asked,):
+        for name in default_session_names(run.started_at_ns, run.name) if asked is None else (asked,):
             folder = root / check_session_name(name)
             try:
                 root.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""What somebody at a terminal sees: tables, lines of state, logs, what TAB completes."""
