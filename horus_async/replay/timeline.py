@@ -34,6 +34,9 @@ class RecordedTimeline:
         self._at_ns = 0
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._limit_ns = None if duration is None else nanoseconds(duration)
+        self._empty = options.empty_time()
+        self.skip: Callable[[int], None] = lambda _: None
+        """Told how much of the time up to the next step is not to be waited for."""
         self.end_ns = 0
         self.end_reason = "replay finished"
 
@@ -50,6 +53,8 @@ class RecordedTimeline:
             self._first = None
             self._ticks = self._read()
             self._on_rewind()
+            if self._empty is not None:
+                self._empty.rewind()
             line = next(self._ticks, None)
         if line is None:
             self._end(self._at_ns + self._period_ns if self._first is not None else 0)
@@ -63,6 +68,8 @@ class RecordedTimeline:
             self._end(self._limit_ns)
             return None
         self._at_ns = at_ns
+        if self._empty is not None and (skipped_ns := self._empty.skip(line.tick, at_ns)):
+            self.skip(skipped_ns)
         order = tuple(line.order)
         order = self._orders.setdefault(order, order)
         if self._deterministic:
