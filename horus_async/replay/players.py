@@ -16,6 +16,8 @@ from horus_async.nodes.node import Node
 from horus_async.observe import Observer
 from horus_async.topics import Message
 from horus_async.topics.codec import decode, encode
+from horus_async.topics.codec.compact import fitting
+from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .choosing.kept import kept_external, kept_outputs
 from .late import LateOutputs
@@ -162,9 +164,12 @@ class Player:
         if name is None:
             self._options.choice.left_out[output.topic] += 1
             return
-        payload: Payload = output.payload
+        text = output.payload
+        payload: Payload = text
         if output.topic in self._replacements:
-            payload = encode(self._replace(self._replacements[output.topic], output.payload, output))
+            payload = encode(self._replace(self._replacements[output.topic], text, output))
+        elif len(text) > MESSAGE_LIMIT:
+            payload = fitting(text, self.run.ports.publisher(name).forms)
         self.run.ports.play(name, payload, self._options.stamp_of(output), output.seq)
 
     def _replace(self, replacement: Any, payload: bytes, output: RecordedOutput) -> Any:
@@ -206,7 +211,17 @@ class ExternalPlayer:
         self._bus = bus
         self._played = played
         self._kept = kept_external(options.session, options.start)
+        self._open()
         self.rewind()
+
+    def _open(self) -> None:
+        """Make the rings before the run begins, so that it does not start where there is no room for them."""
+        file = self._options.session.external_file
+        footer = None if file is None else file.footer
+        for tally in () if footer is None else footer.topics or ():
+            name = self._options.choice.played_as(tally.topic)
+            if name is not None and tally.publisher:
+                self._bus.publisher(name, tally.publisher, external=True).open()
 
     def rewind(self) -> None:
         """Start over."""
@@ -235,9 +250,10 @@ class ExternalPlayer:
                 self._publish(message, name)
 
     def _publish(self, message: ExternalMessage, name: str) -> None:
-        self._bus.publisher(name, message.publisher, external=True).publish(
-            message.payload, self._options.stamp_of(message), message.seq
-        )
+        publisher = self._bus.publisher(name, message.publisher, external=True)
+        text = message.payload
+        payload: Payload = text if len(text) <= MESSAGE_LIMIT else fitting(text, publisher.forms)
+        publisher.publish(payload, self._options.stamp_of(message), message.seq)
         self._played(name, message.source)
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner
@@ -428,3 +429,17 @@ def test_wrong_choices_are_wrong_usage(options: list[str], says: str) -> None:
     result = call("s", *options)
     assert result.exit_code == 2 or isinstance(result.exception, ReplayError)
     assert says in result.output + str(result.exception)
+
+
+# -- large messages ----------------------------------------------------------------------------------------------------
+
+
+def test_whatever_could_be_sent_can_be_replayed() -> None:
+    """An array that as text is larger than any message."""
+    size = 105_000_000
+    camera = Node("camera", tick=lambda n: n.send("image", {"pixels": np.zeros(size, np.uint8)}), pubs="image")
+    record("s", [camera], duration=0.01)
+    seen: list[int] = []
+    live = Node("live", on="image", tick=lambda n: seen.append(n.recv("image")["pixels"].nbytes), subs="image")
+    fast("s").add(live).run_sync()
+    assert seen == [size]
