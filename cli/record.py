@@ -16,6 +16,7 @@ from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.errors import DamagedRecordingError, RecordingError
 from horus_async.recorder import delete_session, list_sessions, open_session, recordings_root
 from horus_async.recorder.manifest import read_manifest
+from horus_async.recorder.read.listing import DENIED
 
 from .support.errors import FOUND, clear_errors
 from .support.render import print_json, print_table, progress
@@ -231,7 +232,11 @@ def _open_to_check(session: str, *, as_json: bool) -> Session:
         return open_session(session)
     except DamagedRecordingError as error:
         folder = recordings_root() / session
-        if not folder.is_dir() or read_manifest(folder) is None:
+        try:
+            known = DENIED not in str(error) and folder.is_dir() and read_manifest(folder) is not None
+        except (RecordingError, OSError):
+            known = False
+        if not known:
             raise
         if as_json:
             print_json({"session": session, "path": str(folder), "verdict": "damaged", "problems": [str(error)]})
