@@ -36,10 +36,12 @@ _ELSEWHERE = {
     "inject": ("record_data", "inject", "Let recorded nodes play among live ones."),
     "diff": ("record_data", "diff", "Compare every message of two sessions."),
     "export": ("record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
+    "cut": ("record_edit", "cut", "Make a session of a part of one."),
+    "merge": ("record_edit", "merge", "Make one session of several, by their clocks."),
     "import": ("record_data", "import_", "Make a session of an MCAP file or a ROS bag."),
 }
 """Commands whose modules are imported only when called, so that the others start quickly: module, name, help."""
-_ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "check", "clean", "delete")
+_ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "cut", "merge", "check", "clean", "delete")
 
 
 class _Group(click.Group):

@@ -49,6 +49,8 @@ class Header:
     horus_version: str = ""
     part: int = 0
     """Which file of a rotated recording it is, from 0."""
+    origin_ns: int | None = None
+    """The ``now_ns`` of the run's first tick, in a session that begins later."""
 
 
 @frozen

@@ -1,0 +1,133 @@
+"""Parts of one run, cut or copied, put together again."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from horus_async.errors import RecordingError
+
+from .cut import Edited, note_damage, told
+from .files import files_of, header_fields, identity_of, manifest_of, new_session
+from .raw import RawLines
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from horus_async.recorder.read.reader import RecordedFile
+    from horus_async.recorder.read.session import Session
+
+    from .files import EditedFile, Fields
+
+    Line = tuple[Fields, bytes]
+
+_CALLBACKS = ("tick", "init", "shutdown", "safe_state")
+_STEP = 4096
+_MOST_HELD = 1000
+"""Lines after that of a callback; behind more of them nothing is looked for."""
+
+
+def of_one_run(sessions: Sequence[Session]) -> bool:
+    """Whether these are parts of one run: their files have its mark."""
+    marks = {(identity_of(one), one.started_at, one.seed, one.tick_rate, one.start_ns) for one in sessions}
+    return len(marks) == 1
+
+
+def join_parts(
+    sessions: Sequence[Session],
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Edited:
+    """The session that these are parts of, as far as they go.
+
+    Raises:
+        RecordingError: Two of them have the same ticks, or one has none, or it cannot be written.
+        SessionExistsError: There is a session of that name.
+    """
+    parts = _in_order(sessions)
+    notes: list[str] = []
+    with new_session(name, root, identity_of(parts[0])) as edited:
+        headers: dict[tuple[str, str], Fields] = {}
+        rows: dict[tuple[str, str], list[RecordedFile]] = {}
+        for part in parts:
+            for file in files_of(part):
+                header = header_fields(file)
+                key = str(header.get("role", "node")), str(header["node"])
+                headers.setdefault(key, header)
+                rows.setdefault(key, []).append(file)
+        for key, header in headers.items():
+            notes += _copy([RawLines(file) for file in rows[key]], edited.add(header), progress)
+        last = manifest_of(parts[-1])
+        of_parts = [part.name for part in parts]
+        edited.finish(
+            {**manifest_of(parts[0]), "ended_at": last.get("ended_at"), "reason": "merge", "merged": of_parts}
+        )
+    whole = not notes and not any(part.unreadable for part in parts)
+    return told(edited, parts[0].first_tick, parts[-1].last_tick, notes, whole=whole)
+
+
+def _in_order(sessions: Sequence[Session]) -> list[Session]:
+    for session in sessions:
+        if session.first_tick is None:
+            raise RecordingError(f"session {session.name!r} has no ticks: there is nothing to merge")
+    parts = sorted(sessions, key=lambda session: session.first_tick or 0)
+    for one, other in itertools.pairwise(parts):
+        assert one.last_tick is not None
+        assert other.first_tick is not None
+        if other.first_tick <= one.last_tick:
+            raise RecordingError(
+                f"sessions {one.name!r} and {other.name!r} are of one run and both hold ticks {other.first_tick} to "
+                f"{min(one.last_tick, other.last_tick or 0)}: cut one of them first"
+            )
+    return parts
+
+
+def _copy(raws: Sequence[RawLines], made: EditedFile, progress: Callable[[int], None] | None) -> list[str]:
+    notes: list[str] = []
+    held: list[Line] = []
+    for raw in raws:
+        lines = _content(raw)
+        line = next(lines, None)
+        while line is not None and held and _belongs_to(held[0], line):
+            made.put(*line)  # sent by the callback whose line waits, after the cut
+            line = next(lines, None)
+        if line is not None:
+            _put_all(made, held)
+            held = _copy_part(itertools.chain([line], lines), made, progress)
+        notes += note_damage(raw, made)
+    _put_all(made, held)
+    return notes
+
+
+def _copy_part(lines: Iterable[Line], made: EditedFile, progress: Callable[[int], None] | None) -> list[Line]:
+    """Write lines, but for the last one of a callback and what follows it, which are held back."""
+    held: list[Line] = []
+    for number, line in enumerate(lines):
+        if progress is not None and not number % _STEP:
+            progress(made.last_tick)
+        is_callback = line[0]["kind"] in _CALLBACKS
+        if is_callback or len(held) > _MOST_HELD:
+            _put_all(made, held)
+            held = []
+        if held or is_callback:
+            held.append(line)
+        else:
+            made.put(*line)
+    return held
+
+
+def _put_all(made: EditedFile, lines: Iterable[Line]) -> None:
+    for line in lines:
+        made.put(*line)
+
+
+def _content(raw: RawLines) -> Iterator[Line]:
+    return (line for line in raw.lines() if line[0]["kind"] not in {"header", "footer"})
+
+
+def _belongs_to(held: Line, line: Line) -> bool:
+    """Whether a line holds what was sent by the callback whose line is held back."""
+    fields = line[0]
+    return fields["kind"] == "sends" and fields["tick"] is not None and fields["tick"] == held[0]["tick"]
