@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from horus_async.errors import RecordingError
+from horus_async.recorder.naming import EXTERNAL_STEM
 
+from .earlier import Earlier
 from .files import files_of, header_fields, identity_of, manifest_of, new_session
 from .raw import RawLines
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from .files import EditedFile, EditedSession, Fields
 
+CUT_HERE = "cut_here"
+"""In the line of a callback that went on after the part: what its field ``cut`` was."""
 _STEP = 4096
 _CALLBACKS = ("tick", "init", "shutdown", "safe_state")
 
@@ -75,8 +79,12 @@ def cut_session(
         headers = [(file, {"origin_ns": origin_ns, **header}) for file, header in headers]
     notes: list[str] = []
     with new_session(name, root, identity_of(session)) as edited:
+        earlier = Earlier()
+        earlier.see_outside(session, first, last)
         for file, header in headers:
-            notes += _copy(RawLines(file), edited.add(header), first, last, progress)
+            if file is not session.external_file:
+                notes += _copy(RawLines(file), edited.add(header), (first, last), earlier, progress)
+        notes += _copy_outside(session, edited, earlier.lines(session, first), (first, last))
         for node in session.missing_nodes:
             edited.miss(node)
         manifest = manifest_of(session)
@@ -98,21 +106,52 @@ def part_of(fields: Fields, first: int, last: int) -> Fields | None:
     if kind == "sends":
         return None if not inside else fields if len(inside) == len(outputs) else {**fields, "outputs": inside}
     if first <= tick <= last:
-        return fields if len(inside) == len(outputs) else {**fields, "outputs": inside}
+        return fields if len(inside) == len(outputs) else _shortened(fields, inside, last)
     if not inside:
         return None
     inside = [sent if "tick" in sent else {**sent, "tick": tick} for sent in inside]
     return {"kind": "sends", "outputs": inside, "tick": min(tick, inside[0]["tick"])}
 
 
-def _copy(raw: RawLines, made: EditedFile, first: int, last: int, progress: Callable[[int], None] | None) -> list[str]:
-    for number, (fields, line) in enumerate(raw.lines(first)):
+def _shortened(fields: Fields, inside: list[Fields], last: int) -> Fields:
+    """A callback's line without some of its outputs; one that went on sending after the end did not end."""
+    shortened = {**fields, "outputs": inside}
+    if any(sent.get("tick", 0) > last for sent in fields["outputs"]):
+        shortened |= {"cut": True, CUT_HERE: fields.get("cut")}
+    return shortened
+
+
+def _copy(
+    raw: RawLines,
+    made: EditedFile,
+    ticks: tuple[int, int],
+    earlier: Earlier | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[str]:
+    for number, (fields, line) in enumerate(raw.lines(ticks[0])):
         if progress is not None and not number % _STEP:
             progress(made.last_tick)
-        part = part_of(fields, first, last)
+        part = part_of(fields, *ticks)
         if part is not None:
             made.put(part, line if part is fields else None)
+            if earlier is not None and made.role == "node":
+                earlier.see(part, made.node)
     return note_damage(raw, made)
+
+
+def _copy_outside(session: Session, edited: EditedSession, before: list[Fields], ticks: tuple[int, int]) -> list[str]:
+    """The file of external messages, with those from before the part that are named in it."""
+    file = session.external_file
+    if file is None and not before:
+        return []
+    if file is not None:
+        header = header_fields(file)
+    else:
+        header = {**header_fields(files_of(session)[0]), "role": EXTERNAL_STEM, "node": session.scheduler_name}
+    made = edited.add(header)
+    for line in before:
+        made.put(line)
+    return [] if file is None else _copy(RawLines(file), made, ticks)
 
 
 def note_damage(raw: RawLines, made: EditedFile) -> list[str]:

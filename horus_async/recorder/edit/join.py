@@ -6,9 +6,10 @@ import itertools
 from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError
+from horus_async.recorder.naming import EXTERNAL_STEM
 
-from .cut import Edited, note_damage, told
-from .files import files_of, header_fields, identity_of, manifest_of, new_session
+from .cut import CUT_HERE, Edited, note_damage, told
+from .files import files_of, header_fields, identity_of, manifest_of, new_session, text_of
 from .raw import RawLines
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def join_parts(
                 headers.setdefault(key, header)
                 rows.setdefault(key, []).append(file)
         for key, header in headers.items():
-            notes += _copy([RawLines(file) for file in rows[key]], edited.add(header), progress)
+            made = edited.add(header)
+            for line in _earlier(rows[key], parts):
+                made.put(*line)
+            notes += _copy([RawLines(file) for file in rows[key]], made, progress)
         last = manifest_of(parts[-1])
         of_parts = [part.name for part in parts]
         edited.finish(
@@ -92,6 +96,7 @@ def _copy(raws: Sequence[RawLines], made: EditedFile, progress: Callable[[int], 
         line = next(lines, None)
         while line is not None and held and _belongs_to(held[0], line):
             made.put(*line)  # sent by the callback whose line waits, after the cut
+            held[0] = _as_it_was(held[0])
             line = next(lines, None)
         if line is not None:
             _put_all(made, held)
@@ -99,6 +104,16 @@ def _copy(raws: Sequence[RawLines], made: EditedFile, progress: Callable[[int], 
         notes += note_damage(raw, made)
     _put_all(made, held)
     return notes
+
+
+def _as_it_was(line: Line) -> Line:
+    """A callback's line without the mark that it was cut here."""
+    fields = line[0]
+    if CUT_HERE not in fields:
+        return line
+    before = {} if fields[CUT_HERE] is None else {"cut": fields[CUT_HERE]}
+    whole = {**{key: value for key, value in fields.items() if key not in {CUT_HERE, "cut"}}, **before}
+    return whole, text_of(whole)[:-1]
 
 
 def _copy_part(lines: Iterable[Line], made: EditedFile, progress: Callable[[int], None] | None) -> list[Line]:
@@ -124,7 +139,20 @@ def _put_all(made: EditedFile, lines: Iterable[Line]) -> None:
 
 
 def _content(raw: RawLines) -> Iterator[Line]:
-    return (line for line in raw.lines() if line[0]["kind"] not in {"header", "footer"})
+    return (line for line in raw.lines() if line[0]["kind"] not in {"header", "footer", "earlier"})
+
+
+def _earlier(files: Sequence[RecordedFile], parts: Sequence[Session]) -> list[Line]:
+    """What parts have from before them, and none of them has among its messages."""
+    found: dict[tuple[object, ...], Line] = {}
+    if files[0].header is None or files[0].header.role != EXTERNAL_STEM:
+        return []
+    ranges = [(part.first_tick or 0, part.last_tick or 0) for part in parts]
+    for line in (line for file in files for line in RawLines(file).lines()):
+        fields = line[0]
+        if fields["kind"] == "earlier" and not any(first <= fields["tick"] <= last for first, last in ranges):
+            found[fields["topic"], fields["publisher"], fields.get("source", 0), fields["seq"]] = line
+    return sorted(found.values(), key=lambda line: (line[0]["tick"], line[0]["stamp_ns"]))
 
 
 def _belongs_to(held: Line, line: Line) -> bool:
