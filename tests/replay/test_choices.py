@@ -19,6 +19,7 @@ from horus_async.cli.replay import replay
 from horus_async.observe import Execution, External, NodeInfo, RunInfo, Sent, TickEnd
 from horus_async.recorder import Recorder, RecordingOptions, open_session
 from horus_async.recorder.read.moments import first_tick_from, parse_span
+from horus_async.replay import timeline
 from horus_async.replay.choosing.gaps import EmptyTime
 from tests.replay.sessions import heard, record
 
@@ -386,6 +387,19 @@ def test_topics_that_are_left_out_do_not_fill_empty_time(recordings_dir: Path) -
     outside = [External(n, "map", "m", n, 1, b"1", 0) for n in (0, 3)]
     irregular(recordings_dir, "s", [n * YEARS for n in range(4)], outside=outside)
     assert len(heard(Scheduler.replay_from("s").only_topics("map").skip_gaps(0.01), "map")) == 2
+
+
+def test_a_long_wait_is_told_of(
+    recordings_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before it begins, with the way out; not at full speed, nor where empty time is skipped."""
+    irregular(recordings_dir, "s", [0, SECOND // 5])
+    monkeypatch.setattr(timeline, "_LONG_S", 0.1)
+    fast("s").run_sync()
+    Scheduler.replay_from("s").skip_gaps(0.001).run_sync()
+    assert "skip_gaps" not in caplog.text
+    Scheduler.replay_from("s").run_sync()
+    assert "0.2 s later: --skip-gaps or skip_gaps()" in caplog.text
 
 
 @pytest.mark.parametrize("limit", [-1, math.nan, math.inf, "1", None])
