@@ -13,14 +13,23 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from horus_async import Node, RecordingError, Scheduler, SessionExistsError, elapsed, now, rng, tick
+from horus_async import Node, RecordingError, Scheduler, SessionExistsError, elapsed, now, rng, sleep, tick
 from horus_async.observe import Execution, External, NodeInfo, RunInfo, Sent, TickEnd
 from horus_async.recorder import Recorder, RecordingOptions, Session, open_session
 from horus_async.recorder.edit.cut import cut_session
 from horus_async.recorder.edit.merge import merge_sessions
+from horus_async.recorder.origin import (
+    Attachment,
+    Metadata,
+    Origin,
+    attachment_path,
+    read_origin,
+    write_attachment,
+    write_origin,
+)
 from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.read.messages import session_messages
-from horus_async.recorder.records import ExecutionRecord
+from horus_async.recorder.records import ExecutionRecord, SendsRecord
 from tests.replay.sessions import PROGRAMS, controller, heard, pair, record, sensor
 
 from .sessions import call, call_json, damage, robot
@@ -45,9 +54,15 @@ def is_whole(name: str) -> bool:
 
 
 def callbacks(session: Session, node: str) -> list[Any]:
-    """The callbacks of a node, whatever lines hold what they sent."""
-    found = [line for line in session.executions(node) if isinstance(line, ExecutionRecord)]
-    return [attrs.evolve(line, outputs=()) for line in found]
+    """The callbacks of a node with all that they sent, in order, whatever lines hold it."""
+    found, sent = [], list[Any]()
+    for line in session.executions(node):
+        if isinstance(line, SendsRecord) and line.tick is not None:
+            sent += line.outputs
+        if isinstance(line, ExecutionRecord):
+            found.append(attrs.evolve(line, outputs=(*sent, *line.outputs)))
+            sent = []
+    return found
 
 
 # -- cut ---------------------------------------------------------------------------------------------------------------
@@ -76,6 +91,27 @@ def test_cuts_hold_their_ticks_and_together_everything(program: str, *, determin
         assert is_whole(merged.session)
         for node in whole.nodes:
             assert callbacks(open_session(merged.session), node) == callbacks(whole, node)
+
+
+@pytest.mark.parametrize("at", range(5, 20))
+def test_callbacks_that_a_cut_goes_through_are_put_together_again(recordings_dir: Path, at: int) -> None:
+    """In lines of their own or not: all that they sent, in order, and whether they ended."""
+
+    async def slow(n: Node) -> None:
+        for number in range(12):
+            n.send("slow", number)
+            await sleep(0.01 if tick() % 2 else 0.003)
+
+    nodes = [Node("slow", tick=slow, pubs="slow", rate=5), *PROGRAMS["suspended"]()]
+    nodes[1] = Node("quicker", tick=slow, pubs="slow", rate=12)
+    record("s", nodes, duration=0.3)
+    whole = open_session("s")
+    cut_session(whole, "head", stop=at)
+    cut_session(whole, "tail", start=at + 1)
+    merge_sessions([open_session("head"), open_session("tail")], "both")
+    assert messages("both") == messages("s")
+    for node in whole.nodes:
+        assert callbacks(open_session("both"), node) == callbacks(whole, node)
 
 
 @settings(max_examples=25, deadline=None)
@@ -427,6 +463,31 @@ def test_logs_are_merged(recordings_dir: Path) -> None:
     found = [(line.at_tick, line.node, line.message) for line in open_session("both").log]
     assert found == [(n, f"{name}/n", f"tick {n}") for n in range(3) for name in "ab"]
     assert is_whole("both")
+
+
+def test_what_imported_sessions_keep_of_their_files_is_kept(recordings_dir: Path) -> None:
+    """Names, metadata and attachments, each once, in parts and in what is merged."""
+    for name, node in (("a", "left"), ("b", "right")):
+        session = irregular(recordings_dir, name, [0, SECOND], node=node, seed=ord(name))
+        file = write_attachment(session.path, (), "calibration.yaml", node.encode())
+        attachment = Attachment("calibration.yaml", "text/yaml", ord(name), 0, len(node), file)
+        origin = Origin(f"{name}.mcap", {"t": "/t"}, {node: f"/{node}"}, [Metadata("robot", {"n": 1})], [attachment])
+        write_origin(session.path, origin)
+    cut_session(open_session("a"), "part", stop=0)
+    cut_session(open_session("a"), "rest", start=1)
+    merge_sessions([open_session("part"), open_session("rest")], "again")
+    for name in ("part", "again"):
+        assert read_origin(open_session(name).path) == read_origin(open_session("a").path)
+        assert is_whole(name)
+    merge_sessions([open_session("a"), open_session("b")], "both", prefix=True)
+    session = open_session("both")
+    kept = read_origin(session.path)
+    assert kept is not None
+    assert (kept.file, kept.nodes) == ("a.mcap, b.mcap", {"a/left": "/left", "b/right": "/right"})
+    assert [attachment_path(session.path, one).read_text() for one in kept.attachments] == ["left", "right"]
+    assert kept.metadata == [Metadata("robot", {"n": 1})]
+    attachment_path(open_session("b").path, kept.attachments[0]).unlink()
+    assert call("merge", "a", "b", "--name", "less", "--prefix").exit_code == 1
 
 
 def test_results_as_json(recordings_dir: Path) -> None:

@@ -11,6 +11,7 @@ from horus_async.recorder.naming import EXTERNAL_STEM
 
 from .earlier import Earlier
 from .files import files_of, header_fields, identity_of, manifest_of, new_session
+from .origins import keep_origins
 from .raw import RawLines
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def cut_session(
         notes += _copy_outside(session, edited, earlier.lines(session, first), (first, last))
         for node in session.missing_nodes:
             edited.miss(node)
+        notes += keep_origins(edited.folder, [session])
         manifest = manifest_of(session)
         edited.finish({**manifest, "reason": "cut", "cut": {"session": session.name, "ticks": [first, last]}})
     return told(edited, first, last, notes, whole=not notes and not session.unreadable)
@@ -128,10 +130,15 @@ def _copy(
     earlier: Earlier | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[str]:
+    went_on: int | None = None
     for number, (fields, line) in enumerate(raw.lines(ticks[0])):
         if progress is not None and not number % _STEP:
             progress(made.last_tick)
         part = part_of(fields, *ticks)
+        if fields["kind"] == "sends" and any(sent.get("tick", 0) > ticks[1] for sent in fields["outputs"]):
+            went_on = fields["tick"]
+        elif part is not None and part["kind"] in _CALLBACKS and part["tick"] == went_on and CUT_HERE not in part:
+            part = {**part, "cut": True, CUT_HERE: part.get("cut")}
         if part is not None:
             made.put(part, line if part is fields else None)
             if earlier is not None and made.role == "node":

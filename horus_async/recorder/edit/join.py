@@ -10,6 +10,7 @@ from horus_async.recorder.naming import EXTERNAL_STEM
 
 from .cut import CUT_HERE, Edited, note_damage, told
 from .files import files_of, header_fields, identity_of, manifest_of, new_session, text_of
+from .origins import keep_origins
 from .raw import RawLines
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ def join_parts(
             for line in _earlier(rows[key], parts):
                 made.put(*line)
             notes += _copy([RawLines(file) for file in rows[key]], made, progress)
-        last = manifest_of(parts[-1])
-        of_parts = [part.name for part in parts]
-        edited.finish(
-            {**manifest_of(parts[0]), "ended_at": last.get("ended_at"), "reason": "merge", "merged": of_parts}
-        )
+        notes += keep_origins(edited.folder, parts)
+        manifest = {key: value for key, value in manifest_of(parts[0]).items() if key != "cut"}
+        ended_at = manifest_of(parts[-1]).get("ended_at")
+        merged = [part.name for part in parts]
+        edited.finish({**manifest, "ended_at": ended_at, "reason": "merge", "merged": merged})
     whole = not notes and not any(part.unreadable for part in parts)
     return told(edited, parts[0].first_tick, parts[-1].last_tick, notes, whole=whole)
 
@@ -95,8 +96,7 @@ def _copy(raws: Sequence[RawLines], made: EditedFile, progress: Callable[[int], 
         lines = _content(raw)
         line = next(lines, None)
         while line is not None and held and _belongs_to(held[0], line):
-            made.put(*line)  # sent by the callback whose line waits, after the cut
-            held[0] = _as_it_was(held[0])
+            held[0] = _continued(held[0], line[0]["outputs"])  # sent by the callback whose line waits, after the cut
             line = next(lines, None)
         if line is not None:
             _put_all(made, held)
@@ -106,13 +106,12 @@ def _copy(raws: Sequence[RawLines], made: EditedFile, progress: Callable[[int], 
     return notes
 
 
-def _as_it_was(line: Line) -> Line:
-    """A callback's line without the mark that it was cut here."""
+def _continued(line: Line, outputs: list[Fields]) -> Line:
+    """A callback's line with what it sent later, without the mark that it was cut here."""
     fields = line[0]
-    if CUT_HERE not in fields:
-        return line
-    before = {} if fields[CUT_HERE] is None else {"cut": fields[CUT_HERE]}
-    whole = {**{key: value for key, value in fields.items() if key not in {CUT_HERE, "cut"}}, **before}
+    before = {"cut": fields[CUT_HERE]} if fields.get(CUT_HERE) is not None else {}
+    whole = {key: value for key, value in fields.items() if CUT_HERE not in fields or key not in {CUT_HERE, "cut"}}
+    whole |= {"outputs": [*fields["outputs"], *outputs], **before}
     return whole, text_of(whole)[:-1]
 
 

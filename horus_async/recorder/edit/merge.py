@@ -15,6 +15,7 @@ from .axis import Axis
 from .cut import Edited, note_damage, told
 from .files import header_fields, manifest_of, new_session
 from .join import join_parts, of_one_run
+from .origins import keep_origins
 from .outside import Outside
 from .raw import RawLines
 from .renaming import LineChange
@@ -108,6 +109,7 @@ class _Merge:
             for files, changed in ((external, change.external), (logs, change.logged)):
                 if files:
                     self._write(edited, header_fields(files[0][1]), files, changed)
+            self.notes += keep_origins(edited.folder, self.sessions, self.names)
             damaged = bool(self.notes)
             self._finish(edited)
         if outside.doubled:
