@@ -18,6 +18,7 @@ from horus_async.errors import DamagedRecordingError, RecordingError
 from horus_async.recorder import delete_session, list_sessions, open_session, recordings_root
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
+from horus_async.recorder.read.listing import DENIED
 
 from .support.errors import FOUND, clear_errors
 from .support.render import print_json, printable, progress
@@ -40,10 +41,12 @@ _ELSEWHERE = {
     "inject": ("inject", "inject", "Let recorded nodes play among live ones."),
     "diff": ("record_data", "diff", "Compare every message of two sessions."),
     "export": ("record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
+    "cut": ("record_edit", "cut", "Make a session of a part of one."),
+    "merge": ("record_edit", "merge", "Make one session of several, by their clocks."),
     "import": ("record_data", "import_", "Make a session of an MCAP file, a ROS bag or a PX4 log."),
 }
 """Commands whose modules are imported only when called, so that the others start quickly: module, name, help."""
-_ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "check", "clean", "delete")
+_ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "cut", "merge", "check", "clean", "delete")
 
 
 class _Group(click.Group):
@@ -255,7 +258,11 @@ def _open_to_check(session: str, *, as_json: bool) -> Session:
         return open_session(session)
     except DamagedRecordingError as error:
         folder = recordings_root() / session
-        if not folder.is_dir() or read_manifest(folder) is None:
+        try:
+            known = DENIED not in str(error) and folder.is_dir() and read_manifest(folder) is not None
+        except (RecordingError, OSError):
+            known = False
+        if not known:
             raise
         if as_json:
             print_json({"session": session, "path": str(folder), "verdict": "damaged", "problems": [str(error)]})

@@ -13,7 +13,8 @@ import trio
 from horus_async import Scheduler
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
-from horus_async.replay.options import session_topics
+from horus_async.recorder.read.moments import parse_moment
+from horus_async.replay.options import session_topics, tick_at
 from horus_async.topics.codec import decode
 
 from .support.errors import FOUND, USAGE
@@ -25,7 +26,7 @@ from .terminal.states import say, tell_states
 from .terminal.table import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from horus_async.recorder import Session
     from horus_async.replay.verify.comparison import VerifyReport
@@ -37,8 +38,26 @@ if TYPE_CHECKING:
 @click.option("--speed", default="1.0", metavar="X|max", help="Speed, 0.01 to 100, or max for as fast as possible.")
 @click.option("--start-tick", type=int, metavar="N", help="First tick, inclusive.")
 @click.option("--stop-tick", type=int, metavar="N", help="Last tick, inclusive.")
+@click.option("--start-time", metavar="T", help="Start at T: seconds since the start, or a time of day (ISO 8601).")
 @click.option("--loop", is_flag=True, help="Repeat until Ctrl-C.")
 @click.option("--nodes", metavar="A,B", shell_complete=completion.nodes, help="Replay only these nodes.")
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    metavar="T",
+    shell_complete=completion.recorded_topic,
+    help="Only topics like T (*, ?, […]); may be repeated.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="T",
+    shell_complete=completion.recorded_topic,
+    help="Not topics like T; may be repeated.",
+)
+@click.option("--rename", "renames", multiple=True, metavar="A=B", help="Publish topic A as B; may be repeated.")
+@click.option("--skip-gaps", is_flag=True, help="Wait no longer than 1 s (recorded) where nothing is published.")
 @click.option(
     "--override",
     "overrides",
@@ -69,8 +88,13 @@ def replay(
     speed: str,
     start_tick: int | None,
     stop_tick: int | None,
+    start_time: str | None,
     loop: bool,
     nodes: str | None,
+    topics: tuple[str, ...],
+    exclude: tuple[str, ...],
+    renames: tuple[str, ...],
+    skip_gaps: bool,
     overrides: tuple[str, ...],
     app: str | None,
     tolerance: float,
@@ -84,12 +108,18 @@ def replay(
     build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; it is not run. Everything after -- is
     passed as args.
 
+    From --start-tick or --start-time on; first comes the last message of each topic that was sent once before that,
+    such as a map.
+
     Example: horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
+
+    Example: horus-async replay drive --topic 'camera/*' --topic odom --rename odom=odom/recorded --start-time 12.5
     """
     opened = open_session(session)
     names = None if nodes is None else [name.strip() for name in nodes.split(",")]
+    start_tick = _start(opened, start_tick, start_time)
     if app is not None:
-        _refuse_overrides(overrides)
+        _refuse({"--override": overrides, "--topic": topics, "--exclude": exclude, "--rename": renames})
         _verify(opened, app, args, names=names, start=start_tick, stop=stop_tick, tolerance=tolerance, as_json=as_json)
         return
     if tolerance:
@@ -98,14 +128,14 @@ def replay(
         raise click.UsageError("arguments after -- belong to --verify APP")
     scheduler = Scheduler.replay_from(opened)
     scheduler.set_replay_speed(_speed(speed))
-    if start_tick is not None:
-        scheduler.start_at_tick(start_tick)
-    if stop_tick is not None:
-        scheduler.stop_at_tick(stop_tick)
+    _choose_range(scheduler, start_tick, stop_tick)
     if loop:
         scheduler.loop()
     if names is not None:
         scheduler.only(*names)
+    _choose_topics(scheduler, topics, exclude, renames)
+    if skip_gaps:
+        scheduler.skip_gaps()
     for override in overrides:
         node, topic, value = parse_override(opened, override)
         scheduler.set_replay_override(node, topic, value)
@@ -115,17 +145,68 @@ def replay(
     tell_states(scheduler, what, last_tick=None if loop else last)
     scheduler.run_sync()
     show_notes(opened)
+    _show_replayed(opened, scheduler, as_json=as_json)
+
+
+def _show_replayed(opened: Session, scheduler: Scheduler, *, as_json: bool) -> None:
     stats = scheduler.stats()
     ticks = {name: node.ticks for name, node in stats.nodes.items()}
+    left_out, kept = scheduler.left_out, scheduler.sent_before_start
+    changed = scheduler.stamps_changed
+    if changed:
+        click.echo(
+            f"note: {sum(changed.values())} messages of {_topics_text(changed)} have stamps that no topic can carry: "
+            "they were published with the nearest one, 2**63 - 1 ns or -2**63 ns",
+            err=True,
+        )
     if as_json:
-        print_json({"session": opened.name, "tick": stats.tick, "node_ticks": ticks})
-    else:
-        click.echo(f"replayed {opened.name} to tick {stats.tick}: {len(ticks)} nodes, {sum(ticks.values())} node ticks")
+        fields = {"session": opened.name, "tick": stats.tick, "node_ticks": ticks}
+        print_json({**fields, "left_out": left_out, "sent_before_start": kept})
+        return
+    click.echo(f"replayed {opened.name} to tick {stats.tick}: {len(ticks)} nodes, {sum(ticks.values())} node ticks")
+    if kept:
+        click.echo(f"before the start it published the last message of what was sent once: {', '.join(sorted(kept))}")
+    if left_out:
+        click.echo(f"left out {sum(left_out.values())} messages of {_topics_text(left_out)}")
 
 
-def _refuse_overrides(overrides: Sequence[str]) -> None:
-    if overrides:
-        raise click.UsageError("--override does not go with --verify APP, which gives the nodes what was recorded")
+def _topics_text(topics: Iterable[str]) -> str:
+    names = sorted(topics)
+    return ", ".join(names) if len(names) <= 10 else f"{len(names)} topics: {', '.join(names[:10])}, …"
+
+
+def _start(session: Session, tick: int | None, moment: str | None) -> int | None:
+    if moment is None:
+        return tick
+    if tick is not None:
+        raise click.UsageError("give --start-tick or --start-time, not both")
+    return tick_at(session, parse_moment(moment))
+
+
+def _choose_range(scheduler: Scheduler, start: int | None, stop: int | None) -> None:
+    if start is not None:
+        scheduler.start_at_tick(start)
+    if stop is not None:
+        scheduler.stop_at_tick(stop)
+
+
+def _choose_topics(scheduler: Scheduler, topics: Sequence[str], exclude: Sequence[str], renames: Sequence[str]) -> None:
+    if topics:
+        scheduler.only_topics(*topics)
+    if exclude:
+        scheduler.exclude_topics(*exclude)
+    for rename in renames:
+        topic, sign, name = rename.partition("=")
+        if not sign or not topic or not name:
+            raise click.UsageError(f"--rename {rename!r}: give OLD=NEW")
+        scheduler.rename_topic(topic, name)
+
+
+def _refuse(given: Mapping[str, Sequence[str]]) -> None:
+    """What would change the inputs does not go with a verification."""
+    for option, values in given.items():
+        if values:
+            raise click.UsageError(f"{option} does not go with --verify APP, which gives the nodes what was recorded")
 
 
 def _speed(text: str) -> float:

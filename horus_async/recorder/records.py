@@ -49,6 +49,8 @@ class Header:
     horus_version: str = ""
     part: int = 0
     """Which file of a rotated recording it is, from 0."""
+    origin_ns: int | None = None
+    """The ``now_ns`` of the run's first tick, in a session that begins later."""
 
 
 @frozen
@@ -194,6 +196,25 @@ class ExternalMessage:
 
 
 @frozen
+class EarlierMessage:
+    """In a session that was cut: a message from before it, which is named among the inputs in it. Nothing plays it."""
+
+    tick: int
+    topic: str
+    publisher: str
+    seq: int
+    stamp_ns: int
+    data: Any
+    source: int = 0
+    kind: str = field(default="earlier", init=False)
+
+    @property
+    def payload(self) -> bytes:
+        """The JSON text."""
+        return orjson.dumps(self.data)
+
+
+@frozen
 class Footer:
     """The last line of a file that was closed."""
 
@@ -215,7 +236,17 @@ class Footer:
     kind: str = field(default="footer", init=False)
 
 
-SessionLine = Header | ExecutionRecord | SendsRecord | GapRecord | SchedulerTick | ExternalMessage | LogLine | Footer
+SessionLine = (
+    Header
+    | ExecutionRecord
+    | SendsRecord
+    | GapRecord
+    | SchedulerTick
+    | ExternalMessage
+    | EarlierMessage
+    | LogLine
+    | Footer
+)
 
 
 # -- parsing lines -----------------------------------------------------------------------------------------------------
@@ -229,6 +260,7 @@ _KINDS: dict[str, type] = {
     "sends": SendsRecord,
     "gap": GapRecord,
     "message": ExternalMessage,
+    "earlier": EarlierMessage,
     "log": LogLine,
     "footer": Footer,
 }

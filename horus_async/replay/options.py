@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
+from horus_async.recorder.read.moments import first_tick_from, span_text
 from horus_async.topics.codec import encode
-from horus_async.validators import is_number, is_whole
+from horus_async.validators import is_not_negative, is_number, is_whole
+
+from .choosing.gaps import EmptyTime, busy_ticks
+from .choosing.topics import TopicChoice, known_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from horus_async.recorder import Session
+    from horus_async.recorder.read.moments import Moment
+    from horus_async.recorder.records import ExternalMessage, RecordedOutput
 
 MIN_SPEED, MAX_SPEED = 0.01, 100.0
+MIN_STAMP, MAX_STAMP = -(1 << 63), (1 << 63) - 1
+"""What rings hold; files of others may have stamps up to 2**64."""
 
 
 @define(kw_only=True)
@@ -36,6 +45,52 @@ class ReplayOptions:
     """Only these nodes play; None for all."""
     overrides: dict[tuple[str, str], Any] = field(factory=dict)
     """(node, topic) to a value, or to a function of the message."""
+    choice: TopicChoice = field(factory=TopicChoice)
+    """Which topics play, and under which names."""
+    empty_limit: float | None = None
+    """Seconds of empty time that are played; None: all of it."""
+    stamps_changed: dict[str, int] = field(factory=dict)
+    """How many messages had a stamp that no topic can carry, by topic: they were played with the nearest."""
+    kept: dict[str, int] = field(factory=dict)
+    """How many messages from before the start were played, by topic: the last of what was sent once."""
+
+    def set_start_time(self, moment: Moment) -> None:
+        """Begin at the first tick at or after a moment."""
+        self.start = tick_at(self.session, moment)
+
+    def stamp_of(self, message: RecordedOutput | ExternalMessage) -> int:
+        """The stamp with which a message is played: its own, if a topic can carry it."""
+        stamp_ns = message.stamp_ns
+        if not MIN_STAMP <= stamp_ns <= MAX_STAMP:
+            self.stamps_changed[message.topic] = self.stamps_changed.get(message.topic, 0) + 1
+            return MAX_STAMP if stamp_ns > 0 else MIN_STAMP
+        return stamp_ns
+
+    def set_skip_gaps(self, longer_than: float) -> None:
+        """Play no more than so many seconds of any empty time."""
+        if not is_not_negative(longer_than):
+            raise ReplayError(f"skip_gaps(longer_than={longer_than!r}): give seconds, 0 or more")
+        self.empty_limit = longer_than
+
+    def known_topics(self) -> set[str]:
+        """All that were recorded, played or not."""
+        return known_topics(self.session, (session_topics(self.session, node) for node in self.session.nodes))
+
+    def played_topics(self, node: str) -> set[str]:
+        """Those of a node that are played, under the names that they get."""
+        return {name for topic in session_topics(self.session, node) if (name := self.choice.played_as(topic))}
+
+    def empty_time(self) -> EmptyTime | None:
+        """What tells of empty time; None where that is played as it was."""
+        if self.empty_limit is None:
+            return None
+        nodes = self.session.files if self.nodes is None else self.nodes
+
+        def ticks() -> Iterator[int]:
+            takes = self.choice.played_as
+            return busy_ticks(self.session, [*nodes], self.start, self.stop, lambda topic: takes(topic) is not None)
+
+        return EmptyTime(ticks, round(self.empty_limit * NANOSECONDS))
 
     def set_start(self, tick: int) -> None:
         """Begin at ``tick``."""
@@ -90,6 +145,25 @@ class ReplayOptions:
             raise ReplayError(f"session {self.session.name!r} has no ticks: there is nothing to replay")
         if self.start is not None and self.stop is not None and self.start > self.stop:
             raise ReplayError(f"start_at_tick({self.start}) is after stop_at_tick({self.stop})")
+        if self.choice.is_all:
+            return
+        self.choice.check(self.known_topics())
+        for node, topic in self.overrides:
+            if self.choice.played_as(topic) is None:
+                raise ReplayError(f"topic {topic!r} of node {node!r} cannot be replaced: it is left out")
+
+
+def tick_at(session: Session, moment: Moment) -> int:
+    """The first tick of a session at or after a moment.
+
+    Raises:
+        ReplayError: It has none there.
+        RecordingError: It is no moment, or the session's times are not known.
+    """
+    tick = first_tick_from(session, moment)
+    if tick is None or (isinstance(moment, int | float) and moment < 0):
+        raise ReplayError(f"start at time {moment!s}: session {session.name!r} has {span_text(session)}")
+    return tick
 
 
 def check_missing(session: Session, left_out: Callable[[str], bool]) -> None:

@@ -16,10 +16,12 @@ from horus_async.nodes.node import Node
 from horus_async.observe import Observer
 from horus_async.topics import Message
 from horus_async.topics.codec import decode, encode
+from horus_async.topics.codec.compact import fitting
+from horus_async.topics.values.payload import MESSAGE_LIMIT
 
+from .choosing.kept import kept_external, kept_outputs
 from .late import LateOutputs
 from .lines import Lines
-from .options import session_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +53,7 @@ class Player:
         self._clock = session.clock
         self._shift_ns: int | None = None
         """From the session's own time to the run's; None before the first tick."""
+        self._kept = kept_outputs(session, node, options.start)
         self.rewind()
         whole_start = options.start in (None, session.first_tick)
         whole_end = (options.stop is None or options.stop == session.last_tick) and not options.loop
@@ -59,7 +62,7 @@ class Player:
             tick=self._play,
             init=(lambda _: self._play_special("init")) if whole_start else None,
             shutdown=(lambda _: self._play_special("shutdown")) if whole_end else None,
-            pubs=session_topics(session, node),
+            pubs=options.played_topics(node),
             order=info.order if order is None else order,
         )
         self._replacements = {topic: value for (name, topic), value in options.overrides.items() if name == node}
@@ -76,6 +79,7 @@ class Player:
 
     def rewind(self) -> None:
         """Start over."""
+        self._sent_kept = False
         self.lines.rewind()
         self._held: deque[RecordedOutput] = deque()
         """Of this tick: what callbacks sent that begin in it, until they do, and what came later."""
@@ -99,6 +103,9 @@ class Player:
         self._late.tick_begins(step)
         if self._recorded_clock:
             self._shift_ns = step.at_ns - (step.now_ns - step.origin_ns)
+        if not self._sent_kept:
+            self._sent_kept = True
+            self._send_kept()
         self._release()
         while self._next is not None and self.lines.live_tick(self._next[1].tick) <= step.tick:
             began, sent = self._next
@@ -144,11 +151,26 @@ class Player:
             for output in line.outputs:
                 self._publish(output)
 
+    def _send_kept(self) -> None:
+        """What was sent once, before the start."""
+        for output in self._kept:
+            name = self._options.choice.played_as(output.topic)
+            if name is not None:
+                self._options.kept[name] = self._options.kept.get(name, 0) + 1
+                self._publish(output)
+
     def _publish(self, output: RecordedOutput) -> None:
-        payload: Payload = output.payload
+        name = self._options.choice.played_as(output.topic)
+        if name is None:
+            self._options.choice.left_out[output.topic] += 1
+            return
+        text = output.payload
+        payload: Payload = text
         if output.topic in self._replacements:
-            payload = encode(self._replace(self._replacements[output.topic], output.payload, output))
-        self.run.ports.play(output.topic, payload, output.stamp_ns, output.seq)
+            payload = encode(self._replace(self._replacements[output.topic], text, output))
+        elif len(text) > MESSAGE_LIMIT:
+            payload = fitting(text, self.run.ports.publisher(name).forms)
+        self.run.ports.play(name, payload, self._options.stamp_of(output), output.seq)
 
     def _replace(self, replacement: Any, payload: bytes, output: RecordedOutput) -> Any:
         if not callable(replacement):
@@ -188,25 +210,51 @@ class ExternalPlayer:
         self._options = options
         self._bus = bus
         self._played = played
+        self._kept = kept_external(options.session, options.start)
+        self._open()
         self.rewind()
+
+    def _open(self) -> None:
+        """Make the rings before the run begins, so that it does not start where there is no room for them."""
+        file = self._options.session.external_file
+        footer = None if file is None else file.footer
+        for tally in () if footer is None else footer.topics or ():
+            name = self._options.choice.played_as(tally.topic)
+            if name is not None and tally.publisher:
+                self._bus.publisher(name, tally.publisher, external=True).open()
 
     def rewind(self) -> None:
         """Start over."""
         options = self._options
+        self._sent_kept = False
         messages = options.session.external(options.start, options.stop)
         self._source = iter(messages)
         self._next = next(self._source, None)
 
     def __call__(self, step: Step) -> None:
         """Publish what belongs to the tick that begins: by the stamps, but each publisher's in the order of sending."""
+        if not self._sent_kept:
+            self._sent_kept = True
+            for message in self._kept:
+                if (name := self._options.choice.played_as(message.topic)) is not None:
+                    self._options.kept[name] = self._options.kept.get(name, 0) + 1
+                    self._publish(message, name)
         of_tick = []
         while self._next is not None and self._next.tick <= step.tick:
             of_tick.append(self._next)
             self._next = next(self._source, None)
         for message in _in_order(of_tick):
-            publisher = self._bus.publisher(message.topic, message.publisher, external=True)
-            publisher.publish(message.payload, message.stamp_ns, message.seq)
-            self._played(message.topic, message.source)
+            if (name := self._options.choice.played_as(message.topic)) is None:
+                self._options.choice.left_out[message.topic] += 1
+            else:
+                self._publish(message, name)
+
+    def _publish(self, message: ExternalMessage, name: str) -> None:
+        publisher = self._bus.publisher(name, message.publisher, external=True)
+        text = message.payload
+        payload: Payload = text if len(text) <= MESSAGE_LIMIT else fitting(text, publisher.forms)
+        publisher.publish(payload, self._options.stamp_of(message), message.seq)
+        self._played(name, message.source)
 
 
 def _in_order(messages: list[ExternalMessage]) -> list[ExternalMessage]:

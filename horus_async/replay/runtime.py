@@ -12,10 +12,11 @@ from horus_async.engine.node_run import NodeRun
 from horus_async.engine.rules.order import causal_order
 from horus_async.engine.rules.schedule import exact
 from horus_async.engine.runtime import Runtime
+from horus_async.topics.ring.memory import check_files_left
 
 from .lines import Lines
 from .live_twin import LiveTwin
-from .options import ReplayOptions, check_missing, session_topics
+from .options import ReplayOptions, check_missing
 from .players import ExternalPlayer, Player, PlayersEnd
 from .program import learn_classes
 from .timeline import RecordedTimeline
@@ -113,8 +114,9 @@ def replay_info(info: RunInfo, session: Session) -> RunInfo:
     )
 
 
-def replaced_by(live: Sequence[Node], session: Session) -> dict[str, str]:
+def replaced_by(live: Sequence[Node], replay: ReplayOptions) -> dict[str, str]:
     """Recorded node to the live one that takes its place: by name, or by a topic that both publish."""
+    session = replay.session
     replaced: dict[str, str] = {}
     for node in live:
         if node.name in session.nodes:
@@ -122,7 +124,7 @@ def replaced_by(live: Sequence[Node], session: Session) -> dict[str, str]:
     for node in live:
         topics = set(node.pubs)
         for name in session.nodes:
-            if name not in replaced and topics & session_topics(session, name):
+            if name not in replaced and topics & replay.played_topics(name):
                 replaced[name] = node.name
     return replaced
 
@@ -136,7 +138,7 @@ def add_played(runtime: Runtime, played: Sequence[PlayedFile], nodes: Sequence[N
     learn_classes(nodes)
     winners = []
     for file in played:
-        if not file.wins and file.node in replaced_by(nodes, file.session):
+        if not file.wins and file.node in replaced_by(nodes, ReplayOptions(session=file.session)):
             continue  # a live node has its name, or sends what it sent
         scale = float(exact(runtime.info.tick_rate) / exact(file.session.tick_rate))
         player = Player(
@@ -162,9 +164,11 @@ def replay_runtime(
     """A run of recorded nodes, with live ones in the place of some."""
     rewinds: list[Callable[[], None]] = []
     timeline = RecordedTimeline(replay, duration=duration, on_rewind=lambda: _call_all(rewinds))
+    timeline.skip = lambda ns: runtime.pace.skip(ns)  # noqa: PLW0108 - there is no pace yet
     runtime = ReplayRuntime(replay_info(info, replay.session), bus, timeline, observers, guard)
     with runtime.closed_on_failure():
         _add_all(runtime, replay, nodes, rewinds)
+        check_files_left()
     return runtime
 
 
@@ -174,7 +178,7 @@ def _add_all(
     """Recorded nodes and live ones; each puts into ``rewinds`` how it starts over."""
     session = replay.session
     learn_classes(nodes)
-    replaced = replaced_by(nodes, session)
+    replaced = replaced_by(nodes, replay)
     live = {node.name for node in nodes}
     check_missing(session, lambda name: name in live or (replay.nodes is not None and name not in replay.nodes))
     for name in session.nodes:

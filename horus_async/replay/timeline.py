@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from horus_async.recorder.records import SchedulerTick
 
     from .options import ReplayOptions
+
+_log = logging.getLogger("horus_async.replay")
+_LONG_S = 60.0
+"""A wait of so many seconds between two ticks is told of."""
 
 
 class RecordedTimeline:
@@ -34,6 +39,9 @@ class RecordedTimeline:
         self._at_ns = 0
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._limit_ns = None if duration is None else nanoseconds(duration)
+        self._empty = options.empty_time()
+        self.skip: Callable[[int], None] = lambda _: None
+        """Told how much of the time up to the next step is not to be waited for."""
         self.end_ns = 0
         self.end_reason = "replay finished"
 
@@ -50,6 +58,8 @@ class RecordedTimeline:
             self._first = None
             self._ticks = self._read()
             self._on_rewind()
+            if self._empty is not None:
+                self._empty.rewind()
             line = next(self._ticks, None)
         if line is None:
             self._end(self._at_ns + self._period_ns if self._first is not None else 0)
@@ -62,7 +72,10 @@ class RecordedTimeline:
             self.end_reason = "duration"
             self._end(self._limit_ns)
             return None
+        self._tell_of_wait(at_ns)
         self._at_ns = at_ns
+        if self._empty is not None and (skipped_ns := self._empty.skip(line.tick, at_ns)):
+            self.skip(skipped_ns)
         order = tuple(line.order)
         order = self._orders.setdefault(order, order)
         if self._deterministic:
@@ -70,6 +83,14 @@ class RecordedTimeline:
             return Step(line.tick, at_ns, line.now_ns, self._start_ns / NANOSECONDS + elapsed, elapsed, 0, order)
         origin_ns = line.now_ns - moment_ns
         return Step(line.tick, at_ns, line.now_ns, line.now_ns / NANOSECONDS, moment_ns / NANOSECONDS, origin_ns, order)
+
+    def _tell_of_wait(self, at_ns: int) -> None:
+        """Say that nothing will happen for long, as in a file with a wrong stamp."""
+        seconds = (at_ns - self._at_ns) / NANOSECONDS
+        if self._empty is None and seconds / self._options.speed > _LONG_S:
+            _log.warning(
+                "the next recorded tick comes %.6g s later: --skip-gaps or skip_gaps() does not wait for that", seconds
+            )
 
     def _moment_ns(self, line: SchedulerTick) -> int:
         if self._deterministic:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from horus_async.errors import ConfigurationError, ReplayError
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from horus_async.recorder import Session
@@ -89,6 +90,76 @@ class Playback:
         """Let only these recorded nodes play."""
         self._replaying("only").set_nodes(nodes)
         return self
+
+    def start_at_time(self, moment: float | str | datetime) -> Self:
+        """Replay from the first tick at or after a moment on.
+
+        Args:
+            moment: Seconds since the session's first tick, or a time of day as recorded: a `datetime`, or ISO 8601
+                text; UTC where no zone is given.
+
+        Raises:
+            ReplayError: The session has no tick there.
+            RecordingError: It is no moment.
+        """
+        replay = self._replaying("start_at_time")
+        if isinstance(moment, str):
+            from horus_async.recorder.read.moments import parse_moment
+
+            moment = parse_moment(moment)
+        replay.set_start_time(moment)
+        return self
+
+    def only_topics(self, *patterns: str) -> Self:
+        """Replay only topics that match one of these patterns (``*``, ``?``, ``[…]``).
+
+        Raises:
+            ReplayError: A pattern matches no recorded topic.
+        """
+        replay = self._replaying("only_topics")
+        replay.choice.add_only(patterns, replay.known_topics())
+        return self
+
+    def exclude_topics(self, *patterns: str) -> Self:
+        """Leave out topics that match one of these patterns.
+
+        Raises:
+            ReplayError: A pattern matches no recorded topic.
+        """
+        replay = self._replaying("exclude_topics")
+        replay.choice.add_exclude(patterns, replay.known_topics())
+        return self
+
+    def rename_topic(self, topic: str, name: str) -> Self:
+        """Replay a topic under another name.
+
+        Raises:
+            ReplayError: No such topic was recorded.
+            TopicNameError: No topic may have that name.
+        """
+        replay = self._replaying("rename_topic")
+        replay.choice.add_rename(topic, name, replay.known_topics())
+        return self
+
+    def skip_gaps(self, longer_than: float = 1.0) -> Self:
+        """Wait no longer than that many seconds of recorded time where nothing is replayed. No tick is left out."""
+        self._replaying("skip_gaps").set_skip_gaps(longer_than)
+        return self
+
+    @property
+    def sent_before_start(self) -> dict[str, int]:
+        """How many messages from before the start were replayed, by topic: the last of each that was sent once."""
+        return dict(self._replaying("sent_before_start").kept)
+
+    @property
+    def stamps_changed(self) -> dict[str, int]:
+        """How many messages had stamps beyond 64 bits with sign and were replayed with the nearest, by topic."""
+        return dict(self._replaying("stamps_changed").stamps_changed)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many recorded messages were not replayed because their topics are left out, by topic."""
+        return dict(self._replaying("left_out").choice.left_out)
 
     def set_replay_override(self, node: str, topic: str, value: Any) -> Self:
         """Replace what a recorded node sent on a topic: by a value, or by what a function of the `Message` returns.

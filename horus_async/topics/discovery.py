@@ -244,7 +244,13 @@ class Discovery:
 _TIDY_PART = 10
 """Tidying takes at most this part of the time."""
 
+_USES_PART = 8
+"""A list of the listeners is used again for this part of as many rings as there are files."""
+_LISTENERS_NS = NANOSECONDS // 20
+"""And for so long: not much of the time after which a listener looks by itself."""
 _open: dict[str, Discovery] = {}
+"""By namespace."""
+_listeners: dict[str, _Listeners] = {}
 """By namespace."""
 _next_tidy: dict[str, int] = {}
 """When a namespace is worth tidying again, on the monotonic clock."""
@@ -305,12 +311,34 @@ def others_listen(namespace: str) -> bool:
     return bool(_listening(namespace))
 
 
+class _Listeners:
+    """The doorbells of other processes, as they were when the folder was listed last."""
+
+    __slots__ = ("slots", "until_ns", "uses")
+
+    def __init__(self, slots: list[int], files: int) -> None:
+        self.slots = slots
+        self.uses = files // _USES_PART
+        self.until_ns = monotonic_ns() + _LISTENERS_NS
+
+
 def _listening(namespace: str) -> list[int]:
+    """The slots of the doorbells of other processes.
+
+    Where many rings are opened or closed in a row, the folder is not listed for each of them, which would take as long
+    as all of them together. A listener that comes in between has listed the folder itself, and looks again soon.
+    """
+    known = _listeners.get(namespace)
+    if known is not None and known.uses > 0 and monotonic_ns() < known.until_ns:
+        known.uses -= 1
+        return known.slots
     listed = list_folder(namespace)
     with _lock:
         discovery = _open.get(namespace)
     own = set[int]() if discovery is None else discovery.sleepers.slots
-    return [] if listed is None else doorbell.others_listen(listed[1], namespace, own)
+    slots = [] if listed is None else doorbell.others_listen(listed[1], namespace, own)
+    _listeners[namespace] = _Listeners(slots, 0 if listed is None else len(listed[1]))
+    return slots
 
 
 def remove_folder(namespace: str) -> None:
@@ -326,6 +354,7 @@ def _forget_all() -> None:
     for discovery in _open.values():
         discovery.forked()
     _open.clear()
+    _listeners.clear()
     doorbell.forget()
 
 

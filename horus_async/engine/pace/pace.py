@@ -68,6 +68,9 @@ class Pace:
         """The run's time begins here."""
         raise NotImplementedError
 
+    def skip(self, ns: int) -> None:
+        """Do not wait for so much of the run's time to come, where a replay is paced by the machine's."""
+
     def wall_base_ns(self, shift_ns: int) -> int | None:
         """The time of day at which the run's time began, by the present setting of the wall clock.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .pace import Busy, Turn, Waited
 
-_FOREVER_NS = 1 << 62
+_FOREVER_NS = 1 << 100  # stamps of 64 bits, and so replays, can be six centuries apart
 _MOST_ROUNDS = 5000
 """Milliseconds of the machine's time that `VirtualPace.until_stuck` waits for the outside world."""
 _LONG_NS = 60_000_000_000
@@ -120,6 +120,11 @@ class VirtualPace(StillPace):
         self._origin = self._clock.current_time()
         self.offset_ns = 0
         self._paced_from_ns = monotonic_ns()
+
+    def skip(self, ns: int) -> None:
+        """Do not wait for so much of the run's time to come."""
+        if self._timer is not None:
+            self._paced_from_ns -= round(ns / self._speed)
 
     def reached(self, at_ns: int) -> bool:
         """Whether the clock stands there, moving it where nothing else could happen before."""

@@ -13,6 +13,7 @@ from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST
 from horus_async.recorder.origin import attachment_path, read_origin
 from horus_async.recorder.records import (
+    EarlierMessage,
     ExecutionRecord,
     ExternalMessage,
     Footer,
@@ -167,7 +168,7 @@ def _check_file(file: RecordedFile) -> FileCheck:
         if isinstance(record, Footer):
             footer = record
             continue
-        if isinstance(record, Header):
+        if isinstance(record, Header | EarlierMessage):
             continue
         if isinstance(record, SendsRecord):
             first, last = record.first_tick, record.last_tick

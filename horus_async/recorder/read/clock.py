@@ -77,6 +77,8 @@ class RecordedClock:
         return elapsed_ns
 
     def _first_ns(self) -> int:
+        if self._first_now_ns is None and self._file is not None and self._file.header is not None:
+            self._first_now_ns = self._file.header.origin_ns
         if self._first_now_ns is None:
             first = next(self._scheduler_ticks(None), None)
             self._first_now_ns = 0 if first is None else first.now_ns - self._since_first_ns(first)

@@ -12,7 +12,7 @@ import orjson
 from attrs import define, field
 
 from horus_async.errors import DamagedRecordingError
-from horus_async.recorder.locking import is_being_recorded
+from horus_async.recorder.locking import is_being_recorded, is_marked
 from horus_async.recorder.origin import read_origin
 from horus_async.recorder.records import GapRecord
 from horus_async.topics.values import standard
@@ -173,7 +173,8 @@ def session_notes(session: Session) -> list[str]:
     notes += [f"{name} cannot be read: {why}" for name, why in session.unreadable.items()]
     notes += [f"{name}: {gaps_note(gaps)}" for name, gaps in session.gaps().items()]
     if is_being_recorded(session.path):
-        notes.append("it is still being recorded")
+        unknown = ", or its process was killed: without a lock nobody can tell" if is_marked(session.path) else ""
+        notes.append(f"it is still being recorded{unknown}")
     elif session.ended_at is None:
         notes.append("the recording was not closed: its process was killed")
     if session.scheduler is None:

@@ -6,20 +6,23 @@ import logging
 import os
 import secrets
 import shutil
+import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from horus_async.errors import RecordingError, SessionNotFoundError, UnsupportedVersionError
+from horus_async.errors import DamagedRecordingError, RecordingError, SessionNotFoundError, UnsupportedVersionError
 from horus_async.folders import NoHomeError, expanded
 from horus_async.recorder.locking import is_being_recorded, not_being_recorded
 from horus_async.recorder.manifest import read_manifest
-from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, recordings_root
+from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, is_session_name, recordings_root
 
 from .session import Session
 
 CONDEMNED = "~deleted-"
 """What the name of a folder that is being deleted begins with; no session's can."""
+DENIED = "permission denied"
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,17 +45,21 @@ def open_session(ref: str | os.PathLike[str] | Session, root: str | os.PathLike[
     home = recordings_root(root)
     text = os.fspath(ref)
     # A bare name is first taken for a session's, then for a path.
-    if os.sep not in text and text not in {"", ".", ".."} and _is_session(home / text):
-        return Session(home / text)
+    if os.sep not in text and text not in {"", ".", ".."}:
+        if is_session_name(text):
+            _check_permission(home / text)
+        if _is_session(home / text):
+            return Session(home / text)
     try:
         path = expanded(text)
         if path.is_file() and (path.name == MANIFEST or path.name.endswith(SUFFIX)):
             return Session(path.parent)
+        _check_permission(path)
         if _is_session(path):
             return Session(path)
     except (OSError, ValueError, NoHomeError) as error:
         raise SessionNotFoundError(f"no session {text!r}: {error}") from error
-    there = ", ".join(summary.name for summary in list_sessions(home)) or "none"
+    there = ", ".join(_name_in_list(summary) for summary in list_sessions(home)) or "none"
     raise SessionNotFoundError(f"no session {text!r}; in {home} there are: {there}")
 
 
@@ -80,7 +87,7 @@ def list_sessions(root: str | os.PathLike[str] | None = None) -> list[SessionSum
     """Every session under the root, oldest first, including those that cannot be read."""
     home = recordings_root(root)
     try:
-        folders = [folder for folder in home.iterdir() if not _is_condemned(folder) and _is_session(folder)]
+        folders = [folder for folder in home.iterdir() if not _is_condemned(folder) and _is_listed(folder)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -110,6 +117,8 @@ def delete_session(
         raise RecordingError(f"{folder} is a symbolic link, not a session: delete it by hand")
     if not folder.exists():
         return False
+    if problem := _denied(folder):
+        raise RecordingError(f"session {name!r} cannot be deleted: {problem}")
     if not _is_session(folder):
         if not folder.exists():
             return False
@@ -182,8 +191,45 @@ def _is_session(folder: Path) -> bool:
         return False
 
 
+def _is_listed(folder: Path) -> bool:
+    return _is_session(folder) or (is_session_name(folder.name) and _denied(folder) is not None)
+
+
+def _name_in_list(summary: SessionSummary) -> str:
+    denied = summary.problem is not None and DENIED in summary.problem
+    return f"{summary.name} ({DENIED})" if denied else summary.name
+
+
+def _check_permission(folder: Path) -> None:
+    if problem := _denied(folder):
+        raise DamagedRecordingError(f"session {folder.name!r} cannot be read: {problem}")
+
+
+def _denied(folder: Path) -> str | None:
+    """Why this user may not look into a folder; None if that is possible, or it is no folder."""
+    try:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            return None
+        for name in os.listdir(folder):  # noqa: PTH208 - the names alone
+            (folder / name).lstat()  # needs another permission than listing
+            break
+    except PermissionError:
+        with suppress(OSError):
+            status = folder.lstat()
+            if status.st_uid != os.geteuid():
+                return f"{DENIED}: {folder} belongs to user {status.st_uid}, this is user {os.geteuid()}"
+            return f"{DENIED}: {folder} has mode {stat.S_IMODE(status.st_mode):04o}"
+        return f"{DENIED}: {folder}"
+    except (OSError, ValueError):
+        pass
+    return None
+
+
 def _summary_if_there(folder: Path) -> SessionSummary | None:
     """None for a session that somebody deletes meanwhile."""
+    if problem := _denied(folder):
+        problem = f"cannot be read: {problem}"
+        return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, problem=problem)
     try:
         summary = _summary(folder)
     except OSError as error:

@@ -102,6 +102,10 @@ class RecordedParts(RecordedFile):
         """What was sent while a callback was still going on, or outside of any."""
         return (record for part in self.parts for record in part.sends(start))
 
+    def lines(self, start: int | None = None) -> Iterator[bytes]:
+        """Every whole line of all files as it is, headers and footers too."""
+        return (line for part in self.parts for line in part.lines(start))
+
     def holds(self, text: bytes) -> bool:
         """Whether any line has this in it. Nothing is parsed."""
         return any(part.holds(text) for part in self.parts)

@@ -162,6 +162,26 @@ class RecordedFile:
             if isinstance(record, SendsRecord):
                 yield record
 
+    def lines(self, start: int | None = None) -> Iterator[bytes]:
+        """Every whole line as it is, without its newline, header and footer too; what cannot be read is in ``damage``.
+
+        Args:
+            start: nothing of this tick or a later one is left out; older lines may come before it.
+        """
+        offset = 0
+        if start is not None and (entries := self._entries()) and not self._rewound:
+            position = bisect_left(entries, start, key=_last_tick)
+            if position:  # a callback that began long before may still be sending
+                position = bisect_left(entries, entries[position - 1].last_tick, key=_last_tick)
+            offset = entries[min(position, len(entries) - 1)].offset
+        with self._open() as (read, size):
+            found = read_index(read, size)
+            for piece in scan(read, offset, size if found is None else found[0]):
+                if isinstance(piece, Damage):
+                    self._note(piece)
+                else:
+                    yield from piece.text.splitlines()
+
     def gaps(self) -> Iterator[GapRecord]:
         """Where something is missing, as its writer said. Quick: a closed file says whether there are any."""
         footer = self.footer

@@ -15,6 +15,7 @@ from horus_async.errors import (
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, MANIFEST, SCHEDULER_STEM, SUFFIX, missing_part_name
 from horus_async.recorder.records import (
+    EarlierMessage,
     ExecutionRecord,
     ExternalMessage,
     GapRecord,
@@ -225,6 +226,14 @@ class Session:
             for record in self.external_file.records(start, stop):
                 if isinstance(record, ExternalMessage):
                     yield record
+
+    def earlier(self) -> Iterator[EarlierMessage]:
+        """Of a session that was cut: the messages from before it that were read in it."""
+        if self.external_file is not None:
+            for record in self.external_file.records():
+                if not isinstance(record, EarlierMessage):
+                    return  # they come first
+                yield record
 
     @property
     def log(self) -> RecordedLog:

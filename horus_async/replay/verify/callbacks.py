@@ -67,7 +67,7 @@ class Callbacks:
         line = self.next
         assert line is not None
         self._step()
-        return Callback(line, self._unit() if self._sends else iter(line.outputs))
+        return Callback(line, self._unit(line) if self._sends else iter(line.outputs))
 
     def take_open(self) -> Callback:
         """One of which there is no line; it may have sent something all the same."""
@@ -81,9 +81,12 @@ class Callbacks:
         """Let go of the file."""
         self._lines, self._units = iter(()), iter(())
 
-    def _unit(self) -> Iterator[RecordedOutput]:
+    def _unit(self, line: ExecutionRecord | None = None) -> Iterator[RecordedOutput]:
+        begins = line.tick if line is not None and line.kind == "tick" else 0
         for record in self._units:
             if isinstance(record, GapRecord) or record.tick is None:
+                continue
+            if record.tick < begins:  # of a callback that began before all that is here
                 continue
             yield from record.outputs
             if isinstance(record, ExecutionRecord):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from horus_async.recorder import Session
-    from horus_async.recorder.records import ExternalMessage, RecordedOutput
+    from horus_async.recorder.records import EarlierMessage, ExternalMessage, RecordedOutput
     from horus_async.topics.ring.region import Taken
 
 _KEPT_BYTES = 64 << 20
@@ -47,6 +47,7 @@ class Messages:
         """By name: the message, and the tick in which it was sent or first read."""
         self._kept_bytes = 0
         self._searches: dict[tuple[str, str], int] = {}
+        self._earlier: dict[Identity, EarlierMessage] | None = None
 
     def find(self, wanted: Identity) -> Taken | None:
         """The message; None if the session lacks it."""
@@ -67,7 +68,7 @@ class Messages:
         return wanted.publisher if of_node else None
 
     def _find(self, wanted: Identity) -> tuple[Taken, int] | None:
-        found = self._kept.get(wanted)
+        found = self._kept.get(wanted) or self._find_earlier(wanted)
         if found is not None:
             return found
         self._topics.add(wanted.topic)
@@ -95,6 +96,15 @@ class Messages:
                 return self._keep(name, message)
         self._searches[key] = self._searches.get(key, 0) + 1
         return None
+
+    def _find_earlier(self, wanted: Identity) -> tuple[Taken, int] | None:
+        """Look for it among those from before a session that was cut."""
+        if self._earlier is None:
+            self._earlier = {Identity(m.topic, m.publisher, m.seq, m.source): m for m in self._session.earlier()}
+        found = self._earlier.get(wanted)
+        if found is None:
+            return None
+        return (found.payload, found.publisher, found.seq, found.stamp_ns), found.tick
 
     def _keep(self, name: Identity, message: RecordedOutput | ExternalMessage) -> tuple[Taken, int]:
         payload = message.payload

@@ -119,16 +119,19 @@ class Verification(Following):
             )
         lasting = sum(1 for _ in self._left_out_before(name))
         if lasting:
-            yield (
-                f"not compared: {lasting} messages of node {name} in callbacks that began before tick "
-                f"{self._replay.start}"
-            )
+            yield (f"not compared: {lasting} messages of node {name} in callbacks that began before tick {self._begin}")
+
+    @property
+    def _begin(self) -> int:
+        """The first tick; above 0 also in a session that was cut."""
+        start = self._replay.start
+        return (self._replay.session.first_tick or 0) if start is None else start
 
     def _left_out_before(self, name: str) -> Iterator[object]:
         """What was sent in the verified ticks by a callback that began before them."""
-        start, stop = self._replay.start, self._replay.stop
+        start, stop = self._begin, self._replay.stop
         session = self._replay.session
-        if start is None or start == session.first_tick or not session.has_sends(name):
+        if not start or not session.has_sends(name):
             return
         for line in session.executions(name):
             if not isinstance(line, GapRecord) and line.tick is not None and line.tick < start:

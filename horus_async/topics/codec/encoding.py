@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from horus_async.topics.values.base64 import to_base64
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .advice import advice
-from .binary import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
+from .binary import FORMS, assembled
 from .decoding import untagged
 from .plain import STRICT
 from .trial import survives
@@ -51,13 +50,7 @@ def encode_tagged(value: Any) -> Payload:
         raise too_large() from None
     if not tagger.buffers:
         return text
-    lengths = [len(buffer) for buffer in tagger.buffers]
-    head = BINARY.pack(0, BINARY_VERSION, len(lengths), len(text)) + struct.pack(f"<{len(lengths)}Q", *lengths) + text
-    parts: list[bytes | memoryview] = [head + bytes(-len(head) % BUFFER_ALIGNMENT)]
-    for buffer in tagger.buffers:
-        parts.append(buffer)
-        if len(buffer) % BUFFER_ALIGNMENT:
-            parts.append(bytes(-len(buffer) % BUFFER_ALIGNMENT))
+    parts = assembled(text, tagger.buffers)
     if form is not None:
         if len(_heads) >= FORMS:
             _heads.clear()

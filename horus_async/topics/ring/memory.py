@@ -225,6 +225,24 @@ def open_with_room(name: str | Path, flags: int, folder: int | None) -> int:
     return descriptor
 
 
+def check_files_left(count: int = 32) -> None:
+    """See that this process may open so many more files; its limit is raised if it is too low.
+
+    Raises:
+        TopicError: it may not.
+    """
+    descriptors: list[int] = []
+    try:
+        for _ in range(count):
+            opening = partial(os.open, os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            descriptors.append(_with_room(opening))
+    except OSError as error:
+        raise _too_many_files() if error.errno == errno.EMFILE else no_room(0, Path(os.devnull), error) from error
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
 def _map(descriptor: int, size: int) -> mmap.mmap:
     return _with_room(partial(mmap.mmap, descriptor, size))
 
@@ -301,10 +319,18 @@ def _allocate(descriptor: int, offset: int, size: int, path: Path) -> None:
         raise no_room(size, path, error) from error
 
 
+def _too_many_files() -> TopicError:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return TopicError(
+        f"too many open files: this process may have {limit}, and each topic takes one; raise the limit (ulimit -n), "
+        "or use fewer topics (replay: --topic, --exclude)"
+    )
+
+
 def no_room(size: int, path: Path, error: OSError) -> TopicError:
     """The error to raise for ``error``, which occurred when ``path`` was to get ``size`` bytes."""
     if error.errno == errno.EMFILE:
-        return TopicError(f"too many open files to make {path}: raise the limit (ulimit -n), or close topics")
+        return _too_many_files()
     if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENOMEM):
         return TopicError(
             f"cannot make {path} for topics: {error.strerror}; they need a folder in shared memory that this user may "

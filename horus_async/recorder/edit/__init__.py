@@ -1,0 +1,1 @@
+"""Sessions made of sessions: a part of one, or several as one."""
