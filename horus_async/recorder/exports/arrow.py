@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from .kinds import Kind
 
+_LARGE = 1 << 16
+"""Bytes of an array from which it is a piece of its own."""
+
 
 def field_of(name: str, kind: Kind) -> Any:
     """The Arrow field of a column; that of an array says its ``shape`` and ``dtype``."""
@@ -63,10 +66,13 @@ def _fixed(cells: Sequence[Any], kind: Array) -> Any:
     import numpy as np
     import pyarrow as pa
 
+    if kind.fixed_size and kind.fixed_size * kind.dtype.itemsize >= _LARGE and len(cells) > 1:
+        return pa.chunked_array([_fixed([cell], kind) for cell in cells])  # what is large is not copied together
     missing = [cell is None for cell in cells]
     blank = np.zeros(kind.shape or (), kind.dtype)
     rows = [blank if cell is None else cell for cell in cells]
-    flat = np.concatenate([row.reshape(-1) for row in rows], dtype=kind.dtype)
+    flat = np.concatenate([row.reshape(-1) for row in rows], dtype=kind.dtype) if len(rows) > 1 else rows[0].reshape(-1)
+    flat = flat.astype(kind.dtype, copy=False)
     mask = pa.array(missing) if any(missing) else None
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=_array_type(kind), mask=mask)
 
