@@ -25,8 +25,10 @@ EXTRAS = {
     "serve": "horus-async serve",
     "otel": "OpenTelemetry spans of policy requests",
     "parquet": "Parquet files",
-    "mcap": "export to MCAP, for Foxglove",
-    "bags": "import of MCAP files and ROS bags",
+    "mcap": "MCAP files, as of Foxglove",
+    "bags": "import of ROS messages and bags",
+    "protobuf": "import of protobuf messages in MCAP",
+    "ulog": "import of PX4 logs",
 }
 """What each extra is for; those for developing this package are left out."""
 

@@ -16,12 +16,14 @@ from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.errors import DamagedRecordingError, RecordingError
 from horus_async.recorder import delete_session, list_sessions, open_session, recordings_root
 from horus_async.recorder.manifest import read_manifest
+from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
 
 from .support.errors import FOUND, clear_errors
-from .support.render import print_json, print_table, progress
+from .support.render import print_json, print_table, printable, progress
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
+    from horus_async.recorder.origin import Origin
     from horus_async.recorder.read.check import SessionCheck
     from horus_async.recorder.read.info import SessionInfo
 
@@ -35,7 +37,7 @@ _ELSEWHERE = {
     "inject": ("record_data", "inject", "Let recorded nodes play among live ones."),
     "diff": ("record_data", "diff", "Compare every message of two sessions."),
     "export": ("record_data", "export", "Write CSV, JSON lines, Parquet or MCAP."),
-    "import": ("record_data", "import_", "Make a session of an MCAP file or a ROS bag."),
+    "import": ("record_data", "import_", "Make a session of an MCAP file, a ROS bag or a PX4 log."),
 }
 """Commands whose modules are imported only when called, so that the others start quickly: module, name, help."""
 _ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "check", "clean", "delete")
@@ -174,7 +176,10 @@ def _show_info(found: SessionInfo) -> None:
     click.echo(f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}")
     click.echo(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
     logged = f" and {found.log_lines} log lines" if found.log_lines else ""
-    click.echo(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}\n")
+    click.echo(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}")
+    if found.origin is not None:
+        _show_origin(found.origin)
+    click.echo()
     print_table(
         ("node", "ticks", "rate Hz", "messages", "dropped", "bytes"),
         [(node.node, node.ticks, node.rate, node.messages, node.dropped, node.bytes) for node in found.nodes],
@@ -198,6 +203,15 @@ def _show_info(found: SessionInfo) -> None:
     )
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
+
+
+def _show_origin(origin: Origin) -> None:
+    click.echo(f"imported  from {printable(origin.file)}")
+    for attachment in origin.attachments:
+        where = f"{ATTACHMENTS}/{attachment.file}"
+        click.echo(f"attached  {printable(attachment.name)} ({size_text(attachment.bytes)}): {where}")
+    for record in origin.metadata:
+        click.echo(f"metadata  {printable(record.name)}: {len(record.values)} values, in {ORIGIN}")
 
 
 @record.command()

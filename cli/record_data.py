@@ -13,12 +13,13 @@ from horus_async.recorder import open_session
 
 from .support.errors import FOUND, USAGE, fail
 from .support.load import load_scheduler
-from .support.render import print_json, progress, seldom, show_notes, show_summary
+from .support.render import print_json, printable, progress, seldom, show_notes, show_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from horus_async.recorder import Session
+    from horus_async.recorder.imports.importing import Imported
     from horus_async.recorder.read.diff import SessionDiff
 
 FORMATS = ("csv", "jsonl", "parquet", "mcap")
@@ -156,15 +157,21 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
 @click.option(
     "--tick-rate", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Default: one tick per message."
 )
+@click.option("--topic", "topics", multiple=True, metavar="GLOB", help="Only topics that fit; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Not these topics; may be repeated.")
 @_JSON
-def import_(file: Path, *, name: str, tick_rate: float | None, as_json: bool) -> None:
-    """Make a session of FILE: an MCAP file, a ROS 1 bag, or a ROS 2 bag (its folder, or a .db3 file).
+def import_(
+    file: Path, *, name: str, tick_rate: float | None, topics: tuple[str, ...], exclude: tuple[str, ...], as_json: bool
+) -> None:
+    """Make a session of FILE: an MCAP file, a ROS 1 bag, a ROS 2 bag (its folder, or a .db3 file), or a PX4 log (.ulg).
 
-    Messages become dicts and arrays. With --tick-rate each belongs to the first tick at or after its stamp. Each
-    publisher that the file names becomes a node, the others the node "bag". Needs horus-async[mcap] for MCAP and
-    horus-async[bags] for ROS messages.
+    Messages become dicts and arrays; one that cannot be read becomes its bytes, with a note. With --tick-rate each
+    belongs to the first tick at or after its stamp. Each publisher that the file names becomes a node, the others the
+    node "bag". Attachments and metadata are kept with the session. Needs horus-async[mcap] for MCAP,
+    horus-async[bags] for ROS messages, horus-async[protobuf] for protobuf messages and horus-async[ulog] for PX4 logs.
+    Exit code 1 when the file holds fewer messages than it says.
 
-    Example: horus-async record import drive.mcap --name drive --tick-rate 100
+    Example: horus-async record import drive.mcap --name drive --tick-rate 100 --exclude '/camera/*'
     """
     from horus_async.recorder.imports.importing import import_file
 
@@ -174,16 +181,31 @@ def import_(file: Path, *, name: str, tick_rate: float | None, as_json: bool) ->
             file.expanduser(),
             name,
             tick_rate=tick_rate,
-            progress=lambda done: bar.update(bar.task_ids[0], completed=done),
+            topics=topics,
+            exclude=exclude,
+            progress=lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total),
         )
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {printable(note)}", err=True)
     if as_json:
         print_json(attrs.asdict(found))
-        return
+    else:
+        _show_imported(found)
+    if found.missing:
+        raise SystemExit(FOUND)
+
+
+def _show_imported(found: Imported) -> None:
     for original, topic in found.renamed.items():
-        click.echo(f"topic {original} is {topic} here")
-    click.echo(f"imported {found.messages} messages of {len(found.topics)} topics in {found.ticks} ticks as {name}")
+        click.echo(f"topic {printable(original)} is {topic} here")
+    if found.left_out:
+        topics = printable(", ".join(found.left_out))
+        click.echo(f"left out {sum(found.left_out.values())} messages of {len(found.left_out)} topics: {topics}")
+    for kind, names in (("attachments", found.attachments), ("metadata records", found.metadata)):
+        if names:
+            click.echo(f"kept {len(names)} {kind}: {printable(', '.join(names))}")
+    held = f"{found.messages} messages of {len(found.topics)} topics in {found.ticks} ticks"
+    click.echo(f"imported {held} as {found.session}")
 
 
 @click.command()

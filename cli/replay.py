@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from horus_async.recorder import Session
-    from horus_async.replay.comparison import VerifyReport
+    from horus_async.replay.verify.comparison import VerifyReport
 
 
 @click.command()
@@ -150,7 +150,7 @@ def _verify(
     tolerance: float,
     as_json: bool,
 ) -> None:
-    from horus_async.replay.verification import verify
+    from horus_async.replay.verify.run import verify
 
     chosen = None if names is None else tuple(names)
     with own_namespace("verify"):

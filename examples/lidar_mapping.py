@@ -3,10 +3,10 @@
     horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
     horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
 
-LOG is plain text, one scan per line. Columns, counted from 0: 0 is the time stamp in microseconds, 2 and 3 are the left
-and right wheel's encoder ticks, 24 to 705 are 682 lidar ranges in millimetres over 240°, from the robot's right to its
-left, 0 for no return. The stamps need not be evenly spaced. At the end of the log, the map is written as a PNG: light
-is free, dark is occupied, grey is unknown.
+Without a log, the robot drives along a simulated corridor. A log is plain text, one scan per line. Columns, counted
+from 0: 0 is the time stamp in microseconds, 2 and 3 are the left and right wheel's encoder ticks, 24 to 705 are 682
+lidar ranges in millimetres over 240°, from the robot's right to its left, 0 for no return. The stamps need not be
+evenly spaced. At the end of the log, the map is written as a PNG: light is free, dark is occupied, grey is unknown.
 """
 
 from __future__ import annotations
@@ -221,18 +221,34 @@ def read_log(path: Path) -> list[Scan]:
     return log
 
 
+def corridor(scans: int = 60) -> list[Scan]:
+    """The log of a robot that drives for six seconds along a corridor, 2 m wide, towards a wall 3.3 m ahead."""
+    log = []
+    for number in range(scans):
+        driven = 0.05 * number
+        wheel = round(driven * TICKS_PER_TURN / (2 * math.pi * WHEEL_RADIUS_M))
+        with np.errstate(divide="ignore"):
+            to_side = 1.0 / np.abs(np.sin(BEAM_ANGLES))
+        to_end = (3.3 - LIDAR_AHEAD_M - driven) / np.maximum(np.cos(BEAM_ANGLES), 1e-3)
+        ranges_m = np.minimum(to_side, to_end)
+        ranges_mm = np.where(ranges_m < 5.6, np.round(1000 * ranges_m), 0).astype(np.int16)
+        log.append(Scan(100_000 * number, wheel, wheel, ranges_mm))
+    return log
+
+
 def options(args: list[str]) -> Any:
     """The command line options."""
     parser = argparse.ArgumentParser(prog="lidar_mapping.py", description="Draw a map from a robot's log.")
-    parser.add_argument("log", type=Path, metavar="LOG", help="the robot's log")
+    parser.add_argument("log", type=Path, nargs="?", metavar="LOG", help="the robot's log; without, a simulated one")
     parser.add_argument("--map", type=Path, default=Path("map.png"), metavar="FILE", help="where the map goes")
     return parser.parse_args(args)
 
 
 def build(args: list[str]) -> Scheduler:
     """The robot, ready to run; ``horus-async replay --verify`` takes its nodes from here."""
+    file = options(args).log
     scheduler = Scheduler(name="lidar_mapping")
-    for node in (Driver(read_log(options(args).log)), Odometry(), Mapper(), Guard()):
+    for node in (Driver(corridor() if file is None else read_log(file)), Odometry(), Mapper(), Guard()):
         scheduler.add(node)
     return scheduler
 

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from horus_async.nodes.node import Node, node
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
     from horus_async.recorder.write.recorder import RecordingStats
-    from horus_async.replay.comparison import Difference, VerifyReport
+    from horus_async.replay.verify.comparison import Difference, VerifyReport
     from horus_async.scheduler.scheduler import Scheduler, run
     from horus_async.scheduler.stats import SchedulerStats
     from horus_async.topics import BorrowedMessage, Message, Topic
@@ -137,7 +137,7 @@ _HOMES = {
     "scheduler.stats": ("SchedulerStats",),
     "engine.stats": ("NodeStats",),
     "topics": ("BorrowedMessage", "Message", "Topic"),
-    "replay.comparison": ("Difference", "VerifyReport"),
+    "replay.verify.comparison": ("Difference", "VerifyReport"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

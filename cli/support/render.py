@@ -20,6 +20,11 @@ def print_json(value: Any, *, err: bool = False) -> None:
     click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode(), err=err)
 
 
+def printable(text: str) -> str:
+    """A text that others wrote, with what would control the terminal as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
     """Print a plain table; columns of numbers are right-aligned."""
     texts = [[_text(cell) for cell in row] for row in rows]

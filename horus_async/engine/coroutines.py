@@ -17,13 +17,18 @@ import outcome
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Generator
     from contextvars import Context
+
+    from .pace.pace import Turn
 
 
 _WAITING = frozenset({"GET_AWAITABLE", "GET_ANEXT", "BEFORE_ASYNC_WITH", "YIELD_VALUE", "YIELD_FROM", "SEND"})
 """The instructions of the language with which a coroutine can suspend."""
 
+
+_TAKES_TOKEN = trio.CapacityLimiter.acquire_on_behalf_of.__name__
+"""The function of trio in which a task waits, once it has a token for a thread, and before that is called."""
 
 ENDED = object()
 """Stands for what a coroutine that has ended does not yield any more."""
@@ -44,7 +49,7 @@ def may_suspend(coroutine: Any) -> bool:
 def carry(
     coroutine: Any,
     trap: Any,
-    turn: Callable[[], Awaitable[None]] | None,
+    turn: Turn | None,
     carrier: Carrier,
     variables: Context,
 ) -> Generator[Any, Any, None]:
@@ -57,6 +62,7 @@ def carry(
         carrier: Is given what the coroutine waits for, each time.
         variables: The context variables that it sees and sets.
     """
+    into_thread = functools.partial(_goes_into_thread, coroutine)
     while True:
         carrier.trap = trap
         error: BaseException | None = None
@@ -66,20 +72,31 @@ def carry(
         except BaseException as thrown:  # noqa: BLE001 - it is thrown into the coroutine, whose it is
             error = thrown
         if turn is not None and not isinstance(error, GeneratorExit):
-            yield from turn().__await__()
+            yield from turn(into_thread).__await__()
         try:
             trap = variables.run(coroutine.send, value) if error is None else variables.run(coroutine.throw, error)
         except StopIteration:
             return
 
 
-async def start_and_carry(
-    coroutine: Awaitable[Any], turn: Callable[[], Awaitable[None]] | None, carrier: Carrier, variables: Context
-) -> None:
+async def start_and_carry(coroutine: Awaitable[Any], turn: Turn | None, carrier: Carrier, variables: Context) -> None:
     """Run a coroutine from its start to its end; see `carry`."""
     trap = variables.run(next, coroutine.__await__(), ENDED)
     if trap is not ENDED:
         await carry(coroutine, trap, turn, carrier, variables)
+
+
+def _goes_into_thread(coroutine: Any) -> bool:
+    """Whether a coroutine that has suspended is about to call a function in a worker thread, and has its token.
+
+    True also where that cannot be seen: where it waits for an object that hides what that waits for.
+    """
+    while (inner := getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)) is not None:
+        coroutine = inner
+        code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        if code is not None and code.co_name == _TAKES_TOKEN:
+            return True
+    return not isinstance(coroutine, (types.CoroutineType, types.GeneratorType))
 
 
 class Carrier:

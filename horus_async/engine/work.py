@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from horus_async.observe import Observer
 
     from .node_run import NodeRun
-    from .pace.pace import Pace
+    from .pace.pace import Pace, Turn
     from .rules.schedule import Timeline
 
 
@@ -109,7 +109,7 @@ class Working(Calling):
             start = telling(start, on_error, functools.partial(self._report_work, work))
         self._group.start_soon(self._carry_work, work, turn, start)
 
-    def spawn(self, run: NodeRun, work: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> bool:
+    def spawn(self, run: NodeRun, work: Callable[[Turn], Awaitable[None]]) -> bool:
         """Run a task of the run itself beside the plan, in the place of a node; False where no plan is carried out now.
 
         Args:
@@ -210,7 +210,7 @@ class Working(Calling):
             if work.thread is not None and node in (None, work.run.name):
                 work.context.over = True
 
-    async def _carry_work(self, work: Work, turn: Callable[[], Awaitable[None]], start: Callable[[], Any]) -> None:
+    async def _carry_work(self, work: Work, turn: Turn, start: Callable[[], Any]) -> None:
         pace, variables = self._pace, work.variables
         assert pace is not None
         assert work.scope is not None

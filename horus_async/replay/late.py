@@ -11,9 +11,10 @@ import anyio
 from horus_async.clock.system import NANOSECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from horus_async.engine.node_run import NodeRun
+    from horus_async.engine.pace.pace import Turn
     from horus_async.engine.rules.schedule import Step
     from horus_async.engine.runtime import Runtime
     from horus_async.recorder.records import RecordedOutput
@@ -85,7 +86,7 @@ class LateOutputs:
         while self._waiting:
             self._send(heapq.heappop(self._waiting)[4])
 
-    async def _work(self, turn: Callable[[], Awaitable[None]]) -> None:
+    async def _work(self, turn: Turn) -> None:
         pace, run = self._runtime.pace, self._run
         try:
             while self._waiting:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from horus_async.determinism.findings import GuardFinding
     from horus_async.observe import Observer
     from horus_async.recorder import RecordingOptions, Session
-    from horus_async.replay.comparison import VerifyReport
+    from horus_async.replay.verify.comparison import VerifyReport
 
     from .stats import SchedulerStats
 
@@ -191,7 +191,7 @@ class Scheduler(Running):
             NodeFailure: A live node failed, and the recorded one did not.
         """
         from horus_async.replay.program import made_by
-        from horus_async.replay.verification import verify
+        from horus_async.replay.verify.run import verify
 
         live = scheduler if isinstance(scheduler, Scheduler) else made_by(scheduler)
         if not isinstance(live, Scheduler):

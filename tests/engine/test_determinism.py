@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -40,6 +41,34 @@ def test_the_seed_changes_the_messages() -> None:
         run_nodes(*busy_program(log), duration=0.1, seed=seed)
         results.add(repr(log.lines))
     assert len(results) == 5
+
+
+@pytest.mark.parametrize("compute", [True, False])
+def test_nobody_goes_on_while_a_thread_is_at_work(compute: bool) -> None:
+    """What a message from a thread wakes waits for that thread's end, however long the thread gives it to go on."""
+    went_on = threading.Event()
+    early = []
+
+    def work(node: Node) -> None:
+        node.send("x", 1)
+        early.append(went_on.wait(0.05))
+        node.send("x", 2)
+
+    async def in_thread(node: Node) -> None:
+        await trio.to_thread.run_sync(work, node)
+
+    async def receive(node: Node) -> None:
+        heard = await node.receive("x")
+        went_on.set()
+        node.send("y", (heard, node.recv_all("x")))
+        went_on.clear()
+
+    log = Log()
+    tick = work if compute else in_thread
+    receiver = Node("receiver", tick=receive, subs="x", pubs="y", order=-1)
+    run_nodes(receiver, Node("worker", tick=tick, compute=compute), listener(log, ["y"]), duration=0.03)
+    assert early == [False] * 3
+    assert [line[-1] for line in log.lines] == ["(1, [2])"] * 3
 
 
 SCRIPT = """

@@ -49,6 +49,10 @@ class Robot:
         return (self.init, self.tick, self.shutdown, self.safe, *self.tasks)
 
 
+IDLE = "Trio thread", "AnyIO worker"
+"""How the names of threads begin that wait for a function to call."""
+
+
 @define
 class World:
     """One run, seen from outside."""
@@ -227,10 +231,13 @@ def check(world: World, made: list[Robot], how: str, loop: str) -> None:
         error, cancelled = run_it(world, made, how, loop)
         left = [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
         waiting = any("thread" in (*robot.all, *robot.threads) for robot in made)
-        kept = [thread for thread in left if not thread.name.startswith(("Trio thread", "AnyIO worker"))]
+        kept = [thread for thread in left if not thread.name.startswith(IDLE)]
         assert waiting or not kept, kept
     finally:
         world.release.set()
+        for thread in set(threading.enumerate()) - before:  # they end, or are idle again, once they get a processor
+            while thread.is_alive() and not thread.name.startswith(IDLE):
+                thread.join(0.01)
     counts = Counter(world.log)
     began = [name for kind, name in world.log if kind == "init"]
     for name in began:

@@ -141,6 +141,26 @@ def _body(path: Path) -> bytes:
     return b"\n".join(re.sub(rb'"ended_at":"[^"]*"', b"", line) for line in lines)
 
 
+def test_without_a_log_it_drives_along_a_corridor(tmp_path: Path) -> None:
+    """Whoever has no log can run it as it stands: a map of the corridor, a stop before its end, and it verifies."""
+    command = ("run", "--deterministic", "--record", "corridor", EXAMPLE, "--", "--map", "map.png")
+    done = horus(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("60 scans mapped")
+    session = open_session("corridor")
+    pose = _sent(session, "odometry")[-1][2]
+    assert pose["x"] == pytest.approx(59 * 0.05, abs=0.001)
+    stops = [command["stop"] for _, _, command in _sent(session, "guard")]
+    assert stops == sorted(stops)  # once it has stopped, it is not told to go on
+    assert 0 < sum(stops) < len(stops)
+    picture = _pixels((tmp_path / "map.png").read_bytes())
+    middle = len(picture) // 2
+    assert picture[middle, middle + 20] > 150  # free, 1 m ahead
+    assert picture[middle - 20 : middle - 18, middle + 20].min() < 64  # the wall to the left
+    verified = horus("replay", "corridor", "--speed", "max", "--verify", EXAMPLE, cwd=tmp_path)
+    assert (verified.returncode, verified.stdout) == (0, f"compared {TOPICS * 60} messages, 0 differ\n")
+
+
 def test_in_real_time_every_scan_is_handled_too(tmp_path: Path) -> None:
     """However late the machine is, no scan is left out, and the run ends by itself."""
     scans = write_log(tmp_path / "log.dat", 12, seconds=0.4)

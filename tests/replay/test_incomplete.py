@@ -192,7 +192,7 @@ def test_a_stop_beyond_the_end_is_the_end() -> None:
     assert call("replay", "s", "--speed", "max", "--stop-tick", 10**9).exit_code == 0
 
     async def run() -> None:
-        from horus_async.replay.verification import verify as verify_nodes
+        from horus_async.replay.verify.run import verify as verify_nodes
 
         assert (await verify_nodes("s", pair(), None, 0, 10**9)).compared == 100
 

@@ -24,7 +24,7 @@ from horus_async.recorder.records import ExternalMessage
 from horus_async.replay.options import ReplayOptions
 from horus_async.replay.players import _in_order
 from horus_async.replay.timeline import RecordedTimeline
-from horus_async.replay.verification import verify
+from horus_async.replay.verify.run import verify
 from tests.clock.fake_wall import FakeWall, fake_wall
 from tests.replay.graphs import OUTSIDE, Plan, robots
 from tests.replay.rewriting import rewrite

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from horus_async import Node, NodeFailure, Scheduler, sleep, tick
 from horus_async.cli import main
-from horus_async.replay.verification import verify as verify_ticks
+from horus_async.replay.verify.run import verify as verify_ticks
 from tests.replay.sessions import record
 from tests.replay.test_verify import verify
 

@@ -69,9 +69,25 @@ def _beats_of_one_instant() -> list[Worker]:
     return [Worker(0, None, (Job("echo", "out0", "d", 0.7),), **rest), Worker(1, None, beats, **rest)]
 
 
+def _task_before_the_first_turn(from_tick: int | None) -> list[Worker]:
+    """A task that hears what another of its node sent before its node's first turn, and then another node's tick.
+
+    It was begun before that as well, or after all of it.
+    """
+    first, second = Job("beat", "a", "a", 0.7), Job("beat", "a", "b", 0.7)
+    rest: dict[str, Any] = {"sends": 0, "fails_at": None}
+    echo = Job("echo", "out1", "a", 0.7, from_tick)
+    return [
+        Worker(0, None, (first, second), endless=Job("beat", "a", "d", 0.7), **rest),
+        Worker(1, None, (second, echo), endless=None, **rest),
+    ]
+
+
 @model
 @given(workers())
 @example(_beats_of_one_instant())
+@example(_task_before_the_first_turn(None))
+@example(_task_before_the_first_turn(1))
 def test_deterministic(plans: list[Worker]) -> None:
     """The same each time, with and without recording; all of it is recorded, verified and replayed."""
     scheduler, plain = make(plans, deterministic=True)

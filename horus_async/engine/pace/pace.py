@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from horus_async.clock.system import monotonic_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     import anyio
 
@@ -35,6 +35,22 @@ class Busy(Waited, Protocol):
     resumed_ns: int
     held_ns: int
     """When it last went on, and for how long it ran then; where time is real."""
+
+
+def nowhere() -> bool:
+    """Not into a thread."""
+    return False
+
+
+class Turn(Protocol):
+    """Awaited each time before something that has suspended goes on: where one thing runs at a time, its turn came."""
+
+    def __call__(self, into_thread: Callable[[], bool] = nowhere, /) -> Coroutine[Any, Any, None]:
+        """Wait for it.
+
+        Args:
+            into_thread: Whether what goes on is about to call a function in a worker thread, and counts as one there.
+        """
 
 
 class Pace:
@@ -93,7 +109,7 @@ class Pace:
     def take_turns(self) -> None:
         """From here on suspended callbacks go on one at a time, where that is the rule."""
 
-    def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
+    def suspend(self, run: Busy) -> Turn:
         """A callback has suspended; gives what it has to await each time before it goes on."""
         raise NotImplementedError
 

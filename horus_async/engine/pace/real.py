@@ -13,14 +13,14 @@ from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.timer import TickTimer
 from horus_async.clock.trio_testing import movable_clock
 
-from .pace import Pace
+from .pace import Pace, nowhere
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     import anyio
 
-    from .pace import Busy, Waited
+    from .pace import Busy, Turn, Waited
 
 _FOREVER_NS = 1 << 62
 
@@ -100,10 +100,10 @@ class RealPace(Pace):
             left_ns = _FOREVER_NS if self.give_up_ns is None else max(0, self.give_up_ns - monotonic_ns())
             await self._timer.wait_until(now_ns + left_ns)
 
-    def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
+    def suspend(self, run: Busy) -> Turn:
         """A tick has suspended; its resumptions are counted for `settle`."""
 
-        async def count_resumption() -> None:
+        async def count_resumption(_: Callable[[], bool] = nowhere) -> None:
             run.resumed += 1
             run.resumed_ns = self._monotonic_ns()
 

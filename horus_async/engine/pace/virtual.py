@@ -15,17 +15,17 @@ from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.timer import TickTimer
 from horus_async.clock.trio_testing import wait_all_tasks_blocked
 
-from .pace import Pace
+from .pace import Pace, nowhere
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     import anyio
     from trio.testing import MockClock
 
     from horus_async.clock.virtual import VirtualClock
 
-    from .pace import Busy, Waited
+    from .pace import Busy, Turn, Waited
 
 _FOREVER_NS = 1 << 62
 _MOST_ROUNDS = 5000
@@ -69,7 +69,7 @@ class StillPace(Pace):
         """Move on at once."""
         self.reached(at_ns)
 
-    def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
+    def suspend(self, run: Busy) -> Turn:
         """Nothing suspends here."""
         raise AssertionError(f"{run} suspended where nothing can wait")
 
@@ -250,7 +250,7 @@ class VirtualPace(StillPace):
         """From here on suspended ticks go on one at a time, in the order of their nodes."""
         self.taking_turns = True
 
-    def suspend(self, run: Busy) -> Callable[[], Awaitable[None]]:
+    def suspend(self, run: Busy) -> Turn:
         """A tick has suspended; it waits for its turn before it goes on."""
         self.suspended += 1
         return functools.partial(self._turn, run)
@@ -260,10 +260,10 @@ class VirtualPace(StillPace):
         del run
         self.suspended -= 1
 
-    async def _turn(self, run: Busy) -> None:
-        # Threads are waited for before turns are given, so a token that is out now was taken by this very tick: it is
-        # on its way into a thread, still inside the event loop's own code, and its turn comes when the thread is done.
-        if not self.taking_turns or self._threads_at_work():
+    async def _turn(self, run: Busy, into_thread: Callable[[], bool] = nowhere) -> None:
+        # Threads are waited for before turns are given. One that has a token is on its way into a thread, still inside
+        # the event loop's own code: its turn comes when the thread is done.
+        if not self.taking_turns or (self._threads_at_work() and into_thread()):
             return
         self._arrivals += 1
         heapq.heappush(self._waiting, (run.rank, self._arrivals, trio.lowlevel.current_task()))

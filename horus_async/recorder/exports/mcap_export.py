@@ -1,9 +1,11 @@
 """A session as an MCAP file (https://mcap.dev/spec), through the official library, for Foxglove and similar tools.
 
-One channel per topic, in JSON: a message's data is the recorded text with the codec's tags, so that nothing is lost and
-an import gives the same values again. The JSON schema of a channel is derived from all its messages. Foxglove expects
-objects: where any message of a topic is not one, all of them become ``{"value": message}``, and the channel's metadata
-says so. ``log_time`` and ``publish_time`` are the stamp, ``sequence`` the low 32 bits of ``seq``.
+One channel per topic and publisher, in JSON: a message's data is the recorded text with the codec's tags, so that
+nothing is lost and an import gives the same values again. The JSON schema of a topic is derived from all its messages.
+Foxglove expects objects: where any message of a topic is not one, all of them become ``{"value": message}``, and the
+channel's metadata says so. ``log_time`` and ``publish_time`` are the stamp, ``sequence`` the low 32 bits of ``seq``.
+
+What an imported session keeps of its file goes back: names, metadata, attachments.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field
 
+from horus_async.recorder.origin import Origin, attachment_path, read_origin
 from horus_async.recorder.read.messages import session_messages
 
 from .output import Exported, check_found, need, writing
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 WRAPPED = "horus_wrapped"
 """Channel metadata: the key under which messages that are not objects lie."""
 PUBLISHERS = "horus_publishers"
-"""Channel metadata: who published on the topic, as a JSON list."""
+"""Channel metadata: who published on the channel, as a JSON list. Version 0.1.0 had one channel for several."""
+SESSION = "horus_session"
+"""The metadata record that says when tick 0 was, and the tick rate."""
 
 _MAX_DEPTH = 12
 _NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
@@ -37,7 +42,8 @@ _NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", type(
 class _Topic:
     schema: dict[str, Any] | None = None
     wrapped: bool = False
-    publishers: dict[str, None] = field(factory=dict)
+    channels: dict[str, int] = field(factory=dict)
+    """By publisher; 0 before they are made."""
     count: int = 0
 
 
@@ -58,16 +64,20 @@ def export_mcap(
     with writing(output) as stream:
         writer: Any = Writer(stream, compression=CompressionType.LZ4)
         writer.start(profile="", library="horus-async")
-        channels = {name: _channel(writer, name, topic) for name, topic in found.items()}
+        origin = read_origin(session.path) or Origin()
+        for name, topic in found.items():
+            _make_channels(writer, name, topic, origin)
         for message in session_messages(session, topics, progress):
-            data = {"value": message.data} if found[message.topic].wrapped else message.data
+            topic = found[message.topic]
+            data = {"value": message.data} if topic.wrapped else message.data
             writer.add_message(
-                channels[message.topic],
+                topic.channels[message.publisher],
                 log_time=max(0, message.stamp_ns),
                 publish_time=max(0, message.stamp_ns),
                 sequence=message.seq & 0xFFFFFFFF,
                 data=orjson.dumps(data),
             )
+        _write_besides(writer, session, origin)
         writer.finish()
     return Exported({output: sum(topic.count for topic in found.values())})
 
@@ -77,24 +87,45 @@ def _survey(session: Session, topics: Collection[str], progress: Progress | None
     for message in session_messages(session, topics, progress):
         topic = found.setdefault(message.topic, _Topic())
         topic.count += 1
-        topic.publishers[message.publisher] = None
+        topic.channels[message.publisher] = 0
         topic.wrapped = topic.wrapped or not isinstance(message.data, dict)
         topic.schema = merged_schema(topic.schema, schema_of(message.data))
     check_found(session, topics, found)
     return found
 
 
-def _channel(writer: Any, topic: str, found: _Topic) -> int:
+def _make_channels(writer: Any, name: str, found: _Topic, origin: Origin) -> None:
+    topic = origin.topic(name)
     schema = found.schema or {}
     if found.wrapped:
         schema = {"type": "object", "properties": {"value": schema}}
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": topic, **schema}
     number = writer.register_schema(name=topic, encoding="jsonschema", data=orjson.dumps(schema))
-    metadata = {PUBLISHERS: orjson.dumps([*found.publishers]).decode()}
-    if found.wrapped:
-        metadata[WRAPPED] = "value"
-    channel: int = writer.register_channel(topic=topic, message_encoding="json", schema_id=number, metadata=metadata)
-    return channel
+    for publisher in found.channels:
+        metadata = {PUBLISHERS: orjson.dumps([origin.node(publisher)]).decode()}
+        if found.wrapped:
+            metadata[WRAPPED] = "value"
+        found.channels[publisher] = writer.register_channel(
+            topic=topic, message_encoding="json", schema_id=number, metadata=metadata
+        )
+
+
+def _write_besides(writer: Any, session: Session, origin: Origin) -> None:
+    writer.add_metadata(SESSION, {"start_ns": str(session.start_ns), "tick_rate": repr(session.tick_rate)})
+    for record in origin.metadata:
+        texts = {
+            key: value if isinstance(value, str) else orjson.dumps(value).decode()
+            for key, value in record.values.items()
+        }
+        writer.add_metadata(record.name, texts)
+    for attachment in origin.attachments:
+        writer.add_attachment(
+            create_time=attachment.create_time_ns,
+            log_time=attachment.log_time_ns,
+            name=attachment.name,
+            media_type=attachment.media_type,
+            data=attachment_path(session.path, attachment).read_bytes(),
+        )
 
 
 def schema_of(data: Any, depth: int = 0) -> dict[str, Any]:

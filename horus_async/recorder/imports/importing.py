@@ -1,4 +1,4 @@
-"""Data recorded by others as a session: MCAP files, and ROS 1 and ROS 2 bags.
+"""Data recorded by others as a session: MCAP files, ROS 1 and ROS 2 bags, and PX4 logs.
 
 Messages become dicts and NumPy arrays. Each publisher that the file names becomes a node; unnamed ones become the node
 ``bag``. The recorder itself writes the session, so it is like any other.
@@ -10,33 +10,34 @@ tick at or after its stamp. Without one every message has a tick of its own, at 
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import frozen
 
-from horus_async.clock.system import NANOSECONDS, wall_ns
-from horus_async.engine.rules.schedule import exact
+from horus_async.clock.system import wall_ns
 from horus_async.errors import HorusError, RecordingError
-from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
+from horus_async.observe import NodeInfo, RunInfo
 from horus_async.recorder.naming import check_session_name
 from horus_async.recorder.options import RecordingOptions
+from horus_async.recorder.origin import Attachment, Metadata, Origin, write_attachment, write_origin
 from horus_async.recorder.read.listing import delete_session
 from horus_async.recorder.write.recorder import Recorder
-from horus_async.topics.codec import as_bytes, encode
 
+from .names import Choice, node_names, topic_names
 from .opening import open_source
+from .source import ALL_TOPICS, LEFT_OUT
+from .ticks import TickClock, TickWriter
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from .source import Source, SourceMessage
+    from .source import Source
 
-_UNUSABLE = re.compile(r"[^A-Za-z0-9_.\-/]")
-MAX_EMPTY_TICKS = 100_000_000
-"""Ticks above which a session is refused: a stamp is wrong, or the rate."""
+_LAST_STAMP = 2**63 - 1
+_STEP = 500
+"""Messages between two looks at whether the recorder still writes."""
 
 
 @frozen
@@ -54,6 +55,14 @@ class Imported:
     """Topics with another name in the session: from the name in the file to the new one."""
     notes: list[str]
     """What could not be imported as it was, one line each."""
+    left_out: dict[str, int]
+    """The topics that were not chosen, under their names in the file, and their messages."""
+    missing: int
+    """Messages that the file says it holds, and that were not found in it."""
+    attachments: list[str]
+    """The names of attachments that were kept."""
+    metadata: list[str]
+    """The names of metadata records that were kept."""
 
 
 def import_file(
@@ -61,20 +70,26 @@ def import_file(
     name: str,
     *,
     tick_rate: float | None = None,
+    topics: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     root: str | os.PathLike[str] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
     """Make a session of a file.
 
     Args:
-        path: An MCAP file, a ROS 1 bag (``.bag``), or a ROS 2 bag (its folder, or one ``.db3`` file).
+        path: An MCAP file, a ROS 1 bag (``.bag``), a ROS 2 bag (its folder, or one ``.db3`` file), a PX4 log
+            (``.ulg``), or one of these compressed by zstd.
         name: The session's.
         tick_rate: Hz of its clock; None for one tick per message.
+        topics: Patterns of ``fnmatch``: import only the topics that fit one of them; empty for all.
+        exclude: Patterns of topics that are left out although ``topics`` fits them.
         root: The folder for sessions; None for the usual one.
-        progress: Told the number of messages done.
+        progress: Told the number of messages done, and of all.
 
     Raises:
-        RecordingError: The file cannot be read, holds no messages, or a package is missing.
+        RecordingError: The file cannot be read, holds no messages, a pattern of ``topics`` fits none, a stamp is
+            beyond 2⁶³ ns, the session cannot be written, or a package is missing. Nothing of a session is left.
         SessionExistsError: There is a session of that name.
         SessionNameError: The name cannot be a session's.
     """
@@ -84,31 +99,55 @@ def import_file(
     with open_source(path) as source:
         if not source.count:
             raise RecordingError("; ".join([f"{path} holds no messages: there is nothing to import", *source.notes]))
-        topics, nodes = _names(source.topics), _nodes(source.publishers)
-        clock = _Clock.regular(source, tick_rate) if tick_rate is not None else _Clock.by_message(source)
-        recorder = Recorder(RecordingOptions(name=name), root, block=True)
-        recorder.run_started(_run_info(path, clock, nodes))
-        writer = _TickWriter(recorder, clock, topics, nodes)
+        names, nodes = topic_names(source.topics), node_names(source.publishers)
+        wanted, notes = Choice(topics, exclude).wanted(names)
+        source.choose(wanted.__contains__)
+        source.notes += notes
+        _check_stamps(path, source)
+        clock = TickClock.regular(source, tick_rate) if tick_rate is not None else TickClock.by_message(source)
+        recorder = Recorder(RecordingOptions(name=name), root, block=True, resume=False)
+        recorder.run_started(_run_info(path, clock, [nodes[publisher] for publisher in source.publishers]))
+        writer = TickWriter(recorder, clock, names, nodes, source.faults)
         try:
-            for count, message in enumerate(source.messages(), 1):
-                writer.put(message)
-                if progress is not None and not count % 500:
-                    progress(count)
-            ticks = writer.finish()
+            ticks = _write(source, writer, progress)
+            assert recorder.path is not None
+            origin = _keep(path, source, names, nodes, recorder.path)
+            recorder.run_stopped("imported", ticks)
+            _check_written(recorder, writer)
         except BaseException as error:
             recorder.stop()
             delete_session(name, root)
             if isinstance(error, HorusError) or not isinstance(error, Exception):
                 raise
             raise RecordingError(f"{path}: {type(error).__name__}: {error}") from error
-        recorder.run_stopped("imported", ticks)
-    assert recorder.path is not None
-    renamed = {original: new for original, new in topics.items() if original.lstrip("/") != new}
-    counted = {topics[topic]: number for topic, number in writer.counts.items()}
-    return Imported(name, recorder.path, sum(counted.values()), ticks, clock.rate, counted, renamed, source.notes)
+        missing = _compare(source, writer.counts)
+        counted = {names[topic]: number for topic, number in writer.counts.items()}
+        return Imported(
+            session=name,
+            path=recorder.path,
+            messages=sum(counted.values()),
+            ticks=ticks,
+            tick_rate=clock.rate,
+            topics=counted,
+            renamed={topic: names[topic] for topic in source.topics if topic.lstrip("/") != names[topic]},
+            notes=[*source.notes, *source.faults.notes()],
+            left_out=source.left_out,
+            missing=missing,
+            attachments=[attachment.name for attachment in origin.attachments],
+            metadata=[record.name for record in origin.metadata],
+        )
 
 
-def _run_info(path: Path, clock: _Clock, nodes: dict[str, str]) -> RunInfo:
+def _check_stamps(path: Path, source: Source) -> None:
+    for topic, stamp_ns in source.last_stamps().items():
+        if stamp_ns > _LAST_STAMP:
+            raise RecordingError(
+                f"{path}: topic {topic} has a message with the stamp {stamp_ns} ns, which is beyond the year 2262 and "
+                f"what 63 bits can hold: its clock was wrong; leave the topic out with --exclude {topic!r}"
+            )
+
+
+def _run_info(path: Path, clock: TickClock, nodes: list[str]) -> RunInfo:
     return RunInfo(
         name=f"import of {path.name}",
         tick_rate=clock.rate,
@@ -117,116 +156,76 @@ def _run_info(path: Path, clock: _Clock, nodes: dict[str, str]) -> RunInfo:
         started_at_ns=wall_ns(),
         start_ns=clock.start_ns,
         namespace="",
-        nodes=tuple(NodeInfo(node, None) for node in dict.fromkeys(nodes.values())),
+        nodes=tuple(NodeInfo(node, None) for node in dict.fromkeys(nodes)),
     )
 
 
-@define
-class _Clock:
-    """Which tick a stamp belongs to, and the time of a tick."""
-
-    start_ns: int
-    rate: float
-    is_regular: bool
-
-    @classmethod
-    def regular(cls, source: Source, rate: float) -> _Clock:
-        ticks = (source.last_ns - source.first_ns) * rate / NANOSECONDS
-        if ticks > MAX_EMPTY_TICKS:
-            raise RecordingError(
-                f"the stamps span {(source.last_ns - source.first_ns) / NANOSECONDS:.0f} s, which at {rate:g} Hz is "
-                f"{ticks:.0f} ticks: a stamp is wrong, or give a lower rate, or none for one tick a message"
-            )
-        return cls(source.first_ns, rate, is_regular=True)
-
-    @classmethod
-    def by_message(cls, source: Source) -> _Clock:
-        span = source.last_ns - source.first_ns
-        rate = (source.count - 1) * NANOSECONDS / span if span > 0 and source.count > 1 else 100.0
-        return cls(source.first_ns, rate, is_regular=False)
-
-    def tick_of(self, stamp_ns: int) -> int:
-        """The first tick at or after a stamp."""
-        return max(0, math.ceil((stamp_ns - self.start_ns) * exact(self.rate) / NANOSECONDS))
-
-    def now_ns(self, tick: int) -> int:
-        """When a tick begins."""
-        return self.start_ns + math.ceil(tick * NANOSECONDS / exact(self.rate))
+def _write(source: Source, writer: TickWriter, progress: Callable[[int, int], None] | None) -> int:
+    """Write the messages; the number of ticks."""
+    total = source.count
+    for count, message in enumerate(source.messages(), 1):
+        if source.takes(message.topic):
+            writer.put(message)
+        if not count % _STEP:
+            _check_recorder(writer.recorder)
+            if progress is not None:
+                progress(count, total)
+    return writer.finish()
 
 
-@define
-class _TickWriter:
-    """Gathers the messages of a tick and tells the recorder of it as a run would."""
+def _check_recorder(recorder: Recorder) -> None:
+    if recorder.failure:
+        raise RecordingError(f"cannot write session {recorder.session!r} in {recorder.path}: {recorder.failure}")
 
-    recorder: Recorder
-    clock: _Clock
-    topics: dict[str, str]
-    nodes: dict[str, str]
-    counts: dict[str, int] = field(factory=dict)
-    _tick: int = -1
-    _now_ns: int = 0
-    _sent: list[Sent] = field(factory=list)
-    _seqs: dict[tuple[str, str], int] = field(factory=dict)
 
-    def put(self, message: SourceMessage) -> None:
-        """Take the next message."""
-        clock = self.clock
-        if clock.is_regular:
-            self._go_to(max(self._tick, clock.tick_of(message.stamp_ns)))
+def _check_written(recorder: Recorder, writer: TickWriter) -> None:
+    """Whether the session holds what it was told."""
+    _check_recorder(recorder)
+    stats, told = recorder.stats(), sum(writer.counts.values())
+    if stats.dropped or stats.messages != told:
+        raise RecordingError(
+            f"cannot write session {recorder.session!r}: {told} messages were read, {stats.messages} written"
+        )
+
+
+def _keep(path: Path, source: Source, topics: dict[str, str], nodes: dict[str, str], folder: Path) -> Origin:
+    """Keep with the session what the file holds besides, and the names that it gave."""
+    origin = Origin(
+        path.name,
+        {new: original for original, new in topics.items() if new != original and source.takes(original)},
+        {nodes[original]: original for original in source.publishers if original and nodes[original] != original},
+        [Metadata(name, values) for name, values in source.metadata],
+    )
+    try:
+        for enclosed in source.enclosed:
+            data = enclosed.load()
+            taken = [attachment.file for attachment in origin.attachments]
+            file = write_attachment(folder, taken, enclosed.name, data)
+            times = enclosed.log_time_ns, enclosed.create_time_ns
+            origin.attachments.append(Attachment(enclosed.name, enclosed.media_type, *times, len(data), file))
+        write_origin(folder, origin)
+    except OSError as error:
+        raise RecordingError(f"cannot write session {folder.name!r} in {folder}: {error.strerror or error}") from error
+    return origin
+
+
+def _compare(source: Source, counts: dict[str, int]) -> int:
+    """How many messages the file promises and does not hold; each difference gets a note."""
+    missing: dict[str, int] = {}
+    for topic, seen in source.topics.items():
+        came = counts.get(topic, 0) + source.faults.count(topic, LEFT_OUT)
+        if came < seen:  # the file was cut meanwhile, or it cannot be read twice
+            missing[topic] = seen - came
+            source.notes.append(f"topic {topic}: {seen} messages were there at first, and {came} when they were read")
+    for topic, promised in source.expected.items():
+        if topic == ALL_TOPICS:
+            found = sum(counts.values()) + sum(source.left_out.values())
+        elif source.takes(topic):
+            found = counts.get(topic, 0)
         else:
-            self._end_tick()
-            self._tick += 1
-            self._now_ns = max(self._now_ns, message.stamp_ns)
-        node, topic = self.nodes[message.publisher], self.topics[message.topic]
-        seq = self._seqs[node, topic] = self._seqs.get((node, topic), -1) + 1
-        payload = as_bytes(encode(message.value))
-        self._sent.append(Sent(node, topic, seq, message.stamp_ns, payload, self._tick, self._tick))
-        self.counts[message.topic] = self.counts.get(message.topic, 0) + 1
-
-    def finish(self) -> int:
-        """End the last tick; the number of ticks."""
-        self._end_tick()
-        return self._tick + 1
-
-    def _go_to(self, tick: int) -> None:
-        while self._tick < tick:
-            self._end_tick()
-            self._tick += 1
-            self._now_ns = self.clock.now_ns(self._tick)
-
-    def _end_tick(self) -> None:
-        if self._tick < 0:
-            return
-        tick, now_ns, sent = self._tick, self._now_ns, self._sent
-        period_ns = round(NANOSECONDS / self.clock.rate)
-        by_node: dict[str, list[Sent]] = {}
-        for message in sent:
-            by_node.setdefault(message.node, []).append(message)
-        for node, outputs in by_node.items():
-            for message in outputs:
-                self.recorder.sent(message)
-            self.recorder.executed(Execution("tick", node, tick, now_ns, period_ns, 0, [], None))
-        self.recorder.tick_ended(TickEnd(tick, now_ns, [*by_node]))
-        self._sent = []
-
-
-def _names(originals: Iterable[str]) -> dict[str, str]:
-    """A valid topic name for each in the file, all different."""
-    return dict(_unique(originals, "topic", 240))
-
-
-def _nodes(originals: Iterable[str]) -> dict[str, str]:
-    """A valid node name for each publisher in the file, all different."""
-    return dict(_unique(originals, "bag", 100))
-
-
-def _unique(originals: Iterable[str], default: str, limit: int) -> Iterator[tuple[str, str]]:
-    taken: set[str] = set()
-    for original in originals:
-        name = wanted = _UNUSABLE.sub("_", original.lstrip("/"))[:limit].replace("..", "__") or default
-        number = 2
-        while name in taken:
-            name = f"{wanted}_{number}"
-            number += 1
-        taken.add(name)
-        yield original, name
+            continue
+        missing[topic] = max(missing.get(topic, 0), promised - found)
+        if promised != found:
+            where = "" if topic == ALL_TOPICS else f"topic {topic}: "
+            source.notes.append(f"{where}the file says that it holds {promised} messages, and {found} were imported")
+    return sum(missing.values())

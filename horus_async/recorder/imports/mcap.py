@@ -1,33 +1,40 @@
 """MCAP files, through ``mcap``.
 
-Messages may be JSON, ROS 1 or CDR (ROS 2); one in another encoding becomes its ``bytes``, and a note says so.
+A file is read by its records, not by its index: whether it has chunks, an index or an end makes no difference to what
+is read, and in which order. A first pass finds the pieces of the file, and the second merges them by log time. So
+memory holds the pieces whose times overlap, and no more.
 """
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from horus_async.recorder.exports.mcap_export import PUBLISHERS, WRAPPED
+from horus_async.recorder.exports.mcap_export import PUBLISHERS, SESSION
 from horus_async.recorder.exports.output import need
-from horus_async.topics.codec import decode
 
-from .ros import ros_decoder
-from .source import SourceMessage, Summary
+from .mcap_records import McapRecords, Piece
+from .mcap_values import decoder_of
+from .source import ALL_TOPICS, LEFT_OUT, Source, SourceMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import ExitStack
     from pathlib import Path
 
-    from .source import Source
+    Decode = Callable[[Any], Any]
 
-    Decode = Callable[[bytes], Any]
+_RUN_BYTES = 1 << 20
 
 
 def open_mcap(path: Path, stack: ExitStack) -> Source:
-    """Open an MCAP file."""
+    """Open an MCAP file.
+
+    Raises:
+        RecordingError: The package ``mcap`` is missing.
+    """
     try:
         import mcap as _  # noqa: F401 - whether it is there
     except ImportError:
@@ -35,67 +42,187 @@ def open_mcap(path: Path, stack: ExitStack) -> Source:
     return _Mcap(stack.enter_context(path.open("rb")))
 
 
-class _Mcap(Summary):
+class _Mcap(Source):
     def __init__(self, stream: Any) -> None:
         super().__init__()
-        self._stream = stream
+        self._records = McapRecords(stream, self.notes)
+        survey = _Survey(self._records, self)
+        self._pieces = survey.pieces
+        self._schemas, self._channels = survey.schemas, survey.channels
+        self._publishers = self._name_publishers()
         self._decoders: dict[int, Decode] = {}
-        for _, channel, message in self._raw():
-            self.see(message.log_time, channel.topic, _mcap_publisher(channel))
+        self._made: dict[Any, Decode] = {}
+        for number, (count, first_ns, last_ns) in survey.flows.items():
+            channel = self._channels.get(number)
+            if channel is None:
+                name = f"(channel {number})"
+                for _ in range(count):
+                    self.faults.add(name, first_ns, LEFT_OUT, "the file does not describe their channel")
+            else:
+                self.see_all(channel.topic, self._publishers[number], count, first_ns, last_ns)
+        self._note_claims(survey.statistics)
 
     def messages(self) -> Iterator[SourceMessage]:
-        for schema, channel, message in self._raw():
-            decoder = self._decoders.get(channel.id)
-            if decoder is None:
-                decoder = self._decoders[channel.id] = self._decoder(schema, channel)
-            yield SourceMessage(message.log_time, channel.topic, _mcap_publisher(channel), decoder(message.data))
+        for message in self._in_order():
+            number = message.channel_id
+            decode = self._decoders.get(number)
+            channel = self._channels[number]
+            if decode is None:
+                decode = self._decoders[number] = decoder_of(self._schemas.get(channel.schema_id), channel, self._made)
+            stamp_ns, topic, data = message.log_time, channel.topic, message.data
+            value = self.decoded(topic, stamp_ns, decode, data)
+            seq = message.sequence if PUBLISHERS in channel.metadata else None  # of others it may mean anything
+            yield SourceMessage(stamp_ns, topic, self._publishers[number], value, data, seq)
 
-    def _raw(self) -> Iterator[Any]:
-        """Schema, channel and message of each, by time; of a file that was cut off, those that are left, in file order.
+    def _in_order(self) -> Iterator[Any]:
+        """The messages by log time, and at one time in the order of the file."""
+        wanted = {number for number, channel in self._channels.items() if self.takes(channel.topic)}
+        pieces = sorted(self._pieces, key=lambda piece: (piece.first_ns, piece.number))
+        waiting: list[tuple[int, int, int, Any]] = []
+        for place, piece in enumerate(pieces):
+            while waiting and waiting[0][:2] < (piece.first_ns, piece.number):
+                yield heapq.heappop(waiting)[3]
+            messages = [message for message in self._records.of_piece(piece) if message.channel_id in wanted]
+            if not waiting and (place + 1 == len(pieces) or piece.last_ns < pieces[place + 1].first_ns):
+                messages.sort(key=lambda message: message.log_time)
+                yield from messages
+                continue
+            for position, message in enumerate(messages):
+                heapq.heappush(waiting, (message.log_time, piece.number, position, message))
+        while waiting:
+            yield heapq.heappop(waiting)[3]
 
-        The library raises what its parts raise (``struct.error``, ``ZstdError``, ...), hence the broad ``except``.
-        """
-        from mcap.reader import NonSeekingReader, SeekingReader
+    def _name_publishers(self) -> dict[int, str]:
+        """Who published on each channel. Several channels of one topic, of which nothing is said, are several."""
+        names: dict[int, str] = {}
+        unnamed: dict[str, int] = {}
+        for number, channel in self._channels.items():
+            told = _told_publishers(channel)
+            if len(told) > 1:
+                self.notes.append(
+                    f"topic {channel.topic} has messages of {', '.join(told)}, and the file does not say which are "
+                    "whose: they are of the node bag"
+                )
+            if len(told) == 1:
+                names[number] = told[0]
+            else:
+                count = unnamed[channel.topic] = unnamed.get(channel.topic, 0) + 1
+                names[number] = "" if count == 1 else f"bag {count}"
+        return names
 
-        self._stream.seek(0)
+    def _note_claims(self, statistics: Any) -> None:
+        if statistics is None:
+            return
+        if not statistics.channel_message_counts:
+            self.expected = {ALL_TOPICS: statistics.message_count}
+        for number, count in statistics.channel_message_counts.items():
+            channel = self._channels.get(number)
+            topic = f"(channel {number})" if channel is None else channel.topic
+            self.expected[topic] = self.expected.get(topic, 0) + count
+
+
+class _Survey:
+    """The first pass over a file."""
+
+    def __init__(self, records: McapRecords, source: Source) -> None:
+        self.pieces: list[Piece] = []
+        self.schemas: dict[int, Any] = {}
+        self.channels: dict[int, Any] = {}
+        self.statistics: Any = None
+        self.flows: dict[int, list[int]] = {}
+        """By channel: the number of its messages, and the lowest and the highest stamp."""
+        self._records = records
+        self._source = source
+        self._run: list[Any] = []
+        self._run_offset = self._run_bytes = 0
+        for offset, record in records.all():
+            self._take(offset, record)
+        self._end_run()
+
+    def _take(self, offset: int, record: Any) -> None:
+        kind = type(record).__name__
+        if kind == "Message":
+            if not self._run:
+                self._run_offset = offset
+            self._run.append(record)
+            self._run_bytes += len(record.data)
+            if self._run_bytes >= _RUN_BYTES:
+                self._end_run()
+        elif kind == "Chunk":
+            self._end_run()
+            self._take_chunk(offset, record)
+        elif kind == "Attachment":
+            self._source.enclosed.append(self._records.enclosed(offset, record))
+        elif kind == "Metadata" and record.name == SESSION:
+            self._source.start_ns = _whole(record.metadata.get("start_ns"))
+        elif kind == "Metadata":
+            self._source.metadata.append((record.name, dict(record.metadata)))
+        elif kind == "Statistics":
+            self.statistics = record
+        else:
+            self._define(kind, record)
+
+    def _define(self, kind: str, record: Any) -> None:
+        if kind == "Schema":
+            self.schemas[record.id] = record
+        elif kind == "Channel":
+            self.channels[record.id] = record
+
+    def _take_chunk(self, offset: int, chunk: Any) -> None:
         try:
-            reader: Any = SeekingReader(self._stream, validate_crcs=True)
-            summary = reader.get_summary()
-            indexed = summary is not None and bool(summary.chunk_indexes)
-        except Exception:  # noqa: BLE001
-            indexed = False
-        if not indexed:
-            self._stream.seek(0)
-            reader = NonSeekingReader(self._stream, validate_crcs=True)
-        try:
-            yield from reader.iter_messages(log_time_order=indexed)
-        except Exception as error:  # noqa: BLE001
-            note = f"the file is cut off or damaged ({type(error).__name__}): what comes after is lost"
-            if note not in self.notes:
-                self.notes.append(note)
+            inside = self._records.of_chunk(chunk)
+        except Exception as error:  # noqa: BLE001 - see McapRecords
+            self._source.notes.append(
+                f"a chunk at byte {offset} is cut off or damaged ({type(error).__name__}: {error}): "
+                "its messages are lost"
+            )
+            return
+        messages = []
+        for record in inside:
+            kind = type(record).__name__
+            if kind == "Message":
+                messages.append(record)
+            else:
+                self._define(kind, record)
+        self._add_piece(offset, messages, None)
 
-    def _decoder(self, schema: Any, channel: Any) -> Decode:
-        encoding = channel.message_encoding
-        if encoding == "json":
-            key = channel.metadata.get(WRAPPED)
-            return _json if key is None else lambda data: decode(orjson.dumps(orjson.loads(data)[key]))
-        if encoding in {"cdr", "ros1"} and schema is not None:
-            return ros_decoder(encoding, schema.name, schema.encoding, schema.data.decode())
-        self.notes.append(f"topic {channel.topic} is {encoding or 'of unknown encoding'}: its messages are bytes")
-        return bytes
+    def _end_run(self) -> None:
+        self._add_piece(self._run_offset, self._run, len(self._run))
+        self._run, self._run_bytes = [], 0
+
+    def _add_piece(self, offset: int, messages: list[Any], count: int | None) -> None:
+        if not messages:
+            return
+        for message in messages:
+            stamp_ns = message.log_time
+            flow = self.flows.get(message.channel_id)
+            if flow is None:
+                self.flows[message.channel_id] = [1, stamp_ns, stamp_ns]
+                continue
+            flow[0] += 1
+            if stamp_ns > flow[2]:
+                flow[2] = stamp_ns
+            elif stamp_ns < flow[1]:
+                flow[1] = stamp_ns
+        stamps = [message.log_time for message in messages]
+        self.pieces.append(Piece(len(self.pieces), offset, count, min(stamps), max(stamps)))
 
 
-def _json(data: bytes) -> Any:
-    return decode(bytes(data))
-
-
-def _mcap_publisher(channel: Any) -> str:
-    """Who published on a channel, if it names exactly one; else empty."""
+def _told_publishers(channel: Any) -> list[str]:
+    """Whom a channel names as its publishers."""
     metadata = channel.metadata
     try:
         names = orjson.loads(metadata.get(PUBLISHERS, "[]"))
     except orjson.JSONDecodeError:
         names = []
-    if isinstance(names, list) and len(names) == 1 and isinstance(names[0], str):
-        return names[0]
-    return str(metadata.get("callerid", ""))
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        return names
+    caller = metadata.get("callerid", "")
+    return [caller] if caller else []
+
+
+def _whole(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None

@@ -1,27 +1,50 @@
-"""Opens a file that others recorded, by what it holds."""
+"""Opens a file that others recorded, by what it holds, whatever it is called."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from horus_async.errors import HorusError, RecordingError
+from horus_async.recorder.exports.output import need
 
 from .bags import open_bag
 from .mcap import open_mcap
+from .ulog import open_ulog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from .source import Source
 
-_MCAP_MAGIC = b"\x89MCAP0\r\n"
+_OPENERS = {
+    b"\x89MCAP0\r\n": open_mcap,
+    b"#ROSBAG V": open_bag,
+    b"SQLite format 3\0": open_bag,
+    b"ULog\x01\x12\x35": open_ulog,
+}
+"""By how the file begins."""
+
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_OTHERS = {
+    b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file itself: run  git lfs pull",
+    b"\x1f\x8b": "compressed by gzip: run  gunzip -k FILE  and import what that gives",
+    b"\x04\x22\x4d\x18": "compressed by LZ4: run  lz4 -dk FILE  and import that; a recording is replayed as it is",
+    b"BZh": "compressed by bzip2: run  bunzip2 -k FILE  and import what that gives",
+    b"\xfd7zXZ\0": "compressed by xz: run  unxz -k FILE  and import what that gives",
+    b"PK\x03\x04": "a zip archive: unpack it and import what was in it",
+    b"HORUS": "a black box: see it with  horus-async blackbox FILE",
+}
+_KINDS = "an MCAP file, a ROS 1 bag (.bag), a ROS 2 bag (its folder, or a .db3 file) or a PX4 log (.ulg)"
+_LONGEST = max(map(len, [*_OPENERS, *_OTHERS]))
 
 
 @contextmanager
 def open_source(path: Path) -> Iterator[Source]:
-    """Open a file or a ROS 2 bag's folder, whatever kind it is.
+    """Open a file or a ROS 2 bag's folder, whatever kind it is; one compressed by zstd is unpacked to a temporary file.
 
     Raises:
         RecordingError: It is not of a kind that can be imported, it cannot be read, or a package is missing.
@@ -30,17 +53,47 @@ def open_source(path: Path) -> Iterator[Source]:
         raise RecordingError(f"there is no file {path}")
     try:
         with ExitStack() as stack:
-            yield open_mcap(path, stack) if _is_mcap(path) else open_bag(path, stack)
+            yield _open(path, stack)
     except HorusError:
         raise
     except (ImportError, MemoryError, OSError):
         raise
-    except Exception as error:  # two libraries, with many kinds of errors
+    except Exception as error:  # several libraries, with many kinds of errors
         raise RecordingError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _is_mcap(path: Path) -> bool:
+def _open(path: Path, stack: ExitStack) -> Source:
+    if path.is_dir():
+        return open_bag(path, stack)
     if not path.is_file():
-        return False
+        raise RecordingError(f"{path} is neither a file nor a folder")
     with path.open("rb") as file:
-        return file.read(len(_MCAP_MAGIC)) == _MCAP_MAGIC
+        begin = file.read(_LONGEST)
+    if not begin:
+        raise RecordingError(f"{path} is empty")
+    for magic, opener in _OPENERS.items():
+        if begin.startswith(magic):
+            return opener(path, stack)
+    if begin.startswith(_ZSTD):
+        return _open(_unpack(path, stack), stack)
+    for magic, what in _OTHERS.items():
+        if begin.startswith(magic):
+            raise RecordingError(f"{path} is {what.replace('FILE', str(path))}")
+    raise RecordingError(f"{path} is none of what can be imported: {_KINDS}")
+
+
+def _unpack(path: Path, stack: ExitStack) -> Path:
+    """What a file that was compressed by zstd holds, as a temporary file."""
+    try:
+        from zstandard import ZstdDecompressor
+    except ImportError:
+        raise need("zstandard", "mcap", f"unpacking {path}") from None
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="horus-import-"))
+    unpacked = Path(folder) / path.with_suffix("").name
+    try:
+        with path.open("rb") as source, unpacked.open("wb") as target:
+            text = ZstdDecompressor().stream_reader(source, read_across_frames=True)
+            shutil.copyfileobj(text, target, 1 << 20)
+    except OSError as error:
+        raise RecordingError(f"cannot unpack {path} into {folder}: {error.strerror or error}") from error
+    return unpacked

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from horus_async.errors import DamagedRecordingError
 from horus_async.recorder.log_lines import LogLine
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST
+from horus_async.recorder.origin import attachment_path, read_origin
 from horus_async.recorder.records import (
     ExecutionRecord,
     ExternalMessage,
@@ -107,6 +109,7 @@ def check_session(session: Session, progress: Callable[[int], None] | None = Non
     for name, why in session.unreadable.items():
         found.files.append(FileCheck(name, Verdict.DAMAGED, problems=[why]))
     found.problems = [] if _just_began(session, found.files) else _check_manifest(session)
+    found.problems += _check_origin(session)
     return found
 
 
@@ -134,6 +137,25 @@ def _check_manifest(session: Session) -> list[str]:
     if session.scheduler is None and not any(str(name).startswith("scheduler") for name in session.unreadable):
         problems.append("the scheduler's file is missing: the session cannot be replayed")
     return list(dict.fromkeys(problems))
+
+
+def _check_origin(session: Session) -> list[str]:
+    """Whether what an imported session keeps of its file is there."""
+    try:
+        origin = read_origin(session.path)
+    except DamagedRecordingError as error:
+        return [str(error)]
+    problems = []
+    for attachment in origin.attachments if origin is not None else ():
+        path = attachment_path(session.path, attachment)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            problems.append(f"attachment {attachment.name}: {error.strerror or error}: {path}")
+        else:
+            if size != attachment.bytes:
+                problems.append(f"attachment {attachment.name} has {size} of {attachment.bytes} bytes: {path}")
+    return problems
 
 
 def _check_file(file: RecordedFile) -> FileCheck:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field
 
+from horus_async.errors import DamagedRecordingError
 from horus_async.recorder.locking import is_being_recorded
+from horus_async.recorder.origin import read_origin
 from horus_async.recorder.records import GapRecord
 from horus_async.topics.values import standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from horus_async.recorder.origin import Origin
     from horus_async.recorder.records import ExecutionRecord, SendsRecord
     from horus_async.recorder.tallies import TopicTally
 
@@ -103,6 +106,8 @@ class SessionInfo:
     """What is cut off, damaged, unreadable or missing."""
     log_lines: int = 0
     """Lines of its log."""
+    origin: Origin | None = None
+    """What it keeps of the file that it was imported from, if it was."""
 
     @property
     def messages(self) -> int:
@@ -140,6 +145,10 @@ def session_info(session: Session) -> SessionInfo:
         topic.rate = topic.count / duration if duration else 0.0
     info.log_lines = count_log_lines(session)
     info.notes = session_notes(session)
+    try:
+        info.origin = read_origin(session.path)
+    except DamagedRecordingError as error:
+        info.notes.append(str(error))
     excluded = sum(node.excluded for node in info.nodes)
     if excluded:
         info.notes.append(f"{excluded} messages were left out, as the recording was told to")
@@ -154,7 +163,7 @@ def session_duration(session: Session) -> float:
 
 def session_bytes(session: Session) -> int:
     """The size of everything in a session's folder, in bytes."""
-    return sum(path.stat().st_size for path in session.path.iterdir() if path.is_file())
+    return sum(path.stat().st_size for path in session.path.rglob("*") if path.is_file())
 
 
 def session_notes(session: Session) -> list[str]:

@@ -38,13 +38,22 @@ class Recorder(Observer):
     Another thread makes the lines, packs and writes them. With ``block`` (deterministic runs) the run makes the lines
     itself and waits when too much is left to write, else lines are dropped and counted.
 
-    ``root`` is the folder for sessions; None for the usual one (``recordings_root``).
+    ``root`` is the folder for sessions; None for the usual one (``recordings_root``). Without ``resume`` a recording
+    that cannot be written is over and says nothing of it: whoever records asks for its ``failure``.
     """
 
-    def __init__(self, options: RecordingOptions, root: str | os.PathLike[str] | None = None, *, block: bool) -> None:
+    def __init__(
+        self,
+        options: RecordingOptions,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        block: bool,
+        resume: bool = True,
+    ) -> None:
         self._options = options
         self._root = root
         self._block = block
+        self._resume = resume
         self._writer: SessionWriter | None = None
         self._screen = Screen(options) if Screen.needed(options) else None
         self._held: list[Sent] = []
@@ -62,6 +71,11 @@ class Recorder(Observer):
     def path(self) -> Path | None:
         """The session's folder; None before the run began."""
         return None if self._writer is None else self._writer.folder
+
+    @property
+    def failure(self) -> str:
+        """Why it could not write for a while, or cannot any longer; empty if it always could."""
+        return "" if self._writer is None else self._writer.failure
 
     def stats(self) -> RecordingStats:
         """How the recording fares."""
@@ -91,7 +105,9 @@ class Recorder(Observer):
         folder = self._make_folder(run.started_at_ns)
         try:
             identity = secrets.token_hex(4)
-            self._writer = SessionWriter(folder, run, self._options, identity, block=self._block, screen=self._screen)
+            self._writer = SessionWriter(
+                folder, run, self._options, identity, block=self._block, screen=self._screen, resume=self._resume
+            )
         except OSError as error:
             left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
             raise RecordingError(f"cannot record into {folder}: {error.strerror or error}{left}") from error

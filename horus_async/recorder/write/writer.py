@@ -71,9 +71,13 @@ class SessionWriter:
         *,
         block: bool,
         screen: Screen | None = None,
+        resume: bool = True,
     ) -> None:
         self.folder = folder
         self.state = RecordingState.ON
+        self.failure = ""
+        """Why it stopped writing, if it did."""
+        self._resumes = resume
         self._interval = options.interval
         limit = int(options.memory_mb * (1 << 20))
         self._room = Room(limit, block=block, ahead_ns=int(self._interval * _AHEAD * NANOSECONDS))
@@ -83,7 +87,6 @@ class SessionWriter:
         self.intake = self._make_intake(block=block)
         self._ending = False
         self._end_reason = ""
-        self._failure = ""
         self._retry_at = 0
         self._problems: set[FrameFile] = set()
         """Files of which a line could not be made, which was said."""
@@ -138,8 +141,9 @@ class SessionWriter:
         try:
             self._write_until_end()
             self._finish()
-        except Exception:  # noqa: BLE001 - a recording must not take the run down
+        except Exception as error:  # noqa: BLE001 - a recording must not take the run down
             _log.exception("recording %s: the writer failed for good", self.folder.name)
+            self.failure = f"{type(error).__name__}: {error}"
             self.state = RecordingState.FAILED
         finally:
             _at_work.discard(self)
@@ -166,7 +170,7 @@ class SessionWriter:
 
     def flush(self) -> None:
         """Write what waits, or count it as lost while nothing can be written."""
-        if self.state is RecordingState.FAILED and monotonic_ns() >= self._retry_at:
+        if self.state is RecordingState.FAILED and self._resumes and monotonic_ns() >= self._retry_at:
             self._resume()
         more = True
         while more:
@@ -192,7 +196,7 @@ class SessionWriter:
     def _write(self, file: FrameFile, text: bytes) -> None:
         """Write to a file; a failure ends the recording for now."""
         if self.state is RecordingState.FAILED:
-            file.lose(text, self._failure)
+            file.lose(text, self.failure)
             return
         try:
             if file.write(text) and self.files.synced:
@@ -201,9 +205,9 @@ class SessionWriter:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        if self.state is not RecordingState.FAILED:
+        if self.state is not RecordingState.FAILED and self._resumes:
             _log.error("recording %s stopped, the run goes on: %s", self.folder.name, error)
-        self._failure = f"cannot write: {error.strerror or error}"
+        self.failure = f"cannot write: {error.strerror or error}"
         self.state = RecordingState.FAILED
         self.intake.room.refusing = True
         self._retry_at = monotonic_ns() + int(RETRY_SECONDS * NANOSECONDS)
@@ -224,10 +228,12 @@ class SessionWriter:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
+        if self.state is RecordingState.FAILED and not self._resumes:
+            return
         if self.state is RecordingState.FAILED:
             self._resume()
         if self.state is RecordingState.FAILED:
-            _log.error("recording %s ends without its last lines: %s", self.folder.name, self._failure)
+            _log.error("recording %s ends without its last lines: %s", self.folder.name, self.failure)
             return
         try:
             self.files.finish(wall_ns(), self._end_reason)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from horus_async.recorder import Session
     from horus_async.recorder.records import ExternalMessage, RecordedOutput
@@ -125,10 +126,22 @@ class Moment(NamedTuple):
 
 
 class View:
-    """What had been sent on one topic by a moment, for a node that looks where the recorded one did not."""
+    """What had been sent on one topic by a moment, for a node that looks where the recorded one did not.
 
-    def __init__(self, session: Session, topic: str, start: int | None) -> None:
+    Args:
+        session: Where the messages are.
+        topic: Their topic.
+        start: The first tick that is verified; None for the first.
+        sent_live: Gives the places of the messages that a live node has sent on a topic, among all of the verification.
+            In virtual time they tell in which order those of one instant were sent, which no file says.
+    """
+
+    def __init__(
+        self, session: Session, topic: str, start: int | None, sent_live: Callable[[str, str], Sequence[int]]
+    ) -> None:
         self._deterministic = session.deterministic
+        self._topic = topic
+        self._sent_live = sent_live
         self._sources: list[tuple[str | None, Iterator[Any]]] = [
             (node, (sent for sent in session.outputs(node, start) if sent.topic == topic))
             for node in session.nodes
@@ -136,6 +149,8 @@ class View:
         ]
         self._sources.append((None, (message for message in session.external(start) if message.topic == topic)))
         self._heads = [next(messages, None) for _, messages in self._sources]
+        self._counts = [0] * len(self._sources)
+        """How many of each have been taken in."""
         self._sent: deque[Taken] = deque(maxlen=_KEPT_IN_VIEW)
         self.count = 0
         """Messages sent so far."""
@@ -144,27 +159,39 @@ class View:
         """Take in what has been sent meanwhile."""
         while True:
             there = [
-                (head.tick, head.stamp_ns, number)
+                (head.tick, head.stamp_ns, self._place(number), number)
                 for number, head in enumerate(self._heads)
-                if head is not None and self._was_sent(self._sources[number][0], head, moment)
+                if head is not None and self._was_sent(number, head, moment)
             ]
             if not there:
                 return
-            number = min(there)[2]
+            number = min(there)[3]
             node, messages = self._sources[number]
             head = self._heads[number]
             assert head is not None
             publisher = head.publisher if node is None else node
             self._sent.append((head.payload, publisher, head.seq, head.stamp_ns))
             self.count += 1
+            self._counts[number] += 1
             self._heads[number] = next(messages, None)
 
-    def _was_sent(self, node: str | None, message: RecordedOutput | ExternalMessage, moment: Moment) -> bool:
+    def _was_sent(self, number: int, message: RecordedOutput | ExternalMessage, moment: Moment) -> bool:
+        node = self._sources[number][0]
         if message.tick != moment.tick or node is None:
             return message.tick <= moment.tick
         if message.stamp_ns != moment.stamp_ns or not self._deterministic:
             return message.stamp_ns < moment.stamp_ns
-        return node in moment.begun or -1 < moment.began_ns < message.stamp_ns
+        if node in moment.begun or -1 < moment.began_ns < message.stamp_ns:
+            return True
+        return self._place(number) < math.inf  # by a task, before its node's turn
+
+    def _place(self, number: int) -> float:
+        """Of the next message of a source; infinite where the live node has not sent so many."""
+        node, count = self._sources[number][0], self._counts[number]
+        if node is None or not self._deterministic:
+            return math.inf
+        places = self._sent_live(node, self._topic)
+        return places[count] if count < len(places) else math.inf
 
     def next_ns(self) -> int | None:
         """The stamp of the next message that has not been sent yet; None if there is none."""

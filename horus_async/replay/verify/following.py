@@ -1,48 +1,28 @@
-"""Running a verification: live nodes are called as the recorded ones were, and get what those got."""
+"""The plan of a verification: in each scheduler tick the live nodes are called as the recorded ones were."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from typing import TYPE_CHECKING, Any
 
-from horus_async.clock.system import NANOSECONDS, wall_ns
+from horus_async.clock.system import NANOSECONDS
 from horus_async.clock.trio_testing import wait_all_tasks_blocked
 from horus_async.engine.node_run import INIT, SHUTDOWN, TICK
-from horus_async.engine.pace.choice import in_virtual_time
-from horus_async.engine.pace.nested import run_in_thread
 from horus_async.engine.pace.virtual import VirtualPace
-from horus_async.engine.reporting import describe
+from horus_async.engine.rules.order import causal_order
 from horus_async.engine.runtime import Runtime
-from horus_async.errors import NodeFailure, ReplayError
-from horus_async.nodes.failure_policies import Fatal
-from horus_async.observe import RunInfo
-from horus_async.recorder import open_session
-from horus_async.recorder.records import GapRecord
-from horus_async.topics import Bus
 
 from .callbacks import Callback, Callbacks
-from .comparison import Comparison
-from .messages import Messages, Moment
-from .options import ReplayOptions, check_missing
-from .program import learn_classes
-from .shadow import ShadowPorts
-from .timeline import RecordedTimeline
 from .verified import KINDS, VerifiedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
-    from horus_async.engine.node_run import NodeRun
-    from horus_async.engine.pace.pace import Pace
     from horus_async.engine.rules.schedule import Step
     from horus_async.engine.safety import Plan
-    from horus_async.nodes.node import Node
-    from horus_async.recorder import Session
     from horus_async.recorder.records import ExecutionRecord
+    from horus_async.replay.options import ReplayOptions
 
-    from .comparison import VerifyReport
+    from .comparison import Comparison
 
 _PATIENCE_NS = 10_000_000_000
 """Of the run's own time, how much longer than the recorded callback a live one may take before it counts as stuck."""
@@ -52,106 +32,7 @@ _MOST_ROUNDS, _ROUNDS_TO_END = 5000, 500
 where the recorded node sent nothing for long before the end."""
 
 
-async def verify(
-    session: str | Path | Session,
-    live: Sequence[Node],
-    nodes: tuple[str, ...] | None,
-    start: int | None = None,
-    stop: int | None = None,
-    *,
-    tolerance: float = 0.0,
-) -> VerifyReport:
-    """Give live nodes the recorded inputs and clock, and compare what they send with what was recorded.
-
-    Args:
-        session: A session's name, folder or scheduler file, or one that is open.
-        live: The nodes of the program.
-        nodes: Only these; None for all that were recorded.
-        start: First tick, inclusive.
-        stop: Last tick, inclusive.
-        tolerance: Numbers this far apart, absolute, count as equal; 0 for bit by bit.
-
-    Raises:
-        ReplayError: A name in ``nodes`` is not both live and recorded, the ticks are not in the session, or the file
-            of a recorded node cannot be read.
-        NodeFailure: A live node failed, and the recorded one did not.
-    """
-    opened = open_session(session)
-    options = ReplayOptions(session=opened)
-    if nodes is not None:
-        options.nodes = nodes
-    if start is not None:
-        options.set_start(start)
-    if stop is not None:
-        options.set_stop(stop)
-    options.check()
-    check_missing(opened, lambda name: nodes is not None and name not in nodes)
-    chosen = _chosen(opened, live, nodes)
-    learn_classes(live)
-    comparison = Comparison(opened, tolerance)
-    lacking = () if nodes is not None else tuple(n for n in opened.nodes if n not in {node.name for node in chosen})
-    try:
-        notes = await _verify_nodes(options, chosen, comparison)
-        for name in lacking:
-            comparison.lacks(name, options.start, options.stop)
-        return comparison.report(lacking, notes)
-    finally:
-        comparison.close()
-
-
-async def _verify_nodes(replay: ReplayOptions, live: list[Node], comparison: Comparison) -> tuple[str, ...]:
-    running: list[Verification] = []
-
-    async def work(pace: Pace) -> None:
-        runtime = Verification.of(replay, live, comparison)
-        running.append(runtime)
-        try:
-            await runtime.run(pace)
-        finally:
-            runtime.close()
-
-    def cancel() -> None:
-        for runtime in running:
-            runtime.stop("cancelled")
-
-    async def in_its_own_time() -> None:
-        await in_virtual_time(work, on_cancel=cancel)
-
-    if not live:
-        return ()
-    try:
-        await run_in_thread(in_its_own_time, on_cancel=cancel)
-    except NodeFailure as failure:
-        unknown = {n: topic for run in running[0].verified() for n, topic in run.ports.unknown_classes.items()}
-        if not unknown:
-            raise
-        cause = failure.exceptions[0]
-        name, topic = next(iter(unknown.items()))
-        raise ReplayError(
-            f"node {failure.node} failed ({type(cause).__name__}: {cause}); {_unknown(name, topic)}"
-        ) from failure
-    return running[0].notes()
-
-
-def _unknown(name: str, topic: str) -> str:
-    return (
-        f"messages on {topic} are of a class {name!r} that the program does not have and so came as dicts: "
-        f"import the module it was in, or where it was moved, keep its name there ({name.rpartition('.')[2]} = ...)"
-    )
-
-
-def _chosen(session: Session, live: Sequence[Node], nodes: tuple[str, ...] | None) -> list[Node]:
-    here = {node.name: node for node in live}
-    for name in nodes or ():
-        if name in session.missing_nodes:
-            raise ReplayError(f"node {name!r} cannot be verified: {session.missing_nodes[name]}")
-        if name not in here or name not in session.nodes:
-            both = ", ".join(sorted(here.keys() & session.nodes.keys())) or "none"
-            raise ReplayError(f"node {name!r} is not both live and in session {session.name!r}; those that are: {both}")
-    return [node for name, node in here.items() if name in session.nodes and (nodes is None or name in nodes)]
-
-
-class Verification(Runtime):
+class Following(Runtime):
     """A run of live nodes that follows the lines of recorded ones, each in the scheduler tick and place it had."""
 
     _order: list[VerifiedRun]  # type: ignore[assignment]
@@ -162,112 +43,20 @@ class Verification(Runtime):
         self._comparison = comparison
         self._verified: dict[str, VerifiedRun] = {}
         self._begun: set[str] = set()
-        self._failed_here: list[str] = []
-        """Failures after which the live nodes' policies go on, in words."""
-
-    @classmethod
-    def of(cls, replay: ReplayOptions, live: list[Node], comparison: Comparison) -> Verification:
-        """A verification, ready to start."""
-        session = replay.session
-        info = RunInfo(
-            name="verification",
-            tick_rate=session.tick_rate,
-            deterministic=session.deterministic,
-            seed=session.seed,
-            started_at_ns=wall_ns(),
-            start_ns=session.start_ns,
-            namespace=f"verification-{os.getpid():x}-{secrets.token_hex(4)}",  # nothing reaches a running robot
-            nodes=tuple(node.info() for node in live),
-        )
-        timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)
-        runtime = cls(replay, comparison, info, Bus(info.namespace, isolated=True), timeline, [comparison])
-        infos = [session.nodes[node.name] for node in live]
-        messages = Messages(session, replay.start, (topic for info in infos for topic in (*info.subs, *info.on)))
-        with runtime.closed_on_failure():
-            for node in live:
-                runtime._verify(node, messages)
-        return runtime
-
-    def _verify(self, node: Node, messages: Messages) -> None:
-        replay, session = self._replay, self._replay.session
-        callbacks = Callbacks(session, node.name, replay.start, replay.stop)
-        ports = ShadowPorts(
-            node.name,
-            self.bus,
-            self,
-            session=session,
-            messages=messages,
-            moment=lambda: self._moment(run),
-            wait_ns=lambda sent_ns: sent_ns - self._elapsed_ns(),
-            start=replay.start,
-        )
-        run = VerifiedRun(node, ports, session, callbacks)
-        self.add(node, lambda _node, _ports: run, ports)
-        if run.own_schedule is not None:
-            run.own_schedule.rewind(replay.start or 0)
-        self._verified[node.name] = run
-        self._comparison.listen(node.name, replay.start, replay.stop)
-        self._comparison.ends[node.name].threads = ports.thread_topics
-
-    def verified(self) -> list[VerifiedRun]:
-        """The nodes."""
-        return list(self._verified.values())
-
-    def notes(self) -> tuple[str, ...]:
-        """What the nodes could not be given."""
-        unknown = {n: topic for run in self._order for n, topic in run.ports.unknown_classes.items()}
-        notes = [_unknown(name, topic) for name, topic in unknown.items()]
-        notes += self._failed_here
-        for name, run in self._verified.items():
-            notes += (
-                f"node {name} read {count} messages on {topic} that are not in the recording"
-                for topic, count in sorted(run.ports.unknown.items())
-            )
-            notes += self._not_compared(name, run)
-        return tuple(notes)
-
-    def _not_compared(self, name: str, run: VerifiedRun) -> Iterator[str]:
-        end = self._comparison.ends[name]
-        if end.uncompared and end.whole:
-            yield f"not compared: {end.uncompared} messages of node {name} after the recorded end"
-        elif end.uncompared:
-            yield f"not compared: {end.uncompared} messages of node {name}, whose recording leaves some out"
-        if run.ports.own_threads:
-            topics = ", ".join(sorted(run.ports.own_threads))
-            yield (
-                f"node {name} sends on {topics} from a thread of its own, which nothing waits for: what is compared is "
-                "left to chance; start it with in_thread()"
-            )
-        lasting = sum(1 for _ in self._left_out_before(name))
-        if lasting:
-            yield (
-                f"not compared: {lasting} messages of node {name} in callbacks that began before tick "
-                f"{self._replay.start}"
-            )
-
-    def _left_out_before(self, name: str) -> Iterator[object]:
-        """What was sent in the verified ticks by a callback that began before them."""
-        start, stop = self._replay.start, self._replay.stop
-        session = self._replay.session
-        if start is None or start == session.first_tick or not session.has_sends(name):
-            return
-        for line in session.executions(name):
-            if not isinstance(line, GapRecord) and line.tick is not None and line.tick < start:
-                yield from (o for o in line.outputs if o.tick >= start and (stop is None or o.tick <= stop))
-
-    def close(self) -> None:
-        """Take the topics back from the nodes, and let go of the files."""
-        super().close()
-        for run in self._verified.values():
-            run.recorded.close()
-            run.ports.close()
-
-    # The plan
+        """The recorded nodes whose turn has come in this scheduler tick."""
+        self._places_in_order: dict[str, int] = {}
 
     def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:
-        """As they were added; whose turn it is, the recording says."""
-        del edges, recorded
+        """As they were added; whose turn it is, the recording says. It does not say whose task's."""
+        del recorded
+        if self._replay.session.deterministic:
+            self._places_in_order = {name: place for place, name in enumerate(causal_order(names, edges))}
         return names
+
+    def _find_order(self) -> None:
+        super()._find_order()
+        for name, place in self._places_in_order.items():
+            self.runs[name].rank = place  # in the run too, the order that was known went by the topics used so far
 
     def whole_plan(self) -> Plan:
         """Every ``init``, then what was recorded, scheduler tick by scheduler tick, and at last what that left over."""
@@ -376,9 +165,13 @@ class Verification(Runtime):
     def _tell_tasks(self) -> Plan:
         """A node had its turn, and may have sent what a task waits for."""
         if self._waiting_tasks():
-            for run in self._order:
-                run.ports.stir()
+            self._stir_tasks()
             yield self.pace.settle()
+
+    def _stir_tasks(self) -> None:
+        for run in self._order:
+            if run.ports.tasks_waiting:
+                run.ports.stir()
 
     def _turn(self, run: VerifiedRun, tick: int) -> Plan:
         """The recorded node ticked now."""
@@ -499,49 +292,3 @@ class Verification(Runtime):
         if self._comparison.is_behind_in_threads(run.name):
             return True
         return not own and waited < _ROUNDS_TO_END and self._comparison.ends[run.name].fell_silent
-
-    # Where it is
-
-    def _moment(self, run: VerifiedRun) -> Moment:
-        if self._replay.session.deterministic or run.line is None:
-            return Moment(self.tick, self.stamp_ns(), self._begun, self._step.now_ns)
-        clock = self._replay.session.clock
-        elapsed_ns = clock.sent_ns(run.line.now_ns, run.line.tick) + run.now() - run.began_ns
-        return Moment(self.tick, elapsed_ns + clock.origin_ns(self.tick), self._begun)
-
-    def _elapsed_ns(self) -> int:
-        """How long it is since the first scheduler tick, in the session's own time."""
-        return self.stamp_ns() - self._replay.session.clock.origin_ns(self.tick)
-
-    # Failing
-
-    def _failed(self, run: NodeRun, kind: str, error: BaseException) -> None:
-        """A task or thread of a node has raised: did the recorded one?"""
-        if isinstance(error, Exception) and self._was_logged(run.name, kind, describe(error)):
-            return
-        self._goes_wrong(run, kind, error)
-
-    def _was_logged(self, node: str, kind: str, what: str) -> bool:
-        said = f"node {node!r} failed in {kind}: {what.partition(':')[0]}"
-        return any(line.message.startswith(said) for line in self._replay.session.log.select(node=node))
-
-    def _goes_wrong(self, run: NodeRun, kind: str, error: BaseException) -> None:
-        if isinstance(error, Exception) and not isinstance(run.failure.policy, Fatal):
-            text = f"node {run.name} failed in {kind}, as the recorded one did not: {describe(error)}"
-            self._failed_here.append(text)
-            return
-        self.failures.append((run, error))
-        self.abort(f"fatal: {run.name}: {describe(error)}")
-
-    def _failed_or_recovered(
-        self, run: NodeRun, kind: str, error: BaseException | None, failure: BaseException | None
-    ) -> None:
-        """What follows a failure is in the recording, where the recorded node failed too."""
-        del error
-        if failure is None:
-            return
-        assert isinstance(run, VerifiedRun)
-        recorded = "" if run.line is None else run.line.error or ""
-        if isinstance(failure, Exception) and recorded.partition(":")[0] == describe(failure).partition(":")[0]:
-            return
-        self._goes_wrong(run, kind, failure)

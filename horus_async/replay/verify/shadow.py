@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import deque
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from horus_async.topics.values.classes import find
 from .messages import Identity, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from horus_async.engine.ports import Run
     from horus_async.recorder import Session
@@ -58,6 +59,10 @@ class ShadowPorts(Ports):
         messages: Finds the recorded inputs.
         moment: Says where the verification is.
         wait_ns: Says how long it is until a moment of the session's own time.
+        start: The first tick that is verified; None for the first.
+        place: A message is sent: gives its place among all of the verification.
+        sent_live: Gives the places of the messages that a live node has sent on a topic.
+        tell_tasks: Has tasks of all nodes that wait for messages look whether this was theirs.
     """
 
     def __init__(
@@ -71,6 +76,9 @@ class ShadowPorts(Ports):
         moment: Callable[[], Moment],
         wait_ns: Callable[[int], int],
         start: int | None,
+        place: Callable[[], int],
+        sent_live: Callable[[str, str], Sequence[int]],
+        tell_tasks: Callable[[], None],
     ) -> None:
         super().__init__(node, bus, run)
         self._session = session
@@ -78,6 +86,9 @@ class ShadowPorts(Ports):
         self._moment = moment
         self._wait_ns = wait_ns
         self._start = start
+        self._place = place
+        self._sent_live = sent_live
+        self._tell_tasks = tell_tasks
         info = session.nodes[node]
         self._known = {*info.subs, *info.on}
         self._read_everywhere: set[str] | None = None
@@ -85,7 +96,10 @@ class ShadowPorts(Ports):
         self._seen: dict[tuple[str, str], deque[list[Any]]] = {}
         self._views: dict[str, View] = {}
         self._positions: dict[str, int] = {}
-        self._seqs: dict[str, int] = {}
+        self._used: set[str] = set()
+        """Topics that this node has read here."""
+        self._places: dict[str, array[int]] = {}
+        """By topic, those of the messages that this node has sent here."""
         self._more = anyio.Event()
         self.waiting = 0
         """Of its tasks, how many wait for a message that the recorded node did not get."""
@@ -128,6 +142,12 @@ class ShadowPorts(Ports):
     def subscriber(self, topic: str) -> Any:
         """It reads no ring either."""
         self._known.add(topic)
+        self._reads(topic)
+
+    def _reads(self, topic: str) -> None:
+        if topic not in self._used:
+            self._used.add(topic)
+            self._run.topic_used(self._node, topic, writes=False)
 
     def send(self, topic: str, value: Any) -> None:
         """Note what would have been sent."""
@@ -137,15 +157,24 @@ class ShadowPorts(Ports):
                 "ended, or the node was started again"
             )
         payload = encode(value)
-        if get_ident() != self._audience.thread and not self._in_callback():
+        here = get_ident() == self._audience.thread
+        if not here and not self._in_callback():
             self.thread_topics.add(topic)
             if type(current.get(None)) is not WorkContext:
                 self.own_threads.add(topic)
-        seq = self._seqs[topic] = self._seqs.get(topic, -1) + 1
+        places = self._places.get(topic)
+        if places is None:
+            places = self._places[topic] = array("q")
+            self._run.topic_used(self._node, topic, writes=True)
+        seq = len(places)
+        places.append(self._place())
         self.tell(topic, seq, self._run.stamp_ns(), payload)
+        if here:
+            self._tell_tasks()
 
     def take(self, topic: str) -> Taken | None:
         """The message that the recorded node took at this point."""
+        self._reads(topic)
         if self._in_task():
             return self._take_seen(topic)
         due = self._due.get(topic)
@@ -183,6 +212,7 @@ class ShadowPorts(Ports):
 
     def latest(self, topic: str) -> Any:
         """What was the newest to the recorded node at this point."""
+        self._reads(topic)
         look = self._next_look("latest", topic)
         if look is not None:
             newest = None
@@ -194,6 +224,7 @@ class ShadowPorts(Ports):
 
     def has_msg(self, topic: str) -> bool:
         """Whether the recorded node had an unread message at this point."""
+        self._reads(topic)
         look = self._next_look("has_msg", topic)
         if look is not None:
             return bool(look.value)
@@ -206,6 +237,7 @@ class ShadowPorts(Ports):
 
     def lost(self, topic: str) -> int:
         """How many messages the recorded node had lost at this point."""
+        self._reads(topic)
         look = self._next_look("lost", topic)
         return 0 if look is None else look.value
 
@@ -215,6 +247,7 @@ class ShadowPorts(Ports):
 
     async def receive(self, topic: str) -> Any:
         """Wait for the message that the recorded node received, until it was sent."""
+        self._reads(topic)
         if self._in_task():
             return await self._receive_in_task(topic)
         while True:
@@ -294,6 +327,10 @@ class ShadowPorts(Ports):
             self._read_everywhere = self._session.input_topics(self._node)
         return topic in self._read_everywhere
 
+    def sent_live(self, topic: str) -> Sequence[int]:
+        """The places of the messages that this node has sent here, among all of the verification."""
+        return self._places.get(topic, ())
+
     def sent_so_far(self, topic: str) -> int:
         """How many messages had been sent by now."""
         return self._view(topic).count
@@ -301,6 +338,6 @@ class ShadowPorts(Ports):
     def _view(self, topic: str) -> View:
         view = self._views.get(topic)
         if view is None:
-            view = self._views[topic] = View(self._session, topic, self._start)
+            view = self._views[topic] = View(self._session, topic, self._start, self._sent_live)
         view.come_to(self._moment())
         return view

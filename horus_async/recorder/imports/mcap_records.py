@@ -1,0 +1,137 @@
+"""An MCAP file as its records, wherever they lie; what is damaged costs itself."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from horus_async.errors import RecordingError
+
+from .source import Enclosed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RECORD_HEAD = 9
+_CRC = 4
+_COMPRESSIONS = {"", "lz4", "zstd"}
+
+
+@frozen
+class Piece:
+    """A chunk, or messages outside of chunks that follow each other."""
+
+    number: int
+    """In the order of the file."""
+    offset: int
+    count: int | None
+    """Of the messages outside of chunks; None for a chunk."""
+    first_ns: int
+    last_ns: int
+
+
+class McapRecords:
+    """Reads the records of a file. The library raises what its parts raise, hence the broad ``except``."""
+
+    def __init__(self, stream: Any, notes: list[str]) -> None:
+        self._stream = stream
+        self._notes = notes
+        self._size = stream.seek(0, os.SEEK_END)
+
+    def all(self) -> Iterator[tuple[int, Any]]:
+        """Every record with its offset, chunks as they are, to the end of the file.
+
+        Behind damage it goes on with the next chunk that the file's index names, if it has one.
+        """
+        from mcap.stream_reader import CRCValidationError
+
+        begin: int | None = 0
+        while begin is not None:
+            offset = begin
+            try:
+                for offset, record in self._from(begin):
+                    yield offset, record
+                return
+            except CRCValidationError:  # of all that comes before the index
+                self._notes.append("the checksum of the file's data is wrong: values may be damaged")
+                begin = self._stream.tell()
+            except Exception as error:  # noqa: BLE001
+                begin = self._chunk_behind(offset)
+                rest = "what comes after is lost" if begin is None else f"what comes before byte {begin} is lost"
+                why = f"{type(error).__name__}: {error}".removesuffix(": ")
+                self._notes.append(f"the file is cut off or damaged at byte {offset} ({why}): {rest}")
+
+    def _from(self, begin: int) -> Iterator[tuple[int, Any]]:
+        from mcap.records import Footer
+        from mcap.stream_reader import StreamReader
+
+        self._stream.seek(begin)
+        limit = max(self._size, 1)
+        reader = StreamReader(
+            self._stream, skip_magic=begin > 0, emit_chunks=True, validate_crcs=True, record_size_limit=limit
+        )
+        records = iter(reader.records)
+        offset = begin
+        while (record := next(records, None)) is not None:
+            yield offset, record
+            if isinstance(record, Footer):
+                return
+            offset = self._stream.tell()
+
+    def _chunk_behind(self, offset: int) -> int | None:
+        from mcap.reader import SeekingReader
+
+        try:
+            self._stream.seek(0)
+            summary = SeekingReader(self._stream, validate_crcs=True).get_summary()
+        except Exception:  # noqa: BLE001
+            return None
+        indexes = [] if summary is None else summary.chunk_indexes
+        starts = [index.chunk_start_offset for index in indexes if offset < index.chunk_start_offset < self._size]
+        return min(starts, default=None)
+
+    def of_chunk(self, chunk: Any) -> list[Any]:
+        """The records in a chunk.
+
+        Raises:
+            Exception: it is damaged.
+        """
+        from mcap.stream_reader import breakup_chunk
+
+        if chunk.compression not in _COMPRESSIONS:
+            raise RecordingError(f"compression {chunk.compression!r:.40} is not known")
+        return breakup_chunk(chunk, validate_crc=True)
+
+    def of_piece(self, piece: Piece) -> list[Any]:
+        """The messages of a piece, in the order of the file."""
+        from mcap.records import Chunk, Message
+
+        messages: list[Any] = []
+        for _, record in self._from(piece.offset):
+            if piece.count is None:
+                assert isinstance(record, Chunk)
+                return [inside for inside in self.of_chunk(record) if isinstance(inside, Message)]
+            if isinstance(record, Message):
+                messages.append(record)
+                if len(messages) == piece.count:
+                    break
+        return messages
+
+    def enclosed(self, offset: int, attachment: Any) -> Enclosed:
+        """An attachment, which is read again when it is wanted."""
+        load = partial(self._load, offset, attachment.name)
+        return Enclosed(attachment.name, attachment.media_type, attachment.log_time, attachment.create_time, load)
+
+    def _load(self, offset: int, name: str) -> bytes:
+        _, attachment = next(self._from(offset))
+        self._stream.seek(offset)
+        head = self._stream.read(_RECORD_HEAD)
+        content = self._stream.read(int.from_bytes(head[1:], "little"))
+        promised = int.from_bytes(content[-_CRC:], "little")
+        if promised and promised != zlib.crc32(content[:-_CRC]):
+            self._notes.append(f"attachment {name}: its checksum is wrong: it may be damaged")
+        return bytes(attachment.data)
