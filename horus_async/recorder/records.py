@@ -212,6 +212,8 @@ class Footer:
     """How many `SendsRecord` lines the file has; None where that takes reading it."""
     lines: int = 0
     """Lines of the log."""
+    loose: int | None = None
+    """How many of the `SendsRecord` lines belong to no callback; None where that takes reading them."""
     kind: str = field(default="footer", init=False)
 
 
