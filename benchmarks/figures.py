@@ -275,6 +275,14 @@ _RECORDINGS = (
         _of("sessions", "recording_and_noting"),
         _of("mcap_peer", "add_message", "mcap's writer"),
     ),
+    Figure(
+        "import_bag",
+        "import a Nav2 bag of ROS 2 (scans, odometry, transforms, IMU), a message",
+        "µs",
+        _of("bags", "import_bag", "to a session"),
+        _of("bags", "read_bag", "rosbags, read only"),
+        max_ratio=1.0,
+    ),
     Figure("record_info", "record info: an hour of two nodes at 100 Hz", "s", _of("sessions", "info"), max_ours=0.3),
     Figure(
         "record_info_topics",

@@ -89,10 +89,14 @@ class IndexEntry:
 def pack(text: bytes, lines: int) -> bytes:
     """One complete frame of ``text``, which has ``lines`` lines.
 
-    Short lines are much alike and worth a thorough search (LZ4 HC level 6: a sixth smaller). Long ones are mostly
-    base64, where a search takes its time and finds nothing.
+    Short lines are much alike and worth a thorough search (LZ4 HC level 6: a sixth smaller). Long ones, and what a
+    quick look cannot make half as long, are mostly base64, where a search takes its time and finds nothing.
     """
-    level = 6 if len(text) < _DENSE_LINE * lines else 0
+    packed = _pack(text, 0)
+    return _pack(text, 6) if len(text) < _DENSE_LINE * lines and 2 * len(packed) < len(text) else packed
+
+
+def _pack(text: bytes, level: int) -> bytes:
     packed: bytes = lz4.frame.compress(
         text,
         compression_level=level,

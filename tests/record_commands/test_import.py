@@ -272,7 +272,7 @@ def test_misuse(recordings_dir: Path, tmp_path: Path) -> None:
         ((path, "--name", "../x"), "session name"),
         ((path, "--name", "x", "--tick-rate", "0"), "--tick-rate"),
         ((tmp_path / "none.mcap", "--name", "x"), "there is no file"),
-        ((tmp_path, "--name", "x"), "no metadata.yaml"),
+        ((recordings_dir / "taken", "--name", "x"), "no ROS 2 bag"),
     ):
         result = call("import", *arguments)
         assert result.exit_code == 2, result.output

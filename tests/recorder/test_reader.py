@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import tracemalloc
@@ -158,6 +159,25 @@ def test_a_growing_file_can_be_read(tmp_path: Path) -> None:
     play(observer, range(5), random.Random(1))
     observer.run_stopped("duration", 5)
     assert ticks_of(RecordedFile(path)) == list(range(5))
+
+
+def test_only_what_can_get_shorter_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that are alike are packed thoroughly, those that are mostly base64 as fast as it goes."""
+    levels: list[int] = []
+    compress = lz4.frame.compress
+
+    def counting(text: bytes, compression_level: int, **options: object) -> bytes:
+        levels.append(compression_level)
+        return bytes(compress(text, compression_level=compression_level, **options))
+
+    monkeypatch.setattr(lz4.frame, "compress", counting)
+    alike = b"".join(b'{"tick":%d,"value":0.5,"topic":"sensor"}\n' % number for number in range(1000))
+    dense = b"".join(base64.b64encode(random.Random(number).randbytes(400)) + b"\n" for number in range(100))
+    assert lz4.frame.decompress(pack(alike, 1000)) == alike
+    assert max(levels) == 6
+    levels.clear()
+    assert lz4.frame.decompress(pack(dense, 100)) == dense
+    assert levels == [0]
 
 
 def test_memory_stays_at_a_few_frames(tmp_path: Path) -> None:

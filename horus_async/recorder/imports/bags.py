@@ -1,50 +1,201 @@
-"""ROS 1 and ROS 2 bags, through ``rosbags``."""
+"""ROS bags: a ROS 1 file, a ROS 2 file of SQLite, and the folder of a ROS 2 bag with all its files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from heapq import merge
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from horus_async.errors import RecordingError
 from horus_async.recorder.exports.output import need
 
-from .ros import ros_value
-from .source import SourceMessage, Summary
+from .ros import UnreadableDefinitionError, known_decoder, ros_decoder, unpacked
+from .ros.rosbag1 import Bag1
+from .ros.sqlite import Storage
+from .source import ALL_TOPICS, Packed, Source, SourceMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
-    from .source import Source
+    from .ros.rosbag1 import Connection
+    from .ros.sqlite import Topic
+
+    Decode = Callable[[bytes], Any]
 
 
-def open_bag(path: Path, stack: ExitStack) -> Source:
-    """Open a bag."""
-    if path.is_file() and path.suffix not in {".bag", ".db3"}:
-        raise RecordingError(f"{path} is neither an MCAP file nor a ROS bag (.bag, .db3, or the folder of a ROS 2 bag)")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        raise RecordingError(f"{path} is not a ROS 2 bag: it has no metadata.yaml")
+def open_bag1(path: Path, stack: ExitStack) -> Source:
+    """Open a ROS 1 bag.
+
+    Raises:
+        RecordingError: It is of another version, encrypted, or ``rosbags`` is missing.
+    """
+    _need_rosbags()
+    return _RosBag1(Bag1(stack.enter_context(path.open("rb")), path))
+
+
+def open_sqlite(path: Path, stack: ExitStack) -> Source:
+    """Open a ``.db3`` file of a ROS 2 bag.
+
+    Raises:
+        RecordingError: It is no bag, or ``rosbags`` is missing.
+    """
+    _need_rosbags()
+    return SqliteBag(Storage(path, stack))
+
+
+def _need_rosbags() -> None:
     try:
-        from rosbags.highlevel import AnyReader
-        from rosbags.typesys import Stores, get_typestore
+        import rosbags.typesys as _  # noqa: F401 - whether it is there
     except ImportError:
         raise need("rosbags", "bags", "importing ROS bags") from None
-    reader = stack.enter_context(AnyReader([path], default_typestore=get_typestore(Stores.LATEST)))
-    return _Bag(reader)
 
 
-class _Bag(Summary):
-    def __init__(self, reader: Any) -> None:
+class _RosBag1(Source):
+    def __init__(self, bag: Bag1) -> None:
         super().__init__()
-        self._reader = reader
-        for connection, stamp_ns, _ in self._reader.messages():
-            self.see(stamp_ns, connection.topic, _bag_publisher(connection))
+        self._bag = bag
+        connections = bag.connections
+        for stamp_ns, _, _, number in bag.index:
+            connection = connections[number]
+            self.see(stamp_ns, connection.topic, connection.publisher)
+        for number, count in bag.said.items():
+            topic = connections[number].topic if number in connections else f"(connection {number})"
+            self.expected[topic] = self.expected.get(topic, 0) + count
+        self.notes += bag.problems
 
     def messages(self) -> Iterator[SourceMessage]:
-        for connection, stamp_ns, data in self._reader.messages():
-            value = ros_value(self._reader.deserialize(data, connection.msgtype))
-            yield SourceMessage(stamp_ns, connection.topic, _bag_publisher(connection), value)
+        wanted = {number for number, connection in self._bag.connections.items() if self.takes(connection.topic)}
+        decoders: dict[int, Decode] = {}
+        for connection, stamp_ns, data in self._bag.messages(wanted):
+            decode = decoders.get(connection.id)
+            if decode is None:
+                decode = decoders[connection.id] = _bag1_decoder(connection)
+            value = self.decoded(connection.topic, stamp_ns, decode, data)
+            yield SourceMessage(stamp_ns, connection.topic, connection.publisher, value, data)
 
 
-def _bag_publisher(connection: Any) -> str:
-    return getattr(connection.ext, "callerid", None) or ""
+def _bag1_decoder(connection: Connection) -> Decode:
+    try:
+        return _packing(ros_decoder("ros1", connection.type, "ros1msg", connection.definition, md5=connection.md5))
+    except UnreadableDefinitionError as error:
+        return _refusing(error)
+
+
+class SqliteBag(Source):
+    """One file of a ROS 2 bag."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__()
+        self._storage = storage
+        self.distro = storage.distro
+        """The ROS 2 distribution that wrote it, whose definitions its own types have; empty if it does not say."""
+        for number, flow in storage.flows.items():
+            self.see_all(storage.topics[number].name, "", *flow)
+        self.notes += storage.problems
+
+    def messages(self) -> Iterator[SourceMessage]:
+        """The messages by their stamps."""
+        wanted = {number for number, topic in self._storage.topics.items() if self.takes(topic.name)}
+        decoders: dict[int, Decode] = {}
+        told = len(self._storage.problems)
+        for topic, stamp_ns, data in self._storage.messages(wanted):
+            decode = decoders.get(topic.id)
+            if decode is None:
+                decode = decoders[topic.id] = self._decoder(topic)
+            raw = data
+            try:
+                raw = unpacked(data)
+            except RecordingError as error:
+                decode = _refusing(error)
+            yield SourceMessage(stamp_ns, topic.name, "", self.decoded(topic.name, stamp_ns, decode, raw), raw)
+        self.notes += self._storage.problems[told:]
+
+    def _decoder(self, topic: Topic) -> Decode:
+        if topic.encoding != "cdr":
+            return _refusing(RecordingError(f"the encoding {topic.encoding!r} is not decoded"))
+        try:
+            if topic.definition.strip():
+                return _packing(ros_decoder("cdr", topic.type, topic.form, topic.definition))
+            decoder = known_decoder("cdr", topic.type, self.distro)
+        except UnreadableDefinitionError as error:
+            return _refusing(error)
+        by = f"of ROS 2 {self.distro}" if self.distro else "that fits, from the newest ROS 2 on"
+        note = f"the file holds no definitions of some types: they are read by the one {by}"
+        if note not in self.notes:
+            self.notes.append(note)
+        return _packing(decoder)
+
+
+def wrote(source: Source, distro: str) -> None:
+    """Tell a file which ROS 2 distribution wrote it, if it does not say itself."""
+    if isinstance(source, SqliteBag) and not source.distro:
+        source.distro = distro
+
+
+def _packing(plain: Callable[[bytes], bytes]) -> Decode:
+    return lambda data: Packed(plain(data))
+
+
+def _refusing(error: RecordingError) -> Decode:
+    def refuse(_: Any) -> NoReturn:
+        raise error
+
+    return refuse
+
+
+class BagFolder(Source):
+    """Several files as one: those of a ROS 2 bag.
+
+    Args:
+        parts: Each file's name, and the file.
+        expected: How many messages of each topic the bag's metadata promise.
+        notes: What is to be said of the bag.
+        distro: The ROS 2 distribution that wrote it, if the metadata say.
+    """
+
+    def __init__(
+        self, parts: Mapping[str, Source], expected: Mapping[str, int], notes: Sequence[str], distro: str = ""
+    ) -> None:
+        super().__init__()
+        self._parts = parts
+        self._told: set[tuple[str, str]] = set()
+        self.notes += notes
+        counted: dict[str, int] = {}
+        for part in parts.values():
+            part.faults = self.faults
+            wrote(part, distro)
+            for topic, count in part.expected.items():
+                counted[topic] = counted.get(topic, 0) + count
+            self.see_file(part)
+            self.metadata += part.metadata
+            self.enclosed += part.enclosed
+        if expected:
+            counted.pop(ALL_TOPICS, None)
+        found = self.topics
+        self.expected = {**counted, **{topic: n for topic, n in expected.items() if found.get(topic, 0) != n}}
+        self._take_notes()
+
+    def choose(self, is_wanted: Callable[[str], bool]) -> None:
+        """Leave out topics in every file."""
+        super().choose(is_wanted)
+        for part in self._parts.values():
+            part.choose(is_wanted)
+
+    def messages(self) -> Iterator[SourceMessage]:
+        """The messages of all files by their stamps."""
+        yield from merge(*(part.messages() for part in self._parts.values()), key=attrgetter("stamp_ns"))
+        self._take_notes()
+
+    def _take_notes(self) -> None:
+        """Say what the files say, which they may say as late as they are read: once, if all say the same."""
+        said: dict[str, list[str]] = {}
+        for name, part in self._parts.items():
+            for note in part.notes:
+                if (name, note) not in self._told:
+                    self._told.add((name, note))
+                    said.setdefault(note, []).append(name)
+        for note, names in said.items():
+            is_plain = len(names) == len(self._parts) or any(name in note for name in names)
+            self.notes.append(note if is_plain else f"{', '.join(names)}: {note}")

@@ -10,6 +10,7 @@ tick at or after its stamp. Without one every message has a tick of its own, at 
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -29,7 +30,6 @@ from .source import ALL_TOPICS, LEFT_OUT
 from .ticks import TickClock, TickWriter
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -191,7 +191,7 @@ def _check_written(recorder: Recorder, writer: TickWriter) -> None:
 def _keep(path: Path, source: Source, topics: dict[str, str], nodes: dict[str, str], folder: Path) -> Origin:
     """Keep with the session what the file holds besides, and the names that it gave."""
     origin = Origin(
-        path.name,
+        os.fsencode(path.name).decode(errors="replace"),  # a name need not be text
         {new: original for original, new in topics.items() if new != original and source.takes(original)},
         {nodes[original]: original for original in source.publishers if original and nodes[original] != original},
         [Metadata(name, values) for name, values in source.metadata],

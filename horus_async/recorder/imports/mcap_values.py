@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
-from horus_async.errors import RecordingError
+from horus_async.errors import HorusError, RecordingError
 from horus_async.recorder.exports.mcap_export import PUBLISHERS, WRAPPED
 from horus_async.recorder.exports.output import need
 from horus_async.topics.codec import decode
@@ -63,12 +63,18 @@ def _schema_decoder(encoding: str, schema: Any) -> Decode:
         return _refusing(RecordingError(reason))
     try:
         return make(encoding, schema)
+    except HorusError as error:  # says what it is
+        return _refusing(error)
     except Exception as error:  # noqa: BLE001 - a definition of anybody's: it costs its messages, and no others
         return _refusing(RecordingError(f"the definition of {schema.name} cannot be read: {_text_of(error)}"))
 
 
 def _ros_decoder(encoding: str, schema: Any) -> Decode:
-    plain = ros_decoder(encoding, schema.name, schema.encoding, _text(schema.data))
+    payload_of = ros_decoder(encoding, schema.name, schema.encoding, schema.data)
+
+    def plain(data: bytes) -> Packed:
+        return Packed(payload_of(data))
+
     return _maybe_packed(plain) if encoding == "cdr" else plain
 
 
@@ -101,7 +107,7 @@ def _tagged_decoder(key: str | None) -> Decode:
     return decoder
 
 
-def _refusing(error: RecordingError) -> Decode:
+def _refusing(error: HorusError) -> Decode:
     def refuse(_: Any) -> NoReturn:
         raise error
 
@@ -115,14 +121,6 @@ def _ask_for(module: str, extra: str, what: str) -> None:
         there = False
     if not there:
         raise need(module.rpartition(".")[2], extra, what)
-
-
-def _text(data: bytes) -> str:
-    """A definition, whose comments may be of another age."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
 
 
 def _text_of(error: Exception) -> str:

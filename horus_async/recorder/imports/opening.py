@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from horus_async.errors import HorusError, RecordingError
 from horus_async.recorder.exports.output import need
 
-from .bags import open_bag
+from .bags import open_bag1, open_sqlite
 from .mcap import open_mcap
+from .ros2_folder import METADATA, open_folder, see_folder
 from .ulog import open_ulog
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 _OPENERS = {
     b"\x89MCAP0\r\n": open_mcap,
-    b"#ROSBAG V": open_bag,
-    b"SQLite format 3\0": open_bag,
+    b"#ROSBAG V": open_bag1,
+    b"SQLite format 3\0": open_sqlite,
     b"ULog\x01\x12\x35": open_ulog,
 }
 """By how the file begins."""
@@ -36,8 +37,14 @@ _OTHERS = {
     b"BZh": "compressed by bzip2: run  bunzip2 -k FILE  and import what that gives",
     b"\xfd7zXZ\0": "compressed by xz: run  unxz -k FILE  and import what that gives",
     b"PK\x03\x04": "a zip archive: unpack it and import what was in it",
+    b"/annex/objects": "a git-annex pointer, not the file itself: run  git annex get FILE",
+    b"<!DOCTYPE": "a web page, not the file itself: download the file again",
+    b"<html": "a web page, not the file itself: download the file again",
+    bytes(16): "full of zeros: its data never reached the disk",
     b"HORUS": "a black box: see it with  horus-async blackbox FILE",
 }
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite calls its files beside a ``.db3``."""
 _KINDS = "an MCAP file, a ROS 1 bag (.bag), a ROS 2 bag (its folder, or a .db3 file) or a PX4 log (.ulg)"
 _LONGEST = max(map(len, [*_OPENERS, *_OTHERS]))
 
@@ -53,7 +60,9 @@ def open_source(path: Path) -> Iterator[Source]:
         raise RecordingError(f"there is no file {path}")
     try:
         with ExitStack() as stack:
-            yield _open(path, stack)
+            source = _open(path, stack)
+            see_folder(path, source)
+            yield source
     except HorusError:
         raise
     except (ImportError, MemoryError, OSError):
@@ -64,7 +73,7 @@ def open_source(path: Path) -> Iterator[Source]:
 
 def _open(path: Path, stack: ExitStack) -> Source:
     if path.is_dir():
-        return open_bag(path, stack)
+        return open_folder(path, lambda file: _open(file, stack))
     if not path.is_file():
         raise RecordingError(f"{path} is neither a file nor a folder")
     with path.open("rb") as file:
@@ -76,10 +85,20 @@ def _open(path: Path, stack: ExitStack) -> Source:
             return opener(path, stack)
     if begin.startswith(_ZSTD):
         return _open(_unpack(path, stack), stack)
+    raise RecordingError(_advice(path, begin))
+
+
+def _advice(path: Path, begin: bytes) -> str:
+    """What a file is that cannot be imported, and what to do."""
+    for ending in _BESIDE:
+        if path.name.endswith(ending):
+            return f"{path} belongs to {path.name.removesuffix(ending)}: import that, with this beside it"
+    if path.name == METADATA:
+        return f"{path} describes a ROS 2 bag: import the folder that it is in"
     for magic, what in _OTHERS.items():
         if begin.startswith(magic):
-            raise RecordingError(f"{path} is {what.replace('FILE', str(path))}")
-    raise RecordingError(f"{path} is none of what can be imported: {_KINDS}")
+            return f"{path} is {what.replace('FILE', str(path))}"
+    return f"{path} is none of what can be imported: {_KINDS}"
 
 
 def _unpack(path: Path, stack: ExitStack) -> Path:
@@ -95,5 +114,7 @@ def _unpack(path: Path, stack: ExitStack) -> Path:
             text = ZstdDecompressor().stream_reader(source, read_across_frames=True)
             shutil.copyfileobj(text, target, 1 << 20)
     except OSError as error:
-        raise RecordingError(f"cannot unpack {path} into {folder}: {error.strerror or error}") from error
+        raise RecordingError(
+            f"cannot unpack {path} into {folder}: {error.strerror or error}: set TMPDIR to a folder with room"
+        ) from error
     return unpacked

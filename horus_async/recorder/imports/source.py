@@ -139,6 +139,11 @@ class Source(ABC):
         self.see(last_ns, topic, publisher)
         self._flows[topic, publisher].count += count - 2
 
+    def see_file(self, other: Source) -> None:
+        """Count what another file holds, too."""
+        for (topic, publisher), flow in other.flows:
+            self.see_all(topic, publisher, flow.count, flow.first_ns, flow.last_ns)
+
     def choose(self, is_wanted: Callable[[str], bool]) -> None:
         """Leave out the topics that are not wanted: from now on they are not counted, nor are there messages."""
         for topic, publisher in list(self._flows):
@@ -157,6 +162,11 @@ class Source(ABC):
         except Exception as error:  # noqa: BLE001 - the decoders of several libraries, on data of anybody's
             self.faults.add(topic, stamp_ns, AS_BYTES, error)
             return bytes(data)
+
+    @property
+    def flows(self) -> list[tuple[tuple[str, str], _Flow]]:
+        """The messages of each topic and publisher."""
+        return [*self._flows.items()]
 
     @property
     def left_out(self) -> dict[str, int]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from horus_async.clock.system import NANOSECONDS
-from horus_async.engine.rules.schedule import exact
+from horus_async.engine.rules.schedule import ratio
 from horus_async.errors import HorusError, MessageTooLargeError, RecordingError
 from horus_async.observe import Execution, Sent, TickEnd
 from horus_async.topics.codec import as_bytes, encode
@@ -31,6 +30,11 @@ class TickClock:
     start_ns: int
     rate: float
     is_regular: bool
+    _ratio: tuple[int, int] = field(init=False)
+    """Ticks in so many seconds: a fraction would take longer than the rest of a message's import."""
+
+    def __attrs_post_init__(self) -> None:
+        self._ratio = ratio(self.rate)
 
     @classmethod
     def regular(cls, source: Source, rate: float) -> TickClock:
@@ -59,11 +63,13 @@ class TickClock:
 
     def tick_of(self, stamp_ns: int) -> int:
         """The first tick at or after a stamp."""
-        return max(0, math.ceil((stamp_ns - self.start_ns) * exact(self.rate) / NANOSECONDS))
+        ticks, seconds = self._ratio
+        return max(0, -(-(stamp_ns - self.start_ns) * ticks // (seconds * NANOSECONDS)))
 
     def now_ns(self, tick: int) -> int:
         """When a tick begins."""
-        return self.start_ns + math.ceil(tick * NANOSECONDS / exact(self.rate))
+        ticks, seconds = self._ratio
+        return self.start_ns - (-tick * NANOSECONDS * seconds // ticks)
 
 
 @define
