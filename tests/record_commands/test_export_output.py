@@ -186,6 +186,22 @@ def test_ctrl_c_leaves_nothing_behind(recordings_dir: Path, tmp_path: Path, form
     assert (tmp_path / "t").read_text() == "old"
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_full_disk_is_said_and_leaves_nothing(recordings_dir: Path, tmp_path: Path, form: str) -> None:
+    """One line that names the file asked for, exit code 2, and no half of it."""
+    make(recordings_dir, "s", {t: [("n", "t", {"v": os.urandom(300_000)})] for t in range(20)}, ticks=20)
+    script = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+        "from horus_async.cli import main\n"
+        "main()\n"
+    )
+    arguments = ["record", "export", "s", "--format", form, "--output", "t"]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, b"horus-async: cannot write t: File too large\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
+
+
 def test_topics_may_be_repeated(recordings_dir: Path, tmp_path: Path) -> None:
     """Each of them, and no other; an unknown one is an error that names the nearest, and nothing is written."""
     sent = {tick: [("n", "scan", 1), ("n", "odom", 2), ("m", "image", 3)] for tick in range(4)}

@@ -155,12 +155,14 @@ class Counted:
 class Appended(Counted):
     """A file that is open only while something is written to it: thousands of them need no descriptors."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wanted: Path) -> None:
+        """Prepare; errors name ``wanted``, which it is written for."""
         super().__init__(None)
         self._path = path
+        self._wanted = wanted
 
     def _put(self, data: Any) -> None:
-        with _told(self._path), self._path.open("ab", buffering=0) as stream:
+        with _told(self._wanted), self._path.open("ab", buffering=0) as stream:
             view = memoryview(data).cast("B")
             while view:
                 view = view[stream.write(view) :]

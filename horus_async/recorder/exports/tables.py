@@ -216,7 +216,7 @@ class _Job:
 
             def rows_of(topic: str) -> Rows:
                 parts[topic] = stack.enter_context(beside(output, len(parts)))
-                stream = Appended(parts[topic])
+                stream = Appended(parts[topic], output)
                 stack.callback(stream.close)
                 found[topic] = tables.get(topic) or Table(topic, self.form.typed)
                 return Rows(self.form, found[topic], stream)
