@@ -1,6 +1,7 @@
 """Kills the recording of a driver with a thread, a background task and an endless tick, and counts what it lost.
 
-A lap for ``python -m benchmarks.soak driver --minutes N``. The process reports each message that it has sent through a
+A lap for ``python -m benchmarks.soak driver --minutes N``; ``python -m benchmarks.driver --seconds 1800`` is one long
+recording, of some gigabytes. The process reports each message that it has sent through a
 pipe, with the time, and now and then its memory. It is ended by ``SIGKILL`` at a random moment. What is left must open
 without repair, hold each topic's messages from the first one without a gap, and say that nothing was dropped.
 """
@@ -13,6 +14,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -57,8 +59,8 @@ def kill_a_driver(root: Path, seed: int) -> dict[str, float]:
     return {**figures, "MB more in all laps": lap.grown_mb}
 
 
-def run_lap(root: Path, seed: int) -> Driven:
-    """Start a driver, kill it, and judge what it left under ``root``.
+def run_lap(root: Path, seed: int, seconds: float | None = None) -> Driven:
+    """Start a driver, kill it after so many seconds, or at a random moment, and judge what it left under ``root``.
 
     Raises:
         DriverError: something is missing or wrong.
@@ -73,7 +75,8 @@ def run_lap(root: Path, seed: int) -> Driven:
         first = child.stdout.readline()
         if not first:
             raise DriverError(f"lap {seed} did not begin")
-        timer = threading.Timer(noise.choice([0.3, 1.0, 3.0, 10.0, 30.0]) * noise.uniform(0.5, 1.5), child.kill)
+        by_chance = noise.choice([0.3, 1.0, 3.0, 10.0, 30.0]) * noise.uniform(0.5, 1.5)
+        timer = threading.Timer(by_chance if seconds is None else seconds, child.kill)
         timer.start()
         told = [first, *child.stdout.read().split(b"\n")[:-1]]  # a pipe outlives its writer; its last line may be torn
         child.wait()
@@ -162,11 +165,16 @@ def _resident() -> int:
 
 
 def main() -> None:
-    """Run the process that is killed."""
+    """Run the process that is killed, or one recording of so many seconds."""
     parser = argparse.ArgumentParser(description="A driver that is killed; benchmarks.soak starts and kills it.")
-    parser.add_argument("--child", type=Path, required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--child", type=Path, help="The root for the recording of the process that is killed.")
+    parser.add_argument("--seconds", type=float, metavar="S", help="Kill one after so long, and tell what it left.")
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.child is None:
+        with tempfile.TemporaryDirectory(prefix="horus-driver-") as root:
+            print(run_lap(Path(root), arguments.seed, arguments.seconds))
+        return
     options = RecordingOptions(name=SESSION)
     scheduler = Scheduler(recording=options, recordings_dir=arguments.child).add(Driver(arguments.seed))
     scheduler.add(Node("listener", on="thread", tick=lambda node: node.recv("thread")))

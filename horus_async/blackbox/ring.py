@@ -464,13 +464,18 @@ class Ring:
             if self._spent.get(index) != entry:
                 continue  # released by the writer, or reused, meanwhile
             del self._spent[index]
-            # A block that was overwritten meanwhile is gone; its raw segment is the only copy again.
-            if all(self._generations[sealed] == generation for sealed, generation in entry.sealed):
+            left = [sealed for sealed, generation in entry.sealed if self._generations[sealed] == generation]
+            if len(left) == len(entry.sealed):
                 self._announce_change()
                 self._words[(self._offset(index) + layout.GENERATION) // 8] = 0
                 self._generations[index] = 0
                 self._history.remove(index)
                 self._free.append(index)
+            elif left:
+                # A block that was overwritten meanwhile is gone: the raw segment is the only copy again, of events that
+                # are older than those of the blocks that are left.
+                self._history.remove(index)
+                self._history.insert(self._history.index(left[0]), index)
 
     def _take_for_lines(self) -> None:
         while len(self._free) <= _RESERVE:

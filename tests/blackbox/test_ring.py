@@ -487,6 +487,31 @@ def test_power_cut(seed: int) -> None:
         assert found <= set(range(box.ring.next_seq))
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_a_sync_that_takes_long(seed: int) -> None:
+    """While it goes on the writer seals, and segments are overwritten that were to be released: no event in between."""
+    chance = random.Random(seed)
+    segments, size, piece = (chance.choice(sizes) for sizes in ((8, 12, 15), (1024, 2048, 4096), (300, 600, 1024)))
+    box = SmallRing(segments=segments, segment_size=size, piece=piece)
+    spent = None
+    for number in range(400):
+        box.append(f"the same text each time {number % 7} " * chance.randrange(1, 4))
+        if chance.random() < 0.4:
+            box.tick(f"n{number % 3}")
+        if chance.random() < 0.05:
+            box.seal()
+        if spent is None and chance.random() < 0.03:
+            spent = box.ring.begin_sync()
+        elif spent is not None and chance.random() < 0.02:
+            box.ring.release(spent)
+            spent = None
+        if number % 20 == 0:
+            lines, damage = box.read()
+            assert damage == []
+            assert seqs(lines) == list(range(lines[0].seq, box.ring.next_seq))
+            assert lines[0].seq <= box.ring.lost
+
+
 class RingAgainstList(RuleBasedStateMachine):
     """The ring and its reader against a list of everything that was ever appended."""
 
