@@ -299,6 +299,14 @@ _RECORDINGS = (
         _of("sessions", "replay"),
         max_ours=0.02,
     ),
+    Figure(
+        "export_images",
+        "record export to Parquet of 1,000 images of 640x480",
+        "s",
+        _of("images", "export", "horus-async", "parquet"),
+        _of("images", "numpy_save", "numpy.save"),
+        max_ratio=10,
+    ),
 )
 
 _POLICIES = (

@@ -12,11 +12,11 @@ import click
 from horus_async.recorder import open_session
 
 from .support.errors import FOUND, USAGE, fail
-from .support.render import print_json, printable, progress, show_notes
+from .support.render import print_json, printable, progress, seldom, show_notes
 from .terminal import completion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from horus_async.recorder import Session
     from horus_async.recorder.imports.importing import Imported
@@ -27,10 +27,12 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @contextmanager
-def _ticks_bar(label: str, session: Session) -> Iterator[Callable[[int], None]]:
-    """A progress bar over a session's ticks."""
-    with progress(label, (session.last_tick or 0) + 1) as bar:
-        yield lambda tick: bar.update(bar.task_ids[0], completed=tick)
+def _messages_bar(label: str, session: Session, topics: Collection[str] = ()) -> Iterator[Callable[[int], None]]:
+    """A progress bar over the messages that are read."""
+    from horus_async.recorder.read.messages import count_messages
+
+    with progress(label, count_messages(session, topics)) as bar:
+        yield seldom(lambda done: bar.update(bar.task_ids[0], completed=done))
 
 
 @click.command()
@@ -53,7 +55,7 @@ def diff(session_a: str, session_b: str, *, tolerance: float, limit: int, as_jso
     from horus_async.recorder.read.diff import diff_sessions
 
     a, b = open_session(session_a), open_session(session_b)
-    with _ticks_bar("comparing", a) as report:
+    with _messages_bar("comparing", a) as report:
         found = diff_sessions(a, b, tolerance=tolerance, limit=limit, progress=report)
     if as_json:
         print_json(_diff_fields(a, b, found))
@@ -99,36 +101,61 @@ def _show_diff(a: Session, b: Session, found: SessionDiff) -> None:
 
 @click.command()
 @click.argument("session", shell_complete=completion.session)
-@click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="The file.")
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, allow_dash=True),
+    metavar="F",
+    help="The file; - for standard output.",
+)
 @click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="What to write.")
-@click.option("--topic", metavar="T", shell_complete=completion.recorded_topic, help="Only this topic.")
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    metavar="T",
+    shell_complete=completion.recorded_topic,
+    help="Only this topic; may be repeated.",
+)
 @_JSON
-def export(session: str, *, output: Path, form: str, topic: str | None, as_json: bool) -> None:
+def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_json: bool) -> None:
     """Write the messages of SESSION, decoded, for other tools.
 
     csv, jsonl and parquet are flat tables, one per topic, with the columns tick, stamp_ns, seq, publisher and then the
     message's fields with dots: F itself for one topic, else F's name with the topic before its ending. mcap is one
-    file with a channel per topic, for Foxglove. parquet needs horus-async[parquet], mcap needs horus-async[mcap].
+    file with a channel per topic, for Foxglove. A pipe, a device or what a link leads to is written into, never
+    replaced. parquet needs horus-async[parquet], mcap needs horus-async[mcap].
 
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
+
+    Example: horus-async record export demo --format jsonl --output - --topic scan | jq .ranges
     """
     from horus_async.recorder.exports.export import ExportFormat, export_session
+    from horus_async.recorder.exports.output import STDOUT, goes_to_stdout
     from horus_async.recorder.read.info import count_log_lines
 
     opened = open_session(session)
-    with _ticks_bar("exporting", opened) as report:
-        files = export_session(opened, output.expanduser(), ExportFormat(form), topic=topic, progress=report)
+    path = STDOUT if output == "-" else Path(output).expanduser()
+    # A file of that name is "./-", which a Path shortens.
+    if path == STDOUT and output != "-":
+        path = path.absolute()
+    topics = tuple(dict.fromkeys(topics))
+    err = goes_to_stdout(path)
+    with _messages_bar("exporting", opened, topics) as report:
+        done = export_session(opened, path, ExportFormat(form), topics=topics, progress=report)
     show_notes(opened)
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
     logged = count_log_lines(opened)
-    if logged and topic is None:
+    if logged and not topics:
         click.echo(
             f"note: the {logged} lines of its log are not exported; read {opened.path}/log@*.jsonl.lz4", err=True
         )
     if as_json:
-        print_json({"session": opened.name, "files": {str(path): count for path, count in files.items()}})
+        print_json({"session": opened.name, "files": {str(name): count for name, count in done.files.items()}}, err=err)
         return
-    for path, count in files.items():
-        click.echo(f"{path}: {count} messages")
+    for name, count in done.files.items():
+        click.echo(f"{'standard output' if name == STDOUT else name}: {count} messages", err=err)
 
 
 @click.command("import")

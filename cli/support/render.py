@@ -11,15 +11,15 @@ import orjson
 from horus_async.cli.terminal.table import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from horus_async import Scheduler
     from horus_async.recorder import Session
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, err: bool = False) -> None:
     """Print one JSON value on one line."""
-    click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+    click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode(), err=err)
 
 
 def printable(text: str) -> str:
@@ -70,8 +70,8 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
             )
 
 
-def progress(label: str, total: int) -> Any:
-    """A progress bar on standard error, only on a terminal."""
+def progress(label: str, total: int | None) -> Any:
+    """A progress bar on standard error, only on a terminal; without a total it shows that something moves."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -86,3 +86,13 @@ def progress(label: str, total: int) -> Any:
     )
     bar.add_task(label, total=total)
     return bar
+
+
+def seldom(report: Callable[[int], None]) -> Callable[[int], None]:
+    """Pass on the first of many small numbers and then every 64th: often enough to see it move, and cheap."""
+
+    def count(done: int) -> None:
+        if not done & 63:
+            report(done)
+
+    return count

@@ -233,6 +233,8 @@ class Footer:
     """How many `SendsRecord` lines the file has; None where that takes reading it."""
     lines: int = 0
     """Lines of the log."""
+    loose: int | None = None
+    """How many of the `SendsRecord` lines belong to no callback; None where that takes reading them."""
     kind: str = field(default="footer", init=False)
 
 
@@ -266,7 +268,7 @@ _KINDS: dict[str, type] = {
 }
 
 
-def parse_line(line: bytes) -> SessionLine | None:
+def parse_line(line: bytes | memoryview) -> SessionLine | None:
     """The record in a line; None if this release does not know its kind.
 
     Raises:
@@ -276,7 +278,7 @@ def parse_line(line: bytes) -> SessionLine | None:
     try:
         fields = orjson.loads(line)
         if not isinstance(fields, dict):
-            raise DamagedRecordingError(f"a line that is not a JSON object: {line[:60]!r}")
+            raise DamagedRecordingError(f"a line that is not a JSON object: {bytes(line[:60])!r}")
         kind = _KINDS.get(str(fields.get("kind")))
         if kind is None:
             return None
@@ -290,12 +292,12 @@ def parse_line(line: bytes) -> SessionLine | None:
                 sent.setdefault("tick", tick)
         elif kind is Header:
             check_version(fields, "recording")
-            fields = _header_fields(line)
+            fields = _header_fields(bytes(line))
         record: SessionLine = _structure(kind)(fields, kind)
         return record
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
-        raise DamagedRecordingError(f"a line that cannot be read ({reason}): {line[:60]!r}") from error
+        raise DamagedRecordingError(f"a line that cannot be read ({reason}): {bytes(line[:60])!r}") from error
 
 
 def _header_fields(line: bytes) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+from horus_async.topics.codec import decode
 
 from .sessions import bulky, call, call_json, make, outsider, robot
 
@@ -167,3 +169,51 @@ def test_cut_session_differs_and_says_so(recordings_dir: Path) -> None:
     assert "compared 3 messages of 1 topics, 1 differ" in result.stdout
     assert "note: b: camera" in result.stderr
     assert "the last frame is cut off" in result.stderr
+
+
+def test_only_what_is_shown_is_made_into_values(recordings_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A re-import with other ticks, or with keys in another order, does not cost the decoding of every message."""
+    decoded: list[bytes] = []
+
+    def noted(payload: bytes) -> Any:
+        decoded.append(payload)
+        return decode(payload)
+
+    monkeypatch.setattr("horus_async.recorder.read.diff.decode", noted)
+    values = [{"a": tick, "b": np.arange(3.0) + tick} for tick in range(100)]
+    make(recordings_dir, "a", {tick: [("n", "t", value)] for tick, value in enumerate(values)}, ticks=300)
+    make(recordings_dir, "b", {3 * tick: [("n", "t", value)] for tick, value in enumerate(values)}, ticks=300)
+    turned = {tick: [("n", "t", dict(reversed(value.items())))] for tick, value in enumerate(values)}
+    make(recordings_dir, "c", turned, ticks=300)
+    found = call_json("diff", "a", "b", "--limit", "5")
+    assert (found["compared"], found["differences"]) == (34, 33 + 66 + 66)
+    assert len(decoded) <= 2 * 33 + 5
+    decoded.clear()
+    assert call_json("diff", "a", "c")["same"] is True
+    assert decoded == []
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "place"),
+    [
+        ("x" * 90_000 + "1", "x" * 90_000 + "2", "(from 89994 of 90001 characters)"),
+        (b"\0" * 90_000 + b"1", b"\0" * 90_000 + b"2", "(from 89994 of 90001 bytes)"),
+        ([0.5] * 9000, [0.5] * 8999, "v[8999]: 0.5 != '(missing)'"),
+        ({"k" * 9000: 1}, {"k" * 9000: 2}, ""),
+        (list(range(9000)), {"x": 1}, "[0, 1, 2, 3, 4, 5, ...] != {'x': 1}"),
+        (np.zeros((4, 5, 6)), np.zeros((4, 5, 7)), "float64[4, 5, 6]"),
+        (np.zeros((4, 5, 6)), np.eye(20, 6).reshape(4, 5, 6), "v[0,0,0]: 0.0 != 1.0"),
+        (np.array(["y" * 9000]), np.array(["y" * 8999 + "z"]), "v[0]"),
+        (10**3000, 10**3000 + 1, ""),
+        ({str(i): i for i in range(5000)}, None, "(5000 items)"),
+        (np.array([{"k": "x" * 9000}], object), np.array([{"k": 1}], object), ""),
+    ],
+)
+def test_lines_are_short_whatever_differs(recordings_dir: Path, a: object, b: object, place: str) -> None:
+    """A line shows the place of the difference and a little around it, never a whole text, list or array."""
+    make(recordings_dir, "a", {0: [("n", "t", {"v": a})]}, ticks=1)
+    make(recordings_dir, "b", {0: [("n", "t", {"v": b})]}, ticks=1)
+    result = call("diff", "a", "b")
+    assert result.exit_code == 1
+    assert place in result.output
+    assert max(map(len, result.output.splitlines())) < 220

@@ -93,7 +93,7 @@ def test_parquet_has_typed_columns(recordings_dir: Path, tmp_path: Path) -> None
         "pose.x": "double",
         "ok": "bool",
         "late": "int64",
-        "ranges": "string",
+        "ranges": "fixed_size_list<element: double not null>[3]",
     }
     rows = table.to_pylist()
     assert [row["pose.x"] for row in rows] == [1.5, 2.0]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from horus_async.recorder.frames import Frame
     from horus_async.recorder.records import SessionLine
     from tests.replay.rewriting import Lines
 
@@ -155,6 +156,7 @@ def test_a_closed_file_says_how_many_such_lines_it_has(
             held = [line for line in file.records() if isinstance(line, SendsRecord)]
             assert file.footer is not None
             assert file.footer.sends == len(held)
+            assert file.footer.loose == sum(1 for line in held if line.tick is None)
     assert session.has_sends("loud")
 
     def read(_: RecordedFile, *__: object, **___: object) -> Iterator[SessionLine]:
@@ -164,3 +166,23 @@ def test_a_closed_file_says_how_many_such_lines_it_has(
     assert not session.has_sends("quiet")
     with pytest.raises(AssertionError, match="it is read"):
         session.has_sends("loud")
+
+
+def test_large_messages_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have lines of their own, but all of them of ticks: nobody looks for others behind them."""
+    from horus_async import Node
+
+    camera = Node("camera", tick=lambda n: n.send("image", b"\xa5" * 3_000_000), rate=100, pubs="image")
+    record("s", [camera], duration=0.1)
+    session = open_session("s")
+    assert session.has_sends("camera")
+    read: list[int] = []
+    real = RecordedFile._parse
+
+    def parse(self: RecordedFile, line: bytes | memoryview, frame: Frame) -> SessionLine | None:
+        read.append(len(line))
+        return real(self, line, frame)
+
+    monkeypatch.setattr(RecordedFile, "_parse", parse)
+    assert sum(1 for _ in session_messages(session)) == 10
+    assert sum(length > 3_000_000 for length in read) == 10

@@ -1,7 +1,7 @@
 """A session as files that other tools open: CSV, JSON lines and Parquet with a table per topic, MCAP with all topics.
 
-Exporting takes two passes: the first finds the topics and the columns or schema of each, the second writes. Neither
-holds more than a few messages (for Parquet: a few thousand rows) at a time.
+No more than a few thousand messages, or 16 MB of them, are held at a time. MCAP takes two passes, as a channel's schema
+comes before its messages; tables mostly one (see `tables`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 
 from .mcap_export import export_mcap
 from .parquet import export_parquet
-from .tables import Csv, JsonLines, export_tables
+from .plain_tables import CSV, JSON_LINES
+from .tables import export_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from horus_async.recorder.read.messages import Progress
     from horus_async.recorder.read.session import Session
+
+    from .output import Exported
 
 
 class ExportFormat(enum.Enum):
@@ -31,9 +34,9 @@ class ExportFormat(enum.Enum):
     MCAP = "mcap"
 
 
-_EXPORTS: dict[ExportFormat, Callable[..., dict[Path, int]]] = {
-    ExportFormat.CSV: partial(export_tables, Csv),
-    ExportFormat.JSONL: partial(export_tables, JsonLines),
+_EXPORTS: dict[ExportFormat, Callable[..., Exported]] = {
+    ExportFormat.CSV: partial(export_tables, CSV),
+    ExportFormat.JSONL: partial(export_tables, JSON_LINES),
     ExportFormat.PARQUET: export_parquet,
     ExportFormat.MCAP: export_mcap,
 }
@@ -44,23 +47,25 @@ def export_session(
     output: Path,
     form: ExportFormat,
     *,
-    topic: str | None = None,
+    topics: Collection[str] = (),
     progress: Progress | None = None,
-) -> dict[Path, int]:
-    """Write the messages of a session, decoded; returns the files written and how many messages each holds.
+) -> Exported:
+    """Write the messages of a session, decoded.
 
     MCAP is one file. The others are a flat table per topic: ``output`` itself for a single topic, else
     ``<stem>.<topic><suffix>`` for each. Files appear under their names when they are complete.
 
     Args:
         session: What to export.
-        output: The file, or what the files' names are made from. An existing file is replaced.
+        output: The file, or what the files' names are made from. A plain file is replaced; a pipe, a device or what a
+            link leads to is written into. ``Path("-")`` is standard output.
         form: The format.
-        topic: Only this one.
-        progress: Told the tick reached, in each of the two passes.
+        topics: Only these; all if empty.
+        progress: Told the number of messages read, from 0 again if another pass is needed.
 
     Raises:
-        RecordingError: The session has no messages, or none of that topic; a file cannot be written; a package is
-            missing.
+        RecordingError: The session has no messages, or none of one of the topics; a stream would get several tables; a
+            file cannot be written; a package is missing.
+        BrokenPipeError: Nobody reads the pipe any more.
     """
-    return _EXPORTS[form](session, output, topic=topic, progress=progress)
+    return _EXPORTS[form](session, output, topics=topics, progress=progress)

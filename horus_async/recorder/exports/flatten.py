@@ -5,8 +5,8 @@ is named after the path of its field, ``pose.x``. A message that is not a dict i
 like one of the first four columns is prefixed with ``data.``.
 
 Cells hold numbers, booleans and text unchanged; bytes as base64 text; dates and times as ISO 8601 text; durations as
-seconds; paths, UUIDs, decimal numbers and integers beyond 64 bits as text; lists, tuples, sets and arrays as (nested)
-lists, as their length may vary from message to message. An object of a class is the dict of its fields.
+seconds; paths, UUIDs, decimal numbers and integers beyond 64 bits (`Digits`) as text; lists, tuples and sets as lists;
+arrays as `arrays` says. An object of a class is the dict of its fields.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from horus_async.json_text import FLOATS
-from horus_async.topics.codec import decode
+
+from .arrays import array_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +28,14 @@ FIXED = ("tick", "stamp_ns", "seq", "publisher")
 
 VALUE = "value"
 """The column of a message that is not a dict."""
+
+_is_atomic = {int, float, str, bool, type(None)}.issuperset
+
+
+class Digits(str):
+    """An integer beyond 64 bits, in decimal; beyond 2048 bits in hexadecimal, after ``0x``."""
+
+    __slots__ = ()
 
 
 def row_of(message: RecordedMessage) -> dict[str, Any]:
@@ -46,7 +53,7 @@ def row_of(message: RecordedMessage) -> dict[str, Any]:
 def plain(data: Any) -> Any:
     """A recorded value with its tags replaced by numbers, text, lists and dicts."""
     if type(data) is list:
-        return [plain(item) for item in data]
+        return data if _is_atomic(map(type, data)) else [plain(item) for item in data]
     if type(data) is not dict:
         return data
     for tag in data:
@@ -72,29 +79,11 @@ def _fill(row: dict[str, Any], path: str, value: Any) -> None:
     row[column] = value
 
 
-def _array(data: Any) -> Any:
-    array = decode(orjson.dumps(data))
-    if isinstance(array, dict):  # without NumPy: shape and data unchanged
-        return array
-    return _listed(array.tolist())
-
-
-def _listed(value: Any) -> Any:
-    """What an array's ``tolist`` gives, in the types that cells may hold."""
-    if isinstance(value, list | tuple):
-        return [_listed(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return str(value)
-
-
 _PLAIN: dict[str, Callable[[Any], Any]] = {
     "$bytes": lambda data: data["$bytes"],
-    "$ndarray": _array,
+    "$ndarray": lambda data: array_form(data["$ndarray"], plain),
     "$float": lambda data: FLOATS[data["$float"]],
-    "$int": lambda data: str(data["$int"]),
+    "$int": lambda data: Digits(data["$int"]),
     "$tuple": lambda data: [plain(item) for item in data["$tuple"]],
     "$dict": lambda data: {str(plain(key)): plain(item) for key, item in data["$dict"]},
     "$set": lambda data: [plain(item) for item in data["$set"]],

@@ -18,9 +18,10 @@ from attrs import define, field
 from horus_async.recorder.origin import Origin, attachment_path, read_origin
 from horus_async.recorder.read.messages import session_messages
 
-from .output import need, no_messages, replacing
+from .output import Exported, check_found, need, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from horus_async.recorder.read.messages import Progress
@@ -47,29 +48,30 @@ class _Topic:
 
 
 def export_mcap(
-    session: Session, output: Path, *, topic: str | None = None, progress: Progress | None = None
-) -> dict[Path, int]:
-    """Write the messages of a session into one MCAP file; returns the file and how many messages it holds.
+    session: Session, output: Path, *, topics: Collection[str] = (), progress: Progress | None = None
+) -> Exported:
+    """Write the messages of a session into one MCAP file.
 
     Raises:
         RecordingError: There is nothing to write, it cannot be written, or the package ``mcap`` is missing.
+        BrokenPipeError: Nobody reads the pipe any more.
     """
     try:
         from mcap.writer import CompressionType, Writer
     except ImportError:
         raise need("mcap", "mcap", "--format mcap") from None
-    topics = _survey(session, topic, progress)
-    with replacing(output) as part, part.open("wb") as stream:
+    found = _survey(session, topics, progress)
+    with writing(output) as stream:
         writer: Any = Writer(stream, compression=CompressionType.LZ4)
         writer.start(profile="", library="horus-async")
         origin = read_origin(session.path) or Origin()
-        for name, found in topics.items():
-            _make_channels(writer, name, found, origin)
-        for message in session_messages(session, topic, progress):
-            found = topics[message.topic]
-            data = {"value": message.data} if found.wrapped else message.data
+        for name, topic in found.items():
+            _make_channels(writer, name, topic, origin)
+        for message in session_messages(session, topics, progress):
+            topic = found[message.topic]
+            data = {"value": message.data} if topic.wrapped else message.data
             writer.add_message(
-                found.channels[message.publisher],
+                topic.channels[message.publisher],
                 log_time=max(0, message.stamp_ns),
                 publish_time=max(0, message.stamp_ns),
                 sequence=message.seq & 0xFFFFFFFF,
@@ -77,24 +79,19 @@ def export_mcap(
             )
         _write_besides(writer, session, origin)
         writer.finish()
-    return {output: sum(found.count for found in topics.values())}
+    return Exported({output: sum(topic.count for topic in found.values())})
 
 
-def _survey(session: Session, topic: str | None, progress: Progress | None) -> dict[str, _Topic]:
-    topics: dict[str, _Topic] = {}
-    others: set[str] = set()
-    for message in session_messages(session, None, progress):
-        if topic is not None and message.topic != topic:
-            others.add(message.topic)
-            continue
-        found = topics.setdefault(message.topic, _Topic())
-        found.count += 1
-        found.channels[message.publisher] = 0
-        found.wrapped = found.wrapped or not isinstance(message.data, dict)
-        found.schema = merged_schema(found.schema, schema_of(message.data))
-    if not topics:
-        raise no_messages(session, topic, others)
-    return topics
+def _survey(session: Session, topics: Collection[str], progress: Progress | None) -> dict[str, _Topic]:
+    found: dict[str, _Topic] = {}
+    for message in session_messages(session, topics, progress):
+        topic = found.setdefault(message.topic, _Topic())
+        topic.count += 1
+        topic.channels[message.publisher] = 0
+        topic.wrapped = topic.wrapped or not isinstance(message.data, dict)
+        topic.schema = merged_schema(topic.schema, schema_of(message.data))
+    check_found(session, topics, found)
+    return found
 
 
 def _make_channels(writer: Any, name: str, found: _Topic, origin: Origin) -> None:

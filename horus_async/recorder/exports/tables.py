@@ -1,88 +1,170 @@
-"""A session as flat tables, one per topic; the writers of CSV and JSON lines."""
+"""A session as flat tables, one per topic: reading, what columns there are, and which files they go to.
+
+A table's columns are those of its first rows. Where a later row does not fit them, the session is read to its end to
+find out what does, and all tables are begun anew; so one pass is enough for most sessions. What cannot be begun anew,
+a pipe, is written in a second pass.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from contextlib import ExitStack
-from math import isnan
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from horus_async.json_text import encode, finite
 from horus_async.recorder.read.messages import session_messages
 
-from .flatten import FIXED, row_of
-from .output import no_messages, replacing
+from .flatten import row_of
+from .kinds import Simple, form, is_of_digits, kind_of, merge
+from .output import Appended, Exported, beside, check_found, is_stream, settle, some_of, too_many, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from horus_async.recorder.read.messages import Progress
     from horus_async.recorder.read.session import Session
 
+    from .kinds import Kind
+
     Row = dict[str, Any]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
-_INT64 = range(-(2**63), 2**63)
+_ROWS, _BYTES = 4096, 16 << 20
+"""Rows written at a time, and about how many bytes of arrays and text."""
+
+
+class UnforeseenError(Exception):
+    """A row that does not fit the columns that were found in the rows before it."""
 
 
 @define
 class Table:
-    """What the first pass finds out about a topic."""
+    """What is known about the columns of a topic."""
 
     topic: str
-    columns: dict[str, set[type]] = field(factory=dict)
-    """The types of each column's values; ``int`` only for those that fit 64 bits."""
+    typed: bool
+    """Whether the kinds of its columns matter, and not just their names."""
+    columns: dict[str, Kind] = field(factory=dict)
     rows: int = 0
+    settled: bool = False
+    """Whether rows have been written."""
 
-    def see(self, row: Row) -> None:
-        """Take the columns of a row into account."""
-        self.rows += 1
-        for column, value in row.items():
-            kind: type = type(value)
-            if kind is int and value not in _INT64:
-                kind = str
-            self.columns.setdefault(column, set()).add(kind)
+    def see(self, rows: list[Row]) -> None:
+        """Take some rows into account.
+
+        Raises:
+            UnforeseenError: They do not fit, and rows were written already.
+        """
+        names = dict.fromkeys([*self.columns, *(name for row in rows for name in row)])
+        found: dict[str, Kind] = dict.fromkeys(names, Simple.EMPTY)
+        if self.typed:
+            for name in names:
+                new = kind_of([row.get(name) for row in rows])
+                found[name] = merge(self.columns.get(name, Simple.EMPTY), new)
+        if self.settled and not self._is_like(found):
+            raise UnforeseenError
+        self.columns = found
+        self.rows += len(rows)
+
+    def _is_like(self, columns: dict[str, Kind]) -> bool:
+        return columns.keys() == self.columns.keys() and all(
+            form(kind) == form(self.columns[name]) for name, kind in columns.items()
+        )
 
 
-class TableWriter(Protocol):
+class Writer(Protocol):
     """Writes the rows of one table."""
 
-    def write(self, row: Row) -> None:
-        """Add a row."""
+    def write(self, rows: list[Row]) -> None:
+        """Write some rows, which fit the table."""
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what comes after them."""
+
+
+@frozen
+class TableFormat:
+    """How tables are written."""
+
+    writer: Callable[[Any, Table], Writer] | None
+    """Begins a table in a stream; None if nothing is to be written."""
+    typed: bool = False
+    """Whether columns have types."""
+
+
+@define
+class Rows:
+    """The rows of a table on their way to a stream, some at a time."""
+
+    format: TableFormat
+    table: Table
+    stream: Any
+    _waiting: list[Row] = field(factory=list, init=False)
+    _size: int = field(default=0, init=False)
+    _writer: Writer | None = field(default=None, init=False)
+
+    def add(self, row: Row) -> None:
+        """Add a row.
+
+        Raises:
+            UnforeseenError: See `Table.see`.
+        """
+        self._waiting.append(row)
+        self._size += sum(map(_size_of, row.values()))
+        if len(self._waiting) >= _ROWS or self._size >= _BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left, and the end."""
+        self._flush()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _flush(self) -> None:
+        rows, self._waiting, self._size = self._waiting, [], 0
+        if not rows:
+            return
+        self.table.see(rows)
+        if self.format.writer is None:
+            return
+        if self._writer is None:
+            self.table.settled = True
+            self._writer = self.format.writer(self.stream, self.table)
+        self._writer.write(rows)
 
 
 def export_tables(
-    writer: Callable[[Path, Table], TableWriter],
+    form: TableFormat,
     session: Session,
     output: Path,
     *,
-    topic: str | None = None,
+    topics: Collection[str] = (),
     progress: Progress | None = None,
-) -> dict[Path, int]:
-    """Write a table per topic; returns the files and how many rows each holds.
+) -> Exported:
+    """Write a table per topic.
 
     Raises:
         RecordingError: There is nothing to write, or it cannot be written.
+        BrokenPipeError: Nobody reads the pipe any more.
     """
-    tables = _survey(session, topic, progress)
+    job = _Job(form, session, topics, progress)
+    if is_stream(output):
+        tables = job.survey()
+        if len(tables) > 1:
+            raise too_many(output, tables)
+        with writing(output) as stream:
+            (table,) = tables.values()
+            job.write({table.topic: Rows(form, table, stream)}.__getitem__)
+    else:
+        try:
+            tables = job.write_files(output, {})
+        except UnforeseenError:
+            tables = job.write_files(output, job.survey())
     paths = table_paths(output, [*tables])
-    with ExitStack() as stack:
-        writers: dict[str, TableWriter] = {}
-        for name, table in tables.items():
-            part = stack.enter_context(replacing(paths[name]))
-            writers[name] = writer(part, table)
-            stack.callback(writers[name].close)
-        for message in session_messages(session, topic, progress):
-            writers[message.topic].write(row_of(message))
-    return {paths[name]: table.rows for name, table in tables.items()}
+    notes = [note for table in tables.values() for note in _notes(table)]
+    return Exported({paths[name]: table.rows for name, table in tables.items()}, notes)
 
 
 def table_paths(output: Path, topics: list[str]) -> dict[str, Path]:
@@ -90,82 +172,85 @@ def table_paths(output: Path, topics: list[str]) -> dict[str, Path]:
     if len(topics) == 1:
         return {topics[0]: output}
     found: dict[str, Path] = {}
+    taken: set[Path] = set()
     for topic in topics:
         stem = f"{output.stem}.{_UNSAFE.sub('_', topic)}"
         path = output.with_name(stem + output.suffix)
         number = 2
-        while path in found.values():
+        while path in taken:
             path = output.with_name(f"{stem}_{number}{output.suffix}")
             number += 1
+        taken.add(path)
         found[topic] = path
     return found
 
 
-def _survey(session: Session, topic: str | None, progress: Progress | None) -> dict[str, Table]:
-    tables: dict[str, Table] = {}
-    others: set[str] = set()
-    for message in session_messages(session, None, progress):
-        if topic is not None and message.topic != topic:
-            others.add(message.topic)
-            continue
-        table = tables.get(message.topic)
-        if table is None:
-            table = tables[message.topic] = Table(message.topic, {column: {int} for column in FIXED})
-            table.columns["publisher"] = {str}
-        table.see(row_of(message))
-    if not tables:
-        raise no_messages(session, topic, others)
-    return tables
+@frozen
+class _Job:
+    """Which messages become tables, and how."""
+
+    form: TableFormat
+    session: Session
+    topics: Collection[str]
+    progress: Progress | None
+
+    def survey(self) -> dict[str, Table]:
+        """The tables of the topics, known to their ends; nothing is written."""
+        nothing = TableFormat(None, self.form.typed)
+        tables: dict[str, Table] = {}
+
+        def rows_of(topic: str) -> Rows:
+            table = tables[topic] = Table(topic, self.form.typed)
+            return Rows(nothing, table, None)
+
+        self.write(rows_of)
+        for table in tables.values():
+            table.settled, table.rows = True, 0
+        return tables
+
+    def write_files(self, output: Path, tables: dict[str, Table]) -> dict[str, Table]:
+        """Write the tables, of whose columns ``tables`` may know; returns them in the order of their first messages."""
+        parts: dict[str, Path] = {}
+        found: dict[str, Table] = {}
+        with ExitStack() as stack:
+
+            def rows_of(topic: str) -> Rows:
+                parts[topic] = stack.enter_context(beside(output, len(parts)))
+                stream = Appended(parts[topic], output)
+                stack.callback(stream.close)
+                found[topic] = tables.get(topic) or Table(topic, self.form.typed)
+                return Rows(self.form, found[topic], stream)
+
+            self.write(rows_of)
+            for topic, path in table_paths(output, [*found]).items():
+                settle(parts[topic], path)
+        return found
+
+    def write(self, rows_of: Callable[[str], Rows]) -> None:
+        """Give every message to the rows of its topic, which ``rows_of`` makes."""
+        rows: dict[str, Rows] = {}
+        for message in session_messages(self.session, self.topics, self.progress):
+            mine = rows.get(message.topic)
+            if mine is None:
+                mine = rows[message.topic] = rows_of(message.topic)
+            mine.add(row_of(message))
+        check_found(self.session, self.topics, rows)
+        for mine in rows.values():
+            mine.close()
 
 
-class Csv:
-    """Comma-separated values under a line of column names (RFC 4180, but with plain newlines)."""
-
-    def __init__(self, path: Path, table: Table) -> None:
-        self._file = path.open("w", newline="", encoding="utf-8")
-        self._columns = [*table.columns]
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(self._columns)
-
-    def write(self, row: Row) -> None:
-        """Add a row."""
-        self._writer.writerow([_cell(row.get(column)) for column in self._columns])
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._file.close()
+def _notes(table: Table) -> Iterator[str]:
+    mixed = [name for name, kind in table.columns.items() if kind is Simple.MIXED]
+    large = [name for name, kind in table.columns.items() if is_of_digits(kind)]
+    for names, how, why in (
+        (mixed, "JSON text", "they hold dicts or values of several kinds"),
+        (large, "text", "they hold integers beyond 64 bits, or beyond 53 bits beside floats"),
+    ):
+        if names:
+            yield f"topic {table.topic}: these columns are {how}, as {why}: {some_of(names)}"
 
 
-def _cell(value: Any) -> Any:
-    """A value as a CSV cell; lists and dicts are JSON text."""
-    if isinstance(value, list | dict):
-        return json_text(value).decode()
-    return value
-
-
-class JsonLines:
-    """One object per line; each has every column, null where a message has no such field."""
-
-    def __init__(self, path: Path, table: Table) -> None:
-        self._file = path.open("wb")
-        self._empty = dict.fromkeys(table.columns)
-
-    def write(self, row: Row) -> None:
-        """Add a row."""
-        self._file.write(json_text({**self._empty, **row}) + b"\n")
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._file.close()
-
-
-def json_text(value: Any) -> bytes:
-    """Strict JSON, which knows neither infinity (written as text, ``"inf"``) nor NaN (written as null)."""
-    try:
-        return encode(value, _as_text)
-    except TypeError:  # an integer beyond 64 bits
-        return json.dumps(finite(value, _as_text), separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _as_text(value: float) -> str | None:
-    return None if isnan(value) else str(value)
+def _size_of(cell: Any) -> int:
+    if type(cell) in (int, float, bool):
+        return 8
+    return int(cell.nbytes) if hasattr(cell, "nbytes") else 8 * len(cell) if hasattr(cell, "__len__") else 8

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from attrs import define, field, frozen
 
 from horus_async.topics.codec import decode
-from horus_async.value_diff import first_difference, same, short, short_pair
+from horus_async.value_diff import difference, short, short_pair
 
 from .messages import session_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .messages import Progress, RecordedMessage
     from .session import Session
 
     TickMessages = tuple[int, list[RecordedMessage]]
+    _Place = tuple[str, Any, Any]
 
 NOTHING = "(no message)"
 """Stands for a message that only one session has."""
@@ -82,13 +84,13 @@ def diff_sessions(
         b: The other.
         tolerance: Numbers this far apart, absolute, count as equal.
         limit: The number of differences kept; all are counted.
-        progress: Told the tick reached.
+        progress: Told how many messages of ``a`` were read.
     """
     found = SessionDiff()
     topics_a: set[str] = set()
     topics_b: set[str] = set()
     comparison = _Comparison(found, tolerance, limit)
-    sides = _by_tick(session_messages(a, None, progress)), _by_tick(session_messages(b))
+    sides = _by_tick(session_messages(a, (), progress)), _by_tick(session_messages(b))
     for tick, left, right in _side_by_side(*sides):
         topics_a.update(message.topic for message in left)
         topics_b.update(message.topic for message in right)
@@ -137,39 +139,50 @@ class _Comparison:
         for message in left:
             waiting = others.get((message.publisher, message.topic))
             if not waiting:
-                self._note(tick, message, ("", _shown(message), NOTHING))
+                self._note(tick, message, partial(_missing_right, message))
                 continue
             compared[message.topic] = compared.get(message.topic, 0) + 1
-            difference = _difference(message.data, waiting.pop().data, self.tolerance)
-            if difference is not None:
-                self._note(tick, message, difference)
+            found = _difference(message.data, waiting.pop().data, self.tolerance)
+            if found is not None:
+                self._note(tick, message, found)
         for waiting in others.values():
             for message in reversed(waiting):
-                self._note(tick, message, ("", NOTHING, _shown(message)))
+                self._note(tick, message, partial(_missing_left, message))
 
-    def _note(self, tick: int, message: RecordedMessage, difference: tuple[str, Any, Any]) -> None:
+    def _note(self, tick: int, message: RecordedMessage, where: _Place | Callable[[], _Place]) -> None:
+        """Count a difference; what is not shown is not decoded."""
         self.found.differences += 1
         if len(self.found.shown) < self.limit:
-            self.found.shown.append(MessageDifference(tick, message.publisher, message.topic, *difference))
+            place = where() if callable(where) else where
+            self.found.shown.append(MessageDifference(tick, message.publisher, message.topic, *place))
 
 
-def _shown(message: RecordedMessage) -> Any:
-    return decode(orjson.dumps(message.data))
+def _missing_right(message: RecordedMessage) -> _Place:
+    return "", decode(orjson.dumps(message.data)), NOTHING
 
 
-def _difference(a: Any, b: Any, tolerance: float) -> tuple[str, Any, Any] | None:
+def _missing_left(message: RecordedMessage) -> _Place:
+    return "", NOTHING, decode(orjson.dumps(message.data))
+
+
+def _difference(a: Any, b: Any, tolerance: float) -> _Place | None:
     """The first difference of two messages, given as parsed from JSON."""
     left, right = orjson.dumps(a), orjson.dumps(b)
-    if left == right:
+    # The order of keys makes no difference; and sorting them costs less than making values of the text.
+    if left == right or (len(left) == len(right) and _sorted(a) == _sorted(b)):
         return None
     if _type_of(a) == _type_of(b) is not None and a.get("unset") == b.get("unset"):
         # Both are of the same class, whose name is not part of the path.
         left, right = orjson.dumps(a["value"]), orjson.dumps(b["value"])
     values = decode(left), decode(right)
     try:
-        return None if same(*values, tolerance=tolerance) else first_difference(*values, tolerance=tolerance)
+        return difference(*values, tolerance=tolerance)
     except OverflowError:  # an integer beyond every float, beside a float
         return "", *values
+
+
+def _sorted(data: Any) -> bytes:
+    return orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
 
 
 def _type_of(data: Any) -> Any:

@@ -6,15 +6,13 @@ import heapq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
+    from .reader import RecordedFile
     from .session import Session
 
     Progress = Callable[[int], None]
-    """Told the tick that was reached, now and then."""
-
-PROGRESS_STEP = 2048
-"""Messages between two reports of progress."""
+    """Told how many messages were read."""
 
 
 class RecordedMessage(NamedTuple):
@@ -31,22 +29,42 @@ class RecordedMessage(NamedTuple):
 
 
 def session_messages(
-    session: Session, topic: str | None = None, progress: Progress | None = None
+    session: Session, topics: Collection[str] = (), progress: Progress | None = None
 ) -> Iterator[RecordedMessage]:
     """All messages, external ones included, in the order of their ticks and within a tick of their stamps.
 
     Args:
         session: Read frame by frame; memory does not grow with its length.
-        topic: Only this topic's.
-        progress: Told how far it is.
+        topics: Only messages of these; all if empty.
+        progress: Told how far it is, with every message read.
     """
-    sources = [_node_messages(session, node) for node in session.files]
-    sources.append(_external_messages(session))
+    sources = [_node_messages(session, node) for node, file in session.files.items() if _may_hold(file, topics)]
+    if session.external_file is not None and _may_hold(session.external_file, topics):
+        sources.append(_external_messages(session))
     for count, message in enumerate(heapq.merge(*sources, key=_when)):
-        if progress is not None and not count % PROGRESS_STEP:
-            progress(message.tick)
-        if topic is None or message.topic == topic:
+        if progress is not None:
+            progress(count)
+        if not topics or message.topic in topics:
             yield message
+
+
+def count_messages(session: Session, topics: Collection[str] = ()) -> int | None:
+    """How many messages `session_messages` reads for this; None where only reading them tells."""
+    count = 0
+    for file in (*session.files.values(), session.external_file):
+        if file is None or not _may_hold(file, topics):
+            continue
+        if file.footer is None or file.footer.topics is None:
+            return None
+        count += sum(tally.count for tally in file.footer.topics)
+    return count
+
+
+def _may_hold(file: RecordedFile, topics: Collection[str]) -> bool:
+    """Whether a file may hold messages of one of these topics, by what it says when it was closed."""
+    if not topics or file.footer is None or file.footer.topics is None:
+        return True
+    return any(tally.topic in topics for tally in file.footer.topics)
 
 
 def _when(message: RecordedMessage) -> tuple[int, int]:

@@ -72,6 +72,7 @@ class RecordedParts(RecordedFile):
             sum(footer.excluded for footer in closed),
             None if any(footer.sends is None for footer in closed) else sum(footer.sends or 0 for footer in closed),
             sum(footer.lines for footer in closed),
+            None if any(footer.loose is None for footer in closed) else sum(footer.loose or 0 for footer in closed),
         )
 
     @property

@@ -26,7 +26,7 @@ from horus_async.recorder.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from horus_async.recorder.frames import Read
 
@@ -254,14 +254,14 @@ class RecordedFile:
                     continue
                 if holding not in piece.text:
                     continue
-                for line in piece.text.splitlines():
-                    if holding not in line:
+                for line in piece.text.splitlines() if holding else lines_of(piece.text):
+                    if holding and holding not in line:
                         continue
                     record = self._parse(line, piece)
                     if record is not None:
                         yield record
 
-    def _parse(self, line: bytes, frame: Frame) -> SessionLine | None:
+    def _parse(self, line: bytes | memoryview, frame: Frame) -> SessionLine | None:
         try:
             return parse_line(line)
         except UnsupportedVersionError as error:
@@ -300,6 +300,21 @@ class RecordedFile:
                 raise DamagedRecordingError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
         return read
+
+
+_LONG = 1 << 16
+
+
+def lines_of(text: bytes) -> Iterable[bytes | memoryview]:
+    """The lines of a frame; without copying them where they are long, as those with images are."""
+    return text.splitlines() if text.find(b"\n") < _LONG else _views(text)
+
+
+def _views(text: bytes) -> Iterator[memoryview]:
+    whole, begin = memoryview(text), 0
+    while (end := text.find(b"\n", begin)) >= 0:
+        yield whole[begin:end]
+        begin = end + 1
 
 
 def until(records: Iterator[SessionLine], start: int | None, stop: int | None) -> Iterator[SessionLine]:

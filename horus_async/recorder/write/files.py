@@ -137,7 +137,9 @@ class SessionFiles:
         if file is self.scheduler:
             counts.inputs = sum(node.counts.inputs for node in self.nodes.values())
             counts.outputs = sum(node.counts.outputs for node in self.nodes.values())
-        return footer_line(ended_ns, counts, file.tallies, excluded=self._excluded(file), sends=file.sends)
+        return footer_line(
+            ended_ns, counts, file.tallies, excluded=self._excluded(file), sends=file.sends, loose=file.loose
+        )
 
     def _excluded(self, file: FrameFile) -> int | None:
         if self._screen is None:

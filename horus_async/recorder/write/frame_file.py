@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from horus_async.recorder.tallies import TopicTally
 
 _SENDS = b'{"kind":"sends"'
+_LOOSE = b'],"tick":null}\n'
 FRAME_TEXT = 1 << 20
 """Bytes of text after which a frame ends, so that a reader never needs much memory."""
 
@@ -52,6 +53,8 @@ class _Part:
     tallies: Tallies = field(factory=Tallies)
     sends: int = 0
     """Lines that hold messages apart from those of callbacks."""
+    loose: int = 0
+    """Those of them that belong to no callback."""
 
 
 class FrameFile:
@@ -138,6 +141,11 @@ class FrameFile:
     def sends(self) -> int | None:
         """How many lines of messages apart from callbacks the current file has; None for the scheduler's."""
         return self._part.sends if self._has_messages else None
+
+    @property
+    def loose(self) -> int | None:
+        """How many of them hold what was sent outside of callbacks."""
+        return self._part.loose if self._has_messages else None
 
     def lose(self, text: bytes, reason: str) -> None:
         """Count lines that will not be written, and announce them in a gap line when something is written again."""
@@ -260,7 +268,10 @@ class FrameFile:
         last = line_tick(text[text.rfind(b"\n", 0, -1) + 1 :])
         if self._rotation is not None:
             self._count(text, last)
-        self._part.sends += text.startswith(_SENDS) + text.count(b"\n" + _SENDS)
+        sends = text.startswith(_SENDS) + text.count(b"\n" + _SENDS)
+        if sends:
+            self._part.sends += sends
+            self._part.loose += text.count(_LOOSE)
         index = self._part.index
         index.add(
             offset, len(frame), text=len(text), lines=lines, first=first, last=last, loose=self.feed.last_loose_tick
@@ -293,7 +304,7 @@ class FrameFile:
         """Close the current file and begin the next one."""
         number = len(self.paths)
         path = part_path(self.paths[0], number)
-        footer = footer_line(wall_ns(), self._part.counts, self.tallies, path.name, sends=self.sends)
+        footer = footer_line(wall_ns(), self._part.counts, self.tallies, path.name, sends=self.sends, loose=self.loose)
         self._append(pack(footer, 1) + self._index())
         if rotation.sync:
             self.sync()

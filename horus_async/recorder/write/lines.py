@@ -238,6 +238,7 @@ def footer_line(
     *,
     excluded: int | None = None,
     sends: int | None = None,
+    loose: int | None = None,
 ) -> bytes:
     """The last line of a file; ``next_file`` is the one that goes on where this one ends."""
     fields: dict[str, Any] = {"kind": "footer", "ended_at": iso_utc(ended_at_ns), **asdict(counts)}
@@ -247,6 +248,7 @@ def footer_line(
         fields["topics"] = [asdict(tally, filter=lambda _, value: value is not None) for tally in topics]
     if sends is not None:
         fields["sends"] = sends
+        fields["loose"] = loose
     if next_file is not None:
         fields["next"] = next_file
     if excluded is not None:

@@ -1,0 +1,48 @@
+"""Tables as text: CSV and JSON lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .tables import TableFormat
+from .text import csv_line, json_text
+
+if TYPE_CHECKING:
+    from .tables import Table
+
+    Row = dict[str, Any]
+
+
+class _Csv:
+    """Comma-separated values under a line of column names."""
+
+    def __init__(self, stream: Any, table: Table) -> None:
+        self._stream = stream
+        self._columns = [*table.columns]
+        stream.write(csv_line(self._columns))
+
+    def write(self, rows: list[Row]) -> None:
+        """Write some rows."""
+        self._stream.write(b"".join([csv_line([row.get(column) for column in self._columns]) for row in rows]))
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class _JsonLines:
+    """One object per line; each has every column, null where a message has no such field."""
+
+    def __init__(self, stream: Any, table: Table) -> None:
+        self._stream = stream
+        self._empty = dict.fromkeys(table.columns)
+
+    def write(self, rows: list[Row]) -> None:
+        """Write some rows."""
+        self._stream.write(b"".join([json_text({**self._empty, **row}) + b"\n" for row in rows]))
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+CSV = TableFormat(_Csv)
+JSON_LINES = TableFormat(_JsonLines)

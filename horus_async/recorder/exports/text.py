@@ -1,0 +1,70 @@
+"""Cells as text: strict JSON, and lines of CSV. Pure."""
+
+from __future__ import annotations
+
+import re
+from math import inf, isnan
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from .arrays import exact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PLAIN = frozenset({int, str, bool, type(None)})
+_QUOTED = re.compile(rb'[",\n\r]')
+
+
+def json_text(value: Any) -> bytes:
+    """A cell as strict JSON, which knows neither infinity (written as text, ``"inf"``) nor NaN (written as null)."""
+    return orjson.dumps(_strict(value), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def csv_line(cells: Iterable[Any]) -> bytes:
+    """A line of comma-separated values (RFC 4180, but with a plain newline); lists, arrays and dicts are JSON text."""
+    return b",".join(map(_csv_cell, cells)) + b"\n"
+
+
+def _strict(value: Any) -> Any:
+    """``value`` without the floats that JSON lacks, and with arrays as orjson takes them."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is float:
+        return value if -inf < value < inf else _float_text(value)
+    if kind is dict:
+        return {key: _strict(item) for key, item in value.items()}
+    if kind is list:
+        # Lists of numbers are long: those that need no replacing cost no call.
+        return [
+            item if type(item) is int or (type(item) is float and -inf < item < inf) else _strict(item)
+            for item in value
+        ]
+    return _strict_array(value) if hasattr(value, "dtype") else value
+
+
+def _strict_array(array: Any) -> Any:
+    if array.dtype.kind == "f" and not _is_finite(array):
+        return _strict(array.tolist())
+    return exact(array if array.flags.c_contiguous else array.copy())
+
+
+def _is_finite(array: Any) -> bool:
+    import numpy as np
+
+    return bool(np.isfinite(array).all())
+
+
+def _float_text(value: float) -> str | None:
+    return None if isnan(value) else str(value)
+
+
+def _csv_cell(value: Any) -> bytes:
+    if value is None:
+        return b""
+    if type(value) in (int, float, bool):
+        return str(value).encode()
+    text = value.encode() if isinstance(value, str) else json_text(value)
+    return b'"' + text.replace(b'"', b'""') + b'"' if _QUOTED.search(text) else text
