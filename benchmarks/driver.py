@@ -23,8 +23,8 @@ from attrs import frozen
 from horus_async import Node, Scheduler, sleep
 from horus_async.clock.system import monotonic_ns
 from horus_async.recorder import RecordingOptions, open_session
+from horus_async.recorder.messages import session_messages
 from horus_async.recorder.read.check import Verdict, check_session
-from horus_async.recorder.read.messages import session_messages
 from horus_async.topics.external.leftovers import reclaim
 
 SESSION = "driver"

@@ -29,7 +29,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @contextmanager
 def _messages_bar(label: str, session: Session, topics: Collection[str] = ()) -> Iterator[Callable[[int], None]]:
     """A progress bar over the messages that are read."""
-    from horus_async.recorder.read.messages import count_messages
+    from horus_async.recorder.messages import count_messages
 
     with progress(label, count_messages(session, topics)) as bar:
         yield seldom(lambda done: bar.update(bar.task_ids[0], completed=done))

@@ -109,11 +109,12 @@ def _is_prose(line: str) -> bool:
 
 
 def test_a_pipe_gets_one_line_a_row(robot: Path) -> None:
-    """Unless COLUMNS asks for a width."""
+    """Unless COLUMNS asks for a width, and not GNU readline, which sets LINES too."""
     command = [sys.executable, "-m", "horus_async", "record", "list", "--long"]
-    plain = {name: value for name, value in environment().items() if name != "COLUMNS"}
-    lines = subprocess.check_output(command, env=plain, text=True, timeout=300).splitlines()
-    assert len(lines) == 3
+    plain = {name: value for name, value in environment().items() if name not in {"COLUMNS", "LINES"}}
+    for more in ({}, {"COLUMNS": "60", "LINES": "24"}):
+        lines = subprocess.check_output(command, env={**plain, **more}, text=True, timeout=300).splitlines()
+        assert len(lines) == 3
     lines = subprocess.check_output(command, env={**plain, "COLUMNS": "60"}, text=True, timeout=300).splitlines()
     assert len(lines) > 3
     assert all(len(line) <= 60 for line in lines)

@@ -20,9 +20,13 @@ LEAST = 12
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Columns of what a stream is shown on: ``COLUMNS``, else those of the terminal; None into a file or a pipe."""
+    """Columns of what a stream is shown on: ``COLUMNS``, else those of the terminal; None into a file or a pipe.
+
+    Into a pipe ``COLUMNS`` counts only if somebody asked for it: GNU readline sets it too, and ``LINES`` with it, for
+    all that a program starts.
+    """
     given = os.environ.get("COLUMNS", "")
-    if given.isdecimal() and int(given) > 0:
+    if given.isdecimal() and int(given) > 0 and (stream.isatty() or "LINES" not in os.environ):
         return int(given)
     return shutil.get_terminal_size().columns if stream.isatty() else None
 

@@ -18,6 +18,7 @@ from horus_async.observe import Execution, External, NodeInfo, RunInfo, Sent, Ti
 from horus_async.recorder import Recorder, RecordingOptions, Session, open_session
 from horus_async.recorder.edit.cut import cut_session
 from horus_async.recorder.edit.merge import merge_sessions
+from horus_async.recorder.messages import session_messages
 from horus_async.recorder.origin import (
     Attachment,
     Metadata,
@@ -28,7 +29,6 @@ from horus_async.recorder.origin import (
     write_origin,
 )
 from horus_async.recorder.read.check import Verdict, check_session
-from horus_async.recorder.read.messages import session_messages
 from horus_async.recorder.records import ExecutionRecord, SendsRecord
 from tests.replay.sessions import PROGRAMS, controller, heard, pair, record, sensor
 

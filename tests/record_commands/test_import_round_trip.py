@@ -15,7 +15,7 @@ from horus_async.observe import Execution, NodeInfo, RunInfo, Sent, TickEnd
 from horus_async.recorder import Recorder, RecordingOptions, open_session
 from horus_async.recorder.exports.export import ExportFormat, export_session
 from horus_async.recorder.imports.importing import import_file
-from horus_async.recorder.read.messages import session_messages
+from horus_async.recorder.messages import session_messages
 from horus_async.topics.ring.names import check_topic_name
 from horus_async.topics.values import classes
 

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from horus_async import Scheduler
 from horus_async.cli.record import record as record_command
 from horus_async.recorder import open_session
+from horus_async.recorder.messages import session_messages
 from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.read.diff import diff_sessions
 from horus_async.recorder.read.info import session_info
-from horus_async.recorder.read.messages import session_messages
 from horus_async.recorder.read.reader import RecordedFile
 from horus_async.recorder.records import RecordedOutput, SendsRecord, parse_line
 from tests.replay.rewriting import in_background, rewrite, with_sends

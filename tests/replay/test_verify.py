@@ -30,7 +30,7 @@ from horus_async import (
 from horus_async.cli import main
 from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from horus_async.recorder import open_session
-from horus_async.recorder.read.messages import session_messages
+from horus_async.recorder.messages import session_messages
 from tests.replay.sessions import PROGRAMS, controller, pair, record
 
 if TYPE_CHECKING:

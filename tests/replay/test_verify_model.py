@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from horus_async import Scheduler, Topic
 from horus_async.observe import Observer, Sent
 from horus_async.recorder import ExecutionRecord, open_session
-from horus_async.recorder.read.messages import session_messages
+from horus_async.recorder.messages import session_messages
 from tests.replay.graphs import OUTSIDE, Part, Plan, robots
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from horus_async import Scheduler
 from horus_async.determinism.reaction import Guard
 from horus_async.observe import Observer, Sent
 from horus_async.recorder import open_session
+from horus_async.recorder.messages import session_messages
 from horus_async.recorder.read.check import Verdict, check_session
-from horus_async.recorder.read.messages import session_messages
 from tests.replay.test_verify_model import check_replay, verify
 from tests.replay.works import Job, Worker, workers
 

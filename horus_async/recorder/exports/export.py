@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from horus_async.recorder.read.messages import Progress
+    from horus_async.recorder.messages import Progress
     from horus_async.recorder.read.session import Session
 
     from .output import Exported

@@ -21,7 +21,7 @@ from .arrays import array_form
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.recorder.read.messages import RecordedMessage
+    from horus_async.recorder.messages import RecordedMessage
 
 FIXED = ("tick", "stamp_ns", "seq", "publisher")
 """The first columns of every table."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field
 
+from horus_async.recorder.messages import session_messages
 from horus_async.recorder.origin import Origin, attachment_path, read_origin
-from horus_async.recorder.read.messages import session_messages
 
 from .output import Exported, check_found, need, writing
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from horus_async.recorder.read.messages import Progress
+    from horus_async.recorder.messages import Progress
     from horus_async.recorder.read.session import Session
 
 WRAPPED = "horus_wrapped"

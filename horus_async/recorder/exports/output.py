@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from attrs import define, field
 
 from horus_async.errors import RecordingError
-from horus_async.recorder.read.messages import session_messages
+from horus_async.recorder.messages import session_messages
 from horus_async.spelling import did_you_mean
 
 if TYPE_CHECKING:

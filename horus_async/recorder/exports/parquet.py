@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from horus_async.recorder.read.messages import Progress
+    from horus_async.recorder.messages import Progress
     from horus_async.recorder.read.session import Session
 
     from .kinds import Kind

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
-from horus_async.recorder.read.messages import session_messages
+from horus_async.recorder.messages import session_messages
 
 from .flatten import row_of
 from .kinds import Simple, form, is_of_digits, kind_of, merge
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-    from horus_async.recorder.read.messages import Progress
+    from horus_async.recorder.messages import Progress
     from horus_async.recorder.read.session import Session
 
     from .kinds import Kind

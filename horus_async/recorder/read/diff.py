@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field, frozen
 
+from horus_async.recorder.messages import session_messages
 from horus_async.topics.codec import decode
 from horus_async.value_diff import difference, short, short_pair
-
-from .messages import session_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from .messages import Progress, RecordedMessage
+    from horus_async.recorder.messages import Progress, RecordedMessage
+
     from .session import Session
 
     TickMessages = tuple[int, list[RecordedMessage]]

@@ -1,15 +1,14 @@
-"""All messages of a session in one sequence: what diff and export read."""
+"""All messages of a session in one sequence: what diff and export read, and programs that look for themselves."""
 
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from .reader import RecordedFile
-    from .session import Session
+    from .records import ExternalMessage, RecordedOutput
 
     Progress = Callable[[int], None]
     """Told how many messages were read."""
@@ -28,8 +27,26 @@ class RecordedMessage(NamedTuple):
     """As parsed from JSON, with the codec's tags."""
 
 
+class Recorded(Protocol):
+    """What is asked of a session, which is read in `horus_async.recorder.read`."""
+
+    @property
+    def files(self) -> Mapping[str, Any]:
+        """By node."""
+
+    @property
+    def external_file(self) -> Any:
+        """None where there is none."""
+
+    def outputs(self, node: str, /) -> Iterable[RecordedOutput]:
+        """What a node sent."""
+
+    def external(self) -> Iterable[ExternalMessage]:
+        """What came from outside."""
+
+
 def session_messages(
-    session: Session, topics: Collection[str] = (), progress: Progress | None = None
+    session: Recorded, topics: Collection[str] = (), progress: Progress | None = None
 ) -> Iterator[RecordedMessage]:
     """All messages, external ones included, in the order of their ticks and within a tick of their stamps.
 
@@ -48,7 +65,7 @@ def session_messages(
             yield message
 
 
-def count_messages(session: Session, topics: Collection[str] = ()) -> int | None:
+def count_messages(session: Recorded, topics: Collection[str] = ()) -> int | None:
     """How many messages `session_messages` reads for this; None where only reading them tells."""
     count = 0
     for file in (*session.files.values(), session.external_file):
@@ -60,7 +77,7 @@ def count_messages(session: Session, topics: Collection[str] = ()) -> int | None
     return count
 
 
-def _may_hold(file: RecordedFile, topics: Collection[str]) -> bool:
+def _may_hold(file: Any, topics: Collection[str]) -> bool:
     """Whether a file may hold messages of one of these topics, by what it says when it was closed."""
     if not topics or file.footer is None or file.footer.topics is None:
         return True
@@ -71,11 +88,11 @@ def _when(message: RecordedMessage) -> tuple[int, int]:
     return message[:2]
 
 
-def _node_messages(session: Session, node: str) -> Iterator[RecordedMessage]:
+def _node_messages(session: Recorded, node: str) -> Iterator[RecordedMessage]:
     for sent in session.outputs(node):
         yield RecordedMessage(sent.tick, sent.stamp_ns, node, sent.topic, sent.seq, sent.data)
 
 
-def _external_messages(session: Session) -> Iterator[RecordedMessage]:
+def _external_messages(session: Recorded) -> Iterator[RecordedMessage]:
     for taken in session.external():
         yield RecordedMessage(taken.tick, taken.stamp_ns, taken.publisher, taken.topic, taken.seq, taken.data)
