@@ -170,7 +170,7 @@ def test_ctrl_c_leaves_nothing_behind(recordings_dir: Path, tmp_path: Path, form
     script = (
         "import os, signal, sys\n"
         "from horus_async.recorder.exports import flatten, tables, mcap_export\n"
-        "from horus_async.recorder.read import messages\n"
+        "from horus_async.recorder import messages\n"
         "real = messages.session_messages\n"
         "def slow(*args):\n"
         "    yield from real(*args)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
 from functools import partial
@@ -451,3 +452,21 @@ tell(anyio.run(take, "c"))
         assert forking.end() == 0
     for topic in topics.values():
         topic.close()
+
+
+def test_a_doorbell_that_another_process_takes_for_left_over(namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removed between its making and its locking, as nobody had it yet, it is made again."""
+    made = []
+    real = os.mkfifo
+
+    def make(name: str, mode: int, *, dir_fd: int) -> None:
+        real(name, mode, dir_fd=dir_fd)
+        made.append(name)
+        if len(made) == 1:
+            os.unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkfifo", make)
+    bell = doorbell.Doorbell(namespace)
+    assert len(made) == 2
+    assert bells(namespace) == 1
+    bell.close()

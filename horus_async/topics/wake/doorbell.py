@@ -172,6 +172,8 @@ def _claim(namespace: str, slot: int) -> int | None:
                     os.chmod(name, 0o600, dir_fd=folder)  # whatever the umask
                 except FileExistsError:
                     pass
+                except FileNotFoundError:  # to another process it was one that a dead process left
+                    raise
                 except OSError as error:
                     raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
                 try:
