@@ -68,7 +68,8 @@ class Watchdog:
         began_ns = self._runtime.blocked_since_ns(run)
         if began_ns is None:
             return
-        stage = min((perf_ns() - began_ns - self._held_ns(run, began_ns)) // limit_ns, len(STAGES))
+        lasts_ns = max(perf_ns() - began_ns - self._held_ns(run, began_ns), 0)  # it may have begun anew meanwhile
+        stage = min(lasts_ns // limit_ns, len(STAGES))
         said_of_ns, said = self._said.get(run, (began_ns, 0))
         if said_of_ns != began_ns:
             said = 0
