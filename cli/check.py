@@ -21,6 +21,7 @@ from horus_async.determinism.variants import Variant, variants
 from horus_async.errors import AppError
 
 from .support.errors import FOUND, USAGE
+from .support.in_order import ended_in_order
 from .support.own_namespace import own_namespace
 from .support.render import print_json, progress
 from .terminal import completion
@@ -97,6 +98,7 @@ def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str
         "their own; Ctrl-C ends it"
     )
     with ExitStack() as stack:
+        stack.enter_context(ended_in_order())
         stack.enter_context(own_namespace("check"))
         workers = [stack.enter_context(_worker(job, run)) for run in runs]
         try:

@@ -13,7 +13,7 @@ from horus_async.topics.discovery import others_listen
 from horus_async.topics.inspection import rings
 
 from .support.listeners import Listeners
-from .support.load import load_scheduler
+from .support.load import load_scheduler, not_ended_by
 from .support.render import print_json, show_notes, show_summary
 from .terminal import completion
 from .terminal.states import tell_states
@@ -76,7 +76,9 @@ def inject(
     if app is not None:
         if namespace is not None:
             raise click.UsageError("--namespace is for topics of running programs; with --into APP set HORUS_NAMESPACE")
-        scheduler = load_scheduler(app, args).inject(opened, *names)
+        with not_ended_by(app):
+            scheduler = load_scheduler(app, args)
+        scheduler.inject(opened, *names)
         tell_states(scheduler, f"{app} with {', '.join(names)} of {opened.name}")
         scheduler.run_sync(duration)
         unheard = None

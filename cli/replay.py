@@ -18,7 +18,7 @@ from horus_async.replay.options import session_topics, tick_at
 from horus_async.topics.codec import decode
 
 from .support.errors import FOUND, USAGE
-from .support.load import load_scheduler
+from .support.load import load_scheduler, not_ended_by
 from .support.own_namespace import own_namespace
 from .support.render import print_json, show_notes
 from .terminal import completion
@@ -255,7 +255,7 @@ def _verify(
 
     chosen = None if names is None else tuple(names)
     say(f"started: the nodes of {app} on what {session.name} holds, to its tick {session.last_tick}; Ctrl-C ends it")
-    with own_namespace("verify"):
+    with own_namespace("verify"), not_ended_by(app):
         scheduler = load_scheduler(app, args)
         report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))
     show_notes(session)

@@ -54,6 +54,8 @@ def run(
     """
     if no_blackbox and blackbox_mb is not None:
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
+    if record is not None and record.startswith("-"):
+        raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
     made: list[Scheduler] = []
 
     def note(scheduler: Scheduler) -> None:

@@ -69,3 +69,12 @@ def test_a_name_of_its_own_stays(tmp_path: Path, blackbox_dir: Path) -> None:
     run(str(tmp_path / "arm.py"))
     assert [path.name for path in blackbox_dir.iterdir()] == ["left.hbb"]
     assert Scheduler.list_recordings()[0].startswith("left_")
+
+
+def test_an_option_is_not_taken_for_the_name_of_a_recording(tmp_path: Path, recordings_dir: Path) -> None:
+    """``--record --deterministic`` would run in real time, and record that under a name that no command takes."""
+    (tmp_path / "arm.py").write_text(APP.format(options="", node="a"))
+    done = run_script(RUN, "run", "--record", "--deterministic", "--duration", "0.02", str(tmp_path / "arm.py"))
+    assert done.returncode == 2
+    assert "--record needs a name, and '--deterministic' looks like an option" in done.stderr
+    assert not recordings_dir.exists()

@@ -165,6 +165,29 @@ def test_a_program_that_ends_itself_is_said_to(code: str, exits: int, tmp_path: 
     assert "robot.py: a run of the check ended with exit code" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(("code", "exits"), [("", 2), ("0", 2), ("2", 2), ("3", 1), ("'no arm'", 1)])
+@pytest.mark.parametrize("where", ["module", "build", "tick"])
+def test_a_verification_is_not_passed_by_a_program_that_ends_itself(
+    where: str, code: str, exits: int, tmp_path: Path
+) -> None:
+    """``sys.exit(0)`` says nothing of what was compared, nor that anything was."""
+    ends = {name: f"sys.exit({code})" if name == where else "pass" for name in ("module", "build", "tick")}
+    (tmp_path / "robot.py").write_text(
+        "import sys\nfrom horus_async import Node, Scheduler\n"
+        f"def tick(node):\n    node.send('cmd', 2)\n    {ends['tick']}\n"
+        f"def build(args):\n    {ends['build']}\n    return Scheduler().add(Node('arm', tick=tick))\n"
+        f"{ends['module']}\n"
+    )
+    recorded = Node("arm", tick=lambda node: node.send("cmd", 1), pubs=["cmd"])
+    Scheduler(deterministic=True, recording="day").add(recorded).run_sync(0.1)
+    done = horus("replay", "day", "--speed", "max", "--verify", "robot.py", cwd=tmp_path)
+    assert done.returncode == exits, done.stderr
+    assert f"robot.py ended itself with sys.exit({code})" in done.stderr.splitlines()[-1]
+    if where != "tick":
+        done = horus("record", "inject", "day", "--nodes", "arm", "--into", "robot.py", cwd=tmp_path)
+        assert done.returncode == exits, done.stderr
+
+
 def test_check_says_where_a_node_fails(tmp_path: Path) -> None:
     """In one line; ``run`` shows the whole traceback."""
     (tmp_path / "robot.py").write_text(FAILURES["build"])

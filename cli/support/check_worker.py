@@ -40,7 +40,15 @@ def main() -> None:
     with clear_errors(), _allocator_noise(variant), _cpu_load(variant):
         scheduler = load_scheduler(job["app"], job["args"])
         with os.fdopen(job["frames"], "wb") as frames:
-            digests = TickDigests(frames.write, lambda: scheduler.guard_findings)
+
+            def write(frame: bytes) -> None:
+                try:
+                    frames.write(frame)
+                except BrokenPipeError:  # the check is gone, killed perhaps: nobody would end this run
+                    scheduler.stop()
+                    raise
+
+            digests = TickDigests(write, lambda: scheduler.guard_findings)
             _run(scheduler, variant, digests, job)
 
 

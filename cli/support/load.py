@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async import Scheduler
 from horus_async.errors import AppError, HorusError
+from horus_async.scheduler.signals import Interrupted
 
-from .errors import in_a_line
+from .errors import USAGE, in_a_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,6 +51,26 @@ def run_script(app: str, args: Sequence[str], *, overrides: Overrides) -> None:
         found = _offered(module)
         if found is not None:
             _scheduler(app, found, args).run_sync()
+
+
+@contextmanager
+def not_ended_by(app: str) -> Iterator[None]:
+    """Let no ``sys.exit()`` of a program pass for the result of the command that needs it.
+
+    Raises:
+        AppError: It ended itself; as failed, unless its exit code is that of fine or of wrong usage.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except SystemExit as error:
+        failure = AppError(
+            f"{app} ended itself with sys.exit({'' if error.code is None else repr(error.code)}), so there is no "
+            "result; scripts do so below if __name__ == '__main__', and nodes with request_stop()"
+        )
+        failure.failed = error.code not in (None, 0, USAGE)
+        raise failure from error
 
 
 def _execute(path: Path, module: ModuleType) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from horus_async.determinism.certificate import Certificate
 from horus_async.determinism.comparison import NO_MESSAGE, Comparison, Divergence, RunDiedError
 from horus_async.determinism.frames import TickDigests
 from horus_async.determinism.variants import shuffled, variants
+from tests.topics.test_processes import until
 
 ROOT = Path(__file__).parent.parent.parent
 BUGS = ROOT / "examples" / "bugs"
@@ -139,6 +142,42 @@ def test_a_program_that_records_is_not_recorded(tmp_path: Path, recordings_dir: 
 
     assert done.returncode == 0, done.stderr
     assert not recordings_dir.exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_no_run_outlives_a_check_that_is_ended(signum: signal.Signals, tmp_path: Path) -> None:
+    """As by ``timeout``: the runs would take all processors for as long as they have virtual time left."""
+    app, pids = tmp_path / "app.py", tmp_path / "pids"
+    app.write_text(
+        "import os\nfrom horus_async import Node, Scheduler\n"
+        "def build(args):\n"
+        "    with open(args[0], 'a') as file: print(os.getpid(), file=file)\n"
+        "    return Scheduler(tick_rate=100).add(Node('a', tick=lambda node: node.send('t', 1)))\n"
+    )
+    command = [sys.executable, "-m", "horus_async", "check", str(app), "--runs", "2", "--duration", "1e6"]
+    done = subprocess.Popen([*command, "--", str(pids)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: pids.exists() and len(pids.read_text().splitlines()) == 2)
+        done.send_signal(signum)
+        assert done.wait(30) == (-signum if signum == signal.SIGKILL else 128 + signum)
+        runs = [int(pid) for pid in pids.read_text().split()]
+        try:
+            until(lambda: not any(map(_lives, runs)))
+        finally:
+            for pid in filter(_lives, runs):
+                os.kill(pid, signal.SIGKILL)
+    finally:
+        done.kill()
+        done.wait()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")  # nobody may reap an orphan in a container
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_the_program_gets_its_arguments(tmp_path: Path) -> None:
