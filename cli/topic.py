@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import threading
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +17,7 @@ from horus_async.topics.codec import to_json
 from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings
 
-from .support.errors import clear_errors
+from .support.errors import clear_errors, ended_in_order
 from .support.render import print_json
 from .support.shared_memory import other_users
 from .support.typed import structure
@@ -30,8 +26,6 @@ from .terminal import completion
 from .terminal.table import fold, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from horus_async.topics.inspection import RingInfo
     from horus_async.topics.ring.region import Taken
 
@@ -51,22 +45,8 @@ _WINDOWS = click.option("-n", "--number", type=click.IntRange(1), help="Stop aft
 
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        with clear_errors(), _ended_in_order():
+        with clear_errors(), ended_in_order():
             return super().invoke(ctx)
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Let SIGTERM, which ``timeout`` sends, close all topics; by default it would leave them in shared memory."""
-    before = signal.getsignal(signal.SIGTERM)
-    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(cls=_Group)

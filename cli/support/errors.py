@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +59,25 @@ def clear_errors() -> Iterator[None]:
         sys.exit(FOUND)
     except OSError as error:
         fail(str(error), USAGE)
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let SIGTERM, which ``timeout`` sends, and SIGHUP, of a closed terminal, undo what is half done, close the rest.
+
+    By default they would leave parts of files and sessions, and topics in shared memory.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, lambda signum, _: sys.exit(128 + signum))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _node_failed(error: NodeFailure) -> None:
