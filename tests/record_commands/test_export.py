@@ -140,6 +140,15 @@ def test_messages_that_are_no_dicts(recordings_dir: Path, tmp_path: Path) -> Non
     assert [row["value"] for row in pq.read_table(tmp_path / "t.parquet").to_pylist()] == ["1.5", "[1,2]", None]
 
 
+def test_keys_with_one_text_are_all_kept(recordings_dir: Path, tmp_path: Path) -> None:
+    """A number and its text are two keys of a dict, and fields with one path are two columns."""
+    make(recordings_dir, "s", {0: [("n", "t", {1: "a", "1": "b", None: "c", "None": {"x": 1, 2: 3, "2": 4}})]}, ticks=1)
+    output = tmp_path / "t.csv"
+    assert call("export", "s", "--format", "csv", "--output", output).exit_code == 0
+    (row,) = read_csv(output)
+    assert sorted([*row.values()][4:]) == ["1", "3", "4", "a", "b", "c"]
+
+
 def test_file_names_are_safe_and_differ(tmp_path: Path) -> None:
     """Slashes in topic names don't make folders, and two topics never share a file."""
     paths = table_paths(tmp_path / "out.csv", ["a/b", "a_b", "c"])
