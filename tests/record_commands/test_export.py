@@ -155,6 +155,21 @@ def test_file_names_are_safe_and_differ(tmp_path: Path) -> None:
     assert [path.name for path in paths.values()] == ["out.a_b.csv", "out.a_b_2.csv", "out.c.csv"]
 
 
+def test_topics_that_differ_in_case_have_files_that_do_not(tmp_path: Path) -> None:
+    """Where the file system takes A for a, as that of macOS, no table replaces another."""
+    names = [path.name for path in table_paths(tmp_path / "out.csv", ["Scan", "scan", "a/Scan", "a_scan_2"]).values()]
+    assert names == ["out.Scan.csv", "out.scan_2.csv", "out.a_Scan.csv", "out.a_scan_2.csv"]
+
+
+def test_topics_with_the_longest_names_have_files(recordings_dir: Path, tmp_path: Path) -> None:
+    """A topic may have a longer name than a file."""
+    topics = ["x" * 255, "x" * 254 + "y", "z"]
+    make(recordings_dir, "s", {0: [("n", topic, {"of": topic}) for topic in topics]}, ticks=1)
+    done = call_json("export", "s", "--format", "csv", "--output", tmp_path / "ö.csv")
+    assert len(done["files"]) == 3
+    assert sorted(row["of"] for file in tmp_path.glob("*.csv") for row in read_csv(file)) == sorted(topics)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_official_reader_returns_the_same_messages(recordings_dir: Path, tmp_path: Path, seed: int) -> None:
     """J.1-24: the official MCAP reader gives every message back with topic, stamp, seq and value."""
