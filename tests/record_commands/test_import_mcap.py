@@ -464,3 +464,13 @@ def test_a_publisher_called_as_unnamed_ones_are_is_none_of_them(recordings_dir: 
 
     assert call("import", write_mcap(tmp_path / "x.mcap", fill), "--name", "x").exit_code == 0
     assert sorted(open_session("x").nodes) == ["bag", "bag 2", "bag_2", "bag_3", "bag_4"]
+
+
+def test_a_topic_without_a_name_is_one_of_many(recordings_dir: Path, tmp_path: Path) -> None:
+    """Its count in the file is not taken for that of all."""
+    result = call(
+        "import", json_mcap(tmp_path / "x.mcap", [("", 0, b"1"), ("/a", 1, b"2"), ("/a", 2, b"3")]), "--name", "x"
+    )
+    assert result.exit_code == 0
+    assert "the file says" not in result.stderr
+    assert messages_of("x", "topic") == [1]
