@@ -110,3 +110,13 @@ def test_a_signal_leaves_nothing_half_written(
     assert done.returncode == 128 + number, done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(path.name for folder in (tmp_path, recordings_dir) for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["list", "check s", "export s --format csv --topic ctrl.cmd --output new.csv"])
+def test_closed_standard_streams_do_no_harm(recordings_dir: Path, tmp_path: Path, command: str, closed: str) -> None:
+    """As a service manager may start a program: what would be said is not, and the exit code tells of the command."""
+    robot(recordings_dir, "s", ticks=20)
+    line = f"{sys.executable} -m horus_async record {command} {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
