@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from horus_async.errors import HorusError
 
-from .support.errors import clear_errors
+from .support.errors import clear_errors, open_closed_streams
 
 _COMMANDS = {
     "demo": "Record, replay and verify a simulated robot, start to finish.",
@@ -57,6 +57,7 @@ class _Commands(click.Group):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
+        open_closed_streams()
         with clear_errors():
             return super().invoke(ctx)
 

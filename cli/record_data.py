@@ -12,6 +12,7 @@ import click
 from horus_async.recorder import open_session
 
 from .support.errors import FOUND, USAGE, fail
+from .support.in_order import ended_in_order
 from .support.render import print_json, printable, progress, seldom, show_notes
 from .terminal import completion
 
@@ -141,7 +142,7 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
         path = path.absolute()
     topics = tuple(dict.fromkeys(topics))
     err = goes_to_stdout(path)
-    with _messages_bar("exporting", opened, topics) as report:
+    with ended_in_order(), _messages_bar("exporting", opened, topics) as report:
         done = export_session(opened, path, ExportFormat(form), topics=topics, progress=report)
     show_notes(opened)
     for note in done.notes:
@@ -182,7 +183,7 @@ def import_(
     """
     from horus_async.recorder.imports.importing import import_file
 
-    with progress("importing", 0) as bar:
+    with ended_in_order(), progress("importing", 0) as bar:
         bar.update(bar.task_ids[0], total=None)
         found = import_file(
             file.expanduser(),

@@ -13,6 +13,7 @@ from horus_async.recorder import open_session
 from horus_async.recorder.read.moments import first_tick_from, parse_span, span_text
 
 from .support.errors import FOUND, USAGE, fail
+from .support.in_order import ended_in_order
 from .support.render import print_json, progress, show_notes
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def cut(session: str, *, ticks: str | None, span: str | None, name: str, as_json
 
 @contextmanager
 def _bar(label: str, sessions: list[Session]) -> Iterator[Callable[[int], None]]:
-    with progress(label, max((session.last_tick or 0) + 1 for session in sessions)) as bar:
+    total = max((session.last_tick or 0) + 1 for session in sessions)
+    with ended_in_order(), progress(label, total) as bar:
         yield lambda tick: bar.update(bar.task_ids[0], completed=tick)
 
 

@@ -19,6 +19,24 @@ if TYPE_CHECKING:
     Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
+NODE_NAME_LIMIT = 200
+"""Bytes of UTF-8 in the name of a node."""
+
+_NOT_IN_NODE_NAMES = frozenset("@\\\0")
+
+
+def is_node_name_character(character: str) -> bool:
+    """Whether it may be in the name of a node."""
+    return character.isprintable() and character not in _NOT_IN_NODE_NAMES
+
+
+def is_node_name(value: Any) -> bool:
+    """Whether a node may have this name."""
+    if not isinstance(value, str) or not all(map(is_node_name_character, value)):
+        return False
+    return len(value.encode()) <= NODE_NAME_LIMIT and not value.startswith("/") and ".." not in value
+
+
 def is_number(value: Any) -> bool:
     """Whether it is an int or a float, infinite and NaN included; bool is not a number here."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from contextlib import contextmanager
@@ -57,6 +58,13 @@ def clear_errors() -> Iterator[None]:
         sys.exit(FOUND)
     except OSError as error:
         fail(str(error), USAGE)
+
+
+def open_closed_streams() -> None:
+    """Put the null device where a standard stream is closed, as by ``2>&-``: no file gets its number, nothing fails."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def _node_failed(error: NodeFailure) -> None:

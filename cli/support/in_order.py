@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def ended_in_order() -> Iterator[None]:
-    """Let SIGTERM, which ``timeout`` sends, and SIGHUP raise `SystemExit`; by default nothing would be cleaned up."""
+    """Let SIGTERM, which ``timeout`` sends, and SIGHUP, of a closed terminal, undo what is half done, close the rest.
+
+    By default they would leave parts of files and sessions, processes, and topics in shared memory.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,25 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any, *, err: bool = False) -> None:
-    """Print one JSON value on one line."""
-    click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode(), err=err)
+    """Print one JSON value on one line; integers of any size in digits."""
+    try:
+        text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, or half a surrogate pair
+        text = json.dumps(_simple(value), ensure_ascii=False, separators=(",", ":"))
+    click.echo(text, err=err)
+
+
+def _simple(value: Any) -> Any:
+    """What is printed, as orjson would have it, in numbers, text, lists and dicts."""
+    if isinstance(value, dict):
+        return {str(_simple(key)): _simple(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_simple(item) for item in value]
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.observe import NodeInfo
 from horus_async.topics import check_topic_name
-from horus_async.validators import is_positive
+from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
 from .failure_policies import FailurePolicy, Fatal, Miss
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 Callback = "Callable[..., Any]"
 """``callback(node)``, a coroutine function or a plain function."""
-
-_FORBIDDEN_IN_NAMES = frozenset("@\\\0")
-_MAX_NAME = 200
 
 
 class Node:
@@ -146,11 +143,9 @@ class Node:
         self._check()
 
     def _check(self) -> None:
-        name: Any = self.name
-        bad_name = not isinstance(name, str) or _FORBIDDEN_IN_NAMES & set(self.name) or not self.name.isprintable()
-        if bad_name or len(self.name.encode()) > _MAX_NAME or self.name.startswith("/") or ".." in self.name:
+        if not is_node_name(self.name):
             raise ConfigurationError(
-                f"{self.name!r} cannot be a node's name; use up to {_MAX_NAME} printable characters "
+                f"{self.name!r} cannot be a node's name; use up to {NODE_NAME_LIMIT} printable characters "
                 "without '@' and '\\', no leading '/', no '..'"
             )
         self._check_callbacks()

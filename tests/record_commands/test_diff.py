@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -217,3 +218,14 @@ def test_lines_are_short_whatever_differs(recordings_dir: Path, a: object, b: ob
     assert result.exit_code == 1
     assert place in result.output
     assert max(map(len, result.output.splitlines())) < 220
+
+
+def test_json_has_integers_of_any_size(recordings_dir: Path) -> None:
+    """As messages may: in digits, beside all that JSON has no name for."""
+    for name, number in (("a", 2**70), ("b", -(2**64))):
+        make(recordings_dir, name, {0: [("n", "t", number)], 1: [("n", "t", {"v": math.nan, "w": name})]}, ticks=2)
+    result = call("diff", "a", "b", "--json")
+    assert result.exit_code == 1, result.output
+    shown = json.loads(result.stdout)["shown"]
+    assert (shown[0]["a"], shown[0]["b"]) == (2**70, -(2**64))
+    assert (shown[1]["a"], shown[1]["b"]) == ("a", "b")

@@ -441,6 +441,19 @@ def test_what_several_heard_from_outside_is_there_once(recordings_dir: Path) -> 
     assert found == [(0, 0), (5, 1)]
 
 
+def test_what_lies_between_parts_is_said(recordings_dir: Path) -> None:
+    """A part that was forgotten leaves a hole in a whole session: a note names its ticks, and nothing is damaged."""
+    robot(recordings_dir, "s", ticks=20)
+    for name, ticks in (("a", "-4"), ("b", "5-9"), ("c", "11-")):
+        assert call("cut", "s", "--ticks", ticks, "--name", name).exit_code == 0
+    result = call("merge", "c", "a", "--name", "holed")
+    assert result.exit_code == 0
+    assert result.stderr == "note: ticks 5 to 10 are in none of the parts: 'a' ends before, 'c' begins after\n"
+    found = call_json("merge", "b", "c", "a", "--name", "less")
+    assert found["notes"] == ["tick 10 is in none of the parts: 'b' ends before, 'c' begins after"]
+    assert call("merge", "a", "b", "--name", "touching").stderr == ""
+
+
 def test_parts_that_overlap_or_are_given_twice_are_refused(recordings_dir: Path) -> None:
     """Each tick is there once."""
     record("s", robot_nodes(), duration=0.3)

@@ -140,10 +140,34 @@ def test_messages_that_are_no_dicts(recordings_dir: Path, tmp_path: Path) -> Non
     assert [row["value"] for row in pq.read_table(tmp_path / "t.parquet").to_pylist()] == ["1.5", "[1,2]", None]
 
 
+def test_keys_with_one_text_are_all_kept(recordings_dir: Path, tmp_path: Path) -> None:
+    """A number and its text are two keys of a dict, and fields with one path are two columns."""
+    make(recordings_dir, "s", {0: [("n", "t", {1: "a", "1": "b", None: "c", "None": {"x": 1, 2: 3, "2": 4}})]}, ticks=1)
+    output = tmp_path / "t.csv"
+    assert call("export", "s", "--format", "csv", "--output", output).exit_code == 0
+    (row,) = read_csv(output)
+    assert sorted([*row.values()][4:]) == ["1", "3", "4", "a", "b", "c"]
+
+
 def test_file_names_are_safe_and_differ(tmp_path: Path) -> None:
     """Slashes in topic names don't make folders, and two topics never share a file."""
     paths = table_paths(tmp_path / "out.csv", ["a/b", "a_b", "c"])
     assert [path.name for path in paths.values()] == ["out.a_b.csv", "out.a_b_2.csv", "out.c.csv"]
+
+
+def test_topics_that_differ_in_case_have_files_that_do_not(tmp_path: Path) -> None:
+    """Where the file system takes A for a, as that of macOS, no table replaces another."""
+    names = [path.name for path in table_paths(tmp_path / "out.csv", ["Scan", "scan", "a/Scan", "a_scan_2"]).values()]
+    assert names == ["out.Scan.csv", "out.scan_2.csv", "out.a_Scan.csv", "out.a_scan_2.csv"]
+
+
+def test_topics_with_the_longest_names_have_files(recordings_dir: Path, tmp_path: Path) -> None:
+    """A topic may have a longer name than a file."""
+    topics = ["x" * 255, "x" * 254 + "y", "z"]
+    make(recordings_dir, "s", {0: [("n", topic, {"of": topic}) for topic in topics]}, ticks=1)
+    done = call_json("export", "s", "--format", "csv", "--output", tmp_path / "ö.csv")
+    assert len(done["files"]) == 3
+    assert sorted(row["of"] for file in tmp_path.glob("*.csv") for row in read_csv(file)) == sorted(topics)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -452,3 +452,25 @@ def test_old_exports_say_what_they_lack(recordings_dir: Path, tmp_path: Path) ->
     assert "topic t has messages of a, b, and the file does not say which are whose" in result.stderr
     assert math.isnan(messages_of("x", "t")[0])
     assert stamped("x", "t")[0][0] == 1
+
+
+def test_a_publisher_called_as_unnamed_ones_are_is_none_of_them(recordings_dir: Path, tmp_path: Path) -> None:
+    """Two channels of a topic without names, and a publisher whose name the second would get."""
+
+    def fill(writer: Any) -> None:
+        for caller in ("", "", "bag_2", "bag 2", ""):
+            channel = writer.register_channel("t", "json", 0, {"callerid": caller} if caller else {})
+            writer.add_message(channel, 1, b"1", 1)
+
+    assert call("import", write_mcap(tmp_path / "x.mcap", fill), "--name", "x").exit_code == 0
+    assert sorted(open_session("x").nodes) == ["bag", "bag 2", "bag_2", "bag_3", "bag_4"]
+
+
+def test_a_topic_without_a_name_is_one_of_many(recordings_dir: Path, tmp_path: Path) -> None:
+    """Its count in the file is not taken for that of all."""
+    result = call(
+        "import", json_mcap(tmp_path / "x.mcap", [("", 0, b"1"), ("/a", 1, b"2"), ("/a", 2, b"3")]), "--name", "x"
+    )
+    assert result.exit_code == 0
+    assert "the file says" not in result.stderr
+    assert messages_of("x", "topic") == [1]

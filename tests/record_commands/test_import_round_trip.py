@@ -18,6 +18,7 @@ from horus_async.recorder.imports.importing import import_file
 from horus_async.recorder.messages import session_messages
 from horus_async.topics.ring.names import check_topic_name
 from horus_async.topics.values import classes
+from horus_async.validators import is_node_name
 
 from .mcap_files import write_mcap
 from .sessions import PERIOD_NS, STARTED_NS, make
@@ -61,7 +62,7 @@ VALUES = st.recursive(
 SENT = st.lists(
     st.tuples(
         st.integers(0, 12),
-        st.sampled_from(["front", "rear/lidar", "bag", "bag_2"]),
+        st.sampled_from(["front", "rear/lidar", "bag", "bag_2", "arm 1", "左腕", "n" * 200]),
         st.sampled_from(["scan", "a/b", "a.b", "bag"]),
         VALUES,
     ),
@@ -117,6 +118,33 @@ def test_export_and_import_give_the_same_session(
         classes.find = find
     assert (found.notes, found.renamed, found.missing) == ([], {}, 0)
     assert everything(open_session("again", root)) == everything(session)
+
+
+def test_nodes_keep_names_that_only_topics_may_not_have(recordings_dir: Path, tmp_path: Path) -> None:
+    """Spaces, other alphabets and 200 bytes: what a node may be called, it is called after an import, too."""
+    nodes = ["arm 1", "arm_1", "左/腕", "a:b;c=d", "ö" * 100]
+    session = make(recordings_dir, "s", {0: [(node, "t", {"of": node}) for node in nodes]}, ticks=1)
+    export_session(session, tmp_path / "s.mcap", ExportFormat.MCAP)
+    import_file(tmp_path / "s.mcap", "again", tick_rate=100)
+    assert sorted(open_session("again").nodes) == sorted(nodes)
+    assert everything(open_session("again")) == everything(session)
+
+
+def test_what_no_node_may_be_called_becomes_a_name_that_one_may(recordings_dir: Path, tmp_path: Path) -> None:
+    """Also where such names are long, and alike when they are cut."""
+    callers = ["/a@b", "a\\b", "a\nb", "..", "/", "ö" * 101, "ö" * 102, "x" * 300]
+
+    def fill(writer: Any) -> None:
+        for number, caller in enumerate(callers):
+            channel = writer.register_channel("t", "json", 0, {"callerid": caller})
+            writer.add_message(channel, number, b"1", number)
+
+    import_file(write_mcap(tmp_path / "x.mcap", fill), "x")
+    nodes = open_session("x").nodes
+    assert len(nodes) == len(callers)
+    assert all(map(is_node_name, nodes))
+    export_session(open_session("x"), tmp_path / "y.mcap", ExportFormat.MCAP)
+    assert [row[:2] for row in named_messages(tmp_path / "y.mcap")] == [("t", caller) for caller in sorted(callers)]
 
 
 NAMES = st.text("/ab .-_ö", max_size=5) | st.sampled_from(["bag", "/bag", "bag_2", "bag 2", "a" * 300, "..", "/"])

@@ -153,3 +153,17 @@ def test_without_pyulog_the_error_says_what_to_install(
     result = call("import", write_log(tmp_path / "x.ulg"), "--name", "x")
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert "horus-async[ulog]" in result.output
+
+
+def test_a_log_that_was_cut_off_says_so(recordings_dir: Path, tmp_path: Path) -> None:
+    """As a flight recorder leaves it that lost its power: a cut within a message is told, one between two is none."""
+    path = write_log(tmp_path / "x.ulg")
+    whole = path.read_bytes()
+    last = len(record("P", key_and(struct.pack("<f", 9.5), "float MPC_XY_VEL_MAX")))
+    for cut in range(last + 2):
+        path.write_bytes(whole[: len(whole) - cut])
+        found = call_json("import", path, "--name", f"x{cut}")
+        start = len(whole) - last if cut < last else len(whole) - last - len(record("L", b"123456789battery low"))
+        notes = [f"the log is cut off at byte {start}, in the middle of a message: what comes after is lost"]
+        assert found["notes"] == ([] if cut in {0, last} else notes)
+        assert found["messages"] == 15

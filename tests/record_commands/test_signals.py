@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a command plays messages, sent to real processes."""
+"""Ctrl-C, SIGTERM and SIGHUP while a command plays messages or writes, sent to real processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 
-from .sessions import robot
+from .mcap_files import json_mcap
+from .sessions import make, robot
 from .test_inject import app
 
 if TYPE_CHECKING:
@@ -57,3 +58,65 @@ def test_a_signal_ends_a_command_with_its_exit_code(
     assert process.returncode == code, complaints
     assert "Aborted" not in complaints
     assert "Traceback" not in complaints
+
+
+INTERRUPTED = """
+import os, sys
+import rich.progress
+from horus_async.cli import main
+from horus_async.recorder.edit import cut, merge
+
+cut._STEP = merge._STEP = 500
+number, update, calls = int(sys.argv.pop(1)), rich.progress.Progress.update, []
+
+def interrupt(*args, **kwargs):
+    update(*args, **kwargs)
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), number)
+
+rich.progress.Progress.update = interrupt
+main()
+"""
+"""The command, which gets the signal of its first argument in the midst of its work."""
+
+WRITERS = {
+    "import": ("import", "x.mcap", "--name", "new"),
+    "csv": ("export", "s", "--format", "csv", "--output", "new.csv"),
+    "mcap": ("export", "s", "--format", "mcap", "--output", "new.mcap"),
+    "cut": ("cut", "s", "--ticks", "1-2999", "--name", "new"),
+    "merge": ("merge", "s", "r", "--name", "new"),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", WRITERS.values(), ids=[*WRITERS])
+def test_a_signal_leaves_nothing_half_written(
+    recordings_dir: Path, tmp_path: Path, command: tuple[str, ...], number: signal.Signals
+) -> None:
+    """Also what ``timeout`` and a closed terminal send: no part of a session under the name of the whole, no files."""
+    for name, node in (("s", "a"), ("r", "b")):
+        make(recordings_dir, name, {tick: [(node, "t", {"n": tick})] for tick in range(3000)}, ticks=3000)
+    json_mcap(tmp_path / "x.mcap", [("t", tick, b"1") for tick in range(3000)])
+    before = sorted(path.name for folder in (tmp_path, recordings_dir) for path in folder.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(int(number)), "record", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 128 + number, done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for folder in (tmp_path, recordings_dir) for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["list", "check s", "export s --format csv --topic ctrl.cmd --output new.csv"])
+def test_closed_standard_streams_do_no_harm(recordings_dir: Path, tmp_path: Path, command: str, closed: str) -> None:
+    """As a service manager may start a program: what would be said is not, and the exit code tells of the command."""
+    robot(recordings_dir, "s", ticks=20)
+    line = f"{sys.executable} -m horus_async record {command} {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)

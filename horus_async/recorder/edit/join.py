@@ -70,6 +70,7 @@ def join_parts(
         merged = [part.name for part in parts]
         edited.finish({**manifest, "ended_at": ended_at, "reason": "merge", "merged": merged})
     whole = not notes and not any(part.unreadable for part in parts)
+    notes += _between(parts)
     return told(edited, parts[0].first_tick, parts[-1].last_tick, notes, whole=whole)
 
 
@@ -87,6 +88,15 @@ def _in_order(sessions: Sequence[Session]) -> list[Session]:
                 f"{min(one.last_tick, other.last_tick or 0)}: cut one of them first"
             )
     return parts
+
+
+def _between(parts: Sequence[Session]) -> Iterator[str]:
+    """A note for each row of ticks that lies between two parts: nothing is damaged, yet it may have been forgotten."""
+    for one, other in itertools.pairwise(parts):
+        first, last = (one.last_tick or 0) + 1, (other.first_tick or 0) - 1
+        if first <= last:
+            ticks = f"tick {first} is" if first == last else f"ticks {first} to {last} are"
+            yield f"{ticks} in none of the parts: {one.name!r} ends before, {other.name!r} begins after"
 
 
 def _copy(raws: Sequence[RawLines], made: EditedFile, progress: Callable[[int], None] | None) -> list[str]:

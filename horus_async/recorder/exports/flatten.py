@@ -66,6 +66,17 @@ def plain(data: Any) -> Any:
     return {key: plain(item) for key, item in data.items()}
 
 
+def _plain_dict(pairs: list[list[Any]]) -> dict[str, Any]:
+    """The dict of these, with keys as text: ``{1: "a", "1": "b"}`` keeps both."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        name = str(plain(key))
+        while name in found:
+            name += "_"
+        found[name] = plain(value)
+    return found
+
+
 def _fill(row: dict[str, Any], path: str, value: Any) -> None:
     if type(value) is dict and (value or not path):
         for key, item in value.items():
@@ -85,7 +96,7 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "$float": lambda data: FLOATS[data["$float"]],
     "$int": lambda data: Digits(data["$int"]),
     "$tuple": lambda data: [plain(item) for item in data["$tuple"]],
-    "$dict": lambda data: {str(plain(key)): plain(item) for key, item in data["$dict"]},
+    "$dict": lambda data: _plain_dict(data["$dict"]),
     "$set": lambda data: [plain(item) for item in data["$set"]],
     "$frozenset": lambda data: [plain(item) for item in data["$frozenset"]],
     "$datetime": lambda data: data["$datetime"],

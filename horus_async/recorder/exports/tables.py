@@ -7,6 +7,7 @@ a pipe, is written in a second pass.
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
+_NAME_LIMIT = 245
+"""Bytes of a file's name, which leaves room for what tells two apart, as ``_2``."""
 _ROWS, _BYTES = 4096, 16 << 20
 """Rows written at a time, and about how many bytes of arrays and text."""
 
@@ -172,15 +175,16 @@ def table_paths(output: Path, topics: list[str]) -> dict[str, Path]:
     if len(topics) == 1:
         return {topics[0]: output}
     found: dict[str, Path] = {}
-    taken: set[Path] = set()
+    taken: set[str] = set()
+    room = max(_NAME_LIMIT - len(os.fsencode(f".{output.name}")), 1)
     for topic in topics:
-        stem = f"{output.stem}.{_UNSAFE.sub('_', topic)}"
-        path = output.with_name(stem + output.suffix)
+        name = _UNSAFE.sub("_", topic)[:room]
+        path = output.with_name(f"{output.stem}.{name}{output.suffix}")
         number = 2
-        while path in taken:
-            path = output.with_name(f"{stem}_{number}{output.suffix}")
+        while path.name.lower() in taken:  # some file systems do not tell A from a
+            path = output.with_name(f"{output.stem}.{name}_{number}{output.suffix}")
             number += 1
-        taken.add(path)
+        taken.add(path.name.lower())
         found[topic] = path
     return found
 

@@ -8,6 +8,7 @@ memory holds the pieces whose times overlap, and no more.
 from __future__ import annotations
 
 import heapq
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -96,8 +97,12 @@ class _Mcap(Source):
         """Who published on each channel. Several channels of one topic, of which nothing is said, are several."""
         names: dict[int, str] = {}
         unnamed: dict[str, int] = {}
+        told_of = {number: _told_publishers(channel) for number, channel in self._channels.items()}
+        taken = {name for told in told_of.values() for name in told}
+        free = (name for count in itertools.count(2) if (name := f"bag_{count}") not in taken)
+        spare = [""]
         for number, channel in self._channels.items():
-            told = _told_publishers(channel)
+            told = told_of[number]
             if len(told) > 1:
                 self.notes.append(
                     f"topic {channel.topic} has messages of {', '.join(told)}, and the file does not say which are "
@@ -107,7 +112,8 @@ class _Mcap(Source):
                 names[number] = told[0]
             else:
                 count = unnamed[channel.topic] = unnamed.get(channel.topic, 0) + 1
-                names[number] = "" if count == 1 else f"bag {count}"
+                spare += itertools.islice(free, max(count - len(spare), 0))
+                names[number] = spare[count - 1]
         return names
 
     def _note_claims(self, statistics: Any) -> None:

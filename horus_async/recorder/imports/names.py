@@ -9,28 +9,41 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from horus_async.errors import RecordingError
+from horus_async.validators import NODE_NAME_LIMIT, is_node_name_character
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _UNUSABLE = re.compile(r"[^A-Za-z0-9_.\-/]")
 _LISTED = 20
+_NUMBER_LIMIT = 10
+"""Characters that tell names apart, as in ``_2``."""
 
 
 def topic_names(originals: Iterable[str]) -> dict[str, str]:
     """A valid topic name for each in the file, all different."""
-    return dict(_unique(originals, "topic", 240))
+    return dict(_unique(originals, _topic_name))
 
 
 def node_names(originals: Iterable[str]) -> dict[str, str]:
     """A valid node name for each publisher in the file, all different; the unnamed one gets one that is free."""
-    return dict(_unique(sorted(originals, key=lambda original: not original), "bag", 100))
+    return dict(_unique(sorted(originals, key=lambda original: not original), _node_name))
 
 
-def _unique(originals: Iterable[str], default: str, limit: int) -> Iterator[tuple[str, str]]:
+def _topic_name(original: str) -> str:
+    return _UNUSABLE.sub("_", original.lstrip("/"))[:240].replace("..", "__") or "topic"
+
+
+def _node_name(original: str) -> str:
+    name = "".join(char if is_node_name_character(char) else "_" for char in original.lstrip("/"))
+    short = name.encode()[: NODE_NAME_LIMIT - _NUMBER_LIMIT].decode(errors="ignore")
+    return (name if len(name.encode()) <= NODE_NAME_LIMIT else short).replace("..", "__") or "bag"
+
+
+def _unique(originals: Iterable[str], usable: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     taken: set[str] = set()
     for original in originals:
-        name = wanted = _UNUSABLE.sub("_", original.lstrip("/"))[:limit].replace("..", "__") or default
+        name = wanted = usable(original)
         number = 2
         while name in taken:
             name = f"{wanted}_{number}"

@@ -12,8 +12,9 @@ from horus_async.errors import HorusError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ALL_TOPICS = ""
-"""Stands in `Source.expected` for all topics together, where the file gives only their sum."""
+ALL_TOPICS = "\ud800"
+"""Stands in `Source.expected` for all topics together, where the file gives only their sum; no topic's name, which is
+Unicode in all files, and may be empty."""
 
 
 @frozen

@@ -11,11 +11,13 @@ metadata, parameters that changed and the autopilot's messages as JSON lines.
 from __future__ import annotations
 
 import math
+import os
 import re
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
 from itertools import chain
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -38,6 +40,11 @@ _FIRST_TIME_US = 10**15
 _STEP = re.compile(r"([^.\[\]]+)(?:\[(\d+)\])?")
 _BLOCK = 4096
 
+_HEADER = 16
+"""Bytes before the first message of a log."""
+_MESSAGE = Struct("<HB")
+"""Before each message: its size and its kind."""
+
 
 def open_ulog(path: Path, stack: ExitStack) -> Source:
     """Open a PX4 log. All of it is in memory while it is open.
@@ -56,7 +63,26 @@ def open_ulog(path: Path, stack: ExitStack) -> Source:
             log = ULog(str(path))
     except Exception as error:  # the library has many kinds of errors
         raise RecordingError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-    return _ULog(log, said.getvalue().splitlines())
+    notes = said.getvalue().splitlines()
+    if not log.file_corruption:
+        notes += _cut_note(path)
+    return _ULog(log, notes)
+
+
+def _cut_note(path: Path) -> Iterator[str]:
+    """Whether a log ends in the middle of a message, as when the power went: the library leaves that out in silence."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        place = _HEADER
+        while place < size:
+            file.seek(place)
+            header = file.read(_MESSAGE.size)
+            after = place + _MESSAGE.size
+            if len(header) == _MESSAGE.size:
+                after += _MESSAGE.unpack(header)[0]
+            if after > size:
+                yield f"the log is cut off at byte {place}, in the middle of a message: what comes after is lost"
+            place = after
 
 
 class _ULog(Source):
