@@ -5,6 +5,10 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import orjson
+
+from horus_async.topics.codec import decode
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -25,6 +29,11 @@ class RecordedMessage(NamedTuple):
     seq: int
     data: Any
     """As parsed from JSON, with the codec's tags."""
+
+    @property
+    def value(self) -> Any:
+        """What was sent; a class that the program does not have comes as a dict with its ``$type``."""
+        return decode(orjson.dumps(self.data))
 
 
 class Recorded(Protocol):

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from horus_async.errors import DamagedRecordingError, UnsupportedVersionError
 from horus_async.observe import NodeInfo
+from horus_async.topics.codec import decode
 
 from .log_lines import LogLine, log_fields
 from .tallies import TopicTally  # noqa: TC001 - cattrs looks it up
@@ -91,7 +92,7 @@ class RecordedOutput:
     seq: int
     stamp_ns: int
     data: Any
-    """As parsed from JSON, with the codec's tags; ``codec.decode(payload)`` gives the value."""
+    """As parsed from JSON, with the codec's tags."""
     tick: int
     """The scheduler tick in which it was sent."""
 
@@ -99,6 +100,11 @@ class RecordedOutput:
     def payload(self) -> bytes:
         """The JSON text, byte for byte as recorded."""
         return orjson.dumps(self.data)
+
+    @property
+    def value(self) -> Any:
+        """What was sent; a class that the program does not have comes as a dict with its ``$type``."""
+        return decode(self.payload)
 
 
 @frozen

@@ -9,7 +9,7 @@ import attrs
 
 from horus_async.determinism.reaction import Guard
 from horus_async.engine.rules.schedule import is_faster
-from horus_async.errors import ConfigurationError, ContextError
+from horus_async.errors import ConfigurationError, ContextError, ReplayError
 from horus_async.nodes.node import Node
 from horus_async.spelling import did_you_mean
 
@@ -196,8 +196,14 @@ class Scheduler(Running):
         live = scheduler if isinstance(scheduler, Scheduler) else made_by(scheduler)
         if not isinstance(live, Scheduler):
             raise ConfigurationError(f"verify() takes a Scheduler or a function that makes one, not {live!r:.60}")
-        chosen = None if nodes is None else tuple(nodes)
-        return await verify(session, live.nodes, chosen, tolerance=tolerance)
+        chosen = (nodes,) if isinstance(nodes, str) else None if nodes is None else tuple(nodes)
+        try:
+            return await verify(session, live.nodes, chosen, tolerance=tolerance)
+        except SystemExit as error:  # else the program would end here, and with sys.exit(0) as if all were well
+            raise ReplayError(
+                f"a live node ended the program with sys.exit({error.code!r}), so there is no result; a node ends its "
+                "run with request_stop()"
+            ) from error
 
     # Looking at it
 

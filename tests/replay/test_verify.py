@@ -12,6 +12,7 @@ import trio
 from click.testing import CliRunner
 
 from horus_async import (
+    ConfigurationError,
     Fatal,
     Ignore,
     Miss,
@@ -29,8 +30,10 @@ from horus_async import (
 )
 from horus_async.cli import main
 from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
+from horus_async.errors import RecordingError
 from horus_async.recorder import open_session
 from horus_async.recorder.messages import session_messages
+from horus_async.recorder.read.diff import diff_sessions
 from tests.replay.sessions import PROGRAMS, controller, pair, record
 
 if TYPE_CHECKING:
@@ -492,3 +495,33 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.exit_code == 1  # what it sends is too much
     app.write_text(APP.replace('"n"', '"nn"').replace('"m"', '"mm"'))
     assert call()[0] == 2
+
+
+@pytest.mark.parametrize("tolerance", [math.nan, -1.0, math.inf, "1", None])
+def test_a_tolerance_that_is_none(tolerance: Any) -> None:
+    """Not a number, negative or infinite: an error, and no pass."""
+    record("s", pair())
+    with pytest.raises(ConfigurationError, match=r"tolerance=.*: give a number, 0 or more"):
+        verify("s", pair(), tolerance=tolerance)
+    with pytest.raises(RecordingError, match=r"tolerance=.*: give a number, 0 or more"):
+        diff_sessions(open_session("s"), open_session("s"), tolerance=tolerance)
+
+
+@pytest.mark.parametrize("code", [0, None, 3])
+def test_a_node_that_ends_the_program(code: int | None) -> None:
+    """No pass, whatever code it gives."""
+    record("s", pair())
+
+    def leave(_: Node) -> None:
+        raise SystemExit(code)
+
+    with pytest.raises(ReplayError, match=r"sys\.exit\(.*\), so there is no result"):
+        verify("s", [Node("sensor", tick=leave)], nodes="sensor")
+
+
+def test_values_come_decoded(recordings_dir: Path) -> None:
+    """`value` is what was sent, `data` how it is written."""
+    record("s", [Node("n", tick=lambda n: n.send("x", (math.inf, 2**70)))])
+    found = next(iter(session_messages(open_session("s"))))
+    assert found.data == {"$tuple": [{"$float": "inf"}, {"$int": str(2**70)}]}
+    assert found.value == next(iter(open_session("s").outputs("n"))).value == (math.inf, 2**70)

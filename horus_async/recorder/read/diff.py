@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field, frozen
 
+from horus_async.errors import RecordingError
 from horus_async.recorder.messages import session_messages
 from horus_async.topics.codec import decode
+from horus_async.validators import is_not_negative
 from horus_async.value_diff import difference, short, short_pair
 
 if TYPE_CHECKING:
@@ -85,7 +87,12 @@ def diff_sessions(
         tolerance: Numbers this far apart, absolute, count as equal.
         limit: The number of differences kept; all are counted.
         progress: Told how many messages of ``a`` were read.
+
+    Raises:
+        RecordingError: ``tolerance`` is no number, or below 0.
     """
+    if not is_not_negative(tolerance):
+        raise RecordingError(f"tolerance={tolerance!r}: give a number, 0 or more")
     found = SessionDiff()
     topics_a: set[str] = set()
     topics_b: set[str] = set()

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from horus_async.engine.pace.choice import in_virtual_time
 from horus_async.engine.pace.nested import run_in_thread
-from horus_async.errors import NodeFailure, ReplayError
+from horus_async.errors import ConfigurationError, NodeFailure, ReplayError
 from horus_async.recorder import open_session
 from horus_async.replay.options import ReplayOptions, check_missing
 from horus_async.replay.program import learn_classes
+from horus_async.validators import is_not_negative
 
 from .comparison import Comparison
 from .verification import Verification, unknown_class
@@ -45,10 +46,13 @@ async def verify(
         tolerance: Numbers this far apart, absolute, count as equal; 0 for bit by bit.
 
     Raises:
+        ConfigurationError: ``tolerance`` is no number, or below 0.
         ReplayError: A name in ``nodes`` is not both live and recorded, the ticks are not in the session, or the file
             of a recorded node cannot be read.
         NodeFailure: A live node failed, and the recorded one did not.
     """
+    if not is_not_negative(tolerance):
+        raise ConfigurationError(f"tolerance={tolerance!r}: give a number, 0 or more")
     opened = open_session(session)
     options = ReplayOptions(session=opened)
     if nodes is not None:
