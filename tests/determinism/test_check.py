@@ -17,6 +17,7 @@ from horus_async.determinism.certificate import Certificate
 from horus_async.determinism.comparison import NO_MESSAGE, Comparison, Divergence, RunDiedError
 from horus_async.determinism.frames import TickDigests
 from horus_async.determinism.variants import shuffled, variants
+from tests.engine.test_signals import hangs_up
 from tests.topics.test_processes import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -144,7 +145,7 @@ def test_a_program_that_records_is_not_recorded(tmp_path: Path, recordings_dir: 
     assert not recordings_dir.exists()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=hangs_up), signal.SIGKILL])
 def test_no_run_outlives_a_check_that_is_ended(signum: signal.Signals, tmp_path: Path) -> None:
     """As by ``timeout``: the runs would take all processors for as long as they have virtual time left."""
     app, pids = tmp_path / "app.py", tmp_path / "pids"

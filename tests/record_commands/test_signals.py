@@ -12,6 +12,7 @@ import pytest
 
 from horus_async import Topic
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from tests.engine.test_signals import hangs_up
 
 from .mcap_files import json_mcap
 from .sessions import make, robot
@@ -89,7 +90,7 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=hangs_up)])
 @pytest.mark.parametrize("command", WRITERS.values(), ids=[*WRITERS])
 def test_a_signal_leaves_nothing_half_written(
     recordings_dir: Path, tmp_path: Path, command: tuple[str, ...], number: signal.Signals
