@@ -51,6 +51,8 @@ class Planning(Safety):
         self.timeline = timeline
         self.ticks = 0
         self.runs: dict[str, NodeRun] = {}
+        self.before_step: list[Callable[[Step], None]] = []
+        """Called before a scheduler tick begins, while the one before it still goes on."""
         self.at_step: list[Callable[[Step], None]] = []
         """Called as a scheduler tick begins, before any node."""
         self._order: list[NodeRun] = []
@@ -259,6 +261,8 @@ class Planning(Safety):
             yield from self._make_safe()
 
     def _begin_step(self, step: Step) -> None:
+        for finish in self.before_step:
+            finish(step)
         self._end_tick()
         if not self._order_known or step.order is not self._step.order:
             self._step = step

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from horus_async.engine.node_run import NodeRun
     from horus_async.engine.pace.pace import Turn
-    from horus_async.engine.rules.schedule import Step
     from horus_async.engine.runtime import Runtime
     from horus_async.recorder.records import RecordedOutput
 
@@ -65,9 +64,8 @@ class LateOutputs:
         if not self._at_work:
             self._at_work = self._runtime.spawn(self._run, self._work)
 
-    def tick_begins(self, step: Step) -> None:
-        """Send what belongs to the ticks before; and what belongs to this one need not wait for it any more."""
-        self.complete(step.tick - 1)
+    def tick_begins(self) -> None:
+        """What belongs to this tick need not wait for it any more."""
         if self._sleeps is not None:
             self._sleeps.set()
 

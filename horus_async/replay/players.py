@@ -74,6 +74,7 @@ class Player:
         by_seq = self._options.session.has_sends(self.node.name)
         self._late = LateOutputs(runtime, self.run, self.lines.live_tick, self._publish, by_seq=by_seq)
         self._recorded_clock = recorded_clock
+        runtime.before_step.append(self._tick_ends)
         runtime.at_step.append(self._tick_begins)
         runtime.at_end.append(self._late.complete)
 
@@ -98,15 +99,19 @@ class Player:
                     if (start is None or sent.tick >= start) and (stop is None or sent.tick <= stop):
                         yield line.tick, sent
 
+    def _tick_ends(self, step: Step) -> None:
+        """What was sent in the ticks before this one still goes out in them."""
+        self._release()
+        self._late.complete(step.tick - 1)
+
     def _tick_begins(self, step: Step) -> None:
         """What was sent besides the node's lines in this tick."""
-        self._late.tick_begins(step)
+        self._late.tick_begins()
         if self._recorded_clock:
             self._shift_ns = step.at_ns - (step.now_ns - step.origin_ns)
         if not self._sent_kept:
             self._sent_kept = True
             self._send_kept()
-        self._release()
         while self._next is not None and self.lines.live_tick(self._next[1].tick) <= step.tick:
             began, sent = self._next
             # in virtual time a task that a message has woken comes after the node's callbacks of that instant

@@ -393,7 +393,7 @@ def test_an_undeclared_topic(caplog: pytest.LogCaptureFixture, deterministic: bo
     """A node that declares topics and sends on another is told of, once, with the nearest (user/undeclared_topic)."""
     node = Node("a", tick=lambda node: node.send("odometry", 1), pubs=["odom", "scan"])
     run_nodes(node, deterministic=deterministic)
-    assert caplog.messages == [
+    assert [message for message in caplog.messages if "held up" not in message] == [  # by a busy machine
         "node 'a' sends on 'odometry', which is not among its pubs (odom, scan); did you mean 'odom'?"
     ]
 
