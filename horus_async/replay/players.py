@@ -91,13 +91,24 @@ class Player:
             self._late.rewind()
 
     def _read_sends(self, *, background: bool) -> Iterator[tuple[int | None, RecordedOutput]]:
-        """What lines of their own hold, and the tick in which the callback began that sent it."""
+        """What lines of their own hold, by its ticks, and the tick in which the callback began that sent it.
+
+        A thread may be told of late: what it sent can stand behind what was sent in a later tick, in the next line too.
+        """
         start, stop = self._options.start, self._options.stop
+        waiting: list[tuple[int | None, RecordedOutput]] = []
         for line in self._options.session.sends_lines(self.lines.node, start):
             if (line.tick is None) is background:
-                for sent in line.outputs:
-                    if (start is None or sent.tick >= start) and (stop is None or sent.tick <= stop):
-                        yield line.tick, sent
+                before = len(waiting)
+                waiting += [
+                    (line.tick, sent)
+                    for sent in line.outputs
+                    if (start is None or sent.tick >= start) and (stop is None or sent.tick <= stop)
+                ]
+                waiting.sort(key=lambda one: one[1].tick)
+                yield from waiting[:before]
+                del waiting[:before]
+        yield from waiting
 
     def _tick_ends(self, step: Step) -> None:
         """What was sent in the ticks before this one still goes out in them."""
