@@ -84,17 +84,11 @@ class RecordedLook:
     """How often in a row."""
 
 
-@frozen
-class RecordedOutput:
-    """A message that a node sent."""
+class _Message:
+    """What all recorded messages give."""
 
-    topic: str
-    seq: int
-    stamp_ns: int
+    __slots__ = ()
     data: Any
-    """As parsed from JSON, with the codec's tags."""
-    tick: int
-    """The scheduler tick in which it was sent."""
 
     @property
     def payload(self) -> bytes:
@@ -105,6 +99,19 @@ class RecordedOutput:
     def value(self) -> Any:
         """What was sent; a class that the program does not have comes as a dict with its ``$type``."""
         return decode(self.payload)
+
+
+@frozen
+class RecordedOutput(_Message):
+    """A message that a node sent."""
+
+    topic: str
+    seq: int
+    stamp_ns: int
+    data: Any
+    """As parsed from JSON, with the codec's tags."""
+    tick: int
+    """The scheduler tick in which it was sent."""
 
 
 @frozen
@@ -182,8 +189,8 @@ class SchedulerTick:
 
 
 @frozen
-class ExternalMessage:
-    """An external message, under the tick in which it was first read."""
+class _NamedMessage(_Message):
+    """A message that is in the file of another than its publisher, under the tick in which it was first read."""
 
     tick: int
     topic: str
@@ -193,31 +200,20 @@ class ExternalMessage:
     data: Any
     source: int = 0
     """Tells apart publishers of the same name on a topic; a process that restarts is a new one."""
-    kind: str = field(default="message", init=False)
-
-    @property
-    def payload(self) -> bytes:
-        """The JSON text."""
-        return orjson.dumps(self.data)
 
 
 @frozen
-class EarlierMessage:
+class ExternalMessage(_NamedMessage):
+    """An external message."""
+
+    kind: str = field(default="message", init=False)
+
+
+@frozen
+class EarlierMessage(_NamedMessage):
     """In a session that was cut: a message from before it, which is named among the inputs in it. Nothing plays it."""
 
-    tick: int
-    topic: str
-    publisher: str
-    seq: int
-    stamp_ns: int
-    data: Any
-    source: int = 0
     kind: str = field(default="earlier", init=False)
-
-    @property
-    def payload(self) -> bytes:
-        """The JSON text."""
-        return orjson.dumps(self.data)
 
 
 @frozen
