@@ -208,6 +208,3 @@ class Source(ABC):
         for (topic, _), flow in self._flows.items():
             stamps[topic] = max(stamps.get(topic, flow.last_ns), flow.last_ns)
         return stamps
-
-
-Summary = Source
