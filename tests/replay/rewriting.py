@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,24 @@ def in_background(recorded: Lines) -> Lines:
         if line["kind"] == "footer" or (len(waiting) > 7 and line["kind"] == "tick"):
             result.append({"kind": "sends", "tick": None, "outputs": waiting})
             waiting = []
+        result.append(_without_tallies(line))
+    return result
+
+
+def told_late(recorded: Lines) -> Lines:
+    """Let a thread have sent what went out on ``late``, and be told of it behind what came one or two ticks later."""
+    result: Lines = []
+    waiting: list[list[Any]] = []
+    for line in recorded:
+        if line["kind"] == "tick":
+            sent = [{**output, "tick": line["tick"]} for output in line["outputs"]]
+            waiting.append([output for output in sent if output["topic"] == "late"])
+            now = [output for output in sent if output["topic"] != "late"]
+            late = waiting.pop(0) if len(waiting) > 1 + line["tick"] % 2 else []
+            result.append({"kind": "sends", "tick": None, "outputs": now + late})
+            line = {**line, "outputs": []}  # noqa: PLW2901
+        if line["kind"] == "footer":
+            result.append({"kind": "sends", "tick": None, "outputs": [*itertools.chain(*waiting)]})
         result.append(_without_tallies(line))
     return result
 

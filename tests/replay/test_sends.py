@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from horus_async import Scheduler
+from horus_async import Node, Scheduler, tick
 from horus_async.cli.record import record as record_command
+from horus_async.observe import Observer, Sent
 from horus_async.recorder import open_session
 from horus_async.recorder.messages import session_messages
 from horus_async.recorder.read.check import Verdict, check_session
@@ -17,7 +18,7 @@ from horus_async.recorder.read.diff import diff_sessions
 from horus_async.recorder.read.info import session_info
 from horus_async.recorder.read.reader import RecordedFile
 from horus_async.recorder.records import RecordedOutput, SendsRecord, parse_line
-from tests.replay.rewriting import in_background, rewrite, with_sends
+from tests.replay.rewriting import in_background, rewrite, told_late, with_sends
 from tests.replay.sessions import PROGRAMS, file_of, heard, record
 from tests.replay.test_verify import verify
 
@@ -86,6 +87,28 @@ def test_it_plays(program: str, change: str) -> None:
     assert sorted(map(repr, plays[0])) == sorted(map(repr, plays[1]))
     if change == "in a tick":
         assert plays[0] == plays[1]
+
+
+@pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "real time"])
+def test_what_was_told_of_late_plays_in_its_tick(deterministic: bool) -> None:
+    """A thread's message that stands behind those of later ticks, or is stamped after its tick, goes out in its own."""
+
+    def send(node: Node) -> None:
+        node.send("soon", tick())
+        node.send("late", tick())
+
+    files = record("s", [Node("n", tick=send)], duration=0.2, deterministic=deterministic)
+    rewrite(file_of(files, "n"), told_late)
+    recorded = sorted((m.topic, m.seq, m.tick) for m in session_messages(open_session("s")))
+    played = []
+
+    class Told(Observer):
+        def sent(self, message: Sent) -> None:
+            played.append((message.topic, message.seq, message.tick))
+
+    Scheduler.replay_from("s").set_replay_speed(math.inf).observe(Told()).run_sync()
+    assert len(recorded) > 10
+    assert sorted(played) == recorded
 
 
 def test_a_part_of_it_plays() -> None:
