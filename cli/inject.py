@@ -12,6 +12,7 @@ from horus_async.topics import check_namespace, default_namespace
 from horus_async.topics.discovery import others_listen
 from horus_async.topics.inspection import rings
 
+from .support.errors import prints_no_data
 from .support.listeners import Listeners
 from .support.load import load_scheduler, not_ended_by
 from .support.render import print_json, show_notes, show_summary
@@ -68,6 +69,7 @@ def inject(
 
     Example: horus-async record inject drive --nodes lidar,imu --into robot.py --duration 10
     """
+    prints_no_data(unless=as_json)
     opened = open_session(session)
     names = list(dict.fromkeys(name.strip() for name in nodes.split(",") if name.strip()))
     if not names:

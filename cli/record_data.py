@@ -11,7 +11,7 @@ import click
 
 from horus_async.recorder import open_session
 
-from .support.errors import FOUND, USAGE, fail
+from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json, printable, progress, seldom, show_notes
 from .terminal import completion
@@ -142,6 +142,7 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
         path = path.absolute()
     topics = tuple(dict.fromkeys(topics))
     err = goes_to_stdout(path)
+    prints_no_data(unless=err or as_json)
     with ended_in_order(), _messages_bar("exporting", opened, topics) as report:
         done = export_session(opened, path, ExportFormat(form), topics=topics, progress=report)
     show_notes(opened)
@@ -183,6 +184,7 @@ def import_(
     """
     from horus_async.recorder.imports.importing import import_file
 
+    prints_no_data(unless=as_json)
     with ended_in_order(), progress("importing", 0) as bar:
         bar.update(bar.task_ids[0], total=None)
         found = import_file(

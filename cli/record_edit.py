@@ -12,7 +12,7 @@ import click
 from horus_async.recorder import open_session
 from horus_async.recorder.read.moments import first_tick_from, parse_span, span_text
 
-from .support.errors import FOUND, USAGE, fail
+from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json, progress, show_notes
 
@@ -47,6 +47,7 @@ def cut(session: str, *, ticks: str | None, span: str | None, name: str, as_json
 
     if (ticks is None) is (span is None):
         raise click.UsageError("give --ticks N-M or --time A-B")
+    prints_no_data(unless=as_json)
     opened = open_session(session)
     start, stop = _ticks(ticks) if ticks is not None else _ticks_of_time(opened, span or "")
     with _bar("cutting", [opened]) as report:
@@ -110,6 +111,7 @@ def merge(sessions: tuple[str, ...], *, name: str, prefix: bool, as_json: bool) 
     """
     from horus_async.recorder.edit.merge import merge_sessions
 
+    prints_no_data(unless=as_json)
     opened = [open_session(session) for session in sessions]
     with _bar("merging", opened) as report:
         made = merge_sessions(opened, name, prefix=prefix, progress=report)

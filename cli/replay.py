@@ -17,7 +17,7 @@ from horus_async.recorder.read.moments import parse_moment
 from horus_async.replay.options import session_topics, tick_at
 from horus_async.topics.codec import decode
 
-from .support.errors import FOUND, USAGE
+from .support.errors import FOUND, USAGE, prints_no_data
 from .support.load import load_scheduler, not_ended_by
 from .support.own_namespace import own_namespace
 from .support.render import print_json, show_notes
@@ -115,6 +115,7 @@ def replay(
 
     Example: horus-async replay drive --topic 'camera/*' --topic odom --rename odom=odom/recorded --start-time 12.5
     """
+    prints_no_data(unless=as_json)
     opened = open_session(session)
     names = None if nodes is None else [name.strip() for name in nodes.split(",")]
     start_tick = _start(opened, start_tick, start_time)

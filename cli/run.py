@@ -12,6 +12,7 @@ from horus_async.errors import AppError
 from horus_async.scheduler.in_force import overriding
 from horus_async.scheduler.overrides import Overrides
 
+from .support.errors import prints_no_data
 from .support.load import is_file, load_scheduler, run_script, split_app
 from .support.render import show_summary
 from .terminal import completion
@@ -56,6 +57,7 @@ def run(
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     if record is not None and record.startswith("-"):
         raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
+    prints_no_data()
     made: list[Scheduler] = []
 
     def note(scheduler: Scheduler) -> None:

@@ -13,7 +13,7 @@ import click
 from horus_async.errors import ConfigurationError, HorusError, PolicyError
 from horus_async.policy import ImageMode, TraceOptions
 
-from .support.errors import USAGE, fail
+from .support.errors import USAGE, fail, prints_no_data
 
 if TYPE_CHECKING:
     from horus_async.policy.server.http import ServerOptions
@@ -49,6 +49,7 @@ def serve(policy: str, **options: Any) -> None:
     Answers POST /act, GET /health, GET /metrics and GET /openapi.json. Ends with exit code 130 after Ctrl-C and 143
     after SIGTERM, both times after running requests have been answered and the trace has been closed.
     """
+    prints_no_data()
     _log_to_stderr()
     received: int | None = None
     try:

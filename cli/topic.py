@@ -17,7 +17,7 @@ from horus_async.topics.codec import to_json
 from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings
 
-from .support.errors import clear_errors
+from .support.errors import clear_errors, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json
 from .support.shared_memory import other_users
@@ -257,6 +257,7 @@ def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
 
     Example: horus-async topic clean --dry-run
     """
+    prints_no_data(unless=as_json or dry_run)
     removed = reclaim(_namespace(namespace), dry_run=dry_run)
     if as_json:
         print_json({"removed": removed, "dry_run": dry_run})
