@@ -237,7 +237,7 @@ def parse_override(session: Session, text: str) -> tuple[str, str, Any]:
     try:
         orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise ReplayError(f"--override {text!r}: the value is not JSON ({error})") from None
+        raise ReplayError(f"--override {text!r:.80}: the value is not JSON ({error})") from None
     return (*found[0], decode(value.encode()))
 
 
