@@ -125,7 +125,7 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
     csv, jsonl and parquet are flat tables, one per topic, with the columns tick, stamp_ns, seq, publisher and then the
     message's fields with dots: F itself for one topic, else F's name with the topic before its ending. mcap is one
     file with a channel per topic, for Foxglove. A pipe, a device or what a link leads to is written into, never
-    replaced. parquet needs horus-async[parquet], mcap needs horus-async[mcap].
+    replaced. parquet needs the extra parquet, mcap the extra mcap.
 
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
 
@@ -176,8 +176,8 @@ def import_(
 
     Messages become dicts and arrays; one that cannot be read becomes its bytes, with a note. With --tick-rate each
     belongs to the first tick at or after its stamp. Each publisher that the file names becomes a node, the others the
-    node "bag". Attachments and metadata are kept with the session. Needs horus-async[mcap] for MCAP,
-    horus-async[bags] for ROS messages, horus-async[protobuf] for protobuf messages and horus-async[ulog] for PX4 logs.
+    node "bag". Attachments and metadata are kept with the session. Needs the extra mcap for MCAP, bags
+    for ROS messages, protobuf for protobuf messages and ulog for PX4 logs.
     Exit code 1 when the file holds fewer messages than it says.
 
     Example: horus-async record import drive.mcap --name drive --tick-rate 100 --exclude '/camera/*'

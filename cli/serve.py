@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from horus_async.errors import ConfigurationError, HorusError, PolicyError
+from horus_async.hints.installed import install
 from horus_async.policy import ImageMode, TraceOptions
 
 from .support.errors import USAGE, fail, prints_no_data
@@ -59,7 +60,7 @@ def serve(policy: str, **options: Any) -> None:
         export_as_environment_says()
         received = _run(policy, server_options)
     except ModuleNotFoundError as error:
-        fail(f"serving needs {error.name}: pip install 'horus-async[serve]'", USAGE)
+        fail(f"serving needs {error.name}: {install('serve')}", USAGE)
     except (HorusError, ValueError) as error:
         fail(str(error), USAGE)
     if received is not None:

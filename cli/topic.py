@@ -12,6 +12,7 @@ import orjson
 
 from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError
+from horus_async.hints.installed import command
 from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.codec import to_json
 from horus_async.topics.external.leftovers import reclaim
@@ -99,7 +100,7 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     check_topic_name(name)
     found = [ring for ring in rings(namespace) if ring.topic == name]
     if not found:
-        advice = other_users() or "see horus-async topic list"
+        advice = other_users() or f"see {command('topic list')}"
         raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}; {advice}")
     with Bus(namespace, from_start=False) as bus:
         newest = bus.subscriber(name).latest()

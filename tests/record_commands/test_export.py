@@ -329,7 +329,7 @@ def test_missing_extra_says_what_to_install(
     result = call("export", "s", "--format", form, "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert package in result.output
-    assert f"horus-async[{form}]" in result.output
+    assert f"[{form}]'" in result.output
     assert result.output.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
 

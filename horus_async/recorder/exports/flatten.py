@@ -1,8 +1,8 @@
-"""Turns messages into rows of a table: nested fields become columns with dotted names. Pure.
+r"""Turns messages into rows of a table: nested fields become columns with dotted names. Pure.
 
 Works on the parsed JSON with its tags, so that a table looks the same whichever classes happen to be imported. A column
 is named after the path of its field, ``pose.x``. No two fields of dicts share a name, whatever the order or the message
-that they come in: a dot that belongs to a key is written ``\\.`` and a backslash ``\\\\``, and what would be called like
+that they come in: a dot that belongs to a key is written ``\.`` and a backslash ``\\``, and what would be called like
 one of the first four columns is prefixed with ``data.``, as is what is called ``data.tick`` without that. A message
 that is not a dict is the column ``value``.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from attrs import define, field
 
 from horus_async.errors import RecordingError
+from horus_async.hints.installed import install
 from horus_async.recorder.messages import session_messages
 from horus_async.spelling import did_you_mean
 
@@ -170,7 +171,7 @@ class Appended(Counted):
 
 def need(package: str, extra: str, what: str) -> RecordingError:
     """The error for a package that is not installed."""
-    return RecordingError(f'{what} needs the package {package}: install it with  pip install "horus-async[{extra}]"')
+    return RecordingError(f"{what} needs the package {package}: install it with  {install(extra)}")
 
 
 def check_found(session: Session, wanted: Collection[str], found: Collection[str]) -> None:

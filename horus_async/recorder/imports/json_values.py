@@ -55,4 +55,4 @@ def _integer(text: str) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError(f"an integer of {len(text)} digits; those of up to {MOST_DIGITS} are read")
     half = len(text) // 2
-    return _integer(text[:-half]) * 10**half + _integer(text[-half:])
+    return _integer(text[:-half]) * int(10**half) + _integer(text[-half:])

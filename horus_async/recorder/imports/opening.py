@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from horus_async.errors import HorusError, RecordingError
+from horus_async.hints.installed import command
 from horus_async.recorder.exports.output import need
 
 from .bags import open_bag1, open_sqlite
@@ -29,6 +30,7 @@ _OPENERS = {
 }
 """By how the file begins."""
 
+_BLACKBOX = "horus-async blackbox"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _OTHERS = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file itself: run  git lfs pull",
@@ -41,7 +43,7 @@ _OTHERS = {
     b"<!DOCTYPE": "a web page, not the file itself: download the file again",
     b"<html": "a web page, not the file itself: download the file again",
     bytes(16): "full of zeros: its data never reached the disk",
-    b"HORUS": "a black box: see it with  horus-async blackbox FILE",
+    b"HORUS": f"a black box: see it with  {_BLACKBOX} FILE",
 }
 _BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite calls its files beside a ``.db3``."""
@@ -97,7 +99,7 @@ def _advice(path: Path, begin: bytes) -> str:
         return f"{path} describes a ROS 2 bag: import the folder that it is in"
     for magic, what in _OTHERS.items():
         if begin.startswith(magic):
-            return f"{path} is {what.replace('FILE', str(path))}"
+            return f"{path} is {what.replace('FILE', str(path)).replace(_BLACKBOX, command('blackbox'))}"
     return f"{path} is none of what can be imported: {_KINDS}"
 
 
