@@ -176,7 +176,7 @@ def import_(
 
     Messages become dicts and arrays; one that cannot be read becomes its bytes, with a note. With --tick-rate each
     belongs to the first tick at or after its stamp. Each publisher that the file names becomes a node, the others the
-    node "bag". Attachments and metadata are kept with the session. Needs the extra mcap for MCAP, bags for ROS messages,
+    node "bag". Attachments and metadata are kept with the session. Needs the extra mcap for MCAP, bags for ROS,
     protobuf for protobuf messages and ulog for PX4 logs. Exit code 1 when the file holds fewer messages than it says.
 
     Example: horus-async record import drive.mcap --name drive --tick-rate 100 --exclude '/camera/*'
