@@ -23,6 +23,7 @@ from horus_async.recorder.read.listing import DENIED
 from .support.errors import FOUND, clear_errors, prints_no_data
 from .support.render import print_json, printable, progress
 from .terminal import completion
+from .terminal.commands import Group
 from .terminal.table import fold, print_table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _ELSEWHERE = {
 _ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "cut", "merge", "check", "clean", "delete")
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Imports commands when they are called; reports errors in one line, also without the group above it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -15,6 +15,7 @@ from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
 from horus_async.recorder.read.moments import parse_moment
 from horus_async.replay.options import session_topics, tick_at
+from horus_async.spelling import did_you_mean
 from horus_async.topics.codec import decode
 
 from .support.errors import FOUND, USAGE, prints_no_data
@@ -232,7 +233,8 @@ def parse_override(session: Session, text: str) -> tuple[str, str, Any]:
         problem = "is not NODE.TOPIC=JSON of a node and a topic that it sent on"
         if found:
             problem = f"means {' or '.join(f'topic {topic} of node {node}' for node, topic in found)}"
-        raise ReplayError(f"--override {text!r} {problem}; the session has {known}")
+        meant = "" if found else did_you_mean(text.partition("=")[0], [f"{node}.{topic}" for node, topic in pairs])
+        raise ReplayError(f"--override {text!r} {problem}; the session has {known}{meant}")
     value = text.removeprefix(f"{found[0][0]}.{found[0][1]}=")
     try:
         orjson.loads(value)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async import Scheduler
 from horus_async.errors import AppError, HorusError
 from horus_async.scheduler.signals import Interrupted
+from horus_async.spelling import did_you_mean
 
 from .errors import USAGE, in_a_line
 
@@ -130,7 +131,8 @@ def _made(app: str, module: ModuleType, args: Sequence[str]) -> Scheduler:
     else:
         found = getattr(module, attribute, None)
         if found is None:
-            raise AppError(f"{where} has no {attribute!r}")
+            offered = [name for name, value in vars(module).items() if callable(value) or isinstance(value, Scheduler)]
+            raise AppError(f"{where} has no {attribute!r}{did_you_mean(attribute, offered)}")
     return _scheduler(app, found, args)
 
 
@@ -164,7 +166,8 @@ def is_file(where: str) -> bool:
 def _file(where: str) -> Path:
     path = Path(where)
     if not path.is_file():
-        raise AppError(f"there is no file {where!r}")
+        there = [str(file) for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise AppError(f"there is no file {where!r}{did_you_mean(str(path), there)}")
     return path
 
 

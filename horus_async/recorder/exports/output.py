@@ -192,8 +192,8 @@ def check_found(session: Session, wanted: Collection[str], found: Collection[str
     if not names:
         raise RecordingError(f"session {session.name!r} has no messages: there is nothing to export")
     raise RecordingError(
-        f"session {session.name!r} has no messages of topic {missing[0]!r}{did_you_mean(missing[0], names)}; "
-        f"it has {some_of(names)}"
+        f"session {session.name!r} has no messages of topic {missing[0]!r}; "
+        f"it has {some_of(names)}{did_you_mean(missing[0], names)}"
     )
 
 
