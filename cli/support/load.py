@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import io
+import re
 import runpy
 import sys
 import types
@@ -142,6 +143,16 @@ def split_app(app: str) -> tuple[str, str | None]:
     if not colon or not attribute.isidentifier():
         return app, None
     return where, attribute
+
+
+def name_of(app: str) -> str:
+    """What a scheduler is called that its program did not name: as the program, so that two have boxes of their own."""
+    where = split_app(app)[0]
+    path = Path(where)
+    stem = path.stem if is_file(where) else where.rpartition(".")[2]
+    if stem == "__main__":
+        stem = path.resolve().parent.name
+    return re.sub(r"[^A-Za-z0-9_-]", "_", stem)[:80]
 
 
 def _scheduler(app: str, found: Any, args: Sequence[str]) -> Scheduler:
