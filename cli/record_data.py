@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ def _show_diff(a: Session, b: Session, found: SessionDiff) -> None:
     multiple=True,
     metavar="T",
     shell_complete=completion.recorded_topic,
-    help="Only this topic; may be repeated.",
+    help="Only this topic, or those that a pattern fits; may be repeated.",
 )
 @_JSON
 def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_json: bool) -> None:
@@ -129,6 +130,8 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
 
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
 
+    Example: horus-async record export demo --format parquet --output demo.parquet --topic 'arm/*'
+
     Example: horus-async record export demo --format jsonl --output - --topic scan | jq .ranges
     """
     from horus_async.recorder.exports.export import ExportFormat, export_session
@@ -140,7 +143,7 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
     # A file of that name is "./-", which a Path shortens.
     if path == STDOUT and output != "-":
         path = path.absolute()
-    topics = tuple(dict.fromkeys(topics))
+    topics = _chosen(opened, topics)
     err = goes_to_stdout(path)
     prints_no_data(unless=err or as_json)
     with ended_in_order(), _messages_bar("exporting", opened, topics) as report:
@@ -158,6 +161,17 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
         return
     for name, count in done.files.items():
         click.echo(f"{'standard output' if name == STDOUT else name}: {count} messages", err=err)
+
+
+def _chosen(session: Session, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The topics that fit; a pattern that fits none as it is, so that the export says that there is none."""
+    if not any(letter in pattern for pattern in patterns for letter in "*?["):
+        return tuple(dict.fromkeys(patterns))
+    from horus_async.replay.choosing.topics import known_topics
+
+    known = sorted(known_topics(session, (session.output_topics(node) for node in session.nodes)))
+    fitting = (name for pattern in patterns for name in [t for t in known if fnmatchcase(t, pattern)] or [pattern])
+    return tuple(dict.fromkeys(fitting))
 
 
 @click.command("import")

@@ -350,3 +350,21 @@ def test_misuse(recordings_dir: Path, tmp_path: Path, form: str) -> None:
         assert words in result.output
         assert result.output.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
+
+
+def test_topics_by_pattern(recordings_dir: Path, tmp_path: Path) -> None:
+    """As a replay takes them, with messages from outside; each once, and what fits none is an error."""
+    sent = {0: [("arm", "arm/joints", 1), ("arm", "arm/force", 2), ("base", "odom", 3)]}
+    make(recordings_dir, "s", sent, ticks=1, outside=[outsider(0, 4)])
+
+    def topics(*patterns: str) -> list[str]:
+        options = [option for pattern in patterns for option in ("--topic", pattern)]
+        base = ("export", "s", "--format", "csv", "--output", tmp_path / "t.csv")
+        return sorted(call_json(*base, *options)["files"])
+
+    whole = tmp_path / "t.csv"
+    assert topics("arm/*") == [str(tmp_path / f"t.arm_{name}.csv") for name in ("force", "joints")]
+    assert topics("*.cmd") == topics("operator.cmd") == topics("operator.[c]md", "operator.cmd") == [str(whole)]
+    assert topics("odom", "o?om") == [str(whole)]
+    result = call("export", "s", "--format", "csv", "--output", whole, "--topic", "odom", "--topic", "leg/*")
+    assert (result.exit_code, "no messages of topic 'leg/*'" in result.output) == (2, True)
