@@ -129,6 +129,7 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
 
 def _hint(name: str, namespace: str) -> None:
     """Say that nobody publishes this topic, and which may be meant, or that there are topics of other users."""
+    check_topic_name(name)
     known = {ring.topic for ring in rings(namespace)}
     if name not in known:
         others = other_users()

@@ -214,7 +214,7 @@ def test_topics_may_be_repeated(recordings_dir: Path, tmp_path: Path) -> None:
     for form in FORMS:
         result = call(*base[:4], "--format", form, "--topic", "scan", "--topic", "imgae")
         assert result.exit_code == 2
-        assert "no messages of topic 'imgae'; did you mean 'image'?; it has image, odom, scan" in result.output
+        assert "no messages of topic 'imgae'; it has image, odom, scan; did you mean 'image'?" in result.output
         assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
 
 
