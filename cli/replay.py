@@ -57,7 +57,14 @@ if TYPE_CHECKING:
     shell_complete=completion.recorded_topic,
     help="Not topics like T; may be repeated.",
 )
-@click.option("--rename", "renames", multiple=True, metavar="A=B", help="Publish topic A as B; may be repeated.")
+@click.option(
+    "--rename",
+    "renames",
+    multiple=True,
+    metavar="A=B",
+    shell_complete=completion.rename,
+    help="Publish topic A as B; may be repeated.",
+)
 @click.option("--skip-gaps", is_flag=True, help="Wait no longer than 1 s (recorded) where nothing is published.")
 @click.option(
     "--override",
