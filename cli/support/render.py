@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -87,7 +88,7 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
             files = scheduler.stop_recording()
             click.echo(
                 f"recorded {stats.recording.messages} messages in {stats.recording.bytes} bytes, "
-                f"{stats.recording.dropped} dropped: {files[0] if files else ''}",
+                f"{stats.recording.dropped} dropped: {Path(files[0]).parent if files else ''}",
                 err=True,
             )
 
