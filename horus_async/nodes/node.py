@@ -13,7 +13,7 @@ from horus_async.topics import check_topic_name
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
-from .failure_policies import FailurePolicy, Fatal, Miss
+from .failure_policies import FailurePolicy, Miss
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
@@ -202,11 +202,6 @@ class Node:
             order=self.order,
             compute=self.compute,
         )
-
-    @property
-    def policy(self) -> FailurePolicy:
-        """The failure policy in force."""
-        return self.failure_policy or Fatal()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
