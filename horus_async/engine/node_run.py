@@ -11,6 +11,7 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ConfigurationError
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext, current
 from horus_async.nodes.failure_policies import Fatal
+from horus_async.nodes.node import callback_of
 
 from .rules.failure import FailureMachine
 from .rules.schedule import RateSchedule
@@ -140,7 +141,7 @@ class NodeRun:
         self._ticked_for = 0
         self.now: Callable[[], int] = lambda: 0
         """The run's time, nanoseconds; the runtime sets it."""
-        callbacks = {kind: node.callback(name) for kind, name in _CALLBACKS.items()}
+        callbacks = {kind: callback_of(node, name) for kind, name in _CALLBACKS.items()}
         if node.compute and (tick := callbacks[TICK]) is not None:
             callbacks[TICK] = _in_thread(self, tick)
         self.callbacks = callbacks
