@@ -16,6 +16,7 @@ from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json, printable, progress, seldom, show_notes
 from .terminal import completion
+from .terminal.states import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -146,6 +147,8 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
     topics = _chosen(opened, topics)
     err = goes_to_stdout(path)
     prints_no_data(unless=err or as_json)
+    if path != STDOUT and path.is_fifo():
+        say(f"writes into {path} as soon as somebody reads it")
     with ended_in_order(), _messages_bar("exporting", opened, topics) as report:
         done = export_session(opened, path, ExportFormat(form), topics=topics, progress=report)
     show_notes(opened)
@@ -153,9 +156,8 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
         click.echo(f"note: {note}", err=True)
     logged = count_log_lines(opened)
     if logged and not topics:
-        click.echo(
-            f"note: the {logged} lines of its log are not exported; read {opened.path}/log@*.jsonl.lz4", err=True
-        )
+        lines = "1 line of its log is" if logged == 1 else f"{logged} lines of its log are"
+        click.echo(f"note: the {lines} not exported; read {opened.path}/log@*.jsonl.lz4", err=True)
     if as_json:
         print_json({"session": opened.name, "files": {str(name): count for name, count in done.files.items()}}, err=err)
         return
