@@ -188,7 +188,8 @@ class BagFolder(Source):
 
     def messages(self) -> Iterator[SourceMessage]:
         """The messages of all files by their stamps."""
-        yield from merge(*(part.messages() for part in self._parts.values()), key=attrgetter("stamp_ns"))
+        flows = [part.messages() for part in self._parts.values()]
+        yield from flows[0] if len(flows) == 1 else merge(*flows, key=attrgetter("stamp_ns"))
         self._take_notes()
 
     def _take_notes(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,25 @@ class Piece:
     """Of the messages outside of chunks; None for a chunk."""
     first_ns: int
     last_ns: int
+
+
+@cache
+def _reader_class() -> Any:
+    """The library's reader, which passes over the indexes of chunks: it would read them number by number."""
+    from mcap.exceptions import EndOfFile
+    from mcap.opcode import Opcode
+    from mcap.records import MessageIndex
+    from mcap.stream_reader import StreamReader
+
+    class Reader(StreamReader):
+        def _read_record(self, opcode: int, length: int) -> Any:
+            if opcode == Opcode.MESSAGE_INDEX:
+                if len(self._stream.read(length)) < length:
+                    raise EndOfFile
+                return MessageIndex(0, [])
+            return super()._read_record(opcode, length)
+
+    return Reader
 
 
 def stored(message: Any) -> Stored:
@@ -119,12 +138,12 @@ class McapRecords:
 
     def _from(self, begin: int) -> Iterator[tuple[int, Any]]:
         from mcap.records import Footer
-        from mcap.stream_reader import StreamReader
 
         self._stream.seek(begin)
         limit = max(self._size, 1)
-        reader = StreamReader(
-            self._stream, skip_magic=begin > 0, emit_chunks=True, validate_crcs=True, record_size_limit=limit
+        is_whole = not begin  # only then is there a checksum to compare; a chunk has its own
+        reader = _reader_class()(
+            self._stream, skip_magic=not is_whole, emit_chunks=True, validate_crcs=is_whole, record_size_limit=limit
         )
         records = iter(reader.records)
         offset = begin

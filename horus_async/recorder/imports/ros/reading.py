@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from binascii import b2a_base64
-from functools import partial
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class
 from typing import TYPE_CHECKING, Any
@@ -133,7 +132,7 @@ class _Source:
             "__builtins__": {"bytes": bytes, "len": len, "range": range, "type": type},
             "Fragment": orjson.Fragment,
             "Misfit": MisfitError,
-            "base64": partial(b2a_base64, newline=False),
+            "base64": b2a_base64,
             "dumps": orjson.dumps,
             "errors": _ERRORS,
             "limit": MESSAGE_LIMIT,
@@ -223,11 +222,11 @@ class _Source:
                 "p = e",
             )
             head = self._constant(b'{"$ndarray":{"dtype":"%b","shape":[%%d],"data":"%%b"}}' % dtype.encode())
-            filled = f"({count}, base64({self._swapped(variable, width)}))"
+            filled = f"({count}, base64({self._swapped(variable, width)}, newline=False))"
         else:
             variable = self._number(f"{size * width}s", width if size else 1)
             head = self._constant(b'{"$ndarray":{"dtype":"%b","shape":[%d],"data":"%%b"}}' % (dtype.encode(), size))
-            filled = f"base64({self._swapped(variable, width)})"
+            filled = f"base64({self._swapped(variable, width)}, newline=False)"
         return f"Fragment({head} % {filled})"
 
     def _swapped(self, variable: str, width: int) -> str:
