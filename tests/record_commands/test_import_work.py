@@ -103,7 +103,7 @@ def file_of_chunk(path: Path, content: bytes) -> Path:
 
     def fill(writer: Any) -> None:
         for part in (content, good):
-            builder = RecordBuilder()
+            builder: Any = RecordBuilder()
             records.Chunk("", part, 0, 99, 0, len(part)).write(builder)
             writer._Writer__stream.write(builder.end())
 
@@ -111,11 +111,11 @@ def file_of_chunk(path: Path, content: bytes) -> Path:
 
 
 def test_message_that_is_too_short_to_be_one(recordings_dir: Path, tmp_path: Path) -> None:
-    """The chunk is damaged, which is said; the file goes on. A reader that trusts the length would swallow the rest."""
-    content = channel_record(1, "/a") + message(1, 1, b"1") + record(Opcode.MESSAGE, bytes(10)) + message(1, 2, b"2")
+    """It costs itself, which is said. A reader that trusts its length would swallow the rest of the chunk."""
+    content = channel_record(1, "/a") + message(1, 1, b"1") + record(Opcode.MESSAGE, bytes(20)) + message(1, 2, b"2")
     found = call_json("import", file_of_chunk(tmp_path / "x.mcap", content), "--name", "x")
-    assert found["topics"] == {"good": 1}
-    assert any("a message of 10 bytes, which is less than its head" in note for note in found["notes"]), found["notes"]
+    assert found["topics"] == {"a": 2, "good": 1}
+    assert any("1 messages in it are shorter than their head, and lost" in note for note in found["notes"])
 
 
 def test_chunk_that_ends_within_a_head(recordings_dir: Path, tmp_path: Path) -> None:

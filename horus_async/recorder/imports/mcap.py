@@ -182,13 +182,17 @@ class _Survey:
 
     def _take_chunk(self, offset: int, chunk: Any) -> None:
         try:
-            messages, definitions = of_chunk(chunk)
+            messages, definitions, too_short = of_chunk(chunk)
         except Exception as error:  # noqa: BLE001 - see McapRecords
             self._source.notes.append(
                 f"a chunk at byte {offset} is cut off or damaged ({type(error).__name__}: {error}): "
                 "its messages are lost"
             )
             return
+        if too_short:
+            self._source.notes.append(
+                f"a chunk at byte {offset} is damaged: {too_short} messages in it are shorter than their head, and lost"
+            )
         for record in definitions:
             self._define(type(record).__name__, record)
         self._add_piece(offset, messages, None)

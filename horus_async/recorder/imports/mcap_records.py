@@ -66,8 +66,8 @@ def stored(message: Any) -> Stored:
     return message.log_time, message.channel_id, message.sequence, message.data
 
 
-def of_chunk(chunk: Any) -> tuple[list[Stored], list[Any]]:
-    """The messages in a chunk, and the library's records of the schemas and channels in it.
+def of_chunk(chunk: Any) -> tuple[list[Stored], list[Any], int]:
+    """The messages in a chunk, the library's records of the schemas and channels in it, and how many records are none.
 
     The library reads a message by five calls for its five fields, which takes longer than all else that is done with
     it; so messages are read here.
@@ -87,22 +87,23 @@ def of_chunk(chunk: Any) -> tuple[list[Stored], list[Any]]:
     messages: list[Stored] = []
     definitions: list[Any] = []
     of_message, of_schema, of_channel = int(Opcode.MESSAGE), int(Opcode.SCHEMA), int(Opcode.CHANNEL)
-    at = 0
+    at = too_short = 0
     while at < end:
         code = content[at]
         if code == of_message:
             length, channel, sequence, stamp_ns = _MESSAGE.unpack_from(content, at)
-            if length < _MESSAGE_HEAD:
-                raise RecordingError(f"a message of {length} bytes, which is less than its head")
             place, at = at, at + _RECORD_HEAD + length
-            messages.append((stamp_ns, channel, sequence, content[place + _MESSAGE.size : at]))
+            if length < _MESSAGE_HEAD:
+                too_short += 1
+            else:
+                messages.append((stamp_ns, channel, sequence, content[place + _MESSAGE.size : at]))
             continue
         (length,) = _LENGTH.unpack_from(content, at)
         place, at = at + _RECORD_HEAD, at + _RECORD_HEAD + length
         if code in {of_schema, of_channel}:
             kind = Schema if code == of_schema else Channel
             definitions.append(kind.read(ReadDataStream(BytesIO(content[place:at]))))
-    return messages, definitions
+    return messages, definitions, too_short
 
 
 class McapRecords:
