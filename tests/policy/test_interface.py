@@ -9,7 +9,7 @@ import hypothesis.extra.numpy
 import numpy
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horus_async.policy import Answer, AnswerError
@@ -60,6 +60,7 @@ def test_actions_that_are_not_finite_are_refused_but_kept() -> None:
     assert orjson.loads(caught.value.answer.actions_json) == [[{"$float": "nan"}, 1.0], [{"$float": "-inf"}, 2.0]]
 
 
+@settings(deadline=None)
 @given(
     hypothesis.extra.numpy.arrays(
         numpy.float32, (3, 2), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -70,7 +71,7 @@ def test_float32_actions_have_the_digits_of_float32(actions: numpy.ndarray) -> N
     answer = answer_of(actions)
     assert numpy.asarray(orjson.loads(answer.actions_json), numpy.float32).tobytes() == actions.tobytes()
     for text in answer.actions_json.decode().strip("[]").split(","):
-        digits = text.lower().partition("e")[0].replace(".", "").lstrip("-").strip("[]").strip("0")
+        digits = text.strip("-[]").partition("e")[0].replace(".", "").strip("0")
         assert len(digits) <= 9
 
 

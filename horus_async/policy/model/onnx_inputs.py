@@ -115,7 +115,9 @@ def filled(binding: Binding, observation: Observation) -> numpy.ndarray:
     if value is None:
         raise ObservationError(f"the model input {binding.name!r} needs the request field {binding.field!r}")
     array = _converted(binding, _with_pixels(binding, value))
-    while array.ndim < len(binding.shape) and (array.ndim == len(binding.shape) - 1 or binding.dtype == "object"):
+    while (lacking := len(binding.shape) - array.ndim) > 0 and (
+        lacking == 1 or binding.shape[lacking - 1] == 1 or binding.dtype == "object"
+    ):
         array = array[None]
     wrong = array.ndim != len(binding.shape)
     if wrong or any(want not in (None, have) for have, want in zip(array.shape, binding.shape, strict=True)):
