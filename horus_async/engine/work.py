@@ -12,6 +12,7 @@ from attrs import define
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.context import WorkContext, current
+from horus_async.nodes.node import callback_of
 from horus_async.topics.wake.wakeup import Bell
 
 from .calling import Calling
@@ -104,7 +105,7 @@ class Working(Calling):
         assert self._pace is not None
         work.scope = event_loop().scope()
         turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
-        on_error = work.run.node.callback("on_error")
+        on_error = callback_of(work.run.node, "on_error")
         if on_error is not None:
             start = telling(start, on_error, functools.partial(self._report_work, work))
         self._group.start_soon(self._carry_work, work, turn, start)
@@ -241,7 +242,7 @@ class Working(Calling):
             assert work.thread is not None
             work.thread.join()
         error = failures[0] if failures else None
-        on_error = work.run.node.callback("on_error")
+        on_error = callback_of(work.run.node, "on_error")
         if on_error is not None and isinstance(error, Exception):
             self._report_work(work, error)
             told = work.variables.run(tell, on_error, error)

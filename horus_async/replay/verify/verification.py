@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.clock.system import wall_ns
 from horus_async.engine.reporting import describe
 from horus_async.nodes.failure_policies import Fatal
+from horus_async.nodes.node import declared
 from horus_async.observe import RunInfo
 from horus_async.recorder.records import GapRecord
 from horus_async.replay.timeline import RecordedTimeline
@@ -53,7 +54,7 @@ class Verification(Following):
             started_at_ns=wall_ns(),
             start_ns=session.start_ns,
             namespace=f"verification-{os.getpid():x}-{secrets.token_hex(4)}",  # nothing reaches a running robot
-            nodes=tuple(node.info() for node in live),
+            nodes=tuple(declared(node) for node in live),
         )
         timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)
         runtime = cls(replay, comparison, info, Bus(info.namespace, isolated=True), timeline, [comparison])
