@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from horus_async.errors import PolicyError
 
-from .answers import Answer, AnswerError, answer_of
+from .answers import BLOCKS, Answer, AnswerError, answer_of
 
-__all__ = ["Answer", "AnswerError", "Observation", "ObservationError", "Policy", "answer_of"]
+__all__ = ["BLOCKS", "Answer", "AnswerError", "Observation", "ObservationError", "Policy", "answer_of"]
 
 Observation = dict[str, Any]
 """One request, as plain JSON values."""

@@ -49,8 +49,10 @@ class Binding:
 
     @property
     def takes_images(self) -> bool:
-        """Whether the input has the shape of pixels."""
-        return len(self.shape) >= 3 and (self.channels_first or self.shape[-1] in _CHANNELS or None in self.shape[-3:])
+        """Whether the input has the shape of pixels; three dimensions may be a batch of states as well."""
+        if len(self.shape) == 3:
+            return self.shape[0] == 3 or (self.shape[0] != 1 and self.shape[-1] in (3, 4))
+        return len(self.shape) > 3 and (self.channels_first or self.shape[-1] in _CHANNELS or None in self.shape[-3:])
 
     @property
     def channels_first(self) -> bool:
