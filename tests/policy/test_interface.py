@@ -217,6 +217,35 @@ def test_the_fields_of_the_server_are_its_own() -> None:
     assert answer.extras["policy_seq"] == 1
 
 
+_LOOP: list[Any] = []
+_LOOP.append(_LOOP)
+_ODD = st.sampled_from([
+    None, True, 1, -2.5, math.nan, math.inf, 1 << 70, "x", b"x", {1}, object(), 1j, range(2), _LOOP, numpy.float32(1),
+    numpy.arange(2), numpy.zeros((1, 2, 2)), numpy.zeros((0, 2)), numpy.array([None]), numpy.array("x"), _Tensor([1.0]),
+])  # fmt: skip
+_NAMES = st.sampled_from(["actions", "action", "action.a", "action.b", "cache", "stages", "mode", "seq", "x", 1, None])
+
+
+@settings(deadline=None, max_examples=500)
+@given(
+    st.recursive(
+        _ODD | st.dictionaries(_NAMES, _ODD, max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(_NAMES, inner, max_size=4),
+        max_leaves=8,
+    )
+)
+def test_any_answer_is_rows_or_an_error(result: Any) -> None:
+    """Whatever a policy returns is an answer of finite numbers that JSON has, or an AnswerError."""
+    try:
+        answer = answer_of(result)
+    except AnswerError:
+        return
+    rows = orjson.loads(answer.actions_json)
+    assert numpy.asarray(answer.actions).shape == numpy.shape(rows) == (answer.num_actions, answer.action_dim)
+    assert numpy.isfinite(rows).all()
+    encode([answer.blocks, answer.stages, answer.mode, answer.extras])
+
+
 def test_errors_quote_no_images() -> None:
     """What an error says of a long text is less than 24 characters of it."""
     text = "0123456789abcdefghijklmnopqrstuvwxyz" * 9

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+SEEDED = [0.3455842, 0.8216181]
+DERIVED = [-1.706364, -0.07775023]
+"""The first noise of seed 1, and of an instruction "pick" with a state of 0.5 and 1."""
+
 TWO = ("float32", [1, 2])
 
 
@@ -162,6 +166,13 @@ def test_seeds_that_are_none_are_refused(tmp_path: Path, seed: Any) -> None:
     """A seed that is no whole number is an error of the request."""
     with pytest.raises(ObservationError, match="'seed'"):
         load_policy(noisy(tmp_path / "e")).act({"seed": seed})
+
+
+def test_noise_is_the_same_for_ever(tmp_path: Path) -> None:
+    """Traces of this version agree with replays of any later one: the noise of a seed does not change."""
+    act = load_policy(noisy(tmp_path / "e")).act
+    assert act({"seed": 1})[0].tolist() == pytest.approx(SEEDED)
+    assert act({"instruction": "pick", "state": [0.5, 1]})[0].tolist() == pytest.approx(DERIVED)
 
 
 def test_noise_is_normal_and_the_same_in_every_precision(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ dimensions of 1 are a batch and go. In a dict they are ``actions`` (or LeRobot's
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -17,8 +18,6 @@ from horus_async.errors import PolicyError
 from .jsontext import decode, encode, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy
 
 BLOCKS = ("cache", "denoise", "guard", "deadline", "rtc")
@@ -32,6 +31,7 @@ SERVER_FIELDS = frozenset({
 
 _PART = "action."
 _NUMBER_CHARACTERS = b"0123456789+-.eE,[]"
+_MOST_BATCHES = 8
 _NARROW = ("float16", "bfloat16", "float32")
 
 
@@ -74,7 +74,7 @@ def answer_of(result: Any) -> Answer:
     fields: dict[str, Any] = {}
     parts: dict[str, int] = {}
     actions = result
-    if isinstance(result, dict):
+    if isinstance(result, Mapping):
         fields = dict(result)
         actions, parts = _taken(fields)
     rows, encoded, dim = _list_rows(actions) if isinstance(actions, list | tuple) else _array_rows(actions)
@@ -113,8 +113,9 @@ def _joined(parts: dict[str, numpy.ndarray]) -> tuple[numpy.ndarray, dict[str, i
 def _list_rows(actions: list[Any] | tuple[Any, ...]) -> tuple[Any, bytes, int]:
     """Rows in plain lists, as JSON, and their width. The characters of the text show whether all are finite numbers."""
     rows: list[Any] | tuple[Any, ...] = actions
-    while len(rows) == 1 and isinstance(rows[0], list | tuple) and rows[0] and isinstance(rows[0][0], list | tuple):
-        rows = rows[0]
+    for _ in range(_MOST_BATCHES):
+        if len(rows) == 1 and isinstance(rows[0], list | tuple) and rows[0] and isinstance(rows[0][0], list | tuple):
+            rows = rows[0]
     if not rows:
         raise AnswerError("the policy returned no rows of actions, but an empty list")
     rows = list(rows) if isinstance(rows[0], list | tuple) else [list(rows)]
@@ -172,7 +173,7 @@ def _array(value: Any, name: str) -> numpy.ndarray:
 
     try:
         array = numpy.asarray(_without_tensors(value))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnswerError(f"all rows of {name} need the same number of values") from error
     if array.dtype.kind not in "iuf":
         raise AnswerError(f"{name} must be rows of numbers, not of {array.dtype}")
