@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horus_async.policy import Answer, AnswerError
-from horus_async.policy.model.answers import SERVER_FIELDS
+from horus_async.policy.model.answers.check import SERVER_FIELDS
 from horus_async.policy.model.interface import answer_of
 from horus_async.policy.model.jsontext import encode
 

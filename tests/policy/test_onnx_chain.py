@@ -96,6 +96,7 @@ def test_outputs_go_where_they_are_wanted(tmp_path: Path, models: Any, more: Any
         ([A, {**B, "repeat": {"steps": 2, "input": "extra", "velocity": "out", "time": "t"}}], "no input 't'"),
         ([A, {**B, "repeat": {"steps": 0, "input": "extra", "velocity": "out"}}], "steps must be a whole number"),
         ([A, {**B, "repeat": {"steps": 2, "input": "extra", "velocity": "out", "start": 0}}], "no step"),
+        ([A, {**B, "repeat": {"steps": 2, "input": "extra", "velocity": "out", "end": 1e300}}], "within 10000"),
         ([{"file": "c.onnx"}], r"'c\.onnx', which is not there"),
     ],
 )

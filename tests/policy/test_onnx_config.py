@@ -27,11 +27,11 @@ GOOD: dict[str, Any] = {
         {
             "file": "encode.onnx",
             "inputs": {"state": {"field": "joints", "mean": [1, 2], "std": [3, 4]}},
-            "outputs": {"y": "code"},
+            "outputs": {"y": "kv"},
         },
         {
             "file": "denoise.onnx",
-            "inputs": {"x_t": {"noise": True, "shape": [1, 2]}, "code": {"from": "code"}},
+            "inputs": {"x_t": {"noise": True, "shape": [1, 2]}, "code": {"from": "kv"}},
             "outputs": {"v": "actions"},
             "repeat": {"steps": 4, "input": "x_t", "velocity": "v", "time": "t", "start": 1, "end": 0},
         },
