@@ -180,7 +180,9 @@ def _converted(binding: Binding, value: Any) -> numpy.ndarray:
     with numpy.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(binding.dtype)
         if cast.dtype.kind == "f":
-            lost = numpy.isinf(cast) & ~numpy.isinf(array) if array.dtype.kind == "f" else numpy.isinf(cast)
+            lost = numpy.isinf(cast)
+            if array.dtype.kind == "f" and lost.any():
+                lost &= ~numpy.isinf(array)
         else:
             lost = cast != array
     if lost.any():
