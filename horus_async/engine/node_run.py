@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .stats import NodeStats
 
 TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
-BACKGROUND = "background"
+BACKGROUND, THREAD = "background", "a thread"
 """What a node started beside its callbacks."""
 _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
 

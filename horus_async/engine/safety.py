@@ -30,7 +30,7 @@ from horus_async.observe import (
 )
 
 from .audience import Audience
-from .node_run import BACKGROUND, INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
+from .node_run import BACKGROUND, INIT, SAFE_STATE, SHUTDOWN, THREAD, TICK, NodeRun
 from .reporting import advice_on_blocking, describe, hint, telling
 from .rules.failure import Action, Change, State
 
@@ -283,7 +283,7 @@ class Safety(ABC):
         run.needs_init = run.needs_init or kind is INIT
         if action is Action.END_RUN or not ordinary:
             self.failures.append((run, error))
-            if kind is BACKGROUND:  # no line of a callback has it
+            if kind in {BACKGROUND, THREAD}:  # no line of a callback has it
                 _log.error("node %r failed in %s: %s", run.name, kind, describe(error), extra={"node": run.name})
             self.abort(f"fatal: {run.name}: {describe(error)}")
         else:

@@ -17,7 +17,7 @@ from horus_async.topics.wake.wakeup import Bell
 
 from .calling import Calling
 from .coroutines import Carrier, start_and_carry
-from .node_run import BACKGROUND
+from .node_run import BACKGROUND, THREAD
 from .reporting import finished, name_of, tell, telling
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class Working(Calling):
         work.reported = error
         run = work.run
         of_callback = run.reported
-        self._report(run, BACKGROUND, error)
+        self._report(run, _kind_of(work), error)
         run.reported = of_callback  # one of its callbacks may be telling its own just now
 
     def _work_ended(self, work: Work, error: BaseException | None) -> None:
@@ -263,6 +263,10 @@ class Working(Calling):
         if error is not None and not self._is_cancellation(error):
             if error is not work.reported:
                 self._report_work(work, error)
-            self._failed(work.run, BACKGROUND, error)
+            self._failed(work.run, _kind_of(work), error)
         if self._pace is not None:
             self._pace.wake()
+
+
+def _kind_of(work: Work) -> str:
+    return BACKGROUND if work.thread is None else THREAD

@@ -404,7 +404,9 @@ def test_a_compute_tick_does_not_block_the_others() -> None:
     assert log.lines[0] is True
 
 
-@pytest.mark.parametrize("name", ["policy", "state", "model", "info", "position", "failure", "step", "callback", "declared"])
+@pytest.mark.parametrize(
+    "name", ["policy", "state", "model", "info", "position", "failure", "step", "callback", "declared"]
+)
 def test_a_node_may_use_the_names_that_robots_use(name: str) -> None:
     """For attributes of its own: a learned policy, a state."""
 

@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import wall_ns
+from horus_async.engine.node_run import BACKGROUND
 from horus_async.engine.reporting import describe
 from horus_async.nodes.failure_policies import Fatal
 from horus_async.nodes.node import declared
@@ -167,7 +168,8 @@ class Verification(Following):
         self._goes_wrong(run, kind, error)
 
     def _was_logged(self, node: str, kind: str, what: str) -> bool:
-        said = f"node {node!r} failed in {kind}: {what.partition(':')[0]}"
+        # What failed in a thread was said to have failed in background, once.
+        said = tuple(f"node {node!r} failed in {where}: {what.partition(':')[0]}" for where in {kind, BACKGROUND})
         return any(line.message.startswith(said) for line in self._replay.session.log.select(node=node))
 
     def _goes_wrong(self, run: NodeRun, kind: str, error: BaseException) -> None:
