@@ -11,9 +11,10 @@ from attrs import field, frozen
 
 from horus_async.errors import TopicError
 
-from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file, say_left_out
+from .external.notices import say_left_out
+from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file, topic_of
 from .ring import memory
-from .ring.layout import NAME_LENGTH, TEXT_AT, Word
+from .ring.layout import Word
 from .ring.names import path_component
 from .ring.region import CLOSED, Region
 
@@ -77,7 +78,7 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
     record = None if at is None else newest.copy(at.position)
     folder = memory.root() / path_component(namespace)
     return RingInfo(
-        topic=_topic(region),
+        topic=topic_of(region),
         pid=region.words[Word.PID],
         live=not newest.words[CLOSED] and _locked(folder / first.name),
         publishers=tuple(newest.names),
@@ -91,15 +92,6 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
     )
 
 
-def _topic(region: Region) -> str:
-    (length,) = NAME_LENGTH.unpack_from(region.map, TEXT_AT)
-    begin = TEXT_AT + NAME_LENGTH.size
-    try:
-        return bytes(region.map[begin : begin + length]).decode("ascii")
-    except UnicodeDecodeError as error:
-        raise TopicError("a ring's header is damaged: it has no topic name") from error
-
-
 def _bytes(path: Path) -> int:
     try:
         return path.stat().st_blocks * 512
@@ -109,7 +101,7 @@ def _bytes(path: Path) -> int:
 
 def _locked(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -87,7 +87,7 @@ class Subscriber:
             if any(reader.source is ring for reader in self._readers):
                 return
             self._let_go_of_ended()
-            self._change_readers(RingReader(cursor, ring.follow, writer, ring), None)
+            self._change_readers(RingReader(cursor, ring.follow, writer, ring, ring.say_damaged), None)
 
     def has_message(self) -> bool:
         """Whether there is an unread message. Consumes nothing."""

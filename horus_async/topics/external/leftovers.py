@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.topics.ring import memory
@@ -66,10 +67,13 @@ def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: b
     except OSError:  # gone meanwhile, or not ours to touch
         return False
     try:
+        status = os.fstat(descriptor)
+        if not (stat.S_ISFIFO if ring is None else stat.S_ISREG)(status.st_mode) or status.st_uid != os.geteuid():
+            return False  # not one of ours, whatever it is called
         closed = b"" if ring is None else os.pread(descriptor, WORD.size, _CLOSED_AT)
         if any(closed):
             closed_ns = WORD.unpack(os.pread(descriptor, WORD.size, _CLOSED_NS_AT).ljust(WORD.size, b"\0"))[0]
-            if monotonic_ns() - closed_ns < grace_ns:
+            if 0 <= monotonic_ns() - closed_ns < grace_ns:
                 return False
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free: its process is dead
@@ -80,7 +84,7 @@ def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: b
                     return False
         if not dry_run:
             os.unlink(name, dir_fd=folder)
-    except (BlockingIOError, FileNotFoundError):
+    except OSError:  # locked; or it is gone, or cannot be removed
         return False
     finally:
         os.close(descriptor)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,13 @@ _RING_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST_PIPE, _SMALLEST_PIPE = 65536, 4096
 """Bytes that a FIFO can hold: usually the first, but one page where the user has very many FIFOs; see pipe(7)."""
 
+_NAMES = {f"{PREFIX}{slot}": slot for slot in range(SLOTS)}
+
 _log = logging.getLogger("horus_async.topics")
 _said_unrung = False
+
+_NO_BELL = (errno.ENOENT, errno.ENXIO, errno.ELOOP, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENODEV)
+"""Nobody has it open, or it is something else."""
 
 _open: dict[tuple[str, int], int] = {}
 """Descriptors of the doorbells that this process has rung, by namespace and slot."""
@@ -123,12 +129,12 @@ def _say_unrung(error: Exception) -> None:
 
 def is_bell(name: str) -> bool:
     """Whether a file of that name is a doorbell, and not the ring of a topic with such a name."""
-    return name.startswith(PREFIX) and name[len(PREFIX) :].isdecimal()
+    return name in _NAMES
 
 
 def others_listen(names: Iterable[str], namespace: str, own: Container[int]) -> list[int]:
     """The slots of the other processes whose doorbells are among the file ``names`` of a namespace's folder."""
-    slots = [int(name[len(PREFIX) :]) for name in names if is_bell(name)]
+    slots = [_NAMES[name] for name in names if name in _NAMES]
     found = []
     for slot in slots:
         if slot not in own and (descriptor := _open_bell(namespace, slot)) is not None:
@@ -151,13 +157,23 @@ def _open_bell(namespace: str, slot: int) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        return memory.open_with_room(f"{PREFIX}{slot}", _RING_FLAGS, folder)
+        descriptor = memory.open_with_room(f"{PREFIX}{slot}", _RING_FLAGS, folder)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENXIO, errno.ELOOP):  # nobody has it open
+        if error.errno in _NO_BELL:
             return None
         raise
     finally:
         os.close(folder)
+    if _is_fifo(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _is_fifo(descriptor: int) -> bool:
+    """Whether it is a FIFO of ours; anything else of that name is no doorbell, and would not take a byte for ever."""
+    status = os.fstat(descriptor)
+    return stat.S_ISFIFO(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def _claim(namespace: str, slot: int) -> int | None:
@@ -181,7 +197,12 @@ def _claim(namespace: str, slot: int) -> int | None:
                 except FileNotFoundError:
                     raise
                 except OSError as error:
+                    if error.errno in _NO_BELL:  # something else has the name
+                        return None
                     raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
+                if not _is_fifo(descriptor):
+                    os.close(descriptor)
+                    return None
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if os.fstat(descriptor).st_nlink:
