@@ -17,7 +17,7 @@ from horus_async.spelling import did_you_mean
 from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.codec import to_json
 from horus_async.topics.external.leftovers import reclaim
-from horus_async.topics.inspection import rings
+from horus_async.topics.inspection import rings, survey
 
 from .support.errors import clear_errors, prints_no_data
 from .support.in_order import ended_in_order
@@ -69,7 +69,9 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 
     Example: horus-async topic list
     """
-    found = rings(_namespace(namespace))
+    found, left_out = survey(_namespace(namespace))
+    for left in left_out:
+        click.echo(f"not read: {left.title}: {left.reason}", err=True)
     if as_json:
         print_json([_ring_as_dict(ring) for ring in found])
         return

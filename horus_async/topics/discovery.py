@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("horus_async.topics")
 
 _GLANCE_NS = 5_000_000
+_GLANCE_PART = 20
+"""Glances take at most this part of the time, however many files there are."""
 _SETTLED_NS = 20_000_000
 """File times advance in steps of several milliseconds: a folder that has just changed may change again unseen."""
 _RETRY_NS = NANOSECONDS // 10
@@ -109,6 +111,9 @@ class Discovery:
             return False
         self._next_glance = now + _GLANCE_NS
         self.refresh()
+        took = monotonic_ns() - now
+        if took > _GLANCE_NS // _GLANCE_PART:  # a folder full of other things must not take the time of the nodes
+            self._next_glance = now + took * _GLANCE_PART
         return True
 
     def refresh(self) -> None:
@@ -268,7 +273,7 @@ class Discovery:
             left_out.next_try_ns = now + _RETRY_NS * (1 + len(self._left_out) // _MOST_TRIED)
             if not left_out.said:
                 left_out.said = True
-                self._say_left_out(file.name, failure or "its header was never finished, or it is not ours")
+                self._say_left_out(file.name, failure or notices.UNFINISHED)
         self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
         return False
 

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from horus_async.errors import TopicError
 
-from .external.notices import say_left_out
+from .external.notices import MOST_SAID, UNFINISHED, ring_title, say_left_out, say_more_left_out
 from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file, topic_of
 from .ring import memory
 from .ring.layout import Word
@@ -48,24 +48,61 @@ class RingInfo:
     file: str = field(repr=False)
 
 
+@frozen
+class LeftOut:
+    """A file with a ring's name that is not read."""
+
+    file: RingFile
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """The file, and the process whose number it bears."""
+        return ring_title(self.file.name)
+
+
 def rings(namespace: str) -> list[RingInfo]:
     """All rings of a namespace, by topic, live and dead. One that cannot be read is left out, with a warning.
 
     Raises:
         TopicPermissionError: the namespace's folder is not ours.
     """
+    found, left_out = survey(namespace)
+    for left in left_out[:MOST_SAID]:
+        say_left_out(left.file.name, left.reason)
+    if len(left_out) > MOST_SAID:
+        say_more_left_out(namespace)
+    return found
+
+
+def survey(namespace: str) -> tuple[list[RingInfo], list[LeftOut]]:
+    """All rings of a namespace, by topic, live and dead, and those that cannot be read.
+
+    Raises:
+        TopicPermissionError: the namespace's folder is not ours.
+    """
     listed = list_folder(namespace)
-    files = [] if listed is None else [file for name in listed[1] if (file := ring_file(name))]
-    found = []
-    for first in (file for file in files if file.generation == 0):
-        try:
-            region = open_region(namespace, first.name)
-            if region is not None:
-                generations = [file for file in files if (file.component, file.ring) == (first.component, first.ring)]
-                found.append(_info(namespace, first, generations, region))
-        except (TopicError, OSError) as error:
-            say_left_out(first.name, str(error))
-    return sorted(found, key=lambda info: (info.topic, info.started_ns, info.file))
+    files: dict[tuple[str, str], list[RingFile]] = {}
+    for name in [] if listed is None else listed[1]:
+        file = ring_file(name)
+        if file is not None:
+            files.setdefault((file.component, file.ring), []).append(file)
+    found, left_out = [], []
+    for generations in files.values():
+        for first in (file for file in generations if file.generation == 0):
+            try:
+                region = open_region(namespace, first.name)
+                if region is not None:
+                    found.append(_info(namespace, first, generations, region))
+                elif _exists(namespace, first):
+                    left_out.append(LeftOut(first, UNFINISHED))
+            except (TopicError, OSError) as error:
+                left_out.append(LeftOut(first, str(error)))
+    return sorted(found, key=lambda info: (info.topic, info.started_ns, info.file)), left_out
+
+
+def _exists(namespace: str, file: RingFile) -> bool:
+    return os.path.lexists(memory.root() / path_component(namespace) / file.name)
 
 
 def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region) -> RingInfo:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("horus_async")
 
+UNFINISHED = "its header was never finished, or it is not ours"
+"""Why a file with the name of a ring is not read that is none, or not yet."""
+
 MOST_SAID = 20
 """So many rings of a namespace are named one by one."""
 

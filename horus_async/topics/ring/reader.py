@@ -311,7 +311,7 @@ class RingReader:
         if (latest, oldest) == self._damage:
             return False
         newest = self.region.newest()
-        if newest is None or newest.position <= self.position or newest.index < self.index:
+        if newest is None or newest.position < self.position or newest.index < self.index:
             self._damage = latest, oldest
             return False
         self.position = newest.position

@@ -258,7 +258,8 @@ class Region:
     def _is_place(self, position: int, index: int) -> bool:
         """Whether the record ``index`` can be at ``position``: each takes some room, and they lie in a row."""
         ahead = index - self.first_index
-        return 0 <= ahead <= (position - self.capacity) // RECORD.size and index < _INDEX_LIMIT
+        behind = position - self.capacity
+        return 0 <= ahead <= behind // RECORD.size and (ahead > 0 or not behind) and index < _INDEX_LIMIT
 
     def _count(self, position: int) -> int:
         """``COUNT`` as far as it can be true, while ``LATEST`` is ``position``."""
