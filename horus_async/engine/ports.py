@@ -374,7 +374,6 @@ class Ports:
                 extra={"node": self._node},
             )
 
-
     def latest(self, topic: str) -> Any:
         """The newest value, or None; it consumes nothing."""
         subscriber = self.subscriber(topic)

@@ -229,6 +229,7 @@ class Discovery:
             self._rings.pop(ring.file.name)
             self._open[ring.file.component].remove(ring)
             ring.newest()
+            ring.gone = True
             for channel in self._exchange.channels(self.namespace).values():
                 channel.remove_external(ring)
 

@@ -189,9 +189,7 @@ class ShadowPorts(Ports):
     def _note(self, topic: str, taken: Taken | None) -> None:
         """The recording has it."""
 
-    def _refuse(
-        self, topic: str, taken: Taken, error: TopicError, *, newest: bool = False, noted: bool = False
-    ) -> None:
+    def _refuse(self, topic: str, taken: Taken, error: TopicError, **_: bool) -> None:  # noqa: ARG002
         """What the recorded node could not read is in no file.
 
         Raises:

@@ -63,7 +63,9 @@ def say_cut() -> None:
             if guarded.own
             else "it is left out, and what was unread of it is lost"
         )
-        _log.warning("somebody cut the file of the ring %s short while it was in use: %s", ring_title(guarded.name), outcome)
+        _log.warning(
+            "somebody cut the file of the ring %s short while it was in use: %s", ring_title(guarded.name), outcome
+        )
 
 
 def say_removed(topic: str, path: object) -> None:

@@ -46,7 +46,7 @@ def ring_file(name: str) -> RingFile | None:
 class ExternalRing:
     """A ring that another process writes, mapped here. Shared by all its readers in this process."""
 
-    __slots__ = ("__weakref__", "_seen", "_told", "file", "generations", "namespace")
+    __slots__ = ("__weakref__", "_seen", "_told", "file", "generations", "gone", "namespace")
 
     def __init__(self, namespace: str, file: RingFile, first: Region) -> None:
         self.namespace = namespace
@@ -54,6 +54,8 @@ class ExternalRing:
         self.generations = [first]
         self._seen = (0, 0, 0)
         self._told: set[str] = set()
+        self.gone = False
+        """Whether its file is gone, as after its end: so nobody else finds it, and few of those are kept."""
 
     def follow(self, generation: int) -> Region | None:
         """A later generation; None if its file is gone.

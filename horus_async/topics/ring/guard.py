@@ -33,7 +33,7 @@ OVER = (1 << 64) - 8
 _MACHINES = ("x86_64", "aarch64")
 """Where the structures have the layout below."""
 _ADDRESS_AT, _CODE_AT = 16, 8
-"""In ``siginfo_t``: of the memory that could not be reached, and of the reason; one below 1 is a signal that was sent."""
+"""In ``siginfo_t``: of the memory that was not there, and of the reason, below 1 where the signal was sent."""
 _FIXED = 0x10
 """``MAP_FIXED``."""
 _RESERVE_NOTHING = 0x4000
@@ -43,7 +43,7 @@ _RESERVE_NOTHING = 0x4000
 class Guarded:
     """One mapped file."""
 
-    __slots__ = ("begin", "end", "name", "own", "_map", "on_cut")
+    __slots__ = ("_map", "begin", "end", "name", "on_cut", "own")
 
     def __init__(self, memory: mmap.mmap, begin: int, name: str, *, own: bool) -> None:
         self.begin = begin

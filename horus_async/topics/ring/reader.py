@@ -134,8 +134,8 @@ class RingReader:
 
     @property
     def closed(self) -> bool:
-        """Whether no more messages will come."""
-        return bool(self._words[CLOSED])
+        """Whether no more messages will come, or hardly any, as its file is gone."""
+        return bool(self._words[CLOSED]) or bool(getattr(self.source, "gone", False))
 
     def has_message(self) -> bool:
         """Whether ``take`` would return one."""

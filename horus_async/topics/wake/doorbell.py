@@ -17,6 +17,7 @@ from horus_async.topics.ring.names import path_component
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
+    from pathlib import Path
 
 PREFIX = "bell-"
 
@@ -183,25 +184,10 @@ def _claim(namespace: str, slot: int) -> int | None:
         with suppress(FileNotFoundError):  # the folder, or the doorbell, was removed just now
             folder = memory.open_namespace(namespace, make=True)
             try:
-                try:
-                    os.mkfifo(name, 0o600, dir_fd=folder)
-                    os.chmod(name, 0o600, dir_fd=folder)  # whatever the umask
-                except FileExistsError:
-                    pass
-                except FileNotFoundError:  # to another process it was one that a dead process left
-                    raise
-                except OSError as error:
-                    raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
-                try:
-                    descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
-                except FileNotFoundError:
-                    raise
-                except OSError as error:
-                    if error.errno in _NO_BELL:  # something else has the name
-                        return None
-                    raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
-                if not _is_fifo(descriptor):
-                    os.close(descriptor)
+                descriptor = _made(name, folder, memory.root() / path_component(namespace))
+                if descriptor is None or not _is_fifo(descriptor):  # something else has the name
+                    if descriptor is not None:
+                        os.close(descriptor)
                     return None
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -213,3 +199,19 @@ def _claim(namespace: str, slot: int) -> int | None:
                 os.close(descriptor)
             finally:
                 os.close(folder)
+
+
+def _made(name: str, folder: int, path: Path) -> int | None:
+    """A descriptor of the doorbell, made if there is none; None if something else has its name."""
+    try:
+        with suppress(FileExistsError):
+            os.mkfifo(name, 0o600, dir_fd=folder)
+            os.chmod(name, 0o600, dir_fd=folder)  # whatever the umask
+        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISFIFO(there.st_mode):
+            return None
+        return memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
+    except FileNotFoundError:  # to another process it was one that a dead process left
+        raise
+    except OSError as error:
+        raise memory.no_room(0, path / name, error) from error
