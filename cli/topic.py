@@ -11,7 +11,7 @@ import click
 import orjson
 
 from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic
-from horus_async.errors import TopicError
+from horus_async.errors import MessageDecodeError, TopicError
 from horus_async.hints.installed import command
 from horus_async.spelling import did_you_mean
 from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
@@ -109,7 +109,13 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}{advice}")
     with Bus(namespace, from_start=False) as bus:
         newest = bus.subscriber(name).latest()
-    message = None if newest is None else _as_dict(newest)
+    message, unread = None, ""
+    if newest is not None:
+        try:
+            message = _as_dict(newest)
+        except TopicError as error:
+            unread = _not_read(newest, error)
+            click.echo(unread, err=True)
     if as_json:
         shown = [_ring_as_dict(ring) for ring in found]
         print_json({"topic": name, "namespace": namespace, "rings": shown, "newest": message})
@@ -125,7 +131,7 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         for schema in ring.schemas:
             text = f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}"
             click.echo(fold(text, indent=10))
-    if newest is not None:
+    if newest is not None and not unread:
         click.echo(f"newest    {_line(newest)}")
 
 
@@ -162,10 +168,14 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
             if subscriber.lost > lost:
                 click.echo(f"{subscriber.lost - lost} messages lost: they came too fast", err=True)
                 lost = subscriber.lost
-            if as_json:
-                print_json(_as_dict(message))
-            else:
-                click.echo(_line(message))
+            try:
+                if as_json:
+                    print_json(_as_dict(message))
+                else:
+                    click.echo(_line(message))
+            except TopicError as error:
+                click.echo(_not_read(message, error), err=True)
+                continue
             count += 1
 
 
@@ -288,10 +298,28 @@ def _ring_as_dict(ring: RingInfo) -> dict[str, Any]:
 
 def _as_dict(message: Taken) -> dict[str, Any]:
     payload, publisher, seq, stamp_ns = message
-    return {"stamp_ns": stamp_ns, "publisher": publisher, "seq": seq, "value": orjson.loads(to_json(payload))}
+    return {"stamp_ns": stamp_ns, "publisher": publisher, "seq": seq, "value": _loaded(to_json(payload))}
+
+
+def _loaded(text: bytes) -> Any:
+    """The JSON value of a message.
+
+    Raises:
+        MessageDecodeError: it is none, whoever sent it.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise MessageDecodeError(f"a message that is not JSON: {error}; it begins with {text[:40]!r}") from error
+
+
+def _not_read(message: Taken, error: TopicError) -> str:
+    return f"not read: message {message[2]} of {ascii(message[1])}: {error}"
 
 
 def _line(message: Taken) -> str:
     payload, publisher, seq, stamp_ns = message
     face = click.style(f"[{clock_face(stamp_ns)}]", fg="cyan")
-    return f"{face} {publisher} #{seq}: {to_json(payload).decode()}"
+    text = to_json(payload)
+    _loaded(text)
+    return f"{face} {publisher} #{seq}: {text.decode()}"

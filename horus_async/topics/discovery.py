@@ -134,7 +134,7 @@ class Discovery:
         with self._lock:
             self._look_if_possible(refuse=True)
             for files in self._files.values():
-                self._try(files, len(files))
+                self._try(files, len(files), say=False)  # a run does not hear what is said before it has begun
             return list(self._rings.values())
 
     # Beginning and end
@@ -241,7 +241,7 @@ class Discovery:
         for ring in self._open.get(component, ()):
             channel.add_external(ring)
 
-    def _try(self, files: deque[RingFile], count: int) -> None:
+    def _try(self, files: deque[RingFile], count: int, *, say: bool = True) -> None:
         """Open ``count`` of these. What cannot be read now is tried again later, and if it lasts, that is said once."""
         for _ in range(count):
             file = files.popleft()
@@ -249,12 +249,12 @@ class Discovery:
             if left_out is not None and monotonic_ns() < left_out.next_try_ns:
                 files.append(file)
                 self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
-            elif not self._open_ring(file):
+            elif not self._open_ring(file, say=say):
                 files.append(file)
         if len(files) > count:
             self._retry_ns = min(self._retry_ns, monotonic_ns() + _NEXT_LOT_NS)
 
-    def _open_ring(self, file: RingFile) -> bool:
+    def _open_ring(self, file: RingFile, *, say: bool) -> bool:
         """Open a ring; returns whether that was possible."""
         failure = ""  # not the error itself: its traceback would keep the memory mapped
         try:
@@ -272,7 +272,7 @@ class Discovery:
             left_out.next_try_ns = now
         else:
             left_out.next_try_ns = now + _RETRY_NS * (1 + len(self._left_out) // _MOST_TRIED)
-            if not left_out.said:
+            if say and not left_out.said:
                 left_out.said = True
                 self._say_left_out(file.name, failure or notices.UNFINISHED)
         self._retry_ns = min(self._retry_ns, left_out.next_try_ns)

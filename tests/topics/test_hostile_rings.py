@@ -494,3 +494,57 @@ def test_the_watchdog_ends_a_run_whose_loop_spins_in_our_code() -> None:
     done = subprocess.run([sys.executable, "-c", SPINS], capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.stdout.splitlines() == ["shut down", "watchdog: the tick of n does not end"]
     assert "broken off" in done.stderr
+
+
+EVIL = """
+    import time
+    from horus_async.topics import Bus
+    with Bus() as bus:
+        publisher = bus.publisher("t", "evil")
+        publisher.publish(b"\\xff no json", 1)
+        tell("sent")
+        heard()
+        while True:
+            for _ in range(20):
+                publisher.publish(b"\\xff no json", 3)
+            publisher.publish(b"[1]", 2)
+            time.sleep(0.001)
+    """
+
+
+def test_the_error_of_a_handle_names_topic_publisher_and_process() -> None:
+    """So that one knows which program to look at."""
+    with Topic("t") as topic, child(EVIL) as sender:
+        assert sender.line() == "sent"
+        until(topic.has_msg)
+        named = f"topic 't', sent by evil in process {sender.process.pid}: a message that is not JSON"
+        for read in (topic.latest, topic.recv):
+            with pytest.raises(TopicError, match=named):
+                read()
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_the_command_line_shows_what_it_can_read(options: tuple[str, ...], namespace: str) -> None:
+    """What is no message is named on standard error, and the next one is printed."""
+    with child(EVIL) as sender:
+        assert sender.line() == "sent"
+        done = CliRunner().invoke(main, ["topic", "info", "t", *options])
+        assert done.exit_code == 0
+        assert "not read: message 0 of 'evil': a message that is not JSON" in done.stderr
+        sender.go()
+        echo = [sys.executable, "-m", "horus_async", "topic", "echo", "t", "-n", "1", *options]
+        done = subprocess.run(echo, capture_output=True, text=True, check=False, timeout=SECONDS)
+        assert "1" in done.stdout
+        assert "not read: message" in done.stderr
+
+
+def test_the_black_box_tells_which_ring_was_left_out(tmp_path: Path, namespace: str) -> None:
+    """As a warning of the run, with the process."""
+    with Topic("keeper") as keeper:
+        keeper.send(1)
+        (memory.root() / namespace / "t@4d2-1-1.0").write_bytes(b"HORUSRNG" + (99).to_bytes(8, "little") + bytes(9000))
+        node = Node("n", tick=lambda node: node.recv("t"), subs=["t"])
+        Scheduler(tick_rate=100, blackbox_mb=1, blackbox_dir=tmp_path).add(node).run_sync(0.3)
+        (memory.root() / namespace / "t@4d2-1-1.0").unlink()
+    done = CliRunner().invoke(main, ["blackbox", "--json", str(tmp_path)])
+    assert "t@4d2-1-1.0 of process 1234 is left out" in done.output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import TopicError
 
-from .layout import ALIGNMENT, ORDER_WORD, PAD, RECORD
+from .layout import ALIGNMENT, INDEX_WORD, ORDER_WORD, PAD, RECORD
 from .region import CLOSED, LATEST, NEXT, OLDEST, SMALL, Cursor
 from .writer import NOTHING_NEAR
 
@@ -178,10 +178,20 @@ class RingReader:
 
     def next_order(self) -> int | None:
         """The order (ns, see ``layout``) of the message that ``take`` would return, or None."""
+        order: int
+        words, position = self._words, self.position
+        if not self._careful and words[LATEST] >= position:  # most often
+            word = (self._data_at + (position & self._mask)) >> 3
+            try:
+                length, index, order = words[word], words[word + INDEX_WORD], words[word + ORDER_WORD]
+            except IndexError:
+                length = PAD
+            if length < PAD and index == self.index and words[OLDEST] <= position:
+                return order - 2**64 if order >= 2**63 else order
         at = self._locate()
         if at is None:
             return None
-        order: int = self._words[(at >> 3) + ORDER_WORD]
+        order = self._words[(at >> 3) + ORDER_WORD]
         return order - 2**64 if order >= 2**63 else order
 
     def latest(self) -> Taken | None:
