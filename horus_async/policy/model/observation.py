@@ -8,6 +8,8 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from horus_async.hints.installed import install
+
 from .images.hiding import WHOLE, whole_or_spans
 from .interface import Observation, ObservationError
 
@@ -47,7 +49,7 @@ def image_array(text: str, field: str = "image") -> numpy.ndarray:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise ObservationError("decoding camera images needs Pillow: pip install 'horus-async[serve]'") from error
+        raise ObservationError(f"decoding camera images needs Pillow: {install('serve')}") from error
     data = image_bytes(text, field)
     try:
         with Image.open(io.BytesIO(data)) as image:
