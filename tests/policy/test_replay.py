@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from horus_async.cli.trace import trace as trace_command
 from horus_async.policy import ImageMode, Thresholds
-from horus_async.policy.replay.actions import compare_actions, compare_cache, compare_latency, cosine
+from horus_async.policy.replay.actions import compare_actions, compare_cache, compare_latency
+from horus_async.policy.replay.cosine import cosine
 from tests.policy.traces import exchange, foreign_lines, record, write_lines
 
 if TYPE_CHECKING:
