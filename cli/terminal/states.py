@@ -6,12 +6,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-import click
-
 from horus_async.observe import Observer
 from horus_async.topics.inspection import rings
 
 from .table import fold
+from .text import styled, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ FIRST_SECONDS, NEXT_SECONDS, LATER_SECONDS = 1.0, 9.0, 60.0
 def say(text: str) -> None:
     """Print a line of state on standard error, if that is a terminal."""
     if sys.stderr.isatty():
-        click.echo(click.style(fold(text, indent=2, err=True), dim=True), err=True)
+        tell(styled(fold(text, indent=2, err=True), dim=True), err=True)
 
 
 def tell_states(scheduler: Scheduler, what: str = "", *, last_tick: int | None = None) -> None:
