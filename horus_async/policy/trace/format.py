@@ -8,7 +8,8 @@ Every line is one JSON object with ``kind`` and ``schema_version``. The names ar
 policy servers write; additional fields do not change the version, and readers ignore fields that they do not know. Ours
 on top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras``
 (names of the cameras in the request), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that could not be
-recorded since the line before), and in the header ``horus_version``, ``policy`` and ``part``.
+recorded since the line before), and in the
+header ``horus_version``, ``policy`` and, in later files of a session, ``part`` and ``dropped``.
 """
 
 from __future__ import annotations
@@ -76,8 +77,13 @@ class Exchange:
         return len(self.body) + (len(self.answer.actions_json) if self.answer else 0) + 512
 
 
-def header_line(policy: LoadedPolicy, *, session_id: str, started_ns: int, images: ImageMode, part: int = 0) -> bytes:
-    """The first line of a trace file; ``part`` counts the files of one session from 0."""
+def header_line(
+    policy: LoadedPolicy, *, session_id: str, started_ns: int, images: ImageMode, part: int = 0, dropped: int = 0
+) -> bytes:
+    """The first line of a trace file; ``part`` counts the files of one session from 0.
+
+    ``dropped`` is how many dropped requests the session's earlier files tell of.
+    """
     header: dict[str, Any] = {
         "kind": "header",
         "schema_version": SCHEMA_VERSION,
@@ -98,12 +104,12 @@ def header_line(policy: LoadedPolicy, *, session_id: str, started_ns: int, image
         "policy": policy.name,
     }
     if part:
-        header["part"] = part
+        header["part"], header["dropped"] = part, dropped
     return encode(header) + b"\n"
 
 
 def footer_line(*, ended_ns: int, total_requests: int, dropped: int) -> bytes:
-    """The last line of a trace file that was closed cleanly."""
+    """The last line of a trace file that was closed cleanly. ``dropped`` counts from the start of the session."""
     footer = {
         "kind": "footer",
         "schema_version": SCHEMA_VERSION,
