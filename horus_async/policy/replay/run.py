@@ -7,6 +7,7 @@ could not be compared is reported and counted, and never passes.
 from __future__ import annotations
 
 import base64
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,16 +17,8 @@ from horus_async.errors import PolicyError
 from horus_async.policy.model.calling import Call, PolicyCaller
 from horus_async.policy.model.hashes import image_hash
 
-from .actions import (
-    ActionsDiff,
-    CacheDiff,
-    DiffMode,
-    LatencyDiff,
-    Thresholds,
-    compare_actions,
-    compare_cache,
-    compare_latency,
-)
+from .actions import DiffMode, Thresholds, compare_actions, compare_cache, compare_latency
+from .results import Replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +27,9 @@ if TYPE_CHECKING:
     from horus_async.policy.model.interface import Answer
     from horus_async.policy.model.loaded import LoadedPolicy
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
+
+    from .gathered import Gathered
+    from .results import Rows
 
 
 @frozen(kw_only=True)
@@ -48,30 +44,6 @@ class ReplayOptions:
     limits: Thresholds = field(factory=Thresholds)
     first: int = field(default=0, validator=validators.ge(0))
     image_dir: Path | None = None
-
-
-@frozen
-class Replayed:
-    """What became of one request.
-
-    Exactly one of these holds: it was compared (diffs), ``skipped`` says why it was not put to the policy, ``raised``
-    how the policy failed on it, or ``unlike`` why its answer had no counterpart. ``lacking`` names cameras of the
-    original request that it was replayed without, because the trace kept nothing of them.
-    """
-
-    seq: int
-    actions: ActionsDiff | None = None
-    latency: LatencyDiff | None = None
-    cache: CacheDiff | None = None
-    skipped: str | None = None
-    raised: str | None = None
-    unlike: str | None = None
-    lacking: tuple[str, ...] = ()
-
-    def part(self, mode: DiffMode) -> ActionsDiff | LatencyDiff | CacheDiff | None:
-        """The diff of one mode."""
-        parts = {DiffMode.ACTIONS: self.actions, DiffMode.LATENCY: self.latency, DiffMode.CACHE: self.cache}
-        return parts[mode]
 
 
 class ImageFolder:
@@ -100,32 +72,65 @@ def _base64(path: Path) -> str:
 
 
 async def replay_trace(
-    trace: TraceReader, policy: LoadedPolicy, options: ReplayOptions, tell: Callable[[Replayed], None]
+    trace: TraceReader,
+    policy: LoadedPolicy,
+    options: ReplayOptions,
+    tell: Callable[[Replayed], None],
+    gathered: Gathered | None = None,
 ) -> None:
     """Put the trace's requests to ``policy`` and call ``tell`` with what became of each. Runs inside trio.
+
+    ``gathered`` gets what a page shows.
 
     Raises:
         TraceError: the trace is damaged.
         PolicyError: the policy does not warm up, or the image folder cannot be read.
     """
-    images = ImageFolder(options.image_dir) if options.image_dir is not None else None
-    caller = PolicyCaller(policy)
-    await caller.warm_up()
-    for number, request in enumerate(trace.requests(), 1):
-        tell(await _replayed(request, caller, options, images))
-        if number == options.first:
-            return
+    replayer = Replayer(policy, options, gathered)
+    await replayer.warm_up()
+    for request in islice(trace.requests(), options.first or None):
+        tell(await replayer.replay(request))
+
+
+class Replayer:
+    """Puts requests to one policy, one after the other. Create and use it inside trio.
+
+    Raises (constructor):
+        PolicyError: the image folder cannot be read.
+    """
+
+    def __init__(self, policy: LoadedPolicy, options: ReplayOptions, gathered: Gathered | None = None) -> None:
+        self._options = options
+        self._gathered = gathered
+        self._images = ImageFolder(options.image_dir) if options.image_dir is not None else None
+        self._caller = PolicyCaller(policy)
+
+    async def warm_up(self) -> None:
+        """Warm the policy up.
+
+        Raises:
+            PolicyError: it failed.
+        """
+        await self._caller.warm_up()
+
+    async def replay(self, request: TraceRequest) -> Replayed:
+        """Put one request to the policy, and compare the answers."""
+        result, answered = await _replayed(request, self._caller, self._options, self._images)
+        if self._gathered is not None:
+            self._gathered.add(request, result, answered)
+        return result
 
 
 async def _replayed(
     request: TraceRequest, caller: PolicyCaller, options: ReplayOptions, images: ImageFolder | None
-) -> Replayed:
+) -> tuple[Replayed, Rows]:
+    """What became of a request, and the rows that were answered now."""
     observation = request.observation()
     for camera, (text, digest) in request.cameras().items():
         found = text if text is not None else images.text(digest) if images and digest else None
         if found is None:
             where = f"with hash {digest} is not in --image-dir" if images and digest else "was not kept in the trace"
-            return Replayed(request.seq, skipped=f"the image of {camera!r} {where}")
+            return Replayed(request.seq, skipped=f"the image of {camera!r} {where}"), []
         observation[camera] = found
     call = Call(observation)
     try:
@@ -133,24 +138,26 @@ async def _replayed(
     # A policy may fail in any way; the failure is a result of the replay.
     except Exception as error:  # noqa: BLE001
         if not request.ok:
-            return Replayed(request.seq, unlike=f"failed in both: {_slug(request)}, {type(error).__name__}: {error}")
-        return Replayed(request.seq, raised=f"{type(error).__name__}: {error}")
+            unlike = f"failed in both: {_slug(request)}, {type(error).__name__}: {error}"
+            return Replayed(request.seq, unlike=unlike), []
+        return Replayed(request.seq, raised=f"{type(error).__name__}: {error}"), []
+    rows = orjson.loads(answer.actions_json)
     if not request.ok:
-        return Replayed(request.seq, unlike=f"recorded as failed ({_slug(request)}), answered now")
-    return _compared(request, answer, call.policy_ms, options)
+        return Replayed(request.seq, unlike=f"recorded as failed ({_slug(request)}), answered now"), rows
+    return _compared(request, answer, rows, call.policy_ms, options), rows
 
 
 def _slug(request: TraceRequest) -> str:
     return str((request.error or {}).get("slug", "error"))
 
 
-def _compared(request: TraceRequest, answer: Answer, policy_ms: float, options: ReplayOptions) -> Replayed:
+def _compared(request: TraceRequest, answer: Answer, rows: Rows, policy_ms: float, options: ReplayOptions) -> Replayed:
     if not request.actions:
         return Replayed(request.seq, unlike="recorded without actions")
     parts = options.diff.parts()
     diffs: dict[str, Any] = {}
     if DiffMode.ACTIONS in parts:
-        diffs["actions"] = compare_actions(request.actions, orjson.loads(answer.actions_json), options.limits)
+        diffs["actions"] = compare_actions(request.actions, rows, options.limits)
     if DiffMode.LATENCY in parts:
         diffs["latency"] = compare_latency(request.latency_ms, policy_ms, options.limits)
     if DiffMode.CACHE in parts:
