@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +18,8 @@ from hypothesis import strategies as st
 from horus_async.cli import main
 from horus_async.policy import ImageMode, TraceReader
 from horus_async.policy.replay.units import plan_of
+from tests.engine.programs import environment
+from tests.policy.conftest import wait_until
 from tests.policy.traces import exchange, foreign_lines, record, write_lines
 
 if TYPE_CHECKING:
@@ -143,3 +149,47 @@ def test_no_request_is_nothing_compared(tmp_path: Path, policy_module: Callable[
     path = trace_of(tmp_path / "t.jsonl", [])
     arguments = ["--model", policy_module(STATEFUL), "--jobs", "3", "--fail-on", "actions"]
     assert run("replay", path, *arguments).exit_code == 3
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_the_processes_end_with_the_command(
+    number: signal.Signals, code: int, tmp_path: Path, policy_module: Callable[[str], str]
+) -> None:
+    """However it is ended, and whatever the policy is at; nothing but the command's own line is printed."""
+    path = trace_of(tmp_path / "t.jsonl", [None] * 8)
+    model = policy_module(
+        "import os, pathlib, time\n"
+        f"place = pathlib.Path({str(tmp_path / 'pids')!r})\n"
+        "place.mkdir(exist_ok=True)\n"
+        "def policy(request):\n"
+        "    (place / str(os.getpid())).touch()\n"
+        "    if (place / 'stay').exists(): time.sleep(3600)\n"
+        "    return [[1.0, 2.0]]\n"
+    )
+    (tmp_path / "pids").mkdir()
+    if number is not signal.SIGKILL:  # nobody can end a process that does not look, after a kill
+        (tmp_path / "pids" / "stay").touch()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "horus_async", "trace", "replay", path, "--model", model, "--jobs", "2"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    with process:
+        wait_until(lambda: len(_pids(tmp_path)) == 2 or process.poll() is not None)
+        process.send_signal(number)
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    if process.returncode != 0 or number is not signal.SIGKILL:  # it may have been done already
+        assert process.returncode == code
+    wait_until(lambda: not any(map(_lives, _pids(tmp_path))))
+
+
+def _pids(folder: Path) -> list[int]:
+    return [int(path.name) for path in (folder / "pids").iterdir() if path.name.isdecimal()]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
