@@ -41,9 +41,9 @@ td,li,figcaption{unicode-bidi:isolate;overflow-wrap:anywhere}
 tr{border-bottom:1px solid #ddd}.differs{color:#b00020;font-weight:600}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:.6em}
 figure{margin:0}figcaption{font-size:.85em}svg{width:100%;max-width:480px}
-svg path{fill:none;stroke-width:1.5;stroke-linecap:round;stroke-linejoin:round}
-.recorded{stroke:#1f77b4}.replayed{stroke:#e6550d}.frame{fill:none;stroke:#bbb}
-svg text{font-size:9px;fill:#555}b.recorded{color:#1f77b4}b.replayed{color:#e6550d}
+svg path{fill:none;stroke-linecap:round;stroke-linejoin:round}
+.recorded{stroke:#7fb3d9;stroke-width:3.5}.replayed{stroke:#d9480f;stroke-width:1.2}.frame{fill:none;stroke:#bbb}
+svg text{font-size:9px;fill:#555}b.recorded{color:#3f83b5}b.replayed{color:#d9480f}
 .request{border-top:1px solid #ddd;padding:.8em 0}.images{display:flex;flex-wrap:wrap;gap:.6em}
 .images img{max-width:260px;max-height:260px;image-rendering:pixelated;border:1px solid #ccc}
 @media(prefers-color-scheme:dark){body{color:#e4e4e4;background:#161616}tr,.request{border-color:#444}
