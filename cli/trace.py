@@ -24,6 +24,7 @@ from horus_async.policy import (
 from horus_async.spelling import printable
 
 from .support.traces import JSON, check_files, exits, print_json, reading
+from .terminal.commands import Group
 from .terminal.table import print_table
 from .terminal.text import tell
 from .trace_replay import replay
@@ -64,7 +65,7 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group("trace")
+@click.group("trace", cls=Group)
 def trace() -> None:
     """Look at, check, export and replay traces of a policy server."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 import click
 
+from horus_async.hints.installed import command
 from horus_async.policy import (
     DiffMode,
     Replayed,
@@ -75,9 +77,10 @@ def replay(file: Path, model: str | None, **options: Any) -> None:
         _only_read(file, as_json=options["as_json"])
         return
     if model is None:
+        usage = command(f"replay {shlex.quote(str(file))} --model POLICY")
         raise click.UsageError(
-            f"--model is missing: horus-async replay {file} --model POLICY puts the requests of this trace to POLICY, "
-            "an export folder or module:attr; --no-replay only reads it"
+            f"--model is missing: {usage} puts the requests of this trace to POLICY, an export folder or module:attr; "
+            "--no-replay only reads it"
         )
     outputs = _outputs(options)
     with exits(FOUND):

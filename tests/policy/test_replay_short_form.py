@@ -53,7 +53,7 @@ def test_a_trace_without_a_model_says_how_it_is_done(path: Path) -> None:
     """And exits with 2."""
     result = run("replay", path)
     assert result.exit_code == 2
-    assert f"horus-async replay {path} --model POLICY" in result.stderr
+    assert f"replay '{path}' --model POLICY puts the requests of this trace to POLICY" in result.stderr
 
 
 def test_a_missing_trace_is_exit_1(tmp_path: Path) -> None:

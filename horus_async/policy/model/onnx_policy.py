@@ -27,6 +27,7 @@ import orjson
 from attrs import Factory, frozen
 
 from horus_async.errors import PolicyError
+from horus_async.hints.installed import install
 
 from .hashes import config_hash, model_hash
 from .interface import Observation, ObservationError
@@ -235,7 +236,7 @@ def _open_session(graph: Path, config: dict[str, Any]) -> tuple[Any, str]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise PolicyError("running ONNX needs onnxruntime: pip install 'horus-async[serve]'") from error
+        raise PolicyError(f"running ONNX needs onnxruntime: {install('serve')}") from error
     available = onnxruntime.get_available_providers()
     providers = config.get("providers") or [name for name in _PROVIDERS if name in available]
     options = onnxruntime.SessionOptions()

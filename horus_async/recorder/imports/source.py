@@ -39,6 +39,14 @@ class SourceMessage(NamedTuple):
     """Its number among those of its publisher on the topic; None where the file does not say."""
 
 
+class NearestError(Exception):
+    """A message holds what no value of ours is equal to; ``value`` has the nearest."""
+
+    def __init__(self, value: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.value = value
+
+
 @frozen
 class Enclosed:
     """Something that the file carries beside its messages: a calibration, a parameter file."""
@@ -98,6 +106,7 @@ class Faults:
 
 
 AS_BYTES = "are bytes"
+AS_INFINITY = "have infinity in the place of a number"
 LEFT_OUT = "are left out"
 
 
@@ -160,6 +169,9 @@ class Source(ABC):
         """The value of a message; its bytes, and a fault that is counted, if it has none."""
         try:
             return decode(data)
+        except NearestError as error:
+            self.faults.add(topic, stamp_ns, AS_INFINITY, str(error))
+            return error.value
         except Exception as error:  # noqa: BLE001 - the decoders of several libraries, on data of anybody's
             self.faults.add(topic, stamp_ns, AS_BYTES, error)
             return bytes(data)
