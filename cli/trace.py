@@ -26,7 +26,7 @@ from horus_async.spelling import printable
 from .support.traces import JSON, check_files, exits, print_json, reading
 from .terminal.commands import Group
 from .terminal.table import print_table
-from .terminal.text import tell
+from .terminal.text import tell, tell_lines
 from .trace_replay import replay
 
 if TYPE_CHECKING:
@@ -179,8 +179,7 @@ def _print_table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> No
     """Print a table on a terminal, a screenful of rows at a time; tab-separated values into a pipe."""
     cells = ([_cell(row.get(column)) for column in columns] for row in rows)
     if not sys.stdout.isatty():
-        for line in chain([columns], cells):
-            tell("\t".join(line))
+        tell_lines(map("\t".join, chain([columns], cells)))
         return
     some = list(islice(cells, _ROWS))
     print_table(columns, some)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from horus_async.cli.terminal.text import tell, tell_json
+from horus_async.cli.terminal.text import tell, tell_lines
 from horus_async.errors import HorusError, PolicyError
 from horus_async.policy import Verdict, Watcher, find_traces, list_traces
+from horus_async.spelling import printable_json
 
 from .errors import FOUND, USAGE, fail
 
@@ -38,11 +40,10 @@ def print_json(rows: Iterable[dict[str, Any]]) -> None:
     """Print a JSON array row by row, so that a long answer takes no memory."""
     from horus_async.policy.model.jsontext import encode
 
-    separator = "["
-    for row in rows:
-        tell_json(separator + encode(row).decode())
-        separator = ","
-    tell_json("[]" if separator == "[" else "]")
+    beginnings = chain(["["], repeat(","))
+    texts = (begin + printable_json(encode(row).decode()) for begin, row in zip(beginnings, rows, strict=False))
+    first = next(texts, None)
+    tell_lines(["[]"] if first is None else chain([first], texts, ["]"]))
 
 
 class Watch(Watcher):

@@ -5,12 +5,17 @@ Names, values and errors come from files, topics and other processes. Ruff keeps
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import frozen
 
 from horus_async.spelling import printable_json, printable_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_AT_ONCE = 200
 
 
 @frozen
@@ -29,6 +34,23 @@ def styled(text: str, **style: Any) -> Styled:
 def tell(*parts: object, err: bool = False) -> None:
     """Print a line made of these parts, on standard error if ``err``. Of a text of several lines, each is one."""
     click.echo("".join(map(_shown, parts)), err=err)  # noqa: TID251 - here alone
+
+
+def tell_lines(lines: Iterable[str]) -> None:
+    """Print many lines, some at a time: to pass each on by itself takes longer than to make it.
+
+    Where making one fails, those before it are printed.
+    """
+    waiting: list[str] = []
+    try:
+        for line in lines:
+            waiting.append(line)
+            if len(waiting) == _AT_ONCE:
+                some, waiting = waiting, []
+                tell("\n".join(some))
+    finally:
+        if waiting:
+            tell("\n".join(waiting))
 
 
 def tell_json(text: str, *, err: bool = False) -> None:

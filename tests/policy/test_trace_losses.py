@@ -146,6 +146,9 @@ def test_a_damaged_trace_in_a_folder_is_said_and_shows_in_the_exit_code(tmp_path
         assert result.exit_code == 1
         assert "damaged, and read up to there only" in result.stderr
         assert "passed over" in result.stderr
+    named = run("trace", "query", tmp_path / "damaged.jsonl")
+    assert named.exit_code == 2
+    assert len(named.stdout.splitlines()) == 1 + 2
     (tmp_path / "damaged.jsonl").unlink()
     assert run("trace", "query", tmp_path).exit_code == 0
 
