@@ -298,3 +298,22 @@ def test_cache_statuses_are_compared(tmp_path: Path, policy_module: Callable[[st
     for status, code in (("hit", 0), ("miss", 3)):
         model = policy_module(f"def policy(r): return {{'actions': [[1.0]], 'cache': {{'status': '{status}'}}}}")
         assert replay(path, "--model", model, "--diff", "cache", "--fail-on", "cache").exit_code == code
+
+
+def test_an_episode_that_the_line_alone_names_begins_with_a_reset(
+    tmp_path: Path, policy_module: Callable[[str], str]
+) -> None:
+    """As where a connection is an episode, and the observation names none."""
+    lines = foreign_lines(4)
+    for number, line in enumerate(lines[1:5]):
+        line["episode_id"] = f"connection {number // 2}"
+        line["response"] = {"actions": [[float(number % 2)]]}
+    path = write_lines(tmp_path / "t.jsonl", lines)
+    counting = policy_module(
+        "class policy:\n"
+        "    def reset(self, episode): self.count = -1\n"
+        "    def act(self, request):\n"
+        "        self.count += 1\n"
+        "        return [[float(self.count)]]\n"
+    )
+    assert replay(path, "--model", counting, "--fail-on", "actions").exit_code == 0

@@ -132,6 +132,8 @@ async def _replayed(
             where = f"with hash {digest} is not in --image-dir" if images and digest else "was not kept in the trace"
             return Replayed(request.seq, skipped=f"the image of {camera!r} {where}"), []
         observation[camera] = found
+    if observation.get("episode_id") is None:
+        observation["episode_id"] = request.episode  # of its connection, which the line alone names
     call = Call(observation)
     try:
         answer = await caller.ask(call)
