@@ -105,7 +105,7 @@ def query(paths: tuple[Path, ...], *, as_json: bool, limit: int | None, **wanted
     Example: horus-async trace query traces --status failed --since 2h
     """
     chosen = _here_if_none(paths)
-    with exits(), reading(chosen, bar=not sys.stdout.isatty()) as watch:
+    with exits(), reading(chosen, lines=True) as watch:
         found = (row_of(*pair) for pair in matching(chosen, Filter(**wanted), watch))
         rows = (row for row, _ in zip(found, range(limit), strict=False)) if limit else found
         if as_json:

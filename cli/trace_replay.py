@@ -29,6 +29,7 @@ from horus_async.spelling import printable
 from .support.errors import FOUND, USAGE, fail
 from .support.in_order import ended_in_order
 from .support.traces import JSON, exits, print_json
+from .terminal.states import has_room_for_a_bar
 from .terminal.text import tell, tell_json
 
 if TYPE_CHECKING:
@@ -137,8 +138,9 @@ class _Replay:
         from horus_async.policy.replay.gathered import Gathered
 
         self.gathered = Gathered() if self.outputs.page is not None else None
+        as_json = self.options["as_json"]
         # What a policy prints must not get into the JSON.
-        with _bar() as bar, redirect_stdout(sys.stderr) if self.options["as_json"] else nullcontext():
+        with _bar(lines=not as_json) as bar, redirect_stdout(sys.stderr) if as_json else nullcontext():
             facts = self._replay(bar)
         self.totals.ended(self.reader)
         notes, jobs = self.reader.notes, self.options["jobs"]
@@ -226,7 +228,7 @@ class _Bar:
 
 
 @contextmanager
-def _bar() -> Iterator[_Bar]:
+def _bar(*, lines: bool) -> Iterator[_Bar]:
     """A progress bar at the foot of the terminal. Lines that are printed meanwhile go where they would go anyway."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -235,7 +237,7 @@ def _bar() -> Iterator[_Bar]:
     lines_too = sys.stdout.isatty()
     console = Console(file=sys.stdout if lines_too else sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    shown = sys.stderr.isatty()
+    shown = has_room_for_a_bar(lines=lines)
     with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=lines_too) as progress:
         yield _Bar(progress)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from horus_async.cli.terminal.states import has_room_for_a_bar
 from horus_async.cli.terminal.text import tell, tell_lines
 from horus_async.errors import HorusError, PolicyError
 from horus_async.policy import Verdict, Watcher, find_traces, list_traces
@@ -81,16 +82,16 @@ class Watch(Watcher):
 
 
 @contextmanager
-def reading(paths: list[Path], *, bar: bool = True, silent: bool = False) -> Iterator[Watch]:
+def reading(paths: list[Path], *, lines: bool = False, silent: bool = False) -> Iterator[Watch]:
     """Watch the reading of the traces in ``paths``, with a progress bar of their bytes on a terminal.
 
-    ``silent`` if the command tells what the traces lack itself.
+    ``lines`` if the command prints meanwhile, ``silent`` if it tells what the traces lack itself.
     """
     from rich.console import Console
     from rich.progress import Progress
 
     total = sum(path.stat().st_size for path in find_traces(paths))
-    shown = bar and sys.stderr.isatty()
+    shown = has_room_for_a_bar(lines=lines) and not (lines and sys.stdout.isatty())
     console = Console(file=sys.stderr)
     with Progress(console=console, transient=True, disable=not shown, redirect_stdout=False) as progress:
         task = progress.add_task("reading", total=total)

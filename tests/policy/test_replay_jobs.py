@@ -21,6 +21,7 @@ from horus_async.policy.replay.units import plan_of
 from tests.engine.programs import environment
 from tests.policy.conftest import wait_until
 from tests.policy.traces import exchange, foreign_lines, record, write_lines
+from tests.terminal import at_a_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -149,6 +150,18 @@ def test_no_request_is_nothing_compared(tmp_path: Path, policy_module: Callable[
     path = trace_of(tmp_path / "t.jsonl", [])
     arguments = ["--model", policy_module(STATEFUL), "--jobs", "3", "--fail-on", "actions"]
     assert run("replay", path, *arguments).exit_code == 3
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_progress_is_shown_at_a_terminal(jobs: str, tmp_path: Path, policy_module: Callable[[str], str]) -> None:
+    """Below the lines, which all come; into a pipe only the lines do."""
+    path, model = trace_of(tmp_path / "t.jsonl", [None] * 60), policy_module(STATEFUL)
+    command = ["replay", str(path), "--model", model, "--jobs", jobs]
+    code, lines = at_a_terminal(*command)
+    assert code == 0
+    assert any("replaying" in line for line in lines)
+    assert sum("seq=" in line for line in lines) == 60
+    assert "replaying" not in run(*command).output
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .results import Rows
 
 
+_MESSAGE_LENGTH = 500
+
+
 @frozen(kw_only=True)
 class ReplayOptions:
     """What to compare and how strictly; ``first`` limits it to that many requests (0: all).
@@ -140,13 +143,18 @@ async def _replayed(
     # A policy may fail in any way; the failure is a result of the replay.
     except Exception as error:  # noqa: BLE001
         if not request.ok:
-            unlike = f"failed in both: {_slug(request)}, {type(error).__name__}: {error}"
+            unlike = f"failed in both: {_slug(request)}, {_shown(error)}"
             return Replayed(request.seq, unlike=unlike), []
-        return Replayed(request.seq, raised=f"{type(error).__name__}: {error}"), []
+        return Replayed(request.seq, raised=_shown(error)), []
     rows = orjson.loads(answer.actions_json)
     if not request.ok:
         return Replayed(request.seq, unlike=f"recorded as failed ({_slug(request)}), answered now"), rows
     return _compared(request, answer, rows, call.policy_ms, options), rows
+
+
+def _shown(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]}…"
 
 
 def _slug(request: TraceRequest) -> str:
