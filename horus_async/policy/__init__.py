@@ -17,10 +17,11 @@ from .replay.report import ReplaySummary, report, shown
 from .replay.results import Replayed
 from .replay.run import ReplayOptions, replay_trace
 from .trace.export import ExportFormat, export
-from .trace.format import Exchange, Failure, ImageMode
+from .trace.format import Exchange, Failure
 from .trace.query import Bucket, Filter, Verdict, Watcher, list_traces, matching, row_of, summarise
 from .trace.reader import TraceReader, TraceRequest, find_traces, is_trace
 from .trace.recorder import RecorderStats, TraceOptions, TraceRecorder
+from .trace.redaction import ImageMode
 
 __all__ = [
     "Answer",
