@@ -317,3 +317,17 @@ def test_an_episode_that_the_line_alone_names_begins_with_a_reset(
         "        return [[float(self.count)]]\n"
     )
     assert replay(path, "--model", counting, "--fail-on", "actions").exit_code == 0
+
+
+def test_the_error_of_a_policy_shows_nothing_of_an_image(tmp_path: Path, policy_module: Callable[[str], str]) -> None:
+    """Neither of one that the trace kept, nor where it was found in a folder."""
+    frame = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+    text = base64.b64encode(frame).decode()
+    model = policy_module("def policy(r): raise ValueError(f'no model for {r}')")
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "1.png").write_bytes(frame)
+    for images in (ImageMode.FULL, ImageMode.HASH_ONLY):
+        path = record(tmp_path / images.value, [exchange({"state": [1.0], "image": text})], images=images)
+        shown = replay(path, "--model", model, "--image-dir", str(tmp_path / "frames")).output
+        assert "no model for" in shown
+        assert not any(text[start : start + 24] in shown for start in range(len(text) - 24))

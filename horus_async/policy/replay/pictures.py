@@ -42,27 +42,11 @@ class Picture:
 
 def pictures(request: TraceRequest) -> Iterator[Picture]:
     """The images that the trace kept of a request in full."""
-    observation = request.observation()
-    named = request.line.get("cameras")
-    for name in map(str, named) if isinstance(named, list) else request.cameras():
-        data = _bytes(_at(observation, name))
+    for name, value in request.images().items():
+        data = _bytes(value)
         if data is not None:
             kind = next((kind for pattern, kind in _KINDS if pattern.match(data)), None)
             yield Picture(name, kind, data)
-
-
-def _at(value: Any, path: str) -> Any:
-    """What is at a dotted path, whose keys may hold dots themselves; None if nothing is."""
-    if isinstance(value, list):
-        first, _, rest = path.partition(".")
-        found = value[int(first)] if first.isdecimal() and int(first) < len(value) else None
-        return _at(found, rest) if rest else found
-    if not isinstance(value, dict):
-        return None
-    if path in value:
-        return value[path]
-    places = [place for place, letter in enumerate(path) if letter == "." and path[:place] in value]
-    return next((found for place in places if (found := _at(value[path[:place]], path[place + 1 :])) is not None), None)
 
 
 def _bytes(value: Any) -> bytes | None:

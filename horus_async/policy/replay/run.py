@@ -13,6 +13,7 @@ import orjson
 from attrs import field, frozen, validators
 
 from horus_async.policy.model.calling import Call, PolicyCaller
+from horus_async.policy.model.images.hiding import without_images
 
 from .actions import DiffMode, Thresholds, compare_actions, compare_cache, compare_latency
 from .images import ImageFolder
@@ -44,8 +45,6 @@ class ReplayOptions:
     limits: Thresholds = field(factory=Thresholds)
     first: int = field(default=0, validator=validators.ge(0))
     image_dir: Path | None = None
-
-
 
 
 async def replay_trace(
@@ -115,17 +114,18 @@ async def _replayed(
     # A policy may fail in any way; the failure is a result of the replay.
     except Exception as error:  # noqa: BLE001
         if not request.ok:
-            unlike = f"failed in both: {_slug(request)}, {_shown(error)}"
+            unlike = f"failed in both: {_slug(request)}, {_shown(error, restoring.images)}"
             return Replayed(request.seq, unlike=unlike), []
-        return Replayed(request.seq, raised=_shown(error)), []
+        return Replayed(request.seq, raised=_shown(error, restoring.images)), []
     rows = orjson.loads(answer.actions_json)
     if not request.ok:
         return Replayed(request.seq, unlike=f"recorded as failed ({_slug(request)}), answered now"), rows
     return _compared(request, answer, rows, call.policy_ms, options), rows
 
 
-def _shown(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}"
+def _shown(error: Exception, images: dict[str, Any]) -> str:
+    """An error without anything of the images that the policy was given, as a report goes further than a trace."""
+    text = without_images(f"{type(error).__name__}: {error}", list(images.values()))
     return text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]}…"
 
 
