@@ -115,9 +115,9 @@ def test_what_a_trace_holds_is_shown_and_not_run(tmp_path: Path, policy_module: 
 
 
 def test_images_of_a_full_trace_are_on_the_page(tmp_path: Path, policy_module: Callable[[str], str]) -> None:
-    """Byte for byte, with the camera's name; a kind that browsers lack, and what SVG could do, are said or left out."""
-    svg = base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>").decode()
-    request = {"state": [1.0], "image": PIXEL, "wrist_camera": svg}
+    """Byte for byte, with the camera's name; a kind that browsers do not show is said."""
+    tiff = base64.b64encode(b"II*\0" + bytes(range(64))).decode()
+    request = {"state": [1.0], "image": PIXEL, "wrist_camera": tiff}
     path = record(tmp_path / "t", [exchange(request, result=[[1.0]])], images=ImageMode.FULL)
     model = policy_module("def policy(r): return [[2.0]]")
     parsed = page_of(path, model)
@@ -128,6 +128,16 @@ def test_images_of_a_full_trace_are_on_the_page(tmp_path: Path, policy_module: C
     assert "of a kind that browsers do not show" in parsed.text
     hashed = record(tmp_path / "hashed", [exchange({"state": [1.0]}, result=[[1.0]])])
     assert page_of(hashed, model).count("img") == 0
+
+
+def test_an_image_that_could_hold_a_program_is_not_shown(tmp_path: Path, policy_module: Callable[[str], str]) -> None:
+    """SVG can."""
+    svg = base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>").decode()
+    lines = foreign_lines(1)
+    lines[1]["request"]["image_b64"] = f"data:image/svg+xml;base64,{svg}"
+    lines[1]["cameras"] = ["image"]
+    path = write_lines(tmp_path / "t.jsonl", lines)
+    assert page_of(path, policy_module("def policy(r): return [[2.0]]")).count("img") == 0
 
 
 @pytest.mark.parametrize(
