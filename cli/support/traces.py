@@ -95,7 +95,13 @@ def reading(paths: list[Path], *, lines: bool = False, silent: bool = False) -> 
     console = Console(file=sys.stderr)
     with Progress(console=console, transient=True, disable=not shown, redirect_stdout=False) as progress:
         task = progress.add_task("reading", total=total)
-        yield Watch(lambda done: progress.update(task, completed=done), silent=silent)
+
+        def show(done: int) -> None:
+            progress.update(task, completed=done)
+            if done >= total:
+                progress.stop()  # what comes next may have a bar of its own
+
+        yield Watch(show, silent=silent)
 
 
 def check_files(paths: list[Path], *, as_json: bool) -> None:
