@@ -90,7 +90,6 @@ def test_what_counts_or_exports_says_drops_beside_it(with_drops: Path, tmp_path:
     """On standard error, so that the output stays data."""
     for command in (["query"], ["summary"], ["export", "--output", tmp_path / "x.npz"]):
         result = run("trace", *command, with_drops)
-        assert result.exit_code == 0
         assert "12 requests were dropped" in result.stderr
 
 
