@@ -106,7 +106,7 @@ def query(paths: tuple[Path, ...], *, as_json: bool, limit: int | None, **wanted
     """
     chosen = _here_if_none(paths)
     with exits(), reading(chosen, lines=True) as watch:
-        found = (row_of(*pair) for pair in matching(chosen, Filter(**wanted), watch))
+        found = (row_of(*pair) for pair in matching(chosen, Filter(**wanted), watcher=watch))
         rows = (row for row, _ in zip(found, range(limit), strict=False)) if limit else found
         if as_json:
             print_json(rows)
@@ -130,7 +130,7 @@ def summary(paths: tuple[Path, ...], *, as_json: bool, by: str, **wanted: Any) -
     """
     chosen = _here_if_none(paths)
     with exits(), reading(chosen) as watch:
-        rows = summarise(matching(chosen, Filter(**wanted), watch), Bucket(by))
+        rows = summarise(matching(chosen, Filter(**wanted), watcher=watch), Bucket(by))
     if as_json:
         print_json(rows)
     else:
@@ -166,7 +166,7 @@ def export_command(paths: tuple[Path, ...], output: Path, form: str, **wanted: A
     """
     chosen = _here_if_none(paths)
     with exits(), reading(chosen) as watch:
-        count = export(matching(chosen, Filter(**wanted), watch), output, ExportFormat(form))
+        count = export(matching(chosen, Filter(**wanted), watcher=watch), output, ExportFormat(form))
     tell(f"{count} requests written to {output}")
     watch.exit_if_damaged()
 

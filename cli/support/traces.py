@@ -51,6 +51,7 @@ class Watch(Watcher):
     """Moves a progress bar, and says on standard error what the traces lack."""
 
     def __init__(self, show: Callable[[int], None], *, silent: bool) -> None:
+        super().__init__()
         self._show = show
         self._silent = silent
         self._before = 0

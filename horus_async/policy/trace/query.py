@@ -14,7 +14,7 @@ from horus_async.errors import TraceError
 from .reader import TraceReader, TraceRequest, find_traces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _TASK_LENGTH = 60
@@ -72,7 +72,10 @@ class Verdict(enum.Enum):
 
 
 class Watcher:
-    """Is told how the reading of many traces goes. This one lets everything pass."""
+    """Is told how the reading of many traces goes. This one passes on what is ``skipped``, if somebody wants it."""
+
+    def __init__(self, skipped: Callable[[str], None] | None = None) -> None:
+        self._skipped = skipped or (lambda _: None)
 
     def reading(self, trace: TraceReader) -> None:
         """Some more of ``trace`` has been read: its ``position()`` shows how much."""
@@ -82,9 +85,11 @@ class Watcher:
 
     def passed_over(self, reason: str) -> None:
         """A file in a folder is no trace, and was left out."""
+        self._skipped(reason)
 
     def damaged(self, reason: str) -> None:
         """A trace in a folder could be read up to some place only."""
+        self._skipped(reason)
 
 
 def read_through(trace: TraceReader, watcher: Watcher) -> Iterator[TraceRequest]:
@@ -145,16 +150,17 @@ def _described(trace: TraceReader) -> dict[str, Any]:
 
 
 def matching(
-    paths: list[Path], wanted: Filter, watcher: Watcher | None = None
+    paths: list[Path], wanted: Filter, skipped: Callable[[str], None] | None = None, *, watcher: Watcher | None = None
 ) -> Iterator[tuple[TraceReader, TraceRequest]]:
     """Every wanted request with the trace it is in.
 
-    Of a folder, what is no trace is left out, and a damaged one ends where the damage is; the ``watcher`` is told.
+    Of a folder, what is no trace is left out, and a damaged one ends where the damage is; ``skipped``, or the
+    ``watcher``, is told.
 
     Raises:
         TraceError: a file that was named explicitly cannot be read.
     """
-    watcher = watcher or Watcher()
+    watcher = watcher or Watcher(skipped)
     named = {path for path in paths if not path.is_dir()}
     for path in find_traces(paths):
         tell = watcher.passed_over
