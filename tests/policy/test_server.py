@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from horus_async.errors import ConfigurationError, PolicyError
-from horus_async.policy import ImageMode, ObservationError, TraceOptions, image_hash
+from horus_async.policy import ImageMode, ObservationError, TraceOptions, from_object, image_hash
 from tests.policy.conftest import needs_server, only_trace, reach, read_all, serving
 
 if TYPE_CHECKING:
@@ -307,3 +307,37 @@ async def test_a_taken_port_is_a_clear_error() -> None:
         port = int(served.url.rsplit(":", 1)[1])
         with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}"):
             await serve_policy("x:y", ServerOptions(port=port))
+
+
+async def test_a_service_takes_messagepack_and_an_episode_from_its_caller(tmp_path: Path) -> None:
+    """Without HTTP: an observation with arrays, counted to the episode that the caller names, becomes an outcome."""
+    from horus_async.policy.model.wire import WireFormat, pack
+    from horus_async.policy.server.requests import Refusal
+    from horus_async.policy.server.service import PolicyService, ServiceOptions
+
+    numpy = pytest.importorskip("numpy")
+    pytest.importorskip("msgpack")
+    seen: list[dict[str, Any]] = []
+
+    def policy(request: dict[str, Any]) -> Any:
+        seen.append(request)
+        return numpy.ones((3, 2), "float32")
+
+    service = PolicyService(ServiceOptions())
+    await service.load(from_object(policy, name="test"))
+    body = pack({"state": numpy.zeros(2, "float32"), "prompt": "pick"})
+    outcome = await service.ask(body, WireFormat.MSGPACK, "r1", {}, trio.sleep_forever, episode_id="of the line")
+    assert (outcome.status, outcome.failure, outcome.seq, outcome.request_id) == (200, None, None, "r1")
+    assert outcome.answer is not None
+    assert (outcome.answer.num_actions, outcome.answer.action_dim) == (3, 2)
+    assert seen[0]["episode_id"] == "of the line"
+    assert seen[0]["state"].dtype == numpy.float32
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    for odd, status in ((b"\xc1", 400), (pack([1]), 422), (pack({"state": "x"}), 422), (pack({"x": deep}), 422)):
+        with pytest.raises(Refusal) as refusal:
+            await service.ask(odd, WireFormat.MSGPACK, "r2", {}, trio.sleep_forever)
+        assert refusal.value.status == status
+    assert len(seen) == 1
+    await service.close()

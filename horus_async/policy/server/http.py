@@ -26,10 +26,12 @@ from starlette.routing import Route
 
 from horus_async.clock.system import perf_ns
 from horus_async.errors import ConfigurationError, PolicyError
+from horus_async.policy.model.wire import WireFormat
 
 from .openapi import DESCRIPTION
+from .outcome import CLIENT_CLOSED, error_body
 from .requests import MB, Refusal, check_api_key, read_body, request_id_of
-from .service import CLIENT_CLOSED, PolicyService, ServiceOptions, error_body
+from .service import PolicyService, ServiceOptions
 
 if TYPE_CHECKING:
     from horus_async.policy.model.loaded import LoadedPolicy
@@ -61,8 +63,9 @@ def make_app(service: PolicyService, options: ServerOptions) -> Starlette:
             service.admit()
             seconds = options.service.request_timeout
             body = await read_body(request, limit=int(options.max_body_mb * MB), seconds=seconds)
-            status, content = await service.act(body, request_id, request.headers, partial(_client_gone, request))
-            headers = {}
+            gone = partial(_client_gone, request)
+            outcome = await service.ask(body, WireFormat.JSON, request_id, request.headers, gone)
+            status, content, headers = outcome.status, outcome.as_json(), {}
         except Refusal as refusal:
             status, headers = refusal.status, refusal.headers
             content = error_body(refusal.slug, str(refusal), request_id)

@@ -15,6 +15,8 @@ import orjson
 import trio
 
 from horus_async.errors import HorusError
+from horus_async.policy.model.interface import ObservationError
+from horus_async.policy.model.wire import WireFormat, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 MB = 1 << 20
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _DRAINED_TIMES = 8
+_DEEPEST = 200
 _DEFAULTS = {"instruction": "", "state": None, "image": None, "episode_id": None}
 
 
@@ -85,28 +88,53 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
     return b"".join(chunks)
 
 
-def parse_observation(body: bytes) -> Observation:
+def parse_observation(body: bytes, form: WireFormat = WireFormat.JSON) -> Observation:
     """The observation in a body. ``instruction``, ``state``, ``image`` and ``episode_id`` are always in it.
 
     Raises:
-        Refusal: 400, not JSON; 422, not an object, or a known field has the wrong type.
+        Refusal: 400, not of that form; 422, not an object, or a known field has the wrong type.
     """
-    try:
-        sent = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(400, "bad-json", f"the body is not JSON: {error}") from error
+    json = form is WireFormat.JSON
+    sent = _read_json(body) if json else _read_msgpack(body)
     if not isinstance(sent, dict):
-        raise Refusal(422, "bad-request", f"the body must be a JSON object, not a {type(sent).__name__}")
-    for name in ("instruction", "image", "episode_id"):
+        raise Refusal(422, "bad-request", f"the body must be a {'JSON object' if json else 'map'}, not {_kind(sent)}")
+    for name in ("instruction", "image", "episode_id") if json else ("instruction", "episode_id"):
         if not isinstance(sent.get(name), str | None):
-            raise Refusal(422, "bad-request", f"{name!r} must be text, not a {type(sent[name]).__name__}")
-    state = sent.get("state")
-    if state is not None and not (isinstance(state, list) and all(type(value) in (int, float) for value in state)):
+            raise Refusal(422, "bad-request", f"{name!r} must be text, not {_kind(sent[name])}")
+    if not _is_state(sent.get("state"), json=json):
         raise Refusal(422, "bad-request", "'state' must be a list of numbers")
-    _check_depth(sent)
+    if json:
+        _check_depth(sent)
+    elif _is_too_deep(sent, _DEEPEST):
+        raise Refusal(422, "bad-request", f"a field is nested more than {_DEEPEST} deep and cannot be recorded")
     if sent.get("instruction") is None:
         sent["instruction"] = ""
     return {**_DEFAULTS, **sent}
+
+
+def _read_json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, "bad-json", f"the body is not JSON: {error}") from error
+
+
+def _read_msgpack(body: bytes) -> Any:
+    try:
+        return decoded(body, WireFormat.MSGPACK)
+    except ObservationError as error:
+        raise Refusal(400, "bad-msgpack", str(error)) from error
+
+
+def _is_state(state: Any, *, json: bool) -> bool:
+    if state is None or (isinstance(state, list) and all(type(value) in (int, float) for value in state)):
+        return True
+    # An array's kind: whole numbers, with and without sign, and floats.
+    return not json and getattr(getattr(state, "dtype", None), "kind", "") in ("i", "u", "f")
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
 
 
 def _check_depth(sent: dict[str, Any]) -> None:
@@ -116,3 +144,10 @@ def _check_depth(sent: dict[str, Any]) -> None:
         orjson.dumps(nested) if nested else None
     except TypeError as error:
         raise Refusal(422, "bad-request", f"a field cannot be recorded: {error}") from error
+
+
+def _is_too_deep(value: Any, left: int) -> bool:
+    if not isinstance(value, list | dict):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return left == 0 or any(_is_too_deep(item, left - 1) for item in inside)

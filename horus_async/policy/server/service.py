@@ -7,30 +7,33 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import trio
-from attrs import define, evolve, field, frozen, validators
+from attrs import evolve, field, frozen, validators
 
 from horus_async import __version__
-from horus_async.clock.system import perf_ns, wall_ns
+from horus_async.clock.system import wall_ns
 from horus_async.policy.model.calling import Call, PolicyCaller
-from horus_async.policy.model.interface import Answer, AnswerError, Observation, ObservationError
+from horus_async.policy.model.interface import AnswerError, Observation, ObservationError
 from horus_async.policy.model.loaded import LoadedPolicy
 from horus_async.policy.model.loading import load_policy
-from horus_async.policy.trace.format import Exchange, Failure
+from horus_async.policy.trace.format import Exchange
 from horus_async.policy.trace.recorder import RecorderStats, TraceOptions, TraceRecorder
 from horus_async.recording_state import RecordingState
 
 from .metrics import Metrics
+from .outcome import CLIENT_CLOSED, Asked
 from .requests import Refusal, parse_observation
 from .telemetry import ActSpan, act_span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from horus_async.policy.model.wire import WireFormat
+
+    from .outcome import Outcome
+
 logger = logging.getLogger("horus_async.policy")
 
-CLIENT_CLOSED = 499
 _INSTRUCTION_LENGTH = 512
 _NOT_THE_POLICY = {"bad-observation", "client-closed", "server-stopped"}
 """Failures that say nothing about the health of the policy."""
@@ -62,30 +65,8 @@ class ServiceOptions:
     trace: TraceOptions | None = None
 
 
-@define
-class _Asked:
-    """One request on its way through the policy."""
-
-    body: bytes
-    request_id: str
-    call: Call
-    arrival_ns: int = field(factory=wall_ns)
-    arrival_perf_ns: int = field(factory=perf_ns)
-    answer: Answer | None = None
-    status: int = 200
-    failure: Failure | None = None
-    client_gone: bool = False
-
-    def fail(self, status: int, slug: str, message: str) -> None:
-        self.status, self.failure = status, Failure(slug, message)
-
-    @property
-    def since_arrival_ms(self) -> float:
-        return (perf_ns() - self.arrival_perf_ns) / 1e6
-
-
 class PolicyService:
-    """Serves one policy to many clients: ``load`` it, ask it with ``act``, ``close`` it, all inside trio."""
+    """Serves one policy to many clients: ``load`` it, ``ask`` it, ``close`` it, all inside trio."""
 
     def __init__(self, options: ServiceOptions) -> None:
         self.options = options
@@ -154,16 +135,29 @@ class PolicyService:
             message = f"{self.options.queue_limit} requests are waiting for the policy already"
             raise Refusal(503, "queue-full", message, {"Retry-After": "1"})
 
-    async def act(
-        self, body: bytes, request_id: str, headers: Mapping[str, str], client_gone: Callable[[], Awaitable[None]]
-    ) -> tuple[int, bytes]:
-        """Ask the policy. Returns the HTTP status and the JSON body. ``client_gone`` returns once the client hangs up.
+    async def ask(
+        self,
+        body: bytes,
+        form: WireFormat,
+        request_id: str,
+        headers: Mapping[str, str],
+        client_gone: Callable[[], Awaitable[None]],
+        *,
+        episode_id: str | None = None,
+    ) -> Outcome:
+        """Put the observation in ``body`` to the policy; ``client_gone`` returns once the client hangs up.
+
+        ``episode_id`` is the episode of an observation that names none.
 
         Raises:
             Refusal: the request did not reach the policy.
         """
         self.admit()
-        asked = _Asked(body, request_id, Call(parse_observation(body)))
+        assert self.policy is not None
+        observation = parse_observation(body, form)
+        if observation["episode_id"] is None:
+            observation["episode_id"] = episode_id
+        asked = Asked(body, form, request_id, Call(observation))
         with act_span(headers) as span:
             self._describe(span, asked)
             self._taken += 1
@@ -178,10 +172,9 @@ class PolicyService:
             if asked.call.started_ns is None:
                 message = f"the policy was busy for {self.options.request_timeout:g} s with requests before this one"
                 raise Refusal(503, "queue-timeout", message, {"Retry-After": str(self._retry_after())})
-            seq = self._finish(asked, span)
-        return asked.status, self._body(asked, seq)
+            return asked.outcome(self.policy, self._finish(asked, span))
 
-    async def _ask(self, asked: _Asked, client_gone: Callable[[], Awaitable[None]]) -> None:
+    async def _ask(self, asked: Asked, client_gone: Callable[[], Awaitable[None]]) -> None:
         assert self._caller is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, asked, client_gone, nursery.cancel_scope)
@@ -203,12 +196,12 @@ class PolicyService:
         elif scope.cancelled_caught and not asked.client_gone:
             asked.fail(504, "policy-timeout", f"no answer within {self.options.request_timeout:g} s")
 
-    async def _watch(self, asked: _Asked, client_gone: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+    async def _watch(self, asked: Asked, client_gone: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
         await client_gone()
         asked.client_gone = True
         scope.cancel()
 
-    def _finish(self, asked: _Asked, span: ActSpan) -> int | None:
+    def _finish(self, asked: Asked, span: ActSpan) -> int | None:
         """Count, trace and record a request that reached the policy. Returns its ``seq`` in the trace."""
         if asked.call.started_ns is None:
             return None
@@ -228,11 +221,13 @@ class PolicyService:
         span.set(horus__record__seq=seq, horus__session_id=self.recorder.session_id)
         return seq
 
-    def _exchange(self, asked: _Asked, policy_ms: float, trace_id: str, span_id: str) -> Exchange:
+    def _exchange(self, asked: Asked, policy_ms: float, trace_id: str, span_id: str) -> Exchange:
         assert self.policy is not None
         assert asked.call.started_ns is not None
         return Exchange(
             body=asked.body,
+            form=asked.form,
+            episode_id=asked.call.observation["episode_id"],
             arrival_ns=asked.arrival_ns,
             finished_ns=wall_ns(),
             request_id=asked.request_id,
@@ -246,7 +241,7 @@ class PolicyService:
             span_id=span_id,
         )
 
-    def _describe(self, span: ActSpan, asked: _Asked) -> None:
+    def _describe(self, span: ActSpan, asked: Asked) -> None:
         assert self.policy is not None
         observation: Observation = asked.call.observation
         state, image = observation["state"], observation["image"]
@@ -257,31 +252,9 @@ class PolicyService:
             horus__request_id=asked.request_id,
             horus__episode_id=observation["episode_id"],
             horus__instruction=observation["instruction"][:_INSTRUCTION_LENGTH],
-            horus__state_dim=len(state) if state is not None else None,
-            horus__image_bytes=len(image) if image is not None else None,
+            horus__state_dim=len(state) if hasattr(state, "__len__") else None,
+            horus__image_bytes=len(image) if isinstance(image, str) else None,
         )
-
-    def _body(self, asked: _Asked, seq: int | None) -> bytes:
-        assert self.policy is not None
-        if asked.failure is not None:
-            return error_body(asked.failure.slug, asked.failure.message, asked.request_id)
-        assert asked.answer is not None
-        answer: dict[str, Any] = {
-            **asked.answer.extras,
-            **asked.answer.blocks,
-            "actions": orjson.Fragment(asked.answer.actions_json),
-            "num_actions": asked.answer.num_actions,
-            "action_dim": asked.answer.action_dim,
-            "latency_ms": round(asked.call.policy_ms, 3),
-            "request_id": asked.request_id,
-            "model_hash": self.policy.model_hash,
-            "config_hash": self.policy.config_hash,
-            "mode": asked.answer.mode or self.policy.mode,
-            "horus_version": __version__,
-        }
-        if seq is not None:
-            answer["seq"] = seq
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _retry_after(self) -> int:
         return max(1, math.ceil(self.options.request_timeout / 2))
@@ -308,8 +281,3 @@ class PolicyService:
             "queued": queued,
             "horus_version": __version__,
         }
-
-
-def error_body(slug: str, message: str, request_id: str) -> bytes:
-    """The JSON body of every answer other than a 200."""
-    return orjson.dumps({"error": slug, "message": message, "request_id": request_id})

@@ -7,8 +7,9 @@
 Every line is one JSON object with ``kind`` and ``schema_version``. The names are those of the v1 format that other
 policy servers write; additional fields do not change the version, and readers ignore fields that they do not know. Ours
 on top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras``
-(names of the cameras in the request), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that could not be
-recorded since the line before), and in the header ``horus_version``, ``policy`` and ``part``.
+(names of the cameras in the request), ``trace_id`` and ``span_id``, ``reset`` (true where the policy was reset for this
+request), ``dropped_before`` (requests that could not be recorded since the line before), and in the header
+``horus_version``, ``policy`` and ``part``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from horus_async.clock.system import iso_utc
 from horus_async.policy.model.hashes import image_hash
 from horus_async.policy.model.jsontext import encode
 from horus_async.policy.model.observation import is_camera
+from horus_async.policy.model.wire import WireFormat
 
 if TYPE_CHECKING:
     from horus_async.policy.model.interface import Answer
@@ -54,7 +56,8 @@ class Failure:
 class Exchange:
     """One request that reached the policy, and what came of it, as handed to the recorder.
 
-    ``body`` is the request as received, so that nothing a policy does to it later reaches the trace.
+    ``body`` is the request as received, so that nothing a policy does to it later reaches the trace. ``episode_id`` is
+    the episode that it counted to, also where the body names none; ``reset`` says that the policy was reset for it.
     """
 
     body: bytes
@@ -69,6 +72,9 @@ class Exchange:
     failure: Failure | None = None
     trace_id: str = ""
     span_id: str = ""
+    form: WireFormat = WireFormat.JSON
+    episode_id: str | None = None
+    reset: bool = False
 
     @property
     def size(self) -> int:
@@ -126,7 +132,7 @@ def request_line(exchange: Exchange, seq: int, images: ImageMode, dropped_before
         "timestamp": iso_utc(exchange.finished_ns),
         "arrival_ns": exchange.arrival_ns,
         "request_id": exchange.request_id,
-        "episode_id": request.get("episode_id"),
+        "episode_id": exchange.episode_id or request.get("episode_id"),
         "request": _redacted(request, cameras, images),
         "response": _response(exchange.answer),
         "latency": _latency(exchange),
@@ -139,6 +145,8 @@ def request_line(exchange: Exchange, seq: int, images: ImageMode, dropped_before
         line.update(exchange.answer.blocks)
     if exchange.failure is not None:
         line["error"] = {"slug": exchange.failure.slug, "message": exchange.failure.message[:_MESSAGE_LENGTH]}
+    if exchange.reset:
+        line["reset"] = True
     if exchange.trace_id:
         line["trace_id"], line["span_id"] = exchange.trace_id, exchange.span_id
     if cameras:

@@ -1,0 +1,102 @@
+"""What became of a request, apart from the form in which a client hears of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from attrs import define, field, frozen
+
+from horus_async import __version__
+from horus_async.clock.system import perf_ns, wall_ns
+from horus_async.policy.trace.format import Failure
+
+if TYPE_CHECKING:
+    from horus_async.policy.model.calling import Call
+    from horus_async.policy.model.interface import Answer
+    from horus_async.policy.model.loaded import LoadedPolicy
+    from horus_async.policy.model.wire import WireFormat
+
+CLIENT_CLOSED = 499
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of a request that was put to the policy.
+
+    ``status`` is the one of HTTP. A status of 200 comes with an ``answer``; every other one with a ``failure``, and
+    with an answer too where the policy gave actions that cannot be used. ``seq`` is the number of the trace line (None:
+    not recorded), ``policy_ms`` the policy's own time.
+    """
+
+    status: int
+    answer: Answer | None
+    failure: Failure | None
+    seq: int | None
+    policy_ms: float
+    request_id: str
+    policy: LoadedPolicy
+
+    def described(self) -> dict[str, Any]:
+        """What an answer says besides its actions: the policy's blocks and extras, and our own facts, which win."""
+        assert self.answer is not None
+        said: dict[str, Any] = {
+            **self.answer.extras,
+            **self.answer.blocks,
+            "num_actions": self.answer.num_actions,
+            "action_dim": self.answer.action_dim,
+            "latency_ms": round(self.policy_ms, 3),
+            "request_id": self.request_id,
+            "model_hash": self.policy.model_hash,
+            "config_hash": self.policy.config_hash,
+            "mode": self.answer.mode or self.policy.mode,
+            "horus_version": __version__,
+        }
+        if self.seq is not None:
+            said["seq"] = self.seq
+        return said
+
+    def as_json(self) -> bytes:
+        """The JSON body of an answer."""
+        if self.failure is not None:
+            return error_body(self.failure.slug, self.failure.message, self.request_id)
+        assert self.answer is not None
+        body = {**self.described(), "actions": orjson.Fragment(self.answer.actions_json)}
+        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+@define
+class Asked:
+    """One request on its way through the policy."""
+
+    body: bytes
+    form: WireFormat
+    request_id: str
+    call: Call
+    arrival_ns: int = field(factory=wall_ns)
+    arrival_perf_ns: int = field(factory=perf_ns)
+    answer: Answer | None = None
+    status: int = 200
+    failure: Failure | None = None
+    client_gone: bool = False
+
+    def fail(self, status: int, slug: str, message: str) -> None:
+        """The request gets no actions, and this is why."""
+        self.status, self.failure = status, Failure(slug, message)
+
+    def outcome(self, policy: LoadedPolicy, seq: int | None) -> Outcome:
+        """What became of it, once that is known."""
+        return Outcome(
+            status=self.status,
+            answer=self.answer,
+            failure=self.failure,
+            seq=seq,
+            policy_ms=self.call.policy_ms,
+            request_id=self.request_id,
+            policy=policy,
+        )
+
+
+def error_body(slug: str, message: str, request_id: str) -> bytes:
+    """The JSON body of every answer other than a 200."""
+    return orjson.dumps({"error": slug, "message": message, "request_id": request_id})
