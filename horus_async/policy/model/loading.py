@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 ASYNC_CONCURRENCY = 64
 _METADATA = ("model_hash", "config_hash", "model_type", "export_kind", "embodiment", "providers", "mode", "concurrency")
+_ALL_METADATA = (*_METADATA, "episodes")
 
 
 def load_policy(spec: str | Path) -> LoadedPolicy:
@@ -72,12 +74,13 @@ def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPo
         model_type="python",
         export_kind="python",
         mode="python",
+        make=partial(from_object, found, name=name, source=source) if made is not found else None,
     )
     metadata = getattr(made, "metadata", None)
     if not isinstance(metadata, dict):
         return loaded
     try:
-        return evolve(loaded, **{key: metadata[key] for key in _METADATA if key in metadata})
+        return evolve(loaded, **{key: metadata[key] for key in _ALL_METADATA if key in metadata})
     except (TypeError, ValueError) as error:
         raise PolicyError(f"the metadata of {name} cannot be used: {error}") from error
 
