@@ -253,12 +253,12 @@ async def test_stopping_ends_with_busy_clients(coroutine: bool) -> None:
         except (OSError, http.client.HTTPException):
             connection.close()
 
-    async with serving(awaited if coroutine else reach, request_timeout=10_000) as served:
-        async with trio.open_nursery() as nursery:
-            for _ in range(6):
-                nursery.start_soon(trio.to_thread.run_sync, client, served.url)
-            await _until(lambda: bool(statuses))
-            served.stop.set()
+    policy = awaited if coroutine else reach
+    async with serving(policy, request_timeout=10_000) as served, trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(trio.to_thread.run_sync, client, served.url)
+        await _until(lambda: bool(statuses))
+        served.stop.set()
     assert statuses <= {200, 503}
 
 
