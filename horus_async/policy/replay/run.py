@@ -13,7 +13,7 @@ import orjson
 from attrs import field, frozen, validators
 
 from horus_async.errors import PolicyError
-from horus_async.policy.model.calling import Call, PolicyCaller
+from horus_async.policy.calls.calling import Call, PolicyCaller
 from horus_async.policy.model.hashes import image_hash
 
 from .actions import (

@@ -12,7 +12,7 @@ from horus_async.clock.system import perf_ns, wall_ns
 from horus_async.policy.trace.format import Exchange, Failure
 
 if TYPE_CHECKING:
-    from horus_async.policy.model.calling import Call
+    from horus_async.policy.calls.calling import Call
     from horus_async.policy.model.interface import Answer
     from horus_async.policy.model.loaded import LoadedPolicy
     from horus_async.policy.model.wire import WireFormat

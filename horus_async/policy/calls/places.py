@@ -17,7 +17,8 @@ from .runs import NEVER, Run, failure_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .interface import Observation
+    from horus_async.policy.model.interface import Observation
+
     from .runs import Runner
 
 logger = logging.getLogger("horus_async.policy")
