@@ -336,7 +336,8 @@ class Instances(Episodes):
                 f"episode {call.episode_id!r:.80} is over: the policy's instance for it was ended, as {self._limit} "
                 "others were used later; take a new episode_id, or POST /reset"
             )
-        return await self._entered(call, self._found(call.episode_id))
+        anew = bool(call.reset) and call.episode_id in self._known
+        return await self._entered(call, self._found(call.episode_id), renew=anew)
 
     async def renew(self, call: Call) -> bool:
         """Give the episode of ``call`` a new instance."""

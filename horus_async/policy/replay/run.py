@@ -127,7 +127,8 @@ async def _replayed(
             where = f"with hash {digest} is not in --image-dir" if images and digest else "was not kept in the trace"
             return Replayed(request.seq, skipped=f"the image of {camera!r} {where}")
         observation[camera] = found
-    call = Call(observation)
+    # Where the line does not say so, the policy is reset at the first request of each episode.
+    call = Call(observation, reset=True if request.line.get("reset") else None)
     try:
         answer = await caller.ask(call)
     # A policy may fail in any way; the failure is a result of the replay.
