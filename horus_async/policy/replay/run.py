@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import field, frozen, validators
 
-from horus_async.policy.model.calling import Call, PolicyCaller
+from horus_async.policy.calls.calling import Call, PolicyCaller
 from horus_async.policy.model.images.hiding import without_images
 
 from .actions import DiffMode, Thresholds, compare_actions, compare_cache, compare_latency
@@ -79,7 +79,7 @@ class Replayer:
         self._options = options
         self._gathered = gathered
         self._images = ImageFolder(options.image_dir) if options.image_dir is not None else None
-        self._caller = PolicyCaller(policy)
+        self._caller = PolicyCaller(policy, lenient=True)
 
     async def warm_up(self) -> None:
         """Warm the policy up.
@@ -108,7 +108,8 @@ async def _replayed(
             return Replayed(request.seq, skipped=f"the image of {camera!r} {where}"), []
     if observation.get("episode_id") is None:
         observation["episode_id"] = request.episode  # of its connection, which the line alone names
-    call = Call(observation)
+    # Where the line does not say so, the policy is reset at the first request of each episode.
+    call = Call(observation, reset=True if request.line.get("reset") else None)
     try:
         answer = await caller.ask(call)
     # A policy may fail in any way; the failure is a result of the replay.

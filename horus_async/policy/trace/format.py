@@ -7,9 +7,10 @@
 Every line is one JSON object with ``kind`` and ``schema_version``. The names are those of the v1 format that other
 policy servers write; additional fields do not change the version, and readers ignore fields that they do not know. Ours
 on top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras``
-(where in the request images are, as dotted paths), ``wire`` (``msgpack`` if it did not come as JSON), ``trace_id`` and
-``span_id``, ``dropped_before`` (requests that could not be recorded since the line before), and in the header
-``horus_version``, ``policy`` and, in later files of a session, ``part`` and ``dropped``.
+(where in the request images are, as dotted paths), ``wire`` (``msgpack`` if it did not come as JSON), ``reset``
+(true where the policy was reset for this request), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that
+could not be recorded since the line before), and in the header ``horus_version``, ``policy`` and,
+in later files of a session, ``part`` and ``dropped``.
 
 A field that is an image as base64 text is kept as in v1, ``<field>_sha256`` and ``<field>_b64``; images elsewhere, and
 what JSON lacks, as `redaction` says. The ``instruction`` and ``state`` of a request in MessagePack are copies for
@@ -57,7 +58,8 @@ class Exchange:
     """One request that reached the policy, and what came of it, as handed to the recorder.
 
     ``body`` is the request as received, in the form ``form``, so that nothing a policy does to it later reaches the
-    trace.
+    trace. ``episode_id`` is the episode that it counted to, also where the body names none; ``reset`` says that the
+    policy was reset for it.
     """
 
     body: bytes
@@ -73,6 +75,8 @@ class Exchange:
     trace_id: str = ""
     span_id: str = ""
     form: WireFormat = WireFormat.JSON
+    episode_id: str | None = None
+    reset: bool = False
 
     @property
     def size(self) -> int:
@@ -127,7 +131,7 @@ def request_line(exchange: Exchange, seq: int, images: ImageMode, dropped_before
     """The line of one request."""
     request = decoded(exchange.body, exchange.form)
     found = Images(request)
-    episode = request.get("episode_id")
+    episode = exchange.episode_id or request.get("episode_id")
     redaction = Redaction(found, images)
     line: dict[str, Any] = {
         "kind": "request",
@@ -146,6 +150,8 @@ def request_line(exchange: Exchange, seq: int, images: ImageMode, dropped_before
     if exchange.failure is not None:
         message = without_images(exchange.failure.message, found)
         line["error"] = {"slug": exchange.failure.slug, "message": message[:_MESSAGE_LENGTH]}
+    if exchange.reset:
+        line["reset"] = True
     if exchange.trace_id:
         line["trace_id"], line["span_id"] = exchange.trace_id, exchange.span_id
     line["cameras"] = found.paths
