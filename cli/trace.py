@@ -12,6 +12,7 @@ import click
 from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.policy import (
     Bucket,
+    DatasetOptions,
     ExportFormat,
     Filter,
     TraceReader,
@@ -140,13 +141,31 @@ def check(file: Path, *, as_json: bool) -> None:
 @trace.command("export")
 @_PATHS
 @_filters
-@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A file; for lerobot a new folder.")
 @click.option("--format", "form", type=click.Choice([form.value for form in ExportFormat]), default="npz")
-def export_command(paths: tuple[Path, ...], output: Path, form: str, **wanted: Any) -> None:
-    """Write the successful requests in PATHS as a training corpus: observations, actions, episodes."""
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="lerobot: frames a second (default: as recorded).")
+@click.option("--robot-type", help="lerobot: the robot's name (default: the trace's embodiment).")
+def export_command(
+    paths: tuple[Path, ...], output: Path, form: str, fps: float | None, robot_type: str | None, **wanted: Any
+) -> None:
+    """Write the successful requests in PATHS as a training corpus: observations, actions, episodes.
+
+    npz and parquet are tables, a row a request with every field of it. lerobot is a LeRobotDataset v3.0, a frame a
+    step that was carried out. What is not in it is said; the exit code is 1 if that includes requests with actions.
+
+    Example: horus-async trace export traces --format lerobot --output pick_cups --fps 30
+    """
+    if form != ExportFormat.LEROBOT.value and (fps is not None or robot_type is not None):
+        raise click.UsageError(f"--fps and --robot-type are for --format lerobot, not {form}")
     with exits():
-        count = export(_shown_progress(_here_if_none(paths), Filter(**wanted)), output, ExportFormat(form))
-    click.echo(f"{count} requests written to {output}")
+        found = _shown_progress(_here_if_none(paths), Filter(**wanted))
+        exported = export(found, output, ExportFormat(form), DatasetOptions(fps, robot_type))
+    for line in exported.lines():
+        click.echo(line, err=True)
+    frames = "" if exported.frames is None else f"{exported.frames} frames in {exported.episodes} episodes of "
+    click.echo(f"{frames}{exported.requests} requests written to {output}")
+    if not exported.whole:
+        sys.exit(FOUND)
 
 
 def _shown_progress(paths: list[Path], wanted: Filter) -> Iterator[tuple[TraceReader, TraceRequest]]:

@@ -1,0 +1,58 @@
+"""Traces in formats that training reads: NumPy archives, Parquet tables, LeRobot datasets."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from horus_async.errors import RecordingError, TraceError
+from horus_async.recorder.exports.output import writing
+
+from .corpus import corpus_of
+from .exported import Exported
+from .lerobot.dataset import DatasetOptions, export_lerobot
+from .npz import write_npz
+from .parquet import need_pyarrow, write_parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from horus_async.policy.trace.reader import TraceReader, TraceRequest
+
+
+class ExportFormat(enum.Enum):
+    """The format of an export: tables of requests, or a dataset of frames."""
+
+    NPZ = "npz"
+    PARQUET = "parquet"
+    LEROBOT = "lerobot"
+
+
+def export(
+    found: Iterable[tuple[TraceReader, TraceRequest]],
+    output: Path,
+    form: ExportFormat,
+    options: DatasetOptions | None = None,
+) -> Exported:
+    """Write the successful requests among ``found`` to ``output``: a file, or for LeRobot a folder.
+
+    Raises:
+        TraceError: there are none, ``output`` cannot be written, a package is missing, or for LeRobot, nothing says
+            how many frames a second there are.
+    """
+    if form is ExportFormat.LEROBOT:
+        return export_lerobot(found, output, options or DatasetOptions())
+    if form is ExportFormat.PARQUET:
+        need_pyarrow()
+    exported = Exported()
+    corpus = corpus_of(found, exported)
+    if not corpus.count:
+        why = "; ".join(exported.lines())
+        raise TraceError(f"no request with actions was found; nothing was written{f' ({why})' if why else ''}")
+    try:
+        with writing(output) as stream:
+            (write_npz if form is ExportFormat.NPZ else write_parquet)(corpus, stream)
+    except RecordingError as error:
+        raise TraceError(str(error)) from error
+    return exported

@@ -1,0 +1,235 @@
+"""The answered requests of traces, by episode: what each frame of a dataset is made of."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define, frozen
+
+from horus_async.policy.trace.exports.exported import some
+from horus_async.policy.trace.exports.parts import as_row, parts_of
+
+from .pictures import PictureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy
+
+    from horus_async.policy.trace.exports.exported import Exported
+    from horus_async.policy.trace.exports.parts import Parts
+    from horus_async.policy.trace.reader import TraceReader, TraceRequest
+
+    from .pictures import Store
+
+STATE = "observation.state"
+_IMAGES = "observation.images."
+_PREFIXES = ("observation/", "observation.", "obs/", "obs.")
+_TOLD = ("executed", "success")
+
+
+@frozen
+class Asked:
+    """One request that was answered with actions."""
+
+    seq: int
+    at_ns: int | None
+    """Wall-clock nanoseconds of its arrival, or of its answer where the trace has only that; None if it has neither."""
+    task: str
+    actions: numpy.ndarray[Any, Any]
+    """Steps × dimensions, float32."""
+    values: dict[str, Any]
+    """By the name of the feature: an array of numbers or booleans, text, or a `Picture`."""
+    executed_before: int | None
+    """How many steps of the chunk before it, in its episode, the client says it carried out."""
+    success: bool | None
+
+
+@define
+class Episode:
+    """The requests of one episode, in order of arrival."""
+
+    session: str
+    name: str | None
+    """The client's; None where all of a session's requests without a name are one episode."""
+    asked: list[Asked] = Factory(list)
+    odd: str | None = None
+    """Why it cannot be in a dataset."""
+    count: int = 0
+    """Answered requests, odd ones too."""
+
+    @property
+    def success(self) -> bool | None:
+        """What its last request that says so says."""
+        said = [one.success for one in self.asked if one.success is not None]
+        return said[-1] if said else None
+
+
+@define
+class _Notes:
+    failed: int = 0
+    dropped: int = 0
+    unkept: dict[str, None] = Factory(dict)
+    converted: Counter[str] = Factory(Counter)
+    unseen: Counter[str] = Factory(Counter)
+    untold: Counter[str] = Factory(Counter)
+
+    def tell(self, exported: Exported) -> None:
+        if self.failed:
+            exported.notes.append(f"{self.failed} requests without actions (failed ones) have no frames")
+        if self.dropped:
+            exported.left_out["that the server could not record; frames are missing there"] += self.dropped
+        if self.unkept:
+            exported.notes.append(f"no images: the trace kept none of {some(list(self.unkept))}")
+        for camera, count in self.converted.items():
+            exported.notes.append(f"{count} images of {camera} are no RGB JPEG or PNG and were converted to PNG")
+        for reason, count in self.unseen.items():
+            exported.notes.append(f"{count} images are left out: {reason}")
+        for name, count in self.untold.items():
+            exported.notes.append(f"{count} values of {name!r} are not understood and ignored")
+
+
+def gather(found: Iterable[tuple[TraceReader, TraceRequest]], store: Store, exported: Exported) -> list[Episode]:
+    """The episodes of the answered requests, in order of their beginning.
+
+    An episode goes on in the next file of its session. It ends where the trace says that the policy was reset, even if
+    the next one is named alike.
+    """
+    notes = _Notes()
+    current: dict[tuple[str, str | None], Episode] = {}
+    episodes: list[Episode] = []
+    for trace, request in found:
+        notes.dropped += _count(request.line.get("dropped_before")) or 0
+        key = (str(trace.header.get("session_id") or trace.path), request.episode)
+        if key not in current or (request.line.get("reset") is True and current[key].count):
+            current[key] = Episode(*key)
+            episodes.append(current[key])
+        if not request.ok or not request.actions:
+            notes.failed += 1
+            continue
+        episode = current[key]
+        episode.count += 1
+        asked = _asked(request, store, notes)
+        if isinstance(asked, str):
+            episode.odd = episode.odd or asked
+        else:
+            episode.asked.append(asked)
+    notes.tell(exported)
+    for episode in episodes:
+        if all(one.at_ns is not None for one in episode.asked):
+            episode.asked.sort(key=lambda one: one.at_ns or 0)
+    return [episode for episode in episodes if episode.count]
+
+
+def _asked(request: TraceRequest, store: Store, notes: _Notes) -> Asked | str:
+    """A request, or why its episode cannot be in a dataset."""
+    import numpy
+
+    parts = parts_of(request)
+    notes.unkept |= dict.fromkeys([*parts.lacking, *parts.hashes])
+    actions = numpy.array(parts.actions, numpy.float32)
+    if not parts.actions:
+        return "with actions that are not rows of numbers of one length"
+    if not numpy.isfinite(actions).all():
+        return "with actions that are not finite"
+    told = {name: parts.fields.pop(name, None) for name in _TOLD}
+    executed, success = _count(told["executed"]), _yes_or_no(told["success"])
+    notes.untold.update(
+        name for name, value in zip(_TOLD, (executed, success), strict=True) if value is None and told[name] is not None
+    )
+    task = request.instruction
+    if not task and isinstance(parts.fields.get("prompt"), str):
+        task = parts.fields.pop("prompt")
+    elif parts.fields.get("prompt") == task:
+        parts.fields.pop("prompt")
+    arrival = _count(request.line.get("arrival_ns"))
+    at_ns = request.timestamp_ns if arrival is None else arrival
+    return Asked(request.seq, at_ns, task, actions, _values(parts, store, notes), executed, success)
+
+
+def _values(parts: Parts, store: Store, notes: _Notes) -> dict[str, Any]:
+    """State, pictures and further fields by the names of features."""
+    import numpy
+
+    values: dict[str, Any] = {}
+    if parts.state:
+        values[STATE] = parts.state
+    for camera, image in parts.images.items():
+        name = _unique(values, _IMAGES + _bare(camera).removeprefix("images."))
+        try:
+            values[name] = store.put(image)
+        except PictureError as error:
+            notes.unseen[f"{camera}: {error}"] += 1
+        else:
+            notes.converted.update([camera] if values[name].converted else [])
+    for path, value in _leaves("", parts.fields):
+        _put(values, path, value)
+    if STATE in values:
+        values[STATE] = numpy.array(values[STATE], numpy.float32)
+    return values
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    """A field under the name that LeRobot's users look for: numbers are observations, all else is of the request."""
+    import numpy
+
+    if isinstance(value, str):
+        values[_unique(values, f"request.{_bare(path)}")] = value
+        return
+    row = as_row(value)
+    array = numpy.atleast_1d(numpy.asarray(value))
+    if row is not None and array.dtype.kind not in "iuf":  # integers beyond 64 bits
+        array = numpy.array(row)
+    name = f"{'request' if row is None else 'observation'}.{_bare(path)}"
+    if name == STATE and row == values.get(STATE):
+        return  # Clients' own names for it are recorded beside it.
+    values[_unique(values, name)] = array
+
+
+def _leaves(path: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """The fields in nested dicts that a feature can hold; others are JSON text."""
+    import numpy
+
+    from horus_async.policy.model.jsontext import encode
+
+    if isinstance(value, dict) and (value or not path):
+        for key, item in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), item)
+        return
+    if isinstance(value, str) or as_row(value):
+        yield path, value
+        return
+    try:
+        array = numpy.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = numpy.array("")
+    if array.dtype.kind in "biuf" and array.size and array.ndim <= 5:
+        yield path, array
+    elif value is not None:
+        yield path, encode(value if not isinstance(value, bytes) else value.hex()).decode()
+
+
+def _bare(path: str) -> str:
+    """A field's path without what every name of an observation begins with; a feature's name has no slash."""
+    for prefix in _PREFIXES:
+        path = path.removeprefix(prefix)
+    return path.replace("/", ".") or "_"
+
+
+def _unique(values: dict[str, Any], name: str) -> str:
+    while name in values:
+        name += "_"
+    return name
+
+
+def _count(value: Any) -> int | None:
+    """``value`` as a whole number from 0 on; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if value >= 0 and value == int(value) else None
+
+
+def _yes_or_no(value: Any) -> bool | None:
+    return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None

@@ -1,0 +1,132 @@
+"""A recorded request taken apart: its state and its actions, its images, and every other field. Pure.
+
+Whatever a client sends is in one of them, so that an export loses none of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define
+
+from horus_async.policy.model.interface import ObservationError
+from horus_async.policy.model.observation import image_bytes
+
+if TYPE_CHECKING:
+    from horus_async.policy.trace.reader import TraceRequest
+
+_GONE = object()
+_NUMBERS = (int, float)
+
+
+@define
+class Parts:
+    """One request."""
+
+    state: list[float]
+    """Empty where the request has none that is a row of numbers; such a one is among ``fields``."""
+    actions: list[list[float]]
+    """Steps × dimensions; empty where the answer's are not rows of numbers."""
+    fields: dict[str, Any]
+    """All else that has a value, by its name in the request; dicts and lists without the images in them."""
+    images: dict[str, Any]
+    """By camera: encoded bytes as they came (JPEG, PNG), or an array of pixels."""
+    hashes: dict[str, str] = Factory(dict)
+    """Of cameras whose images the trace did not keep."""
+    lacking: list[str] = Factory(list)
+    """Cameras of which the trace kept nothing."""
+
+
+def parts_of(request: TraceRequest) -> Parts:
+    """Take one request apart."""
+    cameras = request.cameras()
+    images: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    for name, value in request.observation().items():
+        rest = _without_images(value, name, cameras.keys(), images)
+        if rest is not _GONE and rest is not None:
+            fields[name] = rest
+    fields.pop("instruction", None)
+    if fields.get("episode_id") == request.episode:
+        fields.pop("episode_id", None)
+    state = as_row(fields.get("state"))
+    if state is not None:
+        fields.pop("state")
+    return Parts(
+        state or [],
+        action_rows(request.actions),
+        fields,
+        images,
+        {name: hashed for name, (_, hashed) in cameras.items() if hashed is not None and name not in images},
+        request.lacking(),
+    )
+
+
+def as_row(value: Any) -> list[float] | None:
+    """``value`` as a row of numbers; None if it is none."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, _NUMBERS) and not isinstance(item, bool) for item in items):
+        return None
+    try:
+        return [float(item) for item in items]
+    except OverflowError:
+        return None
+
+
+def action_rows(actions: list[Any]) -> list[list[float]]:
+    """A chunk as rows of numbers of one length, a flat one as one row; empty if it is none."""
+    if actions and not isinstance(actions[0], list):
+        actions = [actions]
+    rows = [as_row(row) if isinstance(row, list) else None for row in actions]
+    found = [row for row in rows if row]
+    return found if len(found) == len(rows) and len({len(row) for row in found}) == 1 else []
+
+
+def _without_images(value: Any, path: str, cameras: Any, images: dict[str, Any]) -> Any:
+    """``value`` without the images in it, which go to ``images``; `_GONE` if nothing else was there."""
+    if path in cameras:
+        image = _image(value)
+        if image is not None:
+            images[path] = image
+            return _GONE
+    if not value or not isinstance(value, dict | list):
+        return value
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    rest = [(key, _without_images(item, f"{path}.{key}", cameras, images)) for key, item in items]
+    if all(item is _GONE for _, item in rest):
+        return _GONE
+    if isinstance(value, dict):
+        return {key: item for key, item in rest if item is not _GONE}
+    return [None if item is _GONE else item for _, item in rest]
+
+
+def _image(value: Any) -> Any:
+    """Encoded bytes, or an array; None if ``value`` is text that is no image, or not only one."""
+    if isinstance(value, str):
+        try:
+            return image_bytes(value)
+        except ObservationError:
+            return None
+    if isinstance(value, bytes) or hasattr(value, "dtype"):
+        return value
+    return _from_numbers(value) if isinstance(value, list) else None
+
+
+def _from_numbers(value: list[Any]) -> Any:
+    """Bytes that were sent as numbers, or the array of rows of numbers."""
+    import numpy
+
+    try:
+        return bytes(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        array = numpy.asarray(value)
+    except ValueError:
+        return None
+    if array.dtype.kind not in "iuf" or array.ndim < 2:
+        return None
+    small = array.dtype.kind in "iu" and array.size > 0 and array.min() >= 0 and array.max() < 256
+    return array.astype(numpy.uint8) if small else array
