@@ -37,15 +37,31 @@ def write_npz(corpus: Corpus, stream: BinaryIO) -> None:
     """Write all columns. Not through ``numpy.savez``, whose own parameters a field could be named like."""
     import numpy
 
-    taken: set[str] = set()
+    columns = [(kind, cells) for _, kind, cells in corpus.named()]
+    names: dict[str, None] = {}
+    for wanted, _, _ in corpus.named():
+        names[_unlike(names, _member(wanted))] = None
+    json_columns: list[str] = []
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for wanted, array in _all_arrays(corpus):
-            name = _member(wanted)
-            while name in taken:
-                name += "_"
-            taken.add(name)
+
+        def put(name: str, array: Array) -> None:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 numpy.lib.format.write_array(member, array, allow_pickle=False)
+
+        taken = dict(names)
+        for name, (kind, cells) in zip(names, columns, strict=True):
+            for made, array in _arrays_of(name, kind, cells, json_columns):
+                member = name if made == name else _unlike(taken, made)
+                taken[member] = None
+                put(member, array)
+        if json_columns:
+            put(_unlike(taken, "json_columns"), numpy.array(json_columns))
+
+
+def _unlike(taken: dict[str, None], name: str) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _member(name: str) -> str:
@@ -56,25 +72,19 @@ def _member(name: str) -> str:
     return inside if safe else inside.replace("/", "%2F").replace(":", "%3A").replace("..", "%2E%2E")
 
 
-def _all_arrays(corpus: Corpus) -> Iterator[tuple[str, Array]]:
-    import numpy
-
-    json_columns: list[str] = []
-    for name, kind, cells in corpus.named():
-        if kind in (Kind.IMAGE, Kind.STACK):
-            yield from _images(name, cells, several=kind is Kind.STACK)
-        elif kind is Kind.FIXED and name in _SIZES:
-            yield from _padded_fixed(name, cells)
-        else:
-            yield from _field(name, cells, json_columns)
-    if json_columns:
-        yield "json_columns", numpy.array(json_columns)
+def _arrays_of(name: str, kind: Kind, cells: list[Any], json_columns: list[str]) -> Iterator[tuple[str, Array]]:
+    """The arrays of a column, by name; its name goes to ``json_columns`` if it is one."""
+    if kind in (Kind.IMAGE, Kind.STACK):
+        yield from _images(name, cells, several=kind is Kind.STACK)
+    elif kind is Kind.FIXED and name in _SIZES:
+        yield from _padded(name, cells)
+    else:
+        yield from _field(name, cells, json_columns)
 
 
 def _field(name: str, cells: list[Any], json_columns: list[str]) -> Iterator[tuple[str, Array]]:
     import numpy
 
-    present = [cell is not None for cell in cells]
     kind = kind_of(cells)
     if kind is Simple.BOOL:
         yield name, numpy.array([bool(cell) for cell in cells])
@@ -85,16 +95,19 @@ def _field(name: str, cells: list[Any], json_columns: list[str]) -> Iterator[tup
         # NumPy drops zeros at the end of a text.
         yield name, numpy.array([cell or "" for cell in cells])
     elif (arrays := _arrays(cells)) is not None:
-        yield from _numbers(name, arrays)
+        yield name, arrays[0]
+        if arrays[1] is not None:
+            yield f"{name}_shape", arrays[1]
     else:
         json_columns.append(name)
         yield name, numpy.array(["" if cell is None else json_text(cell).decode() for cell in cells])
+    present = [cell is not None for cell in cells]
     if not all(present):
         yield f"{name}_present", numpy.array(present)
 
 
-def _arrays(cells: list[Any]) -> list[Array | None] | None:
-    """The cells as arrays of numbers of one depth; None if one is not, or loses digits."""
+def _arrays(cells: list[Any]) -> tuple[Array, Array | None] | None:
+    """Lists of numbers of one depth as one array, and their shapes where they differ; None if digits would be lost."""
     import numpy
 
     found: list[Array | None] = []
@@ -102,37 +115,55 @@ def _arrays(cells: list[Any]) -> list[Array | None] | None:
         if cell is None or hasattr(cell, "dtype"):
             found.append(cell)
             continue
-        if not isinstance(cell, list):
+        if not isinstance(cell, list) or not _is_of_numbers(cell):
             return None
         try:
-            array = numpy.array(cell) if cell else numpy.zeros(0)
+            found.append(numpy.array(cell) if cell else numpy.zeros(0))
         except (ValueError, OverflowError):  # of different lengths
             return None
-        if array.dtype.kind not in "biuf" or array.dtype.kind == "b" or array.tolist() != cell:
-            return None
-        found.append(array)
-    return found if len({array.ndim for array in found if array is not None}) == 1 else None
+    real = [array for array in found if array is not None]
+    if len({array.ndim for array in real}) != 1:
+        return None
+    shapes: Array | None = None
+    if len(real) == len(found) and len({array.shape for array in real}) == 1:
+        whole = numpy.stack(real)
+    else:
+        widest = [max(sizes) for sizes in zip(*(array.shape for array in real), strict=True)]
+        whole = numpy.full((len(found), *widest), numpy.nan)
+        shapes = numpy.array([(-1,) * len(widest) if array is None else array.shape for array in found])
+        for row, array in enumerate(found):
+            if array is not None:
+                whole[row][_corner(array.shape)] = array
+    exact = all(_is_exact(whole[row], cell) for row, cell in enumerate(cells) if cell is not None)
+    return (whole, shapes) if exact else None
 
 
-def _numbers(name: str, arrays: list[Array | None]) -> Iterator[tuple[str, Array]]:
+def _is_of_numbers(cell: list[Any]) -> bool:
+    return all(_is_of_numbers(item) if isinstance(item, list) else type(item) in (int, float) for item in cell)
+
+
+def _is_exact(row: Array, cell: Any) -> bool:
+    """Whether a row has all digits of a cell: where integers are beside floats, they may be too long for them."""
     import numpy
 
-    real = [array for array in arrays if array is not None]
-    if len(real) == len(arrays) and len({array.shape for array in real}) == 1:
-        yield name, numpy.stack(real)
-        return
-    widest = [max(sizes) for sizes in zip(*(array.shape for array in real), strict=True)]
-    padded = numpy.full((len(arrays), *widest), numpy.nan)
-    shapes = numpy.full((len(arrays), len(widest)), -1)
-    for row, array in enumerate(arrays):
-        if array is not None:
-            padded[row][_corner(array.shape)] = array
-            shapes[row] = array.shape
-    yield name, padded
-    yield f"{name}_shape", shapes
+    if row.dtype.kind != "f" or (hasattr(cell, "dtype") and cell.dtype.kind == "f"):
+        return True
+    shape = numpy.shape(cell)
+    inside = row[_corner(shape)].tolist()
+    return all(one == other or one != one for one, other in zip(_flat(inside), _flat(cell), strict=True))  # noqa: PLR0124 - NaN
 
 
-def _padded_fixed(name: str, cells: list[Any]) -> Iterator[tuple[str, Array]]:
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _flat(item)
+    elif hasattr(value, "dtype"):
+        yield from value.reshape(-1).tolist()
+    else:
+        yield value
+
+
+def _padded(name: str, cells: list[Any]) -> Iterator[tuple[str, Array]]:
     """State and actions, which are always padded."""
     import numpy
 
