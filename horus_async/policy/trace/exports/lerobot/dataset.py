@@ -88,9 +88,7 @@ def _write(
     if not fitting:
         raise TraceError("; ".join(["no episode is left to write", *exported.lines()]))
     timing = timing_of(fitting, options.fps, exported)
-    kept = [(episode, steps) for episode, steps in zip(fitting, timing.steps, strict=True) if sum(steps)]
-    if not kept:
-        raise TraceError("; ".join(["no step of any chunk was carried out", *exported.lines()]))
+    kept = list(zip(fitting, timing.steps, strict=True))
     columns = [*features[:-1], *_told(kept), features[-1], *DEFAULTS]
     dataset = _Dataset(DataFiles(folder, columns), store, timing.fps)
     try:

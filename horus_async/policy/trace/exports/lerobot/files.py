@@ -170,7 +170,7 @@ def _schema(features: list[Feature]) -> Any:
     import pyarrow as pa
 
     described = {"info": {"features": {one.name: _described(one) for one in features}}}
-    fields = [pa.field(one.name, _type(one)) for one in features]
+    fields = [pa.field(one.name, _type(one), metadata=_extension(one)) for one in features]
     return pa.schema(fields, {"huggingface": json.dumps(described)})
 
 
@@ -183,6 +183,16 @@ def _described(one: Feature) -> dict[str, Any]:
     if len(one.shape) == 1:
         return {"feature": value, "length": one.shape[0], "_type": "List"}
     return {"shape": list(one.shape), "dtype": one.kind.value, "_type": f"Array{len(one.shape)}D"}
+
+
+def _extension(one: Feature) -> dict[str, str] | None:
+    """The mark of arrays of two and more dimensions, which are of types of the library's own."""
+    if len(one.shape) == 1 or one.kind is FeatureKind.IMAGE:
+        return None
+    return {
+        "ARROW:extension:name": f"datasets.features.features.Array{len(one.shape)}DExtensionType",
+        "ARROW:extension:metadata": json.dumps([list(one.shape), one.kind.value]),
+    }
 
 
 def _type(one: Feature) -> Any:

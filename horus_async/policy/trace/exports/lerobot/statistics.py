@@ -34,7 +34,7 @@ def of_values(values: numpy.ndarray[Any, Any]) -> Stats:
     rows = values.reshape(-1, values.shape[-1])
     wide = rows.astype(numpy.float64)
     stats = {"min": rows.min(axis=0), "max": rows.max(axis=0), "mean": wide.mean(axis=0), "std": wide.std(axis=0)}
-    quantiles = {name: numpy.quantile(wide, share, axis=0) for name, share in QUANTILES.items()}
+    quantiles = {name: numpy.quantile(wide, share, axis=0, method="inverted_cdf") for name, share in QUANTILES.items()}
     return {**stats, "count": numpy.array([count]), **quantiles}
 
 
