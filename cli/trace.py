@@ -25,7 +25,7 @@ from horus_async.policy import (
 )
 
 from .support.errors import FOUND
-from .support.traces import JSON, exits, print_json
+from .support.traces import JSON, bar, exits, print_json
 from .terminal.table import print_table
 from .trace_replay import replay
 
@@ -157,9 +157,9 @@ def export_command(
     """
     if form != ExportFormat.LEROBOT.value and (fps is not None or robot_type is not None):
         raise click.UsageError(f"--fps and --robot-type are for --format lerobot, not {form}")
-    with exits():
+    with exits(), bar("writing") as progress:
         found = _shown_progress(_here_if_none(paths), Filter(**wanted))
-        exported = export(found, output, ExportFormat(form), DatasetOptions(fps, robot_type))
+        exported = export(found, output, ExportFormat(form), DatasetOptions(fps, robot_type), progress)
     for line in exported.lines():
         click.echo(line, err=True)
     frames = "" if exported.frames is None else f"{exported.frames} frames in {exported.episodes} episodes of "

@@ -66,9 +66,14 @@ def a_trace(path: Path, requests: list[dict[str, Any]], **header: Any) -> Path:
     return write_lines(path, lines)
 
 
+def table(path: Path) -> Any:
+    """A Parquet file, closed when it is read."""
+    return pq.read_table(io.BytesIO(path.read_bytes()))
+
+
 def frames(folder: Path) -> list[dict[str, Any]]:
     """All rows of a dataset."""
-    return [row for path in sorted((folder / "data").rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [row for path in sorted((folder / "data").rglob("*.parquet")) for row in table(path).to_pylist()]
 
 
 def info(folder: Path) -> dict[str, Any]:
@@ -79,7 +84,7 @@ def info(folder: Path) -> dict[str, Any]:
 
 def episodes(folder: Path) -> list[dict[str, Any]]:
     """The rows of the episodes."""
-    found: list[dict[str, Any]] = pq.read_table(folder / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    found: list[dict[str, Any]] = table(folder / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
     return found
 
 
@@ -115,9 +120,7 @@ def test_a_request_a_step_is_a_frame(tmp_path: Path) -> None:
     assert [row["episode_index"] for row in rows] == [0, 0, 0, 1, 1, 1]
     assert numpy.allclose([row["timestamp"] for row in rows], [0, 0.1, 0.2] * 2)
     assert [row["next.done"] for row in rows] == [False, False, True] * 2
-    tasks = {
-        row["task_index"]: row["__index_level_0__"] for row in pq.read_table(folder / "meta/tasks.parquet").to_pylist()
-    }
+    tasks = {row["task_index"]: row["__index_level_0__"] for row in table(folder / "meta/tasks.parquet").to_pylist()}
     assert [tasks[row["task_index"]] for row in rows] == ["task 0"] * 3 + ["task 1"] * 3
     assert not {"executed", "success", "observed"} & rows[0].keys()
 
@@ -138,7 +141,7 @@ def test_what_the_files_say_of_themselves(tmp_path: Path) -> None:
         "names": ["height", "width", "channels"],
     }
     assert found["features"]["observation.state"]["shape"] == [1]
-    schema = pq.read_schema(folder / found["data_path"].format(chunk_index=0, file_index=0))
+    schema = table(folder / found["data_path"].format(chunk_index=0, file_index=0)).schema
     assert json.loads(schema.metadata[b"huggingface"])["info"]["features"]["observation.images.image"] == {
         "_type": "Image"
     }
@@ -400,7 +403,7 @@ def test_every_frame_is_a_step_of_the_trace(
     assert exported.frames == len(rows) == info(output)["total_frames"]
     assert exported.requests == len(answered)
     assert exported.whole
-    tasks = [row["__index_level_0__"] for row in pq.read_table(output / "meta/tasks.parquet").to_pylist()]
+    tasks = [row["__index_level_0__"] for row in table(output / "meta/tasks.parquet").to_pylist()]
     place = 0
     for number, source in enumerate(json.loads((output / "meta/horus_async.json").read_text())["episodes"]):
         for seq, count in source["seq_and_frames"]:

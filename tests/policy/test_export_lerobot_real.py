@@ -230,7 +230,7 @@ def _is_near(name: str, key: str, value: Any, real: dict[str, Any]) -> bool:
     import numpy
 
     if "images" in name and key == "std":
-        return numpy.shape(value) == numpy.shape(real[key])
+        return bool(numpy.shape(value) == numpy.shape(real[key]))
     spread = numpy.array(real["max"], float) - numpy.array(real["min"], float)
     slack = 1e-5 * (1 + numpy.abs(numpy.array(real["max"], float))) + (0.01 * spread if key[0] == "q" else 0)
     return bool(numpy.all(numpy.abs(numpy.array(value, float) - numpy.array(real[key], float)) <= slack))

@@ -68,7 +68,7 @@ def a_trace(path: Path, requests: list[dict[str, Any]], **line: Any) -> Path:
 
 def parquet(path: Path) -> tuple[list[dict[str, Any]], set[str]]:
     """The rows of a table, and the columns that hold JSON."""
-    table = pq.read_table(path)
+    table = pq.read_table(io.BytesIO(path.read_bytes()))
     marked = {field.name for field in table.schema if b"json" in (field.metadata or {})}
     return table.to_pylist(), marked
 

@@ -15,7 +15,7 @@ from .npz import write_npz
 from .parquet import need_pyarrow, write_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
@@ -34,15 +34,23 @@ def export(
     output: Path,
     form: ExportFormat,
     options: DatasetOptions | None = None,
+    progress: Callable[[int, int], None] = lambda _, __: None,
 ) -> Exported:
     """Write the successful requests among ``found`` to ``output``: a file, or for LeRobot a folder.
+
+    Args:
+        found: As `matching` finds them.
+        output: Where to.
+        form: The format.
+        options: What a trace may not say, for LeRobot.
+        progress: For LeRobot, is told of how many frames of how many are written, once all is read.
 
     Raises:
         TraceError: there are none, ``output`` cannot be written, a package is missing, or for LeRobot, nothing says
             how many frames a second there are.
     """
     if form is ExportFormat.LEROBOT:
-        return export_lerobot(found, output, options or DatasetOptions())
+        return export_lerobot(found, output, options or DatasetOptions(), progress)
     if form is ExportFormat.PARQUET:
         need_pyarrow()
     exported = Exported()

@@ -27,7 +27,7 @@ from .statistics import of_pictures, of_values, together
 from .timing import timing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .layout import Feature
     from .statistics import Stats
     from .timing import Timing
+
+    Progress = Callable[[int, int], None]
 
 _DIFFERENT = 0.1
 """By how much of the recorded time the frames' may differ before it is said."""
@@ -51,9 +53,18 @@ class DatasetOptions:
 
 
 def export_lerobot(
-    found: Iterable[tuple[TraceReader, TraceRequest]], output: Path, options: DatasetOptions
+    found: Iterable[tuple[TraceReader, TraceRequest]],
+    output: Path,
+    options: DatasetOptions,
+    progress: Progress = lambda _, __: None,
 ) -> Exported:
     """Write the folder ``output``, which must not exist, or be empty.
+
+    Args:
+        found: What to write.
+        output: The folder.
+        options: What a trace may not say.
+        progress: Is told of how many frames of how many are written, once all is read.
 
     Raises:
         TraceError: nothing is left to write, nothing says how many frames a second there are, it cannot be written, or
@@ -66,7 +77,7 @@ def export_lerobot(
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise TraceError(f"{output} exists; a dataset needs a new folder")
         with tempfile.TemporaryFile() as file, _beside(output) as part:
-            _write(found, part, options, Store(file), exported)
+            _write(found, part, options, Store(file), exported, progress=progress)
             if output.exists():
                 output.rmdir()
             part.rename(output)
@@ -81,6 +92,8 @@ def _write(
     options: DatasetOptions,
     store: Store,
     exported: Exported,
+    *,
+    progress: Progress,
 ) -> None:
     robots: dict[str, None] = {}
     episodes = gather(_with_robots(found, robots), store, exported)
@@ -90,10 +103,12 @@ def _write(
     timing = timing_of(fitting, options.fps, exported)
     kept = list(zip(fitting, timing.steps, strict=True))
     columns = [*features[:-1], *_told(kept), features[-1], *DEFAULTS]
+    total = sum(sum(steps) for _, steps in kept)
     dataset = _Dataset(DataFiles(folder, columns), store, timing.fps)
     try:
         for episode, steps in kept:
             dataset.add(episode, steps)
+            progress(dataset.meta.frames, total)
     finally:
         dataset.data.close()
     meta = dataset.meta
