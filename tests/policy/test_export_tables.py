@@ -226,7 +226,9 @@ def _whole(value: Any) -> Any:
 
 
 def _texts(value: Any) -> Any:
-    return [_texts(item) for item in value] if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return [_texts(item) for item in value]
+    return None if value is None else str(value)
 
 
 def _strict(value: Any) -> Any:
