@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from horus_async.cli.trace import trace as trace_command
+from horus_async.errors import TraceError
 from horus_async.policy import DatasetOptions, ExportFormat, Filter, export, matching
 from tests.policy.traces import foreign_lines, write_lines
 
@@ -200,6 +201,34 @@ def test_a_chunk_that_nothing_was_carried_out_of_has_no_frame(tmp_path: Path) ->
     assert result.exit_code == 0
     assert column(folder, "observation.state") == [0, 2, 3]
     assert "1 requests have no frame" in result.stderr
+
+
+def test_what_a_failed_request_says_counts(tmp_path: Path) -> None:
+    """A request that failed, too, says how much of the chunk before it was carried out, and how the episode went."""
+    chunk = [[float(step)] for step in range(5)]
+    asked: list[dict[str, Any]] = [{"_actions": chunk, "episode_id": "e", "_s": n * 0.2} for n in range(3)]
+    asked[1].update(executed=2)
+    asked[2].update(executed=4, success=True, _actions=[], _line={"error": {"slug": "policy-error", "message": "x"}})
+    folder = tmp_path / "set"
+    result = run(a_trace(tmp_path / "t.jsonl", asked), "--output", folder)
+    assert result.exit_code == 0, result.output
+    assert column(folder, "action") == [0, 1, 0, 1, 2, 3]
+    assert column(folder, "success") == [1] * 6
+    assert "nothing says" not in result.stderr
+
+
+def test_numbers_that_are_too_large_for_a_dataset(tmp_path: Path) -> None:
+    """Integers keep their digits; what single floats cannot hold is not made infinite."""
+    asked = [
+        {"stamp": 1_700_000_000_000_000_000 + n, "far": 1e300, "low": -(2**63), "episode_id": "e"} for n in range(3)
+    ]
+    folder = tmp_path / "set"
+    result = run(a_trace(tmp_path / "t.jsonl", asked), "--output", folder)
+    assert column(folder, "observation.stamp") == [1_700_000_000_000_000_000 + n for n in range(3)]
+    assert column(folder, "observation.low") == [-(2**63)] * 3
+    assert "observation.far is left out" in result.stderr
+    huge = a_trace(tmp_path / "huge.jsonl", [{"_actions": [[1e300]], "episode_id": "e"}, {"episode_id": "f"}])
+    assert "with actions that are not finite" in run(huge, "--output", tmp_path / "other", "--fps", "5").stderr
 
 
 def test_only_first_steps_are_said(tmp_path: Path) -> None:
@@ -396,18 +425,20 @@ def test_every_frame_is_a_step_of_the_trace(
     path = a_trace(folder / "t.jsonl", [{**one, "_s": seconds} for one, seconds in zip(given, times, strict=True)])
     answered = {seq for seq, one in enumerate(given) if one["_actions"]}
     output = folder / "set"
-    if not answered:
+    try:
+        exported = export(matching([path], Filter(), print), output, ExportFormat.LEROBOT, DatasetOptions(fps=10.0))
+    except TraceError as error:
+        assert not answered or "no step of any chunk was carried out" in str(error)  # noqa: PT017
         return
-    exported = export(matching([path], Filter(), print), output, ExportFormat.LEROBOT, DatasetOptions(fps=10.0))
     rows = frames(output)
     assert exported.frames == len(rows) == info(output)["total_frames"]
-    assert exported.requests == len(answered)
     assert exported.whole
     tasks = [row["__index_level_0__"] for row in table(output / "meta/tasks.parquet").to_pylist()]
-    place = 0
+    place, used = 0, []
     for number, source in enumerate(json.loads((output / "meta/horus_async.json").read_text())["episodes"]):
         for seq, count in source["seq_and_frames"]:
             answered.remove(seq)
+            used.append(seq)
             for step in range(count):
                 row, one = rows[place], given[seq]
                 assert row["episode_index"] == number
@@ -418,4 +449,6 @@ def test_every_frame_is_a_step_of_the_trace(
                 assert row.get("observed", True) == (step == 0)
                 place += 1
     assert place == len(rows)
-    assert not answered
+    thrown_away = {given[seq].get("episode_id") for seq in answered}
+    assert exported.requests + len(answered) == sum(bool(one["_actions"]) for one in given)
+    assert not [row for row in used if given[row].get("episode_id") in thrown_away]

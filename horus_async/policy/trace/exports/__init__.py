@@ -15,7 +15,7 @@ from .npz import write_npz
 from .parquet import need_pyarrow, write_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
@@ -49,11 +49,13 @@ def export(
         TraceError: there are none, ``output`` cannot be written, a package is missing, or for LeRobot, nothing says
             how many frames a second there are.
     """
+    exported = Exported()
+    found = _counted(found, exported)
     if form is ExportFormat.LEROBOT:
-        return export_lerobot(found, output, options or DatasetOptions(), progress)
+        export_lerobot(found, output, options or DatasetOptions(), exported, progress)
+        return exported
     if form is ExportFormat.PARQUET:
         need_pyarrow()
-    exported = Exported()
     corpus = corpus_of(found, exported)
     if not corpus.count:
         why = "; ".join(exported.lines())
@@ -64,3 +66,21 @@ def export(
     except RecordingError as error:
         raise TraceError(str(error)) from error
     return exported
+
+
+def _counted(
+    found: Iterable[tuple[TraceReader, TraceRequest]], exported: Exported
+) -> Iterator[tuple[TraceReader, TraceRequest]]:
+    """What was found; afterwards ``exported`` has what the servers could not record between it, and at the end."""
+    dropped: dict[int, int] = {}
+    footers: dict[int, TraceReader] = {}
+    for trace, request in found:
+        footers[id(trace)] = trace
+        before = request.line.get("dropped_before")
+        dropped[id(trace)] = dropped.get(id(trace), 0) + (before if isinstance(before, int) else 0)
+        yield trace, request
+    for key, trace in footers.items():
+        said = (trace.footer or {}).get("dropped")
+        dropped[key] = max(dropped[key], said if isinstance(said, int) else 0)
+    if total := sum(dropped.values()):
+        exported.left_out["that the server could not record"] += total

@@ -14,7 +14,6 @@ before its name.
 
 from __future__ import annotations
 
-import base64
 import enum
 import io
 import re
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import Factory, define
 
 from .exported import some
-from .parts import parts_of
+from .parts import parts_of, plain, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -103,8 +102,8 @@ def corpus_of(found: Iterable[tuple[TraceReader, TraceRequest]], exported: Expor
 def _row(trace: TraceReader, request: TraceRequest, parts: Parts) -> dict[tuple[Kind, str], Any]:
     fixed = {
         "session": str(trace.header.get("session_id") or ""),
-        "episode": _writable(request.episode or ""),
-        "instruction": _writable(request.instruction),
+        "episode": writable(request.episode or ""),
+        "instruction": writable(request.instruction),
         "timestamp": str(request.line.get("timestamp") or ""),
         "seq": request.seq,
         "latency_ms": float("nan") if request.latency_ms is None else float(request.latency_ms),
@@ -124,7 +123,7 @@ def _row(trace: TraceReader, request: TraceRequest, parts: Parts) -> dict[tuple[
         row[Kind.FIELD, f"{camera}_sha256"] = text
     for name, value in parts.fields.items():
         kind = Kind.IMAGE if isinstance(value, bytes) else Kind.FIELD
-        row[kind, _writable(name)] = value if isinstance(value, bytes) else _cell(value)
+        row[kind, writable(name)] = value if isinstance(value, bytes) else plain(value)
     return row
 
 
@@ -137,22 +136,3 @@ def encoded(image: Any) -> bytes:
     file = io.BytesIO()
     numpy.save(file, image, allow_pickle=False)
     return file.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """A value as a table takes it: arrays of numbers as they are, other arrays as lists, bytes within as base64."""
-    if hasattr(value, "dtype"):
-        plain = value.dtype.kind in "biuf" and value.ndim and value.dtype.itemsize <= 8
-        return value if plain else _cell(value.tolist())
-    if isinstance(value, str):
-        return _writable(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dict):
-        return {_writable(str(key)): _cell(item) for key, item in value.items()}
-    return [_cell(item) for item in value] if isinstance(value, list) else value
-
-
-def _writable(text: str) -> str:
-    """``text`` with half characters (lone surrogates), which files of text cannot hold, written out."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -5,6 +5,7 @@ Whatever a client sends is in one of them, so that an export loses none of it.
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define
@@ -82,6 +83,25 @@ def action_rows(actions: list[Any]) -> list[list[float]]:
     rows = [as_row(row) if isinstance(row, list) else None for row in actions]
     found = [row for row in rows if row]
     return found if len(found) == len(rows) and len({len(row) for row in found}) == 1 else []
+
+
+def plain(value: Any) -> Any:
+    """A value as a table takes it: arrays of numbers as they are, other arrays as lists, bytes within as base64."""
+    if hasattr(value, "dtype"):
+        as_it_is = value.dtype.kind in "biuf" and value.ndim and value.dtype.itemsize <= 8
+        return value if as_it_is else plain(value.tolist())
+    if isinstance(value, str):
+        return writable(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {writable(str(key)): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def writable(text: str) -> str:
+    """``text`` with half characters (lone surrogates), which files of text cannot hold, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _without_images(value: Any, path: str, cameras: Any, images: dict[str, Any]) -> Any:

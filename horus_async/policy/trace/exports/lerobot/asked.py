@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
+from horus_async.errors import TraceError
 from horus_async.policy.trace.exports.exported import some
-from horus_async.policy.trace.exports.parts import as_row, parts_of
+from horus_async.policy.trace.exports.parts import as_row, parts_of, plain, writable
 
 from .pictures import PictureError
 
@@ -30,21 +31,23 @@ _PREFIXES = ("observation/", "observation.", "obs/", "obs.")
 _TOLD = ("executed", "success")
 
 
-@frozen
+@define
 class Asked:
-    """One request that was answered with actions."""
+    """One request."""
 
     seq: int
     at_ns: int | None
     """Wall-clock nanoseconds of its arrival, or of its answer where the trace has only that; None if it has neither."""
     task: str
     actions: numpy.ndarray[Any, Any]
-    """Steps × dimensions, float32."""
+    """Steps × dimensions, float32; without steps if it failed."""
     values: dict[str, Any]
     """By the name of the feature: an array of numbers or booleans, text, or a `Picture`."""
     executed_before: int | None
     """How many steps of the chunk before it, in its episode, the client says it carried out."""
     success: bool | None
+    executed: int | None = None
+    """How many steps of its own chunk were carried out, as later requests say."""
 
 
 @define
@@ -55,22 +58,30 @@ class Episode:
     name: str | None
     """The client's; None where all of a session's requests without a name are one episode."""
     asked: list[Asked] = Factory(list)
+    success: bool | None = None
+    """What its last request that says so says."""
     odd: str | None = None
     """Why it cannot be in a dataset."""
     count: int = 0
     """Answered requests, odd ones too."""
 
-    @property
-    def success(self) -> bool | None:
-        """What its last request that says so says."""
-        said = [one.success for one in self.asked if one.success is not None]
-        return said[-1] if said else None
+    def settle(self) -> None:
+        """Bring the requests in order of arrival, and what they say to what it is about; failed ones go."""
+        if all(one.at_ns is not None for one in self.asked):
+            self.asked.sort(key=lambda one: one.at_ns or 0)
+        answered: list[Asked] = []
+        for one in self.asked:
+            self.success = self.success if one.success is None else one.success
+            if one.executed_before is not None and answered:
+                answered[-1].executed = max(one.executed_before, answered[-1].executed or 0)
+            if len(one.actions):
+                answered.append(one)
+        self.asked = answered
 
 
 @define
 class _Notes:
     failed: int = 0
-    dropped: int = 0
     unkept: dict[str, None] = Factory(dict)
     converted: Counter[str] = Factory(Counter)
     unseen: Counter[str] = Factory(Counter)
@@ -79,8 +90,6 @@ class _Notes:
     def tell(self, exported: Exported) -> None:
         if self.failed:
             exported.notes.append(f"{self.failed} requests without actions (failed ones) have no frames")
-        if self.dropped:
-            exported.left_out["that the server could not record; frames are missing there"] += self.dropped
         if self.unkept:
             exported.notes.append(f"no images: the trace kept none of {some(list(self.unkept))}")
         for camera, count in self.converted.items():
@@ -101,36 +110,36 @@ def gather(found: Iterable[tuple[TraceReader, TraceRequest]], store: Store, expo
     current: dict[tuple[str, str | None], Episode] = {}
     episodes: list[Episode] = []
     for trace, request in found:
-        notes.dropped += _count(request.line.get("dropped_before")) or 0
         key = (str(trace.header.get("session_id") or trace.path), request.episode)
         if key not in current or (request.line.get("reset") is True and current[key].count):
             current[key] = Episode(*key)
             episodes.append(current[key])
-        if not request.ok or not request.actions:
-            notes.failed += 1
-            continue
         episode = current[key]
-        episode.count += 1
-        asked = _asked(request, store, notes)
+        answered = request.ok and bool(request.actions)
+        episode.count += answered
+        notes.failed += not answered
+        asked = _asked(request, store, notes, answered=answered)
         if isinstance(asked, str):
             episode.odd = episode.odd or asked
         else:
             episode.asked.append(asked)
     notes.tell(exported)
     for episode in episodes:
-        if all(one.at_ns is not None for one in episode.asked):
-            episode.asked.sort(key=lambda one: one.at_ns or 0)
+        episode.settle()
     return [episode for episode in episodes if episode.count]
 
 
-def _asked(request: TraceRequest, store: Store, notes: _Notes) -> Asked | str:
+def _asked(request: TraceRequest, store: Store, notes: _Notes, *, answered: bool) -> Asked | str:
     """A request, or why its episode cannot be in a dataset."""
     import numpy
 
-    parts = parts_of(request)
-    notes.unkept |= dict.fromkeys([*parts.lacking, *parts.hashes])
-    actions = numpy.array(parts.actions, numpy.float32)
-    if not parts.actions:
+    try:
+        parts = parts_of(request)
+    except TraceError as error:
+        return f"with requests that are damaged ({error})" if answered else _nothing(request)
+    with numpy.errstate(over="ignore"):
+        actions = numpy.array(parts.actions if answered else [], numpy.float32)
+    if answered and not parts.actions:
         return "with actions that are not rows of numbers of one length"
     if not numpy.isfinite(actions).all():
         return "with actions that are not finite"
@@ -144,9 +153,23 @@ def _asked(request: TraceRequest, store: Store, notes: _Notes) -> Asked | str:
         task = parts.fields.pop("prompt")
     elif parts.fields.get("prompt") == task:
         parts.fields.pop("prompt")
+    values = {}
+    if answered:
+        notes.unkept |= dict.fromkeys([*parts.lacking, *parts.hashes])
+        values = _values(parts, store, notes)
+    return Asked(request.seq, _at_ns(request), writable(task), actions, values, executed, success)
+
+
+def _nothing(request: TraceRequest) -> Asked:
+    """A failed request that says nothing."""
+    import numpy
+
+    return Asked(request.seq, _at_ns(request), "", numpy.zeros((0, 0), numpy.float32), {}, None, None)
+
+
+def _at_ns(request: TraceRequest) -> int | None:
     arrival = _count(request.line.get("arrival_ns"))
-    at_ns = request.timestamp_ns if arrival is None else arrival
-    return Asked(request.seq, at_ns, task, actions, _values(parts, store, notes), executed, success)
+    return request.timestamp_ns if arrival is None else arrival
 
 
 def _values(parts: Parts, store: Store, notes: _Notes) -> dict[str, Any]:
@@ -166,8 +189,8 @@ def _values(parts: Parts, store: Store, notes: _Notes) -> dict[str, Any]:
             notes.converted.update([camera] if values[name].converted else [])
     for path, value in _leaves("", parts.fields):
         _put(values, path, value)
-    if STATE in values:
-        values[STATE] = numpy.array(values[STATE], numpy.float32)
+    if isinstance(values.get(STATE), list):
+        values[STATE] = numpy.array(values[STATE])
     return values
 
 
@@ -176,14 +199,14 @@ def _put(values: dict[str, Any], path: str, value: Any) -> None:
     import numpy
 
     if isinstance(value, str):
-        values[_unique(values, f"request.{_bare(path)}")] = value
+        values[_unique(values, f"request.{_bare(path)}")] = writable(value)
         return
     row = as_row(value)
     array = numpy.atleast_1d(numpy.asarray(value))
     if row is not None and array.dtype.kind not in "iuf":  # integers beyond 64 bits
         array = numpy.array(row)
     name = f"{'request' if row is None else 'observation'}.{_bare(path)}"
-    if name == STATE and row == values.get(STATE):
+    if name == STATE and isinstance(known := values.get(STATE), list) and row == known:
         return  # Clients' own names for it are recorded beside it.
     values[_unique(values, name)] = array
 
@@ -208,14 +231,14 @@ def _leaves(path: str, value: Any) -> Iterable[tuple[str, Any]]:
     if array.dtype.kind in "biuf" and array.size and array.ndim <= 5:
         yield path, array
     elif value is not None:
-        yield path, encode(value if not isinstance(value, bytes) else value.hex()).decode()
+        yield path, encode(plain(value)).decode()
 
 
 def _bare(path: str) -> str:
     """A field's path without what every name of an observation begins with; a feature's name has no slash."""
     for prefix in _PREFIXES:
         path = path.removeprefix(prefix)
-    return path.replace("/", ".") or "_"
+    return writable(path.replace("/", ".")) or "_"
 
 
 def _unique(values: dict[str, Any], name: str) -> str:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import Factory, define, frozen
 
 from horus_async.errors import TraceError
-from horus_async.policy.trace.exports.exported import Exported
 from horus_async.policy.trace.exports.parquet import need_pyarrow
 
 from .asked import gather
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from horus_async.policy.trace.exports.exported import Exported
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
 
     from .asked import Asked, Episode
@@ -56,14 +56,16 @@ def export_lerobot(
     found: Iterable[tuple[TraceReader, TraceRequest]],
     output: Path,
     options: DatasetOptions,
+    exported: Exported,
     progress: Progress = lambda _, __: None,
-) -> Exported:
+) -> None:
     """Write the folder ``output``, which must not exist, or be empty.
 
     Args:
         found: What to write.
         output: The folder.
         options: What a trace may not say.
+        exported: Takes what was written, and what was not.
         progress: Is told of how many frames of how many are written, once all is read.
 
     Raises:
@@ -72,18 +74,16 @@ def export_lerobot(
     """
     need_pyarrow()
     _need_pillow()
-    exported = Exported()
     try:
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise TraceError(f"{output} exists; a dataset needs a new folder")
-        with tempfile.TemporaryFile() as file, _beside(output) as part:
+        with _beside(output) as part, tempfile.TemporaryFile(dir=part) as file:
             _write(found, part, options, Store(file), exported, progress=progress)
             if output.exists():
                 output.rmdir()
             part.rename(output)
     except OSError as error:
         raise TraceError(f"cannot write {str(output)!r}: {error.strerror or error}") from error
-    return exported
 
 
 def _write(
@@ -101,7 +101,9 @@ def _write(
     if not fitting:
         raise TraceError("; ".join(["no episode is left to write", *exported.lines()]))
     timing = timing_of(fitting, options.fps, exported)
-    kept = list(zip(fitting, timing.steps, strict=True))
+    kept = [(episode, steps) for episode, steps in zip(fitting, timing.steps, strict=True) if sum(steps)]
+    if not kept:
+        raise TraceError("; ".join(["no step of any chunk was carried out", *exported.lines()]))
     columns = [*features[:-1], *_told(kept), features[-1], *DEFAULTS]
     total = sum(sum(steps) for _, steps in kept)
     dataset = _Dataset(DataFiles(folder, columns), store, timing.fps)
@@ -125,7 +127,7 @@ def _told(kept: list[tuple[Episode, list[int]]]) -> list[Feature]:
     found = [feature("next.done", FeatureKind.BOOL)]
     if any(episode.success is not None for episode, _ in kept):
         found += [feature("next.success", FeatureKind.BOOL), feature("success", FeatureKind.INTEGER)]
-    if any(one.executed_before is not None for episode, _ in kept for one in episode.asked):
+    if any(one.executed is not None for episode, _ in kept for one in episode.asked):
         found.append(feature("executed", FeatureKind.INTEGER))
     if any(count > 1 for _, steps in kept for count in steps):
         found.append(feature("observed", FeatureKind.BOOL))

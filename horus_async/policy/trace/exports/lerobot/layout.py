@@ -111,10 +111,12 @@ def _form(value: Any) -> Any:
     import numpy
 
     if value is None or isinstance(value, str):
-        return value and "text"
+        return None if value is None else "text"
     if isinstance(value, Picture):
         return ("image", value.height, value.width)
-    return (value.dtype.kind == "b", *value.shape) if numpy.isfinite(value).all() else None
+    with numpy.errstate(over="ignore"):
+        finite = numpy.isfinite(value.astype(numpy.float32)).all()
+    return (value.dtype.kind == "b", *value.shape) if finite else None
 
 
 def _in_words(form: Any) -> str:
@@ -133,8 +135,9 @@ def _feature(name: str, episodes: list[Episode], form: Any) -> Feature:
     if form[0]:
         return Feature(name, FeatureKind.BOOL, shape, names)
     arrays = [one.values[name] for episode in episodes for one in episode.asked]
-    far = any(array.dtype.kind in "iu" and abs(array).max() > _EXACT for array in arrays)
-    whole = far and all(array.dtype.kind in "iu" for array in arrays)
+    whole = all(array.dtype.kind in "iu" for array in arrays)
+    ends = [int(end) for array in arrays for end in (array.min(), array.max())] if whole else []
+    whole = whole and max(map(abs, ends)) > _EXACT and max(ends) < 2**63
     return Feature(name, FeatureKind.INTEGER if whole else FeatureKind.FLOAT, shape, names)
 
 

@@ -73,7 +73,7 @@ def pixels(data: bytes) -> numpy.ndarray[Any, Any]:
 
 
 def _as_rgb(image: Any) -> tuple[bytes, str, tuple[int, int]]:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not isinstance(image, bytes):
         return _as_png(Image.fromarray(_height_width_channels(image)))
@@ -88,6 +88,8 @@ def _as_rgb(image: Any) -> tuple[bytes, str, tuple[int, int]]:
             return _as_png(ImageOps.exif_transpose(opened))
     except PictureError:
         raise
+    except UnidentifiedImageError as error:
+        raise PictureError("it is of no format that Pillow reads") from error
     # Pillow raises OSError, SyntaxError, ValueError, struct.error and more for damaged pictures.
     except Exception as error:
         raise PictureError(f"it cannot be decoded: {error}") from error

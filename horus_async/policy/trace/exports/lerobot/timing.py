@@ -45,7 +45,7 @@ def timing_of(episodes: list[Episode], fps: float | None, exported: Exported) ->
     Raises:
         TraceError: nothing says how many frames a second there are.
     """
-    told = [(later.executed_before, _seconds(one, later)) for one, later in _pairs(episodes) if later.executed_before]
+    told = [(one.executed, _seconds(one, later)) for one, later in _pairs(episodes) if one.executed]
     by_steps = [steps / seconds for steps, seconds in told if seconds is not None]
     each_a_frame = fps is None and not told
     if fps is None:
@@ -58,9 +58,9 @@ def timing_of(episodes: list[Episode], fps: float | None, exported: Exported) ->
             "only the first step of each chunk is a frame, as nothing says that more was carried out; where it was, "
             "give --fps, the rate of the steps"
         )
-    far = sum((later.executed_before or 0) > len(one.actions) for one, later in _pairs(episodes))
+    far = sum((one.executed or 0) > len(one.actions) for episode in episodes for one in episode.asked)
     if far:
-        exported.notes.append(f"{far} requests say that more steps were executed than the chunk before them has")
+        exported.notes.append(f"of {far} chunks more steps were executed, as clients say, than they have")
     known = [
         [_known(one, later, fps, each_a_frame=each_a_frame) for one, later in _neighbours(episode)]
         for episode in episodes
@@ -103,8 +103,8 @@ def _seconds(one: Asked, later: Asked) -> float | None:
 def _known(one: Asked, later: Asked | None, fps: float, *, each_a_frame: bool) -> int | None:
     """How many steps of a chunk were carried out; None if nothing says so."""
     chunk = len(one.actions)
-    if later is not None and later.executed_before is not None:
-        return min(later.executed_before, chunk)
+    if one.executed is not None:
+        return min(one.executed, chunk)
     if each_a_frame or chunk == 1:
         return 1
     if later is None:
