@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from horus_async.errors import TraceError
+from horus_async.hints.installed import install
 from horus_async.recorder.exports.arrow import column_of, field_of
 from horus_async.recorder.exports.kinds import Simple, kind_of
 
@@ -25,7 +26,7 @@ def need_pyarrow() -> None:
     try:
         import pyarrow as _  # noqa: F401 - whether it is there
     except ImportError as error:
-        raise TraceError("writing Parquet needs pyarrow: pip install 'horus-async[parquet]'") from error
+        raise TraceError(f"writing Parquet needs pyarrow: {install('parquet')}") from error
 
 
 def write_parquet(corpus: Corpus, stream: BinaryIO) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import Factory, define, frozen
 
 from horus_async.errors import TraceError
+from horus_async.hints.installed import install
 from horus_async.policy.trace.exports.parquet import need_pyarrow
 
 from .asked import gather
@@ -265,4 +266,4 @@ def _need_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401 - whether it is there
     except ImportError as error:
-        raise TraceError("a dataset's images need Pillow: pip install 'horus-async[lerobot]'") from error
+        raise TraceError(f"a dataset's images need Pillow: {install('lerobot')}") from error
