@@ -18,10 +18,11 @@ from .replay.run import Replayed, ReplayOptions, replay_trace
 from .trace.exports import ExportFormat, export
 from .trace.exports.exported import Exported
 from .trace.exports.lerobot.dataset import DatasetOptions
-from .trace.format import Exchange, Failure, ImageMode
+from .trace.format import Exchange, Failure
 from .trace.query import Bucket, Filter, list_traces, matching, row_of, summarise
 from .trace.reader import TraceReader, TraceRequest, find_traces
 from .trace.recorder import RecorderStats, TraceOptions, TraceRecorder
+from .trace.redaction import ImageMode
 
 __all__ = [
     "Answer",
