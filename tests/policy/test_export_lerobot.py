@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import pyarrow.parquet as pq
+from attrs import evolve
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,8 +17,9 @@ from PIL import Image
 
 from horus_async.cli.trace import trace as trace_command
 from horus_async.errors import TraceError
-from horus_async.policy import DatasetOptions, ExportFormat, Filter, export, matching
-from tests.policy.traces import foreign_lines, write_lines
+from horus_async.policy import DatasetOptions, ExportFormat, Filter, ImageMode, export, matching
+from horus_async.policy.model.wire import WireFormat, pack
+from tests.policy.traces import exchange, foreign_lines, record, write_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -395,6 +397,36 @@ def test_names_of_other_clients(tmp_path: Path) -> None:
     assert row["request.ragged"] == "[[1],[2,3]]"
     assert episodes(folder)[0]["tasks"] == ["fold"]
     assert not [name for name in row if "/" in name]
+
+
+def test_arrays_of_pixels_are_pictures(tmp_path: Path) -> None:
+    """Observations of openpi: pixels become PNG, channels first too, the arrays are the state and further features."""
+    noise = numpy.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=numpy.uint8)
+    exchanges = []
+    for n in range(3):
+        sent = {
+            "observation/image": noise,
+            "observation/wrist_image": numpy.moveaxis(noise, 2, 0),
+            "observation/depth": numpy.full((24, 32, 1), 40_000, numpy.uint16),
+            "observation/state": numpy.array([n, 1], numpy.float32),
+            "images": {"top": base64.b64encode(picture(n)).decode()},
+            "prompt": "fold",
+        }
+        one = exchange({}, arrival_ns=START + n * 50_000_000)
+        exchanges.append(evolve(one, body=pack(sent), form=WireFormat.MSGPACK))
+    folder = tmp_path / "set"
+    result = run(record(tmp_path / "t", exchanges, images=ImageMode.FULL), "--output", folder)
+    assert result.exit_code == 0, result.output
+    rows = frames(folder)
+    for name in ("image", "wrist_image"):
+        stored = Image.open(io.BytesIO(rows[2][f"observation.images.{name}"]["bytes"]))
+        assert stored.format == "PNG"
+        assert numpy.array_equal(numpy.asarray(stored), noise)
+    assert rows[2]["observation.images.top"]["bytes"] == picture(2)
+    assert [row["observation.state"] for row in rows] == [[n, 1] for n in range(3)]
+    assert episodes(folder)[0]["tasks"] == ["fold"]
+    assert "observation/depth: its pixels are uint16" in result.stderr
+    assert not [name for name in rows[0] if "depth" in name or "/" in name]
 
 
 REQUEST = st.fixed_dictionaries(

@@ -7,16 +7,19 @@ import io
 import json
 import re
 import zipfile
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy
 import pyarrow.parquet as pq
+from attrs import evolve
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horus_async.cli.trace import trace as trace_command
 from horus_async.policy import ExportFormat, Filter, ImageMode, export, matching
+from horus_async.policy.model.wire import WireFormat, pack
 from tests.policy.traces import exchange, foreign_lines, record, write_lines
 
 if TYPE_CHECKING:
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-PIXEL = bytes.fromhex("89504e470d0a1a0a") + b"a picture"
-OTHER = bytes.fromhex("ffd8ffe0") + b"another one"
+PIXEL = bytes.fromhex("89504e470d0a1a0a") + b"a picture of some length"
+OTHER = bytes.fromhex("ffd8ffe0") + b"another one of some length"
 NUMBERS = (
     st.floats(allow_nan=False, allow_infinity=False, width=32)
     | st.integers(-(2**63), 2**64 - 1)
@@ -103,6 +106,67 @@ def test_every_field_of_a_request_is_a_column(tmp_path: Path) -> None:
     assert row["wrist"] == OTHER
     assert row["episode"] == "e"
     assert all(bare[name] is None for name in ("force", "gripper", "prompt", "ready", "grid", "extra", "image"))
+
+
+NESTED = {
+    "images": [base64.b64encode(PIXEL).decode(), base64.b64encode(OTHER).decode()],
+    "views": {"front": "data:image/png;base64," + base64.b64encode(PIXEL).decode(), "exposure": 0.5},
+    "hexed": (PIXEL + bytes(range(40))).hex(),
+    "listed": list(OTHER + bytes(range(60))),
+}
+
+
+def test_images_anywhere_in_a_request_are_binary(tmp_path: Path) -> None:
+    """Images in lists and objects, in hexadecimal digits or as numbers are bytes; the rest around them stays."""
+    path = record(tmp_path / "t", [exchange(NESTED), exchange({"images": NESTED["images"][:1]})], images=ImageMode.FULL)
+    assert run(path, "--output", tmp_path / "t.parquet", "--format", "parquet").exit_code == 0
+    (row, second), _ = parquet(tmp_path / "t.parquet")
+    assert row["images"] == [PIXEL, OTHER]
+    assert second["images"] == [PIXEL]
+    assert row["views.front"] == PIXEL
+    assert json.loads(row["views"]) == {"exposure": 0.5}
+    assert row["hexed"] == PIXEL + bytes(range(40))
+    assert row["listed"] == OTHER + bytes(range(60))
+    assert run(path, "--output", tmp_path / "t.npz").exit_code == 0
+    with numpy.load(tmp_path / "t.npz") as corpus:
+        ends = corpus["images_offsets"]
+        pieces = [corpus["images_data"][start:end].tobytes() for start, end in pairwise(ends)]
+        assert pieces == [PIXEL, OTHER, PIXEL]
+        assert corpus["images_counts"].tolist() == [2, 1]
+
+
+def test_hashes_of_images_anywhere_are_kept(tmp_path: Path) -> None:
+    """Where only hashes were recorded, each image has its own, and nothing else is in its place."""
+    path = record(tmp_path / "t", [exchange(NESTED)])
+    assert run(path, "--output", tmp_path / "t.parquet", "--format", "parquet").exit_code == 0
+    ((row,), _) = parquet(tmp_path / "t.parquet")
+    names = ["images.0", "images.1", "views.front", "hexed", "listed"]
+    assert all(re.fullmatch("[0-9a-f]{16}", row[f"{name}_sha256"]) for name in names)
+    assert json.loads(row["views"]) == {"exposure": 0.5}
+    assert not {"images", "hexed", "listed"} & row.keys()
+
+
+def test_arrays_of_a_messagepack_request(tmp_path: Path) -> None:
+    """Pixels are what ``numpy.load`` reads, other arrays are numbers, and the client's own names are the columns'."""
+    image = numpy.arange(16 * 20 * 3, dtype=numpy.uint8).reshape(16, 20, 3)
+    sent = {
+        "observation/image": image,
+        "observation/state": numpy.array([1, 2.5], numpy.float32),
+        "force": numpy.array([[1, 2], [3, 4]], numpy.int16),
+        "step": numpy.int64(7),
+        "prompt": "fold",
+        b"raw": b"plain text",
+    }
+    one = evolve(exchange({}), body=pack(sent), form=WireFormat.MSGPACK)
+    path = record(tmp_path / "t", [one], images=ImageMode.FULL)
+    assert run(path, "--output", tmp_path / "t.parquet", "--format", "parquet").exit_code == 0
+    ((row,), _) = parquet(tmp_path / "t.parquet")
+    assert numpy.array_equal(numpy.load(io.BytesIO(row["observation/image"])), image)
+    assert row["observation/state"] == [1, 2.5]
+    assert row["force"] == [[1, 2], [3, 4]]
+    assert row["step"] == 7
+    assert row["prompt"] == row["instruction"] == "fold"
+    assert row["raw"] == b"plain text"
 
 
 def test_a_trace_of_hashes_keeps_them(tmp_path: Path) -> None:

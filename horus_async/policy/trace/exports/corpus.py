@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define
 
+from horus_async.errors import TraceError
+
 from .exported import some
 from .parts import parts_of, plain, writable
 
@@ -85,7 +87,11 @@ def corpus_of(found: Iterable[tuple[TraceReader, TraceRequest]], exported: Expor
         if not request.ok or not request.actions:
             failed += 1
             continue
-        parts = parts_of(request)
+        try:
+            parts = parts_of(request)
+        except TraceError as error:
+            exported.left_out[f"that are damaged ({error})"] += 1
+            continue
         if not parts.actions:
             exported.left_out["whose actions are not rows of numbers of one length"] += 1
             continue

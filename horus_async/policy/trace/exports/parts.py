@@ -8,16 +8,21 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
+from horus_async.policy.model.images.encoded import decoded
+from horus_async.policy.model.images.signatures import has_signature
 from horus_async.policy.model.interface import ObservationError
 from horus_async.policy.model.observation import image_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from horus_async.policy.trace.reader import TraceRequest
 
 _GONE = object()
 _NUMBERS = (int, float)
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 @define
@@ -39,28 +44,27 @@ class Parts:
 
 
 def parts_of(request: TraceRequest) -> Parts:
-    """Take one request apart."""
-    cameras = request.cameras()
+    """Take one request apart.
+
+    Raises:
+        TraceError: something in it is damaged, or an array is in it and NumPy is not installed.
+    """
+    observation, found = request.restored()
     images: dict[str, Any] = {}
+    sent = {id(image): path for path, image in found.images.items()}
     fields: dict[str, Any] = {}
-    for name, value in request.observation().items():
-        rest = _without_images(value, name, cameras.keys(), images)
+    for key, value in observation.items():
+        rest = _without_images(value, plain_key(key), _Known(sent, found.missing, images))
         if rest is not _GONE and rest is not None:
-            fields[name] = rest
+            fields[plain_key(key)] = rest
     fields.pop("instruction", None)
     if fields.get("episode_id") == request.episode:
         fields.pop("episode_id", None)
     state = as_row(fields.get("state"))
     if state is not None:
         fields.pop("state")
-    return Parts(
-        state or [],
-        action_rows(request.actions),
-        fields,
-        images,
-        {name: hashed for name, (_, hashed) in cameras.items() if hashed is not None and name not in images},
-        request.lacking(),
-    )
+    hashes = {path: digest for path, digest in found.missing.items() if digest is not None}
+    return Parts(state or [], action_rows(request.actions), fields, images, hashes, request.lacking())
 
 
 def as_row(value: Any) -> list[float] | None:
@@ -95,7 +99,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {writable(str(key)): plain(item) for key, item in value.items()}
+        return {writable(plain_key(key)): plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
@@ -104,34 +108,64 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _without_images(value: Any, path: str, cameras: Any, images: dict[str, Any]) -> Any:
-    """``value`` without the images in it, which go to ``images``; `_GONE` if nothing else was there."""
-    if path in cameras:
-        image = _image(value)
-        if image is not None:
-            images[path] = image
-            return _GONE
-    if not value or not isinstance(value, dict | list):
+@frozen
+class _Known:
+    """What is known of the images of a request."""
+
+    sent: dict[int, str]
+    """Paths, by the identity of the image."""
+    missing: Collection[str]
+    """Paths where None stands for an image that was not kept."""
+    images: dict[str, Any]
+    """Takes those that were found."""
+
+
+def _without_images(value: Any, path: str, known: _Known) -> Any:
+    """``value`` without the images in it; `_GONE` if nothing else was there."""
+    if id(value) in known.sent and (image := _image(value)) is not None:
+        known.images[known.sent[id(value)]] = image
+        return _GONE
+    if value is None and path in known.missing:
+        return _GONE
+    if type(value) not in (dict, list) or not value:
         return value
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    rest = [(key, _without_images(item, f"{path}.{key}", cameras, images)) for key, item in items]
+    rest = [(key, _without_images(item, f"{path}.{plain_key(key)}", known)) for key, item in items]
     if all(item is _GONE for _, item in rest):
         return _GONE
     if isinstance(value, dict):
-        return {key: item for key, item in rest if item is not _GONE}
+        return {plain_key(key): item for key, item in rest if item is not _GONE}
     return [None if item is _GONE else item for _, item in rest]
+
+
+def plain_key(key: Any) -> str:
+    """A key of a dict as text; those of MessagePack may be bytes."""
+    return key.decode(errors="backslashreplace") if isinstance(key, bytes) else str(key)
 
 
 def _image(value: Any) -> Any:
     """Encoded bytes, or an array; None if ``value`` is text that is no image, or not only one."""
     if isinstance(value, str):
-        try:
-            return image_bytes(value)
-        except ObservationError:
-            return None
+        return _from_text(value)
     if isinstance(value, bytes) or hasattr(value, "dtype"):
         return value
     return _from_numbers(value) if isinstance(value, list) else None
+
+
+def _from_text(text: str) -> bytes | None:
+    """The bytes of base64 text, of hexadecimal digits, or of what was taken for Latin-1."""
+    url, _, data = text.partition(",") if text[:5].lower() == "data:" else ("", "", text)
+    digits = "".join(data.split()).removeprefix("0x")
+    readings = [decoded(data.strip()), data.encode("latin-1", "replace")]
+    if len(digits) % 2 == 0 and not set(digits) - _HEX:
+        readings.append(bytes.fromhex(digits))
+    for reading in readings:
+        if has_signature(reading):
+            return reading
+    try:
+        return image_bytes(f"{url},{data}" if url else data)
+    except ObservationError:
+        return None
 
 
 def _from_numbers(value: list[Any]) -> Any:
