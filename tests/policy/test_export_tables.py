@@ -108,7 +108,7 @@ def test_every_field_of_a_request_is_a_column(tmp_path: Path) -> None:
     assert all(bare[name] is None for name in ("force", "gripper", "prompt", "ready", "grid", "extra", "image"))
 
 
-NESTED = {
+NESTED: dict[str, Any] = {
     "images": [base64.b64encode(PIXEL).decode(), base64.b64encode(OTHER).decode()],
     "views": {"front": "data:image/png;base64," + base64.b64encode(PIXEL).decode(), "exposure": 0.5},
     "hexed": (PIXEL + bytes(range(40))).hex(),

@@ -35,11 +35,10 @@ def write_parquet(corpus: Corpus, stream: BinaryIO) -> None:
     import pyarrow.parquet as pq
 
     fields, columns = [], []
-    for name, kind, found_cells in corpus.named():
-        cells = found_cells
+    for name, kind, given in corpus.named():
         fixed = _type(name, kind)
-        if fixed is None:  # an array of one dimension is a list; others would be that, too
-            cells = [cell.tolist() if hasattr(cell, "dtype") and cell.ndim > 1 else cell for cell in cells]
+        # Arrays of one dimension are lists as they are; those of more would be flat ones.
+        cells = [one.tolist() if hasattr(one, "dtype") and one.ndim > 1 else one for one in given]
         found = None if fixed is not None else kind_of(cells)
         field = pa.field(name, fixed) if found is None else field_of(name, found)
         fields.append(field.with_metadata({"json": "true"}) if found is Simple.MIXED else field)
