@@ -15,9 +15,9 @@ from .model.observation import arrays, image_array
 from .replay.actions import DiffMode, Thresholds
 from .replay.report import ReplaySummary, report, shown
 from .replay.run import Replayed, ReplayOptions, replay_trace
-from .trace.exports import ExportFormat, export
+from .trace.exports import export
 from .trace.exports.exported import Exported
-from .trace.exports.lerobot.dataset import DatasetOptions
+from .trace.exports.options import DatasetOptions, ExportFormat
 from .trace.format import Exchange, Failure
 from .trace.query import Bucket, Filter, list_traces, matching, row_of, summarise
 from .trace.reader import TraceReader, TraceRequest, find_traces

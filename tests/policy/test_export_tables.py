@@ -210,6 +210,16 @@ def test_odd_actions_are_left_out_and_show_in_the_exit_code(tmp_path: Path) -> N
     assert "left out: 1 requests whose actions are not rows of numbers" in result.stderr
 
 
+def test_requests_that_were_not_recorded_are_said(tmp_path: Path) -> None:
+    """What a server dropped is missing in its rows: between requests, or at the end, as only the footer says."""
+    path = a_trace(tmp_path / "t.jsonl", [{"state": [1]}, {"state": [2]}], dropped_before=2)
+    result = run(path, "--output", tmp_path / "t.npz")
+    assert result.exit_code == 1
+    assert "left out: 4 requests that the server could not record" in result.stderr
+    path.write_bytes(path.read_bytes() + b'{"kind":"footer","schema_version":1,"total_requests":2,"dropped":9}\n')
+    assert "left out: 9 requests that the server could not record" in run(path, "--output", tmp_path / "u.npz").stderr
+
+
 def test_an_export_appears_as_a_whole(tmp_path: Path) -> None:
     """A file that cannot be written leaves the old one, and nothing beside it."""
     path = a_trace(tmp_path / "t.jsonl", [{"state": [1]}])

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError, TraceError
-from horus_async.recorder.exports.output import writing
 
-from .corpus import corpus_of
 from .exported import Exported
-from .lerobot.dataset import DatasetOptions, export_lerobot
-from .npz import write_npz
-from .parquet import need_pyarrow, write_parquet
+from .options import DatasetOptions, ExportFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
-
-
-class ExportFormat(enum.Enum):
-    """The format of an export: tables of requests, or a dataset of frames."""
-
-    NPZ = "npz"
-    PARQUET = "parquet"
-    LEROBOT = "lerobot"
 
 
 def export(
@@ -52,20 +39,34 @@ def export(
     exported = Exported()
     found = _counted(found, exported)
     if form is ExportFormat.LEROBOT:
+        from .lerobot.dataset import export_lerobot
+
         export_lerobot(found, output, options or DatasetOptions(), exported, progress)
         return exported
+    _write_table(found, output, form, exported)
+    return exported
+
+
+def _write_table(
+    found: Iterable[tuple[TraceReader, TraceRequest]], output: Path, form: ExportFormat, exported: Exported
+) -> None:
+    # What is imported here is large, and few who serve or read traces export them.
+    from horus_async.recorder.exports.output import writing
+
+    from .corpus import corpus_of
+    from .npz import write_npz
+    from .parquet import need_pyarrow, write_parquet
+
     if form is ExportFormat.PARQUET:
         need_pyarrow()
     corpus = corpus_of(found, exported)
     if not corpus.count:
-        why = "; ".join(exported.lines())
-        raise TraceError(f"no request with actions was found; nothing was written{f' ({why})' if why else ''}")
+        raise TraceError("; ".join(["no request with actions was found; nothing was written", *exported.lines()]))
     try:
         with writing(output) as stream:
             (write_npz if form is ExportFormat.NPZ else write_parquet)(corpus, stream)
     except RecordingError as error:
         raise TraceError(str(error)) from error
-    return exported
 
 
 def _counted(

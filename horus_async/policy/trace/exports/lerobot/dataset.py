@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
 from horus_async.errors import TraceError
 from horus_async.hints.installed import install
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.policy.trace.exports.exported import Exported
+    from horus_async.policy.trace.exports.options import DatasetOptions
     from horus_async.policy.trace.reader import TraceReader, TraceRequest
 
     from .asked import Asked, Episode
@@ -43,14 +44,6 @@ if TYPE_CHECKING:
 _DIFFERENT = 0.1
 """By how much of the recorded time the frames' may differ before it is said."""
 _UNKNOWN = -1
-
-
-@frozen
-class DatasetOptions:
-    """What a trace may not say: frames a second, and the robot's name."""
-
-    fps: float | None = None
-    robot_type: str | None = None
 
 
 def export_lerobot(
@@ -100,7 +93,8 @@ def _write(
     episodes = gather(_with_robots(found, robots), store, exported)
     features, fitting = fitted(episodes, exported)
     if not fitting:
-        raise TraceError("; ".join(["no episode is left to write", *exported.lines()]))
+        what = "no episode is left to write" if episodes else "no request with actions was found; nothing was written"
+        raise TraceError("; ".join([what, *exported.lines()]))
     timing = timing_of(fitting, options.fps, exported)
     kept = [(episode, steps) for episode, steps in zip(fitting, timing.steps, strict=True) if sum(steps)]
     if not kept:
