@@ -167,6 +167,7 @@ def requests(draw: DrawFn, *, msgpack: bool) -> tuple[dict[str, Any], list[Pictu
     """A request with one to three images at random places, and these images."""
     request: dict[str, Any] = {"instruction": "pick the cup", "state": [0.5, -1, 3], "episode_id": "e1"}
     pictures = draw(st.lists(st.sampled_from(encoded_pictures()) | raw_pictures(), min_size=1, max_size=3))
+    used: set[str] = set()
     for number, picture in enumerate(pictures):
         value = draw(sent(picture, msgpack=msgpack))
         for wrapping in draw(st.lists(st.sampled_from(["list", "dict", "key", "pair"]), max_size=3)):
@@ -179,9 +180,10 @@ def requests(draw: DrawFn, *, msgpack: bool) -> tuple[dict[str, Any], list[Pictu
             else:
                 value = {"camera": value, "height": 480}
         name = draw(st.sampled_from(["image", "instruction", "wrist", "observation/image", "note", "$image", "top_id"]))
-        if name in ("image", "instruction") and not isinstance(value, str):
+        if name in used or (name in ("image", "instruction") and not isinstance(value, str)):
             name = f"images{number}"
-        request[name if name not in request or name == "instruction" else f"{name}{number}"] = value
+        used.add(name)
+        request[name] = value
     return request, pictures
 
 

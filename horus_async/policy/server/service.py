@@ -14,9 +14,11 @@ from attrs import define, evolve, field, frozen, validators
 from horus_async import __version__
 from horus_async.clock.system import perf_ns, wall_ns
 from horus_async.policy.model.calling import Call, PolicyCaller
+from horus_async.policy.model.images.hiding import traceback_without_images, without_images
 from horus_async.policy.model.interface import Answer, AnswerError, Observation, ObservationError
 from horus_async.policy.model.loaded import LoadedPolicy
 from horus_async.policy.model.loading import load_policy
+from horus_async.policy.model.wire import WireFormat, decoded
 from horus_async.policy.trace.format import Exchange, Failure
 from horus_async.policy.trace.recorder import RecorderStats, TraceOptions, TraceRecorder
 from horus_async.recording_state import RecordingState
@@ -77,7 +79,11 @@ class _Asked:
     client_gone: bool = False
 
     def fail(self, status: int, slug: str, message: str) -> None:
-        self.status, self.failure = status, Failure(slug, message)
+        self.status, self.failure = status, Failure(slug, without_images(message, self.sent()))
+
+    def sent(self) -> Any:
+        """The request as it was sent, whatever the policy has done to the observation."""
+        return decoded(self.body, WireFormat.JSON)
 
     @property
     def since_arrival_ms(self) -> float:
@@ -194,8 +200,9 @@ class PolicyService:
                     asked.answer = error.answer
                     asked.fail(500, error.slug, str(error))
                 # A policy may fail in any way; each failure is an answer to the client and a line in the trace.
-                except Exception as error:
-                    logger.exception("policy-error: request %s", asked.request_id)
+                except Exception as error:  # noqa: BLE001 - it is logged
+                    shown = traceback_without_images(error, asked.sent())
+                    logger.error("policy-error: request %s\n%s", asked.request_id, shown)  # noqa: TRY400 - shown above
                     asked.fail(500, "policy-error", f"{type(error).__name__}: {error}")
             nursery.cancel_scope.cancel()
         if asked.client_gone and asked.answer is None and asked.failure is None:
@@ -256,7 +263,7 @@ class PolicyService:
             gen_ai__action__embodiment=self.policy.embodiment,
             horus__request_id=asked.request_id,
             horus__episode_id=observation["episode_id"],
-            horus__instruction=observation["instruction"][:_INSTRUCTION_LENGTH],
+            horus__instruction=without_images(observation["instruction"], None)[:_INSTRUCTION_LENGTH],
             horus__state_dim=len(state) if state is not None else None,
             horus__image_bytes=len(image) if image is not None else None,
         )

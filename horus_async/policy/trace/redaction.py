@@ -16,6 +16,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import TraceError
+from horus_async.hints.installed import install
 from horus_async.policy.model.hashes import image_hash
 from horus_async.policy.model.images.hiding import WHOLE, Images, shown_key, whole_or_spans, without
 from horus_async.policy.model.images.pixels import flat_numbers, packed, shape_of
@@ -224,7 +225,7 @@ def _array(fields: Any) -> Any:
     try:
         import numpy
     except ImportError as error:
-        raise TraceError("arrays in a trace need NumPy: pip install 'horus-async[numpy]'") from error
+        raise TraceError(f"arrays in a trace need NumPy: {install('numpy')}") from error
     try:
         dtype, shape, data = numpy.dtype(str(fields["dtype"])), fields["shape"], _bytes(fields["data"])
         if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):

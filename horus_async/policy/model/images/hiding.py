@@ -6,6 +6,7 @@ of pixels) is found by comparing, `pieces`.
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from .encoded import is_image_bytes, runs, spans
@@ -75,18 +76,20 @@ class Images:
             for item, place in parts_of(value, path):
                 self._look(item, place)
 
-    def _look_for_pieces(self, value: Any, path: str | None) -> None:
-        """Note what repeats a part of an image elsewhere in the value."""
+    def _look_for_pieces(self, value: Any, path: str | None) -> bool:
+        """Note what repeats a part of an image elsewhere in the value; whether there is an image or a part of one."""
         if self.is_whole(value):
-            return
+            return True
         if isinstance(value, str):
             if found := self.pieces.hidden_in(value):
                 self._note(value, tuple(found), path)
-        elif not isinstance(value, dict | bytes) and self.pieces.are_in(value):
+            return bool(found)
+        inside = [self._look_for_pieces(item, place) for item, place in parts_of(value, path)]
+        # Only together may short rows be as much as a part of an image.
+        if not any(inside) and not isinstance(value, dict | bytes) and self.pieces.are_in(value):
             self._note(value, WHOLE, path)
-        else:
-            for item, place in parts_of(value, path):
-                self._look_for_pieces(item, place)
+            return True
+        return any(inside)
 
 
 def is_image(value: Any) -> bool:
@@ -172,3 +175,8 @@ def without_images(text: str, observation: Any) -> str:
     )
     text = without(text, images.pieces.hidden_in(text, is_error=True), lambda _: "[image]")
     return NUMBERS.sub("[numbers]", text) if images else text
+
+
+def traceback_without_images(error: BaseException, observation: Any) -> str:
+    """An error's traceback for a log, as `without_images` has it."""
+    return without_images("".join(traceback.format_exception(error)), observation)

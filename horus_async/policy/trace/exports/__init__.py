@@ -81,7 +81,8 @@ def _counted(
         dropped[id(trace)] = dropped.get(id(trace), 0) + (before if isinstance(before, int) else 0)
         yield trace, request
     for key, trace in footers.items():
-        said = (trace.footer or {}).get("dropped")
+        # The footer counts for the whole session, of which this file may be a later part.
+        said = None if trace.header.get("part") else (trace.footer or {}).get("dropped")
         dropped[key] = max(dropped[key], said if isinstance(said, int) else 0)
     if total := sum(dropped.values()):
         exported.left_out["that the server could not record"] += total
