@@ -277,8 +277,8 @@ def test_pictures_of_other_kinds_become_png(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(row["observation.images.webp"]["bytes"])).format == "PNG"
     assert not [name for name in row if "deep" in name or "broken" in name]
     assert "2 images of grey" in result.stderr
-    assert "deep: it has more than 8 bits a channel" in result.stderr
-    assert "broken: it cannot be decoded" in result.stderr
+    assert "2 images of deep are left out: it has more than 8 bits a channel" in result.stderr
+    assert "2 images of broken are left out: it cannot be decoded" in result.stderr
 
 
 def test_episodes_that_do_not_fit_are_left_out_and_said(tmp_path: Path) -> None:
@@ -425,7 +425,7 @@ def test_arrays_of_pixels_are_pictures(tmp_path: Path) -> None:
     assert rows[2]["observation.images.top"]["bytes"] == picture(2)
     assert [row["observation.state"] for row in rows] == [[n, 1] for n in range(3)]
     assert episodes(folder)[0]["tasks"] == ["fold"]
-    assert "observation/depth: its pixels are uint16" in result.stderr
+    assert "3 images of observation/depth are left out: its pixels are uint16" in result.stderr
     assert not [name for name in rows[0] if "depth" in name or "/" in name]
 
 

@@ -84,7 +84,8 @@ class _Notes:
     failed: int = 0
     unkept: dict[str, None] = Factory(dict)
     converted: Counter[str] = Factory(Counter)
-    unseen: Counter[str] = Factory(Counter)
+    unseen: dict[str, list[str]] = Factory(dict)
+    """Why images of a camera are left out."""
     untold: Counter[str] = Factory(Counter)
 
     def tell(self, exported: Exported) -> None:
@@ -94,8 +95,10 @@ class _Notes:
             exported.notes.append(f"no images: the trace kept none of {some(list(self.unkept))}")
         for camera, count in self.converted.items():
             exported.notes.append(f"{count} images of {camera} are no RGB JPEG or PNG and were converted to PNG")
-        for reason, count in self.unseen.items():
-            exported.notes.append(f"{count} images are left out: {reason}")
+        for camera, reasons in self.unseen.items():
+            exported.notes.append(
+                f"{len(reasons)} images of {camera} are left out: {some(list(dict.fromkeys(reasons)))}"
+            )
         for name, count in self.untold.items():
             exported.notes.append(f"{count} values of {name!r} are not understood and ignored")
 
@@ -184,7 +187,7 @@ def _values(parts: Parts, store: Store, notes: _Notes) -> dict[str, Any]:
         try:
             values[name] = store.put(image)
         except PictureError as error:
-            notes.unseen[f"{camera}: {error}"] += 1
+            notes.unseen.setdefault(camera, []).append(str(error))
         else:
             notes.converted.update([camera] if values[name].converted else [])
     for path, value in _leaves("", parts.fields):

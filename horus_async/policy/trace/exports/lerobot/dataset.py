@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define
@@ -101,7 +100,7 @@ def _write(
         raise TraceError("; ".join(["no step of any chunk was carried out", *exported.lines()]))
     columns = [*features[:-1], *_told(kept), features[-1], *DEFAULTS]
     total = sum(sum(steps) for _, steps in kept)
-    dataset = _Dataset(DataFiles(folder, columns), store, timing.fps)
+    dataset = _Dataset(DataFiles(folder, columns, store.get), store, timing.fps)
     try:
         for episode, steps in kept:
             dataset.add(episode, steps)
@@ -144,20 +143,14 @@ class _Dataset:
         known = self._known(episode, frames)
         columns: dict[str, list[Any]] = {}
         stats: dict[str, Stats] = {}
-        size = 0
         for one in self.data.features:
             values = known.get(one.name) or [_value(one, asked, step) for asked, step, _ in frames]
             if one.kind is FeatureKind.IMAGE:
                 stats[one.name] = of_pictures(values, self.store.get)
-                columns[one.name] = [
-                    {"bytes": self.store.get(picture), "path": f"frame-{index:06d}.{picture.suffix}"}
-                    for index, picture in enumerate(values)
-                ]
-                size += sum(picture.size for picture in values)
+                columns[one.name] = values
             else:
                 columns[one.name] = _listed(one, values, stats)
-                size += 4 * len(frames) * prod(one.shape)
-        self.data.write(columns, size)
+        self.data.write(columns)
         self._count(episode, steps, frames, stats)
 
     def _known(self, episode: Episode, frames: list[tuple[Asked, int, int]]) -> dict[str, list[Any]]:

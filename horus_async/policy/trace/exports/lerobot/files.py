@@ -11,6 +11,7 @@ meta/horus_async.json                    which requests the frames are from
 from __future__ import annotations
 
 import json
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, field
@@ -18,15 +19,19 @@ from attrs import Factory, define, field
 from .layout import FeatureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .layout import Feature
+    from .pictures import Picture
     from .statistics import Stats
 
 VERSION = "v3.0"
 _FILES_A_CHUNK = 1000
 _DATA_MB = 100
 _VIDEO_MB = 200
+_GROUP = 64 << 20
+"""Bytes of rows that are written at once."""
 _PLACE = "chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
 
@@ -36,34 +41,59 @@ class DataFiles:
 
     folder: Path
     features: list[Feature]
+    read: Callable[[Picture], bytes]
     place: tuple[int, int] = (0, 0)
     """Chunk and file of the episode written last."""
     _writer: Any = None
-    _bytes: int = 0
+    _path: Path | None = None
 
-    def write(self, columns: dict[str, list[Any]], size: int) -> None:
-        """Write an episode of about ``size`` bytes."""
+    def write(self, columns: dict[str, list[Any]]) -> None:
+        """Write an episode; a cell of an image is its `Picture`, which is read when it is written."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        schema = _schema(self.features)
-        if self._writer is not None and self._bytes + size > _DATA_MB << 20:
-            self.close()
-            chunk, file = self.place
-            self.place = (chunk + 1, 0) if file == _FILES_A_CHUNK - 1 else (chunk, file + 1)
-        if self._writer is None:
-            path = self.folder / "data" / _PLACE.format(chunk_index=self.place[0], file_index=self.place[1])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer, self._bytes = pq.ParquetWriter(path, schema, compression="snappy"), 0
-        arrays = [pa.array(columns[one.name], schema.field(one.name).type) for one in self.features]
-        self._writer.write_table(pa.table(arrays, schema=schema))
-        self._bytes += size
+        count = len(columns["index"])
+        pictures = [cell for one in self.features if one.kind is FeatureKind.IMAGE for cell in columns[one.name]]
+        numbers = 4 * count * sum(prod(one.shape) for one in self.features if one.kind is not FeatureKind.IMAGE)
+        writer = self._writer_for(sum(picture.size for picture in set(pictures)) + numbers)
+        at_once = max(1, count * _GROUP // max(1, sum(picture.size for picture in pictures) + numbers))
+        for start in range(0, count, at_once):
+            arrays = [
+                pa.array(self._cells(one, columns[one.name][start : start + at_once], start), _type(one))
+                for one in self.features
+            ]
+            writer.write_table(pa.table(arrays, schema=_schema(self.features)))
 
     def close(self) -> None:
         """Finish the file that is open."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _writer_for(self, size: int) -> Any:
+        """The file for an episode of that many bytes, a new one where the last one is large enough."""
+        import pyarrow.parquet as pq
+
+        if self._writer is not None and self._path is not None and self._path.stat().st_size + size > _DATA_MB << 20:
+            self.close()
+            chunk, file = self.place
+            self.place = (chunk + 1, 0) if file == _FILES_A_CHUNK - 1 else (chunk, file + 1)
+        if self._writer is None:
+            self._path = self.folder / "data" / _PLACE.format(chunk_index=self.place[0], file_index=self.place[1])
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Pictures of frames between two requests are the same, and stored once in a dictionary that holds them.
+            self._writer = pq.ParquetWriter(
+                self._path, _schema(self.features), compression="snappy", dictionary_pagesize_limit=_GROUP
+            )
+        return self._writer
+
+    def _cells(self, one: Feature, cells: list[Any], start: int) -> list[Any]:
+        if one.kind is not FeatureKind.IMAGE:
+            return cells
+        read = {picture: self.read(picture) for picture in set(cells)}
+        return [
+            {"bytes": read[picture], "path": f"frame-{start + number:06d}.{picture.suffix}"}
+            for number, picture in enumerate(cells)
+        ]
 
 
 @define
