@@ -73,16 +73,9 @@ def _counted(
     found: Iterable[tuple[TraceReader, TraceRequest]], exported: Exported
 ) -> Iterator[tuple[TraceReader, TraceRequest]]:
     """What was found; afterwards ``exported`` has what the servers could not record between it, and at the end."""
-    dropped: dict[int, int] = {}
-    footers: dict[int, TraceReader] = {}
+    traces: dict[int, TraceReader] = {}
     for trace, request in found:
-        footers[id(trace)] = trace
-        before = request.line.get("dropped_before")
-        dropped[id(trace)] = dropped.get(id(trace), 0) + (before if isinstance(before, int) else 0)
+        traces[id(trace)] = trace
         yield trace, request
-    for key, trace in footers.items():
-        # The footer counts for the whole session, of which this file may be a later part.
-        said = None if trace.header.get("part") else (trace.footer or {}).get("dropped")
-        dropped[key] = max(dropped[key], said if isinstance(said, int) else 0)
-    if total := sum(dropped.values()):
-        exported.left_out["that the server could not record"] += total
+    if dropped := sum(trace.dropped for trace in traces.values()):
+        exported.left_out["that the server could not record"] += dropped
