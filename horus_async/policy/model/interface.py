@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 from horus_async.errors import PolicyError
 
@@ -50,7 +50,10 @@ class ObservationError(PolicyError, ValueError):
 
 @frozen
 class Answer:
-    """A policy's answer, checked and already encoded as JSON, so that it is encoded only once."""
+    """A policy's answer, checked and already encoded as JSON, so that it is encoded only once.
+
+    ``actions`` are the same rows as the policy gave them: lists, or a NumPy array of its own dtype.
+    """
 
     actions_json: bytes
     num_actions: int
@@ -59,6 +62,7 @@ class Answer:
     stages: Mapping[str, Any] | None = None
     mode: str | None = None
     extras: Mapping[str, Any] = Factory(dict)
+    actions: Any = field(default=None, eq=False, repr=False)
 
 
 class AnswerError(PolicyError):
@@ -89,7 +93,14 @@ def answer_of(result: Any) -> Answer:
         actions = fields.pop("actions")
     rows = _rows(actions)
     encoded, dim = _encoded_rows(rows)
-    return Answer(encoded, len(rows), dim, **_described(fields))
+    return Answer(encoded, len(rows), dim, **_described(fields), actions=_kept(actions, rows, dim))
+
+
+def _kept(actions: Any, rows: list[Any], dim: int) -> Any:
+    """The rows in the policy's own dtype, where they came as one array of numbers; a policy may use it again."""
+    if getattr(getattr(actions, "dtype", None), "kind", None) in ("i", "u", "f"):
+        return actions.reshape(len(rows), dim).copy()
+    return rows
 
 
 def _rows(actions: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen, validators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @frozen
@@ -29,3 +29,5 @@ class LoadedPolicy:
     providers: tuple[str, ...] = field(default=(), converter=tuple)
     mode: str = ""
     onnxruntime: str = ""
+    metadata: Mapping[str, Any] = field(factory=dict)
+    """What the policy says about itself, as it says it."""

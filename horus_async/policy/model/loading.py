@@ -77,7 +77,7 @@ def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPo
     if not isinstance(metadata, dict):
         return loaded
     try:
-        return evolve(loaded, **{key: metadata[key] for key in _METADATA if key in metadata})
+        return evolve(loaded, metadata=metadata, **{key: metadata[key] for key in _METADATA if key in metadata})
     except (TypeError, ValueError) as error:
         raise PolicyError(f"the metadata of {name} cannot be used: {error}") from error
 

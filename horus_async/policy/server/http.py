@@ -1,6 +1,7 @@
 """The policy server: Starlette on Hypercorn's trio worker. Needs the extra ``serve``.
 
 POST /act          an observation in, actions out
+WebSocket /        the same in openpi's protocol; also at /v1/realtime/robot/openpi
 GET  /health       200 while requests are served, else 503; shows the state, and how recording is doing
 GET  /metrics      Prometheus text
 GET  /openapi.json the API
@@ -17,7 +18,6 @@ import orjson
 import trio
 from attrs import field, frozen, validators
 from hypercorn.config import Config
-from hypercorn.trio import serve
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -28,7 +28,9 @@ from horus_async.clock.system import perf_ns
 from horus_async.errors import ConfigurationError, PolicyError
 from horus_async.policy.model.wire import WireFormat
 
+from .connections import serve
 from .openapi import DESCRIPTION
+from .openpi import openpi_routes
 from .outcome import CLIENT_CLOSED, error_body
 from .requests import MB, Refusal, check_api_key, read_body, request_id_of
 from .service import PolicyService, ServiceOptions
@@ -53,8 +55,9 @@ class ServerOptions:
     service: ServiceOptions = field(factory=ServiceOptions)
 
 
-def make_app(service: PolicyService, options: ServerOptions) -> Starlette:
-    """The ASGI application in front of ``service``."""
+def make_app(service: PolicyService, options: ServerOptions, stop: trio.Event) -> Starlette:
+    """The ASGI application in front of ``service``; WebSockets end when ``stop`` is set."""
+    openpi = openpi_routes(service, api_key=options.api_key, max_body_mb=options.max_body_mb, stop=stop)
 
     async def act(request: Request) -> Response:
         started, request_id = perf_ns(), request_id_of(request.headers)
@@ -92,6 +95,7 @@ def make_app(service: PolicyService, options: ServerOptions) -> Starlette:
             Route("/health", health, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             Route("/openapi.json", openapi, methods=["GET"]),
+            *openpi,
         ],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
     )
@@ -154,7 +158,7 @@ async def serve_policy(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load)
             task_status.started(url)
-            await serve(make_app(service, options), _config(listener, options), shutdown_trigger=asked_to_stop)  # type: ignore[arg-type]
+            await serve(make_app(service, options, stop), _config(options), listener, stop=asked_to_stop)
             nursery.cancel_scope.cancel()
     finally:
         await service.close()
@@ -173,11 +177,9 @@ def _listen(options: ServerOptions) -> tuple[socket.socket, str]:
     return listener, f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _config(listener: socket.socket, options: ServerOptions) -> Config:
+def _config(options: ServerOptions) -> Config:
     config = Config()
-    # Hypercorn takes over the file descriptor and closes it.
-    config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = _BACKLOG
+    config.websocket_max_message_size = int(options.max_body_mb * MB)
     config.errorlog = logging.getLogger("horus_async.policy.http")
     config.include_server_header = False
     config.graceful_timeout = options.service.request_timeout + _GRACE

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MB = 1 << 20
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+_SCHEMES = ("bearer", "api-key")
 _DRAINED_TIMES = 8
 _DEEPEST = 200
 _DEFAULTS = {"instruction": "", "state": None, "image": None, "episode_id": None}
@@ -52,14 +53,14 @@ def check_api_key(headers: Mapping[str, str], api_key: str | None) -> None:
     """Let through a client that has the key. The time this takes says nothing about the key.
 
     Raises:
-        Refusal: 401, a missing or wrong ``Authorization: Bearer``.
+        Refusal: 401, a missing or wrong ``Authorization: Bearer``; openpi's clients call it ``Api-Key``.
     """
     if api_key is None:
         return
     scheme, _, sent = headers.get("authorization", "").partition(" ")
     known = hashlib.sha256(api_key.encode()).digest()
     given = hashlib.sha256(sent.strip().encode("latin-1", "replace")).digest()
-    if not hmac.compare_digest(known, given) or scheme.lower() != "bearer":
+    if not hmac.compare_digest(known, given) or scheme.lower() not in _SCHEMES:
         message = "this server wants 'Authorization: Bearer KEY' with its API key"
         raise Refusal(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
 
@@ -108,8 +109,17 @@ def parse_observation(body: bytes, form: WireFormat = WireFormat.JSON) -> Observ
     elif _is_too_deep(sent, _DEEPEST):
         raise Refusal(422, "bad-request", f"a field is nested more than {_DEEPEST} deep and cannot be recorded")
     if sent.get("instruction") is None:
-        sent["instruction"] = ""
+        sent["instruction"] = "" if json else _prompt(sent)
     return {**_DEFAULTS, **sent}
+
+
+def _prompt(sent: dict[str, Any]) -> str:
+    """What openpi's clients call the instruction: a text, perhaps in an array."""
+    prompt: Any = sent.get("prompt")
+    # A text in an array without dimensions.
+    if getattr(prompt, "shape", None) == ():
+        prompt = prompt.item()
+    return str(prompt) if isinstance(prompt, str) else ""
 
 
 def _read_json(body: bytes) -> Any:

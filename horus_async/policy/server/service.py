@@ -74,6 +74,7 @@ class PolicyService:
         self.recorder: TraceRecorder | None = None
         self.consecutive_failures = 0
         self.stopping = False
+        self.loaded = trio.Event()
         self._warm = False
         self._caller: PolicyCaller | None = None
         self._taken = 0
@@ -114,6 +115,7 @@ class PolicyService:
         if self.options.trace is not None:
             self.recorder = TraceRecorder(policy, self.options.trace)
         self._warm = True
+        self.loaded.set()
         logger.info("ready: %s, model %s", policy.name, policy.model_hash or "without a hash")
 
     async def close(self) -> None:
