@@ -1,4 +1,4 @@
-"""openpi's protocol: an observation with two camera images there and a chunk of actions back, beside a bare endpoint."""
+"""openpi's protocol: an observation with two camera images there, a chunk of actions back, beside a bare endpoint."""
 
 from __future__ import annotations
 

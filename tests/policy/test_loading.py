@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -12,7 +14,6 @@ from horus_async.policy import config_hash, from_object, image_hash, load_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def _plain(request: dict[str, Any]) -> list[list[float]]:
@@ -106,6 +107,60 @@ def test_a_module_that_fails_is_an_error(policy_module: Callable[[str], str]) ->
     """A module that cannot be imported raises PolicyError with its reason."""
     with pytest.raises(PolicyError, match="ZeroDivisionError"):
         load_policy(policy_module("1 / 0"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def __getattr__(name): raise ImportError('no torch\\nhere')",
+        "def __getattr__(name): raise SystemExit(3)",
+        "def __getattr__(name): raise AttributeError('weights')",
+        "class P:\n    @property\n    def act(self): raise OSError('no weights')\npolicy = P()",
+        "class P:\n    act = print\n    @property\n    def metadata(self): raise OSError('no weights')\npolicy = P()",
+        "class P:\n    def act(self, r): pass\n    def __getattr__(self, name): raise RuntimeError(name)\npolicy = P()",
+        "class F:\n    @property\n    def __signature__(self): raise OSError('no')\n    __call__ = print\npolicy = F()",
+        "class Odd(Exception):\n    def __str__(self): raise ValueError\ndef policy(): raise Odd",
+        "def policy(): raise SystemExit('usage: policy\\n  --weights')",
+        "raise SystemExit(2)",
+        "import argparse; argparse.ArgumentParser().parse_args(['--nothing'])",
+    ],
+)
+def test_whatever_a_module_raises_is_one_line(policy_module: Callable[[str], str], text: str) -> None:
+    """Attributes, lazy imports, factories and modules that raise anything are a PolicyError of one line."""
+    with pytest.raises(PolicyError) as caught:
+        load_policy(policy_module(text))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) > 30
+
+
+def test_half_a_module_does_not_stay(policy_module: Callable[[str], str]) -> None:
+    """A file that failed to load leaves nothing under its name, and what was there before comes back."""
+    spec = policy_module("raise OSError")
+    name = Path(spec.rpartition(":")[0]).stem
+    for before in (None, sys):
+        sys.modules.pop(name, None)
+        if before is not None:
+            sys.modules[name] = before
+        with pytest.raises(PolicyError):
+            load_policy(spec)
+        assert sys.modules.pop(name, None) is before
+
+
+@pytest.mark.parametrize("metadata", [{"model_hash": 3}, {"embodiment": object()}, {"mode": None}, {"providers": 3}])
+def test_metadata_of_the_wrong_type_is_refused(metadata: dict[str, Any]) -> None:
+    """What could not be written into a trace's header is refused when the policy loads."""
+    policy = _WithAct()
+    policy.metadata = metadata  # type: ignore[misc]
+    with pytest.raises(PolicyError, match="metadata"):
+        from_object(policy, name="x")
+
+
+def test_metadata_that_is_no_dict_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A policy whose ``metadata`` is something else loads, and the log says that it is not used."""
+    policy = _WithAct()
+    policy.metadata = "arm"  # type: ignore[misc, assignment]
+    assert from_object(policy, name="x").embodiment is None
+    assert "metadata" in caplog.text
 
 
 def test_model_hash_covers_every_file(tmp_path: Path) -> None:

@@ -170,12 +170,10 @@ def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
         load_policy(tmp_path)
 
 
-def test_wrong_action_names_fail_the_warm_up(tmp_path: Path) -> None:
-    """A policy.json that names three actions of two fails when the model warms up."""
-    loaded = load_policy(double(tmp_path / "export", config={"action_names": ["a", "b", "c"]}))
-    assert loaded.warm_up is not None
+def test_wrong_action_names_are_refused(tmp_path: Path) -> None:
+    """A policy.json that names three actions of two is refused."""
     with pytest.raises(PolicyError, match="3 actions"):
-        loaded.warm_up()
+        load_policy(double(tmp_path / "export", config={"action_names": ["a", "b", "c"]}))
 
 
 @needs_server
@@ -193,8 +191,9 @@ async def test_an_export_is_served_and_recorded(tmp_path: Path) -> None:
     assert [line["status"] for line in reader.lines] == [200, 422]  # type: ignore[attr-defined]
 
 
-def test_float32_answers_are_exact(tmp_path: Path) -> None:
-    """What onnxruntime computes in float32 is what the trace holds."""
+def test_float32_answers_have_the_digits_of_float32(tmp_path: Path) -> None:
+    """What onnxruntime computes in float32 is written with its digits, and read as float32 it is the same."""
     actions = load_policy(double(tmp_path / "export")).act({"state": [0.1, 0.2]})
     text = answer_of(actions).actions_json
-    assert json.loads(text) == actions.astype(float).tolist()
+    assert text == b"[[0.2,0.4]]"
+    assert numpy.asarray(json.loads(text), numpy.float32).tobytes() == actions.tobytes()

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,6 +18,7 @@ from tests.policy.conftest import needs_server, only_trace, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.policy.conftest import ServerProcess
 
@@ -85,7 +85,7 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("openpi")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "-q", "openpi-client==0.1.2", "typing_extensions"]
+    command = [str(python), "-m", "pip", "install", "-q", "openpi-client==0.1.2", "typing_extensions"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
     if done.returncode:
         pytest.skip(f"openpi-client cannot be installed here: {done.stderr.strip()[-200:]}")
@@ -94,7 +94,7 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _ask(python: Path, server: ServerProcess, *prompts: str) -> dict[str, Any]:
     port = server.url.rsplit(":", 1)[1]
-    command = [python, "-c", CLIENT, port, *prompts]
+    command = [str(python), "-c", CLIENT, port, *prompts]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=600, env={"PYTHONNOUSERSITE": "1"}
     )

@@ -9,6 +9,8 @@ from attrs import field, frozen, validators
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_TEXT = validators.instance_of(str)
+
 
 @frozen
 class LoadedPolicy:
@@ -20,14 +22,14 @@ class LoadedPolicy:
     warm_up: Callable[[], Any] | None = None
     is_async: bool = False
     concurrency: int = field(default=1, validator=[validators.instance_of(int), validators.ge(1)])
-    model_hash: str = ""
-    config_hash: str = ""
-    export_dir: str = ""
-    model_type: str = ""
-    export_kind: str = ""
-    embodiment: str | None = None
+    model_hash: str = field(default="", validator=_TEXT)
+    config_hash: str = field(default="", validator=_TEXT)
+    export_dir: str = field(default="", validator=_TEXT)
+    model_type: str = field(default="", validator=_TEXT)
+    export_kind: str = field(default="", validator=_TEXT)
+    embodiment: str | None = field(default=None, validator=validators.optional(_TEXT))
     providers: tuple[str, ...] = field(default=(), converter=tuple)
-    mode: str = ""
-    onnxruntime: str = ""
+    mode: str = field(default="", validator=_TEXT)
+    onnxruntime: str = field(default="", validator=_TEXT)
     metadata: Mapping[str, Any] = field(factory=dict)
     """What the policy says about itself, as it says it."""

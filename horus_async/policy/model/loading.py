@@ -10,7 +10,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import logging
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +27,12 @@ from .loaded import LoadedPolicy
 from .onnx_policy import load_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
+logger = logging.getLogger("horus_async.policy")
+
 ASYNC_CONCURRENCY = 64
+_LONGEST_REASON = 1000
 _METADATA = ("model_hash", "config_hash", "model_type", "export_kind", "embodiment", "providers", "mode", "concurrency")
 
 
@@ -44,11 +49,7 @@ def load_policy(spec: str | Path) -> LoadedPolicy:
     if not colon or not place or not attribute:
         raise PolicyError(f"{text!r} is neither a folder with an ONNX export nor module:attr")
     module = _import(place)
-    try:
-        found = attrgetter(attribute)(module)
-    except AttributeError as error:
-        raise PolicyError(f"{place!r} has no {attribute!r}") from error
-    return from_object(found, name=text, source=getattr(module, "__file__", None))
+    return from_object(_attribute(module, place, attribute), name=text, source=getattr(module, "__file__", None))
 
 
 def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPolicy:
@@ -57,43 +58,68 @@ def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPo
     Raises:
         PolicyError: the object neither is a policy nor creates one.
     """
-    made = _policy_object(found, name)
-    act = getattr(made, "act", made)
-    is_async = _is_async(act)
-    loaded = LoadedPolicy(
-        name,
-        act,
-        reset=getattr(made, "reset", None),
-        warm_up=getattr(made, "warm_up", None),
-        is_async=is_async,
-        concurrency=ASYNC_CONCURRENCY if is_async else 1,
-        model_hash=file_hash(Path(source)) if source and Path(source).is_file() else "",
-        export_dir=source or "",
-        model_type="python",
-        export_kind="python",
-        mode="python",
-    )
-    metadata = getattr(made, "metadata", None)
-    if not isinstance(metadata, dict):
+    # Attributes may be computed, and fail in any way.
+    with _one_line(f"{name} cannot be used as a policy"):
+        made = _policy_object(found, name)
+        act = getattr(made, "act", made)
+        is_async = _is_async(act)
+        loaded = LoadedPolicy(
+            name,
+            act,
+            reset=getattr(made, "reset", None),
+            warm_up=getattr(made, "warm_up", None),
+            is_async=is_async,
+            concurrency=ASYNC_CONCURRENCY if is_async else 1,
+            model_hash=file_hash(Path(source)) if source and Path(source).is_file() else "",
+            export_dir=source or "",
+            model_type="python",
+            export_kind="python",
+            mode="python",
+        )
+        return _with_metadata(loaded, getattr(made, "metadata", None))
+
+
+def _with_metadata(loaded: LoadedPolicy, metadata: Any) -> LoadedPolicy:
+    if metadata is None:
+        return loaded
+    if not isinstance(metadata, Mapping):
+        logger.warning("the metadata of %s is not used: it is no dict, but %s", loaded.name, type(metadata).__name__)
         return loaded
     try:
         return evolve(loaded, metadata=metadata, **{key: metadata[key] for key in _METADATA if key in metadata})
     except (TypeError, ValueError) as error:
-        raise PolicyError(f"the metadata of {name} cannot be used: {error}") from error
+        raise PolicyError(f"the metadata of {loaded.name} cannot be used: {error.args[0]}") from error
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Whatever a user's code raises becomes a PolicyError of one line; ``sys.exit`` in it ends no server."""
+    try:
+        yield
+    except PolicyError:
+        raise
+    except (Exception, SystemExit) as error:
+        try:
+            words = " ".join(str(error).split())
+        except Exception:  # noqa: BLE001 - an exception's text is a user's code, too
+            words = ""
+        raise PolicyError(
+            f"{what}: {type(error).__name__}" + (f": {words[:_LONGEST_REASON]}" if words else "")
+        ) from error
+
+
+def _attribute(module: ModuleType, place: str, attribute: str) -> Any:
+    with _one_line(f"{place!r} gives no {attribute!r}"):
+        return attrgetter(attribute)(module)
 
 
 def _import(place: str) -> ModuleType:
-    try:
+    with _one_line(f"cannot import {place!r}"):
         if place.endswith(".py"):
             return _import_file(Path(place).expanduser())
         if "" not in sys.path and str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(place)
-    except PolicyError:
-        raise
-    # A user's module may fail in any way.
-    except Exception as error:
-        raise PolicyError(f"cannot import {place!r}: {type(error).__name__}: {error}") from error
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -101,8 +127,16 @@ def _import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise PolicyError(f"no such file: {str(path)!r}")
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(path.stem)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        # Half a module must not be what the next import of this name finds.
+        sys.modules.pop(path.stem, None)
+        if before is not None:
+            sys.modules[path.stem] = before
+        raise
     return module
 
 
@@ -112,10 +146,8 @@ def _policy_object(found: Any, name: str) -> Any:
     )
     if not makes_one:
         return _checked(found, name)
-    try:
+    with _one_line(f"{name} could not make a policy"):
         made = found()
-    except Exception as error:
-        raise PolicyError(f"{name} could not make a policy: {type(error).__name__}: {error}") from error
     if inspect.iscoroutine(made):
         made.close()
         raise PolicyError(f"{name} is a coroutine function without arguments; create the policy in a plain function")

@@ -1,170 +1,112 @@
-"""A folder with an ONNX export, run by onnxruntime.
+"""A folder with ONNX graphs, run by onnxruntime.
 
-Without a ``policy.json`` each model input is filled from the request field of the same name, with a batch dimension of
-1 in front, and the actions are the output ``actions`` (or the only output). A ``policy.json`` may say otherwise:
-
-    {
-      "model": "policy.onnx",                      which graph, if the folder holds several
-      "inputs": {"obs": {"field": "state",         request field of the model input "obs"
-                         "shape": [1, 7],          for the warm-up, if the graph leaves it open
-                         "mean": [...], "std": [...]}},   the model sees (value - mean) / std
-      "output": {"name": "actions",                the actions are value * std + mean
-                 "mean": [...], "std": [...]},
-      "action_names": ["joint1", ...],             one per dimension, checked
-      "embodiment": "planar2", "model_type": "mlp", "providers": ["CPUExecutionProvider"], "concurrency": 2
-    }
-
-Camera images (base64 JPEG or PNG) are decoded to RGB: uint8 unchanged, floats divided by 255; channels first if the
-input's second dimension is 3.
+Without a ``policy.json`` each input of the only graph is filled from the request field of the same name, with a batch
+dimension of 1 in front, and the actions are the output ``actions`` (or the only output). A ``policy.json`` may say
+otherwise; docs/policy.md has its keys. What it says is checked before the first request, as far as the graphs tell;
+the rest when the model warms up.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from attrs import Factory, frozen
 
 from horus_async.errors import PolicyError
+from horus_async.spelling import did_you_mean
 
 from .hashes import config_hash, model_hash
-from .interface import Observation, ObservationError
 from .loaded import LoadedPolicy
-from .observation import image_array, image_bytes
+from .onnx.chain import chained
+from .onnx.config import CONFIG_FILE, Config, ModelConfig, read_config
+from .onnx.graph import open_graph, runtime_version
+from .onnx_inputs import binding_of, example, filled
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy
 
-CONFIG_FILE = "policy.json"
-_KEYS = {"model", "inputs", "output", "action_names", "embodiment", "model_type", "export_kind", "providers"}
-_KEYS |= {"concurrency"}
-_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-_TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
+    from .interface import Observation
+    from .onnx.chain import Chain
+    from .onnx.config import OutputConfig
+    from .onnx.graph import Port
+    from .onnx_inputs import Binding
 
-
-@frozen
-class Binding:
-    """How one model input is filled, or the output is read: name, request field, dtype, shape, normalisation."""
-
-    name: str
-    field: str
-    dtype: str
-    shape: tuple[int | None, ...]
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    declared: tuple[int, ...] | None = None
+logger = logging.getLogger("horus_async.policy")
 
 
 @frozen
 class OnnxPolicy:
-    """An onnxruntime session with its bindings. ``act`` is plain and safe to call from several threads."""
+    """Graphs with what fills their inputs. ``act`` is plain and safe to call from several threads."""
 
-    session: Any
+    chain: Chain
     inputs: tuple[Binding, ...]
-    output: Binding
     action_names: tuple[str, ...] = Factory(tuple)
 
     def act(self, observation: Observation) -> numpy.ndarray:
-        """Actions, steps × dimensions.
+        """Actions, steps x dimensions.
 
         Raises:
             ObservationError: a field that the model needs is missing or has the wrong shape.
-            PolicyError: onnxruntime failed.
+            PolicyError: onnxruntime failed, or what it gave is not as ``policy.json`` says.
         """
-        return self._run({binding.name: fill(binding, observation) for binding in self.inputs})
+        return self._run({binding.key: filled(binding, observation) for binding in self.inputs})
 
     def warm_up(self) -> None:
         """Run the model once on zeros.
 
         Raises:
-            PolicyError: the model does not run, or has not as many actions as there are names.
+            PolicyError: the model does not run, or its actions are not as ``policy.json`` says.
         """
+        guessed = [binding.name for binding in self.inputs if binding.is_open]
+        try:
+            self._run({binding.key: example(binding) for binding in self.inputs})
+        except PolicyError as error:
+            # Zeros of a guessed shape prove nothing if the graph leaves its shapes open; of a fixed shape, they do.
+            if not guessed:
+                raise
+            logger.warning(
+                "not warmed up: the graph leaves the shape of %s open; give it as 'shape' in %s (%s)",
+                ", ".join(guessed), CONFIG_FILE, error,
+            )  # fmt: skip
+
+    def _run(self, feeds: Mapping[str, numpy.ndarray]) -> numpy.ndarray:
         import numpy
 
-        feeds = {}
-        for binding in self.inputs:
-            shape = binding.declared or tuple(size or 1 for size in binding.shape)
-            empty: Any = "" if binding.dtype == "object" else 0
-            feeds[binding.name] = numpy.full(shape, empty, dtype=binding.dtype)
-        try:
-            actions = self._run(feeds)
-        except PolicyError:
-            # Zeros of a guessed shape prove nothing if the graph leaves its shapes open; of a fixed shape, they do.
-            if any(None in binding.shape[1:] and not binding.declared for binding in self.inputs):
-                return
-            raise
+        found = self.chain.run(feeds)
+        parts = [_restored(array, port, said) for array, (port, _, said) in zip(found, self.chain.actions, strict=True)]
+        if len({len(part) for part in parts}) > 1:
+            steps = [len(part) for part in parts]
+            raise PolicyError(f"the outputs have {steps} steps, so they are no actions together")
+        actions = parts[0] if len(parts) == 1 else numpy.concatenate(parts, axis=-1)
         if self.action_names and len(self.action_names) != actions.shape[-1]:
             names = len(self.action_names)
             raise PolicyError(f"{CONFIG_FILE} names {names} actions, the model has {actions.shape[-1]}")
-
-    def _run(self, feeds: dict[str, Any]) -> numpy.ndarray:
-        import numpy
-
-        try:
-            actions = numpy.asarray(self.session.run([self.output.name], feeds)[0])
-        # onnxruntime raises classes of its own, which have no base class in common.
-        except Exception as error:
-            raise PolicyError(f"onnxruntime failed: {error}") from error
-        if actions.ndim > 2 and actions.shape[0] == 1:
-            actions = actions[0]
-        if self.output.std is not None:
-            actions = actions * numpy.asarray(self.output.std)
-        if self.output.mean is not None:
-            actions = actions + numpy.asarray(self.output.mean)
         return actions
 
 
-def fill(binding: Binding, observation: Observation) -> numpy.ndarray:
-    """The array for one model input.
-
-    Raises:
-        ObservationError: the field is missing, is not an array, or has another shape than the input.
-    """
+def _restored(array: Any, port: Port, said: OutputConfig) -> numpy.ndarray:
+    """An output without its batch dimension, steps x dimensions, in the robot's units."""
     import numpy
 
-    value = observation.get(binding.field)
-    if value is None:
-        raise ObservationError(f"the model input {binding.name!r} needs the request field {binding.field!r}")
-    rank = len(binding.shape)
-    if isinstance(value, str) and binding.dtype != "object":
-        value = _image(binding, value)
-    try:
-        array = numpy.asarray(value, dtype=binding.dtype)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ObservationError(
-            f"request field {binding.field!r} is not an array of {binding.dtype}: {error}"
-        ) from error
-    while array.ndim < rank and (array.ndim == rank - 1 or binding.dtype == "object"):
-        array = array[None]
-    expected: list[int | str] = [size if size is not None else "any" for size in binding.shape]
-    if rank > 1 and expected[0] == "any":
-        expected[0] = 1
-    if array.ndim != rank or any(
-        have != want for have, want in zip(array.shape, expected, strict=True) if want != "any"
-    ):
-        raise ObservationError(
-            f"request field {binding.field!r} has shape {list(array.shape)}, the model wants {expected}"
+    actions = numpy.asarray(array)
+    while actions.ndim > 2 and actions.shape[0] == 1:
+        actions = actions[0]
+    if actions.ndim not in (1, 2):
+        raise PolicyError(f"the output {port.name!r} has shape {list(array.shape)}, not that of one chunk of actions")
+    actions = actions[None] if actions.ndim == 1 else actions
+    if said.scaling is None:
+        return actions
+    if said.scaling.length != actions.shape[-1]:
+        raise PolicyError(
+            f"{CONFIG_FILE}: output: {said.scaling.method.value[0]} has {said.scaling.length} numbers, "
+            f"{port.name!r} has {actions.shape[-1]} dimensions"
         )
-    if binding.mean is not None:
-        array = array - numpy.asarray(binding.mean, dtype=array.dtype)
-    if binding.std is not None:
-        array = array / numpy.asarray(binding.std, dtype=array.dtype)
-    return array
-
-
-def _image(binding: Binding, text: str) -> Any:
-    """A camera image for one input: pixels if it has three or four dimensions, else the encoded bytes as uint8."""
-    import numpy
-
-    if len(binding.shape) < 3:
-        return numpy.frombuffer(image_bytes(text, binding.field), dtype=numpy.uint8)
-    pixels: Any = image_array(text, binding.field)
-    if binding.shape[-3] == 3:
-        pixels = pixels.transpose(2, 0, 1)
-    return pixels if binding.dtype == "uint8" else pixels / 255.0
+    return said.scaling.restored(actions)
 
 
 def load_folder(folder: Path) -> LoadedPolicy:
@@ -173,107 +115,65 @@ def load_folder(folder: Path) -> LoadedPolicy:
     Raises:
         PolicyError: no ONNX graph in it, an invalid ``policy.json``, or onnxruntime is not installed.
     """
-    config = _read_config(folder)
-    session, version = _open_session(_graph_file(folder, config), config)
+    config = read_config(folder)
+    graphs = [open_graph(folder, _graph_file(folder, model), config.providers) for model in config.models]
     try:
-        policy = OnnxPolicy(
-            session,
-            tuple(_input_binding(node, config) for node in session.get_inputs()),
-            _output_binding(session.get_outputs(), config),
-            tuple(config.get("action_names", ())),
-        )
-        _refuse_unknown_inputs(policy, config)
-    except (AttributeError, TypeError) as error:
-        raise PolicyError(f"{folder / CONFIG_FILE}: a part has the wrong type: {error}") from error
-    providers = tuple(session.get_providers())
+        policy = _policy(chained(graphs, config.models, config.outputs), config)
+    except PolicyError as error:
+        where = folder / CONFIG_FILE if config.raw else folder
+        raise PolicyError(f"{where}: {error}") from error
+    providers = tuple(dict.fromkeys(name for graph in graphs for name in graph.session.get_providers()))
     return LoadedPolicy(
         str(folder),
         policy.act,
         warm_up=policy.warm_up,
-        concurrency=config.get("concurrency", min(4, os.cpu_count() or 1)),
+        concurrency=config.concurrency or min(4, os.cpu_count() or 1),
         model_hash=model_hash(folder),
-        config_hash=config_hash(config),
+        config_hash=config_hash(dict(config.raw)),
         export_dir=str(folder.resolve()),
-        model_type=config.get("model_type", "onnx"),
-        export_kind=config.get("export_kind", "monolithic"),
-        embodiment=config.get("embodiment"),
+        model_type=config.model_type,
+        export_kind=config.export_kind or ("monolithic" if len(graphs) == 1 else "decomposed"),
+        embodiment=config.embodiment,
         providers=providers,
         mode="onnx_gpu" if any(name.startswith(("CUDA", "Tensorrt")) for name in providers) else "onnx_cpu",
-        onnxruntime=version,
+        onnxruntime=runtime_version(),
     )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    if not path.exists():
-        return {}
-    try:
-        config = orjson.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise PolicyError(f"cannot read {path}: {error}") from error
-    if not isinstance(config, dict) or set(config) - _KEYS:
-        odd = sorted(set(config) - _KEYS) if isinstance(config, dict) else type(config).__name__
-        raise PolicyError(f"{path}: unknown {odd}; known are {sorted(_KEYS)}")
-    concurrency = config.get("concurrency", 1)
-    if not isinstance(concurrency, int) or concurrency < 1:
-        raise PolicyError(f"{path}: concurrency must be a whole number from 1, not {concurrency!r}")
-    return config
-
-
-def _graph_file(folder: Path, config: dict[str, Any]) -> Path:
-    if "model" in config:
-        graphs = [folder / str(config["model"])]
-    else:
-        graphs = sorted(folder.glob("*.onnx"))
-    if len(graphs) == 1 and graphs[0].is_file():
-        return graphs[0]
-    found = [path.name for path in graphs if path.is_file()]
-    raise PolicyError(f"{folder} must hold one .onnx file, or name one as 'model' in {CONFIG_FILE}; found {found}")
-
-
-def _open_session(graph: Path, config: dict[str, Any]) -> tuple[Any, str]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise PolicyError("running ONNX needs onnxruntime: pip install 'horus-async[serve]'") from error
-    available = onnxruntime.get_available_providers()
-    providers = config.get("providers") or [name for name in _PROVIDERS if name in available]
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=providers), onnxruntime.__version__
-    except Exception as error:
-        raise PolicyError(f"onnxruntime cannot load {graph}: {error}") from error
-
-
-def _input_binding(node: Any, config: dict[str, Any]) -> Binding:
-    said = config.get("inputs", {}).get(node.name, {})
-    said = {"field": said} if isinstance(said, str) else said
-    return _binding(node, said.get("field", node.name), said)
-
-
-def _output_binding(nodes: list[Any], config: dict[str, Any]) -> Binding:
-    said = config.get("output", {})
-    said = {"name": said} if isinstance(said, str) else said
-    names = {node.name: node for node in nodes}
-    wanted = said.get("name", "actions" if "actions" in names or len(nodes) > 1 else nodes[0].name)
-    if wanted not in names:
-        raise PolicyError(f"the model has no output {wanted!r}, only {sorted(names)}; {CONFIG_FILE} can name another")
-    return _binding(names[wanted], wanted, said)
-
-
-def _binding(node: Any, field: str, said: dict[str, Any]) -> Binding:
-    dtype = _TYPES.get(node.type) or ("object" if node.type == "tensor(string)" else node.type[7:-1])
-    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
-    mean, std, declared = (tuple(said[key]) if key in said else None for key in ("mean", "std", "shape"))
-    if std is not None and not all(std):
-        raise PolicyError(f"{CONFIG_FILE}: the std of {node.name!r} holds a zero")
-    return Binding(node.name, field, dtype, shape, mean, std, declared)
-
-
-def _refuse_unknown_inputs(policy: OnnxPolicy, config: dict[str, Any]) -> None:
-    known = {binding.name for binding in policy.inputs}
-    if odd := sorted(set(config.get("inputs", {})) - known):
+def _graph_file(folder: Path, model: ModelConfig) -> str:
+    found = sorted(path.name for path in folder.glob("*.onnx") if path.is_file())
+    if model.file is None:
+        if len(found) == 1:
+            return found[0]
         raise PolicyError(
-            f"{CONFIG_FILE} describes inputs {odd}, which the model does not have; it has {sorted(known)}"
+            f"{folder} must hold one .onnx file, or a {CONFIG_FILE} that names one as 'model' or chains several as "
+            f"'models'; found {found}"
         )
+    if not (folder / model.file).is_file():
+        meant = did_you_mean(model.file, found)
+        raise PolicyError(f"{folder / CONFIG_FILE} names {model.file!r}, which is not there{meant}")
+    return model.file
+
+
+def _policy(chain: Chain, config: Config) -> OnnxPolicy:
+    bindings: list[Binding] = []
+    for free in chain.free:
+        bindings.append(binding_of(free, sum(binding.noise is not None for binding in bindings)))
+    for port, _, said in chain.actions:
+        _check_output(port, said)
+    widths = [port.shape[-1] if port.shape else None for port, _, _ in chain.actions]
+    width = sum(size for size in widths if size is not None)
+    if config.action_names and None not in widths and len(config.action_names) != width:
+        raise PolicyError(f"it names {len(config.action_names)} actions, the model has {width}")
+    return OnnxPolicy(chain, tuple(bindings), config.action_names)
+
+
+def _check_output(port: Port, said: OutputConfig) -> None:
+    if port.dtype in ("bool", "object"):
+        raise PolicyError(f"the output {port.name!r} is {port.kind}: actions are numbers")
+    if said.scaling is None or not port.shape:
+        return
+    try:
+        said.scaling.check(port.shape[-1:], port.dtype)
+    except PolicyError as error:
+        raise PolicyError(f"the output {port.name!r}: {error}") from error

@@ -1,8 +1,7 @@
 """Hypercorn's connections, as this server needs them: a task each, and what goes wrong in one ends that one alone.
 
 Hypercorn's own ``serve`` ends with the first connection that raises, and a single malformed handshake is enough for
-that. Its WebSockets agree to compression, which costs more than it saves with camera images, and close without a word
-on messages that are too long; here the application hears of these and says so.
+that. Its WebSockets are changed for camera images (``frames``).
 """
 
 from __future__ import annotations
@@ -10,26 +9,24 @@ from __future__ import annotations
 import logging
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.protocol.ws_stream import WebsocketBuffer, WSStream
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
+
+from .frames import MessageBuffer, PlainHandshake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hypercorn.config import Config
     from starlette.types import ASGIApp, Receive, Scope, Send
-    from wsproto.events import Message
 
 logger = logging.getLogger("horus_async.policy.http")
-
-TOO_LONG = "horus.too_long"
-"""The key of a ``websocket.receive`` event whose message was longer than the limit, and was not kept."""
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
@@ -75,34 +72,8 @@ def _prepared(app: ASGIApp, config: Config) -> ASGIApp:
     async def prepared(scope: Scope, receive: Receive, send: Send) -> None:
         stream = getattr(send, "__self__", None)
         if isinstance(stream, WSStream):
-            stream.buffer = _Buffer(config.websocket_max_message_size)
-            # Read once the application accepts. Malformed ones would make Hypercorn raise there.
-            stream.handshake.extensions = None
+            stream.buffer = MessageBuffer(config.websocket_max_message_size)
+            stream.handshake = PlainHandshake(scope["headers"], scope["http_version"])
         await app(scope, receive, send)
 
     return prepared
-
-
-class _Buffer(WebsocketBuffer):
-    """The parts of one message. One that is too long is discarded as it comes, and the application told at its end."""
-
-    def __init__(self, max_length: int) -> None:
-        super().__init__(max_length)
-        self._parts: list[Any] = []
-
-    def extend(self, event: Message[Any]) -> None:
-        self.length += len(event.data)
-        if self.length <= self.max_length:
-            self._parts.append(event.data)
-        else:
-            self._parts.clear()
-
-    def clear(self) -> None:
-        self._parts, self.length = [], 0
-
-    def to_message(self) -> dict[str, Any]:
-        event: dict[str, Any] = {"type": "websocket.receive", "bytes": None, "text": None}
-        if self.length > self.max_length:
-            return {**event, TOO_LONG: self.length}
-        text = bool(self._parts) and isinstance(self._parts[0], str)
-        return {**event, **({"text": "".join(self._parts)} if text else {"bytes": b"".join(self._parts)})}

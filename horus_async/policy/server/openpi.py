@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import define, field
@@ -24,13 +24,11 @@ from horus_async.errors import PolicyError
 from horus_async.policy.model.jsontext import decode, encode
 from horus_async.policy.model.wire import WireFormat, pack
 
-from .connections import TOO_LONG
+from .frames import TOO_LONG
 from .outcome import CLIENT_CLOSED, error_body
 from .requests import MB, Refusal, check_api_key, request_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from starlette.requests import Request
     from starlette.routing import BaseRoute
     from starlette.types import Message
@@ -54,8 +52,6 @@ _PAGE = (
     "GET  /metrics       Prometheus\n"
     "GET  /openapi.json  the API\n"
 )
-
-T = TypeVar("T")
 
 
 def openpi_routes(
@@ -108,57 +104,77 @@ class Conversation:
     max_body_mb: float
     stop: trio.Event
     episode_id: str = field(factory=lambda: uuid.uuid4().hex)
-    _gone: trio.Event = field(factory=trio.Event)
     _idle: trio.CancelScope = field(factory=trio.CancelScope)
+    _ahead: Message | None = None
+    _gone: bool = False
     _previous_ms: float | None = None
 
     async def run(self) -> None:
         """Describe the policy, then answer observations, until the client leaves, the server stops, or one fails."""
-        # One message is read ahead, so that it shows at once when the client hangs up during an inference.
-        sending: trio.MemorySendChannel[Message]
-        sending, messages = trio.open_memory_channel(1)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read, sending)
             nursery.start_soon(self._interrupt_when_stopping)
-            code, reason = await self._talk(messages)
-            if not self._gone.is_set():
+            code, reason = await self._talk()
+            if not self._gone:
                 await self.websocket.close(code, reason)
                 with trio.move_on_after(_PATIENCE):
-                    # The close of the client. What it had sent ahead has to be read before that.
-                    async for _ in messages:
+                    # Up to the close of the client; what it had sent before that is read and dropped.
+                    while await self._receive() is not None:
                         pass
             nursery.cancel_scope.cancel()
 
-    async def _read(self, sending: trio.MemorySendChannel[Message]) -> None:
-        async with sending:
-            while (message := await self.websocket.receive())["type"] != "websocket.disconnect":
-                await sending.send(message)
-        self._gone.set()
-        self._idle.cancel()
+    async def _talk(self) -> tuple[int, str]:
+        """The conversation. Returns the code and the reason to close with."""
+        try:
+            await self._until_loaded()
+            if self.service.loaded.is_set() and not self._gone:
+                await self.websocket.send_bytes(self._metadata())
+            while (message := await self._next()) is not None:
+                if (failed := await self._exchange(message)) is not None:
+                    return failed
+        except WebSocketDisconnect:
+            self._gone = True
+        return _GOING_AWAY, "the server is stopping"
+
+    async def _receive(self) -> Message | None:
+        """The next message; None once the client has gone."""
+        message = await self.websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            self._gone = True
+            return None
+        return message
+
+    async def _next(self) -> Message | None:
+        """The next message; None once the client has gone or the server stops."""
+        message, self._ahead = self._ahead, None
+        if message is None and not self._gone:
+            with trio.CancelScope() as self._idle:
+                return None if self.stop.is_set() else await self._receive()
+        return message
 
     async def _interrupt_when_stopping(self) -> None:
         await self.stop.wait()
         self._idle.cancel()
 
-    async def _until_stopped(self, wait: Callable[[], Awaitable[T]]) -> T | None:
-        """Wait for something; None once the client has gone or the server stops."""
-        with trio.CancelScope() as self._idle:
-            if not (self.stop.is_set() or self._gone.is_set()):
-                return await wait()
-        return None
+    async def _hung_up(self) -> None:
+        """Return once the client has gone. A message that it sends ahead is kept, and no further one is read."""
+        self._ahead = await self._receive()
+        if self._ahead is not None:
+            await trio.sleep_forever()
 
-    async def _talk(self, messages: trio.MemoryReceiveChannel[Message]) -> tuple[int, str]:
-        """The conversation. Returns the code and the reason to close with."""
-        try:
-            await self._until_stopped(self.service.loaded.wait)
-            if self.service.loaded.is_set() and not self._gone.is_set():
-                await self.websocket.send_bytes(self._metadata())
-            while (message := await self._until_stopped(_next(messages))) is not None:
-                if (failed := await self._exchange(message)) is not None:
-                    return failed
-        except WebSocketDisconnect:
-            self._gone.set()
-        return _GOING_AWAY, "the server is stopping"
+    async def _until_loaded(self) -> None:
+        """Return once the policy is loaded, the client has gone, or the server stops."""
+
+        async def leave(scope: trio.CancelScope) -> None:
+            await self._hung_up()
+            scope.cancel()
+
+        if not self.service.loaded.is_set():
+            async with trio.open_nursery() as nursery:
+                self._idle = nursery.cancel_scope
+                nursery.start_soon(leave, self._idle)
+                if not self.stop.is_set():
+                    await self.service.loaded.wait()
+                self._idle.cancel()
 
     async def _exchange(self, message: Message) -> tuple[int, str] | None:
         """Answer one observation. Returns the code and the reason to close with if there are no actions for it."""
@@ -171,7 +187,7 @@ class Conversation:
                 WireFormat.MSGPACK,
                 request_id,
                 self.websocket.headers,
-                self._gone.wait,
+                self._hung_up,
                 episode_id=self.episode_id,
             )
             if outcome.failure is not None:
@@ -209,16 +225,6 @@ class Conversation:
         }
         known = {name: value for name, value in ours.items() if value}
         return pack({**known, **_packable(policy.metadata)})
-
-
-def _next(messages: trio.MemoryReceiveChannel[Message]) -> Callable[[], Awaitable[Message | None]]:
-    async def receive() -> Message | None:
-        try:
-            return await messages.receive()
-        except trio.EndOfChannel:
-            return None
-
-    return receive
 
 
 def _body(message: Message, max_body_mb: float) -> bytes:
