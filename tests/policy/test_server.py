@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -210,11 +211,11 @@ async def test_unknown_paths_and_methods_have_json_bodies() -> None:
 
 async def test_health_is_503_until_the_policy_is_warm() -> None:
     """While the policy warms up, /health and /act answer 503; afterwards 200."""
-    warm = trio.Event()
+    warm = threading.Event()
 
     class Policy:
         async def warm_up(self) -> None:
-            await warm.wait()
+            await trio.to_thread.run_sync(warm.wait, 300)
 
         async def act(self, observation: dict[str, Any]) -> list[list[float]]:
             return [[1.0]]
@@ -250,7 +251,7 @@ async def test_failures_in_a_row_degrade_the_server_until_a_success() -> None:
 
 
 async def test_episodes_are_announced_once() -> None:
-    """reset() is called before the first observation of each episode, and not again."""
+    """reset() is called before the first observation of each episode; one that is over is refused."""
     calls: list[str] = []
 
     class Policy:
@@ -262,9 +263,9 @@ async def test_episodes_are_announced_once() -> None:
             return [[1.0]]
 
     async with serving(Policy) as served:
-        for episode in ("a", "a", "b", "a", None):
-            await served.act(episode_id=episode)
-    assert calls == ["reset a", "act", "act", "reset b", "act", "act", "act"]
+        statuses = [(await served.act(episode_id=name)).status_code for name in (None, "a", "a", "b", "a", None, "b")]
+    assert calls == ["act", "reset a", "act", "act", "reset b", "act", "act"]
+    assert statuses == [200, 200, 200, 200, 409, 409, 200]
 
 
 async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:

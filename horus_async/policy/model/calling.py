@@ -1,75 +1,86 @@
-"""Asks a policy without blocking the event loop: plain ones run in threads, with a limit on concurrent calls."""
+"""Asks a policy without blocking the event loop, within its concurrency, and only after its episode was reset."""
 
 from __future__ import annotations
 
 import inspect
 import threading
-from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
-from attrs import define
 
-from horus_async.clock.system import perf_ns
 from horus_async.errors import PolicyError
 
-from .interface import Answer, Observation, answer_of
+from .episodes import EpisodeMode, EpisodeOver, Episodes, Instances, OneAtATime, mode_of
+from .interface import Answer, answer_of
+from .places import Call, Places, PolicyStuck
+from .runs import InLoop, InThreads, PolicyCallError, PolicyLoop, Run, failure_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
+    from .episodes import Episode
     from .loaded import LoadedPolicy
 
-_EPISODES_REMEMBERED = 1024
+__all__ = ["Call", "EpisodeMode", "EpisodeOver", "PolicyCallError", "PolicyCaller", "PolicyStuck"]
 
-
-@define
-class Call:
-    """One question to a policy, and when it was asked and answered (``perf_ns``; None until then)."""
-
-    observation: Observation
-    started_ns: int | None = None
-    finished_ns: int | None = None
-
-    @property
-    def policy_ms(self) -> float:
-        """How long the policy took, in milliseconds: until now while it runs, 0 if it was not reached."""
-        if self.started_ns is None:
-            return 0.0
-        return ((self.finished_ns or perf_ns()) - self.started_ns) / 1e6
+BLOCKED_AFTER_S = 1.0
+"""An event loop that gave no sign of life for so long is blocked."""
 
 
 class PolicyCaller:
-    """Asks one policy, with at most ``policy.concurrency`` calls at once. Create and use it inside trio."""
+    """Asks one policy, with at most ``policy.concurrency`` calls at once. Create and use it inside trio.
 
-    def __init__(self, policy: LoadedPolicy) -> None:
+    Plain policies run in threads, ``async`` ones in this event loop, or with ``own_loop`` in one of the policy's own,
+    in a thread of its own. A ``lenient`` caller refuses no episode that is over, as a replay wants it.
+
+    Raises:
+        PolicyError: what the policy says about its episodes cannot be kept.
+    """
+
+    def __init__(self, policy: LoadedPolicy, *, own_loop: bool = False, lenient: bool = False) -> None:
+        mode = mode_of(policy)
         self.policy = policy
-        self._limiter = trio.CapacityLimiter(policy.concurrency)
-        self._episodes: OrderedDict[str, None] = OrderedDict()
-        self._episodes_lock = threading.Lock()
+        self._home = trio.lowlevel.current_trio_token()
+        self._own_loop, self._loop_lock = own_loop, threading.Lock()
+        self._loop: PolicyLoop | None = None
+        self._threads, self._in_loop = InThreads(self._token), InLoop(self._token)
+        self.places = Places(policy.concurrency, self._in_loop if policy.is_async else self._threads)
+        if mode is EpisodeMode.INSTANCES:
+            self.episodes: Episodes = Instances(policy, self.places, self._threads, lenient=lenient)
+        else:
+            self.episodes = (OneAtATime if mode is EpisodeMode.ONE and not lenient else Episodes)(policy, self.places)
 
     async def ask(self, call: Call) -> Answer:
-        """The policy's answer. Whatever the policy raises propagates.
+        """The policy's answer. Whatever Exception the policy raises propagates.
 
-        When cancelled, the thread of a plain policy runs to its end and counts as a call until then, so that a stuck
-        policy is never called twice at once.
+        When cancelled, a function that does not end keeps its place until it does, so that a stuck policy is never
+        called more often than it allows.
 
         Raises:
             AnswerError: the policy returned something that is not a chunk of actions.
+            EpisodeOver: the policy holds the state of the call's episode no longer.
+            PolicyStuck: all that it could be asked with is taken by calls that are over their time.
+            PolicyCallError: the reset failed, or the policy raised something that is no Exception.
         """
-        if self.policy.is_async:
-            async with self._limiter:
-                call.started_ns = perf_ns()
-                try:
-                    await self._reset(call.observation)
-                    result = await self.policy.act(call.observation)
-                finally:
-                    call.finished_ns = perf_ns()
-            return answer_of(result)
-        return await trio.to_thread.run_sync(
-            partial(self._ask_in_thread, call), limiter=self._limiter, abandon_on_cancel=True
-        )
+        episode: Episode | None = None
+        try:
+            episode = await self.episodes.enter(call)
+            if call not in self.places:
+                await self.places.take(call)
+            return await self._act(call, episode)
+        finally:
+            self.places.leave(call, partial(self._left, call, episode))
+
+    async def reset(self, call: Call) -> bool:
+        """Reset the policy for the episode of ``call``. False: it has nothing to reset.
+
+        Raises:
+            PolicyStuck: what the reset has to wait for does not end.
+            PolicyCallError: the reset failed.
+        """
+        try:
+            return await self.episodes.renew(call)
+        finally:
+            self.places.leave(call, lambda: None)
 
     async def warm_up(self) -> None:
         """Run the policy once before it counts, if it knows how to.
@@ -77,57 +88,51 @@ class PolicyCaller:
         Raises:
             PolicyError: it failed.
         """
-        warm_up = self.policy.warm_up
+        warm_up, run = self.policy.warm_up, Run()
+        if warm_up is None:
+            return
+        await (self._in_loop if inspect.iscoroutinefunction(warm_up) else self._threads).run(run, warm_up)
         try:
-            if warm_up is None:
-                return
-            if inspect.iscoroutinefunction(warm_up):
-                await warm_up()
-            else:
-                await trio.to_thread.run_sync(warm_up, abandon_on_cancel=True)
-        except PolicyError:
-            raise
+            run.outcome()
         # A policy's own warm_up may fail in any way; whatever it is, the policy cannot be used.
         except Exception as error:
-            raise PolicyError(f"{self.policy.name} failed to warm up: {type(error).__name__}: {error}") from error
+            if isinstance(run.error, PolicyError):
+                raise
+            raise PolicyError(f"{self.policy.name} failed to warm up: {failure_text(run.error or error)}") from error
 
-    def _ask_in_thread(self, call: Call) -> Answer:
-        call.started_ns = perf_ns()
+    @property
+    def blocked(self) -> bool:
+        """Whether the policy's own event loop gives no sign of life while it should work."""
+        return self._loop is not None and self.places.taken > 0 and self._loop.silent_s > BLOCKED_AFTER_S
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether a further call would wait in vain: stuck calls hold all places, or one of them the event loop."""
+        return self.places.all_stuck_at() <= trio.current_time() or (self.blocked and self.places.stuck > 0)
+
+    async def close(self) -> None:
+        """End the policy's event loop, if it has one and lets go of it."""
+        if self._loop is not None:
+            await self._loop.close()
+
+    async def _act(self, call: Call, episode: Episode) -> Answer:
+        assert episode.policy is not None
+        fresh, episode.fresh, call.was_reset = episode.fresh, False, episode.fresh
         try:
-            episode = self._new_episode(call.observation)
-            if episode is not None and self.policy.reset is not None:
-                _finish(self.policy.reset(episode))
-            result = _finish(self.policy.act(call.observation))
+            answer: Answer = await self.places.run(call, answer_of, episode.policy.act, call.observation)
         finally:
-            call.finished_ns = perf_ns()
-        return answer_of(result)
+            if call.runs[-1].started_ns is None:  # It was given up before it reached the policy.
+                episode.fresh, call.was_reset = fresh, False
+        return answer
 
-    async def _reset(self, observation: Observation) -> None:
-        episode = self._new_episode(observation)
-        if episode is not None and self.policy.reset is not None:
-            result = self.policy.reset(episode)
-            if inspect.isawaitable(result):
-                await result
+    def _token(self) -> trio.lowlevel.TrioToken:
+        """The event loop for what the policy awaits; called from any thread."""
+        if not self._own_loop:
+            return self._home
+        with self._loop_lock:
+            self._loop = self._loop or PolicyLoop()
+            return self._loop.token
 
-    def _new_episode(self, observation: Observation) -> str | None:
-        """The observation's episode if this is its first observation. The last 1024 episodes are remembered."""
-        episode = observation.get("episode_id")
-        if self.policy.reset is None or not isinstance(episode, str):
-            return None
-        with self._episodes_lock:
-            if episode in self._episodes:
-                self._episodes.move_to_end(episode)
-                return None
-            self._episodes[episode] = None
-            if len(self._episodes) > _EPISODES_REMEMBERED:
-                self._episodes.popitem(last=False)
-        return episode
-
-
-def _finish(result: Any) -> Any:
-    """The result itself, or what it resolves to if a plain function returned an awaitable."""
-    return trio.from_thread.run(_await, result) if inspect.isawaitable(result) else result
-
-
-async def _await(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+    def _left(self, call: Call, episode: Episode | None) -> None:
+        if episode is not None:
+            self.episodes.leave(call, episode)

@@ -14,7 +14,11 @@ _TEXT = validators.instance_of(str)
 
 @frozen
 class LoadedPolicy:
-    """A policy ready to be asked, and what a trace header says about it."""
+    """A policy ready to be asked, and what a trace header says about it.
+
+    ``episodes`` is how it keeps the states of its episodes, None where it does not say; ``make`` makes another instance
+    of it, None where it was given as an object.
+    """
 
     name: str
     act: Callable[[dict[str, Any]], Any]
@@ -33,3 +37,5 @@ class LoadedPolicy:
     onnxruntime: str = field(default="", validator=_TEXT)
     metadata: Mapping[str, Any] = field(factory=dict)
     """What the policy says about itself, as it says it."""
+    episodes: str | None = None
+    make: Callable[[], LoadedPolicy] | None = None

@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,7 @@ def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPo
             model_type="python",
             export_kind="python",
             mode="python",
+            make=partial(from_object, found, name=name, source=source) if made is not found else None,
         )
         return _with_metadata(loaded, getattr(made, "metadata", None))
 

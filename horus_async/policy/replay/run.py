@@ -109,7 +109,7 @@ async def replay_trace(
         PolicyError: the policy does not warm up, or the image folder cannot be read.
     """
     images = ImageFolder(options.image_dir) if options.image_dir is not None else None
-    caller = PolicyCaller(policy)
+    caller = PolicyCaller(policy, lenient=True)
     await caller.warm_up()
     for number, request in enumerate(trace.requests(), 1):
         tell(await _replayed(request, caller, options, images))

@@ -43,7 +43,7 @@ PATHS = ("/", "/v1/realtime/robot/openpi")
 """Where openpi's own clients connect to, and where those of other servers of the protocol do."""
 
 _GOING_AWAY, _MESSAGE_TOO_BIG, _INTERNAL_ERROR = 1001, 1009, 1011
-_PATIENCE = 2.0
+_PATIENCE = 1.0
 _PAGE = (
     f"horus-async {__version__}: a policy server.\n\n"
     "POST /act           an observation as JSON\n"
@@ -54,16 +54,14 @@ _PAGE = (
 )
 
 
-def openpi_routes(
-    service: PolicyService, *, api_key: str | None, max_body_mb: float, stop: trio.Event
-) -> list[BaseRoute]:
+def openpi_routes(service: PolicyService, api_key: str | None, max_body_mb: float) -> list[BaseRoute]:
     """The WebSocket endpoints, and what a plain GET of their addresses shows."""
 
     async def endpoint(websocket: WebSocket) -> None:
         request_id = request_id_of(websocket.headers)
         try:
             check_api_key(websocket.headers, api_key)
-            if stop.is_set():
+            if service.stopping:
                 raise Refusal(503, "not-ready", "the server is stopping", {"Retry-After": "1"})
         except Refusal as refusal:
             service.metrics.requests.labels(str(refusal.status)).inc()
@@ -71,7 +69,7 @@ def openpi_routes(
             return
         await websocket.accept(headers=[(b"x-request-id", request_id.encode())])
         with service.metrics.connections.track_inprogress():
-            await Conversation(websocket, service, max_body_mb, stop).run()
+            await Conversation(websocket, service, max_body_mb).run()
 
     async def elsewhere(websocket: WebSocket) -> None:
         message = f"there is no WebSocket at {websocket.url.path!r}; openpi clients connect to {' or '.join(PATHS)}"
@@ -102,7 +100,6 @@ class Conversation:
     websocket: WebSocket
     service: PolicyService
     max_body_mb: float
-    stop: trio.Event
     episode_id: str = field(factory=lambda: uuid.uuid4().hex)
     _idle: trio.CancelScope = field(factory=trio.CancelScope)
     _ahead: Message | None = None
@@ -148,11 +145,11 @@ class Conversation:
         message, self._ahead = self._ahead, None
         if message is None and not self._gone:
             with trio.CancelScope() as self._idle:
-                return None if self.stop.is_set() else await self._receive()
+                return None if self.service.stopping else await self._receive()
         return message
 
     async def _interrupt_when_stopping(self) -> None:
-        await self.stop.wait()
+        await self.service.stopped.wait()
         self._idle.cancel()
 
     async def _hung_up(self) -> None:
@@ -172,7 +169,7 @@ class Conversation:
             async with trio.open_nursery() as nursery:
                 self._idle = nursery.cancel_scope
                 nursery.start_soon(leave, self._idle)
-                if not self.stop.is_set():
+                if not self.service.stopping:
                     await self.service.loaded.wait()
                 self._idle.cancel()
 
@@ -215,15 +212,10 @@ class Conversation:
         assert policy is not None
         ours = {
             "policy": policy.name,
-            "model_hash": policy.model_hash,
-            "config_hash": policy.config_hash,
-            "model_type": policy.model_type,
-            "export_kind": policy.export_kind,
-            "embodiment": policy.embodiment,
+            **self.service.condition.config(self.max_body_mb),
             "session_id": recorder.session_id if recorder else None,
-            "horus_version": __version__,
         }
-        known = {name: value for name, value in ours.items() if value}
+        known = {name: value for name, value in ours.items() if value not in (None, "")}
         return pack({**known, **_packable(policy.metadata)})
 
 

@@ -9,13 +9,15 @@ from attrs import define, field, frozen
 
 from horus_async import __version__
 from horus_async.clock.system import perf_ns, wall_ns
-from horus_async.policy.trace.format import Failure
+from horus_async.policy.trace.format import Exchange, Failure
 
 if TYPE_CHECKING:
     from horus_async.policy.model.calling import Call
     from horus_async.policy.model.interface import Answer
     from horus_async.policy.model.loaded import LoadedPolicy
     from horus_async.policy.model.wire import WireFormat
+
+    from .requests import Refusal
 
 CLIENT_CLOSED = 499
 
@@ -79,10 +81,38 @@ class Asked:
     status: int = 200
     failure: Failure | None = None
     client_gone: bool = False
+    refusal: Refusal | None = None
 
     def fail(self, status: int, slug: str, message: str) -> None:
         """The request gets no actions, and this is why."""
         self.status, self.failure = status, Failure(slug, message)
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing has become of it yet."""
+        return self.answer is None and self.failure is None and self.refusal is None
+
+    def exchange(self, policy: LoadedPolicy, trace_id: str, span_id: str) -> Exchange:
+        """What the recorder gets, of a request that reached the policy."""
+        started_ns = self.call.started_ns
+        assert started_ns is not None
+        return Exchange(
+            body=self.body,
+            form=self.form,
+            arrival_ns=self.arrival_ns,
+            finished_ns=wall_ns(),
+            request_id=self.request_id,
+            status=self.status,
+            policy_ms=self.call.policy_ms,
+            queue_ms=(started_ns - self.arrival_perf_ns) / 1e6,
+            mode=policy.mode,
+            answer=self.answer,
+            failure=self.failure,
+            trace_id=trace_id,
+            span_id=span_id,
+            episode_id=self.call.episode_id,
+            reset=self.call.was_reset,
+        )
 
     def outcome(self, policy: LoadedPolicy, seq: int | None) -> Outcome:
         """What became of it, once that is known."""

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import uuid
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 MB = 1 << 20
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _SCHEMES = ("bearer", "api-key")
-_DRAINED_TIMES = 8
+_GZIP = b"\x1f\x8b\x08"
+_SHOWN = 40
 _DEEPEST = 200
 _DEFAULTS = {"instruction": "", "state": None, "image": None, "episode_id": None}
 
@@ -53,40 +55,78 @@ def check_api_key(headers: Mapping[str, str], api_key: str | None) -> None:
     """Let through a client that has the key. The time this takes says nothing about the key.
 
     Raises:
-        Refusal: 401, a missing or wrong ``Authorization: Bearer``; openpi's clients call it ``Api-Key``.
+        Refusal: 401, no or a wrong key, as ``Authorization: Bearer KEY``, ``Authorization: Api-Key KEY`` or
+            ``X-Reflex-Key: KEY``.
     """
     if api_key is None:
         return
-    scheme, _, sent = headers.get("authorization", "").partition(" ")
     known = hashlib.sha256(api_key.encode()).digest()
-    given = hashlib.sha256(sent.strip().encode("latin-1", "replace")).digest()
-    if not hmac.compare_digest(known, given) or scheme.lower() not in _SCHEMES:
-        message = "this server wants 'Authorization: Bearer KEY' with its API key"
+    scheme, _, sent = headers.get("authorization", "").partition(" ")
+    matches = _is_key(sent, known) and scheme.lower() in _SCHEMES
+    if not (_is_key(headers.get("x-reflex-key", ""), known) or matches):
+        message = "this server wants its API key: 'Authorization: Bearer KEY', or 'Api-Key KEY', or 'X-Reflex-Key: KEY'"
         raise Refusal(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+
+
+def _is_key(sent: str, known: bytes) -> bool:
+    return hmac.compare_digest(known, hashlib.sha256(sent.strip().encode("latin-1", "replace")).digest())
+
+
+def check_encoding(headers: Mapping[str, str]) -> None:
+    """Let through a body as it is.
+
+    Raises:
+        Refusal: 415, it is compressed.
+    """
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise _compressed(f"as {encoding[:_SHOWN]!r}")
+
+
+def _compressed(how: str) -> Refusal:
+    return Refusal(415, "unsupported-encoding", f"the body is compressed {how}; send it plain", {"Accept-Encoding": ""})
 
 
 async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
     """The request's body.
 
     Raises:
-        Refusal: 413, more than ``limit`` bytes; 408, not complete within ``seconds``.
+        Refusal: 413, more than ``limit`` bytes; 408, not complete within ``seconds``; 415, compressed.
     """
     announced = request.headers.get("content-length", "")
-    chunks, size, too_large = [], 0, announced.isdigit() and int(announced) > limit
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    chunks, size = [], 0
     with trio.move_on_after(seconds) as scope:
-        async for chunk in request.stream():
-            size += len(chunk)
-            too_large = too_large or size > limit
-            if not too_large:
+        async with aclosing(request.stream()) as stream:
+            async for chunk in stream:
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
                 chunks.append(chunk)
-            # A client that is still sending cannot read the answer, so some of the rest is read and discarded.
-            elif size > _DRAINED_TIMES * limit:
-                break
-    if too_large:
-        raise Refusal(413, "body-too-large", f"the body is larger than {limit / MB:g} MB")
     if scope.cancelled_caught:
         raise Refusal(408, "body-timeout", f"the body was not there within {seconds:g} s")
-    return b"".join(chunks)
+    body = b"".join(chunks)
+    if body.startswith(_GZIP):
+        raise _compressed("with gzip")
+    return body
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, "body-too-large", f"the body is larger than {limit / MB:g} MB")
+
+
+def parse_episode(body: bytes) -> str | None:
+    """The episode that a body of ``/reset`` names, None if it names none.
+
+    Raises:
+        Refusal: 400, not JSON; 422, not an object, or the episode is no text.
+    """
+    sent = _read_json(body) if body.strip() else {}
+    if not isinstance(sent, dict) or not isinstance(sent.get("episode_id"), str | None):
+        raise Refusal(422, "bad-request", "the body must be a JSON object, and its 'episode_id' text")
+    episode: str | None = sent.get("episode_id")
+    return episode
 
 
 def parse_observation(body: bytes, form: WireFormat = WireFormat.JSON) -> Observation:
