@@ -37,8 +37,12 @@ _EXIT_ON_SIGNAL = 128
 @click.option("--embodiment", help="Name of the robot, for the trace. Default: the policy's.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
-@click.option("--api-key", envvar="HORUS_API_KEY", help="Require Authorization: Bearer KEY from clients.")
-@click.option("--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body.")
+@click.option(
+    "--api-key", envvar="HORUS_API_KEY", help="Require Authorization: Bearer KEY (or Api-Key KEY) from clients."
+)
+@click.option(
+    "--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body, and WebSocket message."
+)
 @click.option("--queue", type=click.IntRange(0), default=256, show_default=True, help="How many requests may wait.")
 @click.option(
     "--timeout", type=float, default=30.0, show_default=True, help="Seconds a request may take, waiting included."
@@ -46,8 +50,9 @@ _EXIT_ON_SIGNAL = 128
 def serve(policy: str, **options: Any) -> None:
     """Serve POLICY: a folder with an ONNX export, or module:attr, or file.py:attr.
 
-    Answers POST /act, GET /health, GET /metrics and GET /openapi.json. Ends with exit code 130 after Ctrl-C and 143
-    after SIGTERM, both times after running requests have been answered and the trace has been closed.
+    Answers POST /act, the WebSocket protocol of openpi's clients, GET /health, GET /metrics and GET /openapi.json. Ends
+    with exit code 130 after Ctrl-C and 143 after SIGTERM, both times after running requests have been answered and the
+    trace has been closed.
     """
     _log_to_stderr()
     received: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from horus_async.cli.trace import trace
-from tests.policy.conftest import needs_server, only_trace, read_all
+from tests.policy.conftest import ROOT, needs_server, only_trace, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +108,22 @@ def _images(number: int) -> list[bytes]:
     """The images that the client sends in its observation of that number."""
     dice = random.Random(number)
     return [dice.randbytes(224 * 224 * 3) for _ in range(2)]
+
+
+def test_the_documented_example(
+    client_python: Path, tmp_path: Path, server_process: Callable[..., ServerProcess]
+) -> None:
+    """The policy and the client of docs/policy.md run as they stand there."""
+    text = (ROOT / "docs" / "policy.md").read_text()
+    policy, client = re.findall(r"```python\n(.*?)```", text.partition("## openpi's clients")[2], re.DOTALL)[:2]
+    (tmp_path / "arm_policy.py").write_text(policy)
+    server = server_process("arm_policy.py:Arm", "--api-key", "KEY")
+    code = client.replace("8000", server.url.rsplit(":", 1)[1])
+    done = subprocess.run([str(client_python), "-c", code], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "'reset_pose': [0.0" in done.stdout
+    assert "(50, 7) {'infer_ms': " in done.stdout
+    assert server.finish(signal.SIGINT) == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize("images", ["hash_only", "full"])
