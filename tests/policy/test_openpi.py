@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import re
 import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,23 @@ async def test_an_error_is_a_text_and_then_the_end(message: Any, slug: str, stat
         assert await metric(served, f'horus_act_requests_total{{status="{status}"}}') == 1
         async with openpi(served.url) as (_, metadata):
             assert metadata["policy"] == "test"
+
+
+async def test_a_fault_of_the_server_is_told_without_its_details(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is in the log; the client gets the number of its request to look there."""
+
+    async def ask(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("inside")
+
+    monkeypatch.setattr("horus_async.policy.server.service.PolicyService.ask", ask)
+    async with serving(double) as served, openpi(served.url) as (line, _):
+        text, closed = await line.ask(**observed(1)), await line.receive()
+    number = re.fullmatch(r"server-error: the server failed; its log says why \(request ([0-9a-f]{32})\)", text)
+    assert number is not None
+    assert number[1] in caplog.text
+    assert closed == Closed(1011, "server-error")
 
 
 async def test_the_key_is_asked_for_before_the_upgrade() -> None:
@@ -383,11 +401,12 @@ async def test_a_malformed_handshake_ends_one_connection_only(sent: bytes) -> No
         assert (await served.health())["status"] == "ok"
 
 
-async def test_garbage_in_frames_ends_one_connection_only() -> None:
+@pytest.mark.parametrize("count", [150, pytest.param(5000, marks=pytest.mark.long)])
+async def test_garbage_in_frames_ends_one_connection_only(count: int) -> None:
     """Random bytes, damaged frames, and damaged messages: the server closes those connections, and serves on."""
     dice = random.Random(14)
     async with serving(double) as served, openpi(served.url) as (line, _):
-        for number in range(150):
+        for number in range(count):
             async with openpi(served.url) as (wild, _):
                 good = bytearray(wild.protocol.send(BytesMessage(pack(observed(number)))))
                 for _ in range(dice.randint(1, 8)):

@@ -176,29 +176,24 @@ class Conversation:
     async def _exchange(self, message: Message) -> tuple[int, str] | None:
         """Answer one observation. Returns the code and the reason to close with if there are no actions for it."""
         started, request_id = perf_ns(), uuid.uuid4().hex
-        outcome, refusal = None, Refusal(500, "server-error", "the server failed; its log says why")
+        answer, refusal = None, Refusal(500, "server-error", "the server failed; its log says why")
         try:
-            body = _body(message, self.max_body_mb)
-            outcome = await self.service.ask(
-                body,
-                WireFormat.MSGPACK,
-                request_id,
-                self.websocket.headers,
-                self._hung_up,
-                episode_id=self.episode_id,
-            )
-            if outcome.failure is not None:
+            body, headers, gone = _body(message, self.max_body_mb), self.websocket.headers, self._hung_up
+            episode_id, form = self.episode_id, WireFormat.MSGPACK
+            outcome = await self.service.ask(body, form, request_id, headers, gone, episode_id=episode_id)
+            if outcome.failure is None:
+                answer = _answer(outcome, self._previous_ms)
+            else:
                 refusal = Refusal(outcome.status, outcome.failure.slug, outcome.failure.message)
         except Refusal as error:
             refusal = error
         except Exception:
             logger.exception("server-error: request %s", request_id)
-        answered = outcome is not None and outcome.failure is None
-        self.service.metrics.requests.labels("200" if answered else str(refusal.status)).inc()
+        self.service.metrics.requests.labels("200" if answer is not None else str(refusal.status)).inc()
         self.service.metrics.latency.observe((perf_ns() - started) / 1e9)
-        if outcome is None or outcome.failure is not None:
+        if answer is None:
             return await self._refuse(refusal, request_id)
-        await self.websocket.send_bytes(_answer(outcome, self._previous_ms))
+        await self.websocket.send_bytes(answer)
         self._previous_ms = (perf_ns() - started) / 1e6
         return None
 
