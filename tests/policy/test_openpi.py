@@ -260,16 +260,17 @@ async def test_observations_sent_ahead_are_answered_in_turn() -> None:
 @pytest.mark.parametrize("politely", [True, False])
 async def test_a_client_that_leaves_during_an_inference(politely: bool) -> None:
     """It is counted as client-closed, and the next client is served."""
-    release = threading.Event()
+    asked, release = threading.Event(), threading.Event()
 
     def policy(request: dict[str, Any]) -> Any:
+        asked.set()
         assert release.wait(timeout=300)
         return double(request)
 
     async with serving(policy) as served:
         async with openpi(served.url) as (line, _):
             await line.send(BytesMessage(pack(observed(1))))
-            await served.until(lambda health: health["running"] == 1)
+            assert await trio.to_thread.run_sync(asked.wait, 300)
             if politely:
                 await line.send(CloseConnection(1000))
         await until_metric(served, 'horus_act_requests_total{status="499"}', 1)
