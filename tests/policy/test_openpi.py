@@ -257,6 +257,24 @@ async def test_observations_sent_ahead_are_answered_in_turn() -> None:
     assert [answer["actions"][0, 0] for answer in answers] == [2 * number for number in range(20)]
 
 
+async def test_what_a_client_sent_ahead_of_an_error_is_dropped() -> None:
+    """Fifty large observations after a bad one: the client still sees why it ended."""
+    async with serving(double) as served, openpi(served.url) as (line, _):
+
+        async def send() -> None:
+            for number in range(50):
+                body = pack({**observed(1), "blob": bytes(1_000_000)}) if number else b"bad"
+                await line.send(BytesMessage(body))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await until_metric(served, 'horus_act_requests_total{status="400"}', 1)
+        assert (await line.receive()).startswith("bad-msgpack: ")
+        assert await line.receive() == Closed(1011, "bad-msgpack")
+        await until_metric(served, "horus_websocket_connections", 0)
+        assert await metric(served, 'horus_act_requests_total{status="200"}') == 0
+
+
 @pytest.mark.parametrize("politely", [True, False])
 async def test_a_client_that_leaves_during_an_inference(politely: bool) -> None:
     """It is counted as client-closed, and the next client is served."""

@@ -113,10 +113,13 @@ class Conversation:
             code, reason = await self._talk()
             if not self._gone:
                 await self.websocket.close(code, reason)
-                with trio.move_on_after(_PATIENCE):
-                    # Up to the close of the client; what it had sent before that is read and dropped.
-                    while await self._receive() is not None:
-                        pass
+            while not self._gone:
+                # Up to the close of the client, what it has sent before that is read and dropped: Hypercorn has to get
+                # rid of it, and what is not read would make the kernel reset the connection.
+                with trio.move_on_after(_PATIENCE) as scope:
+                    await self._receive()
+                if scope.cancelled_caught:
+                    break
             nursery.cancel_scope.cancel()
 
     async def _talk(self) -> tuple[int, str]:
@@ -143,9 +146,11 @@ class Conversation:
     async def _next(self) -> Message | None:
         """The next message; None once the client has gone or the server stops."""
         message, self._ahead = self._ahead, None
-        if message is None and not self._gone:
+        if self._gone or self.service.stopping:
+            return None
+        if message is None:
             with trio.CancelScope() as self._idle:
-                return None if self.service.stopping else await self._receive()
+                message = await self._receive()
         return message
 
     async def _interrupt_when_stopping(self) -> None:
