@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 from horus_async.errors import HorusError
 
 from .support.errors import clear_errors, open_closed_streams
+from .terminal.commands import Group
 
 _COMMANDS = {
     "demo": "Record, replay and verify a simulated robot, start to finish.",
@@ -26,7 +27,7 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """A group that imports its commands when they are called, and turns their errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -12,6 +12,7 @@ from attrs import asdict, frozen
 
 from horus_async import Node, Scheduler
 from horus_async.clock.system import NANOSECONDS, iso_utc, perf_ns, wall_ns
+from horus_async.hints.installed import command
 from horus_async.recorder import open_session
 from horus_async.topics.codec import decode
 
@@ -178,7 +179,7 @@ def _show(proof: Proof, same: VerifyReport) -> None:
     verdict = "every message came back bit for bit" if proof.holds else "THE PROOF FAILED"
     click.echo(f"\n{verdict}, in {proof.seconds:.1f} s. What to try next:\n")
     for line in _next_steps(proof):
-        click.echo(f"  horus-async {line}")
+        click.echo(f"  {command(line)}")
 
 
 def _next_steps(proof: Proof) -> list[str]:

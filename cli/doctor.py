@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from horus_async.errors import HorusError
+from horus_async.hints.installed import install
 
 from .support.finding import MIB, Finding, Verdict, size
 from .support.machine import Machine
@@ -30,6 +31,7 @@ EXTRAS = {
     "bags": "import of ROS messages and bags",
     "protobuf": "import of protobuf messages in MCAP",
     "ulog": "import of PX4 logs",
+    "sim": "the simulated arm of examples/policy",
 }
 """What each extra is for; those for developing this package are left out."""
 
@@ -74,7 +76,7 @@ def check_packages(machine: Machine) -> Iterator[Finding]:
     """The required packages, then each extra."""
     requirements = machine.requirements()
     if requirements is None:
-        advice = "pip install horus-async, or pip install -e . in a checkout"
+        advice = "pip install -e . in the checkout"
         yield Finding("packages", Verdict.UNKNOWN, "horus-async itself is not installed", advice)
         return
     groups: dict[str, list[tuple[str, str]]] = {"": [], **{extra: [] for extra in EXTRAS}}
@@ -97,15 +99,15 @@ def _check_group(machine: Machine, extra: str, needed: list[tuple[str, str]]) ->
     ]
     problems = [f"{name} is missing" for name in missing] + [f"{text} is too old" for text in old]
     check = f"extra {extra}" if extra else "packages"
-    install = f"pip install -U 'horus-async[{extra}]'" if extra else "pip install -U horus-async"
+    advice = install(extra)
     measured = {"versions": versions}
     if not problems:
         shown = ", ".join(f"{name} {version}" for name, version in versions.items())
         return Finding(check, Verdict.OK, shown, measured=measured)
     if extra and not old:  # extras are optional
         detail = f"not installed; it is for {EXTRAS[extra]}"
-        return Finding(check, Verdict.OK, detail, f"if you want it: {install}", measured)
-    return Finding(check, Verdict.WARNING if extra else Verdict.BROKEN, ", ".join(problems), install, measured)
+        return Finding(check, Verdict.OK, detail, f"if you want it: {advice}", measured)
+    return Finding(check, Verdict.WARNING if extra else Verdict.BROKEN, ", ".join(problems), advice, measured)
 
 
 def check_timers(machine: Machine) -> Finding:

@@ -8,12 +8,15 @@ import click
 
 from horus_async import Scheduler
 from horus_async.recorder import open_session
+from horus_async.scheduler.in_force import overriding
+from horus_async.scheduler.overrides import Overrides
 from horus_async.topics import check_namespace, default_namespace
 from horus_async.topics.discovery import others_listen
 from horus_async.topics.inspection import rings
 
+from .support.errors import prints_no_data
 from .support.listeners import Listeners
-from .support.load import load_scheduler, not_ended_by
+from .support.load import load_scheduler, name_of, not_ended_by
 from .support.render import print_json, show_notes, show_summary
 from .terminal import completion
 from .terminal.states import tell_states
@@ -62,12 +65,13 @@ def inject(
 
     With --into APP they play in the place of APP's nodes of the same names. APP is a script with a function build(args)
     or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; what comes after -- are its arguments. Without, they
-    play in real time into the topics of the programs that are running, and topics that nobody reads are named.
+    play in real time into the topics of the programs that are running. Topics that nobody reads are named.
 
     It runs until the last tick of those recorded nodes, or for --duration. Exit code 1 when a live node fails.
 
     Example: horus-async record inject drive --nodes lidar,imu --into robot.py --duration 10
     """
+    prints_no_data(unless=as_json)
     opened = open_session(session)
     names = list(dict.fromkeys(name.strip() for name in nodes.split(",") if name.strip()))
     if not names:
@@ -76,12 +80,7 @@ def inject(
     if app is not None:
         if namespace is not None:
             raise click.UsageError("--namespace is for topics of running programs; with --into APP set HORUS_NAMESPACE")
-        with not_ended_by(app):
-            scheduler = load_scheduler(app, args)
-        scheduler.inject(opened, *names)
-        tell_states(scheduler, f"{app} with {', '.join(names)} of {opened.name}")
-        scheduler.run_sync(duration)
-        unheard = None
+        scheduler, unheard = _into_app(opened, names, app, args, duration)
     else:
         if args:
             raise click.UsageError("arguments after -- belong to --into APP")
@@ -90,11 +89,34 @@ def inject(
     stats = scheduler.stats()
     if as_json:
         ticks = {name: node.ticks for name, node in stats.nodes.items()}
-        more = {} if unheard is None else {"unheard": unheard}
-        print_json({"session": opened.name, "injected": names, "tick": stats.tick, "node_ticks": ticks, **more})
+        fields = {"session": opened.name, "injected": names, "tick": stats.tick, "node_ticks": ticks}
+        print_json({**fields, "unheard": unheard})
         return
     show_summary([scheduler])
     click.echo(f"injected {', '.join(names)} of {opened.name} to tick {stats.tick}")
+
+
+def _into_app(
+    session: Session, names: list[str], app: str, args: tuple[str, ...], duration: float | None
+) -> tuple[Scheduler, list[str]]:
+    """Play them in the place of nodes of a program; the scheduler that did, and the topics that nobody read."""
+    with overriding(Overrides(name=name_of(app))):
+        with not_ended_by(app):
+            scheduler = load_scheduler(app, args)
+        scheduler.inject(session, *names)
+        tell_states(scheduler, f"{app} with {', '.join(names)} of {session.name}")
+        listeners = Listeners(None, _topics(session, names))
+        with listeners.watching():
+            scheduler.observe(listeners).run_sync(duration)
+    heard = {topic for topic, use in scheduler.topics().items() if set(use.readers) - set(names)}
+    unheard = sorted(listeners.unheard - heard)
+    if unheard:
+        click.echo(f"note: nobody read {', '.join(unheard)}: no node of {app}, and no other program", err=True)
+    return scheduler, unheard
+
+
+def _topics(session: Session, names: list[str]) -> set[str]:
+    return set().union(*(session.output_topics(name) for name in names))
 
 
 def _into_the_running(
@@ -104,7 +126,7 @@ def _into_the_running(
     namespace = check_namespace(default_namespace() if namespace is None else namespace)
     scheduler = Scheduler(tick_rate=session.tick_rate, namespace=namespace, name=f"inject {session.name}")
     scheduler.inject(session, *names)
-    topics = set().union(*(session.output_topics(name) for name in names))
+    topics = _topics(session, names)
     for ring in rings(namespace):
         if ring.live and ring.topic in topics:
             whose = f"{', '.join(ring.publishers)} of process {ring.pid}"

@@ -20,9 +20,10 @@ from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
 from horus_async.recorder.read.listing import DENIED
 
-from .support.errors import FOUND, clear_errors
+from .support.errors import FOUND, clear_errors, prints_no_data
 from .support.render import print_json, printable, progress
 from .terminal import completion
+from .terminal.commands import Group
 from .terminal.table import fold, print_table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _ELSEWHERE = {
 _ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "cut", "merge", "check", "clean", "delete")
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Imports commands when they are called; reports errors in one line, also without the group above it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -315,6 +316,7 @@ def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> 
 
     Example: horus-async record clean --max-age-days 30 --dry-run
     """
+    prints_no_data(unless=as_json or dry_run)
     limit_ns = wall_ns() - int(max_age_days * DAY_SECONDS * NANOSECONDS)
     old = [summary for summary in list_sessions() if _is_older(summary, limit_ns)]
     if not as_json:
@@ -363,6 +365,7 @@ def delete(session: str, *, force: bool) -> None:
 
     Example: horus-async record delete demo
     """
+    prints_no_data()
     if session not in {summary.name for summary in list_sessions()}:
         open_session(session)  # raises if there is none, naming those there are
         raise RecordingError(f"give the name of a session in {recordings_root()}; delete a folder elsewhere by hand")

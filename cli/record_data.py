@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import click
 
 from horus_async.recorder import open_session
 
-from .support.errors import FOUND, USAGE, fail
+from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json, printable, progress, seldom, show_notes
 from .terminal import completion
+from .terminal.states import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -116,7 +118,7 @@ def _show_diff(a: Session, b: Session, found: SessionDiff) -> None:
     multiple=True,
     metavar="T",
     shell_complete=completion.recorded_topic,
-    help="Only this topic; may be repeated.",
+    help="Only this topic, or those that a pattern fits; may be repeated.",
 )
 @_JSON
 def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_json: bool) -> None:
@@ -125,9 +127,11 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
     csv, jsonl and parquet are flat tables, one per topic, with the columns tick, stamp_ns, seq, publisher and then the
     message's fields with dots: F itself for one topic, else F's name with the topic before its ending. mcap is one
     file with a channel per topic, for Foxglove. A pipe, a device or what a link leads to is written into, never
-    replaced. parquet needs horus-async[parquet], mcap needs horus-async[mcap].
+    replaced. parquet needs the extra parquet, mcap the extra mcap.
 
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
+
+    Example: horus-async record export demo --format parquet --output demo.parquet --topic 'arm/*'
 
     Example: horus-async record export demo --format jsonl --output - --topic scan | jq .ranges
     """
@@ -140,8 +144,11 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
     # A file of that name is "./-", which a Path shortens.
     if path == STDOUT and output != "-":
         path = path.absolute()
-    topics = tuple(dict.fromkeys(topics))
+    topics = _chosen(opened, topics)
     err = goes_to_stdout(path)
+    prints_no_data(unless=err or as_json)
+    if path != STDOUT and path.is_fifo():
+        say(f"writes into {path} as soon as somebody reads it")
     with ended_in_order(), _messages_bar("exporting", opened, topics) as report:
         done = export_session(opened, path, ExportFormat(form), topics=topics, progress=report)
     show_notes(opened)
@@ -149,14 +156,24 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
         click.echo(f"note: {note}", err=True)
     logged = count_log_lines(opened)
     if logged and not topics:
-        click.echo(
-            f"note: the {logged} lines of its log are not exported; read {opened.path}/log@*.jsonl.lz4", err=True
-        )
+        lines = "1 line of its log is" if logged == 1 else f"{logged} lines of its log are"
+        click.echo(f"note: the {lines} not exported; read {opened.path}/log@*.jsonl.lz4", err=True)
     if as_json:
         print_json({"session": opened.name, "files": {str(name): count for name, count in done.files.items()}}, err=err)
         return
     for name, count in done.files.items():
         click.echo(f"{'standard output' if name == STDOUT else name}: {count} messages", err=err)
+
+
+def _chosen(session: Session, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The topics that fit; a pattern that fits none as it is, so that the export says that there is none."""
+    if not any(letter in pattern for pattern in patterns for letter in "*?["):
+        return tuple(dict.fromkeys(patterns))
+    from horus_async.replay.choosing.topics import known_topics
+
+    known = sorted(known_topics(session, (session.output_topics(node) for node in session.nodes)))
+    fitting = (name for pattern in patterns for name in [t for t in known if fnmatchcase(t, pattern)] or [pattern])
+    return tuple(dict.fromkeys(fitting))
 
 
 @click.command("import")
@@ -175,14 +192,14 @@ def import_(
 
     Messages become dicts and arrays; one that cannot be read becomes its bytes, with a note. With --tick-rate each
     belongs to the first tick at or after its stamp. Each publisher that the file names becomes a node, the others the
-    node "bag". Attachments and metadata are kept with the session. Needs horus-async[mcap] for MCAP,
-    horus-async[bags] for ROS messages, horus-async[protobuf] for protobuf messages and horus-async[ulog] for PX4 logs.
-    Exit code 1 when the file holds fewer messages than it says.
+    node "bag". Attachments and metadata are kept with the session. Needs the extra mcap for MCAP, bags for ROS,
+    protobuf for protobuf messages and ulog for PX4 logs. Exit code 1 when the file holds fewer messages than it says.
 
     Example: horus-async record import drive.mcap --name drive --tick-rate 100 --exclude '/camera/*'
     """
     from horus_async.recorder.imports.importing import import_file
 
+    prints_no_data(unless=as_json)
     with ended_in_order(), progress("importing", 0) as bar:
         bar.update(bar.task_ids[0], total=None)
         found = import_file(

@@ -12,9 +12,10 @@ import click
 from horus_async.recorder import open_session
 from horus_async.recorder.read.moments import first_tick_from, parse_span, span_text
 
-from .support.errors import FOUND, USAGE, fail
+from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json, progress, show_notes
+from .terminal import completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ _TICKS = re.compile(r"(\d*)(-?)(\d*)")
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=completion.session)
 @click.option("--ticks", metavar="N-M", help="These ticks, both included; N- to the end, -M from the start.")
 @click.option("--time", "span", metavar="A-B", help="From A up to B: seconds since the start, or times of day.")
 @click.option("--name", required=True, metavar="NEW", help="The name of the part.")
@@ -47,6 +48,7 @@ def cut(session: str, *, ticks: str | None, span: str | None, name: str, as_json
 
     if (ticks is None) is (span is None):
         raise click.UsageError("give --ticks N-M or --time A-B")
+    prints_no_data(unless=as_json)
     opened = open_session(session)
     start, stop = _ticks(ticks) if ticks is not None else _ticks_of_time(opened, span or "")
     with _bar("cutting", [opened]) as report:
@@ -95,7 +97,7 @@ def _show(made: Edited, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("sessions", nargs=-1, required=True, metavar="A B ...")
+@click.argument("sessions", nargs=-1, required=True, metavar="A B ...", shell_complete=completion.session)
 @click.option("--name", required=True, metavar="NEW", help="The name of the merged session.")
 @click.option("--prefix", is_flag=True, help="Put its session's name before each node's: A/node.")
 @_JSON
@@ -110,6 +112,7 @@ def merge(sessions: tuple[str, ...], *, name: str, prefix: bool, as_json: bool) 
     """
     from horus_async.recorder.edit.merge import merge_sessions
 
+    prints_no_data(unless=as_json)
     opened = [open_session(session) for session in sessions]
     with _bar("merging", opened) as report:
         made = merge_sessions(opened, name, prefix=prefix, progress=report)

@@ -15,9 +15,10 @@ from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
 from horus_async.recorder.read.moments import parse_moment
 from horus_async.replay.options import session_topics, tick_at
+from horus_async.spelling import did_you_mean
 from horus_async.topics.codec import decode
 
-from .support.errors import FOUND, USAGE
+from .support.errors import FOUND, USAGE, prints_no_data
 from .support.load import load_scheduler, not_ended_by
 from .support.own_namespace import own_namespace
 from .support.render import print_json, show_notes
@@ -56,7 +57,14 @@ if TYPE_CHECKING:
     shell_complete=completion.recorded_topic,
     help="Not topics like T; may be repeated.",
 )
-@click.option("--rename", "renames", multiple=True, metavar="A=B", help="Publish topic A as B; may be repeated.")
+@click.option(
+    "--rename",
+    "renames",
+    multiple=True,
+    metavar="A=B",
+    shell_complete=completion.rename,
+    help="Publish topic A as B; may be repeated.",
+)
 @click.option("--skip-gaps", is_flag=True, help="Wait no longer than 1 s (recorded) where nothing is published.")
 @click.option(
     "--override",
@@ -115,6 +123,7 @@ def replay(
 
     Example: horus-async replay drive --topic 'camera/*' --topic odom --rename odom=odom/recorded --start-time 12.5
     """
+    prints_no_data(unless=as_json)
     opened = open_session(session)
     names = None if nodes is None else [name.strip() for name in nodes.split(",")]
     start_tick = _start(opened, start_tick, start_time)
@@ -231,12 +240,13 @@ def parse_override(session: Session, text: str) -> tuple[str, str, Any]:
         problem = "is not NODE.TOPIC=JSON of a node and a topic that it sent on"
         if found:
             problem = f"means {' or '.join(f'topic {topic} of node {node}' for node, topic in found)}"
-        raise ReplayError(f"--override {text!r} {problem}; the session has {known}")
+        meant = "" if found else did_you_mean(text.partition("=")[0], [f"{node}.{topic}" for node, topic in pairs])
+        raise ReplayError(f"--override {text!r} {problem}; the session has {known}{meant}")
     value = text.removeprefix(f"{found[0][0]}.{found[0][1]}=")
     try:
         orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise ReplayError(f"--override {text!r}: the value is not JSON ({error})") from None
+        raise ReplayError(f"--override {text!r:.80}: the value is not JSON ({error})") from None
     return (*found[0], decode(value.encode()))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +10,8 @@ from horus_async.errors import AppError
 from horus_async.scheduler.in_force import overriding
 from horus_async.scheduler.overrides import Overrides
 
-from .support.load import is_file, load_scheduler, run_script, split_app
+from .support.errors import prints_no_data
+from .support.load import load_scheduler, name_of, run_script, split_app
 from .support.render import show_summary
 from .terminal import completion
 from .terminal.logs import show_node_logs
@@ -56,6 +55,7 @@ def run(
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     if record is not None and record.startswith("-"):
         raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
+    prints_no_data()
     made: list[Scheduler] = []
 
     def note(scheduler: Scheduler) -> None:
@@ -70,7 +70,7 @@ def run(
         duration=duration,
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
-        name=_name_of(app),
+        name=name_of(app),
         on_made=note,
     )
     with overriding(overrides):
@@ -83,16 +83,6 @@ def run(
             show_summary(made)
     if not overrides.used:
         _nothing_ran(app, record)
-
-
-def _name_of(app: str) -> str:
-    """What a scheduler is called that its program did not name: as the program, so that two have boxes of their own."""
-    where = split_app(app)[0]
-    path = Path(where)
-    stem = path.stem if is_file(where) else where.rpartition(".")[2]
-    if stem == "__main__":
-        stem = path.resolve().parent.name
-    return re.sub(r"[^A-Za-z0-9_-]", "_", stem)[:80]
 
 
 def _nothing_ran(app: str, record: str | None) -> None:

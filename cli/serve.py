@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from horus_async.errors import ConfigurationError, HorusError, PolicyError
+from horus_async.hints.installed import install
 from horus_async.policy import ImageMode, TraceOptions
 
-from .support.errors import USAGE, fail
+from .support.errors import USAGE, fail, prints_no_data
 
 if TYPE_CHECKING:
     from horus_async.policy.server.http import ServerOptions
@@ -54,6 +55,7 @@ def serve(policy: str, **options: Any) -> None:
     with exit code 130 after Ctrl-C and 143 after SIGTERM, both times after running requests have been answered and the
     trace has been closed.
     """
+    prints_no_data()
     _log_to_stderr()
     received: int | None = None
     try:
@@ -63,7 +65,7 @@ def serve(policy: str, **options: Any) -> None:
         export_as_environment_says()
         received = _run(policy, server_options)
     except ModuleNotFoundError as error:
-        fail(f"serving needs {error.name}: pip install 'horus-async[serve]'", USAGE)
+        fail(f"serving needs {error.name}: {install('serve')}", USAGE)
     except (HorusError, ValueError) as error:
         fail(str(error), USAGE)
     if received is not None:

@@ -12,18 +12,21 @@ import orjson
 
 from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError
+from horus_async.hints.installed import command
+from horus_async.spelling import did_you_mean
 from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.codec import to_json
 from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings
 
-from .support.errors import clear_errors
+from .support.errors import clear_errors, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json
 from .support.shared_memory import other_users
 from .support.typed import structure
 from .support.windows import LOOK_NS, windows
 from .terminal import completion
+from .terminal.commands import Group
 from .terminal.table import fold, print_table
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ _WINDOW = click.option(
 _WINDOWS = click.option("-n", "--number", type=click.IntRange(1), help="Stop after this many windows.")
 
 
-class _Group(click.Group):
+class _Group(Group):
     def invoke(self, ctx: click.Context) -> Any:
         with clear_errors(), ended_in_order():
             return super().invoke(ctx)
@@ -99,8 +102,9 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     check_topic_name(name)
     found = [ring for ring in rings(namespace) if ring.topic == name]
     if not found:
-        advice = other_users() or "see horus-async topic list"
-        raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}; {advice}")
+        meant = did_you_mean(name, {ring.topic for ring in rings(namespace)})
+        advice = meant or f"; {other_users() or 'see ' + command('topic list')}"
+        raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}{advice}")
     with Bus(namespace, from_start=False) as bus:
         newest = bus.subscriber(name).latest()
     message = None if newest is None else _as_dict(newest)
@@ -124,9 +128,13 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
 
 
 def _hint(name: str, namespace: str) -> None:
-    """Say that there are topics of other users if nobody publishes this one."""
-    if not any(ring.topic == name for ring in rings(namespace)) and (hint := other_users()):
-        click.echo(f"nobody publishes topic {name!r} yet; {hint}", err=True)
+    """Say that nobody publishes this topic, and which may be meant, or that there are topics of other users."""
+    check_topic_name(name)
+    known = {ring.topic for ring in rings(namespace)}
+    if name not in known:
+        others = other_users()
+        hint = did_you_mean(name, known) or (others and f"; {others}") or ": waiting for it"
+        click.echo(f"nobody publishes topic {name!r} yet{hint}", err=True)
 
 
 @topic.command()
@@ -257,6 +265,7 @@ def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
 
     Example: horus-async topic clean --dry-run
     """
+    prints_no_data(unless=as_json or dry_run)
     removed = reclaim(_namespace(namespace), dry_run=dry_run)
     if as_json:
         print_json({"removed": removed, "dry_run": dry_run})

@@ -25,6 +25,7 @@ from horus_async.policy import (
 
 from .support.errors import FOUND
 from .support.traces import JSON, exits, print_json
+from .terminal.commands import Group
 from .terminal.table import print_table
 from .trace_replay import replay
 
@@ -64,7 +65,7 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group("trace")
+@click.group("trace", cls=Group)
 def trace() -> None:
     """Look at, check, export and replay traces of a policy server."""
 

@@ -10,12 +10,14 @@ The nodes of ``app`` get the recorded inputs and clock, and the test fails with 
 is a `Scheduler`, or a function that makes one, ``build(args)`` or one without parameters; by default it is the fixture
 ``horus_app``. ``nodes`` names the nodes to compare, by default all that were recorded; numbers that are at most
 ``tolerance`` apart are equal. The session is a path relative to the test file, or the
-name of one of the user's recordings. The test's own body runs after that.
+name of one of the user's recordings, also in a test with the fixture ``horus``, which has a folder of its own. The
+test's own body runs after that.
 """
 
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from .scheduler.scheduler import Scheduler
     from .testing import Captured
 
+_USERS_FOLDER = pytest.StashKey["Path"]()
 _MARKER = "horus_replay(session, app=None, nodes=None, tolerance=0.0)"
 
 
@@ -83,6 +86,16 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note the user's folder of recordings, before a fixture sets another."""
+    if item.get_closest_marker("horus_replay") is not None:
+        from .recorder import recordings_root
+
+        with suppress(Exception):  # there may be none, and the session be a path
+            item.stash[_USERS_FOLDER] = recordings_root()
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Replay the session of a marked test before its body."""
@@ -124,6 +137,24 @@ def _app_fixture(item: pytest.Function, session: str | Path) -> Any:
     pytest.fail(f"session {session}: which program? give app=build, or write a fixture horus_app", pytrace=False)
 
 
+def _found(item: pytest.Function, session: str | Path) -> str | Path:
+    """The path of a session beside the test or in the user's folder; else as it is named."""
+    from .errors import HorusError
+    from .recorder import open_session
+
+    beside = item.path.parent / session
+    if beside.exists():
+        return beside
+    users = item.stash.get(_USERS_FOLDER, None)
+    if users is not None:
+        try:
+            open_session(session)
+        except HorusError:
+            there = users / session
+            return there if there.exists() else session
+    return session
+
+
 def _replay(
     item: pytest.Function, session: str | Path, app: Any = None, nodes: Any = None, tolerance: float = 0.0
 ) -> None:
@@ -139,8 +170,7 @@ def _replay(
 
     if app is None:
         app = _app_fixture(item, session)
-    beside = item.path.parent / session
-    verify = functools.partial(Scheduler.verify, beside if beside.exists() else session, app, nodes)
+    verify = functools.partial(Scheduler.verify, _found(item, session), app, nodes)
     failure = ""
     try:
         report = trio.run(functools.partial(verify, tolerance=tolerance))

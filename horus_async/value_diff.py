@@ -140,8 +140,13 @@ class _Shortening(reprlib.Repr):
         items = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in islice(x.items(), self.maxdict)]
         return "{" + ", ".join(items) + (", ..." if len(x) > self.maxdict else "") + "}"
 
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() <= _DECIMAL_BITS else hex(x)
+
 
 _SHORTENING = _Shortening()
+_DECIMAL_BITS = 2048
+"""Python refuses to write much larger integers in decimal; recordings have them in hexadecimal, too."""
 
 
 def _search(a: Any, b: Any, tolerance: float | None) -> tuple[str, Any, Any] | None:

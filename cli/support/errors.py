@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -21,6 +22,7 @@ from horus_async.scheduler.signals import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO, Any
 
 FOUND = 1
 USAGE = 2
@@ -60,11 +62,45 @@ def clear_errors() -> Iterator[None]:
         fail(str(error), USAGE)
 
 
+class _Closed(io.RawIOBase):
+    """Standard output where there is none: what is printed there is an error, as nobody would get it."""
+
+    def __init__(self, null: IO[str]) -> None:
+        super().__init__()
+        self.null = null
+        """Holds the number of the descriptor."""
+
+    def fileno(self) -> int:
+        return self.null.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        if memoryview(data).nbytes:
+            raise HorusError("standard output is closed, and what this command prints would be lost: send it somewhere")
+        return 0
+
+
 def open_closed_streams() -> None:
-    """Put the null device where a standard stream is closed, as by ``2>&-``: no file gets its number, nothing fails."""
+    """Put the null device where a standard stream is closed, as by ``2>&-``, so that no file gets its number.
+
+    What is printed on a closed standard output is an error, unless the command calls `prints_no_data`.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+            if name == "stdout":
+                sys.stdout = io.TextIOWrapper(_Closed(sys.stdout), encoding="utf-8", write_through=True)
+
+
+def prints_no_data(*, unless: bool = False) -> None:
+    """Say that a command is not there for the lines that it prints: they may be lost on a closed standard output."""
+    if unless:
+        return
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, _Closed):
+        sys.stdout = raw.null
 
 
 def _node_failed(error: NodeFailure) -> None:

@@ -17,6 +17,8 @@ from horus_async.topics.ring.names import path_component
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from horus_async.observe import RunInfo
+
 LOOK_SECONDS = 0.2
 
 
@@ -25,12 +27,18 @@ class Listeners(Observer):
 
     hears_messages = False
 
-    def __init__(self, namespace: str, topics: Iterable[str], *, processes: Path = Path("/proc")) -> None:
+    def __init__(self, namespace: str | None, topics: Iterable[str], *, processes: Path = Path("/proc")) -> None:
+        """Watch the rings of a namespace; None for that of the run."""
         self.unheard = set(topics)
         """Those that no other process was seen to read."""
         self._namespace = namespace
         self._processes = processes
         self._over = threading.Event()
+
+    def run_started(self, run: RunInfo) -> None:
+        """Take the run's namespace."""
+        if self._namespace is None:
+            self._namespace = run.namespace
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -51,7 +59,7 @@ class Listeners(Observer):
 
     def look(self) -> None:
         """Strike out the topics that are read now."""
-        if not self.unheard:
+        if not self.unheard or self._namespace is None:
             return
         mapped = mapped_by_others(self._namespace, self._processes)
         if mapped is None:  # the system does not say which

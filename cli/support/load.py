@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import io
+import re
 import runpy
 import sys
 import types
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async import Scheduler
 from horus_async.errors import AppError, HorusError
 from horus_async.scheduler.signals import Interrupted
+from horus_async.spelling import did_you_mean
 
 from .errors import USAGE, in_a_line
 
@@ -130,7 +132,8 @@ def _made(app: str, module: ModuleType, args: Sequence[str]) -> Scheduler:
     else:
         found = getattr(module, attribute, None)
         if found is None:
-            raise AppError(f"{where} has no {attribute!r}")
+            offered = [name for name, value in vars(module).items() if callable(value) or isinstance(value, Scheduler)]
+            raise AppError(f"{where} has no {attribute!r}{did_you_mean(attribute, offered)}")
     return _scheduler(app, found, args)
 
 
@@ -140,6 +143,16 @@ def split_app(app: str) -> tuple[str, str | None]:
     if not colon or not attribute.isidentifier():
         return app, None
     return where, attribute
+
+
+def name_of(app: str) -> str:
+    """What a scheduler is called that its program did not name: as the program, so that two have boxes of their own."""
+    where = split_app(app)[0]
+    path = Path(where)
+    stem = path.stem if is_file(where) else where.rpartition(".")[2]
+    if stem == "__main__":
+        stem = path.resolve().parent.name
+    return re.sub(r"[^A-Za-z0-9_-]", "_", stem)[:80]
 
 
 def _scheduler(app: str, found: Any, args: Sequence[str]) -> Scheduler:
@@ -164,7 +177,8 @@ def is_file(where: str) -> bool:
 def _file(where: str) -> Path:
     path = Path(where)
     if not path.is_file():
-        raise AppError(f"there is no file {where!r}")
+        there = [str(file) for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise AppError(f"there is no file {where!r}{did_you_mean(str(path), there)}")
     return path
 
 

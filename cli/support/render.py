@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from horus_async import Scheduler
     from horus_async.recorder import Session
 
+_DECIMAL_BITS = 2048
+"""As in recordings: Python refuses to write much larger integers in decimal."""
+
 
 def print_json(value: Any, *, err: bool = False) -> None:
-    """Print one JSON value on one line; integers of any size in digits."""
+    """Print one JSON value on one line; integers in digits, those beyond 2048 bits as text in hexadecimal."""
     try:
         text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except orjson.JSONEncodeError:  # an integer beyond 64 bits, or half a surrogate pair
@@ -35,7 +39,7 @@ def _simple(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_simple(item) for item in value]
     if value is None or isinstance(value, bool | int):
-        return value
+        return value if value is None or value.bit_length() <= _DECIMAL_BITS else hex(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value).encode(errors="backslashreplace").decode()
@@ -84,7 +88,7 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
             files = scheduler.stop_recording()
             click.echo(
                 f"recorded {stats.recording.messages} messages in {stats.recording.bytes} bytes, "
-                f"{stats.recording.dropped} dropped: {files[0] if files else ''}",
+                f"{stats.recording.dropped} dropped: {Path(files[0]).parent if files else ''}",
                 err=True,
             )
 

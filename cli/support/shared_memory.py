@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from horus_async.hints.installed import command
 from horus_async.topics.ring import memory
 
 from .finding import MIB, Finding, Verdict, size
@@ -113,7 +114,7 @@ def check_topics(machine: Machine) -> Finding:
         whose = "belongs to a dead process" if len(dead) == 1 else "belong to dead processes"
         detail = f"{detail}, of which {len(dead)} with {size(measured['dead_bytes'])} {whose}"
         namespaces = sorted({ring.path.parent.name for ring in dead})
-        clean = "; ".join(f"horus-async topic clean --namespace {name}" for name in namespaces[:_SHOWN])
+        clean = "; ".join(command(f"topic clean --namespace {name}") for name in namespaces[:_SHOWN])
         left = len(namespaces) - _SHOWN
         more = f"; and {left} more namespace{'' if left == 1 else 's'}" if left > 0 else ""
         return Finding("topics", Verdict.WARNING, detail, clean + more, measured | {"dead_namespaces": namespaces})

@@ -80,6 +80,10 @@ def _recorded_topics(ctx: click.Context) -> Iterable[str]:
     return [topic for node in opened.nodes for topic in opened.output_topics(node)]
 
 
+def _renames(ctx: click.Context) -> Iterable[str]:
+    return [f"{topic}=" for topic in _recorded_topics(ctx)]
+
+
 def _overrides(ctx: click.Context) -> Iterable[str]:
     opened = _opened(ctx)
     return [f"{node}.{topic}=" for node in opened.nodes for topic in opened.output_topics(node)]
@@ -118,6 +122,7 @@ def _kinds(_: click.Context) -> Iterable[str]:
 session = _one_of(_sessions, files=True)
 nodes = _one_of(_nodes, several=True)
 recorded_topic = _one_of(_recorded_topics)
+rename = _one_of(_renames)
 override = _one_of(_overrides)
 topic = _one_of(_topics)
 namespace = _one_of(_namespaces)

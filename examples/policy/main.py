@@ -9,6 +9,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 from client import run_episodes
@@ -26,15 +27,18 @@ from horus_async.policy import (
 )
 from horus_async.policy.server import ServerOptions, ServiceOptions, serve_policy
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-async def serve_and_record(policy: Path, traces: Path) -> list[float]:
-    """Serve ``policy`` while the simulated arm queries it; returns how far the hand ended from its targets, metres."""
+
+async def serve_and_record(policy: Path, traces: Path, drive: Callable[[str], list[float]]) -> list[float]:
+    """Serve ``policy`` while ``drive`` asks it; returns how far the hand ended from its targets, metres."""
     options = ServerOptions(port=0, service=ServiceOptions(trace=TraceOptions(directory=traces)))
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         url = await nursery.start(partial(serve_policy, str(policy), options, stop=stop))
         await _ready(url)
-        distances = await trio.to_thread.run_sync(run_episodes, url)
+        distances = await trio.to_thread.run_sync(drive, url)
         stop.set()
     return distances
 
@@ -70,7 +74,7 @@ def main(folder: Path) -> None:
     """Run everything, with its files in ``folder``."""
     whole, small, error = make(folder)
     print(f"trained: off by {error:.4f} rad from the teacher")
-    distances = trio.run(serve_and_record, whole, folder / "traces")
+    distances = trio.run(serve_and_record, whole, folder / "traces", run_episodes)
     print(f"served and recorded {len(distances)} episodes; the hand ends {1000 * max(distances):.1f} mm off at most")
     (trace,) = (folder / "traces").iterdir()
     compare(trace, whole)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import frozen
 
 from horus_async.errors import BlackBoxError
+from horus_async.spelling import did_you_mean
 
 from . import layout
 from .events import ANOMALIES, KINDS, LOG, Custom, Event, Record
@@ -79,7 +80,7 @@ def kind_name(text: str) -> str:
     for kind in KINDS:
         if kind.casefold() == text.casefold():
             return kind
-    raise BlackBoxError(f"there is no event kind {text!r}; the kinds are {', '.join(KINDS)}")
+    raise BlackBoxError(f"there is no event kind {text!r}; the kinds are {', '.join(KINDS)}{did_you_mean(text, KINDS)}")
 
 
 def _kind_names(kind: type[Event] | str | Iterable[type[Event] | str]) -> Iterator[str]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ConfigurationError
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext, current
+from horus_async.nodes.failure_policies import Fatal
+from horus_async.nodes.node import callback_of
 
 from .rules.failure import FailureMachine
 from .rules.schedule import RateSchedule
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from .stats import NodeStats
 
 TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
-BACKGROUND = "background"
+BACKGROUND, THREAD = "background", "a thread"
 """What a node started beside its callbacks."""
 _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
 
@@ -95,7 +97,7 @@ class NodeRun:
         self.overruns = 0
         self.errors = 0
         self.restarts = 0
-        self.failure = FailureMachine(node.policy)
+        self.failure = FailureMachine(node.failure_policy or Fatal())
         self.deadline_ns = None if node.deadline is None else round(node.deadline * NANOSECONDS)
         self.budget_ns = None if node.budget is None else round(node.budget * NANOSECONDS)
         self.period_ns = round(self.nominal_dt * NANOSECONDS)
@@ -139,7 +141,7 @@ class NodeRun:
         self._ticked_for = 0
         self.now: Callable[[], int] = lambda: 0
         """The run's time, nanoseconds; the runtime sets it."""
-        callbacks = {kind: node.callback(name) for kind, name in _CALLBACKS.items()}
+        callbacks = {kind: callback_of(node, name) for kind, name in _CALLBACKS.items()}
         if node.compute and (tick := callbacks[TICK]) is not None:
             callbacks[TICK] = _in_thread(self, tick)
         self.callbacks = callbacks

@@ -21,6 +21,7 @@ from attrs import evolve
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns, perf_ns
+from horus_async.nodes.node import declared
 from horus_async.undo import undo
 
 from .coroutines import ENDED, Carrier, carry, may_suspend
@@ -211,7 +212,7 @@ class Runtime(Ending):
         """Begin: tell the observers, make ready."""
         self.attach(pace)
         known = {node.name for node in self.info.nodes}
-        players = (run.node.info() for run in self.runs.values() if run.name not in known)
+        players = (declared(run.node) for run in self.runs.values() if run.name not in known)
         self.info = evolve(self.info, nodes=(*self.info.nodes, *players))
         started: list[Observer] = []
         for observer in self.audience:

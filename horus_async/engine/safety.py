@@ -17,6 +17,7 @@ from horus_async.clock.debugger import held_within
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import EmergencyStop, NodeFailure
 from horus_async.nodes.failure_policies import Ignore, Miss
+from horus_async.nodes.node import callback_of
 from horus_async.nodes.user_frames import begin_with_the_users
 from horus_async.observe import (
     BudgetOverrun,
@@ -29,7 +30,7 @@ from horus_async.observe import (
 )
 
 from .audience import Audience
-from .node_run import BACKGROUND, INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
+from .node_run import BACKGROUND, INIT, SAFE_STATE, SHUTDOWN, THREAD, TICK, NodeRun
 from .reporting import advice_on_blocking, describe, hint, telling
 from .rules.failure import Action, Change, State
 
@@ -175,7 +176,7 @@ class Safety(ABC):
             culprit.name,
             held_ns // 1_000_000,
             culprit.context.tick,
-            advice_on_blocking(culprit.node.callback(TICK)),
+            advice_on_blocking(callback_of(culprit.node, TICK)),
             extra={"node": culprit.name, "tick": culprit.context.tick},
         )
 
@@ -244,7 +245,7 @@ class Safety(ABC):
 
     def _tell_of_errors(self, run: NodeRun) -> None:
         """Have the node's ``on_error`` told of what its callbacks raise."""
-        on_error = run.node.callback("on_error")
+        on_error = callback_of(run.node, "on_error")
         if on_error is None:
             return
         for kind, callback in run.callbacks.items():
@@ -282,7 +283,7 @@ class Safety(ABC):
         run.needs_init = run.needs_init or kind is INIT
         if action is Action.END_RUN or not ordinary:
             self.failures.append((run, error))
-            if kind is BACKGROUND:  # no line of a callback has it
+            if kind in {BACKGROUND, THREAD}:  # no line of a callback has it
                 _log.error("node %r failed in %s: %s", run.name, kind, describe(error), extra={"node": run.name})
             self.abort(f"fatal: {run.name}: {describe(error)}")
         else:

@@ -12,11 +12,12 @@ from attrs import define
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.nodes.context import WorkContext, current
+from horus_async.nodes.node import callback_of
 from horus_async.topics.wake.wakeup import Bell
 
 from .calling import Calling
 from .coroutines import Carrier, start_and_carry
-from .node_run import BACKGROUND
+from .node_run import BACKGROUND, THREAD
 from .reporting import finished, name_of, tell, telling
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Working(Calling):
         assert self._pace is not None
         work.scope = event_loop().scope()
         turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
-        on_error = work.run.node.callback("on_error")
+        on_error = callback_of(work.run.node, "on_error")
         if on_error is not None:
             start = telling(start, on_error, functools.partial(self._report_work, work))
         self._group.start_soon(self._carry_work, work, turn, start)
@@ -241,7 +242,7 @@ class Working(Calling):
             assert work.thread is not None
             work.thread.join()
         error = failures[0] if failures else None
-        on_error = work.run.node.callback("on_error")
+        on_error = callback_of(work.run.node, "on_error")
         if on_error is not None and isinstance(error, Exception):
             self._report_work(work, error)
             told = work.variables.run(tell, on_error, error)
@@ -253,7 +254,7 @@ class Working(Calling):
         work.reported = error
         run = work.run
         of_callback = run.reported
-        self._report(run, BACKGROUND, error)
+        self._report(run, _kind_of(work), error)
         run.reported = of_callback  # one of its callbacks may be telling its own just now
 
     def _work_ended(self, work: Work, error: BaseException | None) -> None:
@@ -262,6 +263,10 @@ class Working(Calling):
         if error is not None and not self._is_cancellation(error):
             if error is not work.reported:
                 self._report_work(work, error)
-            self._failed(work.run, BACKGROUND, error)
+            self._failed(work.run, _kind_of(work), error)
         if self._pace is not None:
             self._pace.wake()
+
+
+def _kind_of(work: Work) -> str:
+    return BACKGROUND if work.thread is None else THREAD

@@ -13,7 +13,7 @@ from horus_async.topics import check_topic_name
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
-from .failure_policies import FailurePolicy, Fatal, Miss
+from .failure_policies import FailurePolicy, Miss
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
@@ -149,7 +149,7 @@ class Node:
                 "without '@' and '\\', no leading '/', no '..'"
             )
         self._check_callbacks()
-        if self.callback("tick") is None:
+        if callback_of(self, "tick") is None:
             meant = nearest_tick(type(self), Node)
             way_out = "pass tick=function, or write a method 'async def tick(self)'"
             way_out = way_out if meant is None else f"was its method {meant!r} meant to be the tick?"
@@ -179,34 +179,10 @@ class Node:
                 f"node {self.name!r}: failure_policy={self.failure_policy!r}; "
                 "use Fatal(), Restart(), Skip() or Ignore()"
             )
-        if self.compute and inspect.iscoroutinefunction(self.callback("tick")):
+        if self.compute and inspect.iscoroutinefunction(callback_of(self, "tick")):
             raise ConfigurationError(
                 f"node {self.name!r} has compute=True, which needs a plain 'def tick', but its tick is 'async def'"
             )
-
-    def callback(self, name: str) -> Callable[..., Any] | None:
-        """The callback of that name, bound to this node; None if there is none."""
-        function = self._functions.get(name)
-        if function is not None:
-            return functools.partial(function, self)
-        return getattr(self, name, None)
-
-    def info(self) -> NodeInfo:
-        """What this node declares, as kept in recordings."""
-        return NodeInfo(
-            name=self.name,
-            rate=self.rate,
-            on=tuple(self.on or ()),
-            pubs=tuple(self.pubs),
-            subs=tuple(self.subs),
-            order=self.order,
-            compute=self.compute,
-        )
-
-    @property
-    def policy(self) -> FailurePolicy:
-        """The failure policy in force."""
-        return self.failure_policy or Fatal()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -344,3 +320,25 @@ def _topics(option: str, topics: Any) -> tuple[str, ...]:
         return tuple(dict.fromkeys(check_topic_name(topic) for topic in topics))
     except TypeError:
         raise ConfigurationError(f"{option}={topics!r}: give one or more topic names") from None
+
+
+# Functions, not methods, so that a node may have methods and attributes of these names.
+
+
+def callback_of(node: Node, name: str) -> Callable[..., Any] | None:
+    """The callback of that name, bound to its node; None if there is none."""
+    function = node._functions.get(name)  # noqa: SLF001 - in its own module
+    return getattr(node, name, None) if function is None else functools.partial(function, node)
+
+
+def declared(node: Node) -> NodeInfo:
+    """What a node declares, as kept in recordings."""
+    return NodeInfo(
+        name=node.name,
+        rate=node.rate,
+        on=tuple(node.on or ()),
+        pubs=tuple(node.pubs),
+        subs=tuple(node.subs),
+        order=node.order,
+        compute=node.compute,
+    )

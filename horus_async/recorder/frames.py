@@ -86,14 +86,20 @@ class IndexEntry:
     lines: int
 
 
-def pack(text: bytes, lines: int) -> bytes:
+def pack(text: bytes, lines: int, *, thorough: bool = True) -> bytes:
     """One complete frame of ``text``, which has ``lines`` lines.
 
     Short lines are much alike and worth a thorough search (LZ4 HC level 6: a sixth smaller). Long ones, and what a
     quick look cannot make half as long, are mostly base64, where a search takes its time and finds nothing.
+
+    Args:
+        text: the lines.
+        lines: their number.
+        thorough: whether to search at all where it is worth it; it takes five times as long as the quick look.
     """
     packed = _pack(text, 0)
-    return _pack(text, 6) if len(text) < _DENSE_LINE * lines and 2 * len(packed) < len(text) else packed
+    is_worth = thorough and len(text) < _DENSE_LINE * lines and 2 * len(packed) < len(text)
+    return _pack(text, 6) if is_worth else packed
 
 
 def _pack(text: bytes, level: int) -> bytes:

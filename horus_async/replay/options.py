@@ -11,6 +11,7 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
 from horus_async.recorder.read.moments import first_tick_from, span_text
+from horus_async.spelling import did_you_mean
 from horus_async.topics.codec import encode
 from horus_async.validators import is_not_negative, is_number, is_whole
 
@@ -130,7 +131,8 @@ class ReplayOptions:
                 raise ReplayError(f"node {name!r} cannot be replayed: {self.session.missing_nodes[name]}")
             if name not in self.session.nodes:
                 known = ", ".join(sorted(self.session.nodes))
-                raise ReplayError(f"no node {name!r} in session {self.session.name!r}; it has {known}")
+                meant = did_you_mean(name, self.session.nodes)
+                raise ReplayError(f"no node {name!r} in session {self.session.name!r}; it has {known}{meant}")
         self.nodes = tuple(nodes)
 
     def check(self) -> None:
@@ -187,10 +189,11 @@ def check_override(session: Session, nodes: Iterable[str], node: str, topic: str
         ValueNotSupportedError: No topic can carry ``value``.
     """
     if node not in nodes:
-        raise ReplayError(f"no node {node!r} in session {session.name!r}; it has {', '.join(sorted(nodes)) or 'none'}")
+        there = f"{', '.join(sorted(nodes)) or 'none'}{did_you_mean(node, nodes)}"
+        raise ReplayError(f"no node {node!r} in session {session.name!r}; it has {there}")
     known = session_topics(session, node)
     if topic not in known:
-        topics = ", ".join(sorted(known)) or "nothing"
+        topics = f"{', '.join(sorted(known)) or 'nothing'}{did_you_mean(topic, known)}"
         raise ReplayError(f"node {node!r} sent nothing on {topic!r} in session {session.name!r}; it sent {topics}")
     if not callable(value):
         encode(value)
@@ -235,7 +238,8 @@ def injected(ref: str | Path | Session, nodes: Sequence[str]) -> list[PlayedFile
         raise ReplayError(f"no node is named; session {session.name!r} has {known}")
     for name in nodes:
         if name not in session.nodes:
-            raise ReplayError(f"no node {name!r} in session {session.name!r}; it has {known}")
+            meant = did_you_mean(name, session.nodes)
+            raise ReplayError(f"no node {name!r} in session {session.name!r}; it has {known}{meant}")
     return [PlayedFile(session, name, session.nodes[name].order, wins=True) for name in dict.fromkeys(nodes)]
 
 

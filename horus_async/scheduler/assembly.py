@@ -13,6 +13,7 @@ from horus_async.engine.ports import check_free
 from horus_async.engine.rules.schedule import RateTimeline
 from horus_async.engine.runtime import Runtime
 from horus_async.engine.watchdog import Watchdog
+from horus_async.nodes.node import declared
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
 
@@ -125,7 +126,7 @@ def _run_info(options: SchedulerOptions, nodes: Sequence[Node], started_ns: int)
         started_at_ns=started_ns,
         start_ns=0 if options.deterministic else started_ns,
         namespace=options.namespace,
-        nodes=tuple(node.info() for node in nodes),
+        nodes=tuple(declared(node) for node in nodes),
     )
 
 

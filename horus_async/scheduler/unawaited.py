@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.engine.reporting import code_of, line_of
 from horus_async.errors import ConfigurationError
 from horus_async.nodes.context import current
+from horus_async.nodes.node import callback_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ def _place(frame: FrameType | None, coroutine: Any, run: NodeRun) -> str | None:
         if origin is Origin.USER:
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
-    callback = run.node.callback("enter_safe_state" if run.kind == "safe_state" else run.kind)
+    callback = callback_of(run.node, "enter_safe_state" if run.kind == "safe_state" else run.kind)
     code = code_of(callback)
     line = None if code is None else line_of(code, _short(coroutine.__name__))
     return None if code is None or line is None else f"{code.co_filename}:{line}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,40 @@ def test_a_session_is_replayed_against_live_nodes(tmp_path: Path) -> None:
     assert "tolerance=0.0): missing a required argument: 'session'" in done.stdout
     assert "session day: app=3: give a Scheduler, or a function that makes one" in done.stdout
     assert "session day: which program? give app=build, or write a fixture horus_app" in done.stdout
+
+
+BY_NAME = """
+import pytest
+import app
+
+@pytest.mark.horus_replay("day", app=app.build)
+def test_with_the_fixture(horus):
+    pass
+
+@pytest.mark.horus_replay("night", app=app.build)
+def test_no_session(horus):
+    pass
+"""
+
+
+def test_the_users_recordings_are_found_beside_the_fixture(tmp_path: Path) -> None:
+    """``horus`` gives the test a folder of its own, in which there is nothing to compare with."""
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "app.py").write_text(APP.replace('recordings_dir="."', "recordings_dir=None"))
+    (tests / "test_user.py").write_text(BY_NAME)
+    (tests / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    environment = {**os.environ, "HORUS_RECORDINGS_DIR": str(tmp_path / "recordings"), "PYTHONPATH": str(ROOT)}
+    make = [sys.executable, "-c", "import app; app.build().run_sync(0.5)"]
+    subprocess.run(make, cwd=tests, env=environment, check=True)
+    plugins = ["-p", "horus_async.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugins, str(tests)],
+        cwd=tests,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "session night: no session 'night'" in done.stdout

@@ -402,3 +402,22 @@ def test_a_compute_tick_does_not_block_the_others() -> None:
     scheduler = scheduler_of(n, Node("other", tick=lambda _: ticked.set()), deterministic=False)
     scheduler.run_sync(20)
     assert log.lines[0] is True
+
+
+@pytest.mark.parametrize(
+    "name", ["policy", "state", "model", "info", "position", "failure", "step", "callback", "declared"]
+)
+def test_a_node_may_use_the_names_that_robots_use(name: str) -> None:
+    """For attributes of its own: a learned policy, a state."""
+
+    class Arm(Node):
+        def __init__(self) -> None:
+            super().__init__("arm", rate=10)
+            setattr(self, name, [0.5])
+
+        def tick(self) -> None:
+            self.send("arm", getattr(self, name))
+
+    arm = Arm()
+    Scheduler(deterministic=True).add(arm).run_sync(0.2)
+    assert getattr(arm, name) == [0.5]

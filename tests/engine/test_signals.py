@@ -193,3 +193,32 @@ def test_nothing_is_raised_where_it_would_be_lost() -> None:
 
     run_nodes(Node("n", tick=tick), duration=0.01)
     assert found == {"tick": False, "destructor": True, "log": True, "collector": True, "start of a thread": True}
+
+
+NOTEBOOK = """
+import asyncio, signal
+from horus_async import Node, Scheduler, tick
+
+def ready(node):
+    if tick() == 100:
+        print("ready", flush=True)
+
+async def off(node):
+    print("off", flush=True)
+
+loop = asyncio.new_event_loop()
+cell = loop.create_task(Scheduler(deterministic={deterministic}).add(Node("a", tick=ready, shutdown=off)).run())
+signal.signal(signal.SIGINT, lambda *_: cell.cancel())  # as IPython does; nothing wakes the event loop
+try:
+    loop.run_until_complete(cell)
+except asyncio.CancelledError:
+    print("cancelled")
+print(loop.run_until_complete(asyncio.sleep(0, "next cell")))
+"""
+
+
+@both_modes
+def test_a_handler_that_cancels_without_waking_the_loop(deterministic: bool, namespace: str) -> None:
+    """*Interrupt* in a notebook: the run ends in order, and the event loop is as before."""
+    code, output, errors = signalled_script(NOTEBOOK.format(deterministic=deterministic), SIGINT)
+    assert (code, output.split("\n")[:-1]) == (0, ["ready", "off", "cancelled", "next cell"]), errors

@@ -29,6 +29,7 @@ from horus_async import (
     tick,
 )
 from horus_async.errors import HorusError
+from horus_async.nodes.node import callback_of
 from tests.engine.programs import both_modes, run_nodes, scheduler_of
 
 
@@ -95,7 +96,7 @@ class _Callable:
 def test_whatever_takes_a_node_is_a_callback(function: Any) -> None:
     """Also what has no signature, and what takes more that has a default."""
     node = Node("n", tick=lambda _: None, shutdown=function) if function is dict else Node("n", tick=function)
-    assert node.callback("tick") is not None
+    assert callback_of(node, "tick") is not None
 
 
 @both_modes

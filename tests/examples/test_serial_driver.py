@@ -20,7 +20,7 @@ def test_all_that_the_driver_sent_is_recorded(tmp_path: Path) -> None:
         "unplugged after 100 of them, opened 4 times",
     ]
     assert [line for line in done.stderr.splitlines() if line.startswith("node 'driver'")] == [
-        "node 'driver' failed in background: OSError: the device was unplugged",
+        "node 'driver' failed in a thread: OSError: the device was unplugged",
         "node 'driver' failed in init: OSError: could not open the port: there is no device",
         "node 'driver' failed in init: OSError: could not open the port: there is no device",
     ]

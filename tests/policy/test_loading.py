@@ -96,7 +96,9 @@ def test_a_file_names_its_policy(policy_module: Callable[[str], str]) -> None:
     assert len(first.model_hash) == 16
 
 
-@pytest.mark.parametrize("spec", ["nowhere", "nowhere:x", "no/such.py:x", "json:no_such", ":x", "json:", ""])
+@pytest.mark.parametrize(
+    "spec", ["nowhere", "nowhere:x", "~nobody/e", "x" * 5000, "no/such.py:x", "json:no_such", ":x", "json:", ""]
+)
 def test_a_name_that_leads_nowhere_is_an_error(spec: str) -> None:
     """A name that is no folder, module or attribute raises PolicyError."""
     with pytest.raises(PolicyError):

@@ -206,6 +206,7 @@ def test_only_what_is_shown_is_made_into_values(recordings_dir: Path, monkeypatc
         (np.zeros((4, 5, 6)), np.eye(20, 6).reshape(4, 5, 6), "v[0,0,0]: 0.0 != 1.0"),
         (np.array(["y" * 9000]), np.array(["y" * 8999 + "z"]), "v[0]"),
         (10**3000, 10**3000 + 1, ""),
+        ([7**6000], {"n": 7**9000}, "0x"),
         ({str(i): i for i in range(5000)}, None, "(5000 items)"),
         (np.array([{"k": "x" * 9000}], object), np.array([{"k": 1}], object), ""),
     ],
@@ -229,3 +230,13 @@ def test_json_has_integers_of_any_size(recordings_dir: Path) -> None:
     shown = json.loads(result.stdout)["shown"]
     assert (shown[0]["a"], shown[0]["b"]) == (2**70, -(2**64))
     assert (shown[1]["a"], shown[1]["b"]) == ("a", "b")
+
+
+def test_json_has_integers_that_python_does_not_write(recordings_dir: Path) -> None:
+    """Those that recordings have in hexadecimal are text in hexadecimal here, too."""
+    for name, number in (("a", 7**6000), ("b", -(7**6000))):
+        make(recordings_dir, name, {0: [("n", "t", number)]}, ticks=1)
+    result = call("diff", "a", "b", "--json")
+    assert result.exit_code == 1, result.output
+    (shown,) = json.loads(result.stdout)["shown"]
+    assert (shown["a"], shown["b"]) == (hex(7**6000), hex(-(7**6000)))

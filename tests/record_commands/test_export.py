@@ -12,10 +12,14 @@ import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcap.reader import make_reader
 
+from horus_async.recorder.exports.flatten import FIXED, row_of
 from horus_async.recorder.exports.mcap_export import merged_schema, schema_of
 from horus_async.recorder.exports.tables import table_paths
+from horus_async.recorder.messages import RecordedMessage
 from horus_async.topics.codec import decode
 
 from .sessions import call, call_json, make, outsider, robot
@@ -64,6 +68,78 @@ def test_csv_has_a_column_a_field(recordings_dir: Path, tmp_path: Path) -> None:
     assert (first["data.tick"], first["late"]) == ("99", "")
     assert (second["tick"], second["stamp_ns"], second["pose.x"], second["late"]) == ("2", "20000000", "2", "7")
     assert second["raw"] == ""
+
+
+ALIKE = [
+    {"a.b": 3, "a": {"b": 4}},
+    {"a": {"b": 4}, "a.b": 3},
+    {"data": {"tick": 5, "data": {"tick": 6}}, "tick": 7, "data.tick": 8},
+    {"tick": 7, "data.tick": 8, "data": {"data": {"tick": 6}, "tick": 5}},
+    {"": 1, "value": 2, ".": {"": 3}, "\\": {"": 9}, "\\.": 10},
+    {"a.b": {"c": 11}, "a": {"b.c": 12, "b": {"c": 13}}},
+    {1: "x", "1": "y"},
+    {"1": "y", 1: "x"},
+]
+NAMES = {
+    r"a\.b": 3,
+    "a.b": 4,
+    "data.tick": 7,
+    "data.data.tick": 5,
+    "data.data.data.tick": 6,
+    r"data\.tick": 8,
+    "": 1,
+    "value": 2,
+    r"\..": 3,
+    "\\\\.": 9,
+    "\\\\\\.": 10,
+    r"a\.b.c": 11,
+    r"a.b\.c": 12,
+    "a.b.c": 13,
+    "1": "y",
+    "1_": "x",
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_fields_with_one_path_have_columns_of_their_own(recordings_dir: Path, tmp_path: Path, form: str) -> None:
+    """Whatever their order, and whichever message of a topic has them: a column is one field."""
+    make(recordings_dir, "s", {tick: [("n", "t", value)] for tick, value in enumerate(ALIKE)}, ticks=len(ALIKE))
+    output = tmp_path / f"t.{form}"
+    assert call("export", "s", "--format", form, "--output", output).exit_code == 0
+    rows: list[dict[str, Any]]
+    if form == "csv":
+        rows = [dict(row) for row in read_csv(output)]
+    elif form == "jsonl":
+        rows = [orjson.loads(line) for line in output.read_bytes().splitlines()]
+    else:
+        rows = pq.read_table(output).to_pylist()
+    assert {name for name in rows[0] if name not in FIXED} == NAMES.keys()
+    for row in rows:
+        found = {name: value for name, value in row.items() if name not in FIXED and value not in (None, "")}
+        assert found
+        assert {name: str(value) for name, value in found.items()} == {name: str(NAMES[name]) for name in found}
+
+
+PARTS = st.text(".\\_ab", max_size=3) | st.sampled_from([*FIXED, "data", "data.tick", "value"])
+TREES = st.recursive(st.integers(), lambda inner: st.dictionaries(PARTS, inner, min_size=1, max_size=3), max_leaves=8)
+
+
+def paths(value: Any) -> list[tuple[str, ...]]:
+    """The keys that lead to each number."""
+    return [(k, *p) for k, v in value.items() for p in paths(v)] if isinstance(value, dict) else [()]
+
+
+@given(one=st.dictionaries(PARTS, TREES), other=st.dictionaries(PARTS, TREES))
+def test_a_column_is_one_field(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Two fields have one column if and only if they are one field, in whatever dicts."""
+
+    def columns(value: dict[str, Any]) -> list[str]:
+        return [*row_of(RecordedMessage(0, 0, "n", "t", 0, value))][len(FIXED) :]
+
+    named = {path: name for value in (one, other) for path, name in zip(paths(value), columns(value), strict=True)}
+    for value in (one, other):
+        assert [named[path] for path in paths(value)] == columns(value)
+    assert len(set(named.values())) == len(named)
 
 
 def test_jsonl_is_strict_json_with_the_same_columns_in_each_line(recordings_dir: Path, tmp_path: Path) -> None:
@@ -253,7 +329,7 @@ def test_missing_extra_says_what_to_install(
     result = call("export", "s", "--format", form, "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert package in result.output
-    assert f"horus-async[{form}]" in result.output
+    assert f"[{form}]'" in result.output
     assert result.output.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
 
@@ -274,3 +350,21 @@ def test_misuse(recordings_dir: Path, tmp_path: Path, form: str) -> None:
         assert words in result.output
         assert result.output.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
+
+
+def test_topics_by_pattern(recordings_dir: Path, tmp_path: Path) -> None:
+    """As a replay takes them, with messages from outside; each once, and what fits none is an error."""
+    sent = {0: [("arm", "arm/joints", 1), ("arm", "arm/force", 2), ("base", "odom", 3)]}
+    make(recordings_dir, "s", sent, ticks=1, outside=[outsider(0, 4)])
+
+    def topics(*patterns: str) -> list[str]:
+        options = [option for pattern in patterns for option in ("--topic", pattern)]
+        base = ("export", "s", "--format", "csv", "--output", tmp_path / "t.csv")
+        return sorted(call_json(*base, *options)["files"])
+
+    whole = tmp_path / "t.csv"
+    assert topics("arm/*") == [str(tmp_path / f"t.arm_{name}.csv") for name in ("force", "joints")]
+    assert topics("*.cmd") == topics("operator.cmd") == topics("operator.[c]md", "operator.cmd") == [str(whole)]
+    assert topics("odom", "o?om") == [str(whole)]
+    result = call("export", "s", "--format", "csv", "--output", whole, "--topic", "odom", "--topic", "leg/*")
+    assert (result.exit_code, "no messages of topic 'leg/*'" in result.output) == (2, True)

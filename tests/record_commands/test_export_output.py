@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from mcap.reader import make_reader
 
+from tests.terminal import at_a_terminal
+
 from .sessions import call, call_json, make, robot
 
 FORMS = ["csv", "jsonl", "parquet", "mcap"]
@@ -214,7 +216,7 @@ def test_topics_may_be_repeated(recordings_dir: Path, tmp_path: Path) -> None:
     for form in FORMS:
         result = call(*base[:4], "--format", form, "--topic", "scan", "--topic", "imgae")
         assert result.exit_code == 2
-        assert "no messages of topic 'imgae'; did you mean 'image'?; it has image, odom, scan" in result.output
+        assert "no messages of topic 'imgae'; it has image, odom, scan; did you mean 'image'?" in result.output
         assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
 
 
@@ -267,3 +269,16 @@ def test_the_bar_moves_with_the_messages(recordings_dir: Path, tmp_path: Path, m
         assert len(bar.steps) > 10
         assert bar.steps[-1] > 900
     assert len(bars) == 2
+
+
+def test_a_pipe_that_nobody_reads_yet(recordings_dir: Path, tmp_path: Path) -> None:
+    """The export waits, as every program does that opens one; at a terminal it says for what."""
+    robot(recordings_dir, "s", ticks=3)
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", "pipe"], cwd=tmp_path, stdout=subprocess.PIPE) as reader:
+        arguments = ("record", "export", "s", "--format", "csv", "--topic", "ctrl.cmd", "--output", "pipe")
+        code, lines = at_a_terminal(*arguments, columns=200, cwd=tmp_path)
+        assert reader.stdout is not None
+        assert len(reader.stdout.readlines()) == 1 + 3
+    assert code == 0
+    assert "writes into pipe as soon as somebody reads it" in lines

@@ -40,6 +40,40 @@ def test_file_compressed_by_zstd_that_is_cut(recordings_dir: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("text", "keep", "said"),
+    [
+        (b"hello", None, "what x.zst holds is none of what can be imported"),
+        (zstandard.compress(b"hello"), None, "what x.zst holds is none of what can be imported"),
+        (b"", None, "what x.zst holds is empty"),
+        (b"SQLite format 3\0" + b"x" * 500, None, "what x.zst holds"),
+        (b"\x89MCAP0\r\n", 9, "x.zst is cut off or damaged: it was unpacked as far as it goes; what x.zst holds is"),
+        (b"\x89MCAP0\r\n", 4, "x.zst is cut off or damaged: it was unpacked as far as it goes; what x.zst holds is"),
+    ],
+)
+@pytest.mark.usefixtures("recordings_dir")
+def test_errors_name_the_compressed_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, keep: int | None, said: str
+) -> None:
+    """Not a temporary one, which nobody knows and which is gone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.zst").write_bytes(zstandard.compress(text)[:keep])
+    result = call("import", "x.zst", "--name", "x")
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "horus-import-" not in result.output
+
+
+def test_a_cut_between_two_frames_of_zstd(recordings_dir: Path, tmp_path: Path) -> None:
+    """What was unpacked is imported, and it is said that more was there, even if the messages look whole."""
+    path = json_mcap(tmp_path / "whole", [("/a", n, b"1") for n in range(5)])
+    data = zstandard.compress(path.read_bytes()) + zstandard.compress(b"more")[:-3]
+    (tmp_path / "x.zst").write_bytes(data)
+    result = call("import", tmp_path / "x.zst", "--name", "x")
+    assert (result.exit_code, len(messages_of("x", "a"))) == (0, 5)
+    assert f"note: {tmp_path / 'x.zst'} is cut off or damaged: it was unpacked as far as it goes" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("pack", "words"),
     [
         (gzip.compress, "gunzip"),

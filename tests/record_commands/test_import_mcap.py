@@ -30,7 +30,7 @@ ODD_JSON: list[tuple[bytes, Any]] = [
     (b'{"id": 18446744073709551616}', {"id": 2**64}),
     (b'{"id": -9223372036854775809}', {"id": -(2**63) - 1}),
     (b'{"id": 1' + b"0" * 60 + b"}", {"id": 10**60}),
-    (b'[18446744073709551615, 1e999, -0.0, "9999999999999999999999"]', [2**64 - 1, math.inf, -0.0, "9" * 22]),
+    (b'[18446744073709551615, 1e308, -0.0, "9999999999999999999999"]', [2**64 - 1, 1e308, -0.0, "9" * 22]),
     (b'{"$type": "os.system", "value": "ls"}', {"$type": "os.system", "value": "ls"}),
     (b'{"$ndarray": 1, "a": {"$float": "nan"}}', {"$ndarray": 1, "a": {"$float": "nan"}}),
     (b'\xef\xbb\xbf{"r": 1}', {"r": 1}),
@@ -48,9 +48,34 @@ def test_json_as_others_write_it(recordings_dir: Path, tmp_path: Path, text: byt
     assert repr(messages_of("x", "a")) == repr([value])
 
 
+@pytest.mark.parametrize("digits", [3999, 4001, 4300, 4301, 9999, 100_000])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_integers_beyond_what_python_reads(recordings_dir: Path, tmp_path: Path, digits: int, sign: str) -> None:
+    """Python refuses those of more than 4,300 digits, and ours have any size: no message becomes bytes for that."""
+    text = f"{sign}1{'0' * (digits - 2)}7"
+    found = call_json("import", json_mcap(tmp_path / "x.mcap", [("/a", 1, text.encode())]), "--name", "x")
+    assert (found["notes"], messages_of("x", "a")) == ([], [int(f"{sign}1") * (10 ** (digits - 1) + 7)])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("text", ["1e400", "-1E+309", "9" * 310 + ".0", "1e00999"])
+def test_numbers_beyond_all_floats(recordings_dir: Path, tmp_path: Path, text: str, encoding: str) -> None:
+    """The nearest is infinity, and how many messages have it instead is said; Infinity as such needs no word."""
+    one, infinite = (f'{{"v": [{number}, 1e300]}}'.encode(encoding) for number in (text, "Infinity"))
+    messages = [("/a", START_NS, infinite), ("/a", START_NS + 1, one), ("/a", START_NS + 2, one)]
+    result = call("import", json_mcap(tmp_path / "x.mcap", messages), "--name", "x")
+    assert result.exit_code == 0, result.output
+    signed = -math.inf if text[0] == "-" else math.inf
+    assert messages_of("x", "a") == [{"v": [math.inf, 1e300]}] + 2 * [{"v": [signed, 1e300]}]
+    assert result.stderr == (
+        f"note: topic /a: 2 messages have infinity in the place of a number; the first, at {START_NS + 1} ns: "
+        f"{text[:40]} is beyond the largest float\n"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
-    [b"", b'{"r": ', b"{nonsense", b"\xff\xfe\xfd", b'"\\ud800"', b"[" * 100_000, b"1" * 5000, b'{"a":1}{"b":2}'],
+    [b"", b'{"r": ', b"{nonsense", b"\xff\xfe\xfd", b'"\\ud800"', b"[" * 100_000, b"1" * 100_001, b'{"a":1}{"b":2}'],
 )
 def test_message_that_is_no_json_costs_itself(recordings_dir: Path, tmp_path: Path, text: bytes) -> None:
     """It comes as its bytes, a note names topic, number, stamp and reason, and all others are imported."""

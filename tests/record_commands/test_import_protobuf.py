@@ -230,7 +230,7 @@ def test_without_protobuf_the_error_says_what_to_install(
         monkeypatch.setitem(sys.modules, module, None)
     result = call("import", path, "--name", "x")
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
-    assert "horus-async[protobuf]" in result.output
+    assert "[protobuf]'" in result.output
     assert not (recordings_dir / "x").exists()
     assert call("import", path, "--name", "x", "--exclude", "/state").exit_code == 0
     assert list(open_session("x").nodes) == ["bag"]

@@ -152,7 +152,7 @@ def test_without_pyulog_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyulog", None)
     result = call("import", write_log(tmp_path / "x.ulg"), "--name", "x")
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
-    assert "horus-async[ulog]" in result.output
+    assert "[ulog]'" in result.output
 
 
 def test_a_log_that_was_cut_off_says_so(recordings_dir: Path, tmp_path: Path) -> None:

@@ -123,3 +123,52 @@ def test_where_the_system_does_not_tell_any_listener_counts(tmp_path: Path, name
     with live("another", 1):
         listeners.look()
     assert not listeners.unheard
+
+
+READER = """
+from horus_async import Node, Scheduler
+
+
+async def tick(node):
+    node.recv("{topic}")
+
+
+def build(args):
+    return Scheduler(deterministic={deterministic}, tick_rate=100).add(Node("reader", tick=tick, rate=100))
+"""
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_program_that_does_not_read_them(recordings_dir: Path, tmp_path: Path, *, deterministic: bool) -> None:
+    """With ``--into`` it is said too: the whole run shows nothing. And the summary is about that program."""
+    robot(recordings_dir, "s", ticks=20)
+    path = tmp_path / "deaf.py"
+    path.write_text(READER.format(topic="another", deterministic=deterministic))
+    result = call("inject", "s", "--nodes", "sensor", "--into", path)
+    assert result.exit_code == 0, result.output
+    assert f"note: nobody read sensor.reading: no node of {path}, and no other program" in result.stderr
+    assert "\ndeaf: to tick " in result.stderr
+    assert "\nscheduler: " not in result.stderr
+    assert call_json("inject", "s", "--nodes", "sensor", "--into", path)["unheard"] == ["sensor.reading"]
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_program_that_reads_them(recordings_dir: Path, tmp_path: Path, *, deterministic: bool) -> None:
+    """Undeclared or not, nothing is said of it."""
+    robot(recordings_dir, "s", ticks=20)
+    path = tmp_path / "app.py"
+    path.write_text(READER.format(topic="sensor.reading", deterministic=deterministic))
+    result = call("inject", "s", "--nodes", "sensor", "--into", path)
+    assert result.exit_code == 0, result.output
+    assert "nobody" not in result.stderr
+
+
+def test_another_program_that_reads_them(recordings_dir: Path, tmp_path: Path) -> None:
+    """It counts, if the program's own nodes do not."""
+    robot(recordings_dir, "s", ticks=20)
+    path = tmp_path / "deaf.py"
+    path.write_text(READER.format(topic="another", deterministic=False))
+    with live("sensor.reading", 20):
+        result = call("inject", "s", "--nodes", "sensor", "--into", path)
+    assert result.exit_code == 0, result.output
+    assert "nobody" not in result.stderr

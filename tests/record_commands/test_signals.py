@@ -113,11 +113,53 @@ def test_a_signal_leaves_nothing_half_written(
     assert sorted(path.name for folder in (tmp_path, recordings_dir) for path in folder.iterdir()) == before
 
 
+PRINTING_ROBOT = """
+from horus_async import Node, Scheduler
+
+
+async def tick(node):
+    print("printed by the program", flush=True)
+
+
+scheduler = Scheduler(deterministic=True).add(Node("a", tick=tick))
+scheduler.run_sync(0.1)
+"""
+EXPORT = "record export s --format csv --topic ctrl.cmd --output"
+WORKS = [
+    f"{EXPORT} new.csv",
+    "record cut s --ticks 0-9 --name new",
+    "record delete s",
+    "replay s --speed max",
+    "run robot.py",
+    "record inject s --nodes controller --duration 0.1",
+]
+PRINTS = ["record list", "record info s --json", "record check s", f"{EXPORT} -", f"{EXPORT} /dev/stdout", "topic list"]
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours as a shell does."""
+    line = f"{sys.executable} -m horus_async {command}"
+    return subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("command", ["list", "check s", "export s --format csv --topic ctrl.cmd --output new.csv"])
+@pytest.mark.parametrize("command", WORKS)
 def test_closed_standard_streams_do_no_harm(recordings_dir: Path, tmp_path: Path, command: str, closed: str) -> None:
     """As a service manager may start a program: what would be said is not, and the exit code tells of the command."""
     robot(recordings_dir, "s", ticks=20)
-    line = f"{sys.executable} -m horus_async record {command} {closed}"
-    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+    (tmp_path / "robot.py").write_text(PRINTING_ROBOT)
+    done = shell(f"{command} {closed}", tmp_path)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+
+
+@pytest.mark.parametrize("command", PRINTS)
+def test_what_is_printed_is_not_lost_in_silence(recordings_dir: Path, tmp_path: Path, command: str) -> None:
+    """Where standard output is closed, a command that is there to print says so, in one line."""
+    robot(recordings_dir, "s", ticks=20)
+    done = shell(f"{command} >&-", tmp_path)
+    assert (done.returncode, done.stderr.count("Traceback"), done.stderr.count("Exception")) == (2, 0, 0), done.stderr
+    assert done.stderr.endswith(
+        "horus-async: standard output is closed, and what this command prints would be lost: send it somewhere\n"
+    )
+    assert shell(f"{command} >&- 2>&-", tmp_path).returncode == 2
+    assert shell(f"{command} 2>&-", tmp_path).returncode == 0

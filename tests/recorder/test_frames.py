@@ -51,6 +51,14 @@ def test_frames_come_back_in_order_with_their_places() -> None:
     )
 
 
+def test_a_thorough_search_can_be_left_out() -> None:
+    """Then a text that is worth one is packed at the quickest level, and read as ever."""
+    text = b"".join(b'{"tick":%d,"value":%d}\n' % (number, number * number) for number in range(2000))
+    quick, thorough = pack(text, 2000, thorough=False), pack(text, 2000)
+    assert len(thorough) < len(quick) < len(text) / 2
+    assert whole(quick) == whole(thorough) == [text]
+
+
 def test_standard_tools_read_a_file_with_its_index(tmp_path: Path) -> None:
     """What is not ours reads frames and passes over the index: the Python library and the lz4 command."""
     path = tmp_path / "file.lz4"

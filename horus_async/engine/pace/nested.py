@@ -6,7 +6,7 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING
 
-from horus_async.clock.event_loop import event_loop
+from horus_async.clock.event_loop import event_loop, in_trio
 from horus_async.topics.wake.wakeup import Bell
 
 from .loop import run_loop
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
+_LOOK_UP_SECONDS = 0.2
 _threads: set[int] = set()
 """Those in which virtual time passes now."""
 
@@ -54,6 +55,8 @@ class NestedRun:
         self._ending = to_the_end
         async with event_loop().group() as group:
             group.start_soon(self._watch_for_cancel)
+            if in_trio() is None:
+                group.start_soon(self._look_up)
             if self._thread.ident is None:
                 self._thread.start()
             else:
@@ -96,6 +99,11 @@ class NestedRun:
         finally:
             self.ended = True
             self._stops_moving()
+
+    async def _look_up(self) -> None:
+        """Wake asyncio now and then: what a signal handler cancels, as IPython's does, it hears of only when awake."""
+        while self._moving:
+            await event_loop().sleep(_LOOK_UP_SECONDS)
 
     async def _watch_for_cancel(self) -> None:
         try:

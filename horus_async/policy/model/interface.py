@@ -5,7 +5,7 @@ A policy maps one observation to a chunk of actions. The observation is the requ
 None), and any further cameras and fields that the client sent. ``horus_async.policy.arrays`` turns it into NumPy
 arrays. The answer is rows of actions (lists or a NumPy array, steps × action dimensions; a flat list is one row), or a
 dict with ``actions`` and optionally ``cache``, ``denoise``, ``guard``, ``deadline``, ``rtc``, ``stages`` and ``mode``,
-which go into the trace under those names. ``answers`` has every form.
+which go into the trace under those names. ``answers.check`` has every form.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from horus_async.errors import PolicyError
 
-from .answers import Answer, AnswerError, answer_of
+from .answers.answer import Answer, AnswerError
+from .answers.check import BLOCKS, answer_of
 
-__all__ = ["Answer", "AnswerError", "Observation", "ObservationError", "Policy", "answer_of"]
+__all__ = ["BLOCKS", "Answer", "AnswerError", "Observation", "ObservationError", "Policy", "answer_of"]
 
 Observation = dict[str, Any]
 """One request, as plain JSON values."""

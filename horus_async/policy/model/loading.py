@@ -44,8 +44,11 @@ def load_policy(spec: str | Path) -> LoadedPolicy:
         PolicyError: no such folder, module or attribute, or what it names is not a policy.
     """
     text = str(spec)
-    if Path(text).expanduser().is_dir():
-        return load_folder(Path(text).expanduser())
+    with _one_line(f"cannot look at {text!r}"):
+        folder = Path(text).expanduser()
+        is_folder = folder.is_dir()
+    if is_folder:
+        return load_folder(folder)
     place, colon, attribute = text.rpartition(":")
     if not colon or not place or not attribute:
         raise PolicyError(f"{text!r} is neither a folder with an ONNX export nor module:attr")

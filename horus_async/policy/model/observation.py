@@ -8,6 +8,8 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from horus_async.hints.installed import install
+
 from .interface import Observation, ObservationError
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def image_array(text: str, field: str = "image") -> numpy.ndarray:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise ObservationError("decoding camera images needs Pillow: pip install 'horus-async[serve]'") from error
+        raise ObservationError(f"decoding camera images needs Pillow: {install('serve')}") from error
     try:
         with Image.open(io.BytesIO(image_bytes(text, field))) as image:
             return numpy.asarray(image.convert("RGB"))

@@ -18,11 +18,13 @@ from horus_async.errors import PolicyError
 from horus_async.spelling import did_you_mean
 
 from .hashes import config_hash, model_hash
+from .interface import Observation, ObservationError
 from .loaded import LoadedPolicy
+from .observation import image_array, image_bytes
 from .onnx.chain import chained
 from .onnx.config import CONFIG_FILE, Config, ModelConfig, read_config
 from .onnx.graph import open_graph, runtime_version
-from .onnx_inputs import binding_of, example, filled
+from .onnx.inputs import Decoder, UnfitError, binding_of, example, filled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +32,12 @@ if TYPE_CHECKING:
 
     import numpy
 
-    from .interface import Observation
     from .onnx.chain import Chain
     from .onnx.config import OutputConfig
     from .onnx.graph import Port
-    from .onnx_inputs import Binding
+    from .onnx.inputs import Binding
+
+_IMAGES = Decoder(image_array, image_bytes)
 
 logger = logging.getLogger("horus_async.policy")
 
@@ -54,7 +57,11 @@ class OnnxPolicy:
             ObservationError: a field that the model needs is missing or has the wrong shape.
             PolicyError: onnxruntime failed, or what it gave is not as ``policy.json`` says.
         """
-        return self._run({binding.key: filled(binding, observation) for binding in self.inputs})
+        try:
+            feeds = {binding.key: filled(binding, observation, _IMAGES) for binding in self.inputs}
+        except UnfitError as error:
+            raise ObservationError(str(error)) from error
+        return self._run(feeds)
 
     def warm_up(self) -> None:
         """Run the model once on zeros.

@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import PolicyError
+from horus_async.hints.installed import install
 
 from .interface import ObservationError
 from .jsontext import decode
@@ -83,7 +84,7 @@ def _library() -> Any:
     try:
         import msgpack
     except ImportError as error:
-        raise PolicyError("MessagePack needs the extra serve: pip install 'horus-async[serve]'") from error
+        raise PolicyError(f"MessagePack needs the extra serve: {install('serve')}") from error
     return msgpack
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import ConfigurationError
+from horus_async.hints.installed import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -127,7 +128,7 @@ def export_as_environment_says() -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise ConfigurationError(f"{_ENDPOINTS[0]} is set, but pip install 'horus-async[otel]' is missing") from error
+        raise ConfigurationError(f"{_ENDPOINTS[0]} is set, and packages are missing: {install('otel')}") from error
     provider = TracerProvider(resource=Resource.create({"service.name": "horus-async"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)

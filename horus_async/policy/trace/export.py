@@ -20,6 +20,7 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import TraceError
+from horus_async.hints.installed import install
 from horus_async.policy.model.interface import ObservationError
 from horus_async.policy.model.observation import image_bytes
 
@@ -123,7 +124,7 @@ def _write_parquet(rows: Iterator[dict[str, Any]], output: Path) -> int:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise TraceError("writing Parquet needs pyarrow: pip install 'horus-async[parquet]'") from error
+        raise TraceError(f"writing Parquet needs pyarrow: {install('parquet')}") from error
     table = list(rows)
     if not table:
         return 0

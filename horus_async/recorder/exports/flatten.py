@@ -1,8 +1,10 @@
-"""Turns messages into rows of a table: nested fields become columns with dotted names. Pure.
+r"""Turns messages into rows of a table: nested fields become columns with dotted names. Pure.
 
 Works on the parsed JSON with its tags, so that a table looks the same whichever classes happen to be imported. A column
-is named after the path of its field, ``pose.x``. A message that is not a dict is the column ``value``; a field named
-like one of the first four columns is prefixed with ``data.``.
+is named after the path of its field, ``pose.x``. No two fields of dicts share a name, whatever the order or the message
+that they come in: a dot that belongs to a key is written ``\.`` and a backslash ``\\``, and what would be called like
+one of the first four columns is prefixed with ``data.``, as is what is called ``data.tick`` without that. A message
+that is not a dict is the column ``value``.
 
 Cells hold numbers, booleans and text unchanged; bytes as base64 text; dates and times as ISO 8601 text; durations as
 seconds; paths, UUIDs, decimal numbers and integers beyond 64 bits (`Digits`) as text; lists, tuples and sets as lists;
@@ -11,7 +13,9 @@ arrays as `arrays` says. An object of a class is the dict of its fields.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from horus_async.json_text import FLOATS
@@ -29,6 +33,7 @@ FIXED = ("tick", "stamp_ns", "seq", "publisher")
 VALUE = "value"
 """The column of a message that is not a dict."""
 
+_LIKE_FIXED = re.compile(rf"(data\.)*({'|'.join(FIXED)})").fullmatch
 _is_atomic = {int, float, str, bool, type(None)}.issuperset
 
 
@@ -46,7 +51,7 @@ def row_of(message: RecordedMessage) -> dict[str, Any]:
         "seq": message.seq,
         "publisher": message.publisher,
     }
-    _fill(row, "", plain(message.data))
+    _fill(row, None, plain(message.data))
     return row
 
 
@@ -67,27 +72,30 @@ def plain(data: Any) -> Any:
 
 
 def _plain_dict(pairs: list[list[Any]]) -> dict[str, Any]:
-    """The dict of these, with keys as text: ``{1: "a", "1": "b"}`` keeps both."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        name = str(plain(key))
-        while name in found:
+    """The dict of these, with keys as text: ``{1: "a", "1": "b"}`` keeps both, and text keeps its name."""
+    names: dict[str, int] = {}
+    for place in sorted(range(len(pairs)), key=lambda place: _text_first(pairs[place][0])):
+        name = str(plain(pairs[place][0]))
+        while name in names:
             name += "_"
-        found[name] = plain(value)
-    return found
+        names[name] = place
+    return {name: plain(pairs[place][1]) for name, place in sorted(names.items(), key=itemgetter(1))}
 
 
-def _fill(row: dict[str, Any], path: str, value: Any) -> None:
-    if type(value) is dict and (value or not path):
+def _text_first(key: Any) -> tuple[bool, str]:
+    return type(key) is not str, repr(key)
+
+
+def _fill(row: dict[str, Any], path: str | None, value: Any) -> None:
+    """Add the fields of ``value``, which is at ``path``; None for the message itself."""
+    if type(value) is dict and (value or path is None):
         for key, item in value.items():
-            _fill(row, f"{path}.{key}" if path else key, item)
-        return
-    column = path or VALUE
-    if column in FIXED:
-        column = f"data.{column}"
-    while column in row:  # {"a.b": 1, "a": {"b": 2}}: both are kept
-        column += "_"
-    row[column] = value
+            step = key.replace("\\", "\\\\").replace(".", "\\.") if "." in key or "\\" in key else key
+            _fill(row, step if path is None else f"{path}.{step}", item)
+    elif path is None:
+        row[VALUE] = value
+    else:
+        row[f"data.{path}" if _LIKE_FIXED(path) else path] = value
 
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from attrs import define, field
 
 from horus_async.errors import RecordingError
+from horus_async.hints.installed import install
 from horus_async.recorder.messages import session_messages
 from horus_async.spelling import did_you_mean
 
@@ -170,7 +171,7 @@ class Appended(Counted):
 
 def need(package: str, extra: str, what: str) -> RecordingError:
     """The error for a package that is not installed."""
-    return RecordingError(f'{what} needs the package {package}: install it with  pip install "horus-async[{extra}]"')
+    return RecordingError(f"{what} needs the package {package}: install it with  {install(extra)}")
 
 
 def check_found(session: Session, wanted: Collection[str], found: Collection[str]) -> None:
@@ -191,8 +192,8 @@ def check_found(session: Session, wanted: Collection[str], found: Collection[str
     if not names:
         raise RecordingError(f"session {session.name!r} has no messages: there is nothing to export")
     raise RecordingError(
-        f"session {session.name!r} has no messages of topic {missing[0]!r}{did_you_mean(missing[0], names)}; "
-        f"it has {some_of(names)}"
+        f"session {session.name!r} has no messages of topic {missing[0]!r}; "
+        f"it has {some_of(names)}{did_you_mean(missing[0], names)}"
     )
 
 

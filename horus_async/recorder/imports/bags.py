@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from horus_async.errors import RecordingError
 from horus_async.recorder.exports.output import need
 
-from .ros import UnreadableDefinitionError, known_decoder, ros_decoder, unpacked
+from .ros import ZSTD, UnreadableDefinitionError, known_decoder, ros_decoder, unpacked
 from .ros.rosbag1 import Bag1
 from .ros.sqlite import Storage
 from .source import ALL_TOPICS, Packed, Source, SourceMessage
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .ros.rosbag1 import Connection
     from .ros.sqlite import Topic
 
-    Decode = Callable[[bytes], Any]
+    Decode = Callable[[bytes], bytes]
+    """From a message to its payload."""
 
 
 def open_bag1(path: Path, stack: ExitStack) -> Source:
@@ -68,17 +69,21 @@ class _RosBag1(Source):
     def messages(self) -> Iterator[SourceMessage]:
         wanted = {number for number, connection in self._bag.connections.items() if self.takes(connection.topic)}
         decoders: dict[int, Decode] = {}
+        value: Packed | bytes
         for connection, stamp_ns, data in self._bag.messages(wanted):
             decode = decoders.get(connection.id)
             if decode is None:
                 decode = decoders[connection.id] = _bag1_decoder(connection)
-            value = self.decoded(connection.topic, stamp_ns, decode, data)
+            try:
+                value = Packed(decode(data))
+            except Exception as error:  # noqa: BLE001 - as in Source.decoded, which one call more would be
+                value = self.undecoded(connection.topic, stamp_ns, data, error)
             yield SourceMessage(stamp_ns, connection.topic, connection.publisher, value, data)
 
 
 def _bag1_decoder(connection: Connection) -> Decode:
     try:
-        return _packing(ros_decoder("ros1", connection.type, "ros1msg", connection.definition, md5=connection.md5))
+        return ros_decoder("ros1", connection.type, "ros1msg", connection.definition, md5=connection.md5)
     except UnreadableDefinitionError as error:
         return _refusing(error)
 
@@ -99,17 +104,19 @@ class SqliteBag(Source):
         """The messages by their stamps."""
         wanted = {number for number, topic in self._storage.topics.items() if self.takes(topic.name)}
         decoders: dict[int, Decode] = {}
+        value: Packed | bytes
         told = len(self._storage.problems)
         for topic, stamp_ns, data in self._storage.messages(wanted):
             decode = decoders.get(topic.id)
             if decode is None:
                 decode = decoders[topic.id] = self._decoder(topic)
-            raw = data
             try:
-                raw = unpacked(data)
-            except RecordingError as error:
-                decode = _refusing(error)
-            yield SourceMessage(stamp_ns, topic.name, "", self.decoded(topic.name, stamp_ns, decode, raw), raw)
+                if data[:4] == ZSTD:
+                    data = unpacked(data)  # noqa: PLW2901
+                value = Packed(decode(data))
+            except Exception as error:  # noqa: BLE001 - as in Source.decoded, which one call more would be
+                value = self.undecoded(topic.name, stamp_ns, data, error)
+            yield SourceMessage(stamp_ns, topic.name, "", value, data)
         self.notes += self._storage.problems[told:]
 
     def _decoder(self, topic: Topic) -> Decode:
@@ -117,7 +124,7 @@ class SqliteBag(Source):
             return _refusing(RecordingError(f"the encoding {topic.encoding!r} is not decoded"))
         try:
             if topic.definition.strip():
-                return _packing(ros_decoder("cdr", topic.type, topic.form, topic.definition))
+                return ros_decoder("cdr", topic.type, topic.form, topic.definition)
             decoder = known_decoder("cdr", topic.type, self.distro)
         except UnreadableDefinitionError as error:
             return _refusing(error)
@@ -125,17 +132,13 @@ class SqliteBag(Source):
         note = f"the file holds no definitions of some types: they are read by the one {by}"
         if note not in self.notes:
             self.notes.append(note)
-        return _packing(decoder)
+        return decoder
 
 
 def wrote(source: Source, distro: str) -> None:
     """Tell a file which ROS 2 distribution wrote it, if it does not say itself."""
     if isinstance(source, SqliteBag) and not source.distro:
         source.distro = distro
-
-
-def _packing(plain: Callable[[bytes], bytes]) -> Decode:
-    return lambda data: Packed(plain(data))
 
 
 def _refusing(error: RecordingError) -> Decode:
@@ -185,7 +188,8 @@ class BagFolder(Source):
 
     def messages(self) -> Iterator[SourceMessage]:
         """The messages of all files by their stamps."""
-        yield from merge(*(part.messages() for part in self._parts.values()), key=attrgetter("stamp_ns"))
+        flows = [part.messages() for part in self._parts.values()]
+        yield from flows[0] if len(flows) == 1 else merge(*flows, key=attrgetter("stamp_ns"))
         self._take_notes()
 
     def _take_notes(self) -> None:

@@ -105,7 +105,7 @@ def import_file(
         source.notes += notes
         _check_stamps(path, source)
         clock = TickClock.regular(source, tick_rate) if tick_rate is not None else TickClock.by_message(source)
-        recorder = Recorder(RecordingOptions(name=name), root, block=True, resume=False)
+        recorder = Recorder(RecordingOptions(name=name), root, block=True, resume=False, thorough=False)
         recorder.run_started(_run_info(path, clock, [nodes[publisher] for publisher in source.publishers]))
         writer = TickWriter(recorder, clock, names, nodes, source.faults)
         try:
@@ -162,10 +162,10 @@ def _run_info(path: Path, clock: TickClock, nodes: list[str]) -> RunInfo:
 
 def _write(source: Source, writer: TickWriter, progress: Callable[[int, int], None] | None) -> int:
     """Write the messages; the number of ticks."""
-    total = source.count
+    total, left_out, put = source.count, source.left_out, writer.put
     for count, message in enumerate(source.messages(), 1):
-        if source.takes(message.topic):
-            writer.put(message)
+        if message.topic not in left_out:
+            put(message)
         if not count % _STEP:
             _check_recorder(writer.recorder)
             if progress is not None:

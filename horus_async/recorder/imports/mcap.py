@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,7 +17,7 @@ import orjson
 from horus_async.recorder.exports.mcap_export import PUBLISHERS, SESSION
 from horus_async.recorder.exports.output import need
 
-from .mcap_records import McapRecords, Piece
+from .mcap_records import McapRecords, Piece, of_chunk, stored
 from .mcap_values import decoder_of
 from .source import ALL_TOPICS, LEFT_OUT, Source, SourceMessage
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import ExitStack
     from pathlib import Path
+
+    from .mcap_records import Stored
 
     Decode = Callable[[Any], Any]
 
@@ -51,7 +54,6 @@ class _Mcap(Source):
         self._pieces = survey.pieces
         self._schemas, self._channels = survey.schemas, survey.channels
         self._publishers = self._name_publishers()
-        self._decoders: dict[int, Decode] = {}
         self._made: dict[Any, Decode] = {}
         for number, (count, first_ns, last_ns) in survey.flows.items():
             channel = self._channels.get(number)
@@ -64,32 +66,36 @@ class _Mcap(Source):
         self._note_claims(survey.statistics)
 
     def messages(self) -> Iterator[SourceMessage]:
-        for message in self._in_order():
-            number = message.channel_id
-            decode = self._decoders.get(number)
-            channel = self._channels[number]
-            if decode is None:
-                decode = self._decoders[number] = decoder_of(self._schemas.get(channel.schema_id), channel, self._made)
-            stamp_ns, topic, data = message.log_time, channel.topic, message.data
-            value = self.decoded(topic, stamp_ns, decode, data)
-            seq = message.sequence if PUBLISHERS in channel.metadata else None  # of others it may mean anything
-            yield SourceMessage(stamp_ns, topic, self._publishers[number], value, data, seq)
+        routes: dict[int, tuple[Decode, str, str, bool]] = {}
+        for stamp_ns, number, sequence, data in self._in_order():
+            route = routes.get(number)
+            if route is None:
+                channel = self._channels[number]
+                decode = decoder_of(self._schemas.get(channel.schema_id), channel, self._made)
+                is_ours = PUBLISHERS in channel.metadata  # of others a sequence number may mean anything
+                route = routes[number] = decode, channel.topic, self._publishers[number], is_ours
+            decode, topic, publisher, is_ours = route
+            try:
+                value = decode(data)
+            except Exception as error:  # noqa: BLE001 - as in Source.decoded, which one call more would be
+                value = self.undecoded(topic, stamp_ns, data, error)
+            yield SourceMessage(stamp_ns, topic, publisher, value, data, sequence if is_ours else None)
 
-    def _in_order(self) -> Iterator[Any]:
+    def _in_order(self) -> Iterator[Stored]:
         """The messages by log time, and at one time in the order of the file."""
         wanted = {number for number, channel in self._channels.items() if self.takes(channel.topic)}
         pieces = sorted(self._pieces, key=lambda piece: (piece.first_ns, piece.number))
-        waiting: list[tuple[int, int, int, Any]] = []
+        waiting: list[tuple[int, int, int, Stored]] = []
         for place, piece in enumerate(pieces):
             while waiting and waiting[0][:2] < (piece.first_ns, piece.number):
                 yield heapq.heappop(waiting)[3]
-            messages = [message for message in self._records.of_piece(piece) if message.channel_id in wanted]
+            messages = [message for message in self._records.of_piece(piece) if message[1] in wanted]
             if not waiting and (place + 1 == len(pieces) or piece.last_ns < pieces[place + 1].first_ns):
-                messages.sort(key=lambda message: message.log_time)
+                messages.sort(key=itemgetter(0))
                 yield from messages
                 continue
             for position, message in enumerate(messages):
-                heapq.heappush(waiting, (message.log_time, piece.number, position, message))
+                heapq.heappush(waiting, (message[0], piece.number, position, message))
         while waiting:
             yield heapq.heappop(waiting)[3]
 
@@ -135,11 +141,11 @@ class _Survey:
         self.schemas: dict[int, Any] = {}
         self.channels: dict[int, Any] = {}
         self.statistics: Any = None
-        self.flows: dict[int, list[int]] = {}
+        self.flows: dict[int, tuple[int, int, int]] = {}
         """By channel: the number of its messages, and the lowest and the highest stamp."""
         self._records = records
         self._source = source
-        self._run: list[Any] = []
+        self._run: list[Stored] = []
         self._run_offset = self._run_bytes = 0
         for offset, record in records.all():
             self._take(offset, record)
@@ -150,7 +156,7 @@ class _Survey:
         if kind == "Message":
             if not self._run:
                 self._run_offset = offset
-            self._run.append(record)
+            self._run.append(stored(record))
             self._run_bytes += len(record.data)
             if self._run_bytes >= _RUN_BYTES:
                 self._end_run()
@@ -176,42 +182,42 @@ class _Survey:
 
     def _take_chunk(self, offset: int, chunk: Any) -> None:
         try:
-            inside = self._records.of_chunk(chunk)
+            messages, definitions, too_short = of_chunk(chunk)
         except Exception as error:  # noqa: BLE001 - see McapRecords
             self._source.notes.append(
                 f"a chunk at byte {offset} is cut off or damaged ({type(error).__name__}: {error}): "
                 "its messages are lost"
             )
             return
-        messages = []
-        for record in inside:
-            kind = type(record).__name__
-            if kind == "Message":
-                messages.append(record)
-            else:
-                self._define(kind, record)
+        if too_short:
+            self._source.notes.append(
+                f"a chunk at byte {offset} is damaged: {too_short} messages in it are shorter than their head, and lost"
+            )
+        for record in definitions:
+            self._define(type(record).__name__, record)
         self._add_piece(offset, messages, None)
 
     def _end_run(self) -> None:
         self._add_piece(self._run_offset, self._run, len(self._run))
         self._run, self._run_bytes = [], 0
 
-    def _add_piece(self, offset: int, messages: list[Any], count: int | None) -> None:
+    def _add_piece(self, offset: int, messages: list[Stored], count: int | None) -> None:
         if not messages:
             return
-        for message in messages:
-            stamp_ns = message.log_time
-            flow = self.flows.get(message.channel_id)
-            if flow is None:
-                self.flows[message.channel_id] = [1, stamp_ns, stamp_ns]
-                continue
-            flow[0] += 1
-            if stamp_ns > flow[2]:
-                flow[2] = stamp_ns
-            elif stamp_ns < flow[1]:
-                flow[1] = stamp_ns
-        stamps = [message.log_time for message in messages]
-        self.pieces.append(Piece(len(self.pieces), offset, count, min(stamps), max(stamps)))
+        by_channel: dict[int, list[int]] = {}
+        for stamp_ns, channel, _, _ in messages:
+            stamps = by_channel.get(channel)
+            if stamps is None:
+                by_channel[channel] = [stamp_ns]
+            else:
+                stamps.append(stamp_ns)
+        for channel, stamps in by_channel.items():
+            earlier, first_ns, last_ns = self.flows.get(channel, (0, stamps[0], stamps[0]))
+            found = len(stamps)
+            stamps.extend((first_ns, last_ns))
+            self.flows[channel] = earlier + found, min(stamps), max(stamps)
+        of_all = [message[0] for message in messages]
+        self.pieces.append(Piece(len(self.pieces), offset, count, min(of_all), max(of_all)))
 
 
 def _told_publishers(channel: Any) -> list[str]:

@@ -14,7 +14,7 @@ from horus_async.topics.codec import decode
 
 from .json_values import json_value
 from .protobuf import protobuf_decoder
-from .ros import ros_decoder
+from .ros import ZSTD, ros_decoder
 from .source import Packed
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Decode = Callable[[Any], Any]
 
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _LARGEST = 1 << 28
 
 
@@ -72,10 +71,10 @@ def _schema_decoder(encoding: str, schema: Any) -> Decode:
 def _ros_decoder(encoding: str, schema: Any) -> Decode:
     payload_of = ros_decoder(encoding, schema.name, schema.encoding, schema.data)
 
-    def plain(data: bytes) -> Packed:
-        return Packed(payload_of(data))
+    def of_cdr(data: bytes) -> Packed:
+        return Packed(payload_of(_unpacked(data) if data[:4] == ZSTD else data))
 
-    return _maybe_packed(plain) if encoding == "cdr" else plain
+    return of_cdr if encoding == "cdr" else lambda data: Packed(payload_of(data))
 
 
 def _protobuf_decoder(_: str, schema: Any) -> Decode:
@@ -86,7 +85,7 @@ def _maybe_packed(plain: Decode) -> Decode:
     """Also for messages that were compressed one by one, as ROS 2 bags have them; neither JSON nor CDR begins so."""
 
     def decoder(data: bytes) -> Any:
-        return plain(_unpacked(data) if data[:4] == _ZSTD else data)
+        return plain(_unpacked(data) if data[:4] == ZSTD else data)
 
     return decoder
 

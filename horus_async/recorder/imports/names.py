@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from horus_async.errors import RecordingError
+from horus_async.spelling import did_you_mean
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name_character
 
 if TYPE_CHECKING:
@@ -74,12 +75,12 @@ class Choice:
         for pattern in self.topics:
             found = _matching(names, pattern)
             if not found:
-                raise RecordingError(f"no topic fits {pattern!r}: the file has {_listed(names)}")
+                raise RecordingError(f"no topic fits {pattern!r}: the file has {_listed(names, pattern)}")
             chosen |= found
         for pattern in self.exclude:
             found = _matching(names, pattern)
             if not found:
-                notes.append(f"no topic fits --exclude {pattern!r}: the file has {_listed(names)}")
+                notes.append(f"no topic fits --exclude {pattern!r}: the file has {_listed(names, pattern)}")
             chosen -= found
         if names and not chosen:
             raise RecordingError(f"no topic is left to import: the file has {_listed(names)}")
@@ -92,7 +93,9 @@ def _matching(names: Mapping[str, str], pattern: str) -> set[str]:
     }
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Mapping[str, str], pattern: str = "") -> str:
+    """The topics of the file, and the one that ``pattern`` is most like."""
     every = [*names]
     more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
-    return f"{', '.join(every[:_LISTED])}{more}"
+    meant = did_you_mean(pattern, [*names, *names.values()]) if pattern else ""
+    return f"{', '.join(every[:_LISTED])}{more}{meant}"

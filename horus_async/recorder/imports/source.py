@@ -17,9 +17,9 @@ ALL_TOPICS = "\ud800"
 Unicode in all files, and may be empty."""
 
 
-@frozen
+@define
 class Packed:
-    """A value that is a payload of ours already."""
+    """A value that is a payload of ours already. Not frozen, which takes twice the time: most messages are one."""
 
     payload: bytes
 
@@ -37,6 +37,14 @@ class SourceMessage(NamedTuple):
     """As it is in the file; imported instead of a value that no topic can carry."""
     seq: int | None = None
     """Its number among those of its publisher on the topic; None where the file does not say."""
+
+
+class NearestError(Exception):
+    """A message holds what no value of ours is equal to; ``value`` has the nearest."""
+
+    def __init__(self, value: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.value = value
 
 
 @frozen
@@ -98,6 +106,7 @@ class Faults:
 
 
 AS_BYTES = "are bytes"
+AS_INFINITY = "have infinity in the place of a number"
 LEFT_OUT = "are left out"
 
 
@@ -161,8 +170,15 @@ class Source(ABC):
         try:
             return decode(data)
         except Exception as error:  # noqa: BLE001 - the decoders of several libraries, on data of anybody's
-            self.faults.add(topic, stamp_ns, AS_BYTES, error)
-            return bytes(data)
+            return self.undecoded(topic, stamp_ns, data, error)
+
+    def undecoded(self, topic: str, stamp_ns: int, data: bytes, error: Exception) -> Any:
+        """What a message is that has no value: its bytes, or the nearest value. It is counted."""
+        if isinstance(error, NearestError):
+            self.faults.add(topic, stamp_ns, AS_INFINITY, str(error))
+            return error.value
+        self.faults.add(topic, stamp_ns, AS_BYTES, error)
+        return bytes(data)
 
     @property
     def flows(self) -> list[tuple[tuple[str, str], _Flow]]:

@@ -73,6 +73,17 @@ class TickClock:
 
 
 @define
+class _Route:
+    """Where the messages of one topic and publisher go."""
+
+    node: str
+    topic: str
+    seq: int = -1
+    """The last message's number."""
+    count: int = 0
+
+
+@define
 class TickWriter:
     """Gathers the messages of a tick."""
 
@@ -81,11 +92,22 @@ class TickWriter:
     topics: dict[str, str]
     nodes: dict[str, str]
     faults: Faults
-    counts: dict[str, int] = field(factory=dict)
     _tick: int = -1
     _now_ns: int = 0
+    _period_ns: int = field(init=False)
     _sent: list[Sent] = field(factory=list)
-    _seqs: dict[tuple[str, str], int] = field(factory=dict)
+    _routes: dict[tuple[str, str], _Route] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._period_ns = round(NANOSECONDS / self.clock.rate)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The messages that were taken, by the names of their topics in the file."""
+        counts: dict[str, int] = {}
+        for (topic, _), route in self._routes.items():
+            counts[topic] = counts.get(topic, 0) + route.count
+        return counts
 
     def put(self, message: SourceMessage) -> None:
         """Take the next message.
@@ -93,34 +115,41 @@ class TickWriter:
         Raises:
             RecordingError: It cannot be imported, not even as bytes.
         """
-        payload = self._payload(message)
+        stamp_ns, topic, publisher, value, _, number = message
+        payload = value.payload if type(value) is Packed else self._payload(message)
         if payload is None:
             return
-        clock = self.clock
-        if clock.is_regular:
-            self._go_to(max(self._tick, clock.tick_of(message.stamp_ns)))
-        else:
+        route = self._routes.get((topic, publisher)) or self._route(topic, publisher)
+        seq = route.seq + 1
+        if number is not None and number > seq:
+            seq = number
+        route.seq = seq
+        route.count += 1
+        if self.clock.is_regular:
+            self._go_to(self.clock.tick_of(stamp_ns))
+            self._sent.append(Sent(route.node, route.topic, seq, stamp_ns, payload, self._tick, self._tick))
+            return
+        tick = self._tick = self._tick + 1
+        now_ns = self._now_ns = max(self._now_ns, stamp_ns)
+        node, topic = route.node, route.topic
+        if not self.recorder.lone(node, topic, seq, stamp_ns, payload, tick, now_ns, self._period_ns):
+            self._sent.append(Sent(node, topic, seq, stamp_ns, payload, tick, tick))
             self._end_tick()
-            self._tick += 1
-            self._now_ns = max(self._now_ns, message.stamp_ns)
-        node, topic = self.nodes[message.publisher], self.topics[message.topic]
-        seq = self._seqs.get((node, topic), -1) + 1
-        seq = self._seqs[node, topic] = seq if message.seq is None else max(seq, message.seq)
-        self._sent.append(Sent(node, topic, seq, message.stamp_ns, payload, self._tick, self._tick))
-        self.counts[message.topic] = self.counts.get(message.topic, 0) + 1
 
     def finish(self) -> int:
         """End the last tick; the number of ticks."""
-        self._end_tick()
+        if self._sent:
+            self._end_tick()
         return self._tick + 1
+
+    def _route(self, topic: str, publisher: str) -> _Route:
+        route = self._routes[topic, publisher] = _Route(self.nodes[publisher], self.topics[topic])
+        return route
 
     def _payload(self, message: SourceMessage) -> bytes | None:
         """A message as a topic carries it; None, which is counted, if none can."""
-        value = message.value
-        if type(value) is Packed:
-            return value.payload
         try:
-            return as_bytes(encode(value))
+            return as_bytes(encode(message.value))
         except HorusError as error:
             if isinstance(error, MessageTooLargeError):
                 self.faults.add(message.topic, message.stamp_ns, LEFT_OUT, error)
@@ -132,21 +161,20 @@ class TickWriter:
 
     def _go_to(self, tick: int) -> None:
         while self._tick < tick:
-            self._end_tick()
+            if self._tick >= 0:
+                self._end_tick()
             self._tick += 1
             self._now_ns = self.clock.now_ns(self._tick)
 
     def _end_tick(self) -> None:
-        if self._tick < 0:
-            return
-        tick, now_ns, sent = self._tick, self._now_ns, self._sent
-        period_ns = round(NANOSECONDS / self.clock.rate)
+        """Tell of a tick: what each node sent in it, then its end."""
+        tick, now_ns, recorder = self._tick, self._now_ns, self.recorder
         by_node: dict[str, list[Sent]] = {}
-        for message in sent:
+        for message in self._sent:
             by_node.setdefault(message.node, []).append(message)
         for node, outputs in by_node.items():
             for message in outputs:
-                self.recorder.sent(message)
-            self.recorder.executed(Execution("tick", node, tick, now_ns, period_ns, 0, [], None))
-        self.recorder.tick_ended(TickEnd(tick, now_ns, [*by_node]))
-        self._sent = []
+                recorder.sent(message)
+            recorder.executed(Execution("tick", node, tick, now_ns, self._period_ns, 0, [], None))
+        recorder.tick_ended(TickEnd(tick, now_ns, [*by_node]))
+        self._sent.clear()

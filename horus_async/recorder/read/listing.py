@@ -17,6 +17,7 @@ from horus_async.folders import NoHomeError, expanded
 from horus_async.recorder.locking import is_being_recorded, not_being_recorded
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, is_session_name, recordings_root
+from horus_async.spelling import did_you_mean
 
 from .session import Session
 
@@ -59,8 +60,10 @@ def open_session(ref: str | os.PathLike[str] | Session, root: str | os.PathLike[
             return Session(path)
     except (OSError, ValueError, NoHomeError) as error:
         raise SessionNotFoundError(f"no session {text!r}: {error}") from error
-    there = ", ".join(_name_in_list(summary) for summary in list_sessions(home)) or "none"
-    raise SessionNotFoundError(f"no session {text!r}; in {home} there are: {there}")
+    sessions = list_sessions(home)
+    there = ", ".join(map(_name_in_list, sessions)) or "none"
+    meant = did_you_mean(text, [summary.name for summary in sessions])
+    raise SessionNotFoundError(f"no session {text!r}; in {home} there are: {there}{meant}")
 
 
 @frozen

@@ -24,6 +24,7 @@ from horus_async.recorder.records import (
     SchedulerTick,
     SendsRecord,
 )
+from horus_async.spelling import did_you_mean
 
 from .clock import RecordedClock
 from .log import RecordedLog
@@ -250,7 +251,7 @@ class Session:
     def _file_of(self, node: str) -> RecordedFile:
         file = self.files.get(node)
         if file is None:
-            known = ", ".join(sorted(self.files)) or "none"
+            known = f"{', '.join(sorted(self.files)) or 'none'}{did_you_mean(node, self.files)}"
             raise RecordingError(f"session {self.name!r} has no node {node!r}; it has: {known}")
         return file
 

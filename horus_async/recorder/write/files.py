@@ -39,6 +39,7 @@ class SessionFiles:
         *,
         screen: Screen | None,
         log: LogFeed,
+        thorough: bool,
     ) -> None:
         self.folder = folder
         self.synced = options.fsync is Fsync.INTERVAL
@@ -46,6 +47,7 @@ class SessionFiles:
         self._run = run
         self._identity = identity
         self._screen = screen
+        self._thorough = thorough
         self._choices = {**screen_fields(options), **_log_choice(options)}
         self._rotation = _rotation(options, run.tick_rate)
         self._making = threading.Lock()
@@ -130,7 +132,8 @@ class SessionFiles:
     def _new_file(self, name: str, role: str, node: NodeInfo | None = None, feed: LogFeed | None = None) -> FrameFile:
         header = header_line(self._run, self.folder.name, role, node, self._choices)
         has_messages = role not in {SCHEDULER_STEM, LOG_STEM}
-        return FrameFile(self.folder / name, header, self._rotation, has_messages=has_messages, feed=feed)
+        path, thorough = self.folder / name, self._thorough
+        return FrameFile(path, header, self._rotation, has_messages=has_messages, thorough=thorough, feed=feed)
 
     def _footer(self, file: FrameFile, ended_ns: int) -> bytes:
         counts = file.part_counts

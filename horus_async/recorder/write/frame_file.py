@@ -72,6 +72,7 @@ class FrameFile:
         rotation: Rotation | None = None,
         *,
         has_messages: bool = True,
+        thorough: bool = True,
         feed: Feed | None = None,
     ) -> None:
         self.path = path
@@ -88,6 +89,7 @@ class FrameFile:
         """As `Counts.dropped`: of the same."""
         self._header = header
         self._has_messages = has_messages
+        self._thorough = thorough
         self._rotation = rotation
         self._part = _Part()
         self._earlier = Counts()
@@ -261,7 +263,7 @@ class FrameFile:
 
     def _write_frame(self, text: bytes) -> None:
         lines = text.count(b"\n")
-        frame = pack(text, lines)
+        frame = pack(text, lines, thorough=self._thorough)
         offset = self.written
         self._append(frame)
         first = line_tick(text[: text.index(b"\n") + 1])

@@ -57,6 +57,7 @@ class EagerIntake:
         self.sent = maker.sent
         self.executed = maker.executed
         self.tick_ended = maker.tick_ended
+        self.lone = maker.lone
         self.external = maker.external
         self.end = maker.end
 

@@ -74,7 +74,8 @@ _INPUT_FROM = b'{"topic":%b,"publisher":%b,"source":%d,"seq":%d}'
 _INPUT_AFTER = b'{"topic":%b,"publisher":%b,%b"empty":%d,"seq":%d}'
 _OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d}'
 _LATER_OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}'
-_TICK = b'{"kind":"tick","order":[%b],"digest":"%06x","now_ns":%d,"tick":%d}\n'
+TICK = b'{"kind":"tick","order":[%b],"digest":"%06x","now_ns":%d,"tick":%d}\n'
+"""The scheduler's, of the low 24 bits of the digest."""
 _TICK_AFTER_SETTING = b'{"kind":"tick","order":[%b],"digest":"%06x","elapsed_ns":%d,"now_ns":%d,"tick":%d}\n'
 _MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,%b"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}\n'
 
@@ -145,7 +146,7 @@ def tick_line(end: TickEnd, digest: int) -> bytes:
     tick, now_ns, order, elapsed_ns = end
     if elapsed_ns is not None:
         return _TICK_AFTER_SETTING % (_orders[tuple(order)], digest & 0xFFFFFF, elapsed_ns, now_ns, tick)
-    return _TICK % (_orders[tuple(order)], digest & 0xFFFFFF, now_ns, tick)
+    return TICK % (_orders[tuple(order)], digest & 0xFFFFFF, now_ns, tick)
 
 
 def message_line(message: External) -> bytes:

@@ -72,6 +72,7 @@ class SessionWriter:
         block: bool,
         screen: Screen | None = None,
         resume: bool = True,
+        thorough: bool = True,
     ) -> None:
         self.folder = folder
         self.state = RecordingState.ON
@@ -83,7 +84,7 @@ class SessionWriter:
         self._room = Room(limit, block=block, ahead_ns=int(self._interval * _AHEAD * NANOSECONDS))
         self.log = LogFeed(limit // LOG_SHARE, self._room, block=block)
         """Takes the lines of the log."""
-        self.files = SessionFiles(folder, run, options, identity, screen=screen, log=self.log)
+        self.files = SessionFiles(folder, run, options, identity, screen=screen, log=self.log, thorough=thorough)
         self.intake = self._make_intake(block=block)
         self._ending = False
         self._end_reason = ""

@@ -10,6 +10,7 @@ from horus_async.errors import ConfigurationError, NodeFailure, ReplayError
 from horus_async.recorder import open_session
 from horus_async.replay.options import ReplayOptions, check_missing
 from horus_async.replay.program import learn_classes
+from horus_async.spelling import did_you_mean
 from horus_async.validators import is_not_negative
 
 from .comparison import Comparison
@@ -116,6 +117,7 @@ def _chosen(session: Session, live: Sequence[Node], nodes: tuple[str, ...] | Non
         if name in session.missing_nodes:
             raise ReplayError(f"node {name!r} cannot be verified: {session.missing_nodes[name]}")
         if name not in here or name not in session.nodes:
-            both = ", ".join(sorted(here.keys() & session.nodes.keys())) or "none"
+            known = here.keys() & session.nodes.keys()
+            both = f"{', '.join(sorted(known)) or 'none'}{did_you_mean(name, known)}"
             raise ReplayError(f"node {name!r} is not both live and in session {session.name!r}; those that are: {both}")
     return [node for name, node in here.items() if name in session.nodes and (nodes is None or name in nodes)]

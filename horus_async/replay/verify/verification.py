@@ -8,8 +8,10 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import wall_ns
+from horus_async.engine.node_run import BACKGROUND
 from horus_async.engine.reporting import describe
 from horus_async.nodes.failure_policies import Fatal
+from horus_async.nodes.node import declared
 from horus_async.observe import RunInfo
 from horus_async.recorder.records import GapRecord
 from horus_async.replay.timeline import RecordedTimeline
@@ -53,7 +55,7 @@ class Verification(Following):
             started_at_ns=wall_ns(),
             start_ns=session.start_ns,
             namespace=f"verification-{os.getpid():x}-{secrets.token_hex(4)}",  # nothing reaches a running robot
-            nodes=tuple(node.info() for node in live),
+            nodes=tuple(declared(node) for node in live),
         )
         timeline = RecordedTimeline(replay, duration=None, on_rewind=lambda: None)
         runtime = cls(replay, comparison, info, Bus(info.namespace, isolated=True), timeline, [comparison])
@@ -166,7 +168,8 @@ class Verification(Following):
         self._goes_wrong(run, kind, error)
 
     def _was_logged(self, node: str, kind: str, what: str) -> bool:
-        said = f"node {node!r} failed in {kind}: {what.partition(':')[0]}"
+        # What failed in a thread was said to have failed in background, once.
+        said = tuple(f"node {node!r} failed in {where}: {what.partition(':')[0]}" for where in {kind, BACKGROUND})
         return any(line.message.startswith(said) for line in self._replay.session.log.select(node=node))
 
     def _goes_wrong(self, run: NodeRun, kind: str, error: BaseException) -> None:

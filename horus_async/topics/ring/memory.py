@@ -332,9 +332,11 @@ def no_room(size: int, path: Path, error: OSError) -> TopicError:
     if error.errno == errno.EMFILE:
         return _too_many_files()
     if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENOMEM):
+        from horus_async.hints.installed import command  # late: no run needs it
+
         return TopicError(
             f"cannot make {path} for topics: {error.strerror}; they need a folder in shared memory that this user may "
-            "write (horus-async doctor says more)"
+            f"write ({command('doctor')} says more)"
         )
     return TopicError(
         f"no room for {size} bytes of shared memory in {path.parent}: {error.strerror}; "

@@ -214,7 +214,7 @@ def _check_fit(source: Port, port: Port, place: str, name: str) -> None:
     # A graph without shape information shows its outputs as numbers without dimensions.
     if source.dtype != port.dtype or (source.shape and (differ or len(source.shape) != len(port.shape))):
         raise PolicyError(
-            f"{place} is {port.kind} {_shown(port.shape)}, but {name!r} is {source.kind} {_shown(source.shape)}"
+            f"{place} is {port.dtype} {_shown(port.shape)}, but {name!r} is {source.dtype} {_shown(source.shape)}"
         )
 
 

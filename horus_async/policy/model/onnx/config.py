@@ -31,6 +31,7 @@ _REPEAT_KEYS = ("steps", "input", "velocity", "time", "start", "end")
 _DESCRIPTION_KEYS = ("action_names", "embodiment", "model_type", "export_kind", "providers", "concurrency")
 _KEYS = ("model", "models", "inputs", "output", *_DESCRIPTION_KEYS)
 _MOST_STEPS = 10_000
+_LATEST = 10_000
 
 
 @frozen
@@ -167,6 +168,8 @@ def _repeat(value: Any, where: str) -> Repeat:
     if steps > _MOST_STEPS:
         raise PolicyError(f"{where}.steps is {steps}, the most is {_MOST_STEPS}")
     start, end = (_number(said.get(key, default), f"{where}.{key}") for key, default in (("start", 1), ("end", 0)))
+    if max(abs(start), abs(end)) > _LATEST:
+        raise PolicyError(f"{where}: start {start:g} and end {end:g} must be within {_LATEST} of 0")
     if start == end:
         raise PolicyError(f"{where}: start and end are both {start:g}, so that no step would do anything")
     return Repeat(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from horus_async.errors import PolicyError
+from horus_async.hints.installed import install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +111,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise PolicyError("running ONNX needs onnxruntime: pip install 'horus-async[serve]'") from error
+        raise PolicyError(f"running ONNX needs onnxruntime: {install('serve')}") from error
     return onnxruntime
 
 

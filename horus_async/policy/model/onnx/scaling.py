@@ -69,28 +69,24 @@ class Scaling:
         """What the model sees, in the dtype of ``values`` (a float; float16 is computed in float32)."""
         import numpy
 
-        dtype = values.dtype
-        first, second = self._statistics(values.shape, dtype)
-        values = values.astype(first.dtype, copy=False)
+        start, width = self._statistics(values.shape, values.dtype)
         with numpy.errstate(over="ignore", invalid="ignore"):
-            if self.method is Method.MEAN_STD:
-                scaled: numpy.ndarray = (values - first) / second
-            else:
-                scaled = 2 * (values - first) / self._width(first, second) - 1
-            return scaled.astype(dtype, copy=False)
+            scaled: numpy.ndarray = (values.astype(start.dtype, copy=False) - start) / width
+            if self.method is not Method.MEAN_STD:
+                scaled = 2 * scaled - 1
+            return scaled.astype(values.dtype, copy=False)
 
     def restored(self, values: numpy.ndarray) -> numpy.ndarray:
         """What the robot gets: float32 from float16 and float32, else float64."""
         import numpy
 
-        first, second = self._statistics(values.shape, values.dtype)
-        values = values.astype(first.dtype, copy=False)
+        start, width = self._statistics(values.shape, values.dtype)
         with numpy.errstate(over="ignore", invalid="ignore"):
-            if self.method is Method.MEAN_STD:
-                found: numpy.ndarray = values * second + first
-            else:
-                found = (values + 1) / 2 * self._width(first, second) + first
-            return found
+            scaled: numpy.ndarray = values.astype(start.dtype, copy=False)
+            if self.method is not Method.MEAN_STD:
+                scaled = (scaled + 1) / 2
+            restored: numpy.ndarray = scaled * width + start
+        return restored
 
     def check(self, shape: tuple[int | None, ...], dtype: str) -> None:
         """Refuse a normalisation that does not fit values of this shape (None: open) and dtype.
@@ -105,10 +101,12 @@ class Scaling:
         if shape[-1] is not None and self.length != shape[-1] and not self.by_channel(shape):
             raise PolicyError(f"{self.method.value[0]} has {self.length} numbers, the last dimension has {shape[-1]}")
         if numpy.dtype(dtype).kind == "f":
-            first, second = self._statistics((self.length,), numpy.dtype(dtype))
-            width = second if self.method is Method.MEAN_STD else self._width(first, second)
-            if not (numpy.isfinite(first).all() and numpy.isfinite(width).all() and (width > 0).all()):
-                raise PolicyError(f"{' and '.join(self.method.value)} are too large, or too close, for {first.dtype}")
+            start, width = self._statistics((self.length,), numpy.dtype(dtype))
+            fits = numpy.isfinite(start) & numpy.isfinite(width) & (width > 0)
+            if self.method is Method.MIN_MAX:
+                fits &= start + width > start
+            if not fits.all():
+                raise PolicyError(f"{' and '.join(self.method.value)} are too large, or too close, for {start.dtype}")
 
     def by_channel(self, shape: tuple[int | None, ...]) -> bool:
         """Images with their channels first are scaled by channel, everything else along its last dimension."""
@@ -117,16 +115,15 @@ class Scaling:
         )
 
     def _statistics(self, shape: tuple[int, ...], dtype: numpy.dtype) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """What is subtracted, and what it is divided by, in the dtype that is computed in."""
         import numpy
 
+        start, width = numpy.asarray([self.first, self.second], dtype=numpy.float64)
+        if self.method is not Method.MEAN_STD:
+            width = width - start + (_QUANTILE_MARGIN if self.method is Method.QUANTILES else 0)
         exact = numpy.float32 if dtype in (numpy.float16, numpy.float32) else numpy.float64
         with numpy.errstate(over="ignore"):
-            both = numpy.asarray([self.first, self.second], dtype=numpy.float64).astype(exact)
+            start, width = start.astype(exact), width.astype(exact)
         if self.by_channel(shape):
-            return both[0][:, None, None], both[1][:, None, None]
-        return both[0], both[1]
-
-    def _width(self, first: numpy.ndarray, second: numpy.ndarray) -> numpy.ndarray:
-        margin = _QUANTILE_MARGIN if self.method is Method.QUANTILES else 0
-        width: numpy.ndarray = second - first + first.dtype.type(margin)
-        return width
+            return start[:, None, None], width[:, None, None]
+        return start, width

@@ -6,17 +6,11 @@ written, without a value that would be taken apart again; the tests hold the tex
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from struct import error as StructError  # noqa: N812 - a class
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError
 from horus_async.recorder.exports.output import need
-from horus_async.topics.codec.encoding import too_large
-from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .definitions import (
     PLACEHOLDER,
@@ -26,22 +20,18 @@ from .definitions import (
     full_name,
     read_definition,
 )
-from .reading import MisfitError, make_reader
+from .reading import MisfitError, make_decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from .definitions import Types
-    from .reading import Reader
+    from .reading import Decode
 
-    Decode = Callable[[bytes], bytes]
-    """From a message to its payload."""
-
-_LITTLE, _BIG = b"\0\1", b"\0\0"
-"""How a message in plain CDR begins."""
-_PADDING = 3
-"""Bytes that may follow the last field in CDR."""
-_ZSTD = b"\x28\xb5\x2f\xfd"
+_BIG = b"\0\0"
+"""How a message in plain CDR begins that has the big end first."""
+ZSTD = b"\x28\xb5\x2f\xfd"
+"""How a message begins that was compressed by itself."""
 _EMPTY_CDR = 8
 """Bytes of an empty CDR message at most: its head, one byte, and what fills up to 4."""
 
@@ -182,47 +172,18 @@ def _types_of(distro: str) -> Types:
 
 
 def _decoder(encoding: str, root: str, types: Types) -> Decode:
-    cdr = encoding == "cdr"
-    little = make_reader(root, types, cdr=cdr)
-    big: dict[str, Reader] = {}
+    if encoding != "cdr":
+        return make_decoder(root, types, cdr=False)
+    big: list[Decode] = []
 
-    def decode(data: bytes) -> bytes:
-        if type(data) is not bytes:
-            data = bytes(data)
-        if len(data) > MESSAGE_LIMIT:
-            raise too_large(f"of {len(data)} bytes")
-        reader = little
-        if cdr and data[:2] != _LITTLE:
-            reader = _big_endian(data[:2], root, types, big)
-        try:
-            value, end = reader.read(data)
-        except (StructError, UnicodeDecodeError, IndexError) as error:
-            raise MisfitError(f"it does not fit the definition of {root} ({error})") from error
-        if len(data) - end > _PADDING * cdr:
-            raise MisfitError(f"it is {len(data) - end} bytes longer than the definition of {root}")
-        text = orjson.dumps(value)
-        if reader.has_floats and b"null" in text:  # NaN, an infinity, or in a string
-            text = orjson.dumps(_tagged(value))
-        return text
+    def other(data: bytes) -> bytes:
+        if data[:2] != _BIG:
+            raise MisfitError(f"its encapsulation {data[:2].hex()!r} is not that of plain CDR")
+        if not big:
+            big.append(make_decoder(root, types, cdr=True, big_endian=True))
+        return big[0](data)
 
-    return decode
-
-
-def _big_endian(head: bytes, root: str, types: Types, made: dict[str, Reader]) -> Reader:
-    if head != _BIG:
-        raise MisfitError(f"its encapsulation {head.hex()!r} is not that of plain CDR")
-    if root not in made:
-        made[root] = make_reader(root, types, cdr=True, big_endian=True)
-    return made[root]
-
-
-def _tagged(value: Any) -> Any:
-    """A value with tags for the numbers that JSON lacks."""
-    if type(value) is float and not math.isfinite(value):
-        return {"$float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
-    if type(value) is dict:
-        return {name: _tagged(item) for name, item in value.items()}
-    return [_tagged(item) for item in value] if type(value) is list else value
+    return make_decoder(root, types, cdr=True, other=other)
 
 
 def unpacked(data: bytes) -> bytes:
@@ -231,7 +192,7 @@ def unpacked(data: bytes) -> bytes:
     Raises:
         RecordingError: It is damaged.
     """
-    if data[:4] != _ZSTD:
+    if data[:4] != ZSTD:
         return data
     import zstandard
 

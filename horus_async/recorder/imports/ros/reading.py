@@ -1,20 +1,26 @@
-"""Functions that read ROS messages, made for each type.
+"""Functions that decode ROS messages, made for each type.
 
 ``rosbags`` reads a message field by field into objects; here a type becomes one function that reads neighbouring
-fields at once and makes dicts. That is several times as fast. The source of such a function has nothing of the file in
-it but counts: names are constants beside it.
+fields at once and makes the text of dicts. That is several times as fast. The source of such a function has nothing of
+the file in it but counts: names are constants beside it. While it reads, ``p`` is the place in the message ``b`` of
+length ``L``, and ``s`` the sum of all numbers apart from arrays that may be NaN or infinite, which JSON cannot say: if
+one of them is, so is the sum.
 """
 
 from __future__ import annotations
 
+import math
 from binascii import b2a_base64
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - a class
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from attrs import define, field, frozen
+from attrs import define, field
 
 from horus_async.errors import RecordingError
+from horus_async.topics.codec.encoding import too_large
+from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .definitions import PLACEHOLDER, UnreadableDefinitionError
 
@@ -23,8 +29,8 @@ if TYPE_CHECKING:
 
     from .definitions import Types
 
-    Read = Callable[[bytes], tuple[Any, int]]
-    """From a message to its value, with fragments of JSON for arrays, and where it ends."""
+    Decode = Callable[[bytes], bytes]
+    """From a message to its payload."""
 
 _NUMBERS = {
     "bool": ("?", 1, "|b1"),
@@ -48,32 +54,32 @@ _DEEPEST = 100
 """How deeply types may be nested."""
 _HEAD = 4
 """Bytes of a CDR message before its body; places in the body are aligned from there."""
+_LITTLE = b"\0\1"
+"""How a message in plain CDR begins that has the little end first."""
+_PADDING = 3
+"""Bytes that may follow the last field in CDR."""
+_ERRORS = (StructError, UnicodeDecodeError, IndexError)
+"""What reading beyond the end raises, or reading a text that is none."""
 
 
 class MisfitError(RecordingError):
     """A message does not fit the definition of its type."""
 
 
-@frozen
-class Reader:
-    """What reads messages of one type."""
-
-    read: Read
-    has_floats: bool
-    """Whether numbers apart from arrays may be NaN or infinite, which JSON cannot say."""
-
-
-def make_reader(root: str, types: Types, *, cdr: bool, big_endian: bool = False) -> Reader:
-    """The function that reads messages of a type.
+def make_decoder(
+    root: str, types: Types, *, cdr: bool, big_endian: bool = False, other: Decode | None = None
+) -> Decode:
+    """The function that decodes messages of a type.
 
     Args:
         root: The type's name.
         types: It, and all that it is made of.
         cdr: Whether the messages are CDR; else they are of ROS 1.
         big_endian: Which end comes first.
+        other: Decodes messages that do not begin as CDR with the little end first does; None if there are no others.
 
     Returns:
-        Its function raises `MisfitError`, ``struct.error`` or ``UnicodeDecodeError`` if a message does not fit.
+        It raises `MisfitError` if a message does not fit.
 
     Raises:
         UnreadableDefinitionError: A field is of a kind that cannot be read, or a type is part of itself.
@@ -81,18 +87,29 @@ def make_reader(root: str, types: Types, *, cdr: bool, big_endian: bool = False)
     source = _Source(types, cdr=cdr, big_endian=big_endian)
     value = source.fields(root)
     source.flush()
+    source.names |= {"root": root, "other": other}
     lines = [
-        "def read(b):",
-        f"    p = {_HEAD if cdr else 0}",
+        "def decode(b):",
+        "    if type(b) is not bytes: b = bytes(b)",
         "    L = len(b)",
+        "    if L > limit: raise too_large(f'of {L} bytes')",
+        "    if b[:2] != little: return other(b)" if other is not None else "",
+        f"    p, s = {_HEAD if cdr else 0}, 0.0",
+        "    try:",
         *source.lines,
-        f"    return {value}, p",
+        f"        value = {value}",
+        "    except errors as error:",
+        "        raise Misfit(f'it does not fit the definition of {root} ({error})') from error",
+        f"    if L - p > {_PADDING if cdr else 0}:",
+        "        raise Misfit(f'it is {L - p} bytes longer than the definition of {root}')",
+        "    return dumps(tagged(value) if s - s else value)",  # NaN, if any number is none; or if the sum is too large
     ]
     try:
         exec("\n".join(lines), source.names)  # noqa: S102 - see above
     except SyntaxError as error:
         raise UnreadableDefinitionError(f"{root} is nested too deeply ({error.msg})") from error
-    return Reader(source.names["read"], source.has_floats)
+    decode: Decode = source.names["decode"]
+    return decode
 
 
 @define
@@ -105,15 +122,25 @@ class _Source:
     names: dict[str, Any] = field(init=False)
     """What the function refers to."""
     lines: list[str] = field(init=False, factory=list)
-    has_floats: bool = field(init=False, default=False)
     _run: list[tuple[str, int, str]] = field(init=False, factory=list)
     """Numbers that are read at once: the code of ``struct``, the alignment, and the variable."""
     _within: list[str] = field(init=False, factory=list)
-    _depth: int = field(init=False, default=1)
+    _depth: int = field(init=False, default=2)
 
     def __attrs_post_init__(self) -> None:
-        self.names = {"__builtins__": {"len": len, "range": range}, "Fragment": orjson.Fragment, "base64": _base64}
-        self.names |= {"Misfit": MisfitError, "swapped": _swapped}
+        self.names = {
+            "__builtins__": {"bytes": bytes, "len": len, "range": range, "type": type},
+            "Fragment": orjson.Fragment,
+            "Misfit": MisfitError,
+            "base64": b2a_base64,
+            "dumps": orjson.dumps,
+            "errors": _ERRORS,
+            "limit": MESSAGE_LIMIT,
+            "little": _LITTLE,
+            "swapped": _swapped,
+            "tagged": _tagged,
+            "too_large": too_large,
+        }
 
     def fields(self, name: str) -> str:
         """Read the fields of a type; the expression of its value."""
@@ -139,6 +166,9 @@ class _Source:
         else:
             plain = Struct(order + "".join(code for code, _, _ in run))
             self._write(f"{into}= {self._constant(plain.unpack_from)}(b, p)", f"p += {plain.size}")
+        floats = [variable for code, _, variable in run if code in {"f", "d"}]
+        if floats:
+            self._write(f"s += {' + '.join(floats)}")
 
     def _field(self, name: str, what: Any) -> str:
         if name != PLACEHOLDER:
@@ -161,7 +191,6 @@ class _Source:
     def _number(self, code: str, align: int) -> str:
         variable = self._new()
         self._run.append((code, align, variable))
-        self.has_floats = self.has_floats or code in {"f", "d"}
         return variable
 
     def _count(self) -> str:
@@ -193,11 +222,11 @@ class _Source:
                 "p = e",
             )
             head = self._constant(b'{"$ndarray":{"dtype":"%b","shape":[%%d],"data":"%%b"}}' % dtype.encode())
-            filled = f"({count}, base64({self._swapped(variable, width)}))"
+            filled = f"({count}, base64({self._swapped(variable, width)}, newline=False))"
         else:
             variable = self._number(f"{size * width}s", width if size else 1)
             head = self._constant(b'{"$ndarray":{"dtype":"%b","shape":[%d],"data":"%%b"}}' % (dtype.encode(), size))
-            filled = f"base64({self._swapped(variable, width)})"
+            filled = f"base64({self._swapped(variable, width)}, newline=False)"
         return f"Fragment({head} % {filled})"
 
     def _swapped(self, variable: str, width: int) -> str:
@@ -251,8 +280,13 @@ def _layout(run: list[tuple[str, int, str]], order: str, place: int) -> tuple[Ca
     return packed.unpack_from, packed.size
 
 
-def _base64(data: bytes) -> bytes:
-    return b2a_base64(data, newline=False)
+def _tagged(value: Any) -> Any:
+    """A value with tags for the numbers that JSON lacks."""
+    if type(value) is float and not math.isfinite(value):
+        return {"$float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
+    if type(value) is dict:
+        return {name: _tagged(item) for name, item in value.items()}
+    return [_tagged(item) for item in value] if type(value) is list else value
 
 
 def _swapped(data: bytes, width: int) -> bytes:

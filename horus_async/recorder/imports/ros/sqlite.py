@@ -92,12 +92,12 @@ class Storage:
             yield from self._saved_messages([row for row in self._saved if row[2] in wanted])
             return
         where = "" if wanted >= self.flows.keys() else f"WHERE topic_id IN ({','.join(map(str, wanted))})"
-        read = 0
+        read, topics = 0, self.topics
         try:
             for topic, stamp_ns, data in self._database.execute(
                 f"SELECT topic_id, timestamp, data FROM messages {where} ORDER BY timestamp, id"  # noqa: S608 - numbers
             ):
-                yield self.topics[topic], stamp_ns, _bytes(data)
+                yield topics[topic], stamp_ns, data if type(data) is bytes else _bytes(data)
                 read += 1
         except sqlite3.Error as error:
             lost = sum(count for topic, (count, _, _) in self.flows.items() if topic in wanted) - read

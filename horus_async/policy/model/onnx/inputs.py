@@ -13,20 +13,30 @@ from attrs import frozen
 
 from horus_async.errors import PolicyError
 
-from .interface import Observation, ObservationError
-from .observation import image_array, image_bytes
-from .onnx.noise import drawn, seed_of
+from .noise import drawn, seed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy
 
-    from .onnx.chain import Free
-    from .onnx.scaling import Scaling
+    from .chain import Free
+    from .scaling import Scaling
 
 _CHANNELS = (1, 3, 4)
 _MISSING = object()
+
+
+class UnfitError(PolicyError, ValueError):
+    """A request lacks a field that a graph needs, or has it in a form that the graph cannot use."""
+
+
+@frozen
+class Decoder:
+    """What makes pixels, and encoded bytes, of a camera image in base64 text; they also get the name of the field."""
+
+    pixels: Callable[[str, str], numpy.ndarray]
+    content: Callable[[str, str], bytes]
 
 
 @frozen
@@ -49,8 +59,10 @@ class Binding:
 
     @property
     def takes_images(self) -> bool:
-        """Whether the input has the shape of pixels."""
-        return len(self.shape) >= 3 and (self.channels_first or self.shape[-1] in _CHANNELS or None in self.shape[-3:])
+        """Whether the input has the shape of pixels; three dimensions may be a batch of states as well."""
+        if len(self.shape) == 3:
+            return self.shape[0] == 3 or (self.shape[0] != 1 and self.shape[-1] in (3, 4))
+        return len(self.shape) > 3 and (self.channels_first or self.shape[-1] in _CHANNELS or None in self.shape[-3:])
 
     @property
     def channels_first(self) -> bool:
@@ -100,26 +112,28 @@ def binding_of(free: Free, noises: int) -> Binding:
     )
 
 
-def filled(binding: Binding, observation: Observation) -> numpy.ndarray:
+def filled(binding: Binding, request: Mapping[str, Any], images: Decoder) -> numpy.ndarray:
     """The array for one input.
 
     Raises:
-        ObservationError: the field is missing, cannot be an array of the input's dtype, or has another shape.
+        UnfitError: the field is missing, cannot be an array of the input's dtype, or has another shape.
     """
-    value = _field(observation, binding.field)
+    value = _field(request, binding.field)
     if value is None and binding.noise is not None:
         try:
-            return drawn(seed_of(observation), binding.noise, binding.example, binding.dtype)
+            return drawn(seed_of(request), binding.noise, binding.example, binding.dtype)
         except ValueError as error:
-            raise ObservationError(str(error)) from error
+            raise UnfitError(str(error)) from error
     if value is None:
-        raise ObservationError(f"the model input {binding.name!r} needs the request field {binding.field!r}")
-    array = _converted(binding, _with_pixels(binding, value))
-    while array.ndim < len(binding.shape) and (array.ndim == len(binding.shape) - 1 or binding.dtype == "object"):
+        raise UnfitError(f"the model input {binding.name!r} needs the request field {binding.field!r}")
+    array = _converted(binding, _with_pixels(binding, value, images))
+    while (lacking := len(binding.shape) - array.ndim) > 0 and (
+        lacking == 1 or binding.shape[lacking - 1] == 1 or binding.dtype == "object"
+    ):
         array = array[None]
     wrong = array.ndim != len(binding.shape)
     if wrong or any(want not in (None, have) for have, want in zip(array.shape, binding.shape, strict=True)):
-        raise ObservationError(
+        raise UnfitError(
             f"request field {binding.field!r} has shape {list(array.shape)}, the model wants {_wanted(binding.shape)}"
         )
     return array if binding.scaling is None else binding.scaling.normalised(array)
@@ -134,11 +148,11 @@ def example(binding: Binding) -> numpy.ndarray:
     return numpy.full(binding.example, "" if binding.dtype == "object" else 0, dtype=binding.dtype)
 
 
-def _field(observation: Observation, path: str) -> Any:
+def _field(request: Mapping[str, Any], path: str) -> Any:
     """The field of that name, or the one that a dotted path leads to."""
-    if path in observation:
-        return observation[path]
-    found: Any = observation
+    if path in request:
+        return request[path]
+    found: Any = request
     for part in path.split("."):
         found = found.get(part, _MISSING) if isinstance(found, dict) else _MISSING
     return None if found is _MISSING else found
@@ -156,55 +170,57 @@ def _converted(binding: Binding, value: Any) -> numpy.ndarray:
     try:
         array = numpy.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ObservationError(f"{place} is not an array of {binding.dtype}: its rows differ in length") from error
+        raise UnfitError(f"{place} is not an array of {binding.dtype}: its rows differ in length") from error
     if binding.dtype == "object":
         if not all(isinstance(item, str) for item in array.reshape(-1).tolist()):
-            raise ObservationError(f"{place} must be text or lists of texts")
+            raise UnfitError(f"{place} must be text or lists of texts")
         return array.astype(object)
     if array.dtype.kind not in "biuf":
-        raise ObservationError(f"{place} is not an array of {binding.dtype}: it holds something other than numbers")
+        raise UnfitError(f"{place} is not an array of {binding.dtype}: it holds something other than numbers")
     with numpy.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(binding.dtype)
         if cast.dtype.kind == "f":
-            lost = numpy.isinf(cast) & ~numpy.isinf(array) if array.dtype.kind == "f" else numpy.isinf(cast)
+            lost = numpy.isinf(cast)
+            if array.dtype.kind == "f" and lost.any():
+                lost &= ~numpy.isinf(array)
         else:
             lost = cast != array
     if lost.any():
-        raise ObservationError(f"{place} is not an array of {binding.dtype}: that cannot hold {array[lost][0]}")
+        raise UnfitError(f"{place} is not an array of {binding.dtype}: that cannot hold {array[lost][0]}")
     return cast
 
 
-def _with_pixels(binding: Binding, value: Any) -> Any:
+def _with_pixels(binding: Binding, value: Any, images: Decoder) -> Any:
     """``value``, with its encoded images and arrays of pixels in the form that the input has."""
     import numpy
 
     if binding.dtype == "object":
         return value
     if isinstance(value, str | bytes):
-        return _image(binding, value)
+        return _image(binding, value, images)
     if isinstance(value, list) and value and all(isinstance(item, str | bytes) for item in value):
-        images = [_image(binding, item) for item in value]
-        if len({image.shape for image in images}) > 1:
-            raise ObservationError(f"request field {binding.field!r} has images of different sizes")
-        return numpy.stack(images)
+        stack = [_image(binding, item, images) for item in value]
+        if len({image.shape for image in stack}) > 1:
+            raise UnfitError(f"request field {binding.field!r} has images of different sizes")
+        return numpy.stack(stack)
     if isinstance(value, numpy.ndarray) and value.dtype in (numpy.uint8, numpy.uint16) and value.ndim >= 3:
         return _pixels(binding, value) if binding.takes_images else value
     return value
 
 
-def _image(binding: Binding, encoded: str | bytes) -> numpy.ndarray:
+def _image(binding: Binding, encoded: str | bytes, images: Decoder) -> numpy.ndarray:
     """An encoded image: pixels if the input has room for them, else the encoded bytes as uint8."""
     import numpy
 
     text = base64.b64encode(encoded).decode() if isinstance(encoded, bytes) else encoded
     if binding.takes_images:
-        return _pixels(binding, image_array(text, binding.field))
+        return _pixels(binding, images.pixels(text, binding.field))
     if binding.dtype != "uint8":
         kind = "text" if isinstance(encoded, str) else "bytes"
-        raise ObservationError(
+        raise UnfitError(
             f"request field {binding.field!r} is {kind}, the model wants {binding.dtype} {_wanted(binding.shape)}"
         )
-    return numpy.frombuffer(image_bytes(text, binding.field), dtype=numpy.uint8)
+    return numpy.frombuffer(images.content(text, binding.field), dtype=numpy.uint8)
 
 
 def _pixels(binding: Binding, pixels: numpy.ndarray) -> numpy.ndarray:
@@ -219,9 +235,9 @@ def _pixels(binding: Binding, pixels: numpy.ndarray) -> numpy.ndarray:
         wanted = binding.shape[-3] if first else binding.shape[-1]
         if wanted == 1 and pixels.shape[-1] == 3:
             if (pixels != pixels[..., :1]).any():
-                raise ObservationError(f"request field {binding.field!r} is in colour, the model wants one channel")
+                raise UnfitError(f"request field {binding.field!r} is in colour, the model wants one channel")
             pixels = pixels[..., :1]
         pixels = numpy.moveaxis(pixels, -1, -3) if first else pixels
-    if not binding.dtype.startswith("float"):
+    if pixels.dtype.kind == "f" or not binding.dtype.startswith("float"):
         return pixels
     return numpy.asarray(pixels / float(numpy.iinfo(pixels.dtype).max))
