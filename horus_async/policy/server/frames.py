@@ -50,18 +50,17 @@ class Masker(XorMaskerSimple):
     """Takes the mask off camera images ten times as fast, in words of four bytes."""
 
     def process(self, data: bytearray) -> bytearray:
-        """The payload of the next piece of the frame."""
+        """The payload of the next piece of the frame; a long one is unmasked where it is."""
         words = len(data) // 4
         if len(data) < _MANY_BYTES:
             return super().process(data)
         import numpy
 
-        plain = bytearray(data)
-        view = numpy.frombuffer(plain, numpy.uint32, words)
+        view = numpy.frombuffer(data, numpy.uint32, words)
         view ^= numpy.frombuffer(bytes(self._masking_key), numpy.uint32)
         # The rest, of less than four bytes, turns the key for what follows.
-        plain[words * 4 :] = super().process(plain[words * 4 :])
-        return plain
+        data[words * 4 :] = super().process(data[words * 4 :])
+        return data
 
 
 class MessageBuffer(WebsocketBuffer):
