@@ -264,8 +264,8 @@ async def test_episodes_are_announced_once() -> None:
 
     async with serving(Policy) as served:
         statuses = [(await served.act(episode_id=name)).status_code for name in (None, "a", "a", "b", "a", None, "b")]
-    assert calls == ["act", "reset a", "act", "act", "reset b", "act", "act"]
-    assert statuses == [200, 200, 200, 200, 409, 409, 200]
+    assert calls == ["act", "reset a", "act", "act", "reset b", "act", "reset ", "act"]
+    assert statuses == [200, 200, 200, 200, 409, 200, 409]
 
 
 async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:

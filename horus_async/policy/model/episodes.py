@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .loaded import LoadedPolicy
     from .places import Call, Places
-    from .runs import InThreads, Runner
+    from .runs import Runner
 
 logger = logging.getLogger("horus_async.policy")
 
@@ -150,7 +150,7 @@ class Episodes:
         """
         if self._policy.reset is None:
             return False
-        await self._entered(call, self._found(call.episode_id), renew=True)
+        self.leave(call, await self._entered(call, self._found(call.episode_id), renew=True))
         return True
 
     def leave(self, call: Call, episode: Episode) -> None:
@@ -261,7 +261,7 @@ class OneAtATime(Episodes):
         super().__init__(policy, places, limit=limit)
         self._turn = trio.Lock()
         self._current: Episode | None = None
-        self._over: OrderedDict[str, None] = OrderedDict()
+        self._over: OrderedDict[str | None, None] = OrderedDict()
 
     @property
     def known(self) -> int:
@@ -277,18 +277,10 @@ class OneAtATime(Episodes):
     async def renew(self, call: Call) -> bool:
         """Begin the episode of ``call``, also one that is over; it ends the one before."""
         async with self._turn:
-            await self._entered(call, await self._turned_to(call.episode_id), renew=True)
+            self.leave(call, await self._entered(call, await self._turned_to(call.episode_id), renew=True))
         return True
 
     def _refuse_if_over(self, name: str | None) -> None:
-        current = self._current
-        if current is None or current.name == name:
-            return
-        if name is None:
-            raise EpisodeOver(
-                f"the policy keeps the state of one episode at a time, now that of {current.name!r:.80}; "
-                "send an episode_id, or POST /reset"
-            )
         if name in self._over:
             raise EpisodeOver(
                 f"episode {name!r:.80} is over: the policy keeps the state of one at a time, and another has begun; "
@@ -308,7 +300,7 @@ class OneAtATime(Episodes):
             self._over.pop(name, None)
         if len(self._over) > self._limit:
             self._count_forgotten(self._over.popitem(last=False)[0])
-        # Where no episode has begun yet, a request without one finds the policy as it was made.
+        # Requests that name no episode are one together, each time anew; the first finds the policy as it was made.
         self._current = Episode(name, self._policy, ready=current is None and name is None)
         return self._current
 
@@ -322,7 +314,7 @@ class Instances(Episodes):
         self,
         policy: LoadedPolicy,
         places: Places,
-        threads: InThreads,
+        threads: Runner,
         *,
         limit: int = INSTANCES,
         remembered: int = REMEMBERED,
@@ -347,7 +339,7 @@ class Instances(Episodes):
     async def renew(self, call: Call) -> bool:
         """Give the episode of ``call`` a new instance."""
         self._over.pop(call.episode_id, None)
-        await self._entered(call, self._found(call.episode_id), renew=True)
+        self.leave(call, await self._entered(call, self._found(call.episode_id), renew=True))
         return True
 
     def _found(self, name: str | None) -> Episode:

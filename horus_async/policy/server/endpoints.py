@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .service import PolicyService
 
 _DRAINED_TIMES = 8
+_DRAINED_MB = 64
 
 
 def make_app(service: PolicyService, api_key: str | None, max_body_mb: float) -> Exchanges:
@@ -46,7 +47,8 @@ def make_app(service: PolicyService, api_key: str | None, max_body_mb: float) ->
         ],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
     )
-    return Exchanges(app, _DRAINED_TIMES * int(max_body_mb * MB), lambda: service.stopping)
+    drained = int(max(_DRAINED_TIMES * max_body_mb, _DRAINED_MB) * MB)
+    return Exchanges(app, drained, lambda: service.stopping)
 
 
 @frozen

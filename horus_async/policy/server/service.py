@@ -168,7 +168,8 @@ class PolicyService:
             span.describe(policy, observation, request_id)
             try:
                 await self._through(asked, answer, client_gone)
-            except trio.Cancelled:
+            # Cancelled, alone or in a group.
+            except BaseException:
                 asked.fail(503, "server-stopped", "the server was stopped before the policy had answered")
                 self._finish(asked, span)
                 raise
