@@ -16,10 +16,11 @@ from .replay.actions import DiffMode, Thresholds
 from .replay.report import ReplaySummary, report, shown
 from .replay.run import Replayed, ReplayOptions, replay_trace
 from .trace.export import ExportFormat, export
-from .trace.format import Exchange, Failure, ImageMode
+from .trace.format import Exchange, Failure
 from .trace.query import Bucket, Filter, list_traces, matching, row_of, summarise
 from .trace.reader import TraceReader, TraceRequest, find_traces
 from .trace.recorder import RecorderStats, TraceOptions, TraceRecorder
+from .trace.redaction import ImageMode
 
 __all__ = [
     "Answer",

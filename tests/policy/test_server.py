@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = needs_server
 
-IMAGE = "aGVsbG8gd29ybGQh"
+IMAGE = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
 async def test_act_answers_with_actions() -> None:

@@ -6,15 +6,12 @@ could not be compared is reported and counted, and never passes.
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from attrs import field, frozen, validators
 
-from horus_async.errors import PolicyError
 from horus_async.policy.model.calling import Call, PolicyCaller
-from horus_async.policy.model.hashes import image_hash
 
 from .actions import (
     ActionsDiff,
@@ -26,6 +23,7 @@ from .actions import (
     compare_cache,
     compare_latency,
 )
+from .images import ImageFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +38,7 @@ if TYPE_CHECKING:
 class ReplayOptions:
     """What to compare and how strictly; ``first`` limits it to that many requests (0: all).
 
-    ``image_dir`` holds the camera images of a trace that kept only their hashes: files whose base64 has the recorded
-    hash, or that are named after it.
+    ``image_dir`` holds the camera images of a trace that kept only their hashes (`ImageFolder`).
     """
 
     diff: DiffMode = DiffMode.ACTIONS
@@ -74,31 +71,6 @@ class Replayed:
         return parts[mode]
 
 
-class ImageFolder:
-    """Camera images by the hash that a trace kept of them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._by_hash: dict[str, Path] = {}
-        try:
-            for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    self._by_hash.setdefault(path.stem, path)
-                    self._by_hash[image_hash(_base64(path))] = path
-        except OSError as error:
-            raise PolicyError(f"cannot read the images in {str(folder)!r}: {error}") from error
-        if not self._by_hash:
-            raise PolicyError(f"no image files in {str(folder)!r}")
-
-    def text(self, digest: str) -> str | None:
-        """The base64 text of the image with that hash, or None."""
-        path = self._by_hash.get(digest)
-        return None if path is None else _base64(path)
-
-
-def _base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
-
-
 async def replay_trace(
     trace: TraceReader, policy: LoadedPolicy, options: ReplayOptions, tell: Callable[[Replayed], None]
 ) -> None:
@@ -120,13 +92,11 @@ async def replay_trace(
 async def _replayed(
     request: TraceRequest, caller: PolicyCaller, options: ReplayOptions, images: ImageFolder | None
 ) -> Replayed:
-    observation = request.observation()
-    for camera, (text, digest) in request.cameras().items():
-        found = text if text is not None else images.text(digest) if images and digest else None
-        if found is None:
-            where = f"with hash {digest} is not in --image-dir" if images and digest else "was not kept in the trace"
+    observation, restoring = request.restored(images.find if images else lambda _: None)
+    for camera, digest in restoring.missing.items():
+        if digest is not None:
+            where = f"with hash {digest} is not in --image-dir" if images else "was not kept in the trace"
             return Replayed(request.seq, skipped=f"the image of {camera!r} {where}")
-        observation[camera] = found
     call = Call(observation)
     try:
         answer = await caller.ask(call)

@@ -9,13 +9,14 @@ from attrs import define, field, frozen
 
 from horus_async import __version__
 from horus_async.clock.system import perf_ns, wall_ns
+from horus_async.policy.model.images.hiding import without_images
+from horus_async.policy.model.wire import WireFormat, decoded
 from horus_async.policy.trace.format import Exchange, Failure
 
 if TYPE_CHECKING:
     from horus_async.policy.model.calling import Call
     from horus_async.policy.model.interface import Answer
     from horus_async.policy.model.loaded import LoadedPolicy
-    from horus_async.policy.model.wire import WireFormat
 
     from .requests import Refusal
 
@@ -85,7 +86,11 @@ class Asked:
 
     def fail(self, status: int, slug: str, message: str) -> None:
         """The request gets no actions, and this is why."""
-        self.status, self.failure = status, Failure(slug, message)
+        self.status, self.failure = status, Failure(slug, without_images(message, self.sent()))
+
+    def sent(self) -> Any:
+        """The request as it was sent, whatever the policy has done to the observation."""
+        return decoded(self.body, self.form) if self.body else None
 
     @property
     def open(self) -> bool:

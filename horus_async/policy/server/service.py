@@ -11,6 +11,7 @@ import trio
 from attrs import evolve
 
 from horus_async.policy.model.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
+from horus_async.policy.model.images.hiding import traceback_without_images
 from horus_async.policy.model.interface import AnswerError, ObservationError
 from horus_async.policy.model.loaded import LoadedPolicy
 from horus_async.policy.model.loading import load_policy
@@ -239,8 +240,9 @@ class PolicyService:
             asked.answer = error.answer
             asked.fail(500, error.slug, str(error))
         # A policy may fail in any way; each failure is an answer to the client and a line in the trace.
-        except Exception as error:
-            logger.exception("policy-error: request %s", asked.request_id)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            shown = traceback_without_images(error, asked.sent())
+            logger.error("policy-error: request %s\n%s", asked.request_id, shown)  # noqa: TRY400 - shown above
             message = str(error) if isinstance(error, PolicyCallError) else f"{type(error).__name__}: {error}"
             asked.fail(500, "policy-error", message)
 

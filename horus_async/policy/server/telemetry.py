@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import ConfigurationError
 from horus_async.hints.installed import install
+from horus_async.policy.model.images.hiding import without_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,7 +80,7 @@ class ActSpan:
             gen_ai__action__embodiment=policy.embodiment,
             horus__request_id=request_id,
             horus__episode_id=observation["episode_id"],
-            horus__instruction=observation["instruction"][:_INSTRUCTION_LENGTH],
+            horus__instruction=without_images(observation["instruction"], None)[:_INSTRUCTION_LENGTH],
             horus__state_dim=len(state) if hasattr(state, "__len__") else None,
             horus__image_bytes=len(image) if isinstance(image, str) else None,
         )

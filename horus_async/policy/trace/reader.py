@@ -10,12 +10,14 @@ from attrs import field, frozen
 from horus_async.clock.system import parse_iso_utc
 from horus_async.errors import TraceError
 from horus_async.policy.model.jsontext import decode
+from horus_async.policy.model.wire import WireFormat
 
-from .format import SCHEMA_VERSION
+from .format import CAMERA_SUFFIXES, SCHEMA_VERSION
 from .lines import LineSource
+from .redaction import Restoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.lz4")
 
@@ -71,30 +73,72 @@ class TraceRequest:
         return None if status is None else str(status)
 
     def cameras(self) -> dict[str, tuple[str | None, str | None]]:
-        """Each camera of which the trace kept something: its base64 text and its hash, each None if missing."""
-        cameras: dict[str, tuple[str | None, str | None]] = {}
-        for key in self.request:
-            for suffix in ("_b64", "_sha256"):
-                if key.endswith(suffix) and len(key) > len(suffix) and isinstance(self.request[key], str):
-                    name = key.removesuffix(suffix)
-                    cameras[name] = (self.request.get(f"{name}_b64"), self.request.get(f"{name}_sha256"))
-        return cameras
+        """Each camera of which the trace kept something: its base64 text and its hash, each None if missing.
+
+        ``images`` also has those that were sent in another form than as text.
+        """
+        _, restoring = self.restored()
+        kept = {name: text for name, text in restoring.images.items() if isinstance(text, str)}
+        found = {name: (text, self._v1_camera(name)[1]) for name, text in kept.items()}
+        return {**found, **{name: (None, digest) for name, digest in restoring.missing.items() if digest is not None}}
+
+    def images(self) -> dict[str, Any]:
+        """The images that the trace kept, by their paths, as they were sent: base64 text, bytes, arrays or lists."""
+        return self.restored()[1].images
 
     def lacking(self) -> list[str]:
         """Cameras that the request had but of which the trace kept nothing (image mode ``none``)."""
-        named = self.line.get("cameras")
-        kept = self.cameras()
-        return [str(name) for name in named if str(name) not in kept] if isinstance(named, list) else []
+        return [name for name, digest in self.restored()[1].missing.items() if digest is None]
 
     def observation(self) -> dict[str, Any]:
-        """The observation as the policy saw it, without cameras that the trace did not keep in full."""
-        kept = {"instruction": self.instruction, "state": None, "image": None, "episode_id": None}
-        cameras = self.cameras()
-        hidden = {f"{name}{suffix}" for name in cameras for suffix in ("_b64", "_sha256")}
-        kept.update((key, value) for key, value in self.request.items() if key not in hidden)
-        kept.update((name, text) for name, (text, _) in cameras.items() if text is not None)
-        kept["instruction"] = kept["instruction"] or ""
-        return kept
+        """The observation as the policy saw it, without cameras that the trace did not keep in full.
+
+        Raises:
+            TraceError: something in the request is damaged, or an array is in it and NumPy is not installed.
+        """
+        return self.restored()[0]
+
+    def restored(self, find: Callable[[dict[str, Any]], Any] = lambda _: None) -> tuple[dict[str, Any], Restoring]:
+        """The observation, and which images it has and lacks.
+
+        Args:
+            find: Gives the image for a marker ``{"$image": hash, …}`` that the trace has in its place, or None.
+
+        Raises:
+            TraceError: as for ``observation``.
+        """
+        paths = self._paths
+        names = [name for name in self._v1_names() if paths is None or name in paths]
+        hidden = {f"{name}{suffix}" for name in names for suffix in CAMERA_SUFFIXES}
+        if self.line.get("wire") == WireFormat.MSGPACK.value:
+            hidden |= {"instruction", "state"}
+        kept = {name: value for name, value in self.request.items() if name not in hidden}
+        restoring = Restoring(paths or (), find)
+        sent = kept if paths is None else restoring.fields(kept)
+        for name in names:
+            if (text := restoring.camera(name, *self._v1_camera(name))) is not None:
+                sent[name] = text
+        for name in paths or ():
+            restoring.lacks(name)
+        observation = {"instruction": "", "state": None, "image": None, "episode_id": None, **sent}
+        observation["instruction"] = observation["instruction"] or self.instruction
+        return observation, restoring
+
+    @property
+    def _paths(self) -> list[str] | None:
+        """Where the request had images; None if the line is of a server that does not say it."""
+        paths = self.line.get("cameras")
+        return [str(path) for path in paths] if isinstance(paths, list) else None
+
+    def _v1_names(self) -> list[str]:
+        """The cameras that are kept in the form of v1."""
+        keys = [key for key, value in self.request.items() if key.endswith(CAMERA_SUFFIXES) and isinstance(value, str)]
+        names = [key.rpartition("_")[0] for key in keys]
+        return list(dict.fromkeys(name for name in names if name and not name.startswith("$")))
+
+    def _v1_camera(self, name: str) -> tuple[str | None, str | None]:
+        text, digest = (self.request.get(f"{name}{suffix}") for suffix in CAMERA_SUFFIXES)
+        return text if isinstance(text, str) else None, digest if isinstance(digest, str) else None
 
 
 class TraceReader:

@@ -12,6 +12,7 @@ import errno
 import logging
 import re
 import threading
+import traceback
 import uuid
 from collections import deque
 from pathlib import Path
@@ -21,10 +22,12 @@ from attrs import evolve, field, frozen, validators
 
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import ConfigurationError
+from horus_async.policy.model.wire import WireFormat
 from horus_async.recording_state import RecordingState
 
 from .file import TraceFile
-from .format import Exchange, Failure, ImageMode, footer_line, header_line, request_line
+from .format import Exchange, Failure, footer_line, header_line, request_line
+from .redaction import ImageMode
 
 if TYPE_CHECKING:
     from horus_async.policy.model.loaded import LoadedPolicy
@@ -195,10 +198,14 @@ class TraceRecorder:
         try:
             return request_line(exchange, seq, self._options.images, dropped_before)
         # One exchange that cannot be written must cost neither the others nor the numbering.
-        except Exception as error:
-            logger.exception("record-line-failed: request %s keeps its place without its content", exchange.request_id)
-            failure = Failure("record-line-failed", f"{type(error).__name__}: {error}")
-            bare = evolve(exchange, body=b"{}", answer=None, failure=failure)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            # What an exception says may hold a part of the request, and that an image.
+            reason = type(error).__name__
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            message = "record-line-failed: request %s keeps its place without its content: %s\n%s"
+            logger.error(message, exchange.request_id, reason, frames)  # noqa: TRY400 - exception() shows what it says
+            failure = Failure("record-line-failed", f"the line could not be made: {reason}")
+            bare = evolve(exchange, body=b"{}", form=WireFormat.JSON, answer=None, failure=failure)
             return request_line(bare, seq, self._options.images, dropped_before)
 
     def _took(self, batch: list[tuple[int, Exchange, int]]) -> None:
