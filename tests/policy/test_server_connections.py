@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import http.client
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
