@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from horus_async.errors import PolicyError
 from horus_async.policy import from_object
-from horus_async.policy.model.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
-from horus_async.policy.model.episodes import Episodes, Instances
+from horus_async.policy.calls.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
+from horus_async.policy.calls.episodes import Episodes, Instances
 from tests.policy.conftest import needs_server, serving
 
 if TYPE_CHECKING:

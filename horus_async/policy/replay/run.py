@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import field, frozen, validators
 
-from horus_async.policy.model.calling import Call, PolicyCaller
+from horus_async.policy.calls.calling import Call, PolicyCaller
 
 from .actions import (
     ActionsDiff,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from horus_async.policy.model.calling import Call, PolicyCaller
+    from horus_async.policy.calls.calling import Call, PolicyCaller
     from horus_async.policy.model.loaded import LoadedPolicy
     from horus_async.policy.trace.recorder import RecorderStats, TraceOptions, TraceRecorder
 

@@ -14,7 +14,7 @@ from horus_async.policy.model.wire import WireFormat, decoded
 from horus_async.policy.trace.format import Exchange, Failure
 
 if TYPE_CHECKING:
-    from horus_async.policy.model.calling import Call
+    from horus_async.policy.calls.calling import Call
     from horus_async.policy.model.interface import Answer
     from horus_async.policy.model.loaded import LoadedPolicy
 

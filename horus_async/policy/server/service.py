@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import evolve
 
-from horus_async.policy.model.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
+from horus_async.policy.calls.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
 from horus_async.policy.model.images.hiding import traceback_without_images
 from horus_async.policy.model.interface import AnswerError, ObservationError
 from horus_async.policy.model.loaded import LoadedPolicy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,7 +17,8 @@ from .runs import NEVER, Run, failure_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .interface import Observation
+    from horus_async.policy.model.interface import Observation
+
     from .runs import Runner
 
 logger = logging.getLogger("horus_async.policy")
@@ -119,7 +121,7 @@ class Places:
             self._queue.pop(following).set()
 
     async def run(self, call: Call, finish: Callable[[Any], Any], function: Callable[..., Any], *arguments: Any) -> Any:
-        """What ``finish`` makes of what a function of the policy returns, called for ``call``, which has a place.
+        """What ``finish`` makes of what a function of the policy returns: the last one for ``call``, which has a place.
 
         Raises:
             PolicyCallError: the function raised something that is no Exception.
@@ -127,6 +129,8 @@ class Places:
         """
         run = Run(finish)
         call.runs.append(run)
+        # The place is given on at once, and not only when who waits for the answer comes to it.
+        run.then(partial(self.release, call))
         await self.runner.run(run, function, *arguments)
         return run.outcome()
 

@@ -25,7 +25,8 @@ from .runs import NEVER, PolicyCallError, Run, failure_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .loaded import LoadedPolicy
+    from horus_async.policy.model.loaded import LoadedPolicy
+
     from .places import Call, Places
     from .runs import Runner
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import trio
 
 from horus_async.errors import PolicyError
+from horus_async.policy.model.interface import Answer, answer_of
 
 from .episodes import EpisodeMode, EpisodeOver, Episodes, Instances, OneAtATime, mode_of
-from .interface import Answer, answer_of
 from .places import Call, Places, PolicyStuck
 from .runs import InLoop, InThreads, PolicyCallError, PolicyLoop, Run, failure_text
 
 if TYPE_CHECKING:
+    from horus_async.policy.model.loaded import LoadedPolicy
+
     from .episodes import Episode
-    from .loaded import LoadedPolicy
 
 __all__ = ["Call", "EpisodeMode", "EpisodeOver", "PolicyCallError", "PolicyCaller", "PolicyStuck"]
 
