@@ -184,10 +184,10 @@ def _is_text(text: str, start: int, head: str) -> bool:
 def decoded(run: str) -> bytes:
     """The bytes in base64 of any alphabet, with line breaks and escapes in it; an incomplete end is left out."""
     if not run.isalnum():
-        run = _BREAKS.sub("", run)
+        run = "".join(run.split())
         if "\\" in run or "%" in run:
-            run = re.sub(r"\\+u002[bB]|%2[bB]", "+", re.sub(r"\\+u002[fF]|%2[fF]|\\+/", "/", run))
-        run = re.sub(r"=.*", "", run, flags=re.DOTALL).replace("-", "+").replace("_", "/")
+            run = re.sub(r"\\+u002[bB]|%2[bB]", "+", re.sub(r"\\+u002[fF]|%2[fF]|\\+/", "/", _BREAKS.sub("", run)))
+        run = run.partition("=")[0].replace("-", "+").replace("_", "/")
     whole, rest = run[: len(run) // 4 * 4], run[len(run) // 4 * 4 :]
     try:
         return binascii.a2b_base64(whole + (rest.ljust(4, "=") if len(rest) > 1 else ""))

@@ -7,6 +7,7 @@ differ, such as zeros, are also in states and digests; they say nothing and are 
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,9 @@ from .pixels import flat_numbers, packed, shape_of
 from .signatures import has_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _GRAM = 8
-_FEW = 64
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _HEX_APART = re.compile(r"(?:[0-9a-fA-F]{2}[ :,]){15,}[0-9a-fA-F]{2}")
@@ -104,48 +104,43 @@ class Pieces:
 
 
 class _Grams:
-    """Rows of data, and whether others hold a gram of them: so many bytes, at a multiple of ``unit``."""
+    """Rows of data, and where others hold a gram of them: so many bytes, cut from the rows end to end."""
 
     def __init__(self, rows_of: Callable[[Any], Iterator[bytes]], size: int, unit: int) -> None:
         self._rows_of, self._size, self._unit = rows_of, size, unit
         self._images: list[Any] = []
-        self._rows: list[bytes] = []
-        self._all: set[bytes] = set()
-        self._sought = 0
+        self._grams: set[int | bytes] = set()
+        self._any = False
 
     def __bool__(self) -> bool:
-        return bool(self._images) or bool(self._rows)
+        return self._any
 
     def add(self, image: Any) -> None:
+        self._any = True
         self._images.append(image)
 
     def are_in(self, data: bytes, different: int) -> bool:
-        """Whether ``data`` holds a gram in which so many bytes are different.
-
-        The first few are sought one by one, which needs no preparation.
-        """
-        size = self._size
-        self._sought += len(data) // size
-        if self._sought > _FEW:
-            return bool(self.places_in(data, different))
-        rows = self._prepared()
-        grams = (data[place : place + size] for place in range(0, len(data) - size + 1, size))
-        return any(gram in row for gram in grams if len(set(gram)) >= different for row in rows)
+        """Whether ``data`` holds a gram in which so many bytes are different."""
+        return bool(self.places_in(data, different))
 
     def places_in(self, data: bytes, different: int = 1) -> list[int]:
-        """Where ``data`` has grams that begin at a multiple of their size in a row."""
-        size = self._size
-        rows = self._prepared()
-        if not self._all:
-            self._all = {row[at : at + size] for row in rows for at in range(0, len(row) - size + 1, size)}
-        places = range(0, len(data) - size + 1, self._unit)
-        return [at for at in places if (gram := data[at : at + size]) in self._all and len(set(gram)) >= different]
+        """Where ``data`` has grams in which so many bytes are different; each begins at a multiple of ``unit``."""
+        # Most texts are told from images before anything has to be made of these.
+        while self._images:
+            for row in self._rows_of(self._images.pop()):
+                self._grams.update(self._cut(row))
+        found = []
+        for at in range(0, len(data) - self._size + 1, self._unit):
+            gram = data[at : at + self._size]
+            key = int.from_bytes(gram, sys.byteorder) if self._size == _GRAM else gram
+            if key in self._grams and len(set(gram)) >= different:
+                found.append(at)
+        return found
 
-    def _prepared(self) -> list[bytes]:
-        if self._images:
-            self._rows += [row for image in self._images for row in self._rows_of(image)]
-            self._images, self._all = [], set()
-        return self._rows
+    def _cut(self, row: bytes) -> Iterable[int | bytes]:
+        if self._size == _GRAM:  # as integers of 64 bits, of which there may be millions
+            return array("Q", row[: len(row) // _GRAM * _GRAM])
+        return (row[at : at + self._size] for at in range(0, len(row) - self._size + 1, self._size))
 
 
 def is_base64(text: str) -> bool:
@@ -172,10 +167,12 @@ def _as_bytes(image: Any) -> Iterator[bytes]:
         if not is_binary(image):
             yield from _as_bytes(image.decode(errors="replace"))
     elif isinstance(image, str):
-        yield image.encode("latin-1", "replace")
+        if not is_base64(image):
+            yield image.encode("latin-1", "replace")
         text = image.partition(",")[2] if image[:5].lower() == "data:" else image
         yield decoded(text)
-        yield from (bytes.fromhex(digits[: len(digits) // 2 * 2]) for digits in _HEX.findall(text))
+        if _HEX.fullmatch(text[:256]):
+            yield from (bytes.fromhex(digits[: len(digits) // 2 * 2]) for digits in _HEX.findall(text))
     elif hasattr(image, "dtype"):
         yield image.tobytes()
         if image.dtype.kind in "SU":
@@ -190,7 +187,7 @@ def _as_bytes(image: Any) -> Iterator[bytes]:
 def _as_floats(image: Any) -> Iterator[bytes]:
     """Pixels as floats; those of bytes are compared as bytes."""
     if isinstance(image, str | bytes):
-        yield from _raw_as_floats(next(_as_bytes(image)) if isinstance(image, bytes) else list(_as_bytes(image))[1])
+        yield from _raw_as_floats(next(_as_bytes(image)) if isinstance(image, bytes) else decoded(image))
     elif not hasattr(image, "dtype"):
         flat = flat_numbers(image) or []
         code, data = packed(flat)
