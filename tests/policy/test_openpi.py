@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import random
 import re
@@ -12,18 +13,24 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 import trio
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import XorMaskerSimple
 
+from horus_async.cli.trace import trace
+from horus_async.policy import ImageMode, TraceOptions
 from horus_async.policy.model.wire import pack
 from horus_async.policy.server.frames import Masker
-from tests.policy.conftest import needs_server, reach, serving
+from tests.policy.conftest import needs_server, only_trace, reach, read_all, serving
 from tests.policy.sockets import Closed, connection, openpi
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.policy.conftest import Served
 
 pytestmark = needs_server
@@ -276,8 +283,8 @@ async def test_what_a_client_sent_ahead_of_an_error_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("politely", [True, False])
-async def test_a_client_that_leaves_during_an_inference(politely: bool) -> None:
-    """It is counted as client-closed, and the next client is served."""
+async def test_a_client_that_leaves_during_an_inference(politely: bool, tmp_path: Path) -> None:
+    """It is counted and recorded as client-closed, and the next client is served."""
     asked, release = threading.Event(), threading.Event()
 
     def policy(request: dict[str, Any]) -> Any:
@@ -285,7 +292,7 @@ async def test_a_client_that_leaves_during_an_inference(politely: bool) -> None:
         assert release.wait(timeout=300)
         return double(request)
 
-    async with serving(policy) as served:
+    async with serving(policy, trace=TraceOptions(directory=tmp_path)) as served:
         async with openpi(served.url) as (line, _):
             await line.send(BytesMessage(pack(observed(1))))
             assert await trio.to_thread.run_sync(asked.wait, 300)
@@ -297,6 +304,59 @@ async def test_a_client_that_leaves_during_an_inference(politely: bool) -> None:
         async with openpi(served.url) as (line, _):
             assert "actions" in await line.ask(**observed(1))
         await until_metric(served, "horus_websocket_connections", 0)
+    lines = read_all(only_trace(tmp_path)).lines  # type: ignore[attr-defined]
+    assert [(line["status"], line.get("error", {}).get("slug")) for line in lines] == [
+        (499, "client-closed"),
+        (200, None),
+    ]
+
+
+POLICY = """
+import base64
+
+def policy(request):
+    image = request["observation/image"]
+    if request["instruction"] == "fail":
+        raise ValueError(f"{base64.b64encode(image.tobytes()).decode()} {image.tobytes().hex()} {image.tolist()}")
+    return [[float(image.mean()), float(request["observation/state"][0])]]
+"""
+
+
+@pytest.mark.parametrize("images", list(ImageMode))
+async def test_the_trace_keeps_images_as_its_mode_says_and_replays(
+    images: ImageMode, tmp_path: Path, policy_module: Callable[[str], str]
+) -> None:
+    """Of arrays, too, nothing is in a trace that must not have them, nor in an error; a full trace replays."""
+    policy = policy_module(POLICY)
+    image = numpy.random.default_rng(14).integers(0, 256, (32, 32, 3), dtype="uint8")
+    asked = {**observed(1, 2), "observation/image": image}
+    folder = tmp_path / "traces"
+    async with (
+        serving(policy, trace=TraceOptions(directory=folder, images=images)) as served,
+        openpi(served.url) as (line, _),
+    ):
+        answers = [await line.ask(**asked), await line.ask(**asked)]
+        text = await line.ask(**{**asked, "prompt": "fail"})
+    lines = read_all(only_trace(folder)).lines  # type: ignore[attr-defined]
+    assert [answer["seq"] for answer in answers] == [0, 1]
+    assert [entry["wire"] for entry in lines] == ["msgpack"] * 3
+    assert [entry["cameras"] for entry in lines] == [["observation/image"]] * 3
+    assert [entry["request"]["instruction"] for entry in lines] == ["pick", "pick", "fail"]
+    assert lines[0]["request"]["state"] == [1.0, 2.0]
+    assert len({entry["episode_id"] for entry in lines}) == 1
+    forms = [base64.b64encode(image.tobytes()).decode(), image.tobytes().hex(), str(image.tolist())]
+    shown = [text, orjson.dumps([entry.get("error") for entry in lines]).decode()]
+    if images is not ImageMode.FULL:
+        shown.append(orjson.dumps(lines).decode())
+    for said in shown:
+        assert not any(said[start : start + 24] in form for form in forms for start in range(len(said) - 23)), said
+    arguments = ["replay", str(only_trace(folder)), "--model", policy, "--fail-on", "actions", "--json"]
+    # The command has an event loop of its own.
+    result = await trio.to_thread.run_sync(CliRunner().invoke, trace, arguments)
+    assert result.exit_code == (0 if images is ImageMode.FULL else 3), result.output
+    if images is ImageMode.FULL:
+        summary = orjson.loads(result.stdout)["summary"]
+        assert (summary["n_replayed"], summary["n_diffed"], summary["n_pass_actions"]) == (3, 2, 2)
 
 
 async def test_a_full_queue_is_an_error_like_others() -> None:
