@@ -238,6 +238,21 @@ def test_a_reset_that_was_given_up_but_succeeds_counts() -> None:
     _run(main)
 
 
+def test_a_reset_that_was_given_up_ends_before_the_next_episode_begins() -> None:
+    """A reset that goes on after its client has left does not fall into the episode that follows."""
+    world = World("one", 3, [(10, "stubborn"), (1, "good")])
+
+    async def main() -> None:
+        caller = _caller(world)
+        with trio.move_on_after(2):
+            await caller.ask(Call({"episode_id": "a", "seconds": 1, "stubborn": False}, deadline=100))
+        await caller.ask(Call({"episode_id": "b", "seconds": 1, "stubborn": False}, deadline=100))
+        assert trio.current_time() == 12
+        assert world.wrong == []
+
+    _run(main)
+
+
 def test_calls_behind_a_stuck_one_are_refused_when_its_time_is_over() -> None:
     """A call that waits for a place is refused as soon as the call in it is over its time, and not at its own end."""
     world = World("shared", 1, [])

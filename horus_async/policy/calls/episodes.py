@@ -241,6 +241,7 @@ class Episodes:
         call.runs.append(run)
         episode.resetting, episode.resetting_for = run, call
         await (runner or self._places.runner).run(run, function, *arguments)
+        episode.resetting = episode.resetting_for = None
         try:
             run.outcome()
         # A policy may fail in any way, and this says where.
