@@ -24,7 +24,7 @@ from tests.policy.requests_with_images import Case, cases, leaks
 pytest.importorskip("PIL.Image")
 
 _QUICK = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-many_times = pytest.mark.parametrize("times", [200, pytest.param(100_000, marks=pytest.mark.long)])
+many_times = pytest.mark.parametrize("times", [100, pytest.param(100_000, marks=pytest.mark.long)])
 
 
 def recorded(
@@ -193,3 +193,35 @@ def test_weak_signatures_need_the_rest_of_their_header() -> None:
     assert spans(base64.b64encode(b"BM, said the robot, is where I come from").decode()) == []
     assert spans("/9j/camera/left/frames_of_today") == []
     assert spans("Qk0AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA") == []
+    assert spans("P2 100 200 is where the cup stands") == []
+    assert spans("P2 3 2 255\n" + "17 200 34 " * 2) == [(0, 31)]
+    assert spans("GIF89a is the name of a format") == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        base64.b64encode(b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0" + bytes(8)).decode(),
+        base64.b64encode(b"II*\0" + bytes(20)).decode(),
+        base64.b64encode(b"qoif\0\0\0\x10\0\0\0\x10\3\0" + bytes(8)).decode(),
+        base64.b64encode(b"P6 4 4 255\n" + bytes(48)).decode(),
+        base64.b64encode(b"\0\0\0\x20ftypavif" + bytes(20)).decode(),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(20)).hex(),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(20)).decode("latin-1"),
+        str(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(20)),
+        base64.b64encode(bytes(192)).decode(),
+        "data:image/svg+xml,%3Csvg/%3E",
+        list(b"\x89PNG\r\n\x1a\n" + bytes(20)),
+        [[[0.5] * 3] * 8] * 8,
+        [[7] * 16] * 16,
+        [[[[1, 2, 3]]]],
+        '{"frame": [[[9, 8, 7], [9, 8, 7]], [[9, 8, 7], [9, 8, 7]], [[1, 2, 3], [1, 2, 3]]]}',
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_images_are_told_in_every_form(value: Any) -> None:
+    """Each form of an image is one, wherever it stands; a trace without images does not have it."""
+    line = recorded({"x": {"y": [value, "left"]}}, ImageMode.NONE)
+    assert line.line["cameras"] == ["x.y.0"]
+    shown = orjson.dumps(value).decode().strip('"')
+    assert shown not in line.line["text"]

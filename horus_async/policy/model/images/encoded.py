@@ -41,6 +41,7 @@ _IMAGE_URL = re.compile(r":[iI][mM][aA][gG][eE]/[^,\s]{0,200}?(?:;base64,\s*[A-Z
 _NUMBERS = re.compile(r"\[[\[\]0-9,.eE+ \t\r\n-]{46,}")
 _BYTES_SHOWN = re.compile(r"(?:\\+x[0-9a-fA-F]{2}[^\\'\"]{0,8}+(?:\\+[nrt\\'\"0abfv])*+[^\\]{0,8}+){8,}")
 _JSON = json.JSONDecoder()
+_PLAIN_NETPBM = re.compile(r"P[1-3]\s+(?:#[^\n]*\n|[\d\s])+")
 _LATIN_1 = re.compile("ÿØÿ[À-þ]|\x89PNG\r\n\x1a\n|GIF8[79]a[^\n]{0,8}\0|RIFF.{4}WEBPVP8|II[*+]\0|MM\0[*+]", re.DOTALL)
 _ASCII_CONTROL = bytes({*range(32), 127} - set(b"\a\b\t\n\f\r\x1b"))
 _CONTROL = _ASCII_CONTROL + bytes(range(128, 160))
@@ -91,7 +92,9 @@ def _found(text: str) -> Iterator[tuple[int, int]]:
         yield from _lists(text)
     if "\\x" in text:
         yield from (match.span() for match in _BYTES_SHOWN.finditer(text))
-    if has_signature(text[:256].encode("latin-1", "replace")):
+    if has_signature(text[:256].encode("latin-1", "replace")) and (
+        _PLAIN_NETPBM.fullmatch(text) or not text[:64].replace("\n", "").isprintable()
+    ):
         yield 0, len(text)
     elif not (text.isascii() and "\0" not in text) and (begin := _start_of_latin_1(text)) is not None:
         yield begin, len(text)

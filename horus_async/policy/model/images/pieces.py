@@ -169,7 +169,7 @@ def _as_bytes(image: Any) -> Iterator[bytes]:
     elif isinstance(image, str):
         if not is_base64(image):
             yield image.encode("latin-1", "replace")
-        text = image.partition(",")[2] if image[:5].lower() == "data:" else image
+        text = _without_url(image)
         yield decoded(text)
         if _HEX.fullmatch(text[:256]):
             yield from (bytes.fromhex(digits[: len(digits) // 2 * 2]) for digits in _HEX.findall(text))
@@ -184,10 +184,14 @@ def _as_bytes(image: Any) -> Iterator[bytes]:
             yield array("f", [0.0 if number is None else number for number in flat]).tobytes()
 
 
+def _without_url(text: str) -> str:
+    return text.partition(",")[2] if text[:5].lower() == "data:" else text
+
+
 def _as_floats(image: Any) -> Iterator[bytes]:
     """Pixels as floats; those of bytes are compared as bytes."""
     if isinstance(image, str | bytes):
-        yield from _raw_as_floats(next(_as_bytes(image)) if isinstance(image, bytes) else decoded(image))
+        yield from _raw_as_floats(next(_as_bytes(image)) if isinstance(image, bytes) else decoded(_without_url(image)))
     elif not hasattr(image, "dtype"):
         flat = flat_numbers(image) or []
         code, data = packed(flat)
