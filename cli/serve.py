@@ -15,6 +15,8 @@ from horus_async.hints.installed import install
 from horus_async.policy import ImageMode, TraceOptions
 
 from .support.errors import USAGE, fail, prints_no_data
+from .terminal.logs import PrintableFormatter
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from horus_async.policy.server.http import ServerOptions
@@ -123,7 +125,7 @@ def _run(policy: str, options: ServerOptions) -> int | None:
     async def serve_and_say(stop: trio.Event, done: trio.CancelScope) -> None:
         async with trio.open_nursery() as nursery:
             url = await nursery.start(partial(serve_policy, policy, options, stop=stop))
-            click.echo(f"serving {policy} on {url}")
+            tell(f"serving {policy} on {url}")
         done.cancel()
 
     async def main() -> None:
@@ -151,5 +153,7 @@ def _first_of_ours(group: BaseExceptionGroup) -> BaseException:
 def _log_to_stderr() -> None:
     """Show the server's log, unless logging is set up already."""
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
         logging.getLogger("horus_async.policy.http").setLevel(logging.WARNING)

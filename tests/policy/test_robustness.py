@@ -278,9 +278,10 @@ def test_a_full_disk_stops_recording_but_not_serving(
     server.finish(signal.SIGTERM)
     reader = read_all(only_trace(tmp_path / "traces"))
     lines = reader.lines  # type: ignore[attr-defined]
-    assert reader.notes == []
+    assert reader.notes == [f"{reader.dropped} requests were dropped: the server could not record them"]
     assert [line["seq"] for line in lines] == list(range(len(lines)))
     assert reader.footer is not None
+    assert reader.footer["dropped"] == reader.dropped
     assert len(lines) + reader.footer["dropped"] == asked
     assert sum(line.get("dropped_before", 0) for line in lines) == reader.footer["dropped"]
     assert "record-resumed" in server.errors.read_text()

@@ -47,6 +47,22 @@ def edit_metadata(bag: Path, old: str, new: str) -> None:
 # -- what metadata say -------------------------------------------------------------------------------------------------
 
 
+def test_message_that_is_too_large_for_any_topic(
+    recordings_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left out, which the exit code tells, too."""
+    for module in ("recorder.imports.ros.reading", "topics.codec.encoding"):
+        monkeypatch.setattr(f"horus_async.{module}.MESSAGE_LIMIT", 500)
+    bag = text_bag(tmp_path / "bag", {"/text": 5})
+    with closing(sqlite3.connect(storage_of(bag))) as database, database:
+        database.execute("UPDATE messages SET data = zeroblob(1000) WHERE id = 3")
+    for path in (bag, storage_of(bag)):
+        result = call("import", path, "--name", f"of_{path.suffix[1:]}")
+        assert "imported 4 messages" in result.stdout
+        assert "1 messages are left out" in result.stderr
+        assert result.exit_code == 1
+
+
 @both_storages
 @pytest.mark.parametrize("qos", [QOS, "offered_qos_profiles: nonsense", "offered_qos_profiles: 7"])
 def test_other_qos_text_in_the_metadata(recordings_dir: Path, tmp_path: Path, storage: StoragePlugin, qos: str) -> None:

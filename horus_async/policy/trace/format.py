@@ -9,7 +9,8 @@ policy servers write; additional fields do not change the version, and readers i
 on top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras``
 (where in the request images are, as dotted paths), ``wire`` (``msgpack`` if it did not come as JSON), ``trace_id`` and
 ``span_id``, ``reset`` (true where the policy was reset for this request), ``dropped_before`` (requests that could not
-be recorded since the line before), and in the header ``horus_version``, ``policy`` and ``part``.
+be recorded since the line before), and in the header ``horus_version``, ``policy`` and, in later files of a session,
+``part`` and ``dropped``.
 
 A field that is an image as base64 text is kept as in v1, ``<field>_sha256`` and ``<field>_b64``; images elsewhere, and
 what JSON lacks, as `redaction` says. The ``instruction`` and ``state`` of a request in MessagePack are copies for
@@ -83,8 +84,13 @@ class Exchange:
         return len(self.body) + (len(self.answer.actions_json) if self.answer else 0) + 512
 
 
-def header_line(policy: LoadedPolicy, *, session_id: str, started_ns: int, images: ImageMode, part: int = 0) -> bytes:
-    """The first line of a trace file; ``part`` counts the files of one session from 0."""
+def header_line(
+    policy: LoadedPolicy, *, session_id: str, started_ns: int, images: ImageMode, part: int = 0, dropped: int = 0
+) -> bytes:
+    """The first line of a trace file; ``part`` counts the files of one session from 0.
+
+    ``dropped`` is how many dropped requests the session's earlier files tell of.
+    """
     header: dict[str, Any] = {
         "kind": "header",
         "schema_version": SCHEMA_VERSION,
@@ -105,12 +111,12 @@ def header_line(policy: LoadedPolicy, *, session_id: str, started_ns: int, image
         "policy": policy.name,
     }
     if part:
-        header["part"] = part
+        header["part"], header["dropped"] = part, dropped
     return encode(header) + b"\n"
 
 
 def footer_line(*, ended_ns: int, total_requests: int, dropped: int) -> bytes:
-    """The last line of a trace file that was closed cleanly."""
+    """The last line of a trace file that was closed cleanly. ``dropped`` counts from the start of the session."""
     footer = {
         "kind": "footer",
         "schema_version": SCHEMA_VERSION,

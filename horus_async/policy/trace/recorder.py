@@ -92,6 +92,7 @@ class TraceRecorder:
         self._next_seq = 0
         self._dropped = 0
         self._dropped_told = 0
+        self._dropped_written = 0
         self._written = 0
         self._written_in_file = 0
         self._finished_bytes = 0
@@ -161,7 +162,7 @@ class TraceRecorder:
                     break
                 last = self._closing.wait(self._options.retry_interval)
             if last:
-                self._end_file()
+                self._end_session()
                 return
 
     def _write_pending(self) -> bool:
@@ -179,7 +180,8 @@ class TraceRecorder:
                 logger.warning("record-resumed: recording to %s again, %d requests dropped", file.path, self._dropped)
                 self._state = RecordingState.ON
             if self._options.rotate_mb is not None and file.size >= self._options.rotate_mb * (1 << 20):
-                self._end_file()
+                # What was dropped since the last line is told of by the next one, in the next file.
+                self._end_file(self._dropped_written)
                 self._part += 1
         return True
 
@@ -210,8 +212,9 @@ class TraceRecorder:
 
     def _took(self, batch: list[tuple[int, Exchange, int]]) -> None:
         with self._lock:
-            for _ in batch:
+            for _, _, dropped_before in batch:
                 self._pending_bytes -= self._queue.popleft()[1].size
+                self._dropped_written += dropped_before
         self._written += len(batch)
         self._written_in_file += len(batch)
 
@@ -229,6 +232,7 @@ class TraceRecorder:
                 started_ns=self.started_ns,
                 images=self._options.images,
                 part=self._part,
+                dropped=self._dropped_written,
             )
             self._file.append(header)
             self._header_written = True
@@ -266,7 +270,16 @@ class TraceRecorder:
             self._pending_bytes = 0
         logger.error("record-incomplete: %d requests could not be written before the end", lost)
 
-    def _end_file(self) -> None:
+    def _end_session(self) -> None:
+        """Write the last footer; where no file is open to tell of what was dropped, one that only does that."""
+        if self._file is None and self._dropped > self._dropped_written:
+            try:
+                self._open_file()
+            except OSError as error:
+                logger.error("record-no-footer: %d dropped requests are told of in no file: %s", self._dropped, error)  # noqa: TRY400
+        self._end_file(self._dropped)
+
+    def _end_file(self, dropped: int) -> None:
         file, self._file = self._file, None
         if file is None:
             return
@@ -274,7 +287,7 @@ class TraceRecorder:
             if not self._header_written:
                 file.path.unlink()
                 return
-            footer = footer_line(ended_ns=wall_ns(), total_requests=self._written_in_file, dropped=self._dropped)
+            footer = footer_line(ended_ns=wall_ns(), total_requests=self._written_in_file, dropped=dropped)
             file.append(footer)
             file.finish()
         except OSError as error:
