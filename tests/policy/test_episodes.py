@@ -15,13 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horus_async.errors import PolicyError
-from horus_async.policy import from_object
+from horus_async.policy import (
+    Replayed,
+    ReplayOptions,
+    TraceOptions,
+    TraceReader,
+    from_object,
+    load_policy,
+    replay_trace,
+)
 from horus_async.policy.calls.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
 from horus_async.policy.calls.episodes import Episodes, Instances
-from tests.policy.conftest import needs_server, serving
+from tests.policy.conftest import needs_server, only_trace, read_all, serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
 NAMES = ("a", "b", "c", None)
 
@@ -389,6 +398,28 @@ async def test_reset_begins_an_episode_anew(policy_module: Callable[[str], str])
         assert (await served.client.post("/reset")).json()["episode_id"] is None
         for body, status in ((b"[]", 422), (b'{"episode_id": 3}', 422), (b"{", 400)):
             assert (await served.client.post("/reset", content=body)).status_code == status
+
+
+@needs_server
+@pytest.mark.parametrize("mode", ["one", "instances"])
+async def test_a_replay_resets_where_the_policy_was_reset(
+    tmp_path: Path, policy_module: Callable[[str], str], mode: str
+) -> None:
+    """A trace of episodes, one of them begun anew, replays with the same answers."""
+    policy = policy_module(COUNTING % mode)
+    async with serving(policy, trace=TraceOptions(directory=tmp_path / "traces")) as served:
+        for name in ("a", "a", "POST /reset", "a", "a", "b", "b"):
+            await (
+                served.client.post("/reset", json={"episode_id": "a"}) if "/" in name else served.act(episode_id=name)
+            )
+    path = only_trace(tmp_path / "traces")
+    lines = read_all(path).lines  # type: ignore[attr-defined]
+    assert [line["response"]["actions"][0][0] for line in lines] == [1, 2, 1, 2, 1, 2]
+    assert [line.get("reset", False) for line in lines] == [True, False, True, False, True, False]
+    found: list[Replayed] = []
+    with TraceReader(path) as trace:
+        await replay_trace(trace, load_policy(policy), ReplayOptions(), found.append)
+    assert [one.actions is not None and one.actions.passed for one in found] == [True] * 6
 
 
 @needs_server

@@ -18,6 +18,7 @@ import trio
 from attrs import define, field
 
 from horus_async.errors import PolicyError
+from horus_async.policy.model.images.hiding import without_images
 
 from .places import PolicyStuck, until
 from .runs import NEVER, PolicyCallError, Run, failure_text
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .runs import Runner
 
 logger = logging.getLogger("horus_async.policy")
+
+_SHOWN = 80
 
 REMEMBERED = 50_000
 """How many episodes are remembered, so that none is reset a second time."""
@@ -181,9 +184,9 @@ class Episodes:
         self.forgotten += 1
         if self.forgotten == 1:
             logger.warning(
-                "episode-forgotten: more than %d episodes; the oldest, %.80r, would be reset again, and so on",
+                "episode-forgotten: more than %d episodes; the oldest, %s, would be reset again, and so on",
                 self._limit,
-                name,
+                _shown(name),
             )
 
     async def _entered(self, call: Call, episode: Episode, *, renew: bool = False) -> Episode:
@@ -250,6 +253,10 @@ class Episodes:
             raise PolicyCallError(f"reset failed: {failure_text(cause)}") from error
 
 
+def _shown(name: str | None) -> str:
+    return f"{without_images(name, None)[:_SHOWN]!r}" if name is not None else "that without a name"
+
+
 def _is_ready(episode: Episode, _: Any) -> None:
     episode.ready = episode.fresh = True
 
@@ -285,7 +292,7 @@ class OneAtATime(Episodes):
     def _refuse_if_over(self, name: str | None) -> None:
         if name in self._over:
             raise EpisodeOver(
-                f"episode {name!r:.80} is over: the policy keeps the state of one at a time, and another has begun; "
+                f"episode {_shown(name)} is over: the policy keeps the state of one at a time, and another has begun; "
                 "take a new episode_id, or POST /reset"
             )
 
@@ -333,10 +340,11 @@ class Instances(Episodes):
         """The episode of ``call``: as above, and it may be over. Those without a name are one of their own."""
         if call.episode_id in self._over and not self._lenient:
             raise EpisodeOver(
-                f"episode {call.episode_id!r:.80} is over: the policy's instance for it was ended, as {self._limit} "
+                f"episode {_shown(call.episode_id)} is over: the policy's instance for it was ended, as {self._limit} "
                 "others were used later; take a new episode_id, or POST /reset"
             )
-        return await self._entered(call, self._found(call.episode_id))
+        anew = bool(call.reset) and call.episode_id in self._known
+        return await self._entered(call, self._found(call.episode_id), renew=anew)
 
     async def renew(self, call: Call) -> bool:
         """Give the episode of ``call`` a new instance."""
@@ -362,7 +370,7 @@ class Instances(Episodes):
             raise PolicyStuck(f"the policy has {self._limit} instances, and requests wait for each of them")
         del self._known[idle.name]
         self._over[idle.name] = None
-        logger.warning("episode-ended: the instance for %.80r, idle longest of %d", idle.name, self._limit)
+        logger.warning("episode-ended: the instance for %s, idle longest of %d", _shown(idle.name), self._limit)
         if len(self._over) > self._remembered:
             self._count_forgotten(self._over.popitem(last=False)[0])
 

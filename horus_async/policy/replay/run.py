@@ -108,7 +108,8 @@ async def _replayed(
             return Replayed(request.seq, skipped=f"the image of {camera!r} {where}"), []
     if observation.get("episode_id") is None:
         observation["episode_id"] = request.episode  # of its connection, which the line alone names
-    call = Call(observation)
+    # Where the line does not say so, the policy is reset at the first request of each episode.
+    call = Call(observation, reset=True if request.line.get("reset") else None)
     try:
         answer = await caller.ask(call)
     # A policy may fail in any way; the failure is a result of the replay.

@@ -10,13 +10,14 @@ from attrs import define, field, frozen
 from horus_async import __version__
 from horus_async.clock.system import perf_ns, wall_ns
 from horus_async.policy.model.images.hiding import without_images
-from horus_async.policy.model.wire import WireFormat, decoded
+from horus_async.policy.model.wire import decoded
 from horus_async.policy.trace.format import Exchange, Failure
 
 if TYPE_CHECKING:
     from horus_async.policy.calls.calling import Call
     from horus_async.policy.model.interface import Answer
     from horus_async.policy.model.loaded import LoadedPolicy
+    from horus_async.policy.model.wire import WireFormat
 
     from .requests import Refusal
 
@@ -90,7 +91,7 @@ class Asked:
 
     def sent(self) -> Any:
         """The request as it was sent, whatever the policy has done to the observation."""
-        return decoded(self.body, self.form) if self.body else None
+        return decoded(self.body, self.form)
 
     @property
     def open(self) -> bool:

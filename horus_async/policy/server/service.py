@@ -11,7 +11,7 @@ import trio
 from attrs import evolve
 
 from horus_async.policy.calls.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
-from horus_async.policy.model.images.hiding import traceback_without_images
+from horus_async.policy.model.images.hiding import traceback_without_images, without_images
 from horus_async.policy.model.interface import AnswerError, ObservationError
 from horus_async.policy.model.loaded import LoadedPolicy
 from horus_async.policy.model.loading import load_policy
@@ -188,7 +188,7 @@ class PolicyService:
         self.admit()
         caller = self.condition.caller
         assert caller is not None
-        asked = Asked(b"", WireFormat.JSON, request_id, Call({"episode_id": episode_id}))
+        asked = Asked(b"{}", WireFormat.JSON, request_id, Call({"episode_id": episode_id}))
         done: list[bool] = []
 
         async def reset() -> None:
@@ -231,7 +231,7 @@ class PolicyService:
         try:
             await work()
         except EpisodeOver as error:
-            asked.refusal = Refusal(409, "episode-over", str(error))
+            asked.refusal = Refusal(409, "episode-over", without_images(str(error), asked.sent()))
         except PolicyStuck as error:
             asked.refusal = self._stuck(str(error))
         except ObservationError as error:

@@ -7,10 +7,10 @@
 Every line is one JSON object with ``kind`` and ``schema_version``. The names are those of the v1 format that other
 policy servers write; additional fields do not change the version, and readers ignore fields that they do not know. Ours
 on top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras``
-(where in the request images are, as dotted paths), ``wire`` (``msgpack`` if it did not come as JSON), ``trace_id`` and
-``span_id``, ``reset`` (true where the policy was reset for this request), ``dropped_before`` (requests that could not
-be recorded since the line before), and in the header ``horus_version``, ``policy`` and, in later files of a session,
-``part`` and ``dropped``.
+(where in the request images are, as dotted paths), ``wire`` (``msgpack`` if it did not come as JSON), ``reset``
+(true where the policy was reset for this request), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that
+could not be recorded since the line before), and in the header ``horus_version``, ``policy`` and,
+in later files of a session, ``part`` and ``dropped``.
 
 A field that is an image as base64 text is kept as in v1, ``<field>_sha256`` and ``<field>_b64``; images elsewhere, and
 what JSON lacks, as `redaction` says. The ``instruction`` and ``state`` of a request in MessagePack are copies for
