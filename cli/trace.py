@@ -13,6 +13,7 @@ import click
 from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.policy import (
     Bucket,
+    DatasetOptions,
     ExportFormat,
     Filter,
     export,
@@ -23,7 +24,8 @@ from horus_async.policy import (
 )
 from horus_async.spelling import printable
 
-from .support.traces import JSON, check_files, exits, print_json, reading
+from .support.errors import FOUND
+from .support.traces import JSON, bar, check_files, exits, print_json, reading
 from .terminal.commands import Group
 from .terminal.table import print_table
 from .terminal.text import tell, tell_lines
@@ -155,19 +157,33 @@ def check(paths: tuple[Path, ...], *, as_json: bool) -> None:
 @trace.command("export")
 @_PATHS
 @_filters
-@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A file; for lerobot a new folder.")
 @click.option("--format", "form", type=click.Choice([form.value for form in ExportFormat]), default="npz")
-def export_command(paths: tuple[Path, ...], output: Path, form: str, **wanted: Any) -> None:
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="lerobot: frames a second (default: as recorded).")
+@click.option("--robot-type", help="lerobot: the robot's name (default: the trace's embodiment).")
+def export_command(
+    paths: tuple[Path, ...], output: Path, form: str, fps: float | None, robot_type: str | None, **wanted: Any
+) -> None:
     """Write the successful requests in PATHS as a training corpus: observations, actions, episodes.
 
-    Exit code 1 when a trace in a folder is damaged, so that requests are missing.
+    npz and parquet are tables, a row a request with every field of it. lerobot is a LeRobotDataset v3.0, a frame a
+    step that was carried out. What is not in it is said; the exit code is 1 if that includes requests with actions,
+    or when a trace in a folder is damaged.
 
-    Example: horus-async trace export traces --output corpus.npz
+    Example: horus-async trace export traces --format lerobot --output pick_cups --fps 30
     """
+    if form != ExportFormat.LEROBOT.value and (fps is not None or robot_type is not None):
+        raise click.UsageError(f"--fps and --robot-type are for --format lerobot, not {form}")
     chosen = _here_if_none(paths)
-    with exits(), reading(chosen) as watch:
-        count = export(matching(chosen, Filter(**wanted), watcher=watch), output, ExportFormat(form))
-    tell(f"{count} requests written to {output}")
+    with exits(), bar("writing") as progress, reading(chosen) as watch:
+        found = matching(chosen, Filter(**wanted), watcher=watch)
+        exported = export(found, output, ExportFormat(form), DatasetOptions(fps, robot_type), progress)
+    for line in exported.lines():
+        tell(line, err=True)
+    frames = "" if exported.frames is None else f"{exported.frames} frames in {exported.episodes} episodes of "
+    tell(f"{frames}{exported.requests} requests written to {output}")
+    if not exported.whole:
+        sys.exit(FOUND)
     watch.exit_if_damaged()
 
 

@@ -105,6 +105,26 @@ def reading(paths: list[Path], *, lines: bool = False, silent: bool = False) -> 
         yield Watch(show, silent=silent)
 
 
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, from the first time on that it is told how many of how many are done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    shown = has_room_for_a_bar(lines=False)
+    progress = Progress(console=Console(file=sys.stderr), transient=True, disable=not shown, redirect_stdout=False)
+    task = progress.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        progress.stop()
+
+
 def check_files(paths: list[Path], *, as_json: bool) -> None:
     """Check all traces in ``paths``: a line each, and what they lack. Exits with 0, 1 or 2 as ``trace check`` says."""
     with exits(), reading(paths, silent=True) as watch:

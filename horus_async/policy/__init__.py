@@ -16,7 +16,9 @@ from .replay.actions import DiffMode, Thresholds
 from .replay.report import ReplaySummary, report, shown
 from .replay.results import Replayed
 from .replay.run import ReplayOptions, replay_trace
-from .trace.export import ExportFormat, export
+from .trace.exports import export
+from .trace.exports.exported import Exported
+from .trace.exports.options import DatasetOptions, ExportFormat
 from .trace.format import Exchange, Failure
 from .trace.query import Bucket, Filter, Verdict, Watcher, list_traces, matching, row_of, summarise
 from .trace.reader import TraceReader, TraceRequest, find_traces, is_trace
@@ -27,9 +29,11 @@ __all__ = [
     "Answer",
     "AnswerError",
     "Bucket",
+    "DatasetOptions",
     "DiffMode",
     "Exchange",
     "ExportFormat",
+    "Exported",
     "Failure",
     "Filter",
     "ImageMode",
