@@ -41,7 +41,9 @@ _EXIT_ON_SIGNAL = 128
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
 @click.option("--api-key", envvar="HORUS_API_KEY", help="Require this key from clients.")
-@click.option("--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body.")
+@click.option(
+    "--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body, and WebSocket message."
+)
 @click.option("--queue", type=click.IntRange(0), default=256, show_default=True, help="How many requests may wait.")
 @click.option(
     "--timeout", type=float, default=30.0, show_default=True, help="Seconds a request may take, waiting included."
@@ -49,9 +51,10 @@ _EXIT_ON_SIGNAL = 128
 def serve(policy: str, **options: Any) -> None:
     """Serve POLICY: a folder with an ONNX export, or module:attr, or file.py:attr.
 
-    Answers POST /act and /reset, GET /config, /health, /healthz, /metrics and /openapi.json. The key of --api-key
-    travels as Authorization: Bearer KEY, Authorization: Api-Key KEY or X-Reflex-Key: KEY. Ends with exit code 130 after
-    Ctrl-C and 143 after SIGTERM, both times after running requests have been answered and the trace has been closed.
+    Answers POST /act and /reset, GET /config, /health, /healthz, /metrics and /openapi.json, and openpi's clients by
+    WebSocket at / and /v1/realtime/robot/openpi. The key of --api-key travels as Authorization: Bearer KEY,
+    Authorization: Api-Key KEY or X-Reflex-Key: KEY. Ends with exit code 130 after Ctrl-C and 143 after SIGTERM, both
+    times after running requests have been answered and the trace has been closed.
 
     Example: horus-async serve robot/policy.py:Policy --record traces --api-key KEY
     """

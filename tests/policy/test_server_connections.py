@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import http.client
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -121,12 +120,9 @@ async def test_an_answer_after_the_whole_body_keeps_the_connection() -> None:
 
 def test_idle_connections_live_longer_than_a_robot_pauses() -> None:
     """A robot that asks every few seconds, up to a minute, keeps its connection."""
-    from horus_async.policy.server.http import ServerOptions, _config, _listen
+    from horus_async.policy.server.http import ServerOptions, _config
 
-    listener, _ = _listen(options := ServerOptions(port=0))
-    config = _config(listener, options)
-    socket.close(int(config.bind[0].removeprefix("fd://")))
-    assert config.keep_alive_timeout >= 75
+    assert _config(ServerOptions()).keep_alive_timeout >= 75
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["Content-Encoding", "by its bytes"])

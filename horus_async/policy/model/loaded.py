@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen, validators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _TEXT = validators.instance_of(str)
 
@@ -35,5 +35,7 @@ class LoadedPolicy:
     providers: tuple[str, ...] = field(default=(), converter=tuple)
     mode: str = field(default="", validator=_TEXT)
     onnxruntime: str = field(default="", validator=_TEXT)
+    metadata: Mapping[str, Any] = field(factory=dict)
+    """What the policy says about itself, as it says it."""
     episodes: str | None = None
     make: Callable[[], LoadedPolicy] | None = None

@@ -92,7 +92,8 @@ def _with_metadata(loaded: LoadedPolicy, metadata: Any) -> LoadedPolicy:
         logger.warning("the metadata of %s is not used: it is no dict, but %s", loaded.name, type(metadata).__name__)
         return loaded
     try:
-        return evolve(loaded, **{key: metadata[key] for key in _ALL_METADATA if key in metadata})
+        known = {key: metadata[key] for key in _ALL_METADATA if key in metadata}
+        return evolve(loaded, metadata=metadata, **known)
     except (TypeError, ValueError) as error:
         raise PolicyError(f"the metadata of {loaded.name} cannot be used: {error.args[0]}") from error
 

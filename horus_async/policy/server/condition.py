@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen, validators
 
 from horus_async import __version__
+from horus_async.policy.model.wire import WireFormat
 from horus_async.recording_state import RecordingState
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Condition:
             "num_actions": num_actions,
             "action_dim": action_dim,
             "episodes": episodes["mode"] if episodes else None,
-            "wire": ["json"],
+            "wire": [form.value for form in WireFormat],
             "limits": {
                 "concurrency": policy.concurrency if policy else None,
                 "queue": self.options.queue_limit,

@@ -18,6 +18,7 @@ from horus_async.policy.model.wire import WireFormat
 
 from .exchanges import Exchanges
 from .openapi import DESCRIPTION
+from .openpi import openpi_routes
 from .outcome import CLIENT_CLOSED, error_body
 from .requests import MB, Refusal, check_api_key, check_encoding, parse_episode, read_body, request_id_of
 
@@ -42,6 +43,7 @@ def make_app(service: PolicyService, api_key: str | None, max_body_mb: float) ->
             Route("/healthz", endpoints.healthz, methods=["GET"]),
             Route("/metrics", endpoints.metrics, methods=["GET"]),
             Route("/openapi.json", _openapi, methods=["GET"]),
+            *openpi_routes(service, api_key, max_body_mb),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
     )

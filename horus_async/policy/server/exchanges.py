@@ -31,17 +31,16 @@ class Exchanges:
     drained_bytes: int
     stopping: Callable[[], bool]
     open: int = 0
-    """How many requests have not had their whole answer yet."""
+    """How many requests have not had their whole answer yet, and how many WebSockets have not ended."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        exchange = _Exchange(self, receive, send, unread=_has_body(scope["headers"]))
+        """One request, or one WebSocket."""
         self.open += 1
         try:
-            await self.app(scope, exchange.receive, exchange.send)
+            if scope["type"] == "http":
+                exchange = _Exchange(self, receive, send, unread=_has_body(scope["headers"]))
+                receive, send = exchange.receive, exchange.send
+            await self.app(scope, receive, send)
         finally:
             self.open -= 1
 

@@ -1,6 +1,7 @@
 """The policy server: Starlette on Hypercorn's trio worker. Needs the extra ``serve``.
 
 POST /act          an observation in, actions out
+WebSocket /        the same in openpi's protocol; also at /v1/realtime/robot/openpi
 POST /reset        the policy is reset for an episode
 GET  /config       which policy this is, and its limits
 GET  /health       200 while requests are served, else 503; shows the state, and how recording is doing
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import field, frozen, validators
 from hypercorn.config import Config
-from hypercorn.trio import serve
 
 from horus_async.errors import ConfigurationError, PolicyError
 
+from .connections import serve
 from .endpoints import make_app
+from .requests import MB
 from .service import PolicyService, ServiceOptions
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ async def serve_policy(
             nursery.start_soon(load)
             nursery.start_soon(end_when_idle, nursery.cancel_scope)
             task_status.started(url)
-            await serve(app, _config(listener, options), shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+            await serve(app, _config(options), listener, stop=stop.wait)
             nursery.cancel_scope.cancel()
     finally:
         await service.close()
@@ -110,11 +112,9 @@ def _listen(options: ServerOptions) -> tuple[socket.socket, str]:
     return listener, f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _config(listener: socket.socket, options: ServerOptions) -> Config:
+def _config(options: ServerOptions) -> Config:
     config = Config()
-    # Hypercorn takes over the file descriptor and closes it.
-    config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = _BACKLOG
+    config.websocket_max_message_size = int(options.max_body_mb * MB)
     config.errorlog = logging.getLogger("horus_async.policy.http")
     config.include_server_header = False
     config.graceful_timeout = options.service.request_timeout + _GRACE_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -29,8 +29,11 @@ class Metrics:
         """``condition`` is looked at in each scrape."""
         self.registry = CollectorRegistry()
         latency, policy = "Seconds from a request's arrival to its answer", "Seconds the policy took"
-        self.requests = Counter("horus_act_requests", "Answers of /act", ["status"], registry=self.registry)
+        self.requests = Counter(
+            "horus_act_requests", "Answers of /act and of WebSockets", ["status"], registry=self.registry
+        )
         self.failures = Counter("horus_policy_failures", "Failures of the policy", ["slug"], registry=self.registry)
+        self.connections = Gauge("horus_websocket_connections", "Open WebSockets", registry=self.registry)
         self.latency = Histogram("horus_act_latency_seconds", latency, buckets=_BUCKETS, registry=self.registry)
         self.policy = Histogram("horus_policy_latency_seconds", policy, buckets=_BUCKETS, registry=self.registry)
         self.registry.register(_Scraped(condition))

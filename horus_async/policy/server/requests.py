@@ -149,8 +149,17 @@ def parse_observation(body: bytes, form: WireFormat = WireFormat.JSON) -> Observ
     elif _is_too_deep(sent, _DEEPEST):
         raise Refusal(422, "bad-request", f"a field is nested more than {_DEEPEST} deep and cannot be recorded")
     if sent.get("instruction") is None:
-        sent["instruction"] = ""
+        sent["instruction"] = "" if json else _prompt(sent)
     return {**_DEFAULTS, **sent}
+
+
+def _prompt(sent: dict[str, Any]) -> str:
+    """What openpi's clients call the instruction: a text, perhaps in an array."""
+    prompt: Any = sent.get("prompt")
+    # A text in an array without dimensions.
+    if getattr(prompt, "shape", None) == ():
+        prompt = prompt.item()
+    return str(prompt) if isinstance(prompt, str) else ""
 
 
 def _read_json(body: bytes) -> Any:
