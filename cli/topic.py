@@ -315,7 +315,7 @@ def _loaded(text: bytes) -> Any:
 
 
 def _not_read(message: Taken, error: TopicError) -> str:
-    return f"not read: message {message[2]} of {ascii(message[1])}: {error}"
+    return f"not read: message {message[2]} of {message[1]!a}: {error}"
 
 
 def _tell_message(message: Taken, start: str = "") -> None:

@@ -371,7 +371,7 @@ class Ports:
                 ascii(publisher),
                 process,
                 error,
-                extra={"node": self._node},
+                extra={"node": self._node, "ring": topic},
             )
 
     def latest(self, topic: str) -> Any:

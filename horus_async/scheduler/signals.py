@@ -290,7 +290,7 @@ def _watch_over_ends(signum: int, name: str, only: int | None = None) -> None:
                     _say(held, f"{why}{_BROKEN_OFF_LATER}")
                 _urgent.discard(held.key)
                 broken[held.key] = perf_ns()
-            elif held_ns >= _TOLD_AFTER_NS and held.key not in told:
+            elif only is None and held_ns >= _TOLD_AFTER_NS and held.key not in told:
                 told.add(held.key)
                 _say(held, f"holds up the end of the run after {name}; a second Ctrl-C breaks it off")
         if perf_ns() - shown_ns >= _TOLD_AFTER_NS:

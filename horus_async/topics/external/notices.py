@@ -12,6 +12,7 @@ from horus_async.topics.ring.guard import cut_files
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
 _log = logging.getLogger("horus_async")
 
@@ -35,7 +36,7 @@ def ring_title(name: str) -> str:
 
 def say_left_out(name: str, reason: str) -> None:
     """Tell the user that a ring of another process is not read for now."""
-    _log.warning("the ring %s is left out for now, and tried again: %s", ring_title(name), reason)
+    _log.warning("the ring %s is left out for now, and tried again: %s", ring_title(name), reason, extra={"ring": name})
 
 
 def say_more_left_out(namespace: str) -> None:
@@ -51,6 +52,7 @@ def say_damaged(name: str, reason: str, said: AbstractSet[str]) -> bool:
         "the ring %s is damaged: %s; its readers go on with its newest message, and count the others as lost",
         ring_title(name),
         reason,
+        extra={"ring": name},
     )
     return True
 
@@ -64,10 +66,18 @@ def say_cut() -> None:
             else "it is left out, and what was unread of it is lost"
         )
         _log.warning(
-            "somebody cut the file of the ring %s short while it was in use: %s", ring_title(guarded.name), outcome
+            "somebody cut the file of the ring %s short while it was in use: %s",
+            ring_title(guarded.name),
+            outcome,
+            extra={"ring": guarded.name},
         )
 
 
-def say_removed(topic: str, path: object) -> None:
+def say_removed(topic: str, path: Path) -> None:
     """Tell the user that somebody removed the file of a ring of this process."""
-    _log.warning("somebody removed %s: topic %r goes on in a new ring, which others find soon", path, topic)
+    _log.warning(
+        "somebody removed %s: topic %r goes on in a new ring, which others find soon",
+        path,
+        topic,
+        extra={"ring": path.name},
+    )

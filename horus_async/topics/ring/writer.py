@@ -178,7 +178,12 @@ class RingWriter:
         """Tell the user, once, that somebody else wrote into it."""
         if not self._told:
             self._told = True
-            _log.warning("another process wrote into the ring of topic %r of this one: %s", self.topic, reason)
+            _log.warning(
+                "another process wrote into the ring of topic %r of this one: %s",
+                self.topic,
+                reason,
+                extra={"ring": self.topic},
+            )
 
     def follow(self, generation: int) -> Region | None:
         """A later generation; None if there is none, whatever another process wrote into the header."""
