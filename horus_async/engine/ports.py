@@ -13,7 +13,6 @@ from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError, TopicError
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, WorkContext, current
 from horus_async.observe import Received, Sent
-from horus_async.topics.borrowing import MOST_REFUSED
 from horus_async.topics.codec import as_bytes, decode, encode
 from horus_async.topics.ring.names import check_topic_name
 
@@ -37,6 +36,8 @@ _log = logging.getLogger("horus_async")
 new_tuple: Any = tuple.__new__
 """Makes a named tuple past its own ``__new__``, which is a function in Python and takes as long as all the rest."""
 
+MOST_REFUSED = 1000
+"""So many messages that are none are left out in one call; others may be written as fast."""
 MOST_TOLD = 100
 """Of so many publishers a node tells that their messages are none."""
 

@@ -533,9 +533,9 @@ def test_the_command_line_shows_what_it_can_read(options: tuple[str, ...], names
         assert "not read: message 0 of 'evil': a message that is not JSON" in done.stderr
         sender.go()
         echo = [sys.executable, "-m", "horus_async", "topic", "echo", "t", "-n", "1", *options]
-        done = subprocess.run(echo, capture_output=True, text=True, check=False, timeout=SECONDS)
-        assert "1" in done.stdout
-        assert "not read: message" in done.stderr
+        echoed = subprocess.run(echo, capture_output=True, text=True, check=False, timeout=SECONDS)
+        assert "1" in echoed.stdout
+        assert "not read: message" in echoed.stderr
 
 
 def test_the_black_box_tells_which_ring_was_left_out(tmp_path: Path, namespace: str) -> None:

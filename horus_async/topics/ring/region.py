@@ -222,7 +222,7 @@ class Region:
                 return cursor
             found = self.whole(position)
             if found is None:
-                if self.checked and self._is_place(position, self.first_index):
+                if self.checked and position >= self.capacity and not position & (ALIGNMENT - 1):
                     cursor = Cursor(self, position, self._count(position), after=True)
                 elif words[LATEST] == position and words[OLDEST] <= position:
                     break  # damaged: it will not change by being looked at
