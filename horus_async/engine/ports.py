@@ -371,7 +371,7 @@ class Ports:
                 topic,
                 ascii(publisher),
                 process,
-                error,
+                str(error),  # not the error itself: its traceback would keep the memory mapped
                 extra={"node": self._node, "ring": topic},
             )
 

@@ -211,7 +211,7 @@ class Subscriber:
             unwatch()
         with self._lock:
             self._readers, self._only = (), None
-            self.reader = None
+            self.reader = self.newest_from = None
         for watcher in self._channel.watchers:
             watcher()
 
