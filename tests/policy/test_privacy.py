@@ -207,6 +207,8 @@ def test_weak_signatures_need_the_rest_of_their_header() -> None:
         base64.b64encode(b"P6 4 4 255\n" + bytes(48)).decode(),
         base64.b64encode(b"\0\0\0\x20ftypavif" + bytes(20)).decode(),
         (b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(20)).hex(),
+        bytes(range(256)).hex(),
+        f"pixels 0x{bytes(range(256)).hex()}",
         (b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(20)).decode("latin-1"),
         str(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(20)),
         base64.b64encode(bytes(192)).decode(),
