@@ -53,8 +53,8 @@ def serve(policy: str, **options: Any) -> None:
 
     Answers POST /act and /reset, GET /config, /health, /healthz, /metrics and /openapi.json, and openpi's clients by
     WebSocket at / and /v1/realtime/robot/openpi. The key of --api-key travels as Authorization: Bearer KEY,
-    Authorization: Api-Key KEY or X-Reflex-Key: KEY. Ends with exit code 130 after Ctrl-C and 143 after SIGTERM, both
-    times after running requests have been answered and the trace has been closed.
+    Authorization: Api-Key KEY or X-Reflex-Key: KEY. Ends with exit code 130 after Ctrl-C, 143 after SIGTERM and 129
+    after SIGHUP, each time after running requests have been answered and the trace has been closed.
 
     Example: horus-async serve robot/policy.py:Policy --record traces --api-key KEY
     """
@@ -103,6 +103,12 @@ def _server_options(options: dict[str, Any]) -> ServerOptions:
     )
 
 
+def _ending_signals() -> list[signal.Signals]:
+    """Ctrl-C, SIGTERM, and SIGHUP of a closed terminal, unless ``nohup`` has the server outlive it."""
+    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
+
+
 def _run(policy: str, options: ServerOptions) -> int | None:
     """Serve until a signal arrives, and return it. A second one does not wait for running requests."""
     import trio
@@ -114,7 +120,7 @@ def _run(policy: str, options: ServerOptions) -> int | None:
     async def wait_for_signal(
         stop: trio.Event, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*_ending_signals()) as signals:
             task_status.started()
             async for number in signals:
                 if received:

@@ -83,6 +83,7 @@ async def test_images_anywhere_follow_the_image_mode(mode: ImageMode, tmp_path: 
         "wrist": (base64.encodebytes(data).decode(), ["wrist"]),
         "raw": ([[[9, 8, 7], [9, 8, 7]]], ["raw"]),
         "instruction": (f"what is in {coded}?", ["instruction"]),
+        "episode_id": (coded, ["episode_id"]),
     }
     async with serving(lambda _: [[0.0]], trace=TraceOptions(directory=tmp_path, images=mode)) as served:
         for name, (value, _) in fields.items():

@@ -182,7 +182,7 @@ def _await_health(url: str, condition: Callable[[dict[str, Any]], bool]) -> dict
     raise AssertionError(f"never came true; last health: {found}")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_signals_end_the_server_cleanly(
     tmp_path: Path,
     server_process: Callable[..., ServerProcess],
@@ -190,13 +190,26 @@ def test_signals_end_the_server_cleanly(
     number: signal.Signals,
     code: int,
 ) -> None:
-    """SIGTERM and Ctrl-C close the trace with its footer; exit codes 143 and 130."""
-    server = server_process(policy_module(POLICY), "--record", str(tmp_path / "traces"))
+    """SIGTERM, Ctrl-C and a closed terminal close the trace with its footer; exit codes 143, 130 and 129."""
+    before = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # the tests may run under nohup
+    server = server_process(policy_module(POLICY), "--record", str(tmp_path / "traces"), before=before)
     _await_health(server.url, lambda health: bool(health["model_loaded"]))
     assert _ask(server.url, 3) == [200, 200, 200]
     assert server.finish(number) == code
     reader = read_all(only_trace(tmp_path / "traces"))
     assert (reader.count, reader.notes) == (3, [])
+
+
+def test_nohup_outlives_its_terminal(
+    tmp_path: Path, server_process: Callable[..., ServerProcess], policy_module: Callable[[str], str]
+) -> None:
+    """Where SIGHUP is ignored, it ends nothing."""
+    before = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    server = server_process(policy_module(POLICY), before=before)
+    _await_health(server.url, lambda health: bool(health["model_loaded"]))
+    server.process.send_signal(signal.SIGHUP)
+    assert _ask(server.url, 1) == [200]
+    assert server.finish(signal.SIGTERM) == 143
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["gzip", "plain"])

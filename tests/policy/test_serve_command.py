@@ -39,6 +39,17 @@ def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("key", ["", " ", "key\n", " key", "a\tb", "\udcff"])
+def test_a_key_that_no_client_can_send_is_refused(key: str) -> None:
+    """Such a key would let in nobody, or, if empty, everybody; what the environment has goes by the same rule."""
+    for arguments, environment in [(["--api-key", key], {}), ([], {"HORUS_API_KEY": key})]:
+        if key == "" and environment:
+            continue  # set and empty counts as not set
+        result = CliRunner().invoke(serve, ["x:y", "--port", "0", *arguments], env=environment)
+        assert result.exit_code == 2, result.output
+        assert "no client can send this API key" in result.stderr
+
+
 def test_a_policy_that_fails_to_warm_up_is_exit_2(policy_module: Callable[[str], str]) -> None:
     """A policy whose warm-up raises ends the server with its reason."""
     broken = policy_module("class policy:\n def act(self, o): return [[1]]\n def warm_up(self): raise OSError('gpu')")

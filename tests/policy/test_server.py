@@ -62,6 +62,34 @@ async def test_coroutine_policies_and_blocks() -> None:
     assert body["confidence"] == 0.5
 
 
+class _Unspeakable(Exception):  # noqa: N818 - as users name theirs
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(_Unspeakable(), "_Unspeakable"), (ValueError("no file 'a\udcff'"), "ValueError: no file 'a\\udcff'")],
+    ids=["its text raises", "its text is not UTF-8"],
+)
+async def test_an_exception_that_cannot_be_shown_is_an_answer(tmp_path: Path, error: Exception, message: str) -> None:
+    """Whatever a policy raises is the answer of its request and its line, also where the text of it is none."""
+
+    def policy(request: dict[str, Any]) -> list[list[float]]:
+        if request["instruction"] == "raise":
+            raise error
+        return [[1.0]]
+
+    async with serving(policy, trace=TraceOptions(directory=tmp_path)) as served:
+        failed, fine = await served.act(instruction="raise", state=[1.5]), await served.act()
+    assert (failed.status_code, failed.json()["error"], failed.json()["message"]) == (500, "policy-error", message)
+    assert fine.status_code == 200
+    first, second = read_all(only_trace(tmp_path)).lines  # type: ignore[attr-defined]
+    assert (first["status"], first["error"]) == (500, {"slug": "policy-error", "message": message})
+    assert first["request"] == {"instruction": "raise", "state": [1.5]}
+    assert second["status"] == 200
+
+
 async def test_every_outcome_is_recorded(tmp_path: Path) -> None:
     """Answers, exceptions, bad observations and NaN are lines of one trace, numbered without gaps, in strict JSON."""
 

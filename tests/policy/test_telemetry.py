@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,6 +55,16 @@ async def test_span_and_line_name_each_other(tmp_path: Path, exporter: Any) -> N
     assert attributes["horus.instruction"] == "pick"
     assert attributes["horus.state_dim"] == 2
     assert lines[1]["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+
+
+async def test_spans_show_no_image(exporter: Any) -> None:
+    """Neither what was asked nor the episode's name shows one."""
+    image = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256))).decode()
+    async with serving(reach) as served:
+        await served.act(instruction=f"what is {image}?", episode_id=image)
+    (span,) = exporter.get_finished_spans()
+    assert span.attributes["horus.instruction"] == "what is [image]?"
+    assert span.attributes["horus.episode_id"] == "[image]"
 
 
 async def test_failures_mark_the_span(exporter: Any) -> None:

@@ -106,8 +106,11 @@ class Run:
 
 
 def failure_text(error: BaseException) -> str:
-    """An exception in words: its type, and what it says."""
-    said = str(error)
+    """An exception in words: its type, and what it says, if it can be shown: its text is a user's code, too."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - see above
+        said = ""
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

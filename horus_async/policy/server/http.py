@@ -40,13 +40,21 @@ _GRACE_S = 5.0
 _LAST_BYTES_S = 0.5
 
 
+def _check_key(_: object, __: object, key: str | None) -> None:
+    """Whether a client can send the key: spaces around it are no part of a header's value, line ends end it."""
+    if key is not None and not (key and key.isprintable() and key == key.strip()):
+        raise ConfigurationError(
+            "no client can send this API key: it is empty, or has spaces around it, line ends or control characters"
+        )
+
+
 @frozen(kw_only=True)
 class ServerOptions:
     """Where to listen, who may ask (``api_key``), the largest body (in MiB), and how requests are served."""
 
     host: str = "127.0.0.1"
     port: int = field(default=8000, validator=[validators.ge(0), validators.le(65535)])
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False, validator=_check_key)
     max_body_mb: float = field(default=32.0, validator=validators.gt(0))
     service: ServiceOptions = field(factory=ServiceOptions)
 

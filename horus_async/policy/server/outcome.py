@@ -86,7 +86,8 @@ class Asked:
     refusal: Refusal | None = None
 
     def fail(self, status: int, slug: str, message: str) -> None:
-        """The request gets no actions, and this is why."""
+        """The request gets no actions, and this is why. What UTF-8 lacks in it (file names have it) is escaped."""
+        message = message.encode(errors="backslashreplace").decode()
         self.status, self.failure = status, Failure(slug, without_images(message, self.sent()))
 
     def sent(self) -> Any:

@@ -11,6 +11,7 @@ import trio
 from attrs import evolve
 
 from horus_async.policy.calls.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
+from horus_async.policy.calls.runs import failure_text
 from horus_async.policy.model.images.hiding import traceback_without_images, without_images
 from horus_async.policy.model.interface import AnswerError, ObservationError
 from horus_async.policy.model.loaded import LoadedPolicy
@@ -243,7 +244,7 @@ class PolicyService:
         except Exception as error:  # noqa: BLE001 - it is logged
             shown = traceback_without_images(error, asked.sent())
             logger.error("policy-error: request %s\n%s", asked.request_id, shown)  # noqa: TRY400 - shown above
-            message = str(error) if isinstance(error, PolicyCallError) else f"{type(error).__name__}: {error}"
+            message = str(error) if isinstance(error, PolicyCallError) else failure_text(error)
             asked.fail(500, "policy-error", message)
 
     def _refuse_unreached(self, asked: Asked) -> None:

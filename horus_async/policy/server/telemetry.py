@@ -73,13 +73,13 @@ class ActSpan:
         """Say what was asked of which policy."""
         if self._span is None:
             return
-        state, image = observation["state"], observation["image"]
+        state, image, episode = observation["state"], observation["image"], observation["episode_id"]
         self.set(
             gen_ai__operation__name="act",
             gen_ai__request__model=policy.export_dir or policy.name,
             gen_ai__action__embodiment=policy.embodiment,
             horus__request_id=request_id,
-            horus__episode_id=observation["episode_id"],
+            horus__episode_id=episode and without_images(episode, None),
             horus__instruction=without_images(observation["instruction"], None)[:_INSTRUCTION_LENGTH],
             horus__state_dim=len(state) if hasattr(state, "__len__") else None,
             horus__image_bytes=len(image) if isinstance(image, str) else None,

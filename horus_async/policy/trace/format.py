@@ -131,7 +131,9 @@ def request_line(exchange: Exchange, seq: int, images: ImageMode, dropped_before
     """The line of one request."""
     request = decoded(exchange.body, exchange.form)
     found = Images(request)
-    episode = exchange.episode_id or request.get("episode_id")
+    named = request.get("episode_id")
+    # What is an image goes by identity: where both are the same text, it is the request's that was looked at.
+    episode = named if named == exchange.episode_id else exchange.episode_id or named
     redaction = Redaction(found, images)
     line: dict[str, Any] = {
         "kind": "request",

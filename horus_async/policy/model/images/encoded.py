@@ -31,6 +31,7 @@ _BREAKS = re.compile(r"(?:\s|\\+[rn]|%0[aAdD])+")
 _PADDING = re.compile(r"(?:=|\\+u003[dD]|%3[dD]){0,2}")
 _LINE_LENGTHS = range(SHORTEST, 129)
 _LONG = 256
+_LONG_HEX = 512
 _LOOKED_AT = 4096
 _HEX = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)")
 _HEX_BETWEEN = re.compile(r"[0-9a-fA-F_-]+")
@@ -176,12 +177,19 @@ def _start_of_image(text: str, start: int, end: int) -> int | None:
 def _is_text(text: str, start: int, head: str) -> bool:
     """Whether a long run is hexadecimal digits, a signature of a JSON web token, or words, as in paths and names."""
     if _HEX_BETWEEN.fullmatch(head):
-        return len(set(head)) >= 8 or head.isdecimal()
+        return head.isdecimal() or (len(set(head)) >= 8 and not _is_long_hex(head))
     if _JWT_BEFORE.search(text, max(0, start - _LOOKED_AT), start):
         return True
     words = _WORD.findall(head)
     small = sum(map(str.islower, head))
     return len(words) * 3 <= len(head) <= small * 2 and len(set(words)) >= 8
+
+
+def _is_long_hex(head: str) -> bool:
+    """Whether it is hexadecimal digits of more binary data than any digest has."""
+    if len(head) < _LONG_HEX or not head.isalnum():
+        return False
+    return is_binary(bytes.fromhex(head[: len(head) // 2 * 2]))
 
 
 def decoded(run: str) -> bytes:

@@ -62,12 +62,14 @@ def _may_be_pixels(shape: Sequence[int], *, whole: bool, narrow: bool) -> bool:
     """Whether numbers of this shape are pixels. ``narrow`` numbers are integers of 8 or 16 bits without a sign."""
     if len(shape) < 2:
         return False
-    height, width = shape[-2:]
-    if (height >= 64 and width >= 64) or (whole and height >= 16 and width >= 16):
+    least = 16 if whole else 64
+    if min(shape[-2:]) >= least:
         return True
     if len(shape) < 3:
         return False
     first, middle, last = shape[-3:]
+    if min(first, middle) >= least:  # several frames one behind the other, in their channels
+        return True
     channels_last, channels_first = last in (1, 3, 4), first in (3, 4) or (first == 1 and narrow)
     if whole:
         return channels_last or channels_first
