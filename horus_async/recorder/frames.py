@@ -1,5 +1,4 @@
-"""Files of LZ4 frames that hold whole lines: finding the frames, whatever became of the file. No I/O: callers pass bytes
-or a way to read.
+"""Files of LZ4 frames that hold whole lines, and finding these, whatever became of the file. Pure.
 
 A file is a row of LZ4 frames (https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md), each complete in itself,
 with a content checksum, and each holding whole lines. So ``lz4 -dc`` prints the lines, what was written last is either

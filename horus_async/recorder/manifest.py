@@ -27,9 +27,12 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], *, sync: bool = Fals
     """
     text = json.dumps(fields, indent=2).encode() + b"\n"
     partial = folder / f".{MANIFEST}.part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        partial.unlink(missing_ok=True)  # of a killed process
+        descriptor = os.open(partial, flags, 0o600)
         try:
+            os.fchmod(descriptor, 0o600)  # whatever the umask
             done = os.write(descriptor, text)
             while done < len(text):
                 done += os.write(descriptor, text[done:])

@@ -14,6 +14,7 @@ import orjson
 from attrs import asdict, define, field, frozen
 
 from horus_async.errors import DamagedRecordingError
+from horus_async.folders import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -88,7 +89,7 @@ def write_attachment(folder: Path, taken: Collection[str], name: str, data: byte
         OSError: it cannot be written.
     """
     within = folder / ATTACHMENTS
-    within.mkdir(mode=0o700, exist_ok=True)
+    make_private(within)
     wanted = file = _UNUSABLE.sub("_", name)[-_LONGEST:].lstrip(".-") or "attachment"
     lower = {other.lower() for other in taken}  # some file systems do not tell cases apart
     number = 2
@@ -137,5 +138,6 @@ def _attachment(fields: dict[str, Any]) -> Attachment:
 
 def _write(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(descriptor, 0o600)  # whatever the umask
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

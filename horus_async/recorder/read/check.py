@@ -19,7 +19,7 @@ from .check_file import CheckedFile, check_file
 from .check_found import FileCheck, SessionCheck, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .session import Session
 
@@ -65,10 +65,9 @@ def _check_rows(session: Session, files: Sequence[CheckedFile]) -> list[str]:
         elif before.footer.next != following:
             problems.append(f"{name} goes on in {before.footer.next}, by its footer, and here {following} follows")
     for file in files:
-        following_name = None if file.footer is None else file.footer.next
-        if following_name is not None and following_name not in session.unreadable:
-            if not (session.path / following_name).exists():
-                problems.append(f"{following_name} is missing: {file.found.file} goes on there")
+        named = None if file.footer is None else file.footer.next
+        if named is not None and named not in session.unreadable and not (session.path / named).exists():
+            problems.append(f"{named} is missing: {file.found.file} goes on there")
     return problems
 
 
@@ -86,15 +85,23 @@ def _check_together(session: Session, files: Sequence[CheckedFile]) -> list[str]
                 f"the scheduler's footer counts {promised[0]} inputs and {promised[1]} outputs of all nodes, "
                 f"and they hold {held[0]} and {held[1]}: lines are missing"
             )
-    goes_back = any(file.back for file in scheduler)
-    for file in nodes:
-        if file.back and scheduler and not goes_back and not session.unreadable:
-            problems.append(f"{file.found.file}: its ticks go back, and the scheduler's do not: frames were exchanged")
-    if goes_back and any(file.found.ticks for file in nodes) and not any(file.back for file in nodes):
-        problems.append(f"{scheduler[0].found.file}: its ticks go back, and those of no node do: frames were exchanged")
+    problems += _check_ticks(session, scheduler, nodes)
     if session.external_file is None and not session.unreadable and (named := _from_outside(session, nodes)):
         problems.append(f"messages from outside were read, such as {named}, and the file that holds them is missing")
     return problems
+
+
+def _check_ticks(session: Session, scheduler: Sequence[CheckedFile], nodes: Sequence[CheckedFile]) -> Iterator[str]:
+    """Whether ticks go back, as in a repeated replay, in some files and not in others. Seals say more than that."""
+    if not scheduler or session.unreadable or any(file.sealed for file in scheduler):
+        return
+    rounds = 1 + sum(file.back for file in scheduler)
+    for file in nodes:
+        if file.back and rounds == 1:
+            yield f"{file.found.file}: its ticks go back, and the scheduler's do not: frames were exchanged"
+    back = any(file.back for file in nodes)
+    if rounds > 1 and not back and any(file.found.ticks > rounds for file in nodes):
+        yield f"{scheduler[0].found.file}: its ticks go back, and those of no node do: frames were exchanged"
 
 
 def _from_outside(session: Session, nodes: Sequence[CheckedFile]) -> str | None:

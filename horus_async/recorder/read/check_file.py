@@ -39,6 +39,7 @@ class CheckedFile:
     role: str = ""
     node: str = ""
     part: int = 0
+    sealed: bool = False
     footer: Footer | None = None
     inputs: int = 0
     logged: int = 0
@@ -114,6 +115,7 @@ def check_file(file: RecordedFile) -> CheckedFile:
     checked = CheckedFile(FileCheck(file.path.name))
     if header is not None:
         checked.role, checked.node, checked.part = header.role, header.node, header.part
+    checked.sealed = file.sealed
     for record in file.records():
         checked.see(record)
     _judge(file, checked)

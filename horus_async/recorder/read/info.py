@@ -12,6 +12,7 @@ import orjson
 from attrs import define, field
 
 from horus_async.errors import DamagedRecordingError
+from horus_async.folders import open_to_everyone
 from horus_async.recorder.locking import is_being_recorded, is_marked
 from horus_async.recorder.origin import read_origin
 from horus_async.recorder.records import GapRecord
@@ -177,6 +178,7 @@ def session_notes(session: Session) -> list[str]:
         notes.append(f"it is still being recorded{unknown}")
     elif session.ended_at is None:
         notes.append("the recording was not closed: its process was killed")
+    notes += filter(None, map(open_to_everyone, (session.path.parent, session.path)))
     if session.scheduler is None:
         notes.append("the scheduler's file is lost: the session cannot be replayed")
     return notes

@@ -78,8 +78,8 @@ class RecordedFile:
             return None
         last = None
         with self._open() as (read, size):
-            for last in self._frames(read, size, entries[-1].offset):
-                pass
+            for frame in self._frames(read, size, entries[-1].offset):
+                last = frame
         if last is None:
             return None
         record = self._parse(last.text[last.text.rstrip().rfind(b"\n") + 1 :].rstrip(), last)
@@ -261,6 +261,8 @@ class RecordedFile:
     def _frames(self, read: Read, size: int, offset: int = 0) -> Iterator[Frame]:
         """The frames from an offset on; damage is noted."""
         found = read_index(read, size)
+        if found is not None and any(entry.offset + entry.size > found[0] for entry in found[1][-1:]):
+            self._note(Damage(found[0], 0, "the index says that more frames were written before it"))
         for piece in scan(read, offset, size if found is None else found[0], self._key):
             if isinstance(piece, Frame):
                 yield piece
@@ -343,9 +345,9 @@ def _key_of(read: Read, end: int) -> int | None:
     return stored if following is not None and _fits(read, following, stored) else made
 
 
-def _is_sealed(header: bytes) -> bool:
+def _is_sealed(text: bytes) -> bool:
     try:
-        return orjson.loads(header)["sealed"] is True
+        return orjson.loads(text.split(b"\n", 1)[0])["sealed"] is True
     except (ValueError, TypeError, LookupError):
         return False
 

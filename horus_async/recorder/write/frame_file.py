@@ -309,9 +309,7 @@ class FrameFile:
             self._part.sends += sends
             self._part.loose += text.count(_LOOSE)
         index = self._part.index
-        index.add(
-            offset, size, text=len(text), lines=lines, first=first, last=last, loose=self.feed.last_loose_tick
-        )
+        index.add(offset, size, text=len(text), lines=lines, first=first, last=last, loose=self.feed.last_loose_tick)
         self._went_back = self._went_back or index.went_back
 
     def _index(self) -> bytes:
