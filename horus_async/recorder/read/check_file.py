@@ -104,7 +104,8 @@ class CheckedFile:
                 self.loose += record.tick is None
             else:
                 self.inputs += len(record.inputs)
-                self.read_from.update((taken.topic, taken.publisher, taken.source) for taken in record.inputs)
+                for taken in record.inputs:
+                    self.read_from.add((taken.topic, taken.publisher, taken.source))
         else:
             assert isinstance(record, SchedulerTick)
 
