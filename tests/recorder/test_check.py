@@ -14,7 +14,7 @@ from benchmarks import mutations
 from benchmarks.small import SmallRun
 from horus_async.errors import RecordingError
 from horus_async.observe import External, Received
-from horus_async.recorder import ExecutionRecord, RecordedFile, RecordingOptions, frames, limits, open_session
+from horus_async.recorder import ExecutionRecord, RecordedFile, RecordingOptions, limits, open_session
 from horus_async.recorder.check import Verdict, check_session
 from horus_async.recorder.frames import Damage, Frame, pack, reader_of, scan
 from horus_async.recorder.read.info import session_notes
@@ -243,7 +243,7 @@ def expanding(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(text))
         return text, used
 
-    monkeypatch.setattr(frames.lz4.frame, "decompress", counted)
+    monkeypatch.setattr("lz4.frame.decompress", counted)
     return sizes
 
 
@@ -252,7 +252,8 @@ def packed_zeros(size: int) -> bytes:
     block = lz4.frame.compress(b"0," * (1 << 19), content_checksum=True, block_size=lz4.frame.BLOCKSIZE_MAX1MB)
     first = 7
     (length,) = struct.unpack_from("<I", block, first)
-    return MAGIC + b"\x64\x60\x00" + block[first : first + 4 + length] * (size >> 20) + bytes(8)
+    again: bytes = block[first : first + 4 + length] * (size >> 20)
+    return MAGIC + b"\x64\x60\x00" + again + bytes(8)
 
 
 def test_a_frame_beyond_the_limit_is_never_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
