@@ -323,6 +323,21 @@ _POLICIES = (
         "µs",
         _of("policy", "record_loop_time"),
     ),
+    Figure(
+        "openpi",
+        "openpi's protocol, two images of 224×224: an answer",
+        "ms",
+        _of("openpi", "unrecorded"),
+        _of("openpi", "bare", "bare WebSocket"),
+        max_ratio=1.3,
+    ),
+    Figure(
+        "openpi_trace",
+        "the same with a trace",
+        "ms",
+        _of("openpi", "recorded", "with a trace"),
+        _of("openpi", "unrecorded", "without"),
+    ),
 )
 
 FIGURES = (*_TOPICS, *_PROCESSES, *_RUNS, *_RECORDINGS, *_POLICIES)

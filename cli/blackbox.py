@@ -19,18 +19,18 @@ from horus_async.blackbox.reader import BlackBoxReader, Filter, kind_name, node_
 from horus_async.clock.system import clock_face
 from horus_async.errors import BlackBoxError
 from horus_async.folders import open_to_everyone
-from horus_async.spelling import did_you_mean
+from horus_async.spelling import did_you_mean, printable_json
 
 from .support.errors import FOUND, clear_errors
 from .terminal import completion
 from .terminal.table import fold
+from .terminal.text import styled, tell, tell_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 POLL_SECONDS = 0.1
 _TICKS = re.compile(r"(\d+)(?:-(\d+))?")
-_UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
 def _kind(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
@@ -94,7 +94,7 @@ def blackbox(
     with clear_errors(), ExitStack() as stack:
         wanted = Filter(_kinds(kind, anomalies=anomalies), node, ticks)
         box = _newest(path, stack, wait=follow)
-        show = _as_json if as_json else lambda record: _as_text(record, utc=utc)
+        show = _show_json if as_json else lambda record: _show_text(record, utc=utc)
         shown = _print(_last(box.iterate(wanted), last), show)
         _print_notes(box, with_lost=not as_json)
         if node is not None and not shown and not follow:
@@ -131,10 +131,10 @@ def _last(records: Iterator[Record], last: int | None) -> Iterable[Record]:
     return records if last is None else deque(records, maxlen=last)
 
 
-def _print(records: Iterable[Record], show: Callable[[Record], str]) -> int:
+def _print(records: Iterable[Record], show: Callable[[Record], None]) -> int:
     count = 0
     for record in records:
-        click.echo(show(record))
+        show(record)
         count += 1
     return count
 
@@ -153,20 +153,20 @@ def _check_node(box: BlackBoxReader, node: str, *, answer: bool, quiet: bool) ->
     if answer:
         raise BlackBoxError(text)
     if not quiet:
-        click.echo(text, err=True)
+        tell(text, err=True)
 
 
 def _print_notes(box: BlackBoxReader, *, with_lost: bool) -> None:
     """Print to standard error what a reader of the output must know, but a program that parses it need not."""
     for problem in filter(None, map(open_to_everyone, (box.path.parent, box.path))):
-        click.echo(f"note: {problem}", err=True)
+        tell(f"note: {problem}", err=True)
     for note in box.damage:
-        click.echo(f"damaged: {note}", err=True)
+        tell(f"damaged: {note}", err=True)
     if with_lost and box.lost:
-        click.echo(f"{box.lost} older events have been overwritten", err=True)
+        tell(f"{box.lost} older events have been overwritten", err=True)
 
 
-def _follow(box: BlackBoxReader, wanted: Filter, show: Callable[[Record], str], stack: ExitStack) -> None:
+def _follow(box: BlackBoxReader, wanted: Filter, show: Callable[[Record], None], stack: ExitStack) -> None:
     """Print what is added, as ``tail -F`` does: a box that replaces this one is read from its start."""
     seen = box.newest_seq
     while True:
@@ -199,20 +199,19 @@ def _pause() -> None:
     threading.Event().wait(POLL_SECONDS)
 
 
-def _as_json(record: Record) -> str:
-    return record.to_json().decode()
+def _show_json(record: Record) -> None:
+    tell_json(record.to_json().decode())
 
 
-def _as_text(record: Record, *, utc: bool) -> str:
+def _show_text(record: Record, *, utc: bool) -> None:
     fields = ", ".join(f"{name}: {_value(value)}" for name, value in record.event.shown().items())
     text = fold(f"[{clock_face(record.time_ns, utc=utc)}] {record.kind} {{ {fields} }}", indent=4)
-    kind = click.style(record.kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly)
-    return text.replace(record.kind, kind, 1)
+    before, kind, after = text.partition(record.kind)
+    tell(before, styled(kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly), after)
 
 
 def _value(value: object) -> str:
     if isinstance(value, Unquoted):
         return value
     # As JSON, so that no text in an event can break the line or control the terminal.
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return printable_json(json.dumps(value, ensure_ascii=False, default=str))

@@ -26,6 +26,7 @@ from .support.own_namespace import own_namespace
 from .support.render import print_json, progress
 from .terminal import completion
 from .terminal.states import say
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,9 +70,9 @@ def check(app: str, args: tuple[str, ...], *, duration: float, runs: int, seed: 
     else:
         _show(certificate)
     if failure:
-        click.echo(f"horus-async: {app} failed in every run: {failure}", err=True)
+        tell(f"horus-async: {app} failed in every run: {failure}", err=True)
     elif not certificate.messages and certificate.difference is None:
-        click.echo(f"horus-async: nothing was compared: {app} sent no messages in {duration:g} s", err=True)
+        tell(f"horus-async: nothing was compared: {app} sent no messages in {duration:g} s", err=True)
         raise SystemExit(USAGE)
     if failure or not certificate.replayable:
         raise SystemExit(FOUND)
@@ -80,14 +81,14 @@ def check(app: str, args: tuple[str, ...], *, duration: float, runs: int, seed: 
 def _show(certificate: Certificate) -> None:
     runs = len(certificate.runs)
     if certificate.first_tick is not None:
-        click.echo(
+        tell(
             f"ticks {certificate.first_tick} to {certificate.last_tick} are the same in {runs} runs: "
             f"{certificate.messages} messages, digest {[*certificate.digests.values()][-1]}"
         )
     if certificate.difference is not None:
-        click.echo(f"first difference: {certificate.difference}")
+        tell(f"first difference: {certificate.difference}")
     for finding in certificate.findings:
-        click.echo(f"not deterministic: {finding}")
+        tell(f"not deterministic: {finding}")
 
 
 def _run_all(job: dict[str, Any], runs: list[Variant]) -> tuple[Certificate, str]:
@@ -146,7 +147,7 @@ class _Worker:
         code = self.process.returncode
         said = before if ours else f"{before}\n{last}".strip()
         if said:
-            click.echo(said, err=True)
+            tell(said, err=True)
         error = AppError(
             last.removeprefix(_OURS) if ours else f"{app}: a run of the check ended with exit code {code}, by itself"
         )

@@ -21,6 +21,7 @@ from .support.own_namespace import own_namespace
 from .support.render import print_json
 from .support.robot import STOP_DISTANCE_M, build
 from .terminal.table import print_table
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ def demo(*, as_json: bool) -> None:
     Example: horus-async demo
     """
     with own_namespace("demo"):
-        proof, same = _prove((lambda _: None) if as_json else click.echo)
+        proof, same = _prove((lambda _: None) if as_json else tell)
     if as_json:
         print_json({**asdict(proof), "holds": proof.holds})
     else:
@@ -166,20 +167,20 @@ async def _verify(session: Session, stop_distance_m: float) -> VerifyReport:
 
 
 def _show(proof: Proof, same: VerifyReport) -> None:
-    click.echo()
+    tell()
     rows = [(name, node.ticks, node.messages, node.bytes) for name, node in proof.nodes.items()]
     print_table(("node", "ticks", "messages", "bytes"), rows)
-    click.echo(f"\nrecorded   {proof.recorded} messages: {proof.path}")
-    click.echo(f"replayed   {proof.replayed} of them, each equal in value, order, stamp and publisher")
-    click.echo(f"verified   {proof.verified} sent again by the same program, {proof.differences} differ")
+    tell(f"\nrecorded   {proof.recorded} messages: {proof.path}")
+    tell(f"replayed   {proof.replayed} of them, each equal in value, order, stamp and publisher")
+    tell(f"verified   {proof.verified} sent again by the same program, {proof.differences} differ")
     if same.first_difference is not None:
-        click.echo(f"           first: {same.first_difference}")
-    click.echo(f"changed    {proof.changed_differences} differ with the guard's constant changed")
-    click.echo(f"           first: {proof.changed_first}")
+        tell(f"           first: {same.first_difference}")
+    tell(f"changed    {proof.changed_differences} differ with the guard's constant changed")
+    tell(f"           first: {proof.changed_first}")
     verdict = "every message came back bit for bit" if proof.holds else "THE PROOF FAILED"
-    click.echo(f"\n{verdict}, in {proof.seconds:.1f} s. What to try next:\n")
+    tell(f"\n{verdict}, in {proof.seconds:.1f} s. What to try next:\n")
     for line in _next_steps(proof):
-        click.echo(f"  {command(line)}")
+        tell(f"  {command(line)}")
 
 
 def _next_steps(proof: Proof) -> list[str]:

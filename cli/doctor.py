@@ -15,6 +15,7 @@ from .support.machine import Machine
 from .support.render import print_json
 from .support.shared_memory import check_shared_memory, check_topics
 from .terminal.table import fold
+from .terminal.text import styled, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,7 +228,7 @@ def doctor(context: click.Context, *, as_json: bool) -> None:
         broken, warnings = _count(findings, Verdict.BROKEN), _count(findings, Verdict.WARNING)
         counts = [f"{broken} broken"] if broken else []
         counts += [f"{warnings} warning{'' if warnings == 1 else 's'}"] if warnings else []
-        click.echo(", ".join(counts) or "all is well")
+        tell(", ".join(counts) or "all is well")
     context.exit(_EXIT[verdict])
 
 
@@ -237,9 +238,9 @@ def _count(findings: list[Finding], verdict: Verdict) -> int:
 
 def _show(finding: Finding) -> None:
     text = fold(f"{finding.verdict:<8} {finding.check:<14} {finding.detail}", indent=_DETAIL)
-    click.echo(click.style(text[:8], fg=_COLOURS[finding.verdict]) + text[8:])
+    tell(styled(text[:8], fg=_COLOURS[finding.verdict]), text[8:])
     if finding.advice:
-        click.echo(fold(f"{'':<{_DETAIL}}-> {finding.advice}", indent=_DETAIL + 3))
+        tell(fold(f"{'':<{_DETAIL}}-> {finding.advice}", indent=_DETAIL + 3))
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .support.load import load_scheduler, name_of, not_ended_by
 from .support.render import print_json, show_notes, show_summary
 from .terminal import completion
 from .terminal.states import tell_states
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session
@@ -93,7 +94,7 @@ def inject(
         print_json({**fields, "unheard": unheard})
         return
     show_summary([scheduler])
-    click.echo(f"injected {', '.join(names)} of {opened.name} to tick {stats.tick}")
+    tell(f"injected {', '.join(names)} of {opened.name} to tick {stats.tick}")
 
 
 def _into_app(
@@ -111,7 +112,7 @@ def _into_app(
     heard = {topic for topic, use in scheduler.topics().items() if set(use.readers) - set(names)}
     unheard = sorted(listeners.unheard - heard)
     if unheard:
-        click.echo(f"note: nobody read {', '.join(unheard)}: no node of {app}, and no other program", err=True)
+        tell(f"note: nobody read {', '.join(unheard)}: no node of {app}, and no other program", err=True)
     return scheduler, unheard
 
 
@@ -130,14 +131,14 @@ def _into_the_running(
     for ring in rings(namespace):
         if ring.live and ring.topic in topics:
             whose = f"{', '.join(ring.publishers)} of process {ring.pid}"
-            click.echo(f"note: {whose} publishes {ring.topic} too; its readers hear both", err=True)
+            tell(f"note: {whose} publishes {ring.topic} too; its readers hear both", err=True)
     if not others_listen(namespace):
-        click.echo(f"note: no program listens in namespace {namespace!r} yet", err=True)
+        tell(f"note: no program listens in namespace {namespace!r} yet", err=True)
     tell_states(scheduler, f"{', '.join(names)} of {session.name}", last_tick=session.last_tick)
     listeners = Listeners(namespace, topics)
     with listeners.watching():
         scheduler.observe(listeners).run_sync(duration)
     unheard = sorted(listeners.unheard)
     if unheard:
-        click.echo(f"note: nobody read {', '.join(unheard)} in namespace {namespace!r}", err=True)
+        tell(f"note: nobody read {', '.join(unheard)} in namespace {namespace!r}", err=True)
     return scheduler, unheard

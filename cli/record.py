@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,12 +22,14 @@ from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
 from horus_async.recorder.read.listing import DENIED
 from horus_async.recorder.removal import remove_condemned
+from horus_async.spelling import printable
 
 from .support.errors import FOUND, clear_errors, prints_no_data
-from .support.render import print_json, printable, progress
+from .support.render import print_json, progress
 from .terminal import completion
 from .terminal.commands import Group
 from .terminal.table import fold, print_table
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
@@ -106,19 +109,19 @@ def list_(*, as_long: bool, as_json: bool) -> None:
     found = (_listed(summary, with_more=as_long) for summary in list_sessions())
     rows = [row for row in found if row is not None]
     if problem := open_to_everyone(recordings_root()):
-        click.echo(f"note: {problem}", err=True)
+        tell(f"note: {problem}", err=True)
     if as_json:
         print_json({"recordings_dir": str(recordings_root()), "sessions": rows})
         return
     if not rows:
-        click.echo(f"no sessions in {recordings_root()}", err=True)
+        tell(f"no sessions in {recordings_root()}", err=True)
         return
     columns = ["name", "started", "duration s", "nodes", "size"]
     columns += ["rate Hz", "mode", "seed", "messages"] if as_long else []
     print_table(columns, [_list_row(row, as_long=as_long) for row in rows])
     for row in rows:
         if row["problem"]:
-            click.echo(f"{row['name']}: {row['problem']}", err=True)
+            tell(f"{row['name']}: {row['problem']}", err=True)
 
 
 def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any] | None:
@@ -189,20 +192,20 @@ def info(session: str, *, as_json: bool) -> None:
 
 
 def _show_info(found: SessionInfo) -> None:
-    click.echo(f"session   {found.name}: {found.path}")
+    tell(f"session   {found.name}: {found.path}")
     started = f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}"
-    click.echo(fold(started, indent=10))
-    click.echo(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
+    tell(fold(started, indent=10))
+    tell(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
     logged = f" and {found.log_lines} log lines" if found.log_lines else ""
-    click.echo(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}")
+    tell(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}")
     if found.origin is not None:
         _show_origin(found.origin)
-    click.echo()
+    tell()
     print_table(
         ("node", "ticks", "rate Hz", "messages", "dropped", "bytes"),
         [(node.node, node.ticks, node.rate, node.messages, node.dropped, node.bytes) for node in found.nodes],
     )
-    click.echo()
+    tell()
     print_table(
         ("topic", "publisher", "messages", "rate Hz", "bytes", "first", "last", "type"),
         [
@@ -220,16 +223,16 @@ def _show_info(found: SessionInfo) -> None:
         ],
     )
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}", err=True)
 
 
 def _show_origin(origin: Origin) -> None:
-    click.echo(f"imported  from {printable(origin.file)}")
+    tell(f"imported  from {printable(origin.file)}")
     for attachment in origin.attachments:
         where = f"{ATTACHMENTS}/{attachment.file}"
-        click.echo(f"attached  {printable(attachment.name)} ({size_text(attachment.bytes)}): {where}")
+        tell(f"attached  {printable(attachment.name)} ({size_text(attachment.bytes)}): {where}")
     for record in origin.metadata:
-        click.echo(f"metadata  {printable(record.name)}: {len(record.values)} values, in {ORIGIN}")
+        tell(f"metadata  {printable(record.name)}: {len(record.values)} values, in {ORIGIN}")
 
 
 @record.command()
@@ -239,18 +242,26 @@ def check(session: str, *, as_json: bool) -> None:
     """Read every line of SESSION and say what is damaged, where, and what is still readable.
 
     Exit code 0 when it is whole or only cut off at its end, as after a kill; 1 when it is damaged, or when lines are
-    missing that could not be written; 2 when it is not a recording.
+    missing that could not be written; 2 when it is not a recording. The trace of a policy server is checked as
+    "horus-async trace check" does.
 
     Example: horus-async record check demo
     """
     from horus_async.recorder.read.check import Verdict, check_session
 
+    from .replay import is_trace_file
+
+    if is_trace_file(session):
+        from .support.traces import check_files
+
+        check_files([Path(session)], as_json=as_json)
+        return
     opened = _open_to_check(session, as_json=as_json)
     files = len(opened.all_files())
     with progress("checking", files) as bar:
         found = check_session(opened, lambda done: bar.update(bar.task_ids[0], completed=done))
     for problem in filter(None, map(open_to_everyone, (opened.path.parent, opened.path))):
-        click.echo(f"note: {problem}", err=True)
+        tell(f"note: {problem}", err=True)
     if as_json:
         print_json({**attrs.asdict(found), "verdict": found.condition, "dropped": found.dropped})
     else:
@@ -274,7 +285,7 @@ def _open_to_check(session: str, *, as_json: bool) -> Session:
         if as_json:
             print_json({"session": session, "path": str(folder), "verdict": "damaged", "problems": [str(error)]})
         else:
-            click.echo(f"{session} is damaged: {error}")
+            tell(f"{session} is damaged: {error}")
         raise SystemExit(FOUND) from None
 
 
@@ -297,9 +308,9 @@ def _show_check(found: SessionCheck) -> None:
     )
     for file in found.files:
         for problem in file.problems:
-            click.echo(f"{file.file}: {problem}")
+            tell(f"{file.file}: {problem}")
     for problem in found.problems:
-        click.echo(problem)
+        tell(problem)
     lines = sum(file.lines for file in found.files)
     means = {
         "whole": "is whole",
@@ -307,7 +318,7 @@ def _show_check(found: SessionCheck) -> None:
         "incomplete": f"is intact, but {found.dropped} messages or lines are missing, which could not be written",
         "damaged": "is damaged",
     }
-    click.echo(f"{found.session} {means[found.condition]}: {lines} lines can be read")
+    tell(f"{found.session} {means[found.condition]}: {lines} lines can be read")
 
 
 @record.command()
@@ -329,7 +340,7 @@ def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> 
     old = [summary for summary in list_sessions() if _is_older(summary, limit_ns)]
     if not as_json:
         for summary in old:
-            click.echo(f"{summary.name}  {summary.started_at}  {size_text(summary.bytes)}")
+            tell(f"{summary.name}  {summary.started_at}  {size_text(summary.bytes)}")
     what = f"{len(old)} session{'' if len(old) == 1 else 's'}"
     deleted = bool(old) and not dry_run and _agreed(f"Delete {what}?", force=force)
     kept = _delete(old) if deleted else []
@@ -338,11 +349,9 @@ def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> 
         print_json({"sessions": names, "deleted": deleted, **({"kept": kept} if kept else {})})
     elif old:
         less = f", {len(kept)} not" if kept else ""
-        click.echo(
-            f"deleted {what}{less}" if deleted else f"{what} would be deleted" if dry_run else "nothing was deleted"
-        )
+        tell(f"deleted {what}{less}" if deleted else f"{what} would be deleted" if dry_run else "nothing was deleted")
     else:
-        click.echo(f"no session is older than {max_age_days:g} days")
+        tell(f"no session is older than {max_age_days:g} days")
 
 
 def _delete(old: list[SessionSummary]) -> list[str]:
@@ -353,7 +362,7 @@ def _delete(old: list[SessionSummary]) -> list[str]:
             delete_session(summary.name, only=summary)
         except RecordingError as error:
             kept.append(summary.name)
-            click.echo(f"not deleted: {error}", err=True)
+            tell(f"not deleted: {error}", err=True)
     return kept
 
 
@@ -378,10 +387,10 @@ def delete(session: str, *, force: bool) -> None:
         open_session(session)  # raises if there is none, naming those there are
         raise RecordingError(f"give the name of a session in {recordings_root()}; delete a folder elsewhere by hand")
     if not _agreed(f"Delete session {session}?", force=force):
-        click.echo("nothing was deleted")
+        tell("nothing was deleted")
         return
     there = delete_session(session)
-    click.echo(f"deleted {session}" if there else f"{session} was deleted meanwhile")
+    tell(f"deleted {session}" if there else f"{session} was deleted meanwhile")
 
 
 def _agreed(question: str, *, force: bool) -> bool:

@@ -11,12 +11,14 @@ import attrs
 import click
 
 from horus_async.recorder import open_session
+from horus_async.spelling import printable
 
 from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order
-from .support.render import print_json, printable, progress, seldom, show_notes
+from .support.render import print_json, progress, seldom, show_notes
 from .terminal import completion
 from .terminal.states import say
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -89,17 +91,17 @@ def _diff_fields(a: Session, b: Session, found: SessionDiff) -> dict[str, Any]:
 
 def _show_diff(a: Session, b: Session, found: SessionDiff) -> None:
     for session in (a, b):
-        click.echo(f"{session.name}: ticks {session.first_tick} to {session.last_tick}")
+        tell(f"{session.name}: ticks {session.first_tick} to {session.last_tick}")
     for difference in found.shown:
-        click.echo(str(difference))
+        tell(str(difference))
     if found.differences > len(found.shown):
-        click.echo(f"... and {found.differences - len(found.shown)} more (--limit shows more)")
+        tell(f"... and {found.differences - len(found.shown)} more (--limit shows more)")
     for topics, session in ((found.only_a, a), (found.only_b, b)):
         if topics:
-            click.echo(f"only {session.name} has messages of {', '.join(sorted(topics))}")
+            tell(f"only {session.name} has messages of {', '.join(sorted(topics))}")
     for topic in sorted(topic for topic, count in found.compared.items() if not count):
-        click.echo(f"no message of {topic} could be compared")
-    click.echo(f"compared {found.pairs} messages of {len(found.compared)} topics, {found.differences} differ")
+        tell(f"no message of {topic} could be compared")
+    tell(f"compared {found.pairs} messages of {len(found.compared)} topics, {found.differences} differ")
 
 
 @click.command()
@@ -153,16 +155,16 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
         done = export_session(opened, path, ExportFormat(form), topics=topics, progress=report)
     show_notes(opened)
     for note in done.notes:
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {printable(note)}", err=True)
     logged = count_log_lines(opened)
     if logged and not topics:
         lines = "1 line of its log is" if logged == 1 else f"{logged} lines of its log are"
-        click.echo(f"note: the {lines} not exported; read {opened.path}/log@*.jsonl.lz4", err=True)
+        tell(f"note: the {lines} not exported; read {opened.path}/log@*.jsonl.lz4", err=True)
     if as_json:
         print_json({"session": opened.name, "files": {str(name): count for name, count in done.files.items()}}, err=err)
         return
     for name, count in done.files.items():
-        click.echo(f"{'standard output' if name == STDOUT else name}: {count} messages", err=err)
+        tell(f"{'standard output' if name == STDOUT else name}: {count} messages", err=err)
 
 
 def _chosen(session: Session, patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -211,7 +213,7 @@ def import_(
             progress=lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total),
         )
     for note in found.notes:
-        click.echo(f"note: {printable(note)}", err=True)
+        tell(f"note: {printable(note)}", err=True)
     if as_json:
         print_json(attrs.asdict(found))
     else:
@@ -222,12 +224,12 @@ def import_(
 
 def _show_imported(found: Imported) -> None:
     for original, topic in found.renamed.items():
-        click.echo(f"topic {printable(original)} is {topic} here")
+        tell(f"topic {printable(original)} is {topic} here")
     if found.left_out:
         topics = printable(", ".join(found.left_out))
-        click.echo(f"left out {sum(found.left_out.values())} messages of {len(found.left_out)} topics: {topics}")
+        tell(f"left out {sum(found.left_out.values())} messages of {len(found.left_out)} topics: {topics}")
     for kind, names in (("attachments", found.attachments), ("metadata records", found.metadata)):
         if names:
-            click.echo(f"kept {len(names)} {kind}: {printable(', '.join(names))}")
+            tell(f"kept {len(names)} {kind}: {printable(', '.join(names))}")
     held = f"{found.messages} messages of {len(found.topics)} topics in {found.ticks} ticks"
-    click.echo(f"imported {held} as {found.session}")
+    tell(f"imported {held} as {found.session}")

@@ -16,6 +16,7 @@ from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json, progress, show_notes
 from .terminal import completion
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,13 +86,13 @@ def _ticks_of_time(session: Session, text: str) -> tuple[int | None, int | None]
 
 def _show(made: Edited, *, as_json: bool) -> None:
     for note in made.notes:
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}", err=True)
     if as_json:
         print_json(attrs.asdict(made))
     else:
         nodes = f"{len(made.nodes)} node{'' if len(made.nodes) == 1 else 's'}"
         ticks = f"ticks {made.first_tick} to {made.last_tick}"
-        click.echo(f"{made.session}: {made.messages} messages of {nodes}, {ticks}: {made.path}")
+        tell(f"{made.session}: {made.messages} messages of {nodes}, {ticks}: {made.path}")
     if not made.whole:
         raise SystemExit(FOUND)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -25,6 +26,7 @@ from .support.render import print_json, show_notes
 from .terminal import completion
 from .terminal.states import say, tell_states
 from .terminal.table import print_table
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +35,36 @@ if TYPE_CHECKING:
     from horus_async.replay.verify.comparison import VerifyReport
 
 
-@click.command()
+class _SessionOrTrace(click.Command):
+    """The same word for both: what is given a trace, or a model, is ``trace replay``, with all of its options."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if _is_for_a_trace(args):
+            from .trace_replay import replay as replay_trace
+
+            return replay_trace.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _is_for_a_trace(args: list[str]) -> bool:
+    ours = args[: args.index("--")] if "--" in args else args
+    if any(arg == "--model" or arg.startswith("--model=") for arg in ours):
+        return True
+    return any(map(is_trace_file, ours))
+
+
+def is_trace_file(name: str) -> bool:
+    """Whether a word of a command line is the trace of a policy server."""
+    if not os.path.isfile(name):  # noqa: PTH113 - a Path raises where a word is too long for a name
+        return False
+    from horus_async.policy import is_trace
+
+    return is_trace(name)
+
+
+@click.command(cls=_SessionOrTrace)
 @click.argument("session", shell_complete=completion.session)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--speed", default="1.0", metavar="X|max", help="Speed, 0.01 to 100, or max for as fast as possible.")
@@ -122,6 +153,10 @@ def replay(
     Example: horus-async replay mines --speed max --verify examples/lidar_mapping.py -- drive.dat
 
     Example: horus-async replay drive --topic 'camera/*' --topic odom --rename odom=odom/recorded --start-time 12.5
+
+    The trace of a policy server is replayed through a policy, with the options of "horus-async trace replay".
+
+    Example: horus-async replay traces/FILE.jsonl.gz --model ./export/B --fail-on actions
     """
     prints_no_data(unless=as_json)
     opened = open_session(session)
@@ -163,7 +198,7 @@ def _show_replayed(opened: Session, scheduler: Scheduler, *, as_json: bool) -> N
     left_out, kept = scheduler.left_out, scheduler.sent_before_start
     changed = scheduler.stamps_changed
     if changed:
-        click.echo(
+        tell(
             f"note: {sum(changed.values())} messages of {_topics_text(changed)} have stamps that no topic can carry: "
             "they were published with the nearest one, 2**63 - 1 ns or -2**63 ns",
             err=True,
@@ -172,11 +207,11 @@ def _show_replayed(opened: Session, scheduler: Scheduler, *, as_json: bool) -> N
         fields = {"session": opened.name, "tick": stats.tick, "node_ticks": ticks}
         print_json({**fields, "left_out": left_out, "sent_before_start": kept})
         return
-    click.echo(f"replayed {opened.name} to tick {stats.tick}: {len(ticks)} nodes, {sum(ticks.values())} node ticks")
+    tell(f"replayed {opened.name} to tick {stats.tick}: {len(ticks)} nodes, {sum(ticks.values())} node ticks")
     if kept:
-        click.echo(f"before the start it published the last message of what was sent once: {', '.join(sorted(kept))}")
+        tell(f"before the start it published the last message of what was sent once: {', '.join(sorted(kept))}")
     if left_out:
-        click.echo(f"left out {sum(left_out.values())} messages of {_topics_text(left_out)}")
+        tell(f"left out {sum(left_out.values())} messages of {_topics_text(left_out)}")
 
 
 def _topics_text(topics: Iterable[str]) -> str:
@@ -270,13 +305,13 @@ def _verify(
         report = trio.run(lambda: verify(session, scheduler.nodes, chosen, start, stop, tolerance=tolerance))
     show_notes(session)
     for note in report.notes:
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}", err=True)
     if as_json:
         print_json(attrs.asdict(report))
     else:
         _show_report(report, app, [node.name for node in scheduler.nodes if node.name not in session.nodes])
     if report.compared == 0:
-        click.echo(f"nothing was compared: {app} has no node of session {session.name!r} that sent anything", err=True)
+        tell(f"nothing was compared: {app} has no node of session {session.name!r} that sent anything", err=True)
         raise SystemExit(USAGE)
     if report.differences:
         raise SystemExit(FOUND)
@@ -298,9 +333,9 @@ def _show_report(report: VerifyReport, app: str, others: Sequence[str]) -> None:
         )
     if report.missing_nodes:
         others_here = f", which has {', '.join(others)} that were not recorded" if others else ""
-        click.echo(
+        tell(
             f"recorded nodes that {app} lacks: {', '.join(report.missing_nodes)} (--nodes leaves them out){others_here}"
         )
-    click.echo(f"compared {report.compared} messages, {report.differences} differ")
+    tell(f"compared {report.compared} messages, {report.differences} differ")
     if report.first_difference is not None:
-        click.echo(f"first difference: {report.first_difference}")
+        tell(f"first difference: {report.first_difference}")

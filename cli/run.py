@@ -16,6 +16,7 @@ from .support.render import show_summary
 from .terminal import completion
 from .terminal.logs import show_node_logs
 from .terminal.states import tell_states
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from horus_async import Scheduler
@@ -90,4 +91,4 @@ def _nothing_ran(app: str, record: str | None) -> None:
     said = f"{app} ran no scheduler in its own process, and has neither build(args) nor scheduler"
     if record is not None:
         raise AppError(f"{said}: nothing was recorded as {record!r}")
-    click.echo(f"note: {said}", err=True)
+    tell(f"note: {said}", err=True)

@@ -15,6 +15,8 @@ from horus_async.hints.installed import install
 from horus_async.policy import ImageMode, TraceOptions
 
 from .support.errors import USAGE, fail, prints_no_data
+from .terminal.logs import PrintableFormatter
+from .terminal.text import tell
 
 if TYPE_CHECKING:
     from horus_async.policy.server.http import ServerOptions
@@ -38,8 +40,10 @@ _EXIT_ON_SIGNAL = 128
 @click.option("--embodiment", help="Name of the robot, for the trace. Default: the policy's.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
-@click.option("--api-key", envvar="HORUS_API_KEY", help="Require Authorization: Bearer KEY from clients.")
-@click.option("--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body.")
+@click.option("--api-key", envvar="HORUS_API_KEY", help="Require this key from clients.")
+@click.option(
+    "--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body, and WebSocket message."
+)
 @click.option("--queue", type=click.IntRange(0), default=256, show_default=True, help="How many requests may wait.")
 @click.option(
     "--timeout", type=float, default=30.0, show_default=True, help="Seconds a request may take, waiting included."
@@ -47,8 +51,12 @@ _EXIT_ON_SIGNAL = 128
 def serve(policy: str, **options: Any) -> None:
     """Serve POLICY: a folder with an ONNX export, or module:attr, or file.py:attr.
 
-    Answers POST /act, GET /health, GET /metrics and GET /openapi.json. Ends with exit code 130 after Ctrl-C and 143
-    after SIGTERM, both times after running requests have been answered and the trace has been closed.
+    Answers POST /act and /reset, GET /config, /health, /healthz, /metrics and /openapi.json, and openpi's clients by
+    WebSocket at / and /v1/realtime/robot/openpi. The key of --api-key travels as Authorization: Bearer KEY,
+    Authorization: Api-Key KEY or X-Reflex-Key: KEY. Ends with exit code 130 after Ctrl-C and 143 after SIGTERM, both
+    times after running requests have been answered and the trace has been closed.
+
+    Example: horus-async serve robot/policy.py:Policy --record traces --api-key KEY
     """
     prints_no_data()
     _log_to_stderr()
@@ -117,7 +125,7 @@ def _run(policy: str, options: ServerOptions) -> int | None:
     async def serve_and_say(stop: trio.Event, done: trio.CancelScope) -> None:
         async with trio.open_nursery() as nursery:
             url = await nursery.start(partial(serve_policy, policy, options, stop=stop))
-            click.echo(f"serving {policy} on {url}")
+            tell(f"serving {policy} on {url}")
         done.cancel()
 
     async def main() -> None:
@@ -145,5 +153,7 @@ def _first_of_ours(group: BaseExceptionGroup) -> BaseException:
 def _log_to_stderr() -> None:
     """Show the server's log, unless logging is set up already."""
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
         logging.getLogger("horus_async.policy.http").setLevel(logging.WARNING)

@@ -13,7 +13,7 @@ import orjson
 from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError
 from horus_async.hints.installed import command
-from horus_async.spelling import did_you_mean
+from horus_async.spelling import did_you_mean, printable_json
 from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.codec import to_json
 from horus_async.topics.external.leftovers import reclaim
@@ -28,6 +28,7 @@ from .support.windows import LOOK_NS, windows
 from .terminal import completion
 from .terminal.commands import Group
 from .terminal.table import fold, print_table
+from .terminal.text import styled, tell
 
 if TYPE_CHECKING:
     from horus_async.topics.inspection import RingInfo
@@ -74,7 +75,7 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
         print_json([_ring_as_dict(ring) for ring in found])
         return
     if not found and (hint := other_users()):
-        click.echo(hint, err=True)
+        tell(hint, err=True)
     rows = [
         (
             ring.topic,
@@ -112,19 +113,19 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         shown = [_ring_as_dict(ring) for ring in found]
         print_json({"topic": name, "namespace": namespace, "rings": shown, "newest": message})
         return
-    click.echo(f"topic     {name}\nnamespace {namespace}")
+    tell(f"topic     {name}\nnamespace {namespace}")
     for ring in found:
         state = "live" if ring.live else "left over"
         text = (
             f"ring      process {ring.pid}, {state}, since {clock_face(ring.started_ns)}: {ring.messages} messages, "
             f"capacity {ring.capacity} bytes, publishers {', '.join(ring.publishers) or 'none'}"
         )
-        click.echo(fold(text, indent=10))
+        tell(fold(text, indent=10))
         for schema in ring.schemas:
             text = f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}"
-            click.echo(fold(text, indent=10))
+            tell(fold(text, indent=10))
     if newest is not None:
-        click.echo(f"newest    {_line(newest)}")
+        _tell_message(newest, "newest    ")
 
 
 def _hint(name: str, namespace: str) -> None:
@@ -134,7 +135,7 @@ def _hint(name: str, namespace: str) -> None:
     if name not in known:
         others = other_users()
         hint = did_you_mean(name, known) or (others and f"; {others}") or ": waiting for it"
-        click.echo(f"nobody publishes topic {name!r} yet{hint}", err=True)
+        tell(f"nobody publishes topic {name!r} yet{hint}", err=True)
 
 
 @topic.command()
@@ -158,12 +159,12 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
                 sleep_until_monotonic(monotonic_ns() + LOOK_NS)
                 continue
             if subscriber.lost > lost:
-                click.echo(f"{subscriber.lost - lost} messages lost: they came too fast", err=True)
+                tell(f"{subscriber.lost - lost} messages lost: they came too fast", err=True)
                 lost = subscriber.lost
             if as_json:
                 print_json(_as_dict(message))
             else:
-                click.echo(_line(message))
+                _tell_message(message)
             count += 1
 
 
@@ -190,9 +191,9 @@ def hz(name: str, *, window: float, number: int | None, namespace: str | None, a
             shown = {"hz": rate, "messages": seen.count, "lost": seen.lost}
             print_json({**shown, "shortest_gap_ms": least, "longest_gap_ms": most})
         elif gaps:
-            click.echo(f"{rate:.2f} Hz, gaps {least:.3f} to {most:.3f} ms ({seen})")
+            tell(f"{rate:.2f} Hz, gaps {least:.3f} to {most:.3f} ms ({seen})")
         else:
-            click.echo(f"{rate:.2f} Hz ({seen})")
+            tell(f"{rate:.2f} Hz ({seen})")
 
 
 @topic.command()
@@ -215,7 +216,7 @@ def bw(name: str, *, window: float, number: int | None, namespace: str | None, a
             print_json({"bytes_per_second": speed, "messages": seen.count, "lost": seen.lost, "mean_bytes": mean})
         else:
             each = "" if mean is None else f", {mean:.0f} bytes each"
-            click.echo(f"{speed / 1e6:.6f} MB/s ({seen}{each})")
+            tell(f"{speed / 1e6:.6f} MB/s ({seen}{each})")
 
 
 @topic.command(context_settings={"ignore_unknown_options": True})  # -1 is a value
@@ -271,8 +272,8 @@ def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
         print_json({"removed": removed, "dry_run": dry_run})
         return
     for name in removed:
-        click.echo(name)
-    click.echo(f"{len(removed)} files {'would be' if dry_run else 'were'} removed")
+        tell(name)
+    tell(f"{len(removed)} files {'would be' if dry_run else 'were'} removed")
 
 
 def _namespace(given: str | None) -> str:
@@ -289,7 +290,7 @@ def _as_dict(message: Taken) -> dict[str, Any]:
     return {"stamp_ns": stamp_ns, "publisher": publisher, "seq": seq, "value": orjson.loads(to_json(payload))}
 
 
-def _line(message: Taken) -> str:
+def _tell_message(message: Taken, start: str = "") -> None:
     payload, publisher, seq, stamp_ns = message
-    face = click.style(f"[{clock_face(stamp_ns)}]", fg="cyan")
-    return f"{face} {publisher} #{seq}: {to_json(payload).decode()}"
+    face = styled(f"[{clock_face(stamp_ns)}]", fg="cyan")
+    tell(start, face, f" {publisher} #{seq}: {printable_json(to_json(payload).decode())}")

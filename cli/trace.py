@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,30 +13,31 @@ import click
 from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.policy import (
     Bucket,
+    DatasetOptions,
     ExportFormat,
     Filter,
-    TraceReader,
     export,
-    find_traces,
     list_traces,
     matching,
     row_of,
     summarise,
 )
+from horus_async.spelling import printable
 
 from .support.errors import FOUND
-from .support.traces import JSON, exits, print_json
+from .support.traces import JSON, bar, check_files, exits, print_json, reading
 from .terminal.commands import Group
 from .terminal.table import print_table
+from .terminal.text import tell, tell_lines
 from .trace_replay import replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from horus_async.policy import TraceRequest
+    from collections.abc import Callable, Iterable
 
 _SINCE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_ROWS = 1000
+"""Of a table on a terminal, whose columns are as wide as the widest of them: nobody waits for a million."""
 _PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 
 
@@ -77,13 +79,18 @@ trace.add_command(replay)
 @_PATHS
 @JSON
 def list_command(paths: tuple[Path, ...], *, as_json: bool) -> None:
-    """List the traces in PATHS (files or folders; default: here)."""
+    """List the traces in PATHS (files or folders; default: here), with what each of them lacks.
+
+    Example: horus-async trace list traces
+    """
     with exits():
-        rows = list(list_traces(_here_if_none(paths)))
+        chosen = _here_if_none(paths)
+        with reading(chosen, silent=True) as watch:
+            rows = list(list_traces(chosen, watch))
     if as_json:
         print_json(rows)
         return
-    columns = ("file", "started_at", "model_hash", "embodiment", "requests", "errors", "bytes", "notes")
+    columns = ("file", "started_at", "model_hash", "embodiment", "requests", "errors", "dropped", "bytes", "notes")
     _print_table([{**row, "notes": row.get("error") or "; ".join(row["notes"])} for row in rows], columns)
 
 
@@ -93,15 +100,22 @@ def list_command(paths: tuple[Path, ...], *, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), help="At most this many.")
 @JSON
 def query(paths: tuple[Path, ...], *, as_json: bool, limit: int | None, **wanted: Any) -> None:
-    """Show the requests in PATHS (files or folders; default: here) that match."""
-    with exits():
-        found = (row_of(*pair) for pair in matching(_here_if_none(paths), Filter(**wanted), _warn))
+    """Show the requests in PATHS (files or folders; default: here) that match.
+
+    Exit code 1 when a trace in a folder is damaged, so that requests are missing.
+
+    Example: horus-async trace query traces --status failed --since 2h
+    """
+    chosen = _here_if_none(paths)
+    with exits(), reading(chosen, lines=True) as watch:
+        found = (row_of(*pair) for pair in matching(chosen, Filter(**wanted), watcher=watch))
         rows = (row for row, _ in zip(found, range(limit), strict=False)) if limit else found
         if as_json:
             print_json(rows)
-            return
-        columns = ("timestamp", "seq", "episode", "instruction", "status", "http_status", "latency_ms", "error", "file")
-        _print_table(rows, columns)
+        else:
+            columns = ("timestamp", "seq", "episode", "instruction", "status", "http_status", "latency_ms", "error")
+            _print_table(rows, (*columns, "file"))
+    watch.exit_if_damaged()
 
 
 @trace.command()
@@ -110,80 +124,87 @@ def query(paths: tuple[Path, ...], *, as_json: bool, limit: int | None, **wanted
 @click.option("--by", type=click.Choice([bucket.value for bucket in Bucket]), default="day", show_default=True)
 @JSON
 def summary(paths: tuple[Path, ...], *, as_json: bool, by: str, **wanted: Any) -> None:
-    """Count requests, failures and latencies in PATHS (files or folders; default: here)."""
-    with exits():
-        rows = summarise(_shown_progress(_here_if_none(paths), Filter(**wanted)), Bucket(by))
+    """Count requests, failures and latencies in PATHS (files or folders; default: here).
+
+    Exit code 1 when a trace in a folder is damaged, so that requests are missing.
+
+    Example: horus-async trace summary traces --by episode
+    """
+    chosen = _here_if_none(paths)
+    with exits(), reading(chosen) as watch:
+        rows = summarise(matching(chosen, Filter(**wanted), watcher=watch), Bucket(by))
     if as_json:
         print_json(rows)
-        return
-    _print_table(rows, tuple(rows[0]) if rows else ())
+    else:
+        _print_table(rows, tuple(rows[0]) if rows else ())
+    watch.exit_if_damaged()
 
 
 @trace.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @JSON
-def check(file: Path, *, as_json: bool) -> None:
-    """Check a trace: 0 whole or merely cut at the end, 1 damaged, 2 not a trace."""
-    with exits():
-        reader = TraceReader(file)
-    with reader, exits(FOUND):
-        for _ in reader.requests():
-            pass
-    found = {"file": str(file), "requests": reader.count, "errors": reader.errors, "notes": reader.notes}
-    if as_json:
-        print_json([found])
-        return
-    click.echo(f"{file}: {reader.count} requests, {reader.errors} of them failed")
-    for note in reader.notes:
-        click.echo(f"  {note}")
+def check(paths: tuple[Path, ...], *, as_json: bool) -> None:
+    """Read the traces in PATHS (files or folders) to their ends and say what they lack.
+
+    Exit code 0 when they are whole or merely cut at the end, as after a kill; 1 when one is damaged, or lacks requests
+    that the server could not record; 2 when one is no trace.
+
+    Example: horus-async trace check traces
+    """
+    check_files(list(paths), as_json=as_json)
 
 
 @trace.command("export")
 @_PATHS
 @_filters
-@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A file; for lerobot a new folder.")
 @click.option("--format", "form", type=click.Choice([form.value for form in ExportFormat]), default="npz")
-def export_command(paths: tuple[Path, ...], output: Path, form: str, **wanted: Any) -> None:
-    """Write the successful requests in PATHS as a training corpus: observations, actions, episodes."""
-    with exits():
-        count = export(_shown_progress(_here_if_none(paths), Filter(**wanted)), output, ExportFormat(form))
-    click.echo(f"{count} requests written to {output}")
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="lerobot: frames a second (default: as recorded).")
+@click.option("--robot-type", help="lerobot: the robot's name (default: the trace's embodiment).")
+def export_command(
+    paths: tuple[Path, ...], output: Path, form: str, fps: float | None, robot_type: str | None, **wanted: Any
+) -> None:
+    """Write the successful requests in PATHS as a training corpus: observations, actions, episodes.
 
+    npz and parquet are tables, a row a request with every field of it. lerobot is a LeRobotDataset v3.0, a frame a
+    step that was carried out. What is not in it is said; the exit code is 1 if that includes requests with actions,
+    or when a trace in a folder is damaged.
 
-def _shown_progress(paths: list[Path], wanted: Filter) -> Iterator[tuple[TraceReader, TraceRequest]]:
-    """What matches, with a progress bar of the bytes read on a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    total = sum(path.stat().st_size for path in find_traces(paths))
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar, done, current = progress.add_task("reading", total=total), 0, None
-        for trace, request in matching(paths, wanted, _warn):
-            if trace is not current:
-                done, current = done + (current.size if current else 0), trace
-            progress.update(bar, completed=done + trace.position())
-            yield trace, request
+    Example: horus-async trace export traces --format lerobot --output pick_cups --fps 30
+    """
+    if form != ExportFormat.LEROBOT.value and (fps is not None or robot_type is not None):
+        raise click.UsageError(f"--fps and --robot-type are for --format lerobot, not {form}")
+    chosen = _here_if_none(paths)
+    with exits(), bar("writing") as progress, reading(chosen) as watch:
+        found = matching(chosen, Filter(**wanted), watcher=watch)
+        exported = export(found, output, ExportFormat(form), DatasetOptions(fps, robot_type), progress)
+    for line in exported.lines():
+        tell(line, err=True)
+    frames = "" if exported.frames is None else f"{exported.frames} frames in {exported.episodes} episodes of "
+    tell(f"{frames}{exported.requests} requests written to {output}")
+    if not exported.whole:
+        sys.exit(FOUND)
+    watch.exit_if_damaged()
 
 
 def _here_if_none(paths: Iterable[Path]) -> list[Path]:
     return list(paths) or [Path()]
 
 
-def _warn(text: str) -> None:
-    click.echo(f"passed over: {text}", err=True)
-
-
 def _print_table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    """Print a table on a terminal, tab-separated values into a pipe."""
+    """Print a table on a terminal, a screenful of rows at a time; tab-separated values into a pipe."""
     cells = ([_cell(row.get(column)) for column in columns] for row in rows)
-    if sys.stdout.isatty():
-        print_table(columns, cells)
+    if not sys.stdout.isatty():
+        tell_lines(map("\t".join, chain([columns], cells)))
         return
-    for line in (columns, *cells):
-        click.echo("\t".join(line))
+    some = list(islice(cells, _ROWS))
+    print_table(columns, some)
+    while some := list(islice(cells, _ROWS)):
+        tell()
+        print_table(columns, some)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value).replace("\t", " ").replace("\n", " ")
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))

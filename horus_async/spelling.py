@@ -1,11 +1,28 @@
-"""Names that were meant: for errors about one that nobody knows. Pure."""
+"""Names that were meant, for errors about one that nobody knows; and text of others, spelled out where it must be.
+
+Text that others wrote is shown with escapes for what would control a terminal, or hide from the eye: control characters
+(ESC, BEL, carriage return, C1 and the like), overrides of the direction of writing, characters without width that carry
+other text, halves of pairs. Everything else stays as it is: blanks of any script, emoji, and the joiners that Persian
+words and many emoji are written with. Pure.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_HIDDEN = (
+    "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
+    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"  # directions, characters without width
+    "\u2028\u2029\ufeff\ufff9-\ufffb"  # ends of lines and paragraphs, byte order, notes between the lines
+    "\ud800-\udfff"  # halves of pairs
+    "\U000e0000-\U000e007f"  # tags: ASCII that nobody sees
+)
+_ANY = re.compile(f"[{_HIDDEN}]")
+_ANY_BUT_LINES = re.compile(f"(?![\n\t])[{_HIDDEN}]")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -33,3 +50,27 @@ def is_one_edit(one: str, other: str) -> bool:
         return shorter[at:] == longer[at + 1 :]
     rest, other_rest = shorter[at:], longer[at:]
     return rest[1:] == other_rest[1:] or (rest[:2] == other_rest[1::-1] and rest[2:] == other_rest[2:])
+
+
+def printable(text: str) -> str:
+    r"""A text as one line: ``\x1b`` for an escape character, ``\n`` for a newline, ``\u202e`` for an override."""
+    return _ANY.sub(_escape, text)
+
+
+def printable_lines(text: str) -> str:
+    """A text of several lines, whose newlines and tabs stay."""
+    return _ANY_BUT_LINES.sub(_escape, text)
+
+
+def printable_json(text: str) -> str:
+    """JSON text in which such characters are escapes of JSON: its values stay exactly what they are."""
+    return _ANY_BUT_LINES.sub(_json_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return ascii(match[0])[1:-1]
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))

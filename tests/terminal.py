@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 def at_a_terminal(*arguments: str, columns: int = 80, cwd: Path | None = None, **more: str) -> tuple[int, list[str]]:
     """Run ``horus-async`` at a terminal; its exit code, and the lines as they come there, without colours."""
+    code, text = at_a_terminal_raw(*arguments, columns=columns, cwd=cwd, **more)
+    return code, re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text).splitlines()
+
+
+def at_a_terminal_raw(*arguments: str, columns: int = 80, cwd: Path | None = None, **more: str) -> tuple[int, str]:
+    """Run ``horus-async`` at a terminal; its exit code, and all that comes there."""
     ours, theirs = os.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -38,4 +44,4 @@ def at_a_terminal(*arguments: str, columns: int = 80, cwd: Path | None = None, *
                 raise
         finally:
             os.close(ours)
-    return process.returncode, re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text.decode()).splitlines()
+    return process.returncode, text.decode()

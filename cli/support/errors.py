@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from horus_async.cli.terminal.text import tell
 from horus_async.errors import AppError, ConfigurationError, ContextError, EmergencyStop, HorusError, NodeFailure
 from horus_async.nodes.user_frames import begin_with_the_users, last_place
 from horus_async.scheduler.signals import Interrupted
@@ -31,7 +30,7 @@ INTERRUPTED = 130
 
 def fail(message: str, code: int) -> None:
     """Print one line on standard error and exit."""
-    click.echo(f"horus-async: {' '.join(message.split())}", err=True)
+    tell(f"horus-async: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
 
@@ -120,7 +119,7 @@ def in_a_line(error: BaseException) -> str:
 def show_traceback(error: BaseException) -> None:
     """Print it on standard error, from the first frame of the program on."""
     begin_with_the_users(error)
-    click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+    tell("".join(traceback.format_exception(error)).rstrip(), err=True)
 
 
 def place_of(error: BaseException) -> str:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import orjson
 
 from horus_async.cli.terminal.table import print_table
+from horus_async.cli.terminal.text import tell, tell_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def print_json(value: Any, *, err: bool = False) -> None:
         text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except orjson.JSONEncodeError:  # an integer beyond 64 bits, or half a surrogate pair
         text = json.dumps(_simple(value), ensure_ascii=False, separators=(",", ":"))
-    click.echo(text, err=err)
+    tell_json(text, err=err)
 
 
 def _simple(value: Any) -> Any:
@@ -45,17 +45,12 @@ def _simple(value: Any) -> Any:
     return str(value).encode(errors="backslashreplace").decode()
 
 
-def printable(text: str) -> str:
-    """A text that others wrote, with what would control the terminal as escapes."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def show_notes(session: Session) -> None:
     """Say on standard error what is missing from a session, so that nobody takes the rest for everything."""
     from horus_async.recorder.read.info import session_notes
 
     for note in session_notes(session):
-        click.echo(f"note: {session.path.name}: {note}", err=True)
+        tell(f"note: {session.path.name}: {note}", err=True)
 
 
 def show_summary(schedulers: Sequence[Scheduler]) -> None:
@@ -64,7 +59,7 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
         stats = scheduler.stats()
         if not stats.nodes or stats.tick < 0:  # it did not come to its first tick: what kept it from that is said
             continue
-        click.echo(f"\n{scheduler.name}: to tick {stats.tick}", err=True)
+        tell(f"\n{scheduler.name}: to tick {stats.tick}", err=True)
         print_table(
             ("node", "ticks", "rate Hz", "mean µs", "p99 µs", "max µs", "overruns", "misses", "errors", "lost"),
             [
@@ -86,7 +81,7 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
         )
         if stats.recording is not None:
             files = scheduler.stop_recording()
-            click.echo(
+            tell(
                 f"recorded {stats.recording.messages} messages in {stats.recording.bytes} bytes, "
                 f"{stats.recording.dropped} dropped: {Path(files[0]).parent if files else ''}",
                 err=True,

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 from horus_async.nodes.log import NODE_LOGGERS
+from horus_async.spelling import printable_lines
+
+from .text import tell
+
+
+class PrintableFormatter(logging.Formatter):
+    """Shows what would control the terminal: a log tells of requests, errors and names of others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return printable_lines(super().format(record))
 
 
 class _Console(logging.Handler):
@@ -20,7 +30,7 @@ class _Console(logging.Handler):
             if node is not None and record.name.startswith(f"{NODE_LOGGERS}."):  # the runtime's own texts name it
                 level = "" if record.levelno == logging.INFO else f"{record.levelname}: "
                 text = f"[{node}] {level}{text}"
-            print(text, file=sys.stderr)
+            tell(text, err=True)
         except Exception:  # noqa: BLE001 - as every handler
             self.handleError(record)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import threading
 from typing import TYPE_CHECKING
-
-import click
 
 from horus_async.observe import Observer
 from horus_async.topics.inspection import rings
 
 from .table import fold
+from .text import styled, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,21 @@ FIRST_SECONDS, NEXT_SECONDS, LATER_SECONDS = 1.0, 9.0, 60.0
 def say(text: str) -> None:
     """Print a line of state on standard error, if that is a terminal."""
     if sys.stderr.isatty():
-        click.echo(click.style(fold(text, indent=2, err=True), dim=True), err=True)
+        tell(styled(fold(text, indent=2, err=True), dim=True), err=True)
+
+
+def has_room_for_a_bar(*, lines: bool) -> bool:
+    """Whether a progress bar is seen and disturbs nobody: there is a terminal, and no pager that writes on it too.
+
+    Args:
+        lines: Whether the command prints lines meanwhile, which go through a pipe to ``less`` or ``tee``.
+    """
+    if not sys.stderr.isatty():
+        return False
+    try:
+        return not lines or not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):  # there is none, or it is no file
+        return True
 
 
 def tell_states(scheduler: Scheduler, what: str = "", *, last_tick: int | None = None) -> None:

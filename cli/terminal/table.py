@@ -8,7 +8,9 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any, TextIO
 
-import click
+from horus_async.spelling import printable
+
+from .text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +42,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: b
     """
     texts = [[_text(cell) for cell in row] for row in rows]
     for line in lines_of(columns, texts, width_of(sys.stderr if err else sys.stdout)):
-        click.echo(line, err=err)
+        tell(line, err=err)
 
 
 def lines_of(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
@@ -148,7 +150,7 @@ def fold(text: str, *, indent: int, err: bool = False) -> str:
 def _text(cell: Any) -> str:
     if cell is None:
         return "-"
-    return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.1f}" if isinstance(cell, float) else printable(str(cell))
 
 
 def _is_number(text: str) -> bool:

@@ -2,6 +2,8 @@
 
     python so101_served.py [FOLDER]
 
+How the two policies differ is also written as a page with plots, ``so101-difference.html``, to the current folder.
+
 The arm and its nodes run in real time, as the server, which is outside of the program, takes its own. The run is
 recorded, too, as the session ``so101`` in FOLDER/recordings.
 """
@@ -9,6 +11,7 @@ recorded, too, as the session ``so101`` in FOLDER/recordings.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 import urllib.request
@@ -80,6 +83,10 @@ def main(folder: Path) -> None:
     (trace,) = (folder / "traces").iterdir()
     compare(trace, whole)
     compare(trace, small)
+    page = Path("so101-difference.html").absolute()
+    command = [sys.executable, "-m", "horus_async", "trace", "replay", str(trace), "--model", str(small)]
+    subprocess.run([*command, "--page", str(page)], stdout=subprocess.DEVNULL, check=True)
+    print(f"\nlook at {page}")
 
 
 if __name__ == "__main__":

@@ -14,20 +14,26 @@ from .model.loading import from_object, load_policy
 from .model.observation import arrays, image_array
 from .replay.actions import DiffMode, Thresholds
 from .replay.report import ReplaySummary, report, shown
-from .replay.run import Replayed, ReplayOptions, replay_trace
-from .trace.export import ExportFormat, export
-from .trace.format import Exchange, Failure, ImageMode
-from .trace.query import Bucket, Filter, list_traces, matching, row_of, summarise
-from .trace.reader import TraceReader, TraceRequest, find_traces
+from .replay.results import Replayed
+from .replay.run import ReplayOptions, replay_trace
+from .trace.exports import export
+from .trace.exports.exported import Exported
+from .trace.exports.options import DatasetOptions, ExportFormat
+from .trace.format import Exchange, Failure
+from .trace.query import Bucket, Filter, Verdict, Watcher, list_traces, matching, row_of, summarise
+from .trace.reader import TraceReader, TraceRequest, find_traces, is_trace
 from .trace.recorder import RecorderStats, TraceOptions, TraceRecorder
+from .trace.redaction import ImageMode
 
 __all__ = [
     "Answer",
     "AnswerError",
     "Bucket",
+    "DatasetOptions",
     "DiffMode",
     "Exchange",
     "ExportFormat",
+    "Exported",
     "Failure",
     "Filter",
     "ImageMode",
@@ -45,6 +51,8 @@ __all__ = [
     "TraceReader",
     "TraceRecorder",
     "TraceRequest",
+    "Verdict",
+    "Watcher",
     "arrays",
     "config_hash",
     "export",
@@ -52,6 +60,7 @@ __all__ = [
     "from_object",
     "image_array",
     "image_hash",
+    "is_trace",
     "list_traces",
     "load_policy",
     "matching",

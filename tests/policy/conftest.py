@@ -156,7 +156,7 @@ def policy_module(tmp_path: Path) -> Callable[[str], str]:
 def wait_until(condition: Callable[[], bool]) -> None:
     """Look again until ``condition`` holds; fails after minutes."""
     pause = threading.Event()
-    for _ in range(3000):
+    for _ in range(12_000):
         if condition():
             return
         pause.wait(0.01)

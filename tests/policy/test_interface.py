@@ -258,7 +258,7 @@ def test_errors_quote_no_images() -> None:
 def test_the_names_of_the_first_version_still_lead_there() -> None:
     """Programs for 0.1.0 import from ``policy.calling`` and ``policy.interface``."""
     from horus_async.policy import calling, interface
-    from horus_async.policy.model import calling as asked
+    from horus_async.policy.calls import calling as asked
 
     assert (calling.PolicyCaller, calling.Call) == (asked.PolicyCaller, asked.Call)
     assert interface.answer_of is answer_of

@@ -197,3 +197,27 @@ def test_float32_answers_have_the_digits_of_float32(tmp_path: Path) -> None:
     text = answer_of(actions).actions_json
     assert text == b"[[0.2,0.4]]"
     assert numpy.asarray(json.loads(text), numpy.float32).tobytes() == actions.tobytes()
+
+
+@needs_server
+async def test_the_fields_of_openpis_observations_fill_inputs(tmp_path: Path) -> None:
+    """Fields with a slash in their name are fields as others; images come as arrays."""
+    from tests.policy.sockets import openpi
+
+    config = {"inputs": {"image": {"field": "observation/image"}, "state": {"field": "observation/state"}}}
+    nodes = [("ReduceMean", ["image"], "light"), ("Mul", ["state", "light"], "actions")]
+    inputs = {"image": (FLOAT, [1, 3, 4, 4]), "state": (FLOAT, [1, 2])}
+    folder = export(tmp_path / "e", nodes, inputs, config=config)
+    observation = {
+        "observation/image": numpy.full((4, 4, 3), 51, "uint8"),
+        "observation/state": numpy.array([1, 2], "float32"),
+        "prompt": "pick",
+    }
+    async with serving(str(folder)) as served, openpi(served.url) as (line, metadata):
+        answer = await line.ask(**observation)
+        missing = await line.ask(prompt="pick")
+    assert metadata["model_hash"] == model_hash(folder)
+    assert answer["actions"].dtype == numpy.float32
+    assert answer["actions"].tolist() == pytest.approx(numpy.array([[0.2, 0.4]]))
+    assert missing.startswith("bad-observation: ")
+    assert "observation/" in missing

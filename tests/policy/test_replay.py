@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from horus_async.cli.trace import trace as trace_command
 from horus_async.policy import ImageMode, Thresholds
-from horus_async.policy.replay.actions import compare_actions, compare_cache, compare_latency, cosine
+from horus_async.policy.replay.actions import compare_actions, compare_cache, compare_latency
+from horus_async.policy.replay.cosine import cosine
 from tests.policy.traces import exchange, foreign_lines, record, write_lines
 
 if TYPE_CHECKING:
@@ -297,3 +298,36 @@ def test_cache_statuses_are_compared(tmp_path: Path, policy_module: Callable[[st
     for status, code in (("hit", 0), ("miss", 3)):
         model = policy_module(f"def policy(r): return {{'actions': [[1.0]], 'cache': {{'status': '{status}'}}}}")
         assert replay(path, "--model", model, "--diff", "cache", "--fail-on", "cache").exit_code == code
+
+
+def test_an_episode_that_the_line_alone_names_begins_with_a_reset(
+    tmp_path: Path, policy_module: Callable[[str], str]
+) -> None:
+    """As where a connection is an episode, and the observation names none."""
+    lines = foreign_lines(4)
+    for number, line in enumerate(lines[1:5]):
+        line["episode_id"] = f"connection {number // 2}"
+        line["response"] = {"actions": [[float(number % 2)]]}
+    path = write_lines(tmp_path / "t.jsonl", lines)
+    counting = policy_module(
+        "class policy:\n"
+        "    def reset(self, episode): self.count = -1\n"
+        "    def act(self, request):\n"
+        "        self.count += 1\n"
+        "        return [[float(self.count)]]\n"
+    )
+    assert replay(path, "--model", counting, "--fail-on", "actions").exit_code == 0
+
+
+def test_the_error_of_a_policy_shows_nothing_of_an_image(tmp_path: Path, policy_module: Callable[[str], str]) -> None:
+    """Neither of one that the trace kept, nor where it was found in a folder."""
+    frame = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+    text = base64.b64encode(frame).decode()
+    model = policy_module("def policy(r): raise ValueError(f'no model for {r}')")
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "1.png").write_bytes(frame)
+    for images in (ImageMode.FULL, ImageMode.HASH_ONLY):
+        path = record(tmp_path / images.value, [exchange({"state": [1.0], "image": text})], images=images)
+        shown = replay(path, "--model", model, "--image-dir", str(tmp_path / "frames")).output
+        assert "no model for" in shown
+        assert not any(text[start : start + 24] in shown for start in range(len(text) - 24))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -9,7 +10,7 @@ import pytest
 import trio
 
 from horus_async.errors import ConfigurationError, PolicyError
-from horus_async.policy import ImageMode, ObservationError, TraceOptions, image_hash
+from horus_async.policy import ImageMode, ObservationError, TraceOptions, from_object, image_hash
 from tests.policy.conftest import needs_server, only_trace, reach, read_all, serving
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = needs_server
 
-IMAGE = "aGVsbG8gd29ybGQh"
+IMAGE = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
 async def test_act_answers_with_actions() -> None:
@@ -210,11 +211,11 @@ async def test_unknown_paths_and_methods_have_json_bodies() -> None:
 
 async def test_health_is_503_until_the_policy_is_warm() -> None:
     """While the policy warms up, /health and /act answer 503; afterwards 200."""
-    warm = trio.Event()
+    warm = threading.Event()
 
     class Policy:
         async def warm_up(self) -> None:
-            await warm.wait()
+            await trio.to_thread.run_sync(warm.wait, 300)
 
         async def act(self, observation: dict[str, Any]) -> list[list[float]]:
             return [[1.0]]
@@ -250,7 +251,7 @@ async def test_failures_in_a_row_degrade_the_server_until_a_success() -> None:
 
 
 async def test_episodes_are_announced_once() -> None:
-    """reset() is called before the first observation of each episode, and not again."""
+    """reset() is called before the first observation of each episode; one that is over is refused."""
     calls: list[str] = []
 
     class Policy:
@@ -262,9 +263,9 @@ async def test_episodes_are_announced_once() -> None:
             return [[1.0]]
 
     async with serving(Policy) as served:
-        for episode in ("a", "a", "b", "a", None):
-            await served.act(episode_id=episode)
-    assert calls == ["reset a", "act", "act", "reset b", "act", "act", "act"]
+        statuses = [(await served.act(episode_id=name)).status_code for name in (None, "a", "a", "b", "a", None, "b")]
+    assert calls == ["act", "reset a", "act", "act", "reset b", "act", "reset ", "act"]
+    assert statuses == [200, 200, 200, 200, 409, 200, 409]
 
 
 async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
@@ -307,3 +308,37 @@ async def test_a_taken_port_is_a_clear_error() -> None:
         port = int(served.url.rsplit(":", 1)[1])
         with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}"):
             await serve_policy("x:y", ServerOptions(port=port))
+
+
+async def test_a_service_takes_messagepack_and_an_episode_from_its_caller(tmp_path: Path) -> None:
+    """Without HTTP: an observation with arrays, counted to the episode that the caller names, becomes an outcome."""
+    from horus_async.policy.model.wire import WireFormat, pack
+    from horus_async.policy.server.requests import Refusal
+    from horus_async.policy.server.service import PolicyService, ServiceOptions
+
+    numpy = pytest.importorskip("numpy")
+    pytest.importorskip("msgpack")
+    seen: list[dict[str, Any]] = []
+
+    def policy(request: dict[str, Any]) -> Any:
+        seen.append(request)
+        return numpy.ones((3, 2), "float32")
+
+    service = PolicyService(ServiceOptions())
+    await service.load(from_object(policy, name="test"))
+    body = pack({"state": numpy.zeros(2, "float32"), "prompt": "pick"})
+    outcome = await service.ask(body, WireFormat.MSGPACK, "r1", {}, trio.sleep_forever, episode_id="of the line")
+    assert (outcome.status, outcome.failure, outcome.seq, outcome.request_id) == (200, None, None, "r1")
+    assert outcome.answer is not None
+    assert (outcome.answer.num_actions, outcome.answer.action_dim) == (3, 2)
+    assert seen[0]["episode_id"] == "of the line"
+    assert seen[0]["state"].dtype == numpy.float32
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    for odd, status in ((b"\xc1", 400), (pack([1]), 422), (pack({"state": "x"}), 422), (pack({"x": deep}), 422)):
+        with pytest.raises(Refusal) as refusal:
+            await service.ask(odd, WireFormat.MSGPACK, "r2", {}, trio.sleep_forever)
+        assert refusal.value.status == status
+    assert len(seen) == 1
+    await service.close()

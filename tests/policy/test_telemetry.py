@@ -70,10 +70,41 @@ async def test_failures_mark_the_span(exporter: Any) -> None:
     assert "horus.record.seq" not in span.attributes
 
 
-def test_without_a_provider_spans_have_no_ids() -> None:
-    """Where nobody records spans there are no ids to write down."""
-    assert ActSpan().ids == ("", "")
-    assert ActSpan(trace.NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)).ids == ("", "")
+async def test_without_an_endpoint_the_trace_has_ids_all_the_same(tmp_path: Path) -> None:
+    """Installed, and with no provider set up: each line has ids of its own, in the client's trace where it sent one."""
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with serving(reach, trace=TraceOptions(directory=tmp_path)) as served:
+        for headers in ({}, {}, {"traceparent": parent}):
+            await served.client.post("/act", json={"state": [1.0]}, headers=headers)
+    lines = read_all(only_trace(tmp_path)).lines  # type: ignore[attr-defined]
+    traces, spans = [line["trace_id"] for line in lines], {line["span_id"] for line in lines}
+    assert all(len(trace_id) == 32 and int(trace_id, 16) for trace_id in traces)
+    assert len(set(traces)) == len(spans) == 3
+    assert traces[2] == "0af7651916cd43dd8448eb211c80319c"
+    assert all(len(span_id) == 16 and int(span_id, 16) for span_id in spans)
+    assert "b7ad6b7169203331" not in spans
+
+
+def test_a_span_that_is_not_sampled_keeps_its_ids() -> None:
+    """A provider that samples nothing still gives ids, and these are the line's."""
+    sampling = pytest.importorskip("opentelemetry.sdk.trace.sampling")
+    span = sdk.TracerProvider(sampler=sampling.ALWAYS_OFF).get_tracer("test").start_span("act")
+    context = span.get_span_context()
+    assert ActSpan(span).ids == (f"{context.trace_id:032x}", f"{context.span_id:016x}")
+
+
+async def test_a_policy_in_its_own_event_loop_sees_the_span(exporter: Any) -> None:
+    """Spans that a coroutine policy starts are children of the request's."""
+    seen = []
+
+    async def policy(request: dict[str, Any]) -> list[list[float]]:
+        seen.append(trace.get_current_span().get_span_context().span_id)
+        return [[1.0]]
+
+    async with serving(policy) as served:
+        await served.act()
+    (span,) = exporter.get_finished_spans()
+    assert seen == [span.context.span_id]
 
 
 def test_nothing_is_exported_unless_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,11 +21,13 @@ from rosbags.typesys import Stores, get_typestore
 
 from horus_async.recorder import open_session
 from horus_async.recorder.imports.opening import open_source
+from horus_async.recorder.imports.ros import decoder
 
 from .bag_files import HUMBLE, START_NS, TEXT, found, number_bag, storage_of, text_bag, text_message
 from .sessions import call, call_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 QOS = (
@@ -45,6 +47,32 @@ def edit_metadata(bag: Path, old: str, new: str) -> None:
 
 
 # -- what metadata say -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A limit of 500 bytes. It is in the decoders that are made meanwhile, so none of them stays."""
+    for module in ("recorder.imports.ros.reading", "topics.codec.encoding"):
+        monkeypatch.setattr(f"horus_async.{module}.MESSAGE_LIMIT", 500)
+    decoder._known.cache_clear()
+    decoder._defined.cache_clear()
+    yield
+    decoder._known.cache_clear()
+    decoder._defined.cache_clear()
+
+
+@pytest.mark.usefixtures("small_messages")
+def test_message_that_is_too_large_for_any_topic(recordings_dir: Path, tmp_path: Path) -> None:
+    """It is left out, which the exit code tells, too."""
+    bag = text_bag(tmp_path / "bag", {"/text": 5})
+    with closing(sqlite3.connect(storage_of(bag))) as database, database:
+        database.execute("UPDATE messages SET data = zeroblob(1000) WHERE id = 3")
+    for path in (bag, storage_of(bag)):
+        result = call("import", path, "--name", f"of_{path.suffix[1:]}")
+        assert "imported 4 messages" in result.stdout
+        assert "1 messages are left out" in result.stderr
+        assert "are bytes" not in result.stderr
+        assert result.exit_code == 1
 
 
 @both_storages
@@ -115,6 +143,19 @@ def test_a_distribution_decides_which_definition(recordings_dir: Path, tmp_path:
         result = call("import", path, "--name", f"s{number}")
         assert found(f"s{number}", "a") == [{"data": "/a 0"}, {"data": "/a 1"}]
         assert "of ROS 2 foxy" in result.stderr
+
+
+def test_rows_without_a_stamp_or_a_topic(recordings_dir: Path, tmp_path: Path) -> None:
+    """SQLite takes any value in any column. Such rows cost themselves, which is said; a topic may lack its name."""
+    bag = text_bag(tmp_path / "bag", {"/a": 5, "/b": 2})
+    with closing(sqlite3.connect(storage_of(bag))) as database, database:
+        (topic,) = database.execute("SELECT id FROM topics WHERE name = '/a'").fetchone()
+        for row, change in enumerate(("timestamp = 'noon'", "timestamp = 1.5", "topic_id = 'a'")):
+            rows = f"SELECT id FROM messages WHERE topic_id = {topic} ORDER BY id LIMIT 1 OFFSET {row}"
+            database.execute(f"UPDATE messages SET {change} WHERE id = ({rows})")
+    result = call("import", storage_of(bag), "--name", "s")
+    assert "3 messages are left out, as their stamp or topic is no number" in result.stderr
+    assert (len(found("s", "a")), len(found("s", "b"))) == (2, 2)
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------

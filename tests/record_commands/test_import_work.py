@@ -126,6 +126,14 @@ def test_chunk_that_ends_within_a_head(recordings_dir: Path, tmp_path: Path) -> 
     assert any("cut off or damaged" in note for note in found["notes"])
 
 
+def test_chunk_that_ends_within_the_data_of_a_message(recordings_dir: Path, tmp_path: Path) -> None:
+    """The same: what is left of the data may be a value, too, as of 12 here."""
+    content = channel_record(1, "/a") + message(1, 1, b"1") + message(1, 2, b"12")[:-1]
+    found = call_json("import", file_of_chunk(tmp_path / "x.mcap", content), "--name", "x")
+    assert found["topics"] == {"good": 1}
+    assert any("cut off or damaged" in note and "goes on beyond its end" in note for note in found["notes"])
+
+
 def test_records_that_are_longer_than_what_is_known_of_them(recordings_dir: Path, tmp_path: Path) -> None:
     """What stands behind the known fields, and records of an unknown kind, are passed over."""
     content = channel_record(1, "/a", b"later") + pack("<BQ", 0x90, 3) + b"???" + message(1, 1, b"[1]")

@@ -59,6 +59,10 @@ def config_hash(config: dict[str, Any] | None) -> str:
     return hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest()[:HASH_DIGITS]
 
 
-def image_hash(base64_text: str) -> str:
-    """The v1 ``image_sha256``: of the base64 text as sent, not of the bytes that it encodes."""
-    return hashlib.sha256(base64_text.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_DIGITS]
+def image_hash(image: str | bytes) -> str:
+    """The v1 ``image_sha256``: of the base64 text as sent, not of the bytes that it encodes.
+
+    Images that were sent as bytes have the hash of these; arrays that of their elements.
+    """
+    data = image.encode("utf-8", "surrogatepass") if isinstance(image, str) else image
+    return hashlib.sha256(data).hexdigest()[:HASH_DIGITS]

@@ -28,8 +28,9 @@ class Policy(Protocol):
 
     Optional: ``reset(episode_id)``, called before the first observation of an episode; ``warm_up()``, called once
     before the server reports that it is ready; and ``metadata``, a dict that may hold ``model_hash``, ``config_hash``,
-    ``model_type``, ``export_kind``, ``embodiment``, ``providers``, ``mode`` and ``concurrency`` (how many calls may
-    run at once; 1 for a plain ``act``, 64 for an ``async`` one).
+    ``model_type``, ``export_kind``, ``embodiment``, ``providers``, ``mode``, ``concurrency`` (how many calls may run at
+    once; 1 for a plain ``act``, 64 for an ``async`` one) and ``episodes`` (whose state it holds: ``"shared"``: it keeps
+    episodes apart by ``episode_id`` itself; ``"one"``: of one at a time; ``"instances"``: one is made for each).
     """
 
     def act(self, observation: Observation, /) -> Any:

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen, validators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _TEXT = validators.instance_of(str)
 
 
 @frozen
 class LoadedPolicy:
-    """A policy ready to be asked, and what a trace header says about it."""
+    """A policy ready to be asked, and what a trace header says about it.
+
+    ``episodes`` is how it keeps the states of its episodes, None where it does not say; ``make`` makes another instance
+    of it, None where it was given as an object.
+    """
 
     name: str
     act: Callable[[dict[str, Any]], Any]
@@ -31,3 +35,7 @@ class LoadedPolicy:
     providers: tuple[str, ...] = field(default=(), converter=tuple)
     mode: str = field(default="", validator=_TEXT)
     onnxruntime: str = field(default="", validator=_TEXT)
+    metadata: Mapping[str, Any] = field(factory=dict)
+    """What the policy says about itself, as it says it."""
+    episodes: str | None = None
+    make: Callable[[], LoadedPolicy] | None = None

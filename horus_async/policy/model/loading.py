@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ logger = logging.getLogger("horus_async.policy")
 ASYNC_CONCURRENCY = 64
 _LONGEST_REASON = 1000
 _METADATA = ("model_hash", "config_hash", "model_type", "export_kind", "embodiment", "providers", "mode", "concurrency")
+_ALL_METADATA = (*_METADATA, "episodes")
 
 
 def load_policy(spec: str | Path) -> LoadedPolicy:
@@ -78,6 +80,7 @@ def from_object(found: Any, *, name: str, source: str | None = None) -> LoadedPo
             model_type="python",
             export_kind="python",
             mode="python",
+            make=partial(from_object, found, name=name, source=source) if made is not found else None,
         )
         return _with_metadata(loaded, getattr(made, "metadata", None))
 
@@ -89,7 +92,8 @@ def _with_metadata(loaded: LoadedPolicy, metadata: Any) -> LoadedPolicy:
         logger.warning("the metadata of %s is not used: it is no dict, but %s", loaded.name, type(metadata).__name__)
         return loaded
     try:
-        return evolve(loaded, **{key: metadata[key] for key in _METADATA if key in metadata})
+        known = {key: metadata[key] for key in _ALL_METADATA if key in metadata}
+        return evolve(loaded, metadata=metadata, **known)
     except (TypeError, ValueError) as error:
         raise PolicyError(f"the metadata of {loaded.name} cannot be used: {error.args[0]}") from error
 

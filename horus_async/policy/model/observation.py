@@ -1,4 +1,4 @@
-"""Observations: which fields are cameras, and all fields as NumPy arrays."""
+"""Camera images as bytes and pixels, and whole observations as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -10,87 +10,117 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.hints.installed import install
 
+from .images.hiding import WHOLE, whole_or_spans
 from .interface import Observation, ObservationError
 
 if TYPE_CHECKING:
     import numpy
 
-TEXT_FIELDS = frozenset({"instruction", "episode_id", "request_id"})
-"""Fields that are text, whatever it looks like."""
-
-_CAMERA_NAME = re.compile(r"(^|_)(image|images|camera|cam|rgb|frame|depth)(_|\d|$)", re.IGNORECASE)
-_BASE64_TEXT = re.compile(r"[A-Za-z0-9+/\-_\r\n]+={0,2}\s*")
-_SHORTEST_IMAGE = 12
-_LOOKED_AT = 1024
-
-
-def is_camera(name: str, value: Any) -> bool:
-    """Whether a request field holds a camera image, which a trace must not keep in the clear.
-
-    Text is a camera image if the field is named like one (``image_wrist``, ``left_camera``) or if it is base64 of at
-    least 12 characters. ``instruction`` and fields that end in ``_id`` never are.
-    """
-    if not isinstance(value, str) or not value or name in TEXT_FIELDS or name.endswith("_id"):
-        return False
-    if name == "image" or _CAMERA_NAME.search(name):
-        return True
-    # The start of a long text says enough.
-    start = value if len(value) <= _LOOKED_AT else value[:_LOOKED_AT]
-    return len(value) >= _SHORTEST_IMAGE and len(value) % 4 == 0 and _BASE64_TEXT.fullmatch(start) is not None
+_SIXTEEN_BITS = re.compile(r";16[BLN]?$")
 
 
 def image_bytes(text: str, field: str = "image") -> bytes:
     """The encoded image (JPEG, PNG) in base64 text or in a ``data:`` URL.
 
+    Either alphabet of base64 will do, with or without padding and line breaks.
+
     Raises:
         ObservationError: not base64.
     """
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         text = text.partition(",")[2]
+    text = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ObservationError(f"request field {field!r} is not base64: {error}") from error
 
 
 def image_array(text: str, field: str = "image") -> numpy.ndarray:
-    """The image in base64 text as an array height × width × 3, uint8, RGB.
+    """The image in base64 text as an array: height × width × 3, uint8, RGB.
+
+    Grey images of 16 bits (depth, infrared) keep them: height × width, uint16; those of floats: height × width,
+    float32.
 
     Raises:
-        ObservationError: not base64, not an image, or Pillow (extra ``serve``) is not installed.
+        ObservationError: not base64, not an image, colours of 16 bits, of which Pillow would drop half, or Pillow
+            (extra ``serve``) is not installed.
     """
-    import numpy
-
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise ObservationError(f"decoding camera images needs Pillow: {install('serve')}") from error
+    data = image_bytes(text, field)
     try:
-        with Image.open(io.BytesIO(image_bytes(text, field))) as image:
-            return numpy.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        with Image.open(io.BytesIO(data)) as image:
+            return _pixels(image, field)
+    except UnidentifiedImageError as error:
+        raise ObservationError(f"request field {field!r} is not an image of a format that Pillow reads") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ObservationError(f"request field {field!r} is not an image: {error}") from error
 
 
-def arrays(observation: Observation) -> dict[str, Any]:
-    """The observation with its numbers (float64) and cameras (height × width × 3, uint8, RGB) as NumPy arrays.
+def _pixels(image: Any, field: str) -> numpy.ndarray:
+    """The pixels of an opened image, without a loss of depth."""
+    import numpy
 
-    Text and absent fields stay as they are.
+    if image.mode.startswith("I;16"):
+        return numpy.asarray(image).astype(numpy.uint16)
+    if image.mode == "F":
+        return numpy.asarray(image)
+    if image.mode == "I":
+        pixels = numpy.asarray(image)
+        if pixels.min() >= 0 and pixels.max() < 1 << 16:
+            return pixels.astype(numpy.uint16)
+        raise ObservationError(f"request field {field!r} is a grey image of 32 bits: send 16 bits, or an array")
+    if bits := _lost_bits(image):
+        raise ObservationError(
+            f"request field {field!r} is a colour image of 16 bits ({bits}), of which Pillow keeps 8: send 8 bits, or "
+            "an array as MessagePack"
+        )
+    return numpy.asarray(image.convert("RGB"))
+
+
+def _lost_bits(image: Any) -> str:
+    """How the file's colours have more bits than the opened image has; empty if they have not."""
+    for tile in image.tile:
+        for part in tile[3] if isinstance(tile[3], tuple) else (tile[3],):
+            if isinstance(part, str) and _SIXTEEN_BITS.search(part):
+                return part
+            # Netpbm's decoder has the largest value there.
+            if image.format == "PPM" and isinstance(part, int) and part > 255:
+                return f"up to {part}"
+    return ""
+
+
+def arrays(observation: Observation) -> dict[str, Any]:
+    """The observation with its numbers (float64) and cameras (as `image_array` has them) as NumPy arrays.
+
+    Lists of cameras of one size become one array with a further dimension in front. Objects are gone through; arrays,
+    text and absent fields stay as they are.
 
     Raises:
         ObservationError: a field is none of these.
     """
-    return {name: _as_array(name, value) for name, value in observation.items()}
+    return {name: _as_array(str(name), value) for name, value in observation.items()}
 
 
 def _as_array(name: str, value: Any) -> Any:
-    if is_camera(name, value):
-        return image_array(value, name)
+    if isinstance(value, dict):
+        return {key: _as_array(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, str):
+        is_image = (name == "image" and value) or whole_or_spans(value) == WHOLE
+        return image_array(value, name) if is_image else value
     if not isinstance(value, list):
         return value
     import numpy
 
+    if value and all(isinstance(item, str) for item in value):
+        items = [_as_array(f"{name}.{number}", item) for number, item in enumerate(value)]
+        is_stack = all(isinstance(item, numpy.ndarray) and item.shape == items[0].shape for item in items)
+        return numpy.stack(items) if is_stack else items
     try:
         return numpy.asarray(value, dtype=numpy.float64)
     except (ValueError, TypeError) as error:
-        raise ObservationError(f"request field {name!r} is not an array of numbers: {error}") from error
+        # What NumPy says would show the values, and they may be an image.
+        raise ObservationError(f"request field {name!r} is not an array of numbers, nor a list of images") from error

@@ -11,11 +11,12 @@ import enum
 import math
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from horus_async.errors import PolicyError
 from horus_async.hints.installed import install
 
 from .interface import ObservationError
-from .jsontext import decode
 
 if TYPE_CHECKING:
     import numpy
@@ -42,8 +43,8 @@ def decoded(body: bytes, form: WireFormat) -> Any:
 
 def _read_json(body: bytes) -> Any:
     try:
-        return decode(body)
-    except ValueError as error:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
         raise ObservationError(f"the body is not JSON: {error}") from error
 
 

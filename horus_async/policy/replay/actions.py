@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import asdict, field, frozen, validators
 
+from .cosine import cosine
+
 
 class DiffMode(enum.Enum):
     """What is compared."""
@@ -100,21 +102,6 @@ def compare_cache(recorded: str | None, replayed: str | None) -> CacheDiff:
         return CacheDiff("n/a", "n/a", None)
     first, second = recorded or "n/a", replayed or "n/a"
     return CacheDiff(first, second, first == second)
-
-
-def cosine(first: list[float], second: list[float]) -> float:
-    """Cosine of two vectors: 1 if both are zero, 0 if one is, NaN if a value is not finite."""
-    scale_first, scale_second = _largest(list(map(abs, first))), _largest(list(map(abs, second)))
-    if not (math.isfinite(scale_first) and math.isfinite(scale_second)):
-        return math.nan
-    if scale_first == 0 or scale_second == 0:
-        return 1.0 if scale_first == scale_second else 0.0
-    # Scaled first so that no square overflows.
-    a = [value / scale_first for value in first]
-    b = [value / scale_second for value in second]
-    dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
-    norms = math.sqrt(math.fsum(x * x for x in a)) * math.sqrt(math.fsum(y * y for y in b))
-    return max(-1.0, min(1.0, dot / norms))
 
 
 def as_dict(diff: ActionsDiff | LatencyDiff | CacheDiff) -> dict[str, Any]:

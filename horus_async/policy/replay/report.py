@@ -17,7 +17,9 @@ from horus_async.policy.trace.query import percentile
 from .actions import ActionsDiff, CacheDiff, DiffMode, LatencyDiff, Thresholds, as_dict
 
 if TYPE_CHECKING:
-    from .run import Replayed
+    from horus_async.policy.trace.reader import TraceReader
+
+    from .results import Replayed
 
 REPORT_SCHEMA_VERSION = 1
 
@@ -88,6 +90,8 @@ class ReplaySummary:
     raised: int = 0
     unlike: int = 0
     lacking: int = 0
+    dropped: int = 0
+    losses: list[str] = Factory(list)
     first_raised_seq: int | None = None
     parts: dict[DiffMode, PartSummary] = Factory(lambda self: {part: PartSummary() for part in self.diff.parts()}, True)
     min_cosine: float = math.inf
@@ -113,16 +117,23 @@ class ReplaySummary:
             for dim, value in enumerate(result.actions.per_dim_max_abs):
                 self.per_dim_max_abs[dim] = -_smaller(-self.per_dim_max_abs[dim], -value)
 
+    def ended(self, trace: TraceReader) -> None:
+        """Note what the trace lacks, once it has been read."""
+        self.dropped, self.losses = trace.dropped, trace.losses
+
     def fails(self, mode: DiffMode) -> str | None:
         """Why ``--fail-on mode`` is triggered, or None.
 
         A difference triggers it, and so does a request that could not be replayed or that the policy now fails on,
-        or a kind of comparison that compared nothing.
+        one that the trace lacks, as nobody knows what the policy would have done, or a kind of comparison that
+        compared nothing.
         """
         if self.raised:
             return f"the policy failed on {self.raised} requests, the first seq {self.first_raised_seq}"
         if self.skipped:
             return f"{self.skipped} requests could not be replayed"
+        if self.losses:
+            return f"the trace lacks requests, which nobody compared: {'; '.join(self.losses)}"
         for part in mode.parts():
             summary = self.parts[part]
             if summary.compared == 0:
@@ -139,6 +150,7 @@ class ReplaySummary:
         lines = [f"replayed: {self.replayed}", f"diffed: {self.diffed}"]
         counted = {"skipped": self.skipped, "policy failed": self.raised, "without counterpart": self.unlike}
         counted["replayed without their cameras, of which the trace kept nothing"] = self.lacking
+        counted["dropped when the trace was recorded, so not compared"] = self.dropped
         lines += [f"{name}: {count}" for name, count in counted.items() if count]
         for part, summary in self.parts.items():
             lines.append(
@@ -172,6 +184,7 @@ class ReplaySummary:
             "n_raised": self.raised,
             "n_without_counterpart": self.unlike,
             "n_without_cameras": self.lacking,
+            "n_dropped": self.dropped,
             "min_cosine": self.min_cosine if self.min_cosine != math.inf else None,
             "per_dim_max_abs": self.per_dim_max_abs,
             "thresholds": {

@@ -1,7 +1,11 @@
 """The policy server: Starlette on Hypercorn's trio worker. Needs the extra ``serve``.
 
 POST /act          an observation in, actions out
+WebSocket /        the same in openpi's protocol; also at /v1/realtime/robot/openpi
+POST /reset        the policy is reset for an episode
+GET  /config       which policy this is, and its limits
 GET  /health       200 while requests are served, else 503; shows the state, and how recording is doing
+GET  /healthz      the same status, as text
 GET  /metrics      Prometheus text
 GET  /openapi.json the API
 """
@@ -10,26 +14,18 @@ from __future__ import annotations
 
 import logging
 import socket
-from functools import partial
 from typing import TYPE_CHECKING
 
-import orjson
 import trio
 from attrs import field, frozen, validators
 from hypercorn.config import Config
-from hypercorn.trio import serve
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from horus_async.clock.system import perf_ns
 from horus_async.errors import ConfigurationError, PolicyError
 
-from .openapi import DESCRIPTION
-from .requests import MB, Refusal, check_api_key, read_body, request_id_of
-from .service import CLIENT_CLOSED, PolicyService, ServiceOptions, error_body
+from .connections import serve
+from .endpoints import make_app
+from .requests import MB
+from .service import PolicyService, ServiceOptions
 
 if TYPE_CHECKING:
     from horus_async.policy.model.loaded import LoadedPolicy
@@ -37,7 +33,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("horus_async.policy")
 
 _BACKLOG = 1024
-_GRACE = 5.0
+_DRAINED_TIMES = 8
+_KEEP_ALIVE_S = 75.0
+_REQUESTS_A_CONNECTION = 1 << 40
+_GRACE_S = 5.0
+_LAST_BYTES_S = 0.5
 
 
 @frozen(kw_only=True)
@@ -49,71 +49,6 @@ class ServerOptions:
     api_key: str | None = field(default=None, repr=False)
     max_body_mb: float = field(default=32.0, validator=validators.gt(0))
     service: ServiceOptions = field(factory=ServiceOptions)
-
-
-def make_app(service: PolicyService, options: ServerOptions) -> Starlette:
-    """The ASGI application in front of ``service``."""
-
-    async def act(request: Request) -> Response:
-        started, request_id = perf_ns(), request_id_of(request.headers)
-        try:
-            check_api_key(request.headers, options.api_key)
-            service.admit()
-            seconds = options.service.request_timeout
-            body = await read_body(request, limit=int(options.max_body_mb * MB), seconds=seconds)
-            status, content = await service.act(body, request_id, request.headers, partial(_client_gone, request))
-            headers = {}
-        except Refusal as refusal:
-            status, headers = refusal.status, refusal.headers
-            content = error_body(refusal.slug, str(refusal), request_id)
-        except ClientDisconnect:
-            status, headers = CLIENT_CLOSED, {}
-            content = error_body("client-closed", "the client hung up while it was sending", request_id)
-        service.metrics.requests.labels(str(status)).inc()
-        service.metrics.latency.observe((perf_ns() - started) / 1e9)
-        return _json(status, content, request_id, headers)
-
-    async def health(request: Request) -> Response:
-        status, content = service.health()
-        return _json(status, orjson.dumps(content), request_id_of(request.headers), {})
-
-    async def metrics(_: Request) -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def openapi(request: Request) -> Response:
-        return _json(200, orjson.dumps(DESCRIPTION), request_id_of(request.headers), {})
-
-    return Starlette(
-        routes=[
-            Route("/act", act, methods=["POST"]),
-            Route("/health", health, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-            Route("/openapi.json", openapi, methods=["GET"]),
-        ],
-        exception_handlers={HTTPException: _http_error, Exception: _server_error},
-    )
-
-
-async def _client_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _json(status: int, content: bytes, request_id: str, headers: dict[str, str]) -> Response:
-    return Response(content, status, {**headers, "X-Request-ID": request_id}, media_type="application/json")
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    slug = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
-    request_id = request_id_of(request.headers)
-    content = error_body(slug, f"{request.method} {request.url.path}: {error.detail}", request_id)
-    return _json(error.status_code, content, request_id, dict(error.headers or {}))
-
-
-async def _server_error(request: Request, _: Exception) -> Response:
-    request_id = request_id_of(request.headers)
-    return _json(500, error_body("server-error", "the server failed; its log says why", request_id), request_id, {})
 
 
 async def serve_policy(
@@ -134,6 +69,7 @@ async def serve_policy(
     stop = trio.Event() if stop is None else stop
     service = PolicyService(options.service)
     listener, url = _listen(options)
+    app = make_app(service, options.api_key, options.max_body_mb)
     failed: list[PolicyError] = []
 
     async def load() -> None:
@@ -143,15 +79,21 @@ async def serve_policy(
             failed.append(error)
             stop.set()
 
-    async def asked_to_stop() -> None:
+    async def end_when_idle(scope: trio.CancelScope) -> None:
         await stop.wait()
-        service.stopping = True
+        service.stop()
+        with trio.move_on_after(options.service.request_timeout + _GRACE_S):
+            await app.until(service.idle)
+        # Hypercorn closes what is idle; it waits for its graceful_timeout where a connection is in between.
+        await trio.sleep(_LAST_BYTES_S)
+        scope.cancel()
 
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load)
+            nursery.start_soon(end_when_idle, nursery.cancel_scope)
             task_status.started(url)
-            await serve(make_app(service, options), _config(listener, options), shutdown_trigger=asked_to_stop)  # type: ignore[arg-type]
+            await serve(app, _config(options), listener, stop=stop.wait)
             nursery.cancel_scope.cancel()
     finally:
         await service.close()
@@ -170,12 +112,12 @@ def _listen(options: ServerOptions) -> tuple[socket.socket, str]:
     return listener, f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _config(listener: socket.socket, options: ServerOptions) -> Config:
+def _config(options: ServerOptions) -> Config:
     config = Config()
-    # Hypercorn takes over the file descriptor and closes it.
-    config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = _BACKLOG
+    config.websocket_max_message_size = int(options.max_body_mb * MB)
     config.errorlog = logging.getLogger("horus_async.policy.http")
     config.include_server_header = False
-    config.graceful_timeout = options.service.request_timeout + _GRACE
+    config.graceful_timeout = options.service.request_timeout + _GRACE_S
+    config.keep_alive_timeout = _KEEP_ALIVE_S
+    config.keep_alive_max_requests = _REQUESTS_A_CONNECTION
     return config

@@ -55,7 +55,7 @@ _HEALTH = {
     "required": ["status", "state", "model_loaded", "recording"],
     "properties": {
         "status": {"enum": ["ok", "unavailable"]},
-        "state": {"enum": ["loading", "warming", "ready", "degraded", "stopping"]},
+        "state": {"enum": ["loading", "warming", "ready", "degraded", "stuck", "blocked", "stopping"]},
         "model_loaded": {"type": "boolean"},
         "recording": {
             "type": "object",
@@ -65,16 +65,20 @@ _HEALTH = {
     },
 }
 
+_KEYS: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"key": []}]
+
 _ACT = {
     "summary": "Actions for one observation",
-    "security": [{}, {"bearer": []}],
+    "security": _KEYS,
     "requestBody": {"required": True, "content": {"application/json": {"schema": _OBSERVATION}}},
     "responses": {
         "200": _answer("Actions", _ACTIONS),
         "400": _error("The body is not JSON"),
         "401": _error("No or a wrong API key"),
         "408": _error("The body did not come in time"),
+        "409": _error("The episode is over"),
         "413": _error("The body is too large"),
+        "415": _error("The body is compressed"),
         "422": _error("A field of the wrong type, or one that the policy needs is missing"),
         "500": _error("The policy failed"),
         "503": _error("Not ready, or too many requests are waiting; see Retry-After"),
@@ -82,17 +86,54 @@ _ACT = {
     },
 }
 
+_EPISODE = {"type": "object", "properties": {"episode_id": _TEXT_OR_NULL}}
+_RESET_DONE = {
+    "type": "object",
+    "required": ["episode_id", "reset", "request_id"],
+    "properties": {"episode_id": _TEXT_OR_NULL, "reset": {"type": "boolean"}, "request_id": {"type": "string"}},
+}
+
+_RESET = {
+    "summary": "Begin an episode anew",
+    "security": _KEYS,
+    "requestBody": {"required": False, "content": {"application/json": {"schema": _EPISODE}}},
+    "responses": {
+        "200": _answer("Done, or the policy has nothing to reset", _RESET_DONE),
+        **{status: _ACT["responses"][status] for status in ("400", "401", "408", "413", "415", "422")},  # type: ignore[index]
+        **{status: _ACT["responses"][status] for status in ("500", "503", "504")},  # type: ignore[index]
+    },
+}
+
+_CONFIG = {
+    "summary": "Which policy this is, and its limits",
+    "security": _KEYS,
+    "responses": {"200": _answer("The policy", {"type": "object"}), "401": _error("No or a wrong API key")},
+}
+
 DESCRIPTION: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "horus-async policy server", "version": __version__},
     "paths": {
         "/act": {"post": _ACT},
+        "/reset": {"post": _RESET},
+        "/config": {"get": _CONFIG},
         "/health": {"get": {"responses": {"200": _answer("Ready", _HEALTH), "503": _answer("Not ready", _HEALTH)}}},
+        "/healthz": {
+            "get": {
+                "responses": {
+                    status: {"description": "The status of /health", "content": {"text/plain": {}}}
+                    for status in ("200", "503")
+                }
+            }
+        },
         "/metrics": {"get": {"responses": {"200": {"description": "Prometheus text", "content": {"text/plain": {}}}}}},
         "/openapi.json": {"get": {"responses": {"200": _answer("This description", {"type": "object"})}}},
     },
     "components": {
         "schemas": {"Error": _ERROR},
-        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "X-Reflex-Key"},
+        },
     },
 }

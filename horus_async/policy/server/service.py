@@ -1,121 +1,73 @@
-"""The policy server without HTTP: its state, its queue, and what becomes of a request."""
+"""The policy server without HTTP: its queue, and what becomes of a request."""
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import orjson
 import trio
-from attrs import define, evolve, field, frozen, validators
+from attrs import evolve
 
-from horus_async import __version__
-from horus_async.clock.system import perf_ns, wall_ns
-from horus_async.policy.model.calling import Call, PolicyCaller
-from horus_async.policy.model.interface import Answer, AnswerError, Observation, ObservationError
+from horus_async.policy.calls.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
+from horus_async.policy.model.images.hiding import traceback_without_images, without_images
+from horus_async.policy.model.interface import AnswerError, ObservationError
 from horus_async.policy.model.loaded import LoadedPolicy
 from horus_async.policy.model.loading import load_policy
-from horus_async.policy.trace.format import Exchange, Failure
-from horus_async.policy.trace.recorder import RecorderStats, TraceOptions, TraceRecorder
-from horus_async.recording_state import RecordingState
+from horus_async.policy.model.wire import WireFormat
+from horus_async.policy.trace.recorder import TraceRecorder
 
+from .condition import Condition, ServerState, ServiceOptions
 from .metrics import Metrics
+from .outcome import CLIENT_CLOSED, Asked
 from .requests import Refusal, parse_observation
 from .telemetry import ActSpan, act_span
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from horus_async.policy.trace.format import Failure
+
+    from .outcome import Outcome
+
+__all__ = ["PolicyService", "ServerState", "ServiceOptions"]
 
 logger = logging.getLogger("horus_async.policy")
 
-CLIENT_CLOSED = 499
-_INSTRUCTION_LENGTH = 512
 _NOT_THE_POLICY = {"bad-observation", "client-closed", "server-stopped"}
 """Failures that say nothing about the health of the policy."""
 
 
-class ServerState(enum.Enum):
-    """The state of a server; ``/health`` answers 200 only in ``ready``."""
-
-    LOADING = "loading"
-    WARMING = "warming"
-    READY = "ready"
-    DEGRADED = "degraded"
-    STOPPING = "stopping"
-
-
-@frozen(kw_only=True)
-class ServiceOptions:
-    """How requests are served.
-
-    ``queue_limit`` requests may wait for the policy. Waiting and the policy's work together may take
-    ``request_timeout`` seconds. After ``degraded_after`` failures of the policy in a row the server is degraded.
-    ``embodiment`` overrides the policy's.
-    """
-
-    queue_limit: int = field(default=256, validator=validators.ge(0))
-    request_timeout: float = field(default=30.0, validator=validators.gt(0))
-    degraded_after: int = field(default=5, validator=validators.ge(1))
-    embodiment: str | None = None
-    trace: TraceOptions | None = None
-
-
-@define
-class _Asked:
-    """One request on its way through the policy."""
-
-    body: bytes
-    request_id: str
-    call: Call
-    arrival_ns: int = field(factory=wall_ns)
-    arrival_perf_ns: int = field(factory=perf_ns)
-    answer: Answer | None = None
-    status: int = 200
-    failure: Failure | None = None
-    client_gone: bool = False
-
-    def fail(self, status: int, slug: str, message: str) -> None:
-        self.status, self.failure = status, Failure(slug, message)
-
-    @property
-    def since_arrival_ms(self) -> float:
-        return (perf_ns() - self.arrival_perf_ns) / 1e6
-
-
 class PolicyService:
-    """Serves one policy to many clients: ``load`` it, ask it with ``act``, ``close`` it, all inside trio."""
+    """Serves one policy to many clients: ``load`` it, ``ask`` it, ``close`` it, all inside trio."""
 
     def __init__(self, options: ServiceOptions) -> None:
         self.options = options
-        self.policy: LoadedPolicy | None = None
-        self.recorder: TraceRecorder | None = None
-        self.consecutive_failures = 0
-        self.stopping = False
-        self._warm = False
-        self._caller: PolicyCaller | None = None
-        self._taken = 0
-        self.metrics = Metrics(lambda: (self.state is ServerState.READY, *self.load_now()), self.recording)
+        self.condition = Condition(options)
+        self.metrics = Metrics(self.condition)
+        self.loaded = trio.Event()
+        self.stopped = trio.Event()
+        self._receiving: set[trio.CancelScope] = set()
 
     @property
-    def state(self) -> ServerState:
-        """The state that ``/health`` shows."""
-        if self.stopping:
-            return ServerState.STOPPING
-        if not self._warm:
-            return ServerState.LOADING if self.policy is None else ServerState.WARMING
-        degraded = self.consecutive_failures >= self.options.degraded_after
-        return ServerState.DEGRADED if degraded else ServerState.READY
+    def policy(self) -> LoadedPolicy | None:
+        """The policy, once it is loaded."""
+        return self.condition.policy
 
-    def load_now(self) -> tuple[int, int]:
-        """How many requests the policy is working on, and how many wait for it."""
-        limit = self.policy.concurrency if self.policy else 0
-        return min(self._taken, limit), max(0, self._taken - limit)
+    @property
+    def recorder(self) -> TraceRecorder | None:
+        """The recorder, where requests are recorded."""
+        return self.condition.recorder
 
-    def recording(self) -> RecorderStats | None:
-        """The recorder's state; None if nothing is recorded."""
-        return self.recorder.stats() if self.recorder else None
+    @property
+    def stopping(self) -> bool:
+        """Whether requests are admitted no more."""
+        return self.condition.stopping
+
+    def idle(self) -> bool:
+        """Whether no request waits for an answer."""
+        return not self.condition.asked
 
     async def load(self, policy: str | LoadedPolicy) -> None:
         """Load the policy, warm it up, and start recording.
@@ -127,189 +79,214 @@ class PolicyService:
             policy = await trio.to_thread.run_sync(load_policy, policy, abandon_on_cancel=True)
         if self.options.embodiment is not None:
             policy = evolve(policy, embodiment=self.options.embodiment)
-        self.policy = policy
-        self._caller = PolicyCaller(policy)
-        await self._caller.warm_up()
+        condition = self.condition
+        condition.policy = policy
+        condition.caller = PolicyCaller(policy, own_loop=True)
+        await condition.caller.warm_up()
         if self.options.trace is not None:
-            self.recorder = TraceRecorder(policy, self.options.trace)
-        self._warm = True
+            condition.recorder = TraceRecorder(policy, self.options.trace)
+        condition.warm = True
+        self.loaded.set()
         logger.info("ready: %s, model %s", policy.name, policy.model_hash or "without a hash")
 
+    def stop(self) -> None:
+        """Admit no more requests, and refuse those that wait for the policy. Running ones go on."""
+        self.condition.stopping = True
+        self.stopped.set()
+        for scope in (*self._receiving, *self.condition.unplaced()):
+            scope.cancel()
+
     async def close(self) -> None:
-        """Write the rest of the trace, and its footer."""
-        self.stopping = True
-        if self.recorder is not None:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self.recorder.close)
+        """Write the rest of the trace, and its footer, and end the policy's event loop."""
+        self.stop()
+        with trio.CancelScope(shield=True):
+            if self.condition.recorder is not None:
+                await trio.to_thread.run_sync(self.condition.recorder.close)
+            if self.condition.caller is not None:
+                await self.condition.caller.close()
 
     def admit(self) -> None:
         """Refuse a request that cannot be served now.
 
         Raises:
-            Refusal: 503: not ready, stopping, or too many requests waiting.
+            Refusal: 503: not ready, stopping, stuck, or too many requests waiting.
         """
-        if self._caller is None or not self._warm or self.stopping:
-            raise Refusal(503, "not-ready", f"the server is {self.state.value}", {"Retry-After": "1"})
-        if self._taken >= self._caller.policy.concurrency + self.options.queue_limit:
+        condition, caller = self.condition, self.condition.caller
+        if caller is None or not condition.warm or condition.stopping:
+            raise Refusal(503, "not-ready", f"the server is {condition.state.value}", {"Retry-After": "1"})
+        if caller.hopeless:
+            raise self._stuck()
+        if condition.full:
             message = f"{self.options.queue_limit} requests are waiting for the policy already"
             raise Refusal(503, "queue-full", message, {"Retry-After": "1"})
 
-    async def act(
-        self, body: bytes, request_id: str, headers: Mapping[str, str], client_gone: Callable[[], Awaitable[None]]
-    ) -> tuple[int, bytes]:
-        """Ask the policy. Returns the HTTP status and the JSON body. ``client_gone`` returns once the client hangs up.
+    @contextmanager
+    def until_stopped(self) -> Iterator[None]:
+        """Do something for a request before it is with the policy; it is cut short when the server stops.
+
+        Raises:
+            Refusal: 503, the server stops.
+        """
+        with trio.CancelScope() as scope:
+            self._receiving.add(scope)
+            try:
+                yield
+            finally:
+                self._receiving.discard(scope)
+        if scope.cancelled_caught:
+            self.admit()
+
+    async def ask(
+        self,
+        body: bytes,
+        form: WireFormat,
+        request_id: str,
+        headers: Mapping[str, str],
+        client_gone: Callable[[], Awaitable[None]],
+        *,
+        episode_id: str | None = None,
+    ) -> Outcome:
+        """Put the observation in ``body`` to the policy; ``client_gone`` returns once the client hangs up.
+
+        ``episode_id`` is the episode of an observation that names none.
 
         Raises:
             Refusal: the request did not reach the policy.
         """
         self.admit()
-        asked = _Asked(body, request_id, Call(parse_observation(body)))
+        caller, policy = self.condition.caller, self.condition.policy
+        assert caller is not None
+        assert policy is not None
+        observation = parse_observation(body, form)
+        if observation["episode_id"] is None:
+            observation["episode_id"] = episode_id
+        asked = Asked(body, form, request_id, Call(observation))
+
+        async def answer() -> None:
+            asked.answer = await caller.ask(asked.call)
+
         with act_span(headers) as span:
-            self._describe(span, asked)
-            self._taken += 1
+            span.describe(policy, observation, request_id)
             try:
-                await self._ask(asked, client_gone)
-            except trio.Cancelled:
+                await self._through(asked, answer, client_gone)
+            # Cancelled, alone or in a group.
+            except BaseException:
                 asked.fail(503, "server-stopped", "the server was stopped before the policy had answered")
                 self._finish(asked, span)
                 raise
-            finally:
-                self._taken -= 1
-            if asked.call.started_ns is None:
-                message = f"the policy was busy for {self.options.request_timeout:g} s with requests before this one"
-                raise Refusal(503, "queue-timeout", message, {"Retry-After": str(self._retry_after())})
-            seq = self._finish(asked, span)
-        return asked.status, self._body(asked, seq)
+            self._refuse_unreached(asked)
+            return asked.outcome(policy, self._finish(asked, span))
 
-    async def _ask(self, asked: _Asked, client_gone: Callable[[], Awaitable[None]]) -> None:
-        assert self._caller is not None
+    async def reset(self, episode_id: str | None, request_id: str, client_gone: Callable[[], Awaitable[None]]) -> bool:
+        """Reset the policy for an episode, whether or not that has begun. False: the policy has nothing to reset.
+
+        It is no line of the trace; the line of the next request of the episode says that the policy was reset.
+
+        Raises:
+            Refusal: it was not reset.
+        """
+        self.admit()
+        caller = self.condition.caller
+        assert caller is not None
+        asked = Asked(b"{}", WireFormat.JSON, request_id, Call({"episode_id": episode_id}))
+        done: list[bool] = []
+
+        async def reset() -> None:
+            done.append(await caller.reset(asked.call))
+
+        await self._through(asked, reset, client_gone)
+        if not done:
+            self._refuse_unreached(asked)
+        if asked.failure is not None and not done:
+            self._count(asked.failure)
+            raise Refusal(asked.status, asked.failure.slug, asked.failure.message)
+        return done[0]
+
+    async def _through(
+        self, asked: Asked, work: Callable[[], Awaitable[None]], client_gone: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Do ``work`` for a request within its time, and as long as its client is there."""
+        seconds = self.options.request_timeout
+        asked.call.deadline = trio.current_time() + seconds
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, asked, client_gone, nursery.cancel_scope)
-            with trio.move_on_after(self.options.request_timeout) as scope:
+            with trio.CancelScope(deadline=asked.call.deadline) as scope:
+                self.condition.asked[asked.call] = scope
                 try:
-                    asked.answer = await self._caller.ask(asked.call)
-                except ObservationError as error:
-                    asked.fail(422, "bad-observation", str(error))
-                except AnswerError as error:
-                    asked.answer = error.answer
-                    asked.fail(500, error.slug, str(error))
-                # A policy may fail in any way; each failure is an answer to the client and a line in the trace.
-                except Exception as error:
-                    logger.exception("policy-error: request %s", asked.request_id)
-                    asked.fail(500, "policy-error", f"{type(error).__name__}: {error}")
+                    await self._tried(asked, work)
+                finally:
+                    del self.condition.asked[asked.call]
             nursery.cancel_scope.cancel()
-        if asked.client_gone and asked.answer is None and asked.failure is None:
+        if asked.client_gone and asked.open:
             asked.fail(CLIENT_CLOSED, "client-closed", "the client hung up before the policy had answered")
-        elif scope.cancelled_caught and not asked.client_gone:
-            asked.fail(504, "policy-timeout", f"no answer within {self.options.request_timeout:g} s")
+        elif scope.cancelled_caught and asked.open:
+            asked.fail(504, "policy-timeout", f"no answer within {seconds:g} s")
 
-    async def _watch(self, asked: _Asked, client_gone: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+    async def _watch(self, asked: Asked, client_gone: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
         await client_gone()
         asked.client_gone = True
         scope.cancel()
 
-    def _finish(self, asked: _Asked, span: ActSpan) -> int | None:
+    async def _tried(self, asked: Asked, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except EpisodeOver as error:
+            asked.refusal = Refusal(409, "episode-over", without_images(str(error), asked.sent()))
+        except PolicyStuck as error:
+            asked.refusal = self._stuck(str(error))
+        except ObservationError as error:
+            asked.fail(422, "bad-observation", str(error))
+        except AnswerError as error:
+            asked.answer = error.answer
+            asked.fail(500, error.slug, str(error))
+        # A policy may fail in any way; each failure is an answer to the client and a line in the trace.
+        except Exception as error:  # noqa: BLE001 - it is logged
+            shown = traceback_without_images(error, asked.sent())
+            logger.error("policy-error: request %s\n%s", asked.request_id, shown)  # noqa: TRY400 - shown above
+            message = str(error) if isinstance(error, PolicyCallError) else f"{type(error).__name__}: {error}"
+            asked.fail(500, "policy-error", message)
+
+    def _refuse_unreached(self, asked: Asked) -> None:
+        """Refuse a request that did not reach the policy, and say why."""
+        if asked.refusal is not None:
+            raise asked.refusal
+        if asked.call.started_ns is not None:
+            return
+        if asked.client_gone:
+            raise Refusal(CLIENT_CLOSED, "client-closed", "the client hung up before the policy was asked")
+        if self.stopping:
+            self.admit()
+        if asked.failure is not None and asked.status == 504:
+            message = f"the policy was busy for {self.options.request_timeout:g} s with requests before this one"
+            raise Refusal(503, "queue-timeout", message, {"Retry-After": str(self._retry_after())})
+
+    def _finish(self, asked: Asked, span: ActSpan) -> int | None:
         """Count, trace and record a request that reached the policy. Returns its ``seq`` in the trace."""
-        if asked.call.started_ns is None:
+        condition, policy = self.condition, self.condition.policy
+        if asked.call.started_ns is None or policy is None:
             return None
         policy_ms = asked.call.policy_ms
         self.metrics.policy.observe(policy_ms / 1e3)
-        if asked.failure is None:
-            self.consecutive_failures = 0
-        else:
-            self.metrics.failures.labels(asked.failure.slug).inc()
+        if asked.failure is not None:
+            self._count(asked.failure)
             span.failed(asked.failure.slug, asked.failure.message)
-            if asked.failure.slug not in _NOT_THE_POLICY:
-                self.consecutive_failures += 1
+        elif asked.answer is not None:
+            condition.consecutive_failures = 0
+            condition.last_answer = asked.answer.num_actions, asked.answer.action_dim
         span.set(horus__inference_ms=policy_ms, gen_ai__action__chunk_size=asked.answer and asked.answer.num_actions)
-        if self.recorder is None:
+        if condition.recorder is None:
             return None
-        seq = self.recorder.record(self._exchange(asked, policy_ms, *span.ids))
-        span.set(horus__record__seq=seq, horus__session_id=self.recorder.session_id)
+        seq = condition.recorder.record(asked.exchange(policy, *span.ids))
+        span.set(horus__record__seq=seq, horus__session_id=condition.recorder.session_id)
         return seq
 
-    def _exchange(self, asked: _Asked, policy_ms: float, trace_id: str, span_id: str) -> Exchange:
-        assert self.policy is not None
-        assert asked.call.started_ns is not None
-        return Exchange(
-            body=asked.body,
-            arrival_ns=asked.arrival_ns,
-            finished_ns=wall_ns(),
-            request_id=asked.request_id,
-            status=asked.status,
-            policy_ms=policy_ms,
-            queue_ms=(asked.call.started_ns - asked.arrival_perf_ns) / 1e6,
-            mode=self.policy.mode,
-            answer=asked.answer,
-            failure=asked.failure,
-            trace_id=trace_id,
-            span_id=span_id,
-        )
+    def _count(self, failure: Failure) -> None:
+        self.metrics.failures.labels(failure.slug).inc()
+        if failure.slug not in _NOT_THE_POLICY:
+            self.condition.consecutive_failures += 1
 
-    def _describe(self, span: ActSpan, asked: _Asked) -> None:
-        assert self.policy is not None
-        observation: Observation = asked.call.observation
-        state, image = observation["state"], observation["image"]
-        span.set(
-            gen_ai__operation__name="act",
-            gen_ai__request__model=self.policy.export_dir or self.policy.name,
-            gen_ai__action__embodiment=self.policy.embodiment,
-            horus__request_id=asked.request_id,
-            horus__episode_id=observation["episode_id"],
-            horus__instruction=observation["instruction"][:_INSTRUCTION_LENGTH],
-            horus__state_dim=len(state) if state is not None else None,
-            horus__image_bytes=len(image) if image is not None else None,
-        )
-
-    def _body(self, asked: _Asked, seq: int | None) -> bytes:
-        assert self.policy is not None
-        if asked.failure is not None:
-            return error_body(asked.failure.slug, asked.failure.message, asked.request_id)
-        assert asked.answer is not None
-        answer: dict[str, Any] = {
-            **asked.answer.extras,
-            **asked.answer.blocks,
-            "actions": orjson.Fragment(asked.answer.actions_json),
-            "num_actions": asked.answer.num_actions,
-            "action_dim": asked.answer.action_dim,
-            "latency_ms": round(asked.call.policy_ms, 3),
-            "request_id": asked.request_id,
-            "model_hash": self.policy.model_hash,
-            "config_hash": self.policy.config_hash,
-            "mode": asked.answer.mode or self.policy.mode,
-            "horus_version": __version__,
-        }
-        if seq is not None:
-            answer["seq"] = seq
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    def _stuck(self, message: str = "the policy is stuck in calls that are over their time") -> Refusal:
+        return Refusal(503, "policy-stuck", message, {"Retry-After": str(self._retry_after())})
 
     def _retry_after(self) -> int:
         return max(1, math.ceil(self.options.request_timeout / 2))
-
-    def health(self) -> tuple[int, dict[str, Any]]:
-        """The HTTP status and body of ``/health``."""
-        state, policy, stats = self.state, self.policy, self.recording()
-        running, queued = self.load_now()
-        recording = {"state": RecordingState.OFF.value, "dropped": 0}
-        if stats is not None:
-            recording = {"state": stats.state.value, "dropped": stats.dropped}
-        ready = state is ServerState.READY
-        return 200 if ready else 503, {
-            "status": "ok" if ready else "unavailable",
-            "state": state.value,
-            "model_loaded": self._warm,
-            "model_hash": policy.model_hash if policy else "",
-            "config_hash": policy.config_hash if policy else "",
-            "embodiment": policy.embodiment if policy else None,
-            "session_id": self.recorder.session_id if self.recorder else None,
-            "recording": recording,
-            "consecutive_failures": self.consecutive_failures,
-            "running": running,
-            "queued": queued,
-            "horus_version": __version__,
-        }
-
-
-def error_body(slug: str, message: str, request_id: str) -> bytes:
-    """The JSON body of every answer other than a 200."""
-    return orjson.dumps({"error": slug, "message": message, "request_id": request_id})

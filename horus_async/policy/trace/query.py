@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from array import array
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TASK_LENGTH = 60
+_SELDOM = 255
+"""Mask of the counts at which a watcher is told: often enough to see it move, and cheap."""
 
 
 class Bucket(enum.Enum):
@@ -58,53 +61,119 @@ def _statuses(request: TraceRequest) -> set[str]:
     return {"failed", str(request.status), str((request.error or {}).get("slug"))}
 
 
-def list_traces(paths: list[Path]) -> Iterator[dict[str, Any]]:
-    """A row per trace file: ``file, started_at, model_hash, embodiment, session_id, requests, errors, bytes, notes``.
+class Verdict(enum.Enum):
+    """What a check found: a trace that is whole or merely cut at the end, one that lacks something, or none."""
 
-    A file that is not a readable trace is a row too, with the reason under ``error``.
+    WHOLE = "whole"
+    CUT = "cut"
+    INCOMPLETE = "incomplete"
+    DAMAGED = "damaged"
+    NO_TRACE = "no trace"
+
+
+class Watcher:
+    """Is told how the reading of many traces goes. This one passes on what is ``skipped``, if somebody wants it."""
+
+    def __init__(self, skipped: Callable[[str], None] | None = None) -> None:
+        self._skipped = skipped or (lambda _: None)
+
+    def reading(self, trace: TraceReader) -> None:
+        """Some more of ``trace`` has been read: its ``position()`` shows how much."""
+
+    def read(self, trace: TraceReader) -> None:
+        """``trace`` has been read to its end: its ``notes`` are complete."""
+
+    def passed_over(self, reason: str) -> None:
+        """A file in a folder is no trace, and was left out."""
+        self._skipped(reason)
+
+    def damaged(self, reason: str) -> None:
+        """A trace in a folder could be read up to some place only."""
+        self._skipped(reason)
+
+
+def read_through(trace: TraceReader, watcher: Watcher) -> Iterator[TraceRequest]:
+    """All requests of one trace."""
+    for request in trace.requests():
+        if not trace.count & _SELDOM:
+            watcher.reading(trace)
+        yield request
+    watcher.reading(trace)
+    watcher.read(trace)
+
+
+def list_traces(paths: list[Path], watcher: Watcher | None = None) -> Iterator[dict[str, Any]]:
+    """A row per trace file, which is read to its end.
+
+    ``file, verdict, started_at, model_hash, embodiment, session_id, requests, errors, dropped, bytes, notes``;
+    ``dropped`` is how many requests the server could not record, ``verdict`` one of `Verdict`. A file that is damaged
+    or no trace is a row too, with the reason under ``error``.
+
+    Raises:
+        TraceError: a path that does not exist.
     """
     for path in find_traces(paths):
+        row: dict[str, Any] = {"file": str(path), "verdict": Verdict.NO_TRACE.value}
         try:
             with TraceReader(path) as trace:
-                for _ in trace.requests():
-                    pass
-                header = trace.header
-                yield {
-                    "file": str(path),
-                    "started_at": header.get("started_at"),
-                    "model_hash": header.get("model_hash"),
-                    "embodiment": header.get("embodiment"),
-                    "session_id": header.get("session_id"),
-                    "requests": trace.count,
-                    "errors": trace.errors,
-                    "bytes": trace.size,
-                    "notes": trace.notes,
-                }
+                try:
+                    for _ in read_through(trace, watcher or Watcher()):
+                        pass
+                    row["verdict"] = _verdict(trace).value
+                except TraceError:
+                    row["verdict"] = Verdict.DAMAGED.value
+                    raise
+                finally:
+                    row |= _described(trace)
         except TraceError as error:
-            yield {"file": str(path), "error": str(error)}
+            row["error"] = str(error)
+        yield row
+
+
+def _verdict(trace: TraceReader) -> Verdict:
+    return Verdict.INCOMPLETE if trace.losses else Verdict.CUT if trace.is_cut else Verdict.WHOLE
+
+
+def _described(trace: TraceReader) -> dict[str, Any]:
+    header = trace.header
+    return {
+        "started_at": header.get("started_at"),
+        "model_hash": header.get("model_hash"),
+        "embodiment": header.get("embodiment"),
+        "session_id": header.get("session_id"),
+        "requests": trace.count,
+        "errors": trace.errors,
+        "dropped": trace.dropped,
+        "bytes": trace.size,
+        "notes": trace.notes,
+    }
 
 
 def matching(
-    paths: list[Path], wanted: Filter, skipped: Callable[[str], None]
+    paths: list[Path], wanted: Filter, skipped: Callable[[str], None] | None = None, *, watcher: Watcher | None = None
 ) -> Iterator[tuple[TraceReader, TraceRequest]]:
     """Every wanted request with the trace it is in.
 
-    A file in a folder that is not a readable trace is reported to ``skipped`` and left out.
+    Of a folder, what is no trace is left out, and a damaged one ends where the damage is; ``skipped``, or the
+    ``watcher``, is told.
 
     Raises:
         TraceError: a file that was named explicitly cannot be read.
     """
+    watcher = watcher or Watcher(skipped)
     named = {path for path in paths if not path.is_dir()}
     for path in find_traces(paths):
+        tell = watcher.passed_over
         try:
             with TraceReader(path) as trace:
-                for request in trace.requests():
+                tell = watcher.damaged
+                for request in read_through(trace, watcher):
                     if wanted.matches(request):
                         yield trace, request
         except TraceError as error:
             if path in named:
                 raise
-            skipped(str(error))
+            tell(str(error))
 
 
 def row_of(trace: TraceReader, request: TraceRequest) -> dict[str, Any]:
@@ -130,7 +199,7 @@ def row_of(trace: TraceReader, request: TraceRequest) -> dict[str, Any]:
 class _Tally:
     count: int = 0
     failed: int = 0
-    latencies: list[float] = Factory(list)
+    latencies: array[float] = Factory(lambda: array("d"))
 
 
 def summarise(found: Iterable[tuple[TraceReader, TraceRequest]], by: Bucket) -> list[dict[str, Any]]:

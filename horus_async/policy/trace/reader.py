@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from horus_async.clock.system import parse_iso_utc
 from horus_async.errors import TraceError
 from horus_async.policy.model.jsontext import decode
+from horus_async.policy.model.wire import WireFormat
 
-from .format import SCHEMA_VERSION
+from .format import CAMERA_SUFFIXES, SCHEMA_VERSION
 from .lines import LineSource
+from .redaction import Restoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.lz4")
 
@@ -71,37 +73,80 @@ class TraceRequest:
         return None if status is None else str(status)
 
     def cameras(self) -> dict[str, tuple[str | None, str | None]]:
-        """Each camera of which the trace kept something: its base64 text and its hash, each None if missing."""
-        cameras: dict[str, tuple[str | None, str | None]] = {}
-        for key in self.request:
-            for suffix in ("_b64", "_sha256"):
-                if key.endswith(suffix) and len(key) > len(suffix) and isinstance(self.request[key], str):
-                    name = key.removesuffix(suffix)
-                    cameras[name] = (self.request.get(f"{name}_b64"), self.request.get(f"{name}_sha256"))
-        return cameras
+        """Each camera of which the trace kept something: its base64 text and its hash, each None if missing.
+
+        ``images`` also has those that were sent in another form than as text.
+        """
+        _, restoring = self.restored()
+        kept = {name: text for name, text in restoring.images.items() if isinstance(text, str)}
+        found = {name: (text, self._v1_camera(name)[1]) for name, text in kept.items()}
+        return {**found, **{name: (None, digest) for name, digest in restoring.missing.items() if digest is not None}}
+
+    def images(self) -> dict[str, Any]:
+        """The images that the trace kept, by their paths, as they were sent: base64 text, bytes, arrays or lists."""
+        return self.restored()[1].images
 
     def lacking(self) -> list[str]:
         """Cameras that the request had but of which the trace kept nothing (image mode ``none``)."""
-        named = self.line.get("cameras")
-        kept = self.cameras()
-        return [str(name) for name in named if str(name) not in kept] if isinstance(named, list) else []
+        return [name for name, digest in self.restored()[1].missing.items() if digest is None]
 
     def observation(self) -> dict[str, Any]:
-        """The observation as the policy saw it, without cameras that the trace did not keep in full."""
-        kept = {"instruction": self.instruction, "state": None, "image": None, "episode_id": None}
-        cameras = self.cameras()
-        hidden = {f"{name}{suffix}" for name in cameras for suffix in ("_b64", "_sha256")}
-        kept.update((key, value) for key, value in self.request.items() if key not in hidden)
-        kept.update((name, text) for name, (text, _) in cameras.items() if text is not None)
-        kept["instruction"] = kept["instruction"] or ""
-        return kept
+        """The observation as the policy saw it, without cameras that the trace did not keep in full.
+
+        Raises:
+            TraceError: something in the request is damaged, or an array is in it and NumPy is not installed.
+        """
+        return self.restored()[0]
+
+    def restored(self, find: Callable[[dict[str, Any]], Any] = lambda _: None) -> tuple[dict[str, Any], Restoring]:
+        """The observation, and which images it has and lacks.
+
+        Args:
+            find: Gives the image for a marker ``{"$image": hash, …}`` that the trace has in its place, or None.
+
+        Raises:
+            TraceError: as for ``observation``.
+        """
+        paths = self._paths
+        names = [name for name in self._v1_names() if paths is None or name in paths]
+        hidden = {f"{name}{suffix}" for name in names for suffix in CAMERA_SUFFIXES}
+        if self.line.get("wire") == WireFormat.MSGPACK.value:
+            hidden |= {"instruction", "state"}
+        kept = {name: value for name, value in self.request.items() if name not in hidden}
+        restoring = Restoring(paths or (), find)
+        sent = kept if paths is None else restoring.fields(kept)
+        for name in names:
+            if (text := restoring.camera(name, *self._v1_camera(name))) is not None:
+                sent[name] = text
+        for name in paths or ():
+            restoring.lacks(name)
+        observation = {"instruction": "", "state": None, "image": None, "episode_id": None, **sent}
+        observation["instruction"] = observation["instruction"] or self.instruction
+        return observation, restoring
+
+    @property
+    def _paths(self) -> list[str] | None:
+        """Where the request had images; None if the line is of a server that does not say it."""
+        paths = self.line.get("cameras")
+        return [str(path) for path in paths] if isinstance(paths, list) else None
+
+    def _v1_names(self) -> list[str]:
+        """The cameras that are kept in the form of v1."""
+        keys = [key for key, value in self.request.items() if key.endswith(CAMERA_SUFFIXES) and isinstance(value, str)]
+        names = [key.rpartition("_")[0] for key in keys]
+        return list(dict.fromkeys(name for name in names if name and not name.startswith("$")))
+
+    def _v1_camera(self, name: str) -> tuple[str | None, str | None]:
+        text, digest = (self.request.get(f"{name}{suffix}") for suffix in CAMERA_SUFFIXES)
+        return text if isinstance(text, str) else None, digest if isinstance(digest, str) else None
 
 
 class TraceReader:
     """One trace file, read from start to end. Use as a context manager.
 
-    ``header`` is available at once; ``requests()`` yields the request lines in order. After the last one ``footer`` is
-    the footer line or None, and ``notes`` lists what is worth knowing: a torn end, a missing footer, gaps.
+    ``header`` is available at once; ``requests()`` yields the request lines in order, and ``count``, ``errors`` and
+    ``dropped`` (requests that the server could not record) count along. After the last one ``footer`` is the footer
+    line or None, and ``notes`` lists what is worth knowing: a torn end, a missing footer, what was dropped.
 
     Raises (constructor):
         TraceError: no such file, not a trace, or an unknown schema version.
@@ -109,11 +154,13 @@ class TraceReader:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path).expanduser()
-        self.notes: list[str] = []
         self.footer: dict[str, Any] | None = None
         self.count = 0
         self.errors = 0
-        self._next_seq: int | None = None
+        self.dropped = 0
+        self._torn: str | None = None
+        self._ended = False
+        self._order = _Order()
         try:
             self._file = self.path.open("rb")
         except OSError as error:
@@ -151,13 +198,54 @@ class TraceReader:
             kind = line.get("kind")
             if kind == "request":
                 request = _request(line, f"{self.path}, line {number}")
-                self._watch_order(request.seq)
+                self._order.add(request.seq)
                 self.count += 1
                 self.errors += not request.ok
+                self.dropped += _count(line.get("dropped_before"))
                 yield request
             elif kind == "footer":
                 self.footer = line
-        self._sum_up()
+                # The footer counts for the whole session, of which this file may be a later part.
+                if "dropped" in self.header or not self.header.get("part"):
+                    before = _count(self.header.get("dropped"))
+                    self.dropped = max(self.dropped, _count(line.get("dropped")) - before)
+        self._ended = True
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it turned out to end in the middle, or without a footer."""
+        return self._torn is not None or (self._ended and self.footer is None)
+
+    @property
+    def losses(self) -> list[str]:
+        """What is missing from the middle, or was never recorded: why the rest must not be taken for everything."""
+        losses = []
+        if self.dropped:
+            losses.append(f"{_requests(self.dropped)} dropped: the server could not record them")
+        if not self._is_ours():
+            return losses
+        if self._order.oddities or ((self._order.first or 0) > 0 and not self.header.get("part")):
+            losses.append(f"lines are missing: {self._order}")
+        total = self.footer and self.footer.get("total_requests")
+        if self._ended and self.footer is not None and total != self.count:
+            losses.append(f"the footer says {total} requests, the file holds {self.count}")
+        return losses
+
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing of what was read so far: ``losses``, how the file ends, a jump in foreign numbers."""
+        notes = self.losses
+        if self._order.oddities and not self._is_ours():
+            notes.append(str(self._order))
+        if self._torn is not None:
+            notes.append(self._torn)
+        if self._ended and self.footer is None:
+            notes.append("no footer: the server did not end cleanly, or is still running")
+        return notes
+
+    def _is_ours(self) -> bool:
+        """Whether the numbers of a trace are without gaps by its server's word; other servers also record samples."""
+        return bool(self.header.get("horus_version"))
 
     def _read_header(self) -> dict[str, Any]:
         _, header = next(self._lines, (0, None))
@@ -189,22 +277,41 @@ class TraceReader:
                 raise TraceError(f"{self.path}, line {number} is not a JSON object; this is not a trace")
             yield number, line
         if odd is not None:
-            self.notes.append("the last line is torn and was left out")
+            self._torn = "the last line is torn and was left out"
         elif self._source.torn:
-            self.notes.append(f"{self._source.torn}; everything up to there was read")
+            self._torn = f"{self._source.torn}; everything up to there was read"
 
-    def _watch_order(self, seq: int) -> None:
-        expected, self._next_seq = self._next_seq, seq + 1
-        if expected is not None and seq != expected:
-            self.notes.append(f"after seq {expected - 1} comes {seq}")
 
-    def _sum_up(self) -> None:
-        if self.footer is None:
-            self.notes.append("no footer: the server did not end cleanly, or is still running")
-            return
-        total = self.footer.get("total_requests")
-        if self.header.get("horus_version") and total != self.count:
-            self.notes.append(f"the footer says {total} requests, the file holds {self.count}")
+@define
+class _Order:
+    """Watches that each ``seq`` is the one before it plus one."""
+
+    first: int | None = None
+    last: int | None = None
+    oddities: int = 0
+    example: str = ""
+
+    def add(self, seq: int) -> None:
+        if self.last is None:
+            self.first = seq
+        elif seq != self.last + 1:
+            self.oddities += 1
+            self.example = self.example or f"after seq {self.last} comes {seq}"
+        self.last = seq
+
+    def __str__(self) -> str:
+        if not self.oddities:
+            return f"the first seq is {self.first}"
+        more = f", and {self.oddities - 1} more such jumps" if self.oddities > 1 else ""
+        return f"{self.example}{more}"
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _requests(count: int) -> str:
+    return f"{count} request{' was' if count == 1 else 's were'}"
 
 
 def _request(line: dict[str, Any], place: str) -> TraceRequest:
@@ -224,6 +331,15 @@ def _request(line: dict[str, Any], place: str) -> TraceRequest:
     if error is not None and not isinstance(error, dict):
         error = {"slug": "error", "message": str(error)}
     return TraceRequest(line, line["seq"], line.get("request") or {}, actions, latency, error)
+
+
+def is_trace(path: Path | str) -> bool:
+    """Whether a file is a trace that can be read, by what its first line says."""
+    try:
+        with TraceReader(path):
+            return True
+    except TraceError:
+        return False
 
 
 def find_traces(paths: list[Path]) -> Iterator[Path]:

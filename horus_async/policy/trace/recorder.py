@@ -12,6 +12,7 @@ import errno
 import logging
 import re
 import threading
+import traceback
 import uuid
 from collections import deque
 from pathlib import Path
@@ -21,10 +22,12 @@ from attrs import evolve, field, frozen, validators
 
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import ConfigurationError
+from horus_async.policy.model.wire import WireFormat
 from horus_async.recording_state import RecordingState
 
 from .file import TraceFile
-from .format import Exchange, Failure, ImageMode, footer_line, header_line, request_line
+from .format import Exchange, Failure, footer_line, header_line, request_line
+from .redaction import ImageMode
 
 if TYPE_CHECKING:
     from horus_async.policy.model.loaded import LoadedPolicy
@@ -89,6 +92,7 @@ class TraceRecorder:
         self._next_seq = 0
         self._dropped = 0
         self._dropped_told = 0
+        self._dropped_written = 0
         self._written = 0
         self._written_in_file = 0
         self._finished_bytes = 0
@@ -158,7 +162,7 @@ class TraceRecorder:
                     break
                 last = self._closing.wait(self._options.retry_interval)
             if last:
-                self._end_file()
+                self._end_session()
                 return
 
     def _write_pending(self) -> bool:
@@ -176,7 +180,8 @@ class TraceRecorder:
                 logger.warning("record-resumed: recording to %s again, %d requests dropped", file.path, self._dropped)
                 self._state = RecordingState.ON
             if self._options.rotate_mb is not None and file.size >= self._options.rotate_mb * (1 << 20):
-                self._end_file()
+                # What was dropped since the last line is told of by the next one, in the next file.
+                self._end_file(self._dropped_written)
                 self._part += 1
         return True
 
@@ -195,16 +200,21 @@ class TraceRecorder:
         try:
             return request_line(exchange, seq, self._options.images, dropped_before)
         # One exchange that cannot be written must cost neither the others nor the numbering.
-        except Exception as error:
-            logger.exception("record-line-failed: request %s keeps its place without its content", exchange.request_id)
-            failure = Failure("record-line-failed", f"{type(error).__name__}: {error}")
-            bare = evolve(exchange, body=b"{}", answer=None, failure=failure)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            # What an exception says may hold a part of the request, and that an image.
+            reason = type(error).__name__
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            message = "record-line-failed: request %s keeps its place without its content: %s\n%s"
+            logger.error(message, exchange.request_id, reason, frames)  # noqa: TRY400 - exception() shows what it says
+            failure = Failure("record-line-failed", f"the line could not be made: {reason}")
+            bare = evolve(exchange, body=b"{}", form=WireFormat.JSON, answer=None, failure=failure)
             return request_line(bare, seq, self._options.images, dropped_before)
 
     def _took(self, batch: list[tuple[int, Exchange, int]]) -> None:
         with self._lock:
-            for _ in batch:
+            for _, _, dropped_before in batch:
                 self._pending_bytes -= self._queue.popleft()[1].size
+                self._dropped_written += dropped_before
         self._written += len(batch)
         self._written_in_file += len(batch)
 
@@ -222,6 +232,7 @@ class TraceRecorder:
                 started_ns=self.started_ns,
                 images=self._options.images,
                 part=self._part,
+                dropped=self._dropped_written,
             )
             self._file.append(header)
             self._header_written = True
@@ -259,7 +270,16 @@ class TraceRecorder:
             self._pending_bytes = 0
         logger.error("record-incomplete: %d requests could not be written before the end", lost)
 
-    def _end_file(self) -> None:
+    def _end_session(self) -> None:
+        """Write the last footer; where no file is open to tell of what was dropped, one that only does that."""
+        if self._file is None and self._dropped > self._dropped_written:
+            try:
+                self._open_file()
+            except OSError as error:
+                logger.error("record-no-footer: %d dropped requests are told of in no file: %s", self._dropped, error)  # noqa: TRY400
+        self._end_file(self._dropped)
+
+    def _end_file(self, dropped: int) -> None:
         file, self._file = self._file, None
         if file is None:
             return
@@ -267,7 +287,7 @@ class TraceRecorder:
             if not self._header_written:
                 file.path.unlink()
                 return
-            footer = footer_line(ended_ns=wall_ns(), total_requests=self._written_in_file, dropped=self._dropped)
+            footer = footer_line(ended_ns=wall_ns(), total_requests=self._written_in_file, dropped=dropped)
             file.append(footer)
             file.finish()
         except OSError as error:

@@ -58,7 +58,7 @@ class Imported:
     left_out: dict[str, int]
     """The topics that were not chosen, under their names in the file, and their messages."""
     missing: int
-    """Messages that the file says it holds, and that were not found in it."""
+    """Messages that the file holds, or says it holds, and the session does not: damaged, or too large for any topic."""
     attachments: list[str]
     """The names of attachments that were kept."""
     metadata: list[str]
@@ -210,12 +210,13 @@ def _keep(path: Path, source: Source, topics: dict[str, str], nodes: dict[str, s
 
 
 def _compare(source: Source, counts: dict[str, int]) -> int:
-    """How many messages the file promises and does not hold; each difference gets a note."""
+    """How many messages the file holds or promises, and the session does not hold; each difference gets a note."""
     missing: dict[str, int] = {}
     for topic, seen in source.topics.items():
-        came = counts.get(topic, 0) + source.faults.count(topic, LEFT_OUT)
+        taken = counts.get(topic, 0)
+        came = taken + source.faults.count(topic, LEFT_OUT)
+        missing[topic] = max(0, seen - taken)
         if came < seen:  # the file was cut meanwhile, or it cannot be read twice
-            missing[topic] = seen - came
             source.notes.append(f"topic {topic}: {seen} messages were there at first, and {came} when they were read")
     for topic, promised in source.expected.items():
         if topic == ALL_TOPICS:

@@ -103,6 +103,8 @@ def of_chunk(chunk: Any) -> tuple[list[Stored], list[Any], int]:
         if code in {of_schema, of_channel}:
             kind = Schema if code == of_schema else Channel
             definitions.append(kind.read(ReadDataStream(BytesIO(content[place:at]))))
+    if at > end:
+        raise RecordingError("its last record goes on beyond its end")
     return messages, definitions, too_short
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field, frozen
 
-from horus_async.errors import HorusError
+from horus_async.errors import HorusError, MessageTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,7 +177,8 @@ class Source(ABC):
         if isinstance(error, NearestError):
             self.faults.add(topic, stamp_ns, AS_INFINITY, str(error))
             return error.value
-        self.faults.add(topic, stamp_ns, AS_BYTES, error)
+        if not isinstance(error, MessageTooLargeError):  # else the bytes are too large as well, which counts there
+            self.faults.add(topic, stamp_ns, AS_BYTES, error)
         return bytes(data)
 
     @property

@@ -41,6 +41,10 @@ class Topic:
     definition: str
 
 
+_NUMBERED = "typeof(timestamp) = 'integer' AND typeof(topic_id) = 'integer'"
+"""What SQLite does not ask of a row, as any column takes any value."""
+
+
 @define
 class Storage:
     """An open ``.db3`` file.
@@ -60,6 +64,8 @@ class Storage:
     _database: sqlite3.Connection = field(init=False)
     _saved: list[tuple[int, int, int]] | None = field(init=False, default=None)
     """Of a damaged file: stamp, row and topic of each message that can be found, by time."""
+    _chosen: list[str] = field(init=False, factory=list)
+    """Conditions that rows have to meet, as SQL."""
 
     def __attrs_post_init__(self) -> None:
         missing, torn = _missing_bytes(self.path)
@@ -91,7 +97,8 @@ class Storage:
         if self._saved is not None:
             yield from self._saved_messages([row for row in self._saved if row[2] in wanted])
             return
-        where = "" if wanted >= self.flows.keys() else f"WHERE topic_id IN ({','.join(map(str, wanted))})"
+        some = [] if wanted >= self.flows.keys() else [f"topic_id IN ({','.join(map(str, wanted))})"]
+        where = self._where(*some)
         read, topics = 0, self.topics
         try:
             for topic, stamp_ns, data in self._database.execute(
@@ -118,16 +125,25 @@ class Storage:
             f"SELECT id, name, type, serialization_format, {digests} FROM topics"  # noqa: S608 - one of two words
         ):
             known = definitions.get(kind) or definitions.get(kind.removesuffix("_Event")) or []
-            self.topics[number] = Topic(number, name, kind, encoding, *_definition_of(digest, known))
+            form, text = _definition_of(digest, known)
+            self.topics[number] = Topic(number, name or f"topic_{number}", kind or "", encoding or "", form, text)
 
     def _columns(self, table: str) -> set[str]:
         return {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
 
     def _count(self) -> None:
-        for topic, count, first_ns, last_ns in self._database.execute(
-            "SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp) FROM messages GROUP BY topic_id"
-        ):
+        query = f"SELECT COUNT(*) FROM messages WHERE NOT ({_NUMBERED})"  # noqa: S608 - our own words
+        (odd,) = self._database.execute(query).fetchone()
+        if odd:
+            self._chosen = [_NUMBERED]
+            self.problems.append(f"{self.path.name}: {odd} messages are left out, as their stamp or topic is no number")
+        each = "SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp) FROM messages"
+        for topic, count, first_ns, last_ns in self._database.execute(f"{each} {self._where()} GROUP BY topic_id"):
             self.flows[topic] = count, first_ns, last_ns
+
+    def _where(self, *more: str) -> str:
+        conditions = [*self._chosen, *more]
+        return f"WHERE {' AND '.join(conditions)}" if conditions else ""
 
     def _save(self, problem: str) -> None:
         """Find what messages of a damaged file can be read, in the order in which they were written."""
