@@ -149,7 +149,8 @@ class _Row:
         if not frame.text:
             return [Damage(frame.offset, frame.size, "a seal without its frame")]
         data = self.read(after, min(SEAL_SIZE, self.end - after))
-        stripped = self.last == -1 and frame.offset  # not one frame has a seal: nothing was cut off
+        # Where not one frame has a seal nothing was cut off; the header alone was.
+        stripped = self.last == -1 and (frame.offset or frame.text.count(b"\n") > 1)
         if len(data) < SEAL_SIZE and after + len(data) == self.end and _begins_seal(data) and not stripped:
             return [Damage(frame.offset, self.end - frame.offset, "the last frame is cut off", torn=True)]
         seal = seal_in(data)
