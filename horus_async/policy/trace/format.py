@@ -9,8 +9,8 @@ policy servers write; additional fields do not change the version, and readers i
 on top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras``
 (where in the request images are, as dotted paths), ``wire`` (``msgpack`` if it did not come as JSON), ``reset``
 (true where the policy was reset for this request), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that
-could not be recorded since the line before), ``crc`` (at the end of each line: `checksum`), and in the header ``horus_version``, ``policy`` and,
-in later files of a session, ``part`` and ``dropped``.
+could not be recorded since the line before), ``crc`` (at the end of each line: `checksum`), and in the header
+``horus_version``, ``policy`` and, in later files of a session, ``part`` and ``dropped``.
 
 A field that is an image as base64 text is kept as in v1, ``<field>_sha256`` and ``<field>_b64``; images elsewhere, and
 what JSON lacks, as `redaction` says. The ``instruction`` and ``state`` of a request in MessagePack are copies for

@@ -62,8 +62,8 @@ class CheckedFile:
 
     @property
     def intact(self) -> bool:
-        """Whether nothing is wrong with it."""
-        return self.found.verdict is Verdict.WHOLE
+        """Whether nothing is wrong with it, and its writer left nothing out."""
+        return self.found.verdict is Verdict.WHOLE and not self.found.dropped
 
     def see(self, record: SessionLine) -> None:
         """Take in a line."""
