@@ -124,6 +124,8 @@ def _judge(copy: Path, whole: _Whole, found: _Found, where: str) -> None:
         found.damaged += 1
     elif verdict is Verdict.CUT:
         found.cut += 1
+        gone = len(list(whole.path.glob("*.lz4"))) - len(list(copy.glob("*.lz4")))
+        assert same or gone <= 0, f"{where}: said to be cut off, and {gone} files are gone"
         for name, lines in whole.content.items():
             have = content.get(name, [])
             assert lines[: len(have)] == have, f"{where}: said to be cut off, and {name} reads otherwise"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import struct
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import pytest
 from benchmarks import mutations
 from benchmarks.small import SmallRun
 from horus_async.errors import RecordingError
-from horus_async.observe import External, Received
+from horus_async.observe import External, Logged, Received
 from horus_async.recorder import ExecutionRecord, RecordedFile, RecordingOptions, limits, open_session
 from horus_async.recorder.check import Verdict, check_session
 from horus_async.recorder.frames import Damage, Frame, pack, reader_of, scan
@@ -378,3 +379,21 @@ def test_a_huge_manifest_is_refused(tmp_path: Path) -> None:
     assert f"more than {limits.JSON_FILE_LIMIT} bytes" in open_session(folder).unreadable["session.json"]
     with pytest.raises(RecordingError):
         RecordingOptions(name="a\u202eb")
+
+
+@pytest.mark.parametrize("row", ["external", "log"])
+def test_a_file_that_came_later_is_missed(tmp_path: Path, row: str) -> None:
+    """The manifest names it as soon as it is there: a killed recording cannot lose it unnoticed."""
+    run = SmallRun(tmp_path, name="s")
+    run.play(3)
+    record = logging.makeLogRecord({"name": "robot", "levelname": "INFO"})
+    run.recorder.logged(Logged("sensor", 2, 2, 0, 20, "text", record, by_node=True))
+    run.flush()
+    shutil.copytree(tmp_path / "s", tmp_path / "killed")
+    run.close()
+    assert found(tmp_path / "killed")[0] is Verdict.CUT
+    (path,) = (tmp_path / "killed").glob(f"{row}@*")
+    path.unlink()
+    verdict, problems = found(tmp_path / "killed")
+    assert verdict is Verdict.DAMAGED
+    assert f"{path.name} is missing" in problems

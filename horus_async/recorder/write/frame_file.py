@@ -112,6 +112,11 @@ class FrameFile:
         return 0 if file is None or file.path != self.path else file.size
 
     @property
+    def begun(self) -> bool:
+        """Whether there is a file, under its name."""
+        return self.written > 0 or len(self.paths) > 1
+
+    @property
     def counts(self) -> Counts:
         """What the file holds, once all is written, and what was dropped."""
         fed, lost = self.feed.counts, self.unwritten
