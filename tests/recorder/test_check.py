@@ -399,3 +399,19 @@ def test_a_file_that_came_later_is_missed(tmp_path: Path, row: str) -> None:
     verdict, problems = found(tmp_path / "killed")
     assert verdict is Verdict.DAMAGED
     assert f"{path.name} is missing" in problems
+
+
+def test_a_live_recording_is_not_damaged(tmp_path: Path) -> None:
+    """Its files grow and rotate while they are read; those that are closed when it is opened are not all there are."""
+    run = SmallRun(tmp_path, name="s", rotate_seconds=0.1)
+    for _ in range(3):
+        run.play(8)
+        run.flush()
+    opened = open_session(tmp_path / "s")
+    for _ in range(3):
+        run.play(8)
+        run.flush()
+    assert check_session(opened).verdict is Verdict.CUT
+    run.close()
+    assert check_session(opened).verdict is not Verdict.DAMAGED
+    assert found(tmp_path / "s")[0] is Verdict.WHOLE

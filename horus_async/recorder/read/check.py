@@ -41,6 +41,7 @@ def check_session(session: Session, progress: Callable[[int], None] | None = Non
         found.files.append(files[-1].found)
         if progress is not None:
             progress(number)
+    _note_going_on(session, files)
     for name, why in session.unreadable.items():
         found.files.append(FileCheck(name, Verdict.DAMAGED, problems=[why]))
     found.problems = [] if _just_began(session, found.files) else _check_manifest(session)
@@ -49,6 +50,18 @@ def check_session(session: Session, progress: Callable[[int], None] | None = Non
         found.problems += _check_rows(session, files)
     found.problems += _check_together(session, files)
     return found
+
+
+def _note_going_on(session: Session, files: Sequence[CheckedFile]) -> None:
+    """A file that is continued in one that came after the session was opened is not all there is."""
+    names = {file.found.file for file in files}
+    for file in files:
+        following = None if file.footer is None else file.footer.next
+        if following is None or following in names or following in session.unreadable:
+            continue
+        if (session.path / following).exists() and file.found.verdict is Verdict.WHOLE:
+            file.found.verdict = Verdict.CUT
+            file.found.problems.append(f"it still runs, and has gone on in {following}")
 
 
 def _check_rows(session: Session, files: Sequence[CheckedFile]) -> list[str]:
