@@ -415,3 +415,12 @@ def test_a_live_recording_is_not_damaged(tmp_path: Path) -> None:
     run.close()
     assert check_session(opened).verdict is not Verdict.DAMAGED
     assert found(tmp_path / "s")[0] is Verdict.WHOLE
+
+
+def test_a_closed_file_that_ends_after_a_frame_is_told(tmp_path: Path) -> None:
+    """It is cut off, which nothing in it shows; the manifest says that the recording was closed."""
+    folder = small(tmp_path)
+    (path,) = folder.glob("external@*")
+    path.write_bytes(b"".join(pieces(path)[0][:2]))
+    assert found(folder)[0] is Verdict.CUT
+    assert [f"{path.name} has lost its end" in note for note in session_notes(open_session(folder))] == [True]
