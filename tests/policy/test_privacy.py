@@ -225,3 +225,15 @@ def test_images_are_told_in_every_form(value: Any) -> None:
     assert line.line["cameras"] == ["x.y.0"]
     shown = orjson.dumps(value).decode().strip('"')
     assert shown not in line.line["text"]
+
+
+@pytest.mark.parametrize(
+    "piece", [b'}$Jx#?{"Js"?s 8{!8s\x1fFn 8', b"all of these are characters", bytes(range(60, 90))]
+)
+def test_bytes_that_python_shows_are_found_in_an_error(piece: bytes) -> None:
+    """Also where nearly all of them are characters."""
+    image = base64.b64encode(b"GIF89a\x1f\0\x11\0\xf7" + bytes(range(200)) + piece + bytes(range(90))).decode()
+    for request in ({"image": image}, {"x": [image]}):
+        shown = without_images(f"cannot use {piece!r}, sorry", request)
+        assert "[image]" in shown
+        assert not any(repr(piece)[at : at + 12] in shown for at in range(len(repr(piece)) - 12))

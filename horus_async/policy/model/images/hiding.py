@@ -10,7 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from .encoded import is_image_bytes, runs, spans
-from .pieces import NUMBERS, Pieces, is_base64
+from .pieces import NUMBERS, SHOWN_BYTES, Pieces, is_base64
 from .pixels import is_image_numbers
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _may_show(text: str, observation: Any) -> bool:
     return (
         next(runs(text), None) is not None
         or not text.isascii()
-        or "\\x" in text
+        or SHOWN_BYTES.search(text) is not None
         or NUMBERS.search(text) is not None
         or (isinstance(image, str) and not is_base64(image))
     )

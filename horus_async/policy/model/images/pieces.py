@@ -24,6 +24,8 @@ _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _HEX_APART = re.compile(r"(?:[0-9a-fA-F]{2}[ :,]){15,}[0-9a-fA-F]{2}")
 _BASE64 = re.compile(r"(?:data:[^,]*,)?[A-Za-z0-9+/_=\s-]+")
 _SHOWN_BYTE = re.compile(r"\\x([0-9a-fA-F]{2})|\\([nrt\\'\"0abfv])|(.)", re.DOTALL)
+SHOWN_BYTES = re.compile(r"""\\x|\bb(?:'|")""")
+"""Bytes as Python shows them."""
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?")
 _ONE = r"[-+]?(?:0x[0-9a-f]++|\d++(?:\.\d*+)?(?:e[-+]?\d++)?|\.\d++(?:e[-+]?\d++)?)"
 _APART = r"[\s,;()\[\]]++(?:\.\.\.[\s,;()\[\]]++)?"
@@ -38,7 +40,6 @@ class Pieces:
     def __init__(self) -> None:
         self._bytes = _Grams(_as_bytes, _GRAM, 1)
         self._numbers = _Grams(_as_floats, _GRAM * 8, 8)
-        self._any_is_plain = False
 
     def __bool__(self) -> bool:
         return bool(self._bytes)
@@ -47,8 +48,6 @@ class Pieces:
         """One more image."""
         self._bytes.add(image)
         self._numbers.add(image)
-        # The protocol's own field may hold any text.
-        self._any_is_plain |= isinstance(image, str) and not is_base64(image)
 
     def hidden_in(self, text: str, *, is_error: bool = False) -> list[tuple[int, int]]:
         """Where ``text`` holds an image of any kind, or 24 bytes or characters of one that is known.
@@ -82,7 +81,7 @@ class Pieces:
             numbers = [float(one) if "." in one or "e" in one else int(one) for one in _NUMBER.findall(match[0])]
             if self.are_in(numbers):
                 yield match.span()
-        if text.count("\\x") >= 4 or (is_error and (self._any_is_plain or not text.isascii())):
+        if is_error or SHOWN_BYTES.search(text):
             yield from self._shown_bytes_in(text)
 
     def _shown_bytes_in(self, text: str) -> Iterator[tuple[int, int]]:
