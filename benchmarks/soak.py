@@ -68,6 +68,10 @@ SOAKS = {
             "tests/topics/test_turn.py",
         ),
     ),
+    "rings": Soak(
+        "a mutated ring or a file in its place gives messages that were sent, or is left out, in bounded steps",
+        "ring_damage:spoil_all",
+    ),
     "blackbox": Soak("a killed process leaves its black box", tests=("tests/blackbox/test_file.py::test_kill_nine",)),
 }
 

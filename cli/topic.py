@@ -11,13 +11,13 @@ import click
 import orjson
 
 from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic
-from horus_async.errors import TopicError
+from horus_async.errors import MessageDecodeError, TopicError
 from horus_async.hints.installed import command
 from horus_async.spelling import did_you_mean, printable_json
 from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.codec import to_json
 from horus_async.topics.external.leftovers import reclaim
-from horus_async.topics.inspection import rings
+from horus_async.topics.inspection import rings, survey
 
 from .support.errors import clear_errors, prints_no_data
 from .support.in_order import ended_in_order
@@ -70,7 +70,9 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 
     Example: horus-async topic list
     """
-    found = rings(_namespace(namespace))
+    found, left_out = survey(_namespace(namespace))
+    for left in left_out:
+        tell(f"not read: {left.title}: {left.reason}", err=True)
     if as_json:
         print_json([_ring_as_dict(ring) for ring in found])
         return
@@ -108,7 +110,13 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}{advice}")
     with Bus(namespace, from_start=False) as bus:
         newest = bus.subscriber(name).latest()
-    message = None if newest is None else _as_dict(newest)
+    message, unread = None, ""
+    if newest is not None:
+        try:
+            message = _as_dict(newest)
+        except TopicError as error:
+            unread = _not_read(newest, error)
+            tell(unread, err=True)
     if as_json:
         shown = [_ring_as_dict(ring) for ring in found]
         print_json({"topic": name, "namespace": namespace, "rings": shown, "newest": message})
@@ -124,7 +132,7 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         for schema in ring.schemas:
             text = f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}"
             tell(fold(text, indent=10))
-    if newest is not None:
+    if newest is not None and not unread:
         _tell_message(newest, "newest    ")
 
 
@@ -161,10 +169,14 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
             if subscriber.lost > lost:
                 tell(f"{subscriber.lost - lost} messages lost: they came too fast", err=True)
                 lost = subscriber.lost
-            if as_json:
-                print_json(_as_dict(message))
-            else:
-                _tell_message(message)
+            try:
+                if as_json:
+                    print_json(_as_dict(message))
+                else:
+                    _tell_message(message)
+            except TopicError as error:
+                tell(_not_read(message, error), err=True)
+                continue
             count += 1
 
 
@@ -287,10 +299,28 @@ def _ring_as_dict(ring: RingInfo) -> dict[str, Any]:
 
 def _as_dict(message: Taken) -> dict[str, Any]:
     payload, publisher, seq, stamp_ns = message
-    return {"stamp_ns": stamp_ns, "publisher": publisher, "seq": seq, "value": orjson.loads(to_json(payload))}
+    return {"stamp_ns": stamp_ns, "publisher": publisher, "seq": seq, "value": _loaded(to_json(payload))}
+
+
+def _loaded(text: bytes) -> Any:
+    """The JSON value of a message.
+
+    Raises:
+        MessageDecodeError: it is none, whoever sent it.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise MessageDecodeError(f"a message that is not JSON: {error}; it begins with {text[:40]!r}") from error
+
+
+def _not_read(message: Taken, error: TopicError) -> str:
+    return f"not read: message {message[2]} of {message[1]!a}: {error}"
 
 
 def _tell_message(message: Taken, start: str = "") -> None:
     payload, publisher, seq, stamp_ns = message
     face = styled(f"[{clock_face(stamp_ns)}]", fg="cyan")
-    tell(start, face, f" {publisher} #{seq}: {printable_json(to_json(payload).decode())}")
+    text = to_json(payload)
+    _loaded(text)
+    tell(start, face, f" {publisher} #{seq}: {printable_json(text.decode())}")

@@ -48,6 +48,7 @@ class _Fake(Machine):
         self.files = {"/sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc"}
         self.cores = ["performance"] * 4
         self.found: list[Ring] = []
+        self.unread: list[str] = []
         self.late: Callable[[], tuple[list[int], list[int]]] = lambda: ([20_000] * 100, [150_000] * 100)
         self.shm = OURS
         for name, value in changes.items():
@@ -80,6 +81,9 @@ class _Fake(Machine):
 
     def rings(self) -> list[Ring]:
         return self.found
+
+    def unreadable_rings(self) -> list[str]:
+        return self.unread
 
     def text(self, path: str) -> str | None:
         return self.files.get(path)

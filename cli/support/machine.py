@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from attrs import frozen
 
 from horus_async.blackbox.place import default_blackbox_dir
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.errors import HorusError
 from horus_async.recorder.naming import recordings_root
 from horus_async.topics.ring import memory
 
@@ -135,6 +137,16 @@ class Machine:
             if stat.S_ISREG(status.st_mode):
                 place = os.major(status.st_dev), os.minor(status.st_dev), status.st_ino
                 found.append(Ring(path, status.st_size, None if locks is None else place in locks))
+        return found
+
+    def unreadable_rings(self) -> list[str]:
+        """Files with the names of rings that no topic reads, each with the reason."""
+        from horus_async.topics.inspection import survey
+
+        found = []
+        for folder in sorted(self.topics_folder().glob("*/")):
+            with suppress(OSError, HorusError):
+                found += [f"{folder.name}/{left.title}: {left.reason}" for left in survey(folder.name)[1]]
         return found
 
     def text(self, path: str) -> str | None:

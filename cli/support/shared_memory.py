@@ -110,6 +110,11 @@ def check_topics(machine: Machine) -> Finding:
     used = sum(ring.size for ring in rings)
     measured = {"rings": len(rings), "bytes": used, "dead_rings": len(dead), "dead_bytes": sum(r.size for r in dead)}
     detail = f"{_rings(len(rings))} {size(used)}" if rings else "none open"
+    if unreadable := machine.unreadable_rings():
+        title = "1 is not read" if len(unreadable) == 1 else f"{len(unreadable)} are not read"
+        detail = f"{detail}; {title}: {unreadable[0]}"
+        advice = "end or update the programs that made them, or remove the files"
+        return Finding("topics", Verdict.WARNING, detail, advice, measured | {"unreadable": unreadable})
     if dead:
         whose = "belongs to a dead process" if len(dead) == 1 else "belong to dead processes"
         detail = f"{detail}, of which {len(dead)} with {size(measured['dead_bytes'])} {whose}"

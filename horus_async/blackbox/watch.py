@@ -69,10 +69,13 @@ class BlackBoxObserver(observe.Observer):
             self._put(_EVENTS[type(incident)](incident), tick)
 
     def logged(self, line: observe.Logged) -> None:
-        """`Custom` events of the category ``log``: what nodes log, from WARNING up. The rest is in the recording."""
-        if not line.by_node:
-            return  # of the runtime's there are events
+        """`Custom` events of the category ``log``: what nodes log, and what is said of rings, from WARNING up.
+
+        The rest is in the recording.
+        """
         record = line.record
+        if not line.by_node and not hasattr(record, "ring"):
+            return  # of the runtime's there are events, but for rings that other processes have spoilt
         data: dict[str, Any] = {"node": line.node, "level": record.levelname}
         if extra := extra_of(record):
             data["extra"] = extra

@@ -221,6 +221,7 @@ class NodeRun:
             errors=self.errors,
             restarts=self.restarts,
             lost=self.ports.lost_in_all(),
+            refused=self.ports.refused,
         )
 
 

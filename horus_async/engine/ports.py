@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from horus_async import topics
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
-from horus_async.errors import ContextError
+from horus_async.errors import ContextError, TopicError
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, WorkContext, current
 from horus_async.observe import Received, Sent
 from horus_async.topics.codec import as_bytes, decode, encode
@@ -30,8 +31,15 @@ if TYPE_CHECKING:
     from .pace.time_of_day import TimeOfDay
 
 
+_log = logging.getLogger("horus_async")
+
 new_tuple: Any = tuple.__new__
 """Makes a named tuple past its own ``__new__``, which is a function in Python and takes as long as all the rest."""
+
+MOST_REFUSED = 1000
+"""So many messages that are none are left out in one call; others may be written as fast."""
+MOST_TOLD = 100
+"""Of so many publishers a node tells that their messages are none."""
 
 MOST_LOOKS = 1000
 """So many different answers are noted of one callback, topic and question; a callback may last for ever."""
@@ -101,6 +109,10 @@ class Ports:
         self._publishers: dict[str, Publisher] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
+        self.refused = 0
+        """Messages of other processes that were left out because they are none."""
+        self._refused_newest: dict[str, tuple[str, int]] = {}
+        self._told: set[tuple[str, str]] = set()
         self._lent_to: Node | None = None
         self.began: int | None = None
         """The scheduler tick in which the running callback began; None while none is going on."""
@@ -225,14 +237,21 @@ class Ports:
 
     def take(self, topic: str) -> Taken | None:
         """The next unread message as it lies in the ring."""
-        subscriber = self._subscribers.get(topic) or self.subscriber(topic)
-        taken = subscriber.take()
+        taken = self._first(topic)
         if self._audience.hears_messages:
-            if taken is not None:
-                self._took(topic, taken, subscriber.reader)
-            else:
-                self._empty[topic] = self._empty.get(topic, 0) + 1
+            self._note(topic, taken)
         return taken
+
+    def _first(self, topic: str) -> Taken | None:
+        """The next unread message, not noted yet: only what can be read is an input."""
+        subscriber = self._subscribers.get(topic) or self.subscriber(topic)
+        return subscriber.take()
+
+    def _note(self, topic: str, taken: Taken | None) -> None:
+        if taken is not None:
+            self._took(topic, taken, self._subscribers[topic].reader)
+        else:
+            self._empty[topic] = self._empty.get(topic, 0) + 1
 
     def take_loan(self, topic: str) -> Loan | None:
         """The next unread message, left where it is."""
@@ -266,35 +285,111 @@ class Ports:
 
     def borrow(self, topic: str) -> Borrowing:
         """The next unread message, left where it is for a ``with`` block."""
-        return topics.Borrowing(topic, functools.partial(self.take_loan, topic))
+        return topics.Borrowing(
+            topic, functools.partial(self.take_loan, topic), refuse=functools.partial(self._refuse, topic, noted=True)
+        )
 
     def recv(self, topic: str, default: Any) -> Any:
         """The next unread value, or ``default``."""
-        taken = self.take(topic)
-        return default if taken is None else decode(taken[0])
+        refused = 0
+        while (taken := self._first(topic)) is not None:
+            try:
+                value = decode(taken[0])
+            except TopicError as error:
+                self._refuse(topic, taken, error)
+                refused += 1
+                if refused == MOST_REFUSED:
+                    break
+                continue
+            if self._audience.hears_messages:
+                self._note(topic, taken)
+            return value
+        if self._audience.hears_messages:
+            self._note(topic, None)
+        return default
 
     def recv_all(self, topic: str) -> list[Any]:
         """All unread values, oldest first."""
         values = []
-        while (taken := self.take(topic)) is not None:
-            values.append(decode(taken[0]))
+        while (taken := self._first(topic)) is not None:
+            try:
+                values.append(decode(taken[0]))
+            except TopicError as error:
+                self._refuse(topic, taken, error)
+                continue
+            if self._audience.hears_messages:
+                self._note(topic, taken)
+        if self._audience.hears_messages:
+            self._note(topic, None)
         return values
 
     def recv_message(self, topic: str) -> Message | None:
         """The next unread message, or None."""
-        taken = self.take(topic)
-        if taken is None:
-            return None
-        payload, publisher, seq, stamp_ns = taken
-        return topics.Message(decode(payload), topic, seq, stamp_ns, publisher)
+        refused = 0
+        while (taken := self._first(topic)) is not None:
+            payload, publisher, seq, stamp_ns = taken
+            try:
+                message = topics.Message(decode(payload), topic, seq, stamp_ns, publisher)
+            except TopicError as error:
+                self._refuse(topic, taken, error)
+                refused += 1
+                if refused == MOST_REFUSED:
+                    break
+                continue
+            if self._audience.hears_messages:
+                self._note(topic, taken)
+            return message
+        if self._audience.hears_messages:
+            self._note(topic, None)
+        return None
+
+    def _refuse(
+        self, topic: str, taken: Taken, error: TopicError, *, newest: bool = False, noted: bool = False
+    ) -> None:
+        """Leave out a message of another process that is none: counted, and told once for each of its publishers.
+
+        Raises:
+            TopicError: it comes from this run, and so is a mistake in the program.
+        """
+        subscriber = self._subscribers[topic]
+        reader = subscriber.newest_from if newest else subscriber.reader
+        if not self._is_external(reader):
+            if self._audience.hears_messages and not (newest or noted):
+                self._note(topic, taken)
+            raise error
+        _, publisher, seq, _ = taken
+        if newest:
+            if self._refused_newest.get(topic) == (publisher, seq):
+                return
+            self._refused_newest[topic] = publisher, seq
+        self.refused += 1
+        if (topic, publisher) not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add((topic, publisher))
+            process = "" if reader is None else f" in process {reader.region.pid}"
+            _log.warning(
+                "a message on topic %r from %s%s is left out, and so are further ones that cannot be read: %s",
+                topic,
+                ascii(publisher),
+                process,
+                str(error),  # not the error itself: its traceback would keep the memory mapped
+                extra={"node": self._node, "ring": topic},
+            )
 
     def latest(self, topic: str) -> Any:
         """The newest value, or None; it consumes nothing."""
         subscriber = self.subscriber(topic)
-        newest = subscriber.latest()
+        newest, value = subscriber.latest(), None
+        if newest is not None:
+            try:
+                value = decode(newest[0])
+            except TopicError as error:
+                if self._audience.hears_messages and not self._is_external(subscriber.newest_from):
+                    self._saw_newest(topic, newest, subscriber)
+                self._refuse(topic, newest, error, newest=True)
+                newest = None
         if self._audience.hears_messages:
             self._saw_newest(topic, newest, subscriber)
-        return None if newest is None else decode(newest[0])
+        return value
 
     def _saw_newest(self, topic: str, newest: Taken | None, subscriber: Subscriber) -> None:
         if newest is None:
@@ -325,11 +420,21 @@ class Ports:
 
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
-        while (taken := self.take(topic)) is None:
-            await self._wait(topic)
-            if topic in self._empty:
-                self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
-        return decode(taken[0])
+        while True:
+            while (taken := self._first(topic)) is None:
+                if self._audience.hears_messages:
+                    self._note(topic, None)
+                await self._wait(topic)
+                if topic in self._empty:
+                    self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
+            try:
+                value = decode(taken[0])
+            except TopicError as error:
+                self._refuse(topic, taken, error)
+                continue
+            if self._audience.hears_messages:
+                self._note(topic, taken)
+            return value
 
     async def _wait(self, topic: str) -> None:
         context = current.get(None)

@@ -23,3 +23,5 @@ class NodeStats:
     restarts: int
     lost: int
     """Messages overwritten before the node read them."""
+    refused: int = 0
+    """Messages of other processes that were left out because they could not be read."""

@@ -11,6 +11,8 @@ from horus_async.clock.debugger import held_before_ns, held_ns, notice_debuggers
 from horus_async.clock.system import NANOSECONDS, perf_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .node_run import NodeRun
     from .runtime import Runtime
 
@@ -28,10 +30,15 @@ class Watchdog:
     Args:
         runtime: The run.
         timeout: Seconds, for nodes without a ``watchdog`` of their own; None: only those that have one are watched.
+        end_held_up: Called once, in the watchdog's thread, with the thread of the event loop, when the run was stopped
+            and the loop may not go on by itself: breaks off what holds it up.
     """
 
-    def __init__(self, runtime: Runtime, timeout: float | None) -> None:
+    def __init__(
+        self, runtime: Runtime, timeout: float | None, end_held_up: Callable[[int], object] | None = None
+    ) -> None:
         self._runtime = runtime
+        self._end_held_up = end_held_up
         self._watched = {
             run: round(limit * NANOSECONDS)
             for run in runtime.runs.values()
@@ -77,6 +84,9 @@ class Watchdog:
             self._runtime.watchdog_fired(run, STAGES[index], self._stack(run))
         if stage:
             self._said[run] = (began_ns, stage)
+        if stage == len(STAGES) and self._end_held_up is not None and self._runtime.emergency is not None:
+            end, self._end_held_up = self._end_held_up, None
+            end(self._runtime.audience.thread)
 
     def _held_ns(self, run: NodeRun, began_ns: int) -> int:
         """For how long a debugger has held the tick that began then."""

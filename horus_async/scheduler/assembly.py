@@ -18,6 +18,7 @@ from horus_async.observe import RunInfo
 from horus_async.topics import Bus
 
 from .run_log import logs_heard
+from .signals import end_held_up
 from .unawaited import noticed
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Assembly:
         self._meanwhile.enter_context(logs_heard(self.runtime))
         if self.guard is not None:
             self.guard.begin()
-        self.watchdog = Watchdog(self.runtime, watchdog)
+        self.watchdog = Watchdog(self.runtime, watchdog, end_held_up)
         self.watchdog.start()
 
     def ends(self) -> Iterator[Callable[[], object]]:

@@ -197,7 +197,8 @@ def _handle(signum: int, frame: FrameType | None) -> None:
         watched.signum = watched.signum or signum
         watched.stop(f"signal {signal.Signals(signum).name}")
     if len(_received) == 1:
-        _thread.start_new_thread(_watch_over_ends, (signum,))  # threading.Thread may not be started in a handler
+        # threading.Thread may not be started in a handler
+        _thread.start_new_thread(_watch_over_ends, (signum, signal.Signals(signum).name))
     elif signum == signal.SIGINT and in_main:
         _hurry(here, frame)
     if not in_main and not _in_loop():
@@ -246,19 +247,33 @@ _handlers_stay = threading.Lock()
 """A signal of ours may not find the handlers gone."""
 
 
-def _watch_over_ends(signum: int) -> None:
-    """Name what holds up an event loop after a signal, and break it off after ``grace``. In a thread of its own."""
+def end_held_up(loop_thread: int) -> None:
+    """The watchdog has stopped a run whose event loop may not go on: break off what holds it up, as after a signal.
+
+    From the watchdog's thread.
+    """
+    if not _received:  # otherwise somebody sees to it already
+        _thread.start_new_thread(_watch_over_ends, (signal.SIGTERM, "the watchdog's emergency stop", loop_thread))
+
+
+def _watch_over_ends(signum: int, name: str, only: int | None = None) -> None:
+    """Name what holds up an event loop after a signal, and break it off after ``grace``. In a thread of its own.
+
+    Args:
+        signum: of the signal.
+        name: what ended the runs.
+        only: the thread of the event loop, if not all are to end.
+    """
     since_ns = perf_ns()
     shown_ns = since_ns
     told: set[tuple[int, int]] = set()
     broken: dict[tuple[int, int], int] = {}
-    name = signal.Signals(signum).name
-    while here := _here():
+    while here := [watched for watched in _here() if only in (None, watched.thread.ident)]:
         here[0].ended.wait(_LOOK)
         grace = max(watched.grace for watched in here)
         if any(watched.hurried for watched in here):
             grace = min(grace, _TOLD_AFTER_NS / NANOSECONDS)
-        for thread in {watched.thread.ident for watched in here}.union(_threads_beside()):
+        for thread in {watched.thread.ident for watched in here}.union(_threads_beside() if only is None else ()):
             held = held_up(frame_of(thread))
             if held is None or thread is None or held.delicate:
                 continue
@@ -275,7 +290,7 @@ def _watch_over_ends(signum: int) -> None:
                     _say(held, f"{why}{_BROKEN_OFF_LATER}")
                 _urgent.discard(held.key)
                 broken[held.key] = perf_ns()
-            elif held_ns >= _TOLD_AFTER_NS and held.key not in told:
+            elif only is None and held_ns >= _TOLD_AFTER_NS and held.key not in told:
                 told.add(held.key)
                 _say(held, f"holds up the end of the run after {name}; a second Ctrl-C breaks it off")
         if perf_ns() - shown_ns >= _TOLD_AFTER_NS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from horus_async.errors import MessageOverwrittenError, SchemaMismatchError
+from horus_async.errors import MessageOverwrittenError, SchemaMismatchError, TopicError
 
 from .codec import decode_borrowed
 from .message import Message
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .ring.reader import Loan
-    from .ring.region import Cursor
+    from .ring.region import Cursor, Taken
+
+
+MOST_REFUSED = 1000
+"""So many messages that are none are left out in one call; others may be written as fast."""
 
 
 @frozen
@@ -44,14 +48,20 @@ class BorrowedMessage(Message):
 class Borrowing:
     """The ``with`` block in which a message is borrowed. Made by ``Topic.borrow`` and ``Node.borrow``."""
 
-    __slots__ = ("_check_type", "_message", "_take", "_topic")
+    __slots__ = ("_check_type", "_message", "_refuse", "_take", "_topic")
 
     def __init__(
-        self, topic: str, take: Callable[[], Loan | None], check_type: Callable[[Any, str], object] | None = None
+        self,
+        topic: str,
+        take: Callable[[], Loan | None],
+        check_type: Callable[[Any, str], object] | None = None,
+        refuse: Callable[[Taken, TopicError], object] | None = None,
     ) -> None:
+        """``refuse`` leaves out a message that cannot be read; it raises the error where that is not to be done."""
         self._topic = topic
         self._take = take
         self._check_type = check_type
+        self._refuse = refuse
         self._message: BorrowedMessage | None = None
 
     def __enter__(self) -> BorrowedMessage | None:
@@ -61,10 +71,22 @@ class Borrowing:
             MessageOverwrittenError: it was overwritten just now.
             MessageDecodeError, TopicTypeError: as ``Topic.recv``.
         """
-        loan = self._take()
-        if loan is None:
-            self._message = None
-            return None
+        self._message = None
+        for _ in range(MOST_REFUSED):
+            loan = self._take()
+            if loan is None:
+                return None
+            try:
+                return self._read(loan)
+            except MessageOverwrittenError:
+                raise
+            except TopicError as error:
+                if self._refuse is None:
+                    raise
+                self._refuse(loan[0], error)
+        return None
+
+    def _read(self, loan: Loan) -> BorrowedMessage:
         (payload, publisher, seq, stamp_ns), place = loan
         check = partial(_check, place, self._topic, seq, publisher)
         try:

@@ -21,6 +21,7 @@ from horus_async.undo import undo
 
 from . import discovery
 from .exchange import Exchange
+from .external.notices import say_cut
 from .line import Line
 from .publisher import Publisher
 from .ring.abandoned import close_abandoned, close_when_possible, forget_abandoned
@@ -176,6 +177,14 @@ class Bus:
             undo((ring.close, lambda: line.give_up_files(keep=self._others_listen())))
         return ring
 
+    def _replace_ring(self, line: Line) -> None:
+        """Give up a ring whose file somebody else took away; who has it mapped reads what is left."""
+        say_cut()
+        ring = self._close_ring(line)
+        for channel in filter(None, (line.channel, line.public)):
+            if ring is not None:
+                channel.remove_writer(ring)
+
     async def attend(self) -> None:
         """Call ``on_message`` callbacks from the event loop of this task, until cancelled.
 
@@ -224,6 +233,10 @@ class Bus:
     def _open_ring(self, topic: str, *, external: bool) -> RingWriter:
         """The ring of a topic, made now if this is its first message. The caller holds the line's turn."""
         line = self._line(topic, external=external)
+        schemas: tuple[bytes, ...] = ()
+        if line.ring is not None and line.ring.gone:
+            schemas = line.ring.schemas
+            self._replace_ring(line)
         if line.ring is None:
             if self._process != os.getpid():
                 raise TopicError(_after_fork(topic))
@@ -234,6 +247,8 @@ class Bus:
             process = f"{self._process:x}-{discovery.process_token()}"
             file_name = f"{path_component(topic)}@{process}-{next(_ring_numbers):x}"
             line.ring = line.new_ring(topic, self.namespace, file_name, self._process)
+            for schema in schemas:  # publishers have described their classes and will not do so again
+                line.ring.add_schema(schema)
             with suppress(OSError, TopicError):  # listeners soon look by themselves
                 discovery.announce(self.namespace)
         # Every time, as Ctrl-C may have come before this the first time. It is idempotent.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import TopicError, TopicPermissionError
 
+from .external import notices
 from .external.leftovers import GRACE_NS, UNSEEN_GRACE_NS, reclaim
 from .external.rings import (
     ExternalRing,
@@ -22,9 +24,8 @@ from .external.rings import (
     list_folder,
     open_region,
     ring_file,
-    say_left_out,
 )
-from .ring import memory
+from .ring import guard, memory
 from .ring.layout import FOR_ALL
 from .ring.locks import Rank, new_lock
 from .ring.names import path_component
@@ -37,12 +38,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger("horus_async.topics")
 
 _GLANCE_NS = 5_000_000
+_GLANCE_PART = 20
+"""Glances take at most this part of the time, however many files there are."""
 _SETTLED_NS = 20_000_000
 """File times advance in steps of several milliseconds: a folder that has just changed may change again unseen."""
 _RETRY_NS = NANOSECONDS // 10
 """How long a ring is left out that could not be read."""
 _UNFINISHED_NS = NANOSECONDS
 """How long nothing is said of a ring whose writer is still making it."""
+_MOST_TRIED = 64
+"""So many files of a topic are tried at one time; a folder may hold any number that are no rings."""
+_NEXT_LOT_NS = NANOSECONDS // 50
 _NEVER_NS = 1 << 62
 _SWEEP_NS = 2 * NANOSECONDS
 
@@ -67,8 +73,12 @@ class Discovery:
         self._exchange = exchange
         self._lock = new_lock(Rank.DISCOVERY)
         self._rings: dict[str, ExternalRing] = {}
-        self._files: dict[str, list[RingFile]] = {}
-        """Generation 0 of each external ring, by topic."""
+        self._open: dict[str, list[ExternalRing]] = {}
+        """The same by topic."""
+        self._files: dict[str, deque[RingFile]] = {}
+        """Generation 0 of each external ring that is not open, by topic; those to be tried next come first."""
+        self._said = 0
+        """How many rings were said to be left out."""
         self._left_out: dict[str, _LeftOut] = {}
         self._stamp: tuple[int, int] | None = None
         self._stamp_seen_ns = 0
@@ -101,11 +111,15 @@ class Discovery:
             return False
         self._next_glance = now + _GLANCE_NS
         self.refresh()
+        took = monotonic_ns() - now
+        if took > _GLANCE_NS // _GLANCE_PART:  # a folder full of other things must not take the time of the nodes
+            self._next_glance = now + took * _GLANCE_PART
         return True
 
     def refresh(self) -> None:
         """Look for new rings and show them to the channels; let go of rings that are gone. Nothing once closed."""
         with self._lock:
+            notices.say_cut()
             if self._closed:  # a subscriber that outlives its bus would be shown the same rings again
                 return
             if self._look_if_possible():
@@ -119,8 +133,9 @@ class Discovery:
         """The rings of all topics."""
         with self._lock:
             self._look_if_possible(refuse=True)
-            found = (self._ring(file) for files in self._files.values() for file in files)
-            return [ring for ring in found if ring is not None]
+            for files in self._files.values():
+                self._try(files, len(files), say=False)  # a run does not hear what is said before it has begun
+            return list(self._rings.values())
 
     # Beginning and end
 
@@ -134,6 +149,7 @@ class Discovery:
                 for ring in channel.external:
                     channel.remove_external(ring)
             self._rings.clear()
+            self._open.clear()
             if listened:
                 with suppress(OSError, TopicError):  # clearing up is optional
                     if not others_listen(self.namespace):
@@ -148,6 +164,7 @@ class Discovery:
 
     def _sweep(self) -> None:
         self._next_sweep = monotonic_ns() + _SWEEP_NS
+        guard.keep()
         for ring in list(self._rings.values()):
             ring.newest()  # maps what is still to be read, before its file may go
         grace_ns = UNSEEN_GRACE_NS if others_listen(self.namespace) else GRACE_NS
@@ -178,47 +195,67 @@ class Discovery:
         """Read the folder if it has changed; returns whether it was read."""
         now = monotonic_ns()
         stamp = folder_stamp(self.namespace)
-        if stamp == self._stamp and self._settled and now < self._retry_ns:
-            return False
+        if stamp == self._stamp and self._settled:
+            due = now >= self._retry_ns
+            if due:
+                self._retry_ns = _NEVER_NS
+            return due
         listed = list_folder(self.namespace)
         stamp, names = (None, []) if listed is None else listed
         if stamp != self._stamp:
             self._stamp, self._stamp_seen_ns = stamp, now
         self._settled = stamp is None or now - self._stamp_seen_ns > _SETTLED_NS
-        files: dict[str, list[RingFile]] = {}
+        self._sort(names)
+        return True
+
+    def _sort(self, names: list[str]) -> None:
+        """Take note of what is in the folder."""
+        there: set[str] = set()
+        files: dict[str, deque[RingFile]] = {}
         token = process_token()
         for name in names:
             file = ring_file(name)
             if file is not None and file.generation == 0 and file.token != token:
-                files.setdefault(file.component, []).append(file)
+                there.add(name)
+                if name in self._left_out:
+                    files.setdefault(file.component, deque()).append(file)
+                elif name not in self._rings:
+                    files.setdefault(file.component, deque()).appendleft(file)
         self._files = files
         self._retry_ns = _NEVER_NS
-        there = {file.name for group in files.values() for file in group}
         self._left_out = {name: left_out for name, left_out in self._left_out.items() if name in there}
-        for name in [name for name in self._rings if name not in there]:
-            ring = self._rings.pop(name)
+        gone = [ring for name, ring in self._rings.items() if name not in there]
+        for ring in gone:
+            self._rings.pop(ring.file.name)
+            self._open[ring.file.component].remove(ring)
             ring.newest()
+            ring.gone = True
             for channel in self._exchange.channels(self.namespace).values():
                 channel.remove_external(ring)
-        return True
 
     def _show(self, topic: str, channel: Channel) -> None:
-        for file in self._files.get(path_component(topic), ()):
-            ring = self._ring(file)
-            if ring is not None:
-                channel.add_external(ring)
+        component = path_component(topic)
+        files = self._files.get(component)
+        if files:
+            self._try(files, min(len(files), _MOST_TRIED))
+        for ring in self._open.get(component, ()):
+            channel.add_external(ring)
 
-    def _ring(self, file: RingFile) -> ExternalRing | None:
-        """A ring; None if it cannot be read now. Then it is tried again later, and if it lasts, that is said once."""
-        ring = self._rings.get(file.name)
-        if ring is None:
+    def _try(self, files: deque[RingFile], count: int, *, say: bool = True) -> None:
+        """Open ``count`` of these. What cannot be read now is tried again later, and if it lasts, that is said once."""
+        for _ in range(count):
+            file = files.popleft()
             left_out = self._left_out.get(file.name)
-            if left_out is None or monotonic_ns() >= left_out.next_try_ns:
-                return self._open_ring(file)
-            self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
-        return ring
+            if left_out is not None and monotonic_ns() < left_out.next_try_ns:
+                files.append(file)
+                self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
+            elif not self._open_ring(file, say=say):
+                files.append(file)
+        if len(files) > count:
+            self._retry_ns = min(self._retry_ns, monotonic_ns() + _NEXT_LOT_NS)
 
-    def _open_ring(self, file: RingFile) -> ExternalRing | None:
+    def _open_ring(self, file: RingFile, *, say: bool) -> bool:
+        """Open a ring; returns whether that was possible."""
         failure = ""  # not the error itself: its traceback would keep the memory mapped
         try:
             region = open_region(self.namespace, file.name)
@@ -227,18 +264,26 @@ class Discovery:
         if region is not None:
             self._left_out.pop(file.name, None)
             ring = self._rings[file.name] = ExternalRing(self.namespace, file, region)
-            return ring
+            self._open.setdefault(file.component, []).append(ring)
+            return True
         now = monotonic_ns()
         left_out = self._left_out.setdefault(file.name, _LeftOut(now))
         if not failure and now - left_out.since_ns < _UNFINISHED_NS:  # its writer is about to finish it
             left_out.next_try_ns = now
         else:
-            left_out.next_try_ns = now + _RETRY_NS
-            if not left_out.said:
+            left_out.next_try_ns = now + _RETRY_NS * (1 + len(self._left_out) // _MOST_TRIED)
+            if say and not left_out.said:
                 left_out.said = True
-                say_left_out(file.name, failure or "its header was never finished, or it is not ours")
+                self._say_left_out(file.name, failure or notices.UNFINISHED)
         self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
-        return None
+        return False
+
+    def _say_left_out(self, name: str, reason: str) -> None:
+        self._said += 1
+        if self._said <= notices.MOST_SAID:
+            notices.say_left_out(name, reason)
+        elif self._said == notices.MOST_SAID + 1:
+            notices.say_more_left_out(self.namespace)
 
 
 _TIDY_PART = 10

@@ -11,9 +11,10 @@ from attrs import field, frozen
 
 from horus_async.errors import TopicError
 
-from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file, say_left_out
+from .external.notices import MOST_SAID, UNFINISHED, ring_title, say_left_out, say_more_left_out
+from .external.rings import ExternalRing, RingFile, list_folder, open_region, ring_file, topic_of
 from .ring import memory
-from .ring.layout import NAME_LENGTH, TEXT_AT, Word
+from .ring.layout import Word
 from .ring.names import path_component
 from .ring.region import CLOSED, Region
 
@@ -47,24 +48,61 @@ class RingInfo:
     file: str = field(repr=False)
 
 
+@frozen
+class LeftOut:
+    """A file with a ring's name that is not read."""
+
+    file: RingFile
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """The file, and the process whose number it bears."""
+        return ring_title(self.file.name)
+
+
 def rings(namespace: str) -> list[RingInfo]:
     """All rings of a namespace, by topic, live and dead. One that cannot be read is left out, with a warning.
 
     Raises:
         TopicPermissionError: the namespace's folder is not ours.
     """
+    found, left_out = survey(namespace)
+    for left in left_out[:MOST_SAID]:
+        say_left_out(left.file.name, left.reason)
+    if len(left_out) > MOST_SAID:
+        say_more_left_out(namespace)
+    return found
+
+
+def survey(namespace: str) -> tuple[list[RingInfo], list[LeftOut]]:
+    """All rings of a namespace, by topic, live and dead, and those that cannot be read.
+
+    Raises:
+        TopicPermissionError: the namespace's folder is not ours.
+    """
     listed = list_folder(namespace)
-    files = [] if listed is None else [file for name in listed[1] if (file := ring_file(name))]
-    found = []
-    for first in (file for file in files if file.generation == 0):
-        try:
-            region = open_region(namespace, first.name)
-            if region is not None:
-                generations = [file for file in files if (file.component, file.ring) == (first.component, first.ring)]
-                found.append(_info(namespace, first, generations, region))
-        except (TopicError, OSError) as error:
-            say_left_out(first.name, str(error))
-    return sorted(found, key=lambda info: (info.topic, info.started_ns, info.file))
+    files: dict[tuple[str, str], list[RingFile]] = {}
+    for name in [] if listed is None else listed[1]:
+        file = ring_file(name)
+        if file is not None:
+            files.setdefault((file.component, file.ring), []).append(file)
+    found, left_out = [], []
+    for generations in files.values():
+        for first in (file for file in generations if file.generation == 0):
+            try:
+                region = open_region(namespace, first.name)
+                if region is not None:
+                    found.append(_info(namespace, first, generations, region))
+                elif _exists(namespace, first):
+                    left_out.append(LeftOut(first, UNFINISHED))
+            except (TopicError, OSError) as error:
+                left_out.append(LeftOut(first, str(error)))
+    return sorted(found, key=lambda info: (info.topic, info.started_ns, info.file)), left_out
+
+
+def _exists(namespace: str, file: RingFile) -> bool:
+    return os.path.lexists(memory.root() / path_component(namespace) / file.name)
 
 
 def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region) -> RingInfo:
@@ -77,7 +115,7 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
     record = None if at is None else newest.copy(at.position)
     folder = memory.root() / path_component(namespace)
     return RingInfo(
-        topic=_topic(region),
+        topic=topic_of(region),
         pid=region.words[Word.PID],
         live=not newest.words[CLOSED] and _locked(folder / first.name),
         publishers=tuple(newest.names),
@@ -91,15 +129,6 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
     )
 
 
-def _topic(region: Region) -> str:
-    (length,) = NAME_LENGTH.unpack_from(region.map, TEXT_AT)
-    begin = TEXT_AT + NAME_LENGTH.size
-    try:
-        return bytes(region.map[begin : begin + length]).decode("ascii")
-    except UnicodeDecodeError as error:
-        raise TopicError("a ring's header is damaged: it has no topic name") from error
-
-
 def _bytes(path: Path) -> int:
     try:
         return path.stat().st_blocks * 512
@@ -109,7 +138,7 @@ def _bytes(path: Path) -> int:
 
 def _locked(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

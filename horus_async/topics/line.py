@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import wall_ns
@@ -14,6 +15,7 @@ from .ring.writer import RingWriter
 
 if TYPE_CHECKING:
     import mmap
+    from collections.abc import Callable
 
     from .exchange import Channel
     from .publisher import Publisher
@@ -66,12 +68,20 @@ class Line:
                 self.files.pop().unlink()
             file = SharedFile(namespace, f"{file_name}.{generation}", size, at_first=FIRST_DATA_AT)
             self.files.append(file)
+            if file.guarded is not None:
+                file.guarded.on_cut = lost
             return file.map
+
+        def lost() -> None:
+            writer = made()
+            if writer is not None:
+                writer.limit = 0  # so that the next message looks
 
         def back(size: int) -> int:
             return self.files[-1].back(size)
 
-        return RingWriter(
+        made: Callable[[], RingWriter | None] = lambda: None  # noqa: E731 - until there is one
+        writer = RingWriter(
             allocate,
             topic=topic,
             namespace=namespace,
@@ -80,6 +90,8 @@ class Line:
             started_ns=wall_ns(),
             back=back,
         )
+        made = weakref.ref(writer)  # the guard must not keep what is closed
+        return writer
 
     def give_up_files(self, *, keep: bool) -> None:
         """Remove the files of a closed ring, or leave that to listeners that may not have seen them yet."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .external.notices import say_removed
 from .packed.marks import pack_bytes
+from .ring.memory import FileRemovedError
 from .ring.region import LATEST, SLEEPERS
 from .ring.turn import takes_turn, with_turn
 from .wake.doorbell import ring_bells
@@ -180,6 +182,15 @@ class Publisher:
 
     def _write(self, payload: Payload, seq: int, stamp_ns: int, order_ns: int) -> memoryview:
         """Write a message the slower way; returns the words of the ring's header."""
+        if self._packers is not _UNOPENED and self._ring.gone:
+            self._packers = _UNOPENED
         self._open()
-        self._ring.write(payload, self._number, seq, stamp_ns, order_ns=order_ns, counting=self)
+        try:
+            self._ring.write(payload, self._number, seq, stamp_ns, order_ns=order_ns, counting=self)
+        except FileRemovedError as error:
+            say_removed(self.topic, error.path)
+            self._ring.lose()
+            self._packers = _UNOPENED
+            self._open()
+            self._ring.write(payload, self._number, seq, stamp_ns, order_ns=order_ns, counting=self)
         return self._ring.words

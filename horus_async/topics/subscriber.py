@@ -87,7 +87,7 @@ class Subscriber:
             if any(reader.source is ring for reader in self._readers):
                 return
             self._let_go_of_ended()
-            self._change_readers(RingReader(cursor, ring.follow, writer, ring), None)
+            self._change_readers(RingReader(cursor, ring.follow, writer, ring, ring.say_damaged), None)
 
     def has_message(self) -> bool:
         """Whether there is an unread message. Consumes nothing."""
@@ -211,7 +211,7 @@ class Subscriber:
             unwatch()
         with self._lock:
             self._readers, self._only = (), None
-            self.reader = None
+            self.reader = self.newest_from = None
         for watcher in self._channel.watchers:
             watcher()
 

@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.clock.system import monotonic_ns, wall_ns
-from horus_async.errors import SchemaMismatchError, TopicError, TopicTypeError
+from horus_async.errors import TopicError, TopicTypeError
 
 from .borrowing import Borrowing
 from .bus import Bus, default_namespace
@@ -105,7 +105,7 @@ class Topic:
             return default
         try:
             value = decode(message[0])
-        except SchemaMismatchError:
+        except TopicError:
             return self._value(message)  # raises it again, and says more
         if self._type is not None:
             self._check_type(value, message[1])
@@ -218,8 +218,8 @@ class Topic:
         payload, publisher = message[:2]
         try:
             value = decode(payload)
-        except SchemaMismatchError as error:
-            raise SchemaMismatchError(f"topic {self.name!r}, {self._sender(publisher)}: {error}") from None
+        except TopicError as error:
+            raise type(error)(f"topic {self.name!r}, {self._sender(publisher)}: {error}") from None
         self._check_type(value, publisher)
         return value
 

@@ -14,7 +14,7 @@ from attrs import define
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.ports import Ports
-from horus_async.errors import ContextError
+from horus_async.errors import ContextError, TopicError
 from horus_async.nodes.context import WorkContext, current
 from horus_async.topics.codec import decode, encode
 from horus_async.topics.values.classes import find
@@ -182,6 +182,20 @@ class ShadowPorts(Ports):
             due[0].empty -= 1
             return None
         return self._take(topic)
+
+    def _first(self, topic: str) -> Taken | None:
+        return self.take(topic)
+
+    def _note(self, topic: str, taken: Taken | None) -> None:
+        """The recording has it."""
+
+    def _refuse(self, topic: str, taken: Taken, error: TopicError, **_: bool) -> None:  # noqa: ARG002
+        """What the recorded node could not read is in no file.
+
+        Raises:
+            TopicError: always.
+        """
+        raise error
 
     def _take(self, topic: str) -> Taken | None:
         due = self._due.get(topic)

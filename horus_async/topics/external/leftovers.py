@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
+from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.topics.ring import memory
@@ -12,6 +15,9 @@ from horus_async.topics.ring.names import path_component
 from horus_async.topics.wake.doorbell import is_bell
 
 from .rings import WORD, ring_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GRACE_NS = NANOSECONDS
 """How long a closed ring stays where every listener has surely seen it, or is about to."""
@@ -56,6 +62,12 @@ def reclaim(
     return removed
 
 
+def _check_kind(descriptor: int, is_kind: Callable[[int], bool]) -> None:
+    status = os.fstat(descriptor)
+    if not is_kind(status.st_mode) or status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "not a ring or a doorbell of ours, whatever it is called")
+
+
 def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: bool, spare: bool) -> bool:
     """Remove one ring or doorbell if nobody needs it; returns whether it was removed, or would be."""
     ring = ring_file(name)
@@ -66,10 +78,11 @@ def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: b
     except OSError:  # gone meanwhile, or not ours to touch
         return False
     try:
+        _check_kind(descriptor, stat.S_ISFIFO if ring is None else stat.S_ISREG)
         closed = b"" if ring is None else os.pread(descriptor, WORD.size, _CLOSED_AT)
         if any(closed):
             closed_ns = WORD.unpack(os.pread(descriptor, WORD.size, _CLOSED_NS_AT).ljust(WORD.size, b"\0"))[0]
-            if monotonic_ns() - closed_ns < grace_ns:
+            if 0 <= monotonic_ns() - closed_ns < grace_ns:
                 return False
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free: its process is dead
@@ -80,7 +93,7 @@ def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: b
                     return False
         if not dry_run:
             os.unlink(name, dir_fd=folder)
-    except (BlockingIOError, FileNotFoundError):
+    except OSError:  # locked; or it is something else, or gone, or cannot be removed
         return False
     finally:
         os.close(descriptor)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import struct
 from contextlib import suppress
 from typing import NamedTuple
 
-from horus_async.errors import TopicError
+from horus_async.errors import TopicError, TopicNameError
 from horus_async.topics.packed.marks import watch
 from horus_async.topics.ring import memory
-from horus_async.topics.ring.layout import SLOTS_AT
-from horus_async.topics.ring.names import path_component
+from horus_async.topics.ring.layout import NAME_LENGTH, SLOTS_AT, TEXT_AT
+from horus_async.topics.ring.names import NAME_LIMIT, check_topic_name, path_component
 from horus_async.topics.ring.region import CLOSED, LATEST, SLEEPERS, Cursor, Region, adopt_region
 
-_log = logging.getLogger("horus_async.topics")
-_FILE = r"(.+)@([0-9a-f]+-[0-9a-f]+-[0-9a-f]+)\.(\d+)"
+from .notices import say_damaged, say_left_out
+
+_FILE = r"([A-Za-z0-9_.,+\-]+)@([0-9a-f]{1,16}-[0-9a-f]{1,16}-[0-9a-f]{1,16})\.(0|[1-9][0-9]{0,8})"
 WORD = struct.Struct("<Q")
 
 
@@ -46,15 +46,16 @@ def ring_file(name: str) -> RingFile | None:
 class ExternalRing:
     """A ring that another process writes, mapped here. Shared by all its readers in this process."""
 
-    __slots__ = ("__weakref__", "_component", "_name", "_seen", "_told", "generations", "namespace")
+    __slots__ = ("__weakref__", "_seen", "_told", "file", "generations", "gone", "namespace")
 
     def __init__(self, namespace: str, file: RingFile, first: Region) -> None:
         self.namespace = namespace
-        self._component = file.component
-        self._name = file.ring
+        self.file = file
         self.generations = [first]
         self._seen = (0, 0, 0)
         self._told: set[str] = set()
+        self.gone = False
+        """Whether its file is gone, as after its end: so nobody else finds it, and few of those are kept."""
 
     def follow(self, generation: int) -> Region | None:
         """A later generation; None if its file is gone.
@@ -63,7 +64,7 @@ class ExternalRing:
             TopicError, OSError: it cannot be read now; said once, and tried again with the next call.
         """
         while generation >= len(self.generations):
-            name = f"{self._component}@{self._name}.{len(self.generations)}"
+            name = f"{self.file.component}@{self.file.ring}.{len(self.generations)}"
             try:
                 region = open_region(self.namespace, name)
             except (TopicError, OSError) as error:
@@ -83,6 +84,12 @@ class ExternalRing:
             while (following := region.following()) and (found := self.follow(following)) is not None:
                 region = found
         return region
+
+    def say_damaged(self, reason: str) -> None:
+        """Tell the user, once, that it makes no sense."""
+        name = self.file.name
+        if say_damaged(name, reason, self._told):
+            self._told.add(name)
 
     def start(self) -> Cursor:
         """Where the first message of all was, or will be."""
@@ -111,11 +118,6 @@ class ExternalRing:
         return True
 
 
-def say_left_out(name: str, reason: str) -> None:
-    """Tell the user that a ring of another process is not read for now."""
-    _log.warning("the ring %s is left out for now, and tried again: %s", name, reason)
-
-
 def open_region(namespace: str, name: str) -> Region | None:
     """Map a generation of another process's ring; None if it is gone or not finished yet.
 
@@ -135,8 +137,25 @@ def open_region(namespace: str, name: str) -> Region | None:
     if region is not None:
         if not name.endswith(f".{region.generation}"):
             raise TopicError(f"a ring is damaged: its header says generation {region.generation}")
+        topic = topic_of(region)
+        if path_component(topic) != name.rpartition("@")[0]:
+            raise TopicError(f"a ring is damaged: its header says topic {topic!r}")
         watch(region)
     return region
+
+
+def topic_of(region: Region) -> str:
+    """The name of a ring's topic.
+
+    Raises:
+        TopicError: the header has none.
+    """
+    (length,) = NAME_LENGTH.unpack_from(region.map, TEXT_AT)
+    begin = TEXT_AT + NAME_LENGTH.size
+    try:
+        return check_topic_name(bytes(region.map[begin : begin + min(length, NAME_LIMIT + 1)]).decode("ascii"))
+    except (UnicodeDecodeError, TopicNameError) as error:
+        raise TopicError("a ring's header is damaged: it has no topic name") from error
 
 
 def list_folder(namespace: str) -> tuple[tuple[int, int], list[str]] | None:

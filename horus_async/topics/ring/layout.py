@@ -134,6 +134,9 @@ PUBLISHERS_AT = 2048
 FIRST_DATA_AT = 8192
 """Where the data of generation 0 begins; later generations of a ring with many publishers have larger tables."""
 
+DATA_AT_LIMIT = 1 << 24
+"""Where the data of a generation begins at the latest: beyond, no more publishers find room."""
+
 NAME_LENGTH = struct.Struct("<H")
 SCHEMA_SIZE = struct.Struct("<I")
 """The length before each schema."""

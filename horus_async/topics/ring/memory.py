@@ -19,8 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError, TopicPermissionError
 
+from .guard import guard
+from .layout import DATA_AT_LIMIT, RING_LIMIT
 from .names import path_component
 
 if TYPE_CHECKING:
@@ -39,6 +42,11 @@ _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 EXISTING_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """For files that another process made."""
 _NOT_A_PLAIN_FOLDER = (errno.ELOOP, errno.ENOTDIR)
+_LARGEST = DATA_AT_LIMIT + RING_LIMIT
+"""Bytes of the largest file of a ring."""
+
+_LOCK_TRIES, _LOCK_PAUSE_NS = 200, 1_000_000
+"""How often a new file is tried to be locked, and the pause in between."""
 
 STEP, SMALL = 4, 1 << 16
 """The factor by which the part of a file that has memory grows, once that part has ``SMALL`` bytes."""
@@ -57,7 +65,7 @@ def root() -> Path:
 class SharedFile:
     """A file that this process made, mapped for reading and writing, and locked as long as it is mapped."""
 
-    __slots__ = ("backed", "map", "path", "size")
+    __slots__ = ("_file", "backed", "guarded", "map", "path", "size")
 
     def __init__(self, namespace: str, name: str, size: int, *, at_first: int | None = None) -> None:
         """Make ``name`` of ``size`` bytes, all zero, in the folder of ``namespace``.
@@ -84,6 +92,8 @@ class SharedFile:
             _allocate(descriptor, 0, self.backed, self.path)
             # The mapping keeps a duplicate of the descriptor, and with it the lock, until it is closed.
             self.map = _map(descriptor, size)
+            self.guarded = guard(self.map, name, own=True)
+            self._file = _identity(os.fstat(descriptor))
         except OSError as error:
             self.unlink()
             raise no_room(size, self.path, error) from error
@@ -97,16 +107,19 @@ class SharedFile:
         """Give the first ``size`` bytes, or some more, their memory; returns how many have it now.
 
         Raises:
+            FileRemovedError: somebody removed the file, or put another one in its place.
             TopicError: there is no room. Bytes that have memory keep it.
         """
         if size > self.backed:
             try:
-                descriptor = open_with_room(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, None)
-            except FileNotFoundError:
-                raise TopicError(f"somebody removed {self.path}; close the topic and open it again") from None
+                descriptor = open_with_room(self.path, EXISTING_FLAGS, None)
             except OSError as error:
+                if error.errno in (errno.ENOENT, errno.EISDIR, *_NOT_A_PLAIN_FOLDER):
+                    raise FileRemovedError(self.path) from None
                 raise no_room(size, self.path, error) from error
             try:
+                if _identity(os.fstat(descriptor)) != self._file:
+                    raise FileRemovedError(self.path)
                 _allocate(descriptor, self.backed, size - self.backed, self.path)
                 self.backed = size
                 with suppress(TopicError):  # some more, so that this is needed rarely; it may fail
@@ -126,12 +139,25 @@ class SharedFile:
         _remove(self.path)
 
 
+class FileRemovedError(TopicError):
+    """Somebody removed a file of ours."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"somebody removed {path}; close the topic and open it again")
+        self.path = path
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
 _left: set[Path] = set()
 """Files that this process made and has not removed."""
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):  # not ours any more
+        path.unlink()
     _left.discard(path)
     remove_empty_folders(path.parent)
 
@@ -157,13 +183,27 @@ def _create_locked(base: Path, namespace: str, name: str) -> int:
     while True:
         descriptor = _create(base, namespace, name)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # a process that tests whether it is free holds it only briefly
+            _lock(descriptor, base / path_component(namespace) / name)
             if os.fstat(descriptor).st_nlink:
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Lock a new file. A process that tests whether it is free holds the lock only briefly; others we do not await."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sleep_until_monotonic(monotonic_ns() + _LOCK_PAUSE_NS)
+        else:
+            return
+    with suppress(OSError):
+        path.unlink()
+    raise TopicError(f"another process keeps {path} locked, which this one has just made; is it one of ours?")
 
 
 def _create(base: Path, namespace: str, name: str) -> int:
@@ -208,7 +248,11 @@ def map_existing(folder: int, name: str) -> mmap.mmap | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or not status.st_size:
             return None
-        return _map(descriptor, status.st_size)
+        if status.st_size > _LARGEST:
+            raise TopicError(f"a ring is damaged: no ring has {status.st_size} bytes")
+        memory = _map(descriptor, status.st_size)
+        guard(memory, name)
+        return memory
     finally:
         os.close(descriptor)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import TopicError
 
-from .layout import ORDER_WORD, PAD
+from .layout import ALIGNMENT, INDEX_WORD, ORDER_WORD, PAD, RECORD
 from .region import CLOSED, LATEST, NEXT, OLDEST, SMALL, Cursor
 from .writer import NOTHING_NEAR
 
@@ -42,7 +42,9 @@ class RingReader:
 
     __slots__ = (
         "_after",
+        "_careful",
         "_checked",
+        "_damage",
         "_data_at",
         "_first",
         "_follow",
@@ -51,6 +53,7 @@ class RingReader:
         "_lost",
         "_map",
         "_mask",
+        "_say_damaged",
         "_unpackers",
         "_words",
         "index",
@@ -66,6 +69,7 @@ class RingReader:
         follow: Callable[[int], Region | None],
         writer: RingWriter | Elsewhere,
         source: object = None,
+        say_damaged: Callable[[str], object] = bool,
     ) -> None:
         """Begin at ``cursor``.
 
@@ -74,6 +78,7 @@ class RingReader:
             follow: finds a later generation by its number; None if it is gone.
             writer: the ring's writer, or ``ELSEWHERE``.
             source: identifies the ring.
+            say_damaged: called with what is wrong with the ring, each time something is.
         """
         self._follow = follow
         self.source = source
@@ -82,6 +87,9 @@ class RingReader:
         self._first = self.index = cursor.index
         self._after = cursor.position if cursor.after else -1
         self._looks = 0
+        self._say_damaged = say_damaged
+        self._damage: tuple[int, int] | None = None
+        """``LATEST`` and ``OLDEST`` where the ring makes no sense: there is nothing to read until they change."""
         self._known: tuple[int, Taken] | None = None
         """Order and message of the newest one, as far as it was seen whole; only where ``CHECKED``."""
         self._enter(cursor.region)
@@ -126,12 +134,12 @@ class RingReader:
 
     @property
     def closed(self) -> bool:
-        """Whether no more messages will come."""
-        return bool(self._words[CLOSED])
+        """Whether no more messages will come, or hardly any, as its file is gone."""
+        return bool(self._words[CLOSED]) or bool(getattr(self.source, "gone", False))
 
     def has_message(self) -> bool:
         """Whether ``take`` would return one."""
-        if self._checked:
+        if self._careful:
             return self._locate() is not None
         words = self._words
         latest = words[LATEST]
@@ -170,10 +178,20 @@ class RingReader:
 
     def next_order(self) -> int | None:
         """The order (ns, see ``layout``) of the message that ``take`` would return, or None."""
+        order: int
+        words, position = self._words, self.position
+        if not self._careful and words[LATEST] >= position:  # most often
+            word = (self._data_at + (position & self._mask)) >> 3
+            try:
+                length, index, order = words[word], words[word + INDEX_WORD], words[word + ORDER_WORD]
+            except IndexError:
+                length = PAD
+            if length < PAD and index == self.index and words[OLDEST] <= position:
+                return order - 2**64 if order >= 2**63 else order
         at = self._locate()
         if at is None:
             return None
-        order: int = self._words[(at >> 3) + ORDER_WORD]
+        order = self._words[(at >> 3) + ORDER_WORD]
         return order - 2**64 if order >= 2**63 else order
 
     def latest(self) -> Taken | None:
@@ -183,11 +201,15 @@ class RingReader:
 
     def newest(self) -> tuple[int, Taken] | None:
         """The same with its order."""
-        while True:
+        for _ in range(PATIENCE):
             newest = self._newest()
             if newest is None:
                 return None
-            record = newest.region.copy(newest.position)
+            try:
+                record = newest.region.copy(newest.position)
+            except TopicError as error:
+                self._say_damaged(str(error))
+                return None
             if record is not None:
                 found = record[2], record[0]
                 if self._checked:
@@ -195,6 +217,7 @@ class RingReader:
                 return found
             if self._checked:
                 return self._known
+        return None
 
     def _enter(self, region: Region) -> None:
         self.region = region
@@ -202,7 +225,8 @@ class RingReader:
         self._words = region.words
         self._data_at = region.data_at
         self._mask = region.capacity - 1
-        self._checked = region.checked
+        self._checked = self._careful = region.checked
+        self._damage = None
         # A ring with checksums has no unpackers, and so takes the slower way for each message.
         self._unpackers = {} if region.checked else _unpackers
         self.position = region.capacity
@@ -231,44 +255,79 @@ class RingReader:
 
     def _locate(self) -> int | None:
         """Skip lost messages, padding and finished generations; the next record's offset, None if there is none."""
-        while True:
+        for _ in range(PATIENCE):  # each time it gets further, but perhaps not as fast as a writer
             words = self._words
             following = (
                 self.region.following()
             )  # before LATEST: a ring that has a next generation is never written again
-            if words[LATEST] < self.position:
+            latest = words[LATEST]
+            if latest < self.position:
                 region = self._next_generation(following)
                 if region is None:
                     return None
                 self._enter(region)
                 continue
             oldest = words[OLDEST]
-            if oldest > self.position:
-                self.position = oldest
-                if words[LATEST] < oldest:
-                    return None
-            at = self.region.offset(self.position)
-            padding = words[at >> 3] == PAD | self.position
-            if words[OLDEST] > self.position:  # first of all: that word may be the last of the data
+            if self._damage is not None and not self._is_mended(latest, oldest):
+                return None
+            position = max(oldest, self.position)
+            if latest < position:
+                return None  # a message as large as the ring is being written
+            at = self.region.offset(position & -ALIGNMENT)
+            padding = words[at >> 3] == PAD | position
+            if words[OLDEST] > position:  # first of all: that word may be the last of the data
                 continue
-            if padding:
-                self.position += self.region.capacity - (self.position & self._mask)
+            if padding and position == self.position:
+                self.position += self.region.capacity - (position & self._mask)
                 continue
-            examined = self._examine()
+            examined = self._examine(position)
             if examined is None:
                 return None
             if examined:
                 return at
+        return None
 
-    def _examine(self) -> bool | None:
+    def _examine(self, position: int) -> bool | None:
         """Whether there is a message to be read here; None if not yet, False if one has to look once more."""
-        found = self.region.whole(self.position)
-        if self._words[OLDEST] > self.position:
+        found = self.region.whole(position)
+        if self._words[OLDEST] > position:
             return False
-        if found is not None:
-            return self._settle(*found)
-        # not all of it is visible to this processor yet
-        return None if self._should_look_again() or not self._skip_damage() else False
+        if self._checked:
+            self.position = position
+            if found is not None:
+                return self._settle(*found)
+            # not all of it is visible to this processor yet
+            return None if self._should_look_again() or not self._skip_damage() else False
+        first = max(self.index, self.region.first_index)
+        if found is None or not 0 <= found[0] - first <= (position - self.position) // RECORD.size:
+            return self._is_damaged(f"there is no message where number {first} should be")
+        self.position = position
+        return self._settle(*found)
+
+    def _is_damaged(self, what: str) -> bool | None:
+        """Say it, and go to the newest message; what is before it counts as lost. None if even that makes no sense."""
+        self._say_damaged(what)
+        newest = self.region.newest()
+        if newest is None or newest.position <= self.position or newest.index < self.index:
+            self._damage = self._words[LATEST], self._words[OLDEST]
+            self._careful = True
+            return None
+        self.position = newest.position
+        self._settle(newest.index, 0)
+        return False
+
+    def _is_mended(self, latest: int, oldest: int) -> bool:
+        """Whether a ring that made no sense was written since, and can be read again from its newest message on."""
+        if (latest, oldest) == self._damage:
+            return False
+        newest = self.region.newest()
+        if newest is None or newest.position < self.position or newest.index < self.index:
+            self._damage = latest, oldest
+            return False
+        self.position = newest.position
+        self._settle(newest.index, 0)
+        self._damage, self._careful = None, self._checked
+        return True
 
     def _settle(self, index: int, size: int) -> bool:
         """Count what was lost before the message ``index``; returns whether it is one to be read."""
@@ -305,9 +364,16 @@ class RingReader:
 
     def _next(self, *, borrow: bool) -> tuple[Taken, int, int] | None:
         """The next message, its size in the ring and its order."""
-        while self._locate() is not None:
+        for _ in range(PATIENCE):
+            if self._locate() is None:
+                break
             last_try = self._checked and not self._should_look_again()
-            record = self.region.copy(self.position, borrow=borrow, last_try=last_try)
+            try:
+                record = self.region.copy(self.position, borrow=borrow, last_try=last_try)
+            except TopicError as error:
+                if self._is_damaged(str(error)) is None:
+                    break
+                continue
             if record is not None:
                 self.position += record[1]
                 self.index += 1

@@ -12,14 +12,19 @@ from horus_async.topics.values.blocks import copy_of
 from horus_async.topics.values.payload import LARGE, WITH_BUFFERS
 
 from .entries import read_entries
+from .guard import OVER
 from .layout import (
+    ALIGNMENT,
+    CAPACITY_MIN,
     CRC_START,
+    DATA_AT_LIMIT,
     ENTRY_CRC,
     INDEX_WORD,
     MAGIC,
     NAME_LENGTH,
     PUBLISHERS_AT,
     RECORD,
+    RING_LIMIT,
     SCHEMA_SIZE,
     TEXT_AT,
     VERSION,
@@ -61,6 +66,11 @@ SCHEMA_LENGTH = int(Word.SCHEMA_LENGTH)
 LOOKS = 1000
 """How often one looks at a place that another thread or process is changing, before one does without."""
 
+_LOOK_BYTES = 1 << 26
+"""Bytes of a record with a CRC that are read in all these looks, whatever its header says of its length."""
+_INDEX_LIMIT = 1 << 62
+"""No ring gets so many messages; what is counted from here still fits into 64 bits."""
+
 
 class Cursor:
     """A place in a ring."""
@@ -86,6 +96,7 @@ class Region:
     __slots__ = (
         "__weakref__",
         "_newest",
+        "_schemas",
         "capacity",
         "checked",
         "data_at",
@@ -114,6 +125,8 @@ class Region:
         self.names: list[str] = []
         self._newest: tuple[int, int] | None = None
         """Position and index of the newest message that was seen whole."""
+        self._schemas: tuple[tuple[int, int], list[Schema]] | None = None
+        """End and CRC of the table of schemas, and what is in it."""
 
     def publisher(self, number: int) -> str:
         """The name of a publisher by its number in the table.
@@ -140,17 +153,33 @@ class Region:
             return []
         if end > self.data_at:
             raise TopicError(f"a ring's header is damaged: its schemas end at {end}, its data begins at {self.data_at}")
+        if at > end or at < PUBLISHERS_AT:
+            raise TopicError(f"a ring's header is damaged: its schemas lie from {at} to {end}")
+        table = end, zlib.crc32(self.view[at:end])
+        if self._schemas is not None and self._schemas[0] == table:
+            return self._schemas[1]
         entries = read_entries(self.map, SCHEMA_SIZE, at, end)
         if not self.checked and sum(SCHEMA_SIZE.size + len(entry) + ENTRY_CRC.size for entry in entries) < end - at:
             raise TopicError("a ring's header is damaged: the entries of its schemas do not fit their table")
         from horus_async.topics.packed.schema import Schema
 
-        return [Schema.parse(entry) for entry in entries]
+        found = [Schema.parse(entry) for entry in entries]
+        if not self.checked:
+            self._schemas = table, found
+        return found
+
+    @property
+    def cut(self) -> bool:
+        """Whether somebody cut the file short, and ``guard`` has put private memory in its place."""
+        words = self.words
+        return bool(words[OLDEST] == OVER and words[Word.MAGIC] != MAGIC)
 
     def following(self) -> int:
         """The number of the next generation; 0 if there is none. Damage cannot lead back, and so round in circles."""
         following: int = self.words[NEXT]
-        return following if following > self.generation else 0
+        if following > self.generation:
+            return following
+        return self.generation + 1 if self.cut else 0
 
     def offset(self, position: int) -> int:
         """The offset of a position in the mapped memory."""
@@ -165,13 +194,13 @@ class Region:
                 break
             found = self.whole(oldest)
             if words[OLDEST] == oldest:
-                return max(0, found[0] - self.first_index) if found is not None else 0
+                return found[0] - self.first_index if found is not None else 0
         return 0
 
     def newest(self) -> Cursor | None:
         """The newest message; None if there is none (or it is being replaced now by one as large as the ring)."""
         words = self.words
-        for _ in range(LOOKS):
+        for _ in self._looks():
             position = words[LATEST]
             if position == 0 or words[OLDEST] > position:
                 break
@@ -179,19 +208,24 @@ class Region:
             if found is not None and words[OLDEST] <= position:
                 self._newest = position, found[0]
                 return Cursor(self, position, found[0])
+            if found is None and not self.checked and words[LATEST] == position and words[OLDEST] <= position:
+                break  # damaged: it will not change by being looked at
         return Cursor(self, *self._newest) if self.checked and self._newest is not None else None
 
     def end(self) -> Cursor:
         """Where the next message of this generation will be."""
         words = self.words
         cursor = Cursor(self, self.capacity, self.first_index)
-        for _ in range(LOOKS):  # do not wait for a writer that stopped between two stores
+        for _ in self._looks():  # do not wait for a writer that stopped between two stores
             position = words[LATEST]
             if position == 0:
                 return cursor
             found = self.whole(position)
             if found is None:
-                cursor = Cursor(self, position, max(words[COUNT], self.first_index), after=True)
+                if self.checked and position >= self.capacity and not position & (ALIGNMENT - 1):
+                    cursor = Cursor(self, position, self._count(position), after=True)
+                elif words[LATEST] == position and words[OLDEST] <= position:
+                    break  # damaged: it will not change by being looked at
                 continue
             cursor = Cursor(self, position + found[1], found[0] + 1)
             if words[OLDEST] <= position and words[LATEST] == position:
@@ -199,23 +233,45 @@ class Region:
         return cursor
 
     def whole(self, position: int) -> tuple[int, int] | None:
-        """Index and size in the ring of the record at ``position``; None if not all of it is visible.
+        """Index and size in the ring of the record at ``position``; None if not all of it is visible, or it is none.
 
         Without checksums only what is read from ``OLDEST`` afterwards tells whether it was there still.
         """
         at = self.offset(position)
+        begin = at + RECORD.size
+        if position & (ALIGNMENT - 1) or begin > len(self.map):
+            return None
         if not self.checked:
             length, index = self.words[at >> 3], self.words[(at >> 3) + INDEX_WORD]
+            if length > len(self.map) - begin or not self._is_place(position, index):
+                return None
             return index, record_size(length)
-        if at + RECORD.size > len(self.map):
-            return None
         length, *fields, crc = RECORD.unpack_from(self.map, at)
-        begin = at + RECORD.size
-        if length > len(self.map) - begin or crc != checksum(
-            position, self.view[begin : begin + length], length, *fields
+        if (
+            length > len(self.map) - begin
+            or not self._is_place(position, fields[0])
+            or crc != checksum(position, self.view[begin : begin + length], length, *fields)
         ):
             return None
         return fields[0], record_size(length)
+
+    def _is_place(self, position: int, index: int) -> bool:
+        """Whether the record ``index`` can be at ``position``: each takes some room, and they lie in a row."""
+        ahead = index - self.first_index
+        behind = position - self.capacity
+        return 0 <= ahead <= behind // RECORD.size and (ahead > 0 or not behind) and index < _INDEX_LIMIT
+
+    def _count(self, position: int) -> int:
+        """``COUNT`` as far as it can be true, while ``LATEST`` is ``position``."""
+        most = self.first_index + (position - self.capacity) // RECORD.size
+        return max(min(int(self.words[COUNT]), most), self.first_index)
+
+    def _looks(self) -> range:
+        """How often to look for the newest record: with a CRC each look reads all of it."""
+        if not self.checked:
+            return range(LOOKS)
+        at = self.offset(self.words[LATEST] & -ALIGNMENT)
+        return range(max(2, min(LOOKS, _LOOK_BYTES // (self.words[at >> 3] + 1))))
 
     def copy(self, position: int, *, borrow: bool = False, last_try: bool = False) -> tuple[Taken, int, int] | None:
         """The record at ``position``, its size in the ring and its order; None if it is not whole, any more or yet.
@@ -230,7 +286,7 @@ class Region:
         """
         at = self.offset(position)
         room = len(self.map) - at - RECORD.size
-        if room < 0:
+        if room < 0 or position & (ALIGNMENT - 1):
             return self._damaged(position, "a record without room")
         length, *fields, crc = RECORD.unpack_from(self.map, at)
         index, seq, stamp_ns, order_ns, publisher = fields
@@ -289,8 +345,16 @@ def adopt_region(memory: Memory) -> Region | None:
     if words[Word.VERSION] == VERSION and words[Word.HEADER_CRC] != header_crc(memory):
         return None
     region = Region(memory)
-    if region.capacity & (region.capacity - 1) or region.data_at + region.capacity != len(memory):
+    data_at, capacity = region.data_at, region.capacity
+    if (
+        capacity & (capacity - 1)
+        or not CAPACITY_MIN <= capacity <= RING_LIMIT
+        or not PUBLISHERS_AT <= data_at <= DATA_AT_LIMIT
+        or data_at + capacity != len(memory)
+    ):
         raise TopicError("a ring is damaged: its header contradicts its size")
+    if region.first_index >= _INDEX_LIMIT:
+        raise TopicError(f"a ring is damaged: its first message has number {region.first_index}")
     return region
 
 

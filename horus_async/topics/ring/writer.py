@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -11,6 +12,7 @@ from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .layout import (
+    DATA_AT_LIMIT,
     PAD,
     RECORD,
     RING_LIMIT,
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     Packers = dict[int, tuple[Callable[..., None], int]]
     """By small length: packs a record with its payload in one call; the record's size in the ring."""
 
+_log = logging.getLogger("horus_async")
+
 NOTHING_NEAR: Near = (-1, 0, None)
 
 _packers: Packers = {}
@@ -84,10 +88,12 @@ class RingWriter:
         "_back",
         "_backed",
         "_checkpoints",
+        "_gone",
         "_header",
         "_opened",
         "_refusal",
         "_tables",
+        "_told",
         "_wanted",
         "bell_byte",
         "data_at",
@@ -140,6 +146,7 @@ class RingWriter:
         # A ring with checksums has no packers, and so takes the slower way for each message.
         self.packers: Packers = {} if checked else _packers
         self._refusal = ""
+        self._gone = self._told = False
         self._opened: _Opened | None = None
         self.next_seq = 0
         """Counted where no publisher does."""
@@ -167,9 +174,20 @@ class RingWriter:
             if region is self.generations[-1]:
                 return cursor
 
-    def follow(self, generation: int) -> Region:
-        """A later generation."""
-        return self.generations[generation]
+    def say_damaged(self, reason: str) -> None:
+        """Tell the user, once, that somebody else wrote into it."""
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "another process wrote into the ring of topic %r of this one: %s",
+                self.topic,
+                reason,
+                extra={"ring": self.topic},
+            )
+
+    def follow(self, generation: int) -> Region | None:
+        """A later generation; None if there is none, whatever another process wrote into the header."""
+        return self.generations[generation] if generation < len(self.generations) else None
 
     def want_capacity(self, capacity: int) -> None:
         """Let the ring grow to ``capacity`` bytes with the next message that needs room."""
@@ -250,7 +268,8 @@ class RingWriter:
             at += len(part)
         # All in one line without a call: Ctrl-C must not come between these.
         words[LATEST], self.tail, self.index, counter.next_seq = start, start + size, self.index + 1, seq + 1
-        self.limit = limit  # only now: the first message of a generation must not be written elsewhere than here
+        # Only now: the first message of a generation must not be written elsewhere than here.
+        self.limit = 0 if self.region.cut else limit
         if region.checked:
             words[COUNT] = self.index
 
@@ -258,6 +277,21 @@ class RingWriter:
         """Let the first message find room."""
         if self.limit == self.tail and not self._refusal:
             self.make_room(RECORD.size)
+
+    @property
+    def gone(self) -> bool:
+        """Whether somebody took its file away, so that nobody else reads what is written."""
+        return self._gone or self.region.cut
+
+    def lose(self) -> None:
+        """Somebody removed its file."""
+        self._gone = True
+        self.limit = 0
+
+    @property
+    def schemas(self) -> tuple[bytes, ...]:
+        """The schemas in the table."""
+        return self._tables.schemas
 
     def close(self) -> None:
         """Tell readers that there will be no more messages. Later writes are errors."""
@@ -333,6 +367,10 @@ class RingWriter:
     def _open_generation(self, capacity: int) -> None:
         number = len(self.generations)
         data_at = self._tables.data_at
+        if data_at > DATA_AT_LIMIT:
+            raise TopicError(
+                f"topic {self.topic!r} has too many publishers in one process: {len(self._tables.publishers)}"
+            )
         memory = self._allocate(number, data_at + capacity)
         backed = data_at + capacity if self._back is None else self._back(data_at)
         region = create_region(
@@ -352,7 +390,7 @@ class RingWriter:
     def _move_to(self, opened: _Opened) -> None:
         """Go on in a new generation. If Ctrl-C strikes, ``make_room`` does it again, as there is no room before."""
         region = opened.region
-        number = region.words[Word.GENERATION]
+        number = region.generation
         self.limit = 0
         self.generations = [*self.generations[:number], region]
         self.region = region

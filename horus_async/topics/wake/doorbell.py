@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from horus_async.topics.ring.names import path_component
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
+    from pathlib import Path
 
 PREFIX = "bell-"
 
@@ -24,8 +26,13 @@ _RING_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST_PIPE, _SMALLEST_PIPE = 65536, 4096
 """Bytes that a FIFO can hold: usually the first, but one page where the user has very many FIFOs; see pipe(7)."""
 
+_NAMES = {f"{PREFIX}{slot}": slot for slot in range(SLOTS)}
+
 _log = logging.getLogger("horus_async.topics")
 _said_unrung = False
+
+_NO_BELL = (errno.ENOENT, errno.ENXIO, errno.ELOOP, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENODEV)
+"""Nobody has it open, or it is something else."""
 
 _open: dict[tuple[str, int], int] = {}
 """Descriptors of the doorbells that this process has rung, by namespace and slot."""
@@ -123,12 +130,12 @@ def _say_unrung(error: Exception) -> None:
 
 def is_bell(name: str) -> bool:
     """Whether a file of that name is a doorbell, and not the ring of a topic with such a name."""
-    return name.startswith(PREFIX) and name[len(PREFIX) :].isdecimal()
+    return name in _NAMES
 
 
 def others_listen(names: Iterable[str], namespace: str, own: Container[int]) -> list[int]:
     """The slots of the other processes whose doorbells are among the file ``names`` of a namespace's folder."""
-    slots = [int(name[len(PREFIX) :]) for name in names if is_bell(name)]
+    slots = [_NAMES[name] for name in names if name in _NAMES]
     found = []
     for slot in slots:
         if slot not in own and (descriptor := _open_bell(namespace, slot)) is not None:
@@ -151,13 +158,23 @@ def _open_bell(namespace: str, slot: int) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        return memory.open_with_room(f"{PREFIX}{slot}", _RING_FLAGS, folder)
+        descriptor = memory.open_with_room(f"{PREFIX}{slot}", _RING_FLAGS, folder)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENXIO, errno.ELOOP):  # nobody has it open
+        if error.errno in _NO_BELL:
             return None
         raise
     finally:
         os.close(folder)
+    if _is_fifo(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _is_fifo(descriptor: int) -> bool:
+    """Whether it is a FIFO of ours; anything else of that name is no doorbell, and would not take a byte for ever."""
+    status = os.fstat(descriptor)
+    return stat.S_ISFIFO(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def _claim(namespace: str, slot: int) -> int | None:
@@ -167,21 +184,11 @@ def _claim(namespace: str, slot: int) -> int | None:
         with suppress(FileNotFoundError):  # the folder, or the doorbell, was removed just now
             folder = memory.open_namespace(namespace, make=True)
             try:
-                try:
-                    os.mkfifo(name, 0o600, dir_fd=folder)
-                    os.chmod(name, 0o600, dir_fd=folder)  # whatever the umask
-                except FileExistsError:
-                    pass
-                except FileNotFoundError:  # to another process it was one that a dead process left
-                    raise
-                except OSError as error:
-                    raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
-                try:
-                    descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
-                except FileNotFoundError:
-                    raise
-                except OSError as error:
-                    raise memory.no_room(0, memory.root() / path_component(namespace) / name, error) from error
+                descriptor = _made(name, folder, memory.root() / path_component(namespace))
+                if descriptor is None or not _is_fifo(descriptor):  # something else has the name
+                    if descriptor is not None:
+                        os.close(descriptor)
+                    return None
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if os.fstat(descriptor).st_nlink:
@@ -192,3 +199,19 @@ def _claim(namespace: str, slot: int) -> int | None:
                 os.close(descriptor)
             finally:
                 os.close(folder)
+
+
+def _made(name: str, folder: int, path: Path) -> int | None:
+    """A descriptor of the doorbell, made if there is none; None if something else has its name."""
+    try:
+        with suppress(FileExistsError):
+            os.mkfifo(name, 0o600, dir_fd=folder)
+            os.chmod(name, 0o600, dir_fd=folder)  # whatever the umask
+        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISFIFO(there.st_mode):
+            return None
+        return memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
+    except FileNotFoundError:  # to another process it was one that a dead process left
+        raise
+    except OSError as error:
+        raise memory.no_room(0, path / name, error) from error
