@@ -51,6 +51,10 @@ SOAKS = {
         "driver:kill_a_driver",
     ),
     "reader": Soak("a damaged file gives recorded data or an error of ours, in bounded memory", "damage:fuzz_reader"),
+    "mutations": Soak(
+        "whatever is changed in a session, a check says that it is whole only if it reads as before",
+        "mutations:check_mutations",
+    ),
     "cuts": Soak("a file cut anywhere gives its whole frames, so with a bit of its header", "damage:cut_everywhere"),
     "commands": Soak("damaged sessions give an exit code and a line, no traceback", "damage:fuzz_commands"),
     "errors": Soak("each call to the system fails: the run goes on, gap lines are exact", "faults:fail_each_call"),

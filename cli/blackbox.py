@@ -18,6 +18,7 @@ from horus_async.blackbox.events import Unquoted
 from horus_async.blackbox.reader import BlackBoxReader, Filter, kind_name, node_of
 from horus_async.clock.system import clock_face
 from horus_async.errors import BlackBoxError
+from horus_async.folders import open_to_everyone
 from horus_async.spelling import did_you_mean, printable_json
 
 from .support.errors import FOUND, clear_errors
@@ -157,6 +158,8 @@ def _check_node(box: BlackBoxReader, node: str, *, answer: bool, quiet: bool) ->
 
 def _print_notes(box: BlackBoxReader, *, with_lost: bool) -> None:
     """Print to standard error what a reader of the output must know, but a program that parses it need not."""
+    for problem in filter(None, map(open_to_everyone, (box.path.parent, box.path))):
+        tell(f"note: {problem}", err=True)
     for note in box.damage:
         tell(f"damaged: {note}", err=True)
     if with_lost and box.lost:

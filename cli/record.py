@@ -16,10 +16,12 @@ from click.shell_completion import CompletionItem
 
 from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.errors import DamagedRecordingError, RecordingError
+from horus_async.folders import open_to_everyone
 from horus_async.recorder import delete_session, list_sessions, open_session, recordings_root
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
 from horus_async.recorder.read.listing import DENIED
+from horus_async.recorder.removal import remove_condemned
 from horus_async.spelling import printable
 
 from .support.errors import FOUND, clear_errors, prints_no_data
@@ -106,6 +108,8 @@ def list_(*, as_long: bool, as_json: bool) -> None:
     """
     found = (_listed(summary, with_more=as_long) for summary in list_sessions())
     rows = [row for row in found if row is not None]
+    if problem := open_to_everyone(recordings_root()):
+        tell(f"note: {problem}", err=True)
     if as_json:
         print_json({"recordings_dir": str(recordings_root()), "sessions": rows})
         return
@@ -256,6 +260,8 @@ def check(session: str, *, as_json: bool) -> None:
     files = len(opened.all_files())
     with progress("checking", files) as bar:
         found = check_session(opened, lambda done: bar.update(bar.task_ids[0], completed=done))
+    for problem in filter(None, map(open_to_everyone, (opened.path.parent, opened.path))):
+        tell(f"note: {problem}", err=True)
     if as_json:
         print_json({**attrs.asdict(found), "verdict": found.condition, "dropped": found.dropped})
     else:
@@ -328,6 +334,8 @@ def clean(*, max_age_days: float, dry_run: bool, force: bool, as_json: bool) -> 
     Example: horus-async record clean --max-age-days 30 --dry-run
     """
     prints_no_data(unless=as_json or dry_run)
+    if not dry_run:
+        remove_condemned(recordings_root())
     limit_ns = wall_ns() - int(max_age_days * DAY_SECONDS * NANOSECONDS)
     old = [summary for summary in list_sessions() if _is_older(summary, limit_ns)]
     if not as_json:

@@ -26,6 +26,7 @@ class AppendFile:
         self._torn = False
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(path, flags, 0o600)
+        os.fchmod(self._fd, 0o600)  # whatever the umask
 
     @property
     def is_open(self) -> bool:

@@ -6,6 +6,7 @@ with the option, its value and what to give instead: ``tick_rate=-1: give a numb
 
 from __future__ import annotations
 
+import re
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,20 @@ NODE_NAME_LIMIT = 200
 """Bytes of UTF-8 in the name of a node."""
 
 _NOT_IN_NODE_NAMES = frozenset("@\\\0")
+_INVISIBLE = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that show nothing, though they count as printable: one name would look like another."""
+
+
+def is_shown(text: str) -> bool:
+    """Whether a name is what it looks like: no control or format characters (U+202E, U+200B), no unseen letters."""
+    return text.isprintable() and _INVISIBLE.search(text) is None
 
 
 def is_node_name_character(character: str) -> bool:
     """Whether it may be in the name of a node."""
-    return character.isprintable() and character not in _NOT_IN_NODE_NAMES
+    return is_shown(character) and character not in _NOT_IN_NODE_NAMES
 
 
 def is_node_name(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
 from contextlib import ExitStack, suppress
@@ -11,7 +12,7 @@ from glob import escape
 from typing import TYPE_CHECKING
 
 from horus_async.errors import BlackBoxError, ConfigurationError
-from horus_async.folders import NoHomeError, expanded, user_folder
+from horus_async.folders import NoHomeError, expanded, make_private, open_to_everyone, user_folder
 
 from . import layout
 from .reader import open_blackbox
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 WAY_OUT = "set HORUS_BLACKBOX_DIR or blackbox_dir= to a folder of yours, or use --no-blackbox or blackbox_mb=0"
 """What can be done where the usual folder does not do."""
 
+_log = logging.getLogger("horus_async.blackbox")
 _UNUSABLE = re.compile(r"[/\x00-\x1f\x7f]|^\.|~\d+$")
 _LONGEST_NAME = 200
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -77,7 +79,9 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
     path = folder / f"{name}.hbb"
     fresh = folder / f".{name}.hbb.new"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
+        if problem := open_to_everyone(folder):
+            _log.warning("black boxes: %s", problem)
         with ExitStack() as stack:
             directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, directory)
@@ -153,6 +157,7 @@ def _make(fresh: Path, encoded: bytes, size: int) -> int:
         fresh.unlink()  # left by a crash between creating and naming
     fd = os.open(fresh, _NEW, 0o600)
     try:
+        os.fchmod(fd, 0o600)  # whatever the umask
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _allocate(fd, size)
         for offset in layout.HEADER_COPIES:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import DamagedRecordingError
 
+from .limits import JSON_FILE_LIMIT
 from .naming import MANIFEST
 from .records import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-_LIMIT = 1 << 24
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any], *, sync: bool = False) -> None:
@@ -27,9 +26,12 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], *, sync: bool = Fals
     """
     text = json.dumps(fields, indent=2).encode() + b"\n"
     partial = folder / f".{MANIFEST}.part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        partial.unlink(missing_ok=True)  # of a killed process
+        descriptor = os.open(partial, flags, 0o600)
         try:
+            os.fchmod(descriptor, 0o600)  # whatever the umask
             done = os.write(descriptor, text)
             while done < len(text):
                 done += os.write(descriptor, text[done:])
@@ -71,7 +73,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     path = folder / MANIFEST
     try:
         with path.open("rb") as file:
-            text = file.read(_LIMIT)
+            text = file.read(JSON_FILE_LIMIT + 1)
+        if len(text) > JSON_FILE_LIMIT:
+            raise ValueError(f"more than {JSON_FILE_LIMIT} bytes, the most that it may hold")
         fields = json.loads(text)
     except FileNotFoundError:
         return None

@@ -6,6 +6,7 @@ are safe anywhere.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ import orjson
 from attrs import asdict, define, field, frozen
 
 from horus_async.errors import DamagedRecordingError
+from horus_async.folders import make_private
+
+from .limits import JSON_FILE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,7 +26,6 @@ if TYPE_CHECKING:
 ORIGIN = "origin.json"
 ATTACHMENTS = "attachments"
 
-_LIMIT = 1 << 28
 _UNUSABLE = re.compile(r"[^A-Za-z0-9_.\-]")
 _LONGEST = 120
 
@@ -78,7 +81,10 @@ def write_origin(folder: Path, origin: Origin) -> None:
         OSError: it cannot be written.
     """
     fields = {"schema_version": 1, **asdict(origin)}
-    _write(folder / ORIGIN, orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
+    text = orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n"
+    if len(text) > JSON_FILE_LIMIT:
+        raise OSError(errno.EFBIG, f"its metadata is more than {JSON_FILE_LIMIT} bytes, the most that is kept")
+    _write(folder / ORIGIN, text)
 
 
 def write_attachment(folder: Path, taken: Collection[str], name: str, data: bytes) -> str:
@@ -88,7 +94,7 @@ def write_attachment(folder: Path, taken: Collection[str], name: str, data: byte
         OSError: it cannot be written.
     """
     within = folder / ATTACHMENTS
-    within.mkdir(mode=0o700, exist_ok=True)
+    make_private(within)
     wanted = file = _UNUSABLE.sub("_", name)[-_LONGEST:].lstrip(".-") or "attachment"
     lower = {other.lower() for other in taken}  # some file systems do not tell cases apart
     number = 2
@@ -108,7 +114,10 @@ def read_origin(folder: Path) -> Origin | None:
     path = folder / ORIGIN
     try:
         with path.open("rb") as file:
-            fields = orjson.loads(file.read(_LIMIT))
+            text = file.read(JSON_FILE_LIMIT + 1)
+        if len(text) > JSON_FILE_LIMIT:
+            raise ValueError(f"more than {JSON_FILE_LIMIT} bytes, the most that it may hold")
+        fields = orjson.loads(text)
         return Origin(
             str(fields.get("file", "")),
             {str(name): str(original) for name, original in fields.get("topics", {}).items()},
@@ -137,5 +146,6 @@ def _attachment(fields: dict[str, Any]) -> Attachment:
 
 def _write(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(descriptor, 0o600)  # whatever the umask
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from horus_async.determinism.reaction import Guard
 from horus_async.errors import ConfigurationError
-from horus_async.validators import is_not_negative, is_positive, is_whole, is_whole_from, option
+from horus_async.validators import is_not_negative, is_positive, is_shown, is_whole, is_whole_from, option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,12 @@ _whole = option(is_whole, "give a whole number")
 _count = option(is_whole_from(1), "give a whole number above 0")
 _flag = option(lambda value: isinstance(value, bool), "give True or False")
 _guard = option(lambda value: isinstance(value, Guard), "give Guard.WARN, Guard.ERROR or Guard.OFF")
+
+
+_name = option(
+    lambda value: isinstance(value, str) and is_shown(value),
+    "give a text without control characters, and without such as show nothing or turn the text round",
+)
 
 
 def _recording(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -62,6 +68,6 @@ class SchedulerOptions:
     max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(_count))
     grace: float = field(default=2.0, validator=_positive)
     namespace: str = "default"
-    name: str = "scheduler"
+    name: str = field(default="scheduler", validator=_name)
     blackbox_wanted: bool = True
     """False for a black box that nobody asked for: the run begins without it where there is no place for one."""

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from horus_async import Node, RecordingOptions, Scheduler
-from horus_async.recorder import delete_session, list_sessions, open_session
+from horus_async.recorder import delete_session, list_sessions, open_session, removal
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.read import listing
 from tests.engine.programs import environment
@@ -116,7 +116,7 @@ def test_what_a_killed_deletion_left_goes_with_the_next(recordings_dir: Path) ->
     """Half a session is nobody's session, and its room comes back."""
     make(recordings_dir, "s", {0: [("n", "t", 1)]}, ticks=1)
     make(recordings_dir, "left", {0: [("n", "t", 1)]}, ticks=1)
-    (recordings_dir / "left").rename(recordings_dir / f"{listing.CONDEMNED}1234")
+    (recordings_dir / "left").rename(recordings_dir / f"{removal.CONDEMNED}1234")
     assert [summary.name for summary in list_sessions()] == ["s"]
     assert call("delete", "s", "--force").exit_code == 0
     assert list(recordings_dir.iterdir()) == []

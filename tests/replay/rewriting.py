@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     Lines = list[dict[str, Any]]
 
 
+_TALLIES = {"topics", "sends", "loose"}
+
+
 def rewrite(file: str, change: Callable[[Lines], Lines]) -> None:
-    """Replace the lines of a file by what ``change`` makes of them; the file has no index then."""
+    """Replace the lines of a file by what ``change`` makes of them; it has neither index nor seals then."""
     path = Path(file)
-    text = b"".join(json.dumps(line).encode() + b"\n" for line in change(lines(path.read_bytes())))
+    changed = [{**line} for line in change(lines(path.read_bytes()))]
+    changed[0].pop("sealed")
+    text = b"".join(json.dumps(line).encode() + b"\n" for line in changed)
     path.write_bytes(lz4.frame.compress(text, content_checksum=True))
 
 
@@ -71,4 +76,4 @@ def told_late(recorded: Lines) -> Lines:
 
 
 def _without_tallies(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if key not in {"topics", "sends"} or line["kind"] != "footer"}
+    return {key: value for key, value in line.items() if key not in _TALLIES or line["kind"] != "footer"}

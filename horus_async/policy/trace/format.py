@@ -9,8 +9,8 @@ policy servers write; additional fields do not change the version, and readers i
 on top of v1: ``arrival_ns`` (wall clock, nanoseconds), ``episode_id``, ``request_id``, ``status`` (HTTP), ``cameras``
 (where in the request images are, as dotted paths), ``wire`` (``msgpack`` if it did not come as JSON), ``reset``
 (true where the policy was reset for this request), ``trace_id`` and ``span_id``, ``dropped_before`` (requests that
-could not be recorded since the line before), and in the header ``horus_version``, ``policy`` and,
-in later files of a session, ``part`` and ``dropped``.
+could not be recorded since the line before), ``crc`` (at the end of each line: `checksum`), and in the header
+``horus_version``, ``policy`` and, in later files of a session, ``part`` and ``dropped``.
 
 A field that is an image as base64 text is kept as in v1, ``<field>_sha256`` and ``<field>_b64``; images elsewhere, and
 what JSON lacks, as `redaction` says. The ``instruction`` and ``state`` of a request in MessagePack are copies for
@@ -32,6 +32,7 @@ from horus_async.policy.model.images.hiding import Images, without_images
 from horus_async.policy.model.jsontext import encode
 from horus_async.policy.model.wire import WireFormat, decoded
 
+from .checksum import with_checksum
 from .redaction import ImageMode, Redaction
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def header_line(
     }
     if part:
         header["part"], header["dropped"] = part, dropped
-    return encode(header) + b"\n"
+    return with_checksum(encode(header)) + b"\n"
 
 
 def footer_line(*, ended_ns: int, total_requests: int, dropped: int) -> bytes:
@@ -124,7 +125,7 @@ def footer_line(*, ended_ns: int, total_requests: int, dropped: int) -> bytes:
         "total_requests": total_requests,
         "dropped": dropped,
     }
-    return encode(footer) + b"\n"
+    return with_checksum(encode(footer)) + b"\n"
 
 
 def request_line(exchange: Exchange, seq: int, images: ImageMode, dropped_before: int = 0) -> bytes:
@@ -159,7 +160,7 @@ def request_line(exchange: Exchange, seq: int, images: ImageMode, dropped_before
     line["cameras"] = found.paths
     if dropped_before:
         line["dropped_before"] = dropped_before
-    return encode(line) + b"\n"
+    return with_checksum(encode(line)) + b"\n"
 
 
 def _request(

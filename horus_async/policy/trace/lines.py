@@ -21,7 +21,7 @@ _CHUNK = 1 << 18
 _GZIP_WINDOW = 31
 _GZIP_MAGIC = b"\x1f\x8b"
 _LZ4_MAGIC = b"\x04\x22\x4d\x18"
-_MAX_LINE = 1 << 30
+_MAX_LINE = 1 << 28
 
 
 @define

@@ -12,6 +12,7 @@ from horus_async.errors import TraceError
 from horus_async.policy.model.jsontext import decode
 from horus_async.policy.model.wire import WireFormat
 
+from .checksum import ends_in_checksum, has_checksum
 from .format import CAMERA_SUFFIXES, SCHEMA_VERSION
 from .lines import LineSource
 from .redaction import Restoring
@@ -160,6 +161,9 @@ class TraceReader:
         self.dropped = 0
         self._torn: str | None = None
         self._ended = False
+        self._summed: bool | None = None
+        self._wrong: list[int] = []
+        """The numbers of lines that do not fit their checksums."""
         self._order = _Order()
         try:
             self._file = self.path.open("rb")
@@ -220,6 +224,9 @@ class TraceReader:
     def losses(self) -> list[str]:
         """What is missing from the middle, or was never recorded: why the rest must not be taken for everything."""
         losses = []
+        if self._wrong:
+            more = f", and {len(self._wrong) - 1} more" if len(self._wrong) > 1 else ""
+            losses.append(f"line {self._wrong[0]}{more} is left out: it is damaged, as its checksum says")
         if self.dropped:
             losses.append(f"{_requests(self.dropped)} dropped: the server could not record them")
         if not self._is_ours():
@@ -243,12 +250,26 @@ class TraceReader:
             notes.append("no footer: the server did not end cleanly, or is still running")
         return notes
 
+    def _fits(self, text: bytes, line: dict[str, Any]) -> bool:
+        """Whether a line has the checksum that it should have: each one has it where the first has."""
+        is_summed = ends_in_checksum(text)
+        if self._summed is None:  # the header's
+            self._summed = is_summed
+        elif is_summed and not self._summed:
+            self._summed = True
+            self._wrong.append(1)
+        if self._summed:
+            line.pop("crc", None)
+        return not self._summed or has_checksum(text)
+
     def _is_ours(self) -> bool:
         """Whether the numbers of a trace are without gaps by its server's word; other servers also record samples."""
         return bool(self.header.get("horus_version"))
 
     def _read_header(self) -> dict[str, Any]:
         _, header = next(self._lines, (0, None))
+        if self._wrong:
+            raise TraceError(f"{self.path}: the header line is damaged, as its checksum says")
         if header is None:
             raise TraceError(f"{self.path} holds no whole header line; this is not a trace")
         version = header.get("schema_version")
@@ -275,6 +296,9 @@ class TraceReader:
                 continue
             if not isinstance(line, dict):
                 raise TraceError(f"{self.path}, line {number} is not a JSON object; this is not a trace")
+            if not self._fits(text, line):
+                self._wrong.append(number)
+                continue
             yield number, line
         if odd is not None:
             self._torn = "the last line is torn and was left out"

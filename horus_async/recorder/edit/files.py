@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import orjson
 
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import RecordingError, SessionExistsError
+from horus_async.folders import make_private
 from horus_async.recorder.locking import FolderLock
 from horus_async.recorder.manifest import read_manifest, write_manifest
 from horus_async.recorder.naming import (
@@ -24,6 +24,7 @@ from horus_async.recorder.naming import (
     plain_file_name,
     recordings_root,
 )
+from horus_async.recorder.removal import remove_folder
 from horus_async.recorder.write.frame_file import FRAME_TEXT, FrameFile
 from horus_async.recorder.write.lines import count_fields, footer_line, gap_line, line_messages
 
@@ -212,8 +213,7 @@ def new_session(name: str, root: str | os.PathLike[str] | None, identity: str) -
     """
     folder = recordings_root(root) / check_session_name(name)
     try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700)
+        make_private(folder, anew=True)
     except FileExistsError:
         raise SessionExistsError(
             f"there is a session {name!r} in {folder.parent} already: choose another name, or delete it first"
@@ -227,8 +227,8 @@ def new_session(name: str, root: str | os.PathLike[str] | None, identity: str) -
     except BaseException as error:
         for file in edited.files:
             file.close()
+        remove_folder(folder)
         lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
             raise RecordingError(f"cannot write {folder}: {error.strerror or error}") from error
         raise

@@ -11,6 +11,7 @@ import shutil
 import stat
 import sys
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -97,12 +98,31 @@ def beside(path: Path, number: int = 0) -> Iterator[Path]:
     """
     part = path.with_name(f".{path.name[:200]}.{os.getpid()}.{number}.part")
     with _told(path):
+        _remove_left(path)
         part.unlink(missing_ok=True)  # of a killed process that had this number
-        part.open("xb").close()
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666))
     try:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what exports of the same file have left that were killed."""
+    for left in path.parent.glob(f".{escape(path.name[:200])}.*.part"):
+        numbers = left.name.removeprefix(f".{path.name[:200]}.").split(".")
+        if len(numbers) == 3 and numbers[0].isdigit() and numbers[1].isdigit() and not _is_alive(int(numbers[0])):
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def settle(part: Path, path: Path) -> None:

@@ -1,98 +1,29 @@
-"""Is a session whole? Reads every line of every file, and compares with what the footers and the manifest promise."""
+"""Is a session whole? Reads every line of every file, and compares with what was promised.
+
+Promises are in the seals of the frames, which the reader looks at, in the index and the footer of a file, in the
+headers of the files of one session, in its manifest, and in the digests of the scheduler's ticks.
+"""
 
 from __future__ import annotations
 
-import enum
+import itertools
 from typing import TYPE_CHECKING
 
-from attrs import define, field
-
 from horus_async.errors import DamagedRecordingError
-from horus_async.recorder.log_lines import LogLine
+from horus_async.recorder.locking import is_being_recorded
 from horus_async.recorder.manifest import read_manifest
-from horus_async.recorder.naming import MANIFEST
+from horus_async.recorder.naming import MANIFEST, SCHEDULER_STEM
 from horus_async.recorder.origin import attachment_path, read_origin
-from horus_async.recorder.records import (
-    EarlierMessage,
-    ExecutionRecord,
-    ExternalMessage,
-    Footer,
-    GapRecord,
-    Header,
-    SchedulerTick,
-    SendsRecord,
-)
+
+from .check_file import CheckedFile, check_file
+from .check_found import FileCheck, SessionCheck, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from .reader import RecordedFile
     from .session import Session
 
-
-class Verdict(enum.Enum):
-    """The condition of a session or a file."""
-
-    WHOLE = "whole"
-    CUT = "cut"
-    """It ends in the middle or was never closed, as after ``kill -9``; what is there is intact."""
-    DAMAGED = "damaged"
-
-
-def _condition(verdict: Verdict, dropped: int) -> str:
-    return "incomplete" if dropped and verdict is not Verdict.DAMAGED else verdict.value
-
-
-@define
-class FileCheck:
-    """What the check of one file found."""
-
-    file: str
-    verdict: Verdict = Verdict.WHOLE
-    lines: int = 0
-    """Lines that can be read."""
-    ticks: int = 0
-    messages: int = 0
-    dropped: int = 0
-    """Lines that were never written, according to its gap lines."""
-    first_tick: int | None = None
-    last_tick: int | None = None
-    problems: list[str] = field(factory=list)
-    """What is wrong and where, one line each."""
-
-    @property
-    def condition(self) -> str:
-        """In a word; ``incomplete`` where what there is is intact, and its writer left something out."""
-        return _condition(self.verdict, self.dropped)
-
-
-@define
-class SessionCheck:
-    """What the check of a session found."""
-
-    session: str
-    path: str
-    files: list[FileCheck] = field(factory=list)
-    problems: list[str] = field(factory=list)
-    """What is wrong with the session as a whole."""
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst of its files'."""
-        found = {file.verdict for file in self.files}
-        if self.problems or Verdict.DAMAGED in found:
-            return Verdict.DAMAGED
-        return Verdict.CUT if Verdict.CUT in found else Verdict.WHOLE
-
-    @property
-    def dropped(self) -> int:
-        """Lines that were never written, in all files."""
-        return sum(file.dropped for file in self.files)
-
-    @property
-    def condition(self) -> str:
-        """In a word: ``whole``, ``cut``, ``incomplete`` or ``damaged``."""
-        return _condition(self.verdict, self.dropped)
+__all__ = ["FileCheck", "SessionCheck", "Verdict", "check_session"]
 
 
 def check_session(session: Session, progress: Callable[[int], None] | None = None) -> SessionCheck:
@@ -103,15 +34,98 @@ def check_session(session: Session, progress: Callable[[int], None] | None = Non
         progress: Told the number of files done.
     """
     found = SessionCheck(session.name, str(session.path))
+    live = is_being_recorded(session.path)
+    files = []
     for number, file in enumerate(session.all_files(), 1):
-        found.files.append(_check_file(file))
+        files.append(check_file(file))
+        found.files.append(files[-1].found)
         if progress is not None:
             progress(number)
+    _note_going_on(session, files)
     for name, why in session.unreadable.items():
         found.files.append(FileCheck(name, Verdict.DAMAGED, problems=[why]))
     found.problems = [] if _just_began(session, found.files) else _check_manifest(session)
     found.problems += _check_origin(session)
+    if not live:
+        found.problems += _check_rows(session, files)
+    found.problems += _check_together(session, files)
     return found
+
+
+def _note_going_on(session: Session, files: Sequence[CheckedFile]) -> None:
+    """A file that is continued in one that came after the session was opened is not all there is."""
+    names = {file.found.file for file in files}
+    for file in files:
+        following = None if file.footer is None else file.footer.next
+        if following is None or following in names or following in session.unreadable:
+            continue
+        if (session.path / following).exists() and file.found.verdict is Verdict.WHOLE:
+            file.found.verdict = Verdict.CUT
+            file.found.problems.append(f"it still runs, and has gone on in {following}")
+
+
+def _check_rows(session: Session, files: Sequence[CheckedFile]) -> list[str]:
+    """Whether the files of rotated recordings follow each other without a break."""
+    problems = []
+    for before, after in itertools.pairwise(files):
+        if before.row != after.row:
+            continue
+        name, following = before.found.file, after.found.file
+        if before.footer is None:
+            later = [file for file in files if file.row == after.row and file.part >= after.part]
+            if any(file.found.lines for file in later):
+                problems.append(f"{name} has lost its end: it is continued in {following}, and has no footer")
+        elif before.footer.next != following:
+            problems.append(f"{name} goes on in {before.footer.next}, by its footer, and here {following} follows")
+    for file in files:
+        named = None if file.footer is None else file.footer.next
+        if named is not None and named not in session.unreadable and not (session.path / named).exists():
+            problems.append(f"{named} is missing: {file.found.file} goes on there")
+    return problems
+
+
+def _check_together(session: Session, files: Sequence[CheckedFile]) -> list[str]:
+    """What the files say of each other."""
+    problems = []
+    scheduler = [file for file in files if file.role == SCHEDULER_STEM]
+    nodes = [file for file in files if file.role == "node"]
+    whole = not session.unreadable and all(file.footer is not None and file.intact for file in files)
+    if whole and scheduler and scheduler[-1].footer is not None:
+        promised = scheduler[-1].footer.inputs, scheduler[-1].footer.outputs
+        held = sum(file.inputs for file in nodes), sum(file.found.messages for file in nodes)
+        if promised != held:
+            problems.append(
+                f"the scheduler's footer counts {promised[0]} inputs and {promised[1]} outputs of all nodes, "
+                f"and they hold {held[0]} and {held[1]}: lines are missing"
+            )
+    problems += _check_ticks(session, scheduler, nodes)
+    if session.external_file is None and not session.unreadable and (named := _from_outside(session, nodes)):
+        problems.append(f"messages from outside were read, such as {named}, and the file that holds them is missing")
+    return problems
+
+
+def _check_ticks(session: Session, scheduler: Sequence[CheckedFile], nodes: Sequence[CheckedFile]) -> Iterator[str]:
+    """Whether ticks go back, as in a repeated replay, in some files and not in others. Seals say more than that."""
+    if not scheduler or session.unreadable or any(file.sealed for file in scheduler):
+        return
+    rounds = 1 + sum(file.back for file in scheduler)
+    for file in nodes:
+        if file.back and rounds == 1:
+            yield f"{file.found.file}: its ticks go back, and the scheduler's do not: frames were exchanged"
+    back = any(file.back for file in nodes)
+    if rounds > 1 and not back and any(file.found.ticks > rounds for file in nodes):
+        yield f"{scheduler[0].found.file}: its ticks go back, and those of no node do: frames were exchanged"
+
+
+def _from_outside(session: Session, nodes: Sequence[CheckedFile]) -> str | None:
+    """A message that was read and must be in the file of external messages; None if there is none."""
+    if session.filtered:
+        return None
+    for file in nodes:
+        for topic, publisher, source in sorted(file.read_from):
+            if source or publisher not in session.nodes:
+                return f"{topic} of {publisher}"
+    return None
 
 
 def _just_began(session: Session, files: list[FileCheck]) -> bool:
@@ -157,70 +171,3 @@ def _check_origin(session: Session) -> list[str]:
             if size != attachment.bytes:
                 problems.append(f"attachment {attachment.name} has {size} of {attachment.bytes} bytes: {path}")
     return problems
-
-
-def _check_file(file: RecordedFile) -> FileCheck:
-    found = FileCheck(file.path.name)
-    footer: Footer | None = None
-    inputs = logged = 0
-    for record in file.records():
-        found.lines += 1
-        if isinstance(record, Footer):
-            footer = record
-            continue
-        if isinstance(record, Header | EarlierMessage):
-            continue
-        if isinstance(record, SendsRecord):
-            first, last = record.first_tick, record.last_tick
-        elif isinstance(record, LogLine):
-            first = last = record.at_tick
-            logged += 1
-        else:
-            first = last = record.tick
-        found.first_tick = first if found.first_tick is None else min(found.first_tick, first)
-        found.last_tick = last if found.last_tick is None else max(found.last_tick, last)
-        found.ticks += record.kind == "tick"
-        if isinstance(record, GapRecord):
-            found.dropped += record.dropped
-        elif isinstance(record, ExternalMessage):
-            inputs += 1
-        elif isinstance(record, ExecutionRecord):
-            inputs += len(record.inputs)
-            found.messages += len(record.outputs)
-        elif isinstance(record, SendsRecord):
-            found.messages += len(record.outputs)
-        else:
-            assert isinstance(record, SchedulerTick | LogLine)
-    _judge(file, found, footer, inputs, logged)
-    return found
-
-
-def _judge(file: RecordedFile, found: FileCheck, footer: Footer | None, inputs: int, logged: int) -> None:
-    damage, cut = file.damage, file.cut
-    found.problems += [str(piece) for piece in damage]
-    if cut is not None:
-        found.problems.append(str(cut))
-    if file.header is None:
-        found.problems.append("its first line, which says whose it is, is lost")
-    if footer is None and cut is None:
-        found.problems.append("not closed: its process was killed, or it still runs")
-    if footer is not None and not damage:
-        held = (found.ticks, inputs) if file.header is None or file.header.role != "scheduler" else (found.ticks, None)
-        promised = (footer.ticks, footer.inputs if held[1] is not None else None)
-        if held != promised:
-            found.problems.append(
-                f"its footer counts {footer.ticks} ticks and {footer.inputs} inputs, "
-                f"and it holds {found.ticks} and {inputs}: lines are missing"
-            )
-            found.verdict = Verdict.DAMAGED
-        if footer.lines != logged:
-            found.problems.append(f"its footer counts {footer.lines} lines of the log, and it holds {logged}")
-            found.verdict = Verdict.DAMAGED
-    if damage or file.header is None:
-        found.verdict = Verdict.DAMAGED
-    elif found.verdict is Verdict.WHOLE and (footer is None or cut is not None):
-        found.verdict = Verdict.CUT
-    dropped = max(found.dropped, 0 if footer is None else footer.dropped)
-    if dropped:
-        found.dropped = dropped
-        found.problems.append(f"{dropped} messages or lines are missing: they could not be written in time or at all")

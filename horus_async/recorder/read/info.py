@@ -12,6 +12,7 @@ import orjson
 from attrs import define, field
 
 from horus_async.errors import DamagedRecordingError
+from horus_async.folders import open_to_everyone
 from horus_async.recorder.locking import is_being_recorded, is_marked
 from horus_async.recorder.origin import read_origin
 from horus_async.recorder.records import GapRecord
@@ -172,11 +173,15 @@ def session_notes(session: Session) -> list[str]:
     notes += [f"{name}: {piece}" for name, pieces in session.damage.items() for piece in pieces]
     notes += [f"{name} cannot be read: {why}" for name, why in session.unreadable.items()]
     notes += [f"{name}: {gaps_note(gaps)}" for name, gaps in session.gaps().items()]
+    if session.ended_at is not None:
+        lost = [file.path.name for file in session.all_files() if file.footer is None and file.cut is None]
+        notes += [f"{name} has lost its end: the recording was closed, and it has no footer" for name in lost]
     if is_being_recorded(session.path):
         unknown = ", or its process was killed: without a lock nobody can tell" if is_marked(session.path) else ""
         notes.append(f"it is still being recorded{unknown}")
     elif session.ended_at is None:
         notes.append("the recording was not closed: its process was killed")
+    notes += filter(None, map(open_to_everyone, (session.path.parent, session.path)))
     if session.scheduler is None:
         notes.append("the scheduler's file is lost: the session cannot be replayed")
     return notes

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-import shutil
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -17,12 +15,11 @@ from horus_async.folders import NoHomeError, expanded
 from horus_async.recorder.locking import is_being_recorded, not_being_recorded
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, is_session_name, recordings_root
+from horus_async.recorder.removal import CONDEMNED, condemn, remove_condemned
 from horus_async.spelling import did_you_mean
 
 from .session import Session
 
-CONDEMNED = "~deleted-"
-"""What the name of a folder that is being deleted begins with; no session's can."""
 DENIED = "permission denied"
 
 if TYPE_CHECKING:
@@ -129,14 +126,13 @@ def delete_session(
     with not_being_recorded(folder) as still_there:
         if not still_there or (only is not None and not _is_still(only)):
             return False
-        condemned = folder.with_name(f"{CONDEMNED}{secrets.token_hex(8)}")
         try:
-            folder.rename(condemned)
+            condemned = condemn(folder)
         except FileNotFoundError:
             return False
         except OSError as error:
             raise RecordingError(f"cannot delete {folder}: {error.strerror or error}") from error
-    _remove_condemned(folder.parent)
+    remove_condemned(folder.parent)
     if condemned.exists():
         raise RecordingError(f"session {name!r} is gone, but its files in {condemned} cannot be removed")
     return True
@@ -145,12 +141,6 @@ def delete_session(
 def _is_still(summary: SessionSummary) -> bool:
     now = _summary_if_there(summary.path)
     return now is not None and now.started_at == summary.started_at
-
-
-def _remove_condemned(root: Path) -> None:
-    """Remove the files of sessions that were deleted, also those of a process that was killed while it did this."""
-    for folder in root.glob(f"{CONDEMNED}*"):
-        shutil.rmtree(folder, ignore_errors=True)  # another process may be at it
 
 
 def keep_within(newest: Path, limit: int | None, count: int | None) -> None:

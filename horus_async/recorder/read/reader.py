@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from attrs import evolve
 
 from horus_async.errors import DamagedRecordingError, SessionNotFoundError, UnsupportedVersionError
-from horus_async.recorder.frames import Damage, Frame, IndexEntry, read_index, scan
+from horus_async.recorder.frames import SEAL_SIZE, Damage, Frame, IndexEntry, Seal, read_index, scan, seal_in
 from horus_async.recorder.log_lines import LogLine
 from horus_async.recorder.records import (
     Footer,
@@ -50,6 +51,9 @@ class RecordedFile:
         self._table: tuple[int, list[IndexEntry]] | None = None
         self._cut: Damage | None = None
         self._rewound = False
+        self._key: int | None = None
+        """That of its seals; None in a file from before there were seals."""
+        self._has_index = False
         self.indexed = False
         """Whether the file has a valid index, so that it was closed properly."""
         self.header = self._read_header()
@@ -74,15 +78,23 @@ class RecordedFile:
             return None
         last = None
         with self._open() as (read, size):
-            for piece in scan(read, entries[-1].offset, size if self._table is None else self._table[0]):
-                if isinstance(piece, Damage):
-                    self._note(piece)
-                else:
-                    last = piece
+            for frame in self._frames(read, size, entries[-1].offset):
+                last = frame
         if last is None:
             return None
         record = self._parse(last.text[last.text.rstrip().rfind(b"\n") + 1 :].rstrip(), last)
         return record if isinstance(record, Footer) else None
+
+    @property
+    def following(self) -> str | None:
+        """The name of the file that continues a closed one; None if there is none, or finding out takes reading it."""
+        name = None if not self._has_index or self.footer is None else self.footer.next
+        return name if name is None or "/" not in name else None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether its frames have seals."""
+        return self._key is not None
 
     @property
     def first_tick(self) -> int | None:
@@ -175,12 +187,8 @@ class RecordedFile:
                 position = bisect_left(entries, entries[position - 1].last_tick, key=_last_tick)
             offset = entries[min(position, len(entries) - 1)].offset
         with self._open() as (read, size):
-            found = read_index(read, size)
-            for piece in scan(read, offset, size if found is None else found[0]):
-                if isinstance(piece, Damage):
-                    self._note(piece)
-                else:
-                    yield from piece.text.splitlines()
+            for frame in self._frames(read, size, offset):
+                yield from frame.text.splitlines()
 
     def gaps(self) -> Iterator[GapRecord]:
         """Where something is missing, as its writer said. Quick: a closed file says whether there are any."""
@@ -193,9 +201,17 @@ class RecordedFile:
     def holds(self, text: bytes) -> bool:
         """Whether any line has this in it. Nothing is parsed."""
         with self._open() as (read, size):
-            found = read_index(read, size)
-            pieces = scan(read, 0, size if found is None else found[0])
-            return any(text in piece.text for piece in pieces if not isinstance(piece, Damage))
+            return any(text in frame.text for frame in self._frames(read, size))
+
+    def frames(self) -> list[tuple[int, int, int]]:
+        """Offset, size and number of lines of each whole frame before the index; none of them is parsed."""
+        with self._open() as (read, size):
+            return [(frame.offset, frame.size, frame.text.count(b"\n")) for frame in self._frames(read, size)]
+
+    def index(self) -> tuple[int, list[IndexEntry]] | None:
+        """Where its index begins, and the entries; None if it has none that is valid."""
+        with self._open() as (read, size):
+            return read_index(read, size)
 
     def survey(self) -> list[Damage]:
         """Read everything; returns all damage, and the cut if there is one."""
@@ -209,12 +225,12 @@ class RecordedFile:
     def _read_header(self) -> Header | None:
         with self._open() as (read, size):
             found = read_index(read, size)
-            end = size if found is None else found[0]
-            for piece in scan(read, 0, end):
-                if isinstance(piece, Frame):
-                    first = self._parse(piece.text.split(b"\n", 1)[0], piece)
-                    if first is not None:
-                        return first if isinstance(first, Header) else None
+            self._has_index = found is not None
+            self._key = _key_of(read, size if found is None else found[0])
+            for frame in self._frames(read, size):
+                first = self._parse(frame.text.split(b"\n", 1)[0], frame)
+                if first is not None:
+                    return first if isinstance(first, Header) else None
         what = "is empty" if not size else "holds nothing that can be read: not a recording, or destroyed"
         raise DamagedRecordingError(f"{self.path} {what}")
 
@@ -232,10 +248,7 @@ class RecordedFile:
 
     def _make_index(self, read: Read, size: int) -> Iterator[IndexEntry]:
         highest: int | None = None
-        for piece in scan(read, 0, size):
-            if isinstance(piece, Damage):
-                self._note(piece)
-                continue
+        for piece in self._frames(read, size):
             ticks = [int(tick) for tick in _LAST_FIELD.findall(piece.text)]
             if ticks and (ticks != sorted(ticks) or (highest is not None and ticks[0] < highest)):
                 self._rewound = True
@@ -245,13 +258,20 @@ class RecordedFile:
                 highest = last if highest is None else max(highest, last)
                 yield IndexEntry(piece.offset, piece.size, first, highest, len(lines))
 
+    def _frames(self, read: Read, size: int, offset: int = 0) -> Iterator[Frame]:
+        """The frames from an offset on; damage is noted."""
+        found = read_index(read, size)
+        if found is not None and any(entry.offset + entry.size > found[0] for entry in found[1][-1:]):
+            self._note(Damage(found[0], 0, "the index says that more frames were written before it"))
+        for piece in scan(read, offset, size if found is None else found[0], self._key):
+            if isinstance(piece, Frame):
+                yield piece
+            else:  # before an index nothing can be cut off: the file was closed
+                self._note(piece if found is None else evolve(piece, torn=False))
+
     def _records(self, offset: int, holding: bytes = b"") -> Iterator[SessionLine]:
         with self._open() as (read, size):
-            found = read_index(read, size)
-            for piece in scan(read, offset, size if found is None else found[0]):
-                if isinstance(piece, Damage):
-                    self._note(piece)
-                    continue
+            for piece in self._frames(read, size, offset):
                 if holding not in piece.text:
                     continue
                 for line in piece.text.splitlines() if holding else lines_of(piece.text):
@@ -300,6 +320,42 @@ class RecordedFile:
                 raise DamagedRecordingError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
         return read
+
+
+def _key_of(read: Read, end: int) -> int | None:
+    """The key of a file's seals; None where frames have none, or nobody can tell.
+
+    It is in the first seal, and can be made of the header's frame. Where these differ, the next frame tells which of
+    the two is damaged.
+    """
+    pieces = (piece for piece in scan(read, 0, end) if isinstance(piece, Frame))
+    first = next(pieces, None)
+    if first is None:
+        return None
+    at = first.offset + (0 if first.offset else first.size)
+    seal = seal_in(read(at - SEAL_SIZE, SEAL_SIZE)) if at >= SEAL_SIZE else None
+    stored = seal.checksum if seal is not None and not seal.number else None
+    if first.offset or not _is_sealed(first.text):
+        return stored
+    size = first.size if seal_in(read(first.size - SEAL_SIZE, SEAL_SIZE)) is None else first.size - SEAL_SIZE
+    made = Seal.of(read(0, size), 0, 0).checksum
+    if stored is None or stored == made:
+        return made
+    following = next(pieces, None)
+    return stored if following is not None and _fits(read, following, stored) else made
+
+
+def _is_sealed(text: bytes) -> bool:
+    try:
+        return orjson.loads(text.split(b"\n", 1)[0])["sealed"] is True
+    except (ValueError, TypeError, LookupError):
+        return False
+
+
+def _fits(read: Read, frame: Frame, key: int) -> bool:
+    size = frame.size - SEAL_SIZE
+    seal = seal_in(read(frame.offset + size, SEAL_SIZE))
+    return seal is not None and Seal.of(read(frame.offset, size), seal.number, key) == seal
 
 
 _LONG = 1 << 16

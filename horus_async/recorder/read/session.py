@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -83,6 +84,8 @@ class Session:
         self.started_at = header.started_at
         """ISO 8601, UTC."""
         self.namespace = header.namespace
+        self.filtered = isinstance(manifest.get("filter"), dict)
+        """Whether something was left out on purpose."""
         ended = manifest.get("ended_at")
         self.ended_at = ended if isinstance(ended, str) else None
         """ISO 8601, UTC; None if the recording was not closed."""
@@ -258,7 +261,7 @@ class Session:
     # -- opening -------------------------------------------------------------------------------------------------------
 
     def _open_files(self) -> list[Header]:
-        headers = []
+        files: list[tuple[RecordedFile, Header]] = []
         for path in sorted(self.path.glob(f"*{SUFFIX}")):
             try:
                 file = RecordedFile(path)
@@ -270,11 +273,24 @@ class Session:
             if file.header is None:
                 self.unreadable[path.name] = f"{path} has lost its header, which says whose it is"
                 continue
-            headers.append(file.header)
-            parts = self._parts.setdefault((file.header.role, file.header.node), {})
-            parts.setdefault(file.header.part, file)
-        for parts in self._parts.values():
-            self._place_parts([parts[number] for number in sorted(parts)])
+            files.append((file, file.header))
+        runs = Counter(_run_of(header) for _, header in files)
+        headers = []
+        for file, header in files:
+            parts = self._parts.setdefault((header.role, header.node), {})
+            if _run_of(header) != runs.most_common(1)[0][0]:
+                self.unreadable[file.path.name] = (
+                    f"{file.path} is a file of another session: of {header.session!r}, started {header.started_at}"
+                )
+            elif header.part in parts:
+                other = parts[header.part].path.name
+                self.unreadable[file.path.name] = f"{file.path} is the same part of the same recording as {other}"
+            else:
+                parts[header.part] = file
+                headers.append(header)
+        for found in self._parts.values():
+            if found:
+                self._place_parts([found[number] for number in sorted(found)])
         return headers
 
     def _place_parts(self, parts: list[RecordedFile]) -> None:
@@ -286,8 +302,10 @@ class Session:
         if len(parts) <= last.part:
             here = {part.header.part for part in parts if part.header is not None}
             for number in sorted(set(range(last.part)) - here):
-                name = missing_part_name(parts[0].path, number)
-                self.unreadable.setdefault(name, f"{self.path / name} is missing")
+                self._miss(missing_part_name(parts[0].path, number))
+        following = parts[-1].following
+        if following is not None and not (self.path / following).exists():
+            self._miss(following)
         if header.role == SCHEDULER_STEM:
             self.scheduler = self.scheduler or file
         elif header.role == EXTERNAL_STEM:
@@ -297,6 +315,9 @@ class Session:
         elif header.info is not None and header.node not in self.files:
             self.files[header.node] = file
             self.nodes[header.node] = header.info
+
+    def _miss(self, name: str) -> None:
+        self.unreadable.setdefault(name, f"{self.path / name} is missing")
 
     def _note_missing(self, names: Any) -> None:
         """Note the files that the manifest of a closed, rotated recording names and that are gone."""
@@ -337,6 +358,11 @@ class Session:
 
     def _with_ticks(self) -> list[RecordedFile]:
         return [self.scheduler] if self.scheduler is not None else list(self.files.values())
+
+
+def _run_of(header: Header) -> tuple[object, ...]:
+    """What all files of a session say alike."""
+    return header.session, header.started_at, header.seed, header.tick_rate, header.start_ns, header.deterministic
 
 
 def _is_of_callback(line: ExecutionRecord | SendsRecord | GapRecord) -> TypeGuard[ExecutionRecord | SendsRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import iso_utc
@@ -50,6 +51,8 @@ class SessionFiles:
         self._thorough = thorough
         self._choices = {**screen_fields(options), **_log_choice(options)}
         self._rotation = _rotation(options, run.tick_rate)
+        self._announced: list[str] = []
+        """The files that the manifest names."""
         self._making = threading.Lock()
         """A node that nobody announced, or the first external message, may be heard of in either thread."""
         self.scheduler = self._new_file(plain_file_name(SCHEDULER_STEM, identity), "scheduler")
@@ -78,8 +81,20 @@ class SessionFiles:
             if self._screen is None or self._screen.takes_node(node.name):
                 self.add_node(node).open()
         write_manifest(self.folder, self._manifest(None, None), sync=self.synced)
+        self._announced = [file.paths[0].name for file in self]
         if self.synced:
             sync_folder(self.folder.parent)
+
+    def announce(self) -> None:
+        """Name files that came to be while the recording went on, in the manifest: so none can be gone unnoticed.
+
+        Where that fails it is tried again with the next flush; the files' headers say the same.
+        """
+        names = [file.paths[0].name for file in self if file.begun]
+        if names != self._announced:
+            with suppress(OSError):
+                write_manifest(self.folder, self._manifest(None, None), sync=self.synced)
+                self._announced = names
 
     def finish(self, ended_ns: int, reason: str) -> None:
         """Write the footers, the indexes and the manifest.
@@ -165,9 +180,9 @@ class SessionFiles:
             "ended_at": None if ended_ns is None else iso_utc(ended_ns),
             "reason": reason,
             "scheduler": self.scheduler.paths[0].name,
-            "nodes": {name: file.paths[0].name for name, file in self.nodes.items()},
-            "external": None if self.external is None else self.external.paths[0].name,
-            "log": self.log.paths[0].name if self._log_feed.begun else None,
+            "nodes": {name: file.paths[0].name for name, file in list(self.nodes.items()) if file.begun},
+            "external": None if self.external is None or not self.external.begun else self.external.paths[0].name,
+            "log": self.log.paths[0].name if self.log.begun else None,
             **self._choices,
             **({} if self._rotation is None or ended_ns is None else {"files": [path.name for path in self.paths()]}),
             **versions(),

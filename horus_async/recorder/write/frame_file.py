@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from attrs import define, field, frozen
 
 from horus_async.append_file import AppendFile
 from horus_async.clock.system import wall_ns
-from horus_async.recorder.frames import pack
+from horus_async.recorder.frames import Seal, pack
 from horus_async.recorder.manifest import sync_folder
 from horus_async.recorder.naming import part_path
 from horus_async.recorder.tallies import Tallies
@@ -45,6 +46,10 @@ class _Part:
     """The current one of a row of files."""
 
     file: AppendFile | None = None
+    frames: int = 0
+    """Whole ones that are in it."""
+    key: int = 0
+    """The checksum of its first seal."""
     name_synced: bool = False
     index: IndexBuilder = field(factory=IndexBuilder)
     counts: Counts = field(factory=Counts)
@@ -87,11 +92,13 @@ class FrameFile:
         """Of what the feed gave, that which did not reach the file."""
         self.lost = 0
         """As `Counts.dropped`: of the same."""
-        self._header = header
+        self._header = header if json.loads(header).get("sealed") is True else header[:-2] + b',"sealed":true}\n'
         self._has_messages = has_messages
         self._thorough = thorough
         self._rotation = rotation
         self._part = _Part()
+        self._next: _Part | None = None
+        """That which is begun already, while the current one has no footer yet."""
         self._earlier = Counts()
         self._last_tick: int | None = None
         self._went_back = False
@@ -103,6 +110,11 @@ class FrameFile:
         """Bytes of whole frames in the current file; 0 until it has its name."""
         file = self._part.file
         return 0 if file is None or file.path != self.path else file.size
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a file, under its name."""
+        return self.written > 0 or len(self.paths) > 1
 
     @property
     def counts(self) -> Counts:
@@ -180,13 +192,21 @@ class FrameFile:
         Raises:
             OSError: it cannot be made or written.
         """
-        if self._part.file is None:
-            self._part.file = AppendFile(self.path.with_name(f".{self.path.name}.part"))
-        file = self._part.file
-        if not file.size:
-            file.append(pack(self._header, 1))
-        if file.path != self.path:
-            file.rename(self.path)
+        self._begin(self._part, self.path, self._header)
+
+    @staticmethod
+    def _begin(part: _Part, path: Path, header: bytes) -> None:
+        if part.file is None:
+            left = path.with_name(f".{path.name}.part")
+            left.unlink(missing_ok=True)  # nobody else writes in this folder: what is there was planted
+            part.file = AppendFile(left)
+        if not part.frames:
+            frame = pack(header, 1)
+            seal = Seal.of(frame, 0, 0)
+            part.file.append(frame + seal.pack())
+            part.frames, part.key = 1, seal.checksum
+        if part.file.path != path:
+            part.file.rename(path)
 
     def write(self, text: bytes) -> bool:
         """Write these lines as frames, one unless they are many; returns whether there was anything to write.
@@ -240,11 +260,13 @@ class FrameFile:
             OSError: the disk refused; the file is readable without them.
         """
         self._rotation = None
+        self._drop_next()
         self.write(footer)
         self._append(self._index())
 
     def close(self) -> None:
         """Close the file. Idempotent."""
+        self._drop_next()
         file = self._part.file
         if file is not None and file.is_open:
             file.close()
@@ -252,20 +274,37 @@ class FrameFile:
                 with suppress(OSError):
                     file.path.unlink()
 
+    def _drop_next(self) -> None:
+        """Take back a file that was begun, and that nothing will be written to."""
+        begun, self._next = self._next, None
+        if begun is not None and begun.file is not None:
+            begun.file.close()
+            with suppress(OSError):
+                begun.file.path.unlink()
+
     def let_go(self) -> None:
         """Forget the file in a forked child: it is its parent's, which goes on writing."""
-        if self._part.file is not None:
-            self._part.file.close()
+        for part in (self._part, self._next):
+            if part is not None and part.file is not None:
+                part.file.close()
+        self._next = None
 
     def _append(self, data: bytes) -> None:
         assert self._part.file is not None
         self._part.file.append(data)
 
+    def _append_frame(self, frame: bytes, behind: bytes = b"") -> int:
+        """Append a frame with its seal, and what is to stand behind it; the bytes of frame and seal."""
+        part = self._part
+        sealed = frame + Seal.of(frame, part.frames, part.key).pack()
+        self._append(sealed + behind)
+        part.frames += 1
+        return len(sealed)
+
     def _write_frame(self, text: bytes) -> None:
         lines = text.count(b"\n")
-        frame = pack(text, lines, thorough=self._thorough)
         offset = self.written
-        self._append(frame)
+        size = self._append_frame(pack(text, lines, thorough=self._thorough))
         first = line_tick(text[: text.index(b"\n") + 1])
         last = line_tick(text[text.rfind(b"\n", 0, -1) + 1 :])
         if self._rotation is not None:
@@ -275,9 +314,7 @@ class FrameFile:
             self._part.sends += sends
             self._part.loose += text.count(_LOOSE)
         index = self._part.index
-        index.add(
-            offset, len(frame), text=len(text), lines=lines, first=first, last=last, loose=self.feed.last_loose_tick
-        )
+        index.add(offset, size, text=len(text), lines=lines, first=first, last=last, loose=self.feed.last_loose_tick)
         self._went_back = self._went_back or index.went_back
 
     def _index(self) -> bytes:
@@ -303,23 +340,27 @@ class FrameFile:
         return len(self._part.index) > 0 and (by_size or by_time)
 
     def _rotate(self, rotation: Rotation) -> None:
-        """Close the current file and begin the next one."""
-        number = len(self.paths)
-        path = part_path(self.paths[0], number)
+        """Close the current file and go on in the next one, which is there before a footer names it."""
+        path = part_path(self.paths[0], len(self.paths))
+        if self._next is None:
+            header = self._header[:-2] + b',"part":%d}\n' % len(self.paths)
+            self._next = _Part()
+            try:
+                self._begin(self._next, path, header)
+            except OSError:
+                self._drop_next()
+                raise
         footer = footer_line(wall_ns(), self._part.counts, self.tallies, path.name, sends=self.sends, loose=self.loose)
-        self._append(pack(footer, 1) + self._index())
+        self._append_frame(pack(footer, 1), self._index())
         if rotation.sync:
             self.sync()
+        following, self._next = self._next, None
         self.close()
         self.earlier_bytes += self.written
         self._earlier.add(self._part.counts)
-        self._part = _Part()
-        if number > 1:
-            self._header = self._header[: self._header.rindex(b',"part":')] + b"}\n"
-        self._header = self._header[:-2] + b',"part":%d}\n' % number
+        self._part = following
         self.path = path
         self.paths.append(path)
-        self.open()
 
 
 def _split(text: bytes) -> list[bytes]:

@@ -77,6 +77,8 @@ _LATER_OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}'
 TICK = b'{"kind":"tick","order":[%b],"digest":"%06x","now_ns":%d,"tick":%d}\n'
 """The scheduler's, of the low 24 bits of the digest."""
 _TICK_AFTER_SETTING = b'{"kind":"tick","order":[%b],"digest":"%06x","elapsed_ns":%d,"now_ns":%d,"tick":%d}\n'
+_DEEP = 1000
+"""Below so many lists and objects one in the other, nothing is too deep."""
 _MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,%b"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}\n'
 
 
@@ -153,13 +155,16 @@ def message_line(message: External) -> bytes:
     """The line of an external message.
 
     Raises:
-        ValueError: the payload, which another process made, is not JSON.
+        ValueError: the payload, which another process made, is not JSON, or deeper than a line can hold.
     """
     tick, topic, publisher, seq, stamp_ns, payload, source = message
     text = to_json(payload)
     orjson.loads(text)
     which = b'"source":%d,' % source if source else b""
-    return _MESSAGE % (quoted[topic], quoted[publisher], which, text, stamp_ns, seq, tick)
+    line = _MESSAGE % (quoted[topic], quoted[publisher], which, text, stamp_ns, seq, tick)
+    if text.count(b"[") + text.count(b"{") > _DEEP:  # as JSON it may be just too deep to stand in a line
+        orjson.loads(line)
+    return line
 
 
 @define

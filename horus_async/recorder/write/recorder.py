@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError, SessionExistsError
+from horus_async.folders import make_private, open_to_everyone
 from horus_async.observe import Observer
 from horus_async.recorder.naming import (
     MANIFEST,
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
     from horus_async.observe import Execution, External, Incident, Logged, NodeInfo, RunInfo, Sent, TickEnd
     from horus_async.recorder.options import RecordingOptions
+
+_log = logging.getLogger("horus_async.recorder")
 
 __all__ = ["Recorder", "RecordingState", "RecordingStats"]
 
@@ -136,14 +140,16 @@ class Recorder(Observer):
         for name in default_session_names(run.started_at_ns, run.name) if asked is None else (asked,):
             folder = root / check_session_name(name)
             try:
-                root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                folder.mkdir(mode=0o700)
+                make_private(root)
+                make_private(folder, anew=True)
             except FileExistsError:
                 if not folder.is_dir() and not root.is_dir():
                     raise RecordingError(f"cannot record into {root}: it is not a folder; {WAY_OUT}") from None
                 continue
             except OSError as error:
                 raise RecordingError(f"cannot record into {root}: {error.strerror or error}; {WAY_OUT}") from error
+            if problem := open_to_everyone(root):
+                _log.warning("recordings: %s", problem)
             return folder
         raise SessionExistsError(
             f"there is a session {asked!r} in {root} already: choose another name, or delete it first"

@@ -180,6 +180,8 @@ class SessionWriter:
             written = self._write_lines()
             self.intake.room.pace(written, monotonic_ns() - began_ns)
             self.intake.written(written)
+        if self.state is RecordingState.ON:
+            self.files.announce()
 
     def _write_lines(self) -> int:
         """Write all lines that are made; how many bytes that was."""
