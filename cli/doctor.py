@@ -32,6 +32,7 @@ EXTRAS = {
     "bags": "import of ROS messages and bags",
     "protobuf": "import of protobuf messages in MCAP",
     "ulog": "import of PX4 logs",
+    "lerobot": "datasets for LeRobot from traces",
     "sim": "the simulated arm of examples/policy",
 }
 """What each extra is for; those for developing this package are left out."""
