@@ -219,6 +219,8 @@ def test_weak_signatures_need_the_rest_of_their_header() -> None:
         [[list(range(12))] * 16] * 16,
         [[[0.5] * 6] * 64] * 64,
         [[[[1, 2, 3]]]],
+        [0.25] * 4096,
+        [base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(200))).decode()[at : at + 76] for at in range(0, 276, 76)],
         '{"frame": [[[9, 8, 7], [9, 8, 7]], [[9, 8, 7], [9, 8, 7]], [[1, 2, 3], [1, 2, 3]]]}',
     ],
     ids=lambda value: str(value)[:24],
@@ -241,3 +243,13 @@ def test_bytes_that_python_shows_are_found_in_an_error(piece: bytes) -> None:
         shown = without_images(f"cannot use {piece!r}, sorry", request)
         assert "[image]" in shown
         assert not any(repr(piece)[at : at + 12] in shown for at in range(len(repr(piece)) - 12))
+
+
+@pytest.mark.parametrize("gap", ["\n", "\r\n  ", "\\n", "\\\\r\\\\n", "%0D%0A"])
+def test_the_end_of_an_image_in_lines_is_found(gap: str) -> None:
+    """Where the text that holds it was cut, no line may have its whole length."""
+    image = base64.b64encode(b"GIF89a\x1f\0\x11\0\xf7" + bytes(range(100, 250))).decode()
+    piece = f"{image[-36:-20]}{gap}{image[-20:]}"
+    line = recorded({"x": [image]}, ImageMode.NONE, answer={"seen": f"ends with {piece} as text"})
+    assert line.line["response"]["seen"] == "ends with [image] as text"
+    assert without_images(f"ends with {piece} as text", {"x": [image]}) == "ends with [image] as text"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .pixels import is_image_numbers
 from .signatures import has_signature
@@ -27,6 +27,8 @@ _RUN = re.compile(f"{_LETTER}{{{SHORTEST},}}")
 _ESCAPED_LETTER = re.compile(_ESCAPED)
 _ESCAPED_RUN = re.compile(f"(?:{_LETTER}|{_ESCAPED}){{{SHORTEST},}}")
 _BREAK = re.compile(r"(?:\r?\n|\\+r\\+n|\\+n|%0[dD]%0[aA]|%0[aA])[ \t]*")
+_IN_LINES = re.compile(rf"{_LETTER}++=*(?:(?:(?:\r?\n|\\+[rn]|%0[dD]|%0[aA])++[ \t]*+){_LETTER}++=*)++")
+_LINE = re.compile(rf"{_LETTER}++=*\s*")
 _BREAKS = re.compile(r"(?:\s|\\+[rn]|%0[aAdD])+")
 _PADDING = re.compile(r"(?:=|\\+u003[dD]|%3[dD]){0,2}")
 _LINE_LENGTHS = range(SHORTEST, 129)
@@ -133,6 +135,23 @@ def runs(text: str) -> Iterator[tuple[int, int]]:
     while match := pattern.search(text, place):
         place = _end_of_run(text, match.start(), match.end(), escaped=escaped)
         yield match.start(), place
+
+
+def is_cut_text(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether the items of a list are one image in base64, cut into three and more texts of one length."""
+    if len(value) < 3 or not all(isinstance(item, str) and _LINE.fullmatch(item) for item in value):
+        return False
+    if len(value[-1]) > len(value[0]) or {*map(len, value[:-1])} != {len(value[0])}:
+        return False
+    whole = "".join(map(str.strip, value))
+    return spans(whole) == [(0, len(whole))]
+
+
+def runs_in_lines(text: str) -> Iterator[tuple[int, int]]:
+    """Where ``text`` holds that many on several lines together, however long each is: the end of an image, say."""
+    for match in _IN_LINES.finditer(text):
+        if len(_BREAKS.sub("", match[0])) >= SHORTEST:
+            yield match.span()
 
 
 def _runs(text: str) -> Iterator[tuple[int, int]]:

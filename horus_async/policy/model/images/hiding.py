@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from .encoded import is_image_bytes, runs, spans
+from .encoded import is_cut_text, is_image_bytes, runs, runs_in_lines, spans
 from .pieces import NUMBERS, SHOWN_BYTES, Pieces, is_base64
 from .pixels import is_image_numbers
 
@@ -98,6 +98,8 @@ def is_image(value: Any) -> bool:
         return is_image_bytes(value)
     if getattr(getattr(value, "dtype", None), "kind", "") in ("S", "U"):
         return any(is_image_bytes(item) if isinstance(item, bytes) else bool(spans(item)) for item in value.flat)
+    if isinstance(value, list | tuple) and is_cut_text(value):
+        return True
     return (hasattr(value, "dtype") or isinstance(value, list | tuple)) and is_image_numbers(value)
 
 
@@ -148,6 +150,7 @@ def _may_show(text: str, observation: Any) -> bool:
     image = observation.get("image") if isinstance(observation, dict) else None
     return (
         next(runs(text), None) is not None
+        or next(runs_in_lines(text), None) is not None
         or not text.isascii()
         or SHOWN_BYTES.search(text) is not None
         or NUMBERS.search(text) is not None

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import sys
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from .encoded import SHORTEST, decoded, is_binary, merged, runs, spans
+from .encoded import SHORTEST, decoded, is_binary, merged, runs, runs_in_lines, spans
 from .pixels import flat_numbers, packed, shape_of
 from .signatures import has_signature
 
@@ -70,7 +71,7 @@ class Pieces:
         return (code == "B" and self._bytes.are_in(data, 4)) or self._numbers.are_in(_floats(flat), 4)
 
     def _found_in(self, text: str, *, is_error: bool) -> Iterator[tuple[int, int]]:
-        for start, end in runs(text):
+        for start, end in chain(runs(text), runs_in_lines(text)):
             run = text[start:end]
             if not _UUID.fullmatch(run) and any(self._bytes.are_in(*reading) for reading in _readings(run)):
                 yield start, end

@@ -17,6 +17,8 @@ FEWEST = 24
 """Bytes of an image from which on a flat array of bytes is one."""
 
 _MANY_BYTES = 1024
+_MANY_NUMBERS = 4096
+"""Numbers from which on a flat row may be the pixels of an image: 64 times 64. States and chunks have fewer."""
 
 
 def is_image_numbers(value: Any) -> bool:
@@ -29,7 +31,7 @@ def is_image_numbers(value: Any) -> bool:
 
 def _is_image_list(value: list[Any], shape: tuple[int, ...]) -> bool:
     if len(shape) == 1:
-        return _is_file(value, _MANY_BYTES)
+        return len(value) >= _MANY_NUMBERS or _is_file(value, _MANY_BYTES)
     if not _may_be_pixels(shape, whole=True, narrow=False):
         return False
     flat = flat_numbers(value)
@@ -43,7 +45,8 @@ def _is_image_array(value: Any, shape: tuple[int, ...]) -> bool:
     if kind not in "biuf":
         return False
     if len(shape) == 1:
-        return kind in "iu" and _is_file(value.tolist(), FEWEST if size == 1 else _MANY_BYTES)
+        files = FEWEST if size == 1 else _MANY_BYTES
+        return len(value) >= _MANY_NUMBERS or (kind in "iu" and _is_file(value.tolist(), files))
     return _may_be_pixels(shape, whole=kind != "f", narrow=kind == "u" and size <= 2)
 
 
