@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from functools import partial
 from pathlib import Path
@@ -150,6 +151,36 @@ def test_a_damaged_trace_in_a_folder_is_said_and_shows_in_the_exit_code(tmp_path
     assert len(named.stdout.splitlines()) == 1 + 2
     (tmp_path / "damaged.jsonl").unlink()
     assert run("trace", "query", tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_a_small_damaged_gzip_is_damaged_and_read_up_to_there(tmp_path: Path, place: float) -> None:
+    """Although all of it is one piece to the decompressor, and the damage may be before the end of the header."""
+    lines = our_lines(40)
+    for line in lines[1:-1]:
+        line["request"]["instruction"] = hashlib.sha256(str(line).encode()).hexdigest()
+    data = bytearray(write_lines(tmp_path / "trace.jsonl.gz", lines).read_bytes())
+    start = int(len(data) * place)
+    data[start : start + 40] = hashlib.sha256(b"damage").digest()
+    (tmp_path / "trace.jsonl.gz").write_bytes(data)
+    assert run("trace", "check", tmp_path).exit_code == 1
+    result = run("trace", "query", tmp_path)
+    assert result.exit_code == 1
+    assert "damaged, and read up to there only" in result.stderr
+    assert place == 0.3 or len(result.stdout.splitlines()) > 5
+
+
+def test_a_gzip_with_a_wrong_checksum_is_damaged(tmp_path: Path) -> None:
+    """Nobody knows which of its lines are wrong, so none of the last piece is read."""
+    data = bytearray(write_lines(tmp_path / "trace.jsonl.gz", our_lines()).read_bytes())
+    data[-6] ^= 1
+    (tmp_path / "trace.jsonl.gz").write_bytes(data)
+    write_lines(tmp_path / "whole.jsonl.gz", our_lines())
+    assert run("trace", "check", tmp_path).exit_code == 1
+    assert as_json("trace", "check", tmp_path)[0]["verdict"] == "damaged"
+    exported = run("trace", "export", tmp_path, "--output", tmp_path / "all.npz")
+    assert exported.exit_code == 1
+    assert "4 requests written" in exported.stdout
 
 
 class _Stuck:

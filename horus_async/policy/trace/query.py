@@ -11,6 +11,7 @@ from attrs import Factory, define, frozen
 
 from horus_async.errors import TraceError
 
+from .lines import DamagedDataError
 from .reader import TraceReader, TraceRequest, find_traces
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def list_traces(paths: list[Path], watcher: Watcher | None = None) -> Iterator[d
                     row |= _described(trace)
         except TraceError as error:
             row["error"] = str(error)
+            if isinstance(error, DamagedDataError):
+                row = {"requests": 0, "errors": 0, "notes": [], **row, "verdict": Verdict.DAMAGED.value}
         yield row
 
 
@@ -173,6 +176,7 @@ def matching(
         except TraceError as error:
             if path in named:
                 raise
+            tell = watcher.damaged if isinstance(error, DamagedDataError) else tell
             tell(str(error))
 
 
