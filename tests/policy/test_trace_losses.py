@@ -228,6 +228,35 @@ def test_a_part_does_not_tell_again_what_earlier_ones_told(tmp_path: Path) -> No
     assert read_all(write_lines(tmp_path / "known.part1.jsonl", lines)).dropped == 10
 
 
+def parts_of_a_session(folder: Path, count: int, *, without: int | None = None) -> Path:
+    """A session of ``count`` parts of 4 requests each."""
+    folder.mkdir()
+    for part in range(count):
+        lines = our_lines(4, part=part)
+        for line in lines[1:-1]:
+            line["seq"] += 4 * part
+        if part != without:
+            write_lines(folder / f"trace{f'.part{part}' if part else ''}.jsonl", lines)
+    return folder
+
+
+def test_a_part_of_a_session_that_is_not_there_is_missed(tmp_path: Path) -> None:
+    """Each file is whole, and yet requests are gone from the middle."""
+    pytest.importorskip("numpy")
+    whole = parts_of_a_session(tmp_path / "whole", 12)
+    assert run("trace", "check", whole).exit_code == 0
+    assert [row["seq"] for row in as_json("trace", "query", whole)] == list(range(48))
+    assert run("trace", "export", whole, "--output", tmp_path / "all.npz").exit_code == 0
+    holed = parts_of_a_session(tmp_path / "holed", 12, without=10)
+    result = run("trace", "check", holed)
+    assert result.exit_code == 1
+    assert "seq 40 to 43 are missing: the part before this one is not there" in result.stdout
+    assert "seq 40 to 43 are missing" in run("trace", "summary", holed).stderr
+    exported = run("trace", "export", holed, "--output", tmp_path / "all.npz")
+    assert exported.exit_code == 1
+    assert "4 requests of parts that are not there" in exported.stderr
+
+
 def test_a_trace_of_the_recorder_is_whole(tmp_path: Path) -> None:
     """Nothing is missed where nothing is missing."""
     path = record(tmp_path, [exchange({"state": [1.0, 2.0]})] * 3)

@@ -147,6 +147,7 @@ class TraceReader:
     ``header`` is available at once; ``requests()`` yields the request lines in order, and ``count``, ``errors`` and
     ``dropped`` (requests that the server could not record) count along. After the last one ``footer`` is the footer
     line or None, and ``notes`` lists what is worth knowing: a torn end, a missing footer, what was dropped.
+    ``follows``, if it is set, is the number that the first request of a later part of a session must have.
 
     Raises (constructor):
         TraceError: no such file, not a trace, or an unknown schema version.
@@ -158,6 +159,7 @@ class TraceReader:
         self.count = 0
         self.errors = 0
         self.dropped = 0
+        self.follows: int | None = None
         self._torn: str | None = None
         self._ended = False
         self._order = _Order()
@@ -229,7 +231,20 @@ class TraceReader:
         total = self.footer and self.footer.get("total_requests")
         if self._ended and self.footer is not None and total != self.count:
             losses.append(f"the footer says {total} requests, the file holds {self.count}")
+        if self.missing_before:
+            last = (self._order.first or 0) - 1
+            losses.append(f"seq {self.follows} to {last} are missing: the part before this one is not there")
         return losses
+
+    @property
+    def missing_before(self) -> int:
+        """How many requests the parts of the session lack that lie between this one and the one read before it."""
+        return 0 if self.follows is None else max(0, (self._order.first or 0) - self.follows)
+
+    @property
+    def next_seq(self) -> int | None:
+        """The number after that of the last request read so far; None if there was none."""
+        return None if self._order.last is None else self._order.last + 1
 
     @property
     def notes(self) -> list[str]:
@@ -342,6 +357,15 @@ def is_trace(path: Path | str) -> bool:
         return False
 
 
+def _place(path: Path) -> tuple[Path, str, int, str]:
+    """Where a file comes in a folder: the parts of a session by their numbers, the tenth after the second."""
+    name = path.name.partition(".jsonl")[0]
+    start, _, number = name.rpartition(".part")
+    if start and number.isdecimal():
+        return path.parent, start, int(number), path.name
+    return path.parent, name, 0, path.name
+
+
 def find_traces(paths: list[Path]) -> Iterator[Path]:
     """The trace files in ``paths``: files as named, and of folders everything below that is named like a trace.
 
@@ -350,7 +374,8 @@ def find_traces(paths: list[Path]) -> Iterator[Path]:
     """
     for path in paths:
         if path.is_dir():
-            yield from sorted(found for found in path.rglob("*") if found.name.endswith(SUFFIXES) and found.is_file())
+            files = (found for found in path.rglob("*") if found.name.endswith(SUFFIXES) and found.is_file())
+            yield from sorted(files, key=_place)
         elif path.exists():
             yield path
         else:
