@@ -144,6 +144,11 @@ class _Replay:
             facts = self._replay(bar)
         self.totals.ended(self.reader)
         notes, jobs = self.reader.notes, self.options["jobs"]
+        if facts.stateful and (part := self.reader.header.get("part")):
+            notes.append(
+                f"this is part {part} of a session, and the policy holds state: it lacks what it would remember of "
+                "episodes that began in earlier parts; cat the parts, in order, into one file and replay that"
+            )
         if jobs > 1 and DiffMode.LATENCY in self.totals.parts:
             notes.append(f"latencies are those of {jobs} policies at work side by side; --jobs 1 measures better")
         self._tell(facts, notes)

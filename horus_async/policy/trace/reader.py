@@ -142,7 +142,9 @@ class TraceRequest:
 
 
 class TraceReader:
-    """One trace file, read from start to end. Use as a context manager.
+    """One trace file, read from start to end; the files of one session may follow each other in it.
+
+    Use as a context manager.
 
     ``header`` is available at once; ``requests()`` yields the request lines in order, and ``count``, ``errors`` and
     ``dropped`` (requests that the server could not record) count along. After the last one ``footer`` is the footer
@@ -160,6 +162,8 @@ class TraceReader:
         self.errors = 0
         self.dropped = 0
         self.follows: int | None = None
+        self._totals: list[Any] = []
+        self._files = 1
         self._torn: str | None = None
         self._ended = False
         self._order = _Order()
@@ -205,8 +209,11 @@ class TraceReader:
                 self.errors += not request.ok
                 self.dropped += _count(line.get("dropped_before"))
                 yield request
+            elif kind == "header":
+                self._goes_on(line, number)
             elif kind == "footer":
                 self.footer = line
+                self._totals.append(line.get("total_requests"))
                 # The footer counts for the whole session, of which this file may be a later part.
                 if "dropped" in self.header or not self.header.get("part"):
                     before = _count(self.header.get("dropped"))
@@ -228,8 +235,8 @@ class TraceReader:
             return losses
         if self._order.oddities or ((self._order.first or 0) > 0 and not self.header.get("part")):
             losses.append(f"lines are missing: {self._order}")
-        total = self.footer and self.footer.get("total_requests")
-        if self._ended and self.footer is not None and total != self.count:
+        total = sum(_count(total) for total in self._totals)
+        if self._ended and len(self._totals) == self._files and total != self.count:
             losses.append(f"the footer says {total} requests, the file holds {self.count}")
         if self.missing_before:
             last = (self._order.first or 0) - 1
@@ -261,6 +268,13 @@ class TraceReader:
     def _is_ours(self) -> bool:
         """Whether the numbers of a trace are without gaps by its server's word; other servers also record samples."""
         return bool(self.header.get("horus_version"))
+
+    def _goes_on(self, header: dict[str, Any], number: int) -> None:
+        """A header after the first one: somebody put the parts of a session into one file."""
+        session = header.get("session_id")
+        if session is None or session != self.header.get("session_id"):
+            raise TraceError(f"{self.path}, line {number} begins another session; a trace holds one")
+        self._files += 1
 
     def _read_header(self) -> dict[str, Any]:
         _, header = next(self._lines, (0, None))
