@@ -83,7 +83,7 @@ def replay(file: Path, model: str | None, **options: Any) -> None:
             f"--model is missing: {usage} puts the requests of this trace to POLICY, an export folder or module:attr; "
             "--no-replay only reads it"
         )
-    outputs = _outputs(options)
+    outputs = _outputs(file, options)
     with exits(FOUND):
         reader = TraceReader(file)
     totals = ReplaySummary(diff, Thresholds(**_thresholds(options)))
@@ -108,7 +108,7 @@ class _Outputs:
     page: Path | None
 
 
-def _outputs(options: dict[str, Any]) -> _Outputs:
+def _outputs(file: Path, options: dict[str, Any]) -> _Outputs:
     """The files to write, found out before hours of work: whether they can be."""
     report, page = options["output"], options["page"]
     if report is not None and report.suffix.lower() in _PAGES:
@@ -118,6 +118,10 @@ def _outputs(options: dict[str, Any]) -> _Outputs:
     for path in (report, page):
         if path is not None and not path.absolute().parent.is_dir():
             raise click.UsageError(f"cannot write {path}: there is no folder {path.parent}")
+        if path is not None and path.exists() and file.exists() and path.samefile(file):
+            raise click.UsageError(f"{path} is the trace itself, which the report would overwrite")
+    if report is not None and page is not None and report.absolute() == page.absolute():
+        raise click.UsageError(f"--output and --page are both {page}; give two files")
     return _Outputs(report, page)
 
 

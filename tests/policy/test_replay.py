@@ -202,6 +202,18 @@ def test_a_missing_model_and_wrong_usage_are_exit_2(simple: Path, arguments: lis
     assert replay(simple, *arguments).exit_code == 2
 
 
+@pytest.mark.parametrize("names", [["--output"], ["--page"], ["--output", "--page"]])
+def test_a_report_overwrites_neither_the_trace_nor_the_other(simple: Path, tmp_path: Path, names: list[str]) -> None:
+    """Nor does it under another name of the trace."""
+    (tmp_path / "link").symlink_to(simple)
+    before = simple.read_bytes()
+    path = str(tmp_path / ("both" if len(names) > 1 else "link"))
+    result = replay(simple, "--model", SAME, *(part for name in names for part in (name, path)))
+    assert result.exit_code == 2
+    assert path in result.stderr
+    assert simple.read_bytes() == before
+
+
 def test_a_model_that_fails_to_warm_up_is_exit_2(simple: Path, policy_module: Callable[[str], str]) -> None:
     """A policy whose warm-up raises did not load."""
     broken = policy_module("class policy:\n def act(self, o): return [[1]]\n def warm_up(self): raise OSError('gpu')")
