@@ -22,6 +22,7 @@ from horus_async.policy import (
     row_of,
     summarise,
 )
+from horus_async.policy.trace.reader import find_traces
 from horus_async.spelling import printable
 
 from .support.errors import FOUND
@@ -175,6 +176,9 @@ def export_command(
     if form != ExportFormat.LEROBOT.value and (fps is not None or robot_type is not None):
         raise click.UsageError(f"--fps and --robot-type are for --format lerobot, not {form}")
     chosen = _here_if_none(paths)
+    with exits():
+        if output.exists() and any(output.samefile(path) for path in find_traces(chosen)):
+            raise click.UsageError(f"{output} is a trace that is to be exported, and would be overwritten")
     with exits(), bar("writing") as progress, reading(chosen) as watch:
         found = matching(chosen, Filter(**wanted), watcher=watch)
         exported = export(found, output, ExportFormat(form), DatasetOptions(fps, robot_type), progress)

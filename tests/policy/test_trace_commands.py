@@ -151,6 +151,16 @@ def test_export_reads_back_with_pandas(tmp_path: Path) -> None:
     assert list(table["state"][0]) == [1.0, 2.0]
 
 
+def test_export_does_not_overwrite_a_trace(folder: Path) -> None:
+    """Not even one that is only found in the folder."""
+    path = next(folder.glob("*.jsonl*"))
+    before = path.read_bytes()
+    result = run("export", folder, "--output", path)
+    assert result.exit_code == 2
+    assert "would be overwritten" in result.stderr
+    assert path.read_bytes() == before
+
+
 def test_export_of_nothing_is_an_error(tmp_path: Path) -> None:
     """Without a successful request nothing is written and the exit code is 2."""
     path = write_lines(tmp_path / "trace.jsonl", foreign_lines(0))
