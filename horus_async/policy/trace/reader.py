@@ -350,7 +350,7 @@ def _request(line: dict[str, Any], place: str) -> TraceRequest:
     for name, kind in _FIELDS.items():
         if not isinstance(line.get(name), kind | None):
             raise TraceError(f"{place}: {name!r} is a {type(line[name]).__name__}")
-    if line.get("seq") is None:
+    if line.get("seq") is None or isinstance(line["seq"], bool):
         raise TraceError(f"{place}: a request without a seq")
     actions = (line.get("response") or {}).get("actions") or []
     latency = (line.get("latency") or {}).get("total_ms")
