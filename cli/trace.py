@@ -26,7 +26,7 @@ from horus_async.policy.trace.reader import find_traces
 from horus_async.spelling import printable
 
 from .support.errors import FOUND
-from .support.traces import JSON, bar, check_files, exits, print_json, reading
+from .support.traces import JSON, NumberRange, bar, check_files, exits, print_json, reading
 from .terminal.commands import Group
 from .terminal.table import print_table
 from .terminal.text import tell, tell_lines
@@ -39,6 +39,7 @@ _SINCE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _ROWS = 1000
 """Of a table on a terminal, whose columns are as wide as the widest of them: nobody waits for a million."""
+_RATE = NumberRange(0, min_open=True, finite=True)
 _PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 
 
@@ -160,7 +161,7 @@ def check(paths: tuple[Path, ...], *, as_json: bool) -> None:
 @_filters
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A file; for lerobot a new folder.")
 @click.option("--format", "form", type=click.Choice([form.value for form in ExportFormat]), default="npz")
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="lerobot: frames a second (default: as recorded).")
+@click.option("--fps", type=_RATE, help="lerobot: frames a second (default: as recorded).")
 @click.option("--robot-type", help="lerobot: the robot's name (default: the trace's embodiment).")
 def export_command(
     paths: tuple[Path, ...], output: Path, form: str, fps: float | None, robot_type: str | None, **wanted: Any

@@ -28,7 +28,7 @@ from horus_async.spelling import printable
 
 from .support.errors import FOUND, USAGE, fail
 from .support.in_order import ended_in_order
-from .support.traces import JSON, exits, print_json
+from .support.traces import JSON, NumberRange, exits, print_json
 from .terminal.states import has_room_for_a_bar
 from .terminal.text import tell, tell_json
 
@@ -56,9 +56,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--image-dir", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Find images here by their hash."
 )
-@click.option("--min-cos", type=click.FloatRange(-1, 1), default=0.999, show_default=True)
-@click.option("--max-abs", type=click.FloatRange(0), default=1e-3, show_default=True)
-@click.option("--latency-pct", type=click.FloatRange(0), default=5.0, show_default=True)
+@click.option("--min-cos", type=NumberRange(-1, 1), default=0.999, show_default=True)
+@click.option("--max-abs", type=NumberRange(0), default=1e-3, show_default=True)
+@click.option("--latency-pct", type=NumberRange(0), default=5.0, show_default=True)
 @JSON
 def replay(file: Path, model: str | None, **options: Any) -> None:
     """Put the requests in the trace FILE to another policy and compare its answers with the recorded ones.
