@@ -252,10 +252,14 @@ def _bar(*, lines: bool) -> Iterator[_Bar]:
 
 
 def _write(path: Path, data: bytes) -> None:
+    from horus_async.errors import RecordingError
+    from horus_async.recorder.exports.output import writing
+
     try:
-        path.write_bytes(data)
-    except OSError as error:
-        fail(f"cannot write the report: {error}", USAGE)
+        with writing(path) as stream:
+            stream.write(data)
+    except (OSError, RecordingError) as error:
+        fail(f"the report: {error}", USAGE)
 
 
 def _only_read(file: Path, *, as_json: bool) -> None:

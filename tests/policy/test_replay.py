@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +205,25 @@ def test_a_trace_damaged_in_the_middle_is_exit_1(tmp_path: Path) -> None:
 def test_a_missing_model_and_wrong_usage_are_exit_2(simple: Path, arguments: list[str]) -> None:
     """A model that does not load and contradicting options are exit code 2."""
     assert replay(simple, *arguments).exit_code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+def test_a_report_that_does_not_fit_leaves_the_one_before(simple: Path, tmp_path: Path) -> None:
+    """And no half of a new one."""
+    import resource
+
+    (tmp_path / "r.json").write_text("before")
+    result = subprocess.run(
+        [sys.executable, "-B", "-m", "horus_async", "trace", "replay", simple, "--model", SAME, "--output", "r.json"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)),
+    )
+    assert (result.returncode, result.stderr) == (2, "horus-async: the report: cannot write r.json: File too large\n")
+    assert (tmp_path / "r.json").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", simple.name]
 
 
 @pytest.mark.parametrize("names", [["--output"], ["--page"], ["--output", "--page"]])
