@@ -60,7 +60,7 @@ class _Since(click.ParamType):  # type: ignore[type-arg]
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which requests are wanted."""
     for option in (
-        click.option("--min-latency", "min_latency_ms", type=float, help="Only requests that took at least MS."),
+        click.option("--min-latency", "min_latency_ms", type=NumberRange(0), help="Only requests of at least MS."),
         click.option("--status", help="success, failed, an HTTP status, or an error's slug."),
         click.option("--episode", help="Only requests of this episode."),
         click.option("--since", "since_ns", type=_Since(), help="An age (30m, 2h, 7d) or an ISO 8601 time."),

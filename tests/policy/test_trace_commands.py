@@ -84,6 +84,11 @@ def test_query_reads_what_is_named_or_fails(folder: Path) -> None:
     assert run("query", folder, "--since", "yesterday").exit_code == 2
 
 
+def test_a_latency_that_is_none_is_wrong_usage(folder: Path) -> None:
+    """NaN would match nothing, in silence."""
+    assert run("query", folder, "--min-latency", "nan").exit_code == 2
+
+
 def test_summary_groups(folder: Path) -> None:
     """``summary`` counts by episode, model, day or task, with the latency percentiles of the successful requests."""
     by_episode = {row["bucket"]: row for row in rows("summary", folder, "--by", "episode")}
