@@ -22,10 +22,11 @@ from horus_async.policy import (
     row_of,
     summarise,
 )
+from horus_async.policy.trace.reader import find_traces
 from horus_async.spelling import printable
 
 from .support.errors import FOUND
-from .support.traces import JSON, bar, check_files, exits, print_json, reading
+from .support.traces import JSON, NumberRange, bar, check_files, exits, print_json, reading
 from .terminal.commands import Group
 from .terminal.table import print_table
 from .terminal.text import tell, tell_lines
@@ -38,6 +39,7 @@ _SINCE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _ROWS = 1000
 """Of a table on a terminal, whose columns are as wide as the widest of them: nobody waits for a million."""
+_RATE = NumberRange(0, min_open=True, finite=True)
 _PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 
 
@@ -58,7 +60,7 @@ class _Since(click.ParamType):  # type: ignore[type-arg]
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which requests are wanted."""
     for option in (
-        click.option("--min-latency", "min_latency_ms", type=float, help="Only requests that took at least MS."),
+        click.option("--min-latency", "min_latency_ms", type=NumberRange(0), help="Only requests of at least MS."),
         click.option("--status", help="success, failed, an HTTP status, or an error's slug."),
         click.option("--episode", help="Only requests of this episode."),
         click.option("--since", "since_ns", type=_Since(), help="An age (30m, 2h, 7d) or an ISO 8601 time."),
@@ -159,7 +161,7 @@ def check(paths: tuple[Path, ...], *, as_json: bool) -> None:
 @_filters
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A file; for lerobot a new folder.")
 @click.option("--format", "form", type=click.Choice([form.value for form in ExportFormat]), default="npz")
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="lerobot: frames a second (default: as recorded).")
+@click.option("--fps", type=_RATE, help="lerobot: frames a second (default: as recorded).")
 @click.option("--robot-type", help="lerobot: the robot's name (default: the trace's embodiment).")
 def export_command(
     paths: tuple[Path, ...], output: Path, form: str, fps: float | None, robot_type: str | None, **wanted: Any
@@ -175,6 +177,9 @@ def export_command(
     if form != ExportFormat.LEROBOT.value and (fps is not None or robot_type is not None):
         raise click.UsageError(f"--fps and --robot-type are for --format lerobot, not {form}")
     chosen = _here_if_none(paths)
+    with exits():
+        if output.exists() and any(output.samefile(path) for path in find_traces(chosen)):
+            raise click.UsageError(f"{output} is a trace that is to be exported, and would be overwritten")
     with exits(), bar("writing") as progress, reading(chosen) as watch:
         found = matching(chosen, Filter(**wanted), watcher=watch)
         exported = export(found, output, ExportFormat(form), DatasetOptions(fps, robot_type), progress)

@@ -28,7 +28,7 @@ from horus_async.spelling import printable
 
 from .support.errors import FOUND, USAGE, fail
 from .support.in_order import ended_in_order
-from .support.traces import JSON, exits, print_json
+from .support.traces import JSON, NumberRange, exits, print_json
 from .terminal.states import has_room_for_a_bar
 from .terminal.text import tell, tell_json
 
@@ -56,9 +56,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--image-dir", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Find images here by their hash."
 )
-@click.option("--min-cos", type=click.FloatRange(-1, 1), default=0.999, show_default=True)
-@click.option("--max-abs", type=click.FloatRange(0), default=1e-3, show_default=True)
-@click.option("--latency-pct", type=click.FloatRange(0), default=5.0, show_default=True)
+@click.option("--min-cos", type=NumberRange(-1, 1), default=0.999, show_default=True)
+@click.option("--max-abs", type=NumberRange(0), default=1e-3, show_default=True)
+@click.option("--latency-pct", type=NumberRange(0), default=5.0, show_default=True)
 @JSON
 def replay(file: Path, model: str | None, **options: Any) -> None:
     """Put the requests in the trace FILE to another policy and compare its answers with the recorded ones.
@@ -83,7 +83,7 @@ def replay(file: Path, model: str | None, **options: Any) -> None:
             f"--model is missing: {usage} puts the requests of this trace to POLICY, an export folder or module:attr; "
             "--no-replay only reads it"
         )
-    outputs = _outputs(options)
+    outputs = _outputs(file, options)
     with exits(FOUND):
         reader = TraceReader(file)
     totals = ReplaySummary(diff, Thresholds(**_thresholds(options)))
@@ -108,7 +108,7 @@ class _Outputs:
     page: Path | None
 
 
-def _outputs(options: dict[str, Any]) -> _Outputs:
+def _outputs(file: Path, options: dict[str, Any]) -> _Outputs:
     """The files to write, found out before hours of work: whether they can be."""
     report, page = options["output"], options["page"]
     if report is not None and report.suffix.lower() in _PAGES:
@@ -118,6 +118,10 @@ def _outputs(options: dict[str, Any]) -> _Outputs:
     for path in (report, page):
         if path is not None and not path.absolute().parent.is_dir():
             raise click.UsageError(f"cannot write {path}: there is no folder {path.parent}")
+        if path is not None and path.exists() and file.exists() and path.samefile(file):
+            raise click.UsageError(f"{path} is the trace itself, which the report would overwrite")
+    if report is not None and page is not None and report.absolute() == page.absolute():
+        raise click.UsageError(f"--output and --page are both {page}; give two files")
     return _Outputs(report, page)
 
 
@@ -144,6 +148,11 @@ class _Replay:
             facts = self._replay(bar)
         self.totals.ended(self.reader)
         notes, jobs = self.reader.notes, self.options["jobs"]
+        if facts.stateful and (part := self.reader.header.get("part")):
+            notes.append(
+                f"this is part {part} of a session, and the policy holds state: it lacks what it would remember of "
+                "episodes that began in earlier parts; cat the parts, in order, into one file and replay that"
+            )
         if jobs > 1 and DiffMode.LATENCY in self.totals.parts:
             notes.append(f"latencies are those of {jobs} policies at work side by side; --jobs 1 measures better")
         self._tell(facts, notes)
@@ -243,10 +252,14 @@ def _bar(*, lines: bool) -> Iterator[_Bar]:
 
 
 def _write(path: Path, data: bytes) -> None:
+    from horus_async.errors import RecordingError
+    from horus_async.recorder.exports.output import writing
+
     try:
-        path.write_bytes(data)
-    except OSError as error:
-        fail(f"cannot write the report: {error}", USAGE)
+        with writing(path) as stream:
+            stream.write(data)
+    except (OSError, RecordingError) as error:
+        fail(f"the report: {error}", USAGE)
 
 
 def _only_read(file: Path, *, as_json: bool) -> None:

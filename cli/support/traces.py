@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import contextmanager
 from itertools import chain, repeat
@@ -24,6 +25,25 @@ if TYPE_CHECKING:
     from horus_async.policy import TraceReader
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class NumberRange(click.FloatRange):
+    """As `click.FloatRange`, but without NaN, and without infinity if the number must be ``finite``."""
+
+    def __init__(self, low: float, high: float | None = None, *, min_open: bool = False, finite: bool = False) -> None:
+        super().__init__(low, high, min_open=min_open)
+        self.finite = finite
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number.
+
+        Raises:
+            click.BadParameter: it is none, or not in the range.
+        """
+        number = super().convert(value, param, ctx)
+        if math.isnan(number) or (self.finite and math.isinf(number)):
+            self.fail(f"{value} is no number that fits here", param, ctx)
+        return number
 
 
 @contextmanager

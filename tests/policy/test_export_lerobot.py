@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import pyarrow.parquet as pq
+import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
@@ -23,8 +24,6 @@ from tests.policy.traces import exchange, foreign_lines, record, write_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 START = 1_700_000_000_000_000_000
 
@@ -484,3 +483,12 @@ def test_every_frame_is_a_step_of_the_trace(
     thrown_away = {given[seq].get("episode_id") for seq in answered}
     assert exported.requests + len(answered) == sum(bool(one["_actions"]) for one in given)
     assert not [row for row in used if given[row].get("episode_id") in thrown_away]
+
+
+@pytest.mark.parametrize("fps", ["nan", "inf", "0", "-1"])
+def test_a_rate_that_is_none_is_wrong_usage(tmp_path: Path, fps: str) -> None:
+    """Neither is NaN a rate, nor infinity."""
+    result = run(write_lines(tmp_path / "t.jsonl", foreign_lines()), "--output", tmp_path / "set", "--fps", fps)
+    assert result.exit_code == 2
+    assert "'--fps'" in result.stderr
+    assert not (tmp_path / "set").exists()

@@ -324,3 +324,17 @@ def test_the_form_of_a_table_does_not_take_a_datasets_options(tmp_path: Path) ->
     result = run(path, "--output", tmp_path / "t.npz", "--fps", "10")
     assert result.exit_code == 2
     assert "--format lerobot" in result.stderr
+
+
+def test_the_state_of_openpi_clients_is_the_state(tmp_path: Path) -> None:
+    """As in the trace line, which has a copy of it under that name; their own field is a column, too."""
+    state = numpy.arange(3, dtype="float32")
+    one = evolve(exchange({}), body=pack({"observation/state": state, "prompt": "go"}), form=WireFormat.MSGPACK)
+    path = record(tmp_path / "t", [one])
+    for form in ("npz", "parquet"):
+        assert run(path, "--output", tmp_path / form, "--format", form).exit_code == 0
+    with numpy.load(tmp_path / "npz") as table:
+        assert table["state"].tolist() == table["observation/state"].tolist() == [[0.0, 1.0, 2.0]]
+        assert table["state_dim"].tolist() == [3]
+    row = pq.read_table(tmp_path / "parquet").to_pylist()[0]
+    assert row["state"] == row["observation/state"] == [0.0, 1.0, 2.0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +195,9 @@ def test_a_trace_damaged_in_the_middle_is_exit_1(tmp_path: Path) -> None:
         ["--model", SAME, "--diff", "latency", "--fail-on", "all"],
         ["--model", SAME, "--diff", "sideways"],
         ["--model", SAME, "--n", "-1"],
+        ["--model", SAME, "--max-abs", "nan"],
+        ["--model", SAME, "--min-cos", "nan"],
+        ["--model", SAME, "--latency-pct", "nan"],
         ["--no-replay", "--fail-on", "actions"],
         ["--model", SAME, "--image-dir", "/no/such/folder"],
     ],
@@ -200,6 +205,37 @@ def test_a_trace_damaged_in_the_middle_is_exit_1(tmp_path: Path) -> None:
 def test_a_missing_model_and_wrong_usage_are_exit_2(simple: Path, arguments: list[str]) -> None:
     """A model that does not load and contradicting options are exit code 2."""
     assert replay(simple, *arguments).exit_code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+def test_a_report_that_does_not_fit_leaves_the_one_before(simple: Path, tmp_path: Path) -> None:
+    """And no half of a new one."""
+    import resource
+
+    (tmp_path / "r.json").write_text("before")
+    result = subprocess.run(
+        [sys.executable, "-B", "-m", "horus_async", "trace", "replay", simple, "--model", SAME, "--output", "r.json"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)),
+    )
+    assert (result.returncode, result.stderr) == (2, "horus-async: the report: cannot write r.json: File too large\n")
+    assert (tmp_path / "r.json").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", simple.name]
+
+
+@pytest.mark.parametrize("names", [["--output"], ["--page"], ["--output", "--page"]])
+def test_a_report_overwrites_neither_the_trace_nor_the_other(simple: Path, tmp_path: Path, names: list[str]) -> None:
+    """Nor does it under another name of the trace."""
+    (tmp_path / "link").symlink_to(simple)
+    before = simple.read_bytes()
+    path = str(tmp_path / ("both" if len(names) > 1 else "link"))
+    result = replay(simple, "--model", SAME, *(part for name in names for part in (name, path)))
+    assert result.exit_code == 2
+    assert path in result.stderr
+    assert simple.read_bytes() == before
 
 
 def test_a_model_that_fails_to_warm_up_is_exit_2(simple: Path, policy_module: Callable[[str], str]) -> None:
@@ -331,3 +367,50 @@ def test_the_error_of_a_policy_shows_nothing_of_an_image(tmp_path: Path, policy_
         shown = replay(path, "--model", model, "--image-dir", str(tmp_path / "frames")).output
         assert "no model for" in shown
         assert not any(text[start : start + 24] in shown for start in range(len(text) - 24))
+
+
+COUNTING = """
+class Policy:
+    def reset(self, episode_id):
+        self.count = 0
+
+    def act(self, request):
+        self.count += 1
+        return [[self.count, 0.0]]
+
+policy = Policy
+"""
+
+
+def test_the_parts_of_a_session_replay_as_one_file(tmp_path: Path, policy_module: Callable[[str], str]) -> None:
+    """A later part alone begins in the middle of an episode, which is said to a policy that holds state."""
+    model = policy_module(COUNTING)
+    paths = []
+    for part in range(3):
+        lines = foreign_lines(3, horus_version="1", part=part)
+        for number, line in enumerate(lines[1:4], 3 * part):
+            line["seq"] = number
+            line["episode_id"] = "e"
+            line["response"]["actions"] = [[number + 1, 0.0]]
+        paths.append(write_lines(tmp_path / f"t.part{part}.jsonl.gz", lines))
+    alone = replay(paths[1], "--model", model, "--fail-on", "actions")
+    assert alone.exit_code == 3
+    assert "note: this is part 1 of a session, and the policy holds state" in alone.stdout
+    whole = tmp_path / "whole.jsonl.gz"
+    whole.write_bytes(b"".join(path.read_bytes() for path in paths))
+    for jobs in ("1", "2"):
+        result = replay(whole, "--model", model, "--fail-on", "actions", "--jobs", jobs)
+        assert (result.exit_code, "of a session" in result.stdout) == (0, False)
+        assert "actions: 9/9 pass" in result.stdout
+    assert "of a session" not in replay(paths[1], "--model", SAME).stdout
+    whole.write_bytes(paths[0].read_bytes() + paths[2].read_bytes())
+    assert "after seq 2 comes 6" in replay(whole, "--model", model, "--fail-on", "actions").stderr
+
+
+def test_two_sessions_in_one_file_are_no_trace(tmp_path: Path) -> None:
+    """What the header says is not true of the second one, whose requests nobody must take for those of the first."""
+    path = tmp_path / "t.jsonl"
+    write_lines(path, foreign_lines() + foreign_lines(session_id="another"))
+    result = replay(path, "--model", SAME)
+    assert result.exit_code == 1
+    assert "line 7 begins another session" in result.stderr

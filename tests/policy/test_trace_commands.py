@@ -84,6 +84,11 @@ def test_query_reads_what_is_named_or_fails(folder: Path) -> None:
     assert run("query", folder, "--since", "yesterday").exit_code == 2
 
 
+def test_a_latency_that_is_none_is_wrong_usage(folder: Path) -> None:
+    """NaN would match nothing, in silence."""
+    assert run("query", folder, "--min-latency", "nan").exit_code == 2
+
+
 def test_summary_groups(folder: Path) -> None:
     """``summary`` counts by episode, model, day or task, with the latency percentiles of the successful requests."""
     by_episode = {row["bucket"]: row for row in rows("summary", folder, "--by", "episode")}
@@ -149,6 +154,16 @@ def test_export_reads_back_with_pandas(tmp_path: Path) -> None:
     assert table["episode"].tolist() == ["a"]
     assert [list(row) for row in table["actions"][0]] == [[1.0, 2.0], [3.0, 4.0]]
     assert list(table["state"][0]) == [1.0, 2.0]
+
+
+def test_export_does_not_overwrite_a_trace(folder: Path) -> None:
+    """Not even one that is only found in the folder."""
+    path = next(folder.glob("*.jsonl*"))
+    before = path.read_bytes()
+    result = run("export", folder, "--output", path)
+    assert result.exit_code == 2
+    assert "would be overwritten" in result.stderr
+    assert path.read_bytes() == before
 
 
 def test_export_of_nothing_is_an_error(tmp_path: Path) -> None:

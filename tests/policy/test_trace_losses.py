@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from functools import partial
 from pathlib import Path
@@ -152,6 +153,36 @@ def test_a_damaged_trace_in_a_folder_is_said_and_shows_in_the_exit_code(tmp_path
     assert run("trace", "query", tmp_path).exit_code == 0
 
 
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_a_small_damaged_gzip_is_damaged_and_read_up_to_there(tmp_path: Path, place: float) -> None:
+    """Although all of it is one piece to the decompressor, and the damage may be before the end of the header."""
+    lines = our_lines(40)
+    for line in lines[1:-1]:
+        line["request"]["instruction"] = hashlib.sha256(str(line).encode()).hexdigest()
+    data = bytearray(write_lines(tmp_path / "trace.jsonl.gz", lines).read_bytes())
+    start = int(len(data) * place)
+    data[start : start + 40] = hashlib.sha256(b"damage").digest()
+    (tmp_path / "trace.jsonl.gz").write_bytes(data)
+    assert run("trace", "check", tmp_path).exit_code == 1
+    result = run("trace", "query", tmp_path)
+    assert result.exit_code == 1
+    assert "damaged, and read up to there only" in result.stderr
+    assert place == 0.3 or len(result.stdout.splitlines()) > 5
+
+
+def test_a_gzip_with_a_wrong_checksum_is_damaged(tmp_path: Path) -> None:
+    """Nobody knows which of its lines are wrong, so none of the last piece is read."""
+    data = bytearray(write_lines(tmp_path / "trace.jsonl.gz", our_lines()).read_bytes())
+    data[-6] ^= 1
+    (tmp_path / "trace.jsonl.gz").write_bytes(data)
+    write_lines(tmp_path / "whole.jsonl.gz", our_lines())
+    assert run("trace", "check", tmp_path).exit_code == 1
+    assert as_json("trace", "check", tmp_path)[0]["verdict"] == "damaged"
+    exported = run("trace", "export", tmp_path, "--output", tmp_path / "all.npz")
+    assert exported.exit_code == 1
+    assert "4 requests written" in exported.stdout
+
+
 class _Stuck:
     """A disk that takes a while: what comes meanwhile finds the queue full."""
 
@@ -195,6 +226,35 @@ def test_a_part_does_not_tell_again_what_earlier_ones_told(tmp_path: Path) -> No
     assert read_all(write_lines(tmp_path / "unknown.part1.jsonl", lines)).dropped == 9
     lines[0]["dropped"] = 2
     assert read_all(write_lines(tmp_path / "known.part1.jsonl", lines)).dropped == 10
+
+
+def parts_of_a_session(folder: Path, count: int, *, without: int | None = None) -> Path:
+    """A session of ``count`` parts of 4 requests each."""
+    folder.mkdir()
+    for part in range(count):
+        lines = our_lines(4, part=part)
+        for line in lines[1:-1]:
+            line["seq"] += 4 * part
+        if part != without:
+            write_lines(folder / f"trace{f'.part{part}' if part else ''}.jsonl", lines)
+    return folder
+
+
+def test_a_part_of_a_session_that_is_not_there_is_missed(tmp_path: Path) -> None:
+    """Each file is whole, and yet requests are gone from the middle."""
+    pytest.importorskip("numpy")
+    whole = parts_of_a_session(tmp_path / "whole", 12)
+    assert run("trace", "check", whole).exit_code == 0
+    assert [row["seq"] for row in as_json("trace", "query", whole)] == list(range(48))
+    assert run("trace", "export", whole, "--output", tmp_path / "all.npz").exit_code == 0
+    holed = parts_of_a_session(tmp_path / "holed", 12, without=10)
+    result = run("trace", "check", holed)
+    assert result.exit_code == 1
+    assert "seq 40 to 43 are missing: the part before this one is not there" in result.stdout
+    assert "seq 40 to 43 are missing" in run("trace", "summary", holed).stderr
+    exported = run("trace", "export", holed, "--output", tmp_path / "all.npz")
+    assert exported.exit_code == 1
+    assert "4 requests of parts that are not there" in exported.stderr
 
 
 def test_a_trace_of_the_recorder_is_whole(tmp_path: Path) -> None:

@@ -127,6 +127,14 @@ def test_what_is_no_v1_trace_is_an_error(tmp_path: Path, first: bytes) -> None:
         read_all(path)
 
 
+def test_a_seq_that_is_no_number_is_an_error(tmp_path: Path) -> None:
+    """``true`` neither, which Python takes for 1, and Parquet for nothing."""
+    lines = foreign_lines()
+    lines[2]["seq"] = True
+    with pytest.raises(TraceError, match="line 3: a request without a seq"):
+        read_all(write_lines(tmp_path / "trace.jsonl", lines))
+
+
 def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
     """What cannot be opened raises TraceError."""
     for path in (tmp_path / "nothing.jsonl", tmp_path):

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _GZIP_WINDOW = 31
+_GZIP_TRAILER = 8
 _GZIP_MAGIC = b"\x1f\x8b"
 _LZ4_MAGIC = b"\x04\x22\x4d\x18"
 _MAX_LINE = 1 << 28
+
+
+class DamagedDataError(TraceError):
+    """Compressed data violates its format: the file is what its name says, but not whole."""
 
 
 @define
@@ -36,7 +41,8 @@ class LineSource:
         """The lines, without their newlines; the last one may be cut.
 
         Raises:
-            TraceError: damaged compressed data, a line that does not end, or the file cannot be read.
+            DamagedDataError: compressed data that violates its format.
+            TraceError: a line that does not end, or the file cannot be read.
         """
         pending: list[bytes] = []
         size = 0
@@ -77,10 +83,12 @@ class LineSource:
                     if not data:
                         break
                     stream = zlib.decompressobj(_GZIP_WINDOW)
+                before = stream.copy()
                 try:
                     text = stream.decompress(data, _CHUNK)
                 except zlib.error as error:
-                    raise TraceError(f"{self.name}: damaged gzip data: {error}") from error
+                    yield from _until_damage(before, data)
+                    raise DamagedDataError(f"{self.name}: damaged gzip data: {error}") from error
                 yield text
                 data = stream.unused_data if stream.eof else stream.unconsumed_tail
                 stream = None if stream.eof else stream
@@ -93,7 +101,7 @@ class LineSource:
         try:
             yield stream.flush()
         except zlib.error as error:
-            raise TraceError(f"{self.name}: damaged gzip data: {error}") from error
+            raise DamagedDataError(f"{self.name}: damaged gzip data: {error}") from error
 
     def _lz4(self) -> Iterator[bytes]:
         """Every LZ4 frame, one after the other; skippable frames (an index, say) are skipped."""
@@ -114,7 +122,7 @@ class LineSource:
                 try:
                     text = stream.decompress(data)
                 except RuntimeError as error:
-                    raise TraceError(f"{self.name}: damaged LZ4 data: {error}") from error
+                    raise DamagedDataError(f"{self.name}: damaged LZ4 data: {error}") from error
                 yield text
                 data = (stream.unused_data or b"") if stream.eof else b""
                 stream = None if stream.eof else stream
@@ -128,6 +136,20 @@ class LineSource:
             return data[len(data) + left :]
         self.file.seek(left, 1)
         return b""
+
+
+def _until_damage(stream: Any, data: bytes) -> list[bytes]:
+    """What ``data`` holds before the byte at which ``stream`` fails, which gives nothing of a piece that has it.
+
+    Nothing if only the checksum at the end is wrong: nobody knows which of it is damaged.
+    """
+    text = []
+    for place in range(len(data) - _GZIP_TRAILER):
+        try:
+            text.append(stream.decompress(data[place : place + 1]))
+        except zlib.error:
+            return text
+    return []
 
 
 def _is_skippable(magic: bytes) -> bool:

@@ -11,6 +11,7 @@ from attrs import Factory, define, frozen
 
 from horus_async.errors import TraceError
 
+from .lines import DamagedDataError
 from .reader import TraceReader, TraceRequest, find_traces
 
 if TYPE_CHECKING:
@@ -92,12 +93,16 @@ class Watcher:
         self._skipped(reason)
 
 
-def read_through(trace: TraceReader, watcher: Watcher) -> Iterator[TraceRequest]:
-    """All requests of one trace."""
+def read_through(trace: TraceReader, watcher: Watcher, ends: dict[str, int]) -> Iterator[TraceRequest]:
+    """All requests of one trace. ``ends`` has, for each session read so far, the number that comes next."""
+    session = str(trace.header.get("session_id"))
+    trace.follows = ends.pop(session, None) if trace.header.get("part") else None
     for request in trace.requests():
         if not trace.count & _SELDOM:
             watcher.reading(trace)
         yield request
+    if trace.next_seq is not None:
+        ends[session] = trace.next_seq
     watcher.reading(trace)
     watcher.read(trace)
 
@@ -112,12 +117,13 @@ def list_traces(paths: list[Path], watcher: Watcher | None = None) -> Iterator[d
     Raises:
         TraceError: a path that does not exist.
     """
+    ends: dict[str, int] = {}
     for path in find_traces(paths):
         row: dict[str, Any] = {"file": str(path), "verdict": Verdict.NO_TRACE.value}
         try:
             with TraceReader(path) as trace:
                 try:
-                    for _ in read_through(trace, watcher or Watcher()):
+                    for _ in read_through(trace, watcher or Watcher(), ends):
                         pass
                     row["verdict"] = _verdict(trace).value
                 except TraceError:
@@ -127,6 +133,8 @@ def list_traces(paths: list[Path], watcher: Watcher | None = None) -> Iterator[d
                     row |= _described(trace)
         except TraceError as error:
             row["error"] = str(error)
+            if isinstance(error, DamagedDataError):
+                row = {"requests": 0, "errors": 0, "notes": [], **row, "verdict": Verdict.DAMAGED.value}
         yield row
 
 
@@ -162,17 +170,19 @@ def matching(
     """
     watcher = watcher or Watcher(skipped)
     named = {path for path in paths if not path.is_dir()}
+    ends: dict[str, int] = {}
     for path in find_traces(paths):
         tell = watcher.passed_over
         try:
             with TraceReader(path) as trace:
                 tell = watcher.damaged
-                for request in read_through(trace, watcher):
+                for request in read_through(trace, watcher, ends):
                     if wanted.matches(request):
                         yield trace, request
         except TraceError as error:
             if path in named:
                 raise
+            tell = watcher.damaged if isinstance(error, DamagedDataError) else tell
             tell(str(error))
 
 

@@ -143,11 +143,14 @@ class TraceRequest:
 
 
 class TraceReader:
-    """One trace file, read from start to end. Use as a context manager.
+    """One trace file, read from start to end; the files of one session may follow each other in it.
+
+    Use as a context manager.
 
     ``header`` is available at once; ``requests()`` yields the request lines in order, and ``count``, ``errors`` and
     ``dropped`` (requests that the server could not record) count along. After the last one ``footer`` is the footer
     line or None, and ``notes`` lists what is worth knowing: a torn end, a missing footer, what was dropped.
+    ``follows``, if it is set, is the number that the first request of a later part of a session must have.
 
     Raises (constructor):
         TraceError: no such file, not a trace, or an unknown schema version.
@@ -159,6 +162,9 @@ class TraceReader:
         self.count = 0
         self.errors = 0
         self.dropped = 0
+        self.follows: int | None = None
+        self._totals: list[Any] = []
+        self._files = 1
         self._torn: str | None = None
         self._ended = False
         self._summed: bool | None = None
@@ -207,8 +213,11 @@ class TraceReader:
                 self.errors += not request.ok
                 self.dropped += _count(line.get("dropped_before"))
                 yield request
+            elif kind == "header":
+                self._goes_on(line, number)
             elif kind == "footer":
                 self.footer = line
+                self._totals.append(line.get("total_requests"))
                 # The footer counts for the whole session, of which this file may be a later part.
                 if "dropped" in self.header or not self.header.get("part"):
                     before = _count(self.header.get("dropped"))
@@ -233,10 +242,23 @@ class TraceReader:
             return losses
         if self._order.oddities or ((self._order.first or 0) > 0 and not self.header.get("part")):
             losses.append(f"lines are missing: {self._order}")
-        total = self.footer and self.footer.get("total_requests")
-        if self._ended and self.footer is not None and total != self.count:
+        total = sum(_count(total) for total in self._totals)
+        if self._ended and len(self._totals) == self._files and total != self.count:
             losses.append(f"the footer says {total} requests, the file holds {self.count}")
+        if self.missing_before:
+            last = (self._order.first or 0) - 1
+            losses.append(f"seq {self.follows} to {last} are missing: the part before this one is not there")
         return losses
+
+    @property
+    def missing_before(self) -> int:
+        """How many requests the parts of the session lack that lie between this one and the one read before it."""
+        return 0 if self.follows is None else max(0, (self._order.first or 0) - self.follows)
+
+    @property
+    def next_seq(self) -> int | None:
+        """The number after that of the last request read so far; None if there was none."""
+        return None if self._order.last is None else self._order.last + 1
 
     @property
     def notes(self) -> list[str]:
@@ -265,6 +287,13 @@ class TraceReader:
     def _is_ours(self) -> bool:
         """Whether the numbers of a trace are without gaps by its server's word; other servers also record samples."""
         return bool(self.header.get("horus_version"))
+
+    def _goes_on(self, header: dict[str, Any], number: int) -> None:
+        """A header after the first one: somebody put the parts of a session into one file."""
+        session = header.get("session_id")
+        if session is None or session != self.header.get("session_id"):
+            raise TraceError(f"{self.path}, line {number} begins another session; a trace holds one")
+        self._files += 1
 
     def _read_header(self) -> dict[str, Any]:
         _, header = next(self._lines, (0, None))
@@ -345,7 +374,7 @@ def _request(line: dict[str, Any], place: str) -> TraceRequest:
     for name, kind in _FIELDS.items():
         if not isinstance(line.get(name), kind | None):
             raise TraceError(f"{place}: {name!r} is a {type(line[name]).__name__}")
-    if line.get("seq") is None:
+    if line.get("seq") is None or isinstance(line["seq"], bool):
         raise TraceError(f"{place}: a request without a seq")
     actions = (line.get("response") or {}).get("actions") or []
     latency = (line.get("latency") or {}).get("total_ms")
@@ -366,6 +395,15 @@ def is_trace(path: Path | str) -> bool:
         return False
 
 
+def _place(path: Path) -> tuple[Path, str, int, str]:
+    """Where a file comes in a folder: the parts of a session by their numbers, the tenth after the second."""
+    name = path.name.partition(".jsonl")[0]
+    start, _, number = name.rpartition(".part")
+    if start and number.isdecimal():
+        return path.parent, start, int(number), path.name
+    return path.parent, name, 0, path.name
+
+
 def find_traces(paths: list[Path]) -> Iterator[Path]:
     """The trace files in ``paths``: files as named, and of folders everything below that is named like a trace.
 
@@ -374,7 +412,8 @@ def find_traces(paths: list[Path]) -> Iterator[Path]:
     """
     for path in paths:
         if path.is_dir():
-            yield from sorted(found for found in path.rglob("*") if found.name.endswith(SUFFIXES) and found.is_file())
+            files = (found for found in path.rglob("*") if found.name.endswith(SUFFIXES) and found.is_file())
+            yield from sorted(files, key=_place)
         elif path.exists():
             yield path
         else:

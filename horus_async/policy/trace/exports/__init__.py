@@ -79,3 +79,5 @@ def _counted(
         yield trace, request
     if dropped := sum(trace.dropped for trace in traces.values()):
         exported.left_out["that the server could not record"] += dropped
+    if missing := sum(trace.missing_before for trace in traces.values()):
+        exported.left_out["of parts that are not there"] += missing

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import Factory, define
 
 from horus_async.errors import TraceError
+from horus_async.policy.model.wire import WireFormat
 
 from .exported import some
-from .parts import parts_of, plain, writable
+from .parts import as_row, parts_of, plain, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,6 +106,12 @@ def corpus_of(found: Iterable[tuple[TraceReader, TraceRequest]], exported: Expor
     return corpus
 
 
+def _copied_state(request: TraceRequest) -> list[float]:
+    """What the recorder copied to ``state`` from the field that openpi's clients have for it."""
+    is_copy = request.line.get("wire") == WireFormat.MSGPACK.value
+    return (as_row(request.request.get("state") or []) or []) if is_copy else []
+
+
 def _row(trace: TraceReader, request: TraceRequest, parts: Parts) -> dict[tuple[Kind, str], Any]:
     fixed = {
         "session": str(trace.header.get("session_id") or ""),
@@ -113,7 +120,7 @@ def _row(trace: TraceReader, request: TraceRequest, parts: Parts) -> dict[tuple[
         "timestamp": str(request.line.get("timestamp") or ""),
         "seq": request.seq,
         "latency_ms": float("nan") if request.latency_ms is None else float(request.latency_ms),
-        "state": parts.state,
+        "state": parts.state or _copied_state(request),
         "actions": parts.actions,
     }
     row: dict[tuple[Kind, str], Any] = {(Kind.FIXED, name): value for name, value in fixed.items()}
