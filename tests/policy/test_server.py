@@ -72,8 +72,10 @@ class _Unspeakable(Exception):  # noqa: N818 - as users name theirs
     [(_Unspeakable(), "_Unspeakable"), (ValueError("no file 'a\udcff'"), "ValueError: no file 'a\\udcff'")],
     ids=["its text raises", "its text is not UTF-8"],
 )
-async def test_an_exception_that_cannot_be_shown_is_an_answer(tmp_path: Path, error: Exception, message: str) -> None:
-    """Whatever a policy raises is the answer of its request and its line, also where the text of it is none."""
+async def test_an_exception_that_cannot_be_shown_is_an_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception, message: str
+) -> None:
+    """Whatever a policy raises is the answer of its request, its line, and in the log, also where its text is none."""
 
     def policy(request: dict[str, Any]) -> list[list[float]]:
         if request["instruction"] == "raise":
@@ -88,6 +90,8 @@ async def test_an_exception_that_cannot_be_shown_is_an_answer(tmp_path: Path, er
     assert (first["status"], first["error"]) == (500, {"slug": "policy-error", "message": message})
     assert first["request"] == {"instruction": "raise", "state": [1.5]}
     assert second["status"] == 200
+    caplog.text.encode()
+    assert message in caplog.text
 
 
 async def test_every_outcome_is_recorded(tmp_path: Path) -> None:

@@ -181,5 +181,6 @@ def without_images(text: str, observation: Any) -> str:
 
 
 def traceback_without_images(error: BaseException, observation: Any) -> str:
-    """An error's traceback for a log, as `without_images` has it."""
-    return without_images("".join(traceback.format_exception(error)), observation)
+    """An error's traceback for a log, as `without_images` has it. What no log could write in UTF-8 is escaped."""
+    shown = "".join(traceback.format_exception(error))
+    return without_images(shown, observation).encode(errors="backslashreplace").decode()
