@@ -22,7 +22,7 @@ from horus_async.policy import (
     row_of,
     summarise,
 )
-from horus_async.policy.trace.reader import find_traces
+from horus_async.policy.trace.finding import find_traces
 from horus_async.spelling import printable
 
 from .support.errors import FOUND

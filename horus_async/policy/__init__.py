@@ -19,11 +19,13 @@ from .replay.run import ReplayOptions, replay_trace
 from .trace.exports import export
 from .trace.exports.exported import Exported
 from .trace.exports.options import DatasetOptions, ExportFormat
+from .trace.finding import find_traces
 from .trace.format import Exchange, Failure
 from .trace.query import Bucket, Filter, Verdict, Watcher, list_traces, matching, row_of, summarise
-from .trace.reader import TraceReader, TraceRequest, find_traces, is_trace
+from .trace.reader import TraceReader, is_trace
 from .trace.recorder import RecorderStats, TraceOptions, TraceRecorder
 from .trace.redaction import ImageMode
+from .trace.request import TraceRequest
 
 __all__ = [
     "Answer",

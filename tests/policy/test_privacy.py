@@ -18,7 +18,7 @@ from horus_async.policy.model.interface import answer_of
 from horus_async.policy.model.jsontext import decode
 from horus_async.policy.model.wire import WireFormat, decoded, pack
 from horus_async.policy.trace.format import request_line
-from horus_async.policy.trace.reader import TraceRequest
+from horus_async.policy.trace.request import TraceRequest
 from tests.policy.requests_with_images import Case, cases, leaks
 
 pytest.importorskip("PIL.Image")

@@ -12,7 +12,7 @@ from attrs import Factory, define, frozen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from horus_async.policy.trace.reader import TraceRequest
+    from horus_async.policy.trace.request import TraceRequest
 
     from .results import Replayed, Rows
 

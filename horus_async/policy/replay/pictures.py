@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy
 
-    from horus_async.policy.trace.reader import TraceRequest
+    from horus_async.policy.trace.request import TraceRequest
 
 _KINDS = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),

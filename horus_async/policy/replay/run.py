@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from horus_async.policy.model.interface import Answer
     from horus_async.policy.model.loaded import LoadedPolicy
-    from horus_async.policy.trace.reader import TraceReader, TraceRequest
+    from horus_async.policy.trace.reader import TraceReader
+    from horus_async.policy.trace.request import TraceRequest
 
     from .gathered import Gathered
     from .results import Rows

@@ -11,12 +11,15 @@ from attrs import Factory, define, frozen
 
 from horus_async.errors import TraceError
 
+from .finding import find_traces
 from .lines import DamagedDataError
-from .reader import TraceReader, TraceRequest, find_traces
+from .reader import TraceReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from .request import TraceRequest
 
 _TASK_LENGTH = 60
 _SELDOM = 255

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from horus_async.policy.trace.reader import TraceReader, TraceRequest
+    from horus_async.policy.trace.reader import TraceReader
+    from horus_async.policy.trace.request import TraceRequest
 
 
 def export(

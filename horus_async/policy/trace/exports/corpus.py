@@ -30,7 +30,8 @@ from .parts import as_row, parts_of, plain, writable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from horus_async.policy.trace.reader import TraceReader, TraceRequest
+    from horus_async.policy.trace.reader import TraceReader
+    from horus_async.policy.trace.request import TraceRequest
 
     from .exported import Exported
     from .parts import Parts

@@ -18,7 +18,7 @@ from horus_async.policy.model.observation import image_bytes
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from horus_async.policy.trace.reader import TraceRequest
+    from horus_async.policy.trace.request import TraceRequest
 
 _GONE = object()
 _NUMBERS = (int, float)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from horus_async.policy.trace.exports.exported import Exported
     from horus_async.policy.trace.exports.parts import Parts
-    from horus_async.policy.trace.reader import TraceReader, TraceRequest
+    from horus_async.policy.trace.reader import TraceReader
+    from horus_async.policy.trace.request import TraceRequest
 
     from .pictures import Store
 

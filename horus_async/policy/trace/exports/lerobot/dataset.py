@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from horus_async.policy.trace.exports.exported import Exported
     from horus_async.policy.trace.exports.options import DatasetOptions
-    from horus_async.policy.trace.reader import TraceReader, TraceRequest
+    from horus_async.policy.trace.reader import TraceReader
+    from horus_async.policy.trace.request import TraceRequest
 
     from .asked import Asked, Episode
     from .layout import Feature
