@@ -253,3 +253,12 @@ def test_the_end_of_an_image_in_lines_is_found(gap: str) -> None:
     line = recorded({"x": [image]}, ImageMode.NONE, answer={"seen": f"ends with {piece} as text"})
     assert line.line["response"]["seen"] == "ends with [image] as text"
     assert without_images(f"ends with {piece} as text", {"x": [image]}) == "ends with [image] as text"
+
+
+@pytest.mark.parametrize(
+    "text", ["[1," * 100_000, "\\" * 100_000 + "\\/", "\\/" * 100_000, "(" * 100_000, "x\n" * 50_000]
+)
+def test_texts_that_look_like_much_are_read(text: str) -> None:
+    """In time that grows with their length, and whatever they are nested in."""
+    line = recorded({"x": text, "image": base64.b64encode(bytes(300)).decode()}, ImageMode.NONE, answer={"y": text})
+    assert "image" in line.line["cameras"]

@@ -22,15 +22,15 @@ _SIGNATURE_BASE64 = re.compile(
 )
 
 _LETTER = "[A-Za-z0-9+/_-]"
-_ESCAPED = r"(?:\\+/|\\+u002[bBfF]|%2[bBfF])"
+_ESCAPED = r"(?:\\{1,16}/|\\{1,16}u002[bBfF]|%2[bBfF])"
 _RUN = re.compile(f"{_LETTER}{{{SHORTEST},}}")
 _ESCAPED_LETTER = re.compile(_ESCAPED)
 _ESCAPED_RUN = re.compile(f"(?:{_LETTER}|{_ESCAPED}){{{SHORTEST},}}")
-_BREAK = re.compile(r"(?:\r?\n|\\+r\\+n|\\+n|%0[dD]%0[aA]|%0[aA])[ \t]*")
-_IN_LINES = re.compile(rf"{_LETTER}++=*(?:(?:(?:\r?\n|\\+[rn]|%0[dD]|%0[aA])++[ \t]*+){_LETTER}++=*)++")
+_BREAK = re.compile(r"(?:\r?\n|\\{1,16}r\\{1,16}n|\\{1,16}n|%0[dD]%0[aA]|%0[aA])[ \t]*")
+_IN_LINES = re.compile(rf"(?:{_LETTER}|{_ESCAPED}|=|(?:\r?\n|\\{{1,16}}[rn]|%0[dDaA])[ \t]*)++")
 _LINE = re.compile(rf"{_LETTER}++=*\s*")
-_BREAKS = re.compile(r"(?:\s|\\+[rn]|%0[aAdD])+")
-_PADDING = re.compile(r"(?:=|\\+u003[dD]|%3[dD]){0,2}")
+_BREAKS = re.compile(r"(?:\s|\\{1,16}[rn]|%0[aAdD])+")
+_PADDING = re.compile(r"(?:=|\\{1,16}u003[dD]|%3[dD]){0,2}")
 _LINE_LENGTHS = range(SHORTEST, 129)
 _LONG = 256
 _LONG_HEX = 512
@@ -42,7 +42,7 @@ _JWT_BEFORE = re.compile(r"eyJ[\w-]+\.[\w-]+\.\Z", re.ASCII)
 _URL_BEFORE = re.compile(r"data:[^,\s]{0,200},\s*\Z", re.IGNORECASE)
 _IMAGE_URL = re.compile(r":[iI][mM][aA][gG][eE]/[^,\s]{0,200}?(?:;base64,\s*[A-Za-z0-9+/_=%-]+|,[^\s\"'<>()\[\]{}\\]*)")
 _NUMBERS = re.compile(r"\[[\[\]0-9,.eE+ \t\r\n-]{46,}")
-_BYTES_SHOWN = re.compile(r"(?:\\+x[0-9a-fA-F]{2}[^\\'\"]{0,8}+(?:\\+[nrt\\'\"0abfv])*+[^\\]{0,8}+){8,}")
+_BYTES_SHOWN = re.compile(r"(?:\\{1,16}x[0-9a-fA-F]{2}[^\\'\"]{0,8}+(?:\\{1,16}[nrt\\'\"0abfv])*+[^\\]{0,8}+){8,}")
 _JSON = json.JSONDecoder()
 _PLAIN_NETPBM = re.compile(r"P[1-3]\s+(?:#[^\n]*\n|[\d\s])+")
 _LATIN_1 = re.compile("ÿØÿ[À-þ]|\x89PNG\r\n\x1a\n|GIF8[79]a[^\n]{0,8}\0|RIFF.{4}WEBPVP8|II[*+]\0|MM\0[*+]", re.DOTALL)
@@ -110,7 +110,7 @@ def _lists(text: str) -> Iterator[tuple[int, int]]:
         place = match.end()
         try:
             value, end = _JSON.raw_decode(match[0])
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if is_image_numbers(value):
             yield match.start(), match.start() + end
@@ -150,7 +150,8 @@ def is_cut_text(value: list[Any] | tuple[Any, ...]) -> bool:
 def runs_in_lines(text: str) -> Iterator[tuple[int, int]]:
     """Where ``text`` holds that many on several lines together, however long each is: the end of an image, say."""
     for match in _IN_LINES.finditer(text):
-        if len(_BREAKS.sub("", match[0])) >= SHORTEST:
+        letters = _BREAKS.sub("", match[0])
+        if SHORTEST <= len(letters) < len(match[0]):
             yield match.span()
 
 
@@ -216,7 +217,9 @@ def decoded(run: str) -> bytes:
     if not run.isalnum():
         run = "".join(run.split())
         if "\\" in run or "%" in run:
-            run = re.sub(r"\\+u002[bB]|%2[bB]", "+", re.sub(r"\\+u002[fF]|%2[fF]|\\+/", "/", _BREAKS.sub("", run)))
+            run = re.sub(
+                r"\\{1,16}u002[bB]|%2[bB]", "+", re.sub(r"\\{1,16}u002[fF]|%2[fF]|\\{1,16}/", "/", _BREAKS.sub("", run))
+            )
         run = run.partition("=")[0].replace("-", "+").replace("_", "/")
     whole, rest = run[: len(run) // 4 * 4], run[len(run) // 4 * 4 :]
     try:

@@ -30,7 +30,7 @@ SHOWN_BYTES = re.compile(r"""\\x|\bb(?:'|")""")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?")
 _ONE = r"[-+]?(?:0x[0-9a-f]++|\d++(?:\.\d*+)?(?:e[-+]?\d++)?|\.\d++(?:e[-+]?\d++)?)"
 _APART = r"[\s,;()\[\]]++(?:\.\.\.[\s,;()\[\]]++)?"
-NUMBERS = re.compile(rf"[\[(]*+{_ONE}(?:{_APART}{_ONE}){{15,}}[\])]*+")
+NUMBERS = re.compile(rf"(?:(?<![\[(])[\[(]++)?{_ONE}(?:{_APART}{_ONE}){{15,}}[\])]*+")
 """Sixteen numbers and more in a text, as Python and NumPy show them."""
 _ESCAPES = {"n": 10, "r": 13, "t": 9, "0": 0, "a": 7, "b": 8, "f": 12, "v": 11}
 
