@@ -70,7 +70,7 @@ def test_a_signal_ends_sending_in_order(sent: signal.Signals, namespace: str) ->
         command.send_signal(sent)
         _, errors = command.communicate(timeout=SECONDS)
         assert topic.recv() == 1
-    assert command.returncode == 128 + sent
+    assert command.returncode == 128 + sent, errors
     assert errors in ("", "horus-async: interrupted\n")
     reclaim(namespace, grace_ns=0)
     assert files(namespace) == []
