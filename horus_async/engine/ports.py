@@ -291,22 +291,8 @@ class Ports:
 
     def recv(self, topic: str, default: Any) -> Any:
         """The next unread value, or ``default``."""
-        refused = 0
-        while (taken := self._first(topic)) is not None:
-            try:
-                value = decode(taken[0])
-            except TopicError as error:
-                self._refuse(topic, taken, error)
-                refused += 1
-                if refused == MOST_REFUSED:
-                    break
-                continue
-            if self._audience.hears_messages:
-                self._note(topic, taken)
-            return value
-        if self._audience.hears_messages:
-            self._note(topic, None)
-        return default
+        found = self._next_read(topic)
+        return default if found is None else found[0]
 
     def recv_all(self, topic: str) -> list[Any]:
         """All unread values, oldest first."""
@@ -325,11 +311,18 @@ class Ports:
 
     def recv_message(self, topic: str) -> Message | None:
         """The next unread message, or None."""
+        found = self._next_read(topic)
+        if found is None:
+            return None
+        value, (_, publisher, seq, stamp_ns) = found
+        return topics.Message(value, topic, seq, stamp_ns, publisher)
+
+    def _next_read(self, topic: str) -> tuple[Any, Taken] | None:
+        """The next unread value and what it was read from; those that cannot be read are refused."""
         refused = 0
         while (taken := self._first(topic)) is not None:
-            payload, publisher, seq, stamp_ns = taken
             try:
-                message = topics.Message(decode(payload), topic, seq, stamp_ns, publisher)
+                value = decode(taken[0])
             except TopicError as error:
                 self._refuse(topic, taken, error)
                 refused += 1
@@ -338,7 +331,7 @@ class Ports:
                 continue
             if self._audience.hears_messages:
                 self._note(topic, taken)
-            return message
+            return value, taken
         if self._audience.hears_messages:
             self._note(topic, None)
         return None
