@@ -215,6 +215,10 @@ class Episodes:
             return
         if call not in self._places:
             await self._places.take(call)
+        await self._reset_now(call, episode)
+
+    async def _reset_now(self, call: Call, episode: Episode) -> None:
+        """Reset the policy, for a call that has its place."""
         assert episode.policy is not None
         reset = episode.policy.reset
         if reset is None:
@@ -379,12 +383,7 @@ class Instances(Episodes):
         await self._until_reset_ended(episode)
         episode.ready, episode.policy, episode.warm = False, None, False
 
-    async def _reset(self, call: Call, episode: Episode) -> None:
-        await self._until_reset_ended(episode)
-        if episode.ready:
-            return
-        if call not in self._places:
-            await self._places.take(call)
+    async def _reset_now(self, call: Call, episode: Episode) -> None:
         if episode.policy is None:
             assert self._policy.make is not None
 
@@ -401,4 +400,4 @@ class Instances(Episodes):
             warm_up = episode.policy.warm_up
             runner = None if inspect.iscoroutinefunction(warm_up) else self._threads
             await self._step(call, episode, warmed, warm_up, runner=runner)
-        await super()._reset(call, episode)
+        await super()._reset_now(call, episode)
