@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -17,9 +13,8 @@ from horus_async.clock.system import perf_ns
 from horus_async.policy.model.wire import pack
 
 from .openpi_peer import CHUNK
+from .serving import SERVE, answers
 
-_ROOT = Path(__file__).parent.parent
-_SERVE = "from horus_async.cli.serve import serve; serve()"
 _WARM_UP = 50
 
 
@@ -36,28 +31,18 @@ def bare(scale: float) -> list[float]:
 
 def unrecorded(scale: float) -> list[float]:
     """The same of ``horus-async serve``."""
-    return _answers(scale, "-c", _SERVE, "benchmarks.openpi:served_policy", "--port", "0")
+    return _answers(scale, *SERVE, "benchmarks.openpi:served_policy", "--port", "0")
 
 
 def recorded(scale: float) -> list[float]:
     """The same with a ``hash_only`` trace."""
     with tempfile.TemporaryDirectory() as folder:
         policy = "benchmarks.openpi:served_policy"
-        return _answers(scale, "-c", _SERVE, policy, "--port", "0", "--record", folder)
+        return _answers(scale, *SERVE, policy, "--port", "0", "--record", folder)
 
 
 def _answers(scale: float, *arguments: str) -> list[float]:
-    command = [sys.executable, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as server:
-        try:
-            assert server.stdout is not None
-            port = int(server.stdout.readline().rsplit(":", 1)[1])
-            return trio.run(_ask, port, max(5, round(600 * scale)))
-        finally:
-            server.terminate()
+    return answers(_ask, max(5, round(600 * scale)), *arguments)
 
 
 async def _ask(port: int, requests: int) -> list[float]:

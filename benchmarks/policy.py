@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -16,10 +13,10 @@ from horus_async.policy import Exchange, TraceOptions, TraceRecorder, from_objec
 from horus_async.policy.model.interface import answer_of
 
 from .sampling import microseconds_a_call
+from .serving import SERVE, answers
 
 CLIENTS = 50
 STEPS, DIMS = 50, 7
-_ROOT = Path(__file__).parent.parent
 _IMAGE = "QUJD" * 10_000
 _BODY = orjson.dumps(
     {"instruction": "pick up the red cup", "state": [0.1 * n for n in range(14)], "image": _IMAGE, "episode_id": "e1"}
@@ -49,19 +46,8 @@ def act_unrecorded(scale: float) -> list[float]:
 
 
 def _act(scale: float, *arguments: str) -> list[float]:
-    code = "from horus_async.cli.serve import serve; serve()"
     policy = "benchmarks.policy:served_policy"
-    command = [sys.executable, "-c", code, policy, "--port", "0", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as server:
-        try:
-            assert server.stdout is not None
-            port = int(server.stdout.readline().rsplit(":", 1)[1])
-            return trio.run(_ask_from_all, port, max(5, round(60 * scale)))
-        finally:
-            server.terminate()
+    return answers(_ask_from_all, max(5, round(60 * scale)), *SERVE, policy, "--port", "0", *arguments)
 
 
 async def _ask_from_all(port: int, requests: int) -> list[float]:
