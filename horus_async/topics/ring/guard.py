@@ -19,6 +19,7 @@ import signal
 import sys
 import weakref
 from collections import deque
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from .layout import HEADER_WORDS, Word
@@ -169,7 +170,8 @@ class _Handler:
             self._gave_up = True
             self._libc.sigaction(signum, self._ctypes.byref(self._before), None)
         if sent:
-            os.kill(os.getpid(), signum)  # is delivered when this returns
+            # To this thread, which gets it when this returns; another one would get it while this one goes on.
+            signal.pthread_kill(get_ident(), signum)
 
 
 _handlers: list[_Handler] = []
