@@ -194,9 +194,10 @@ class _CheckedSlot(list[object]):
     __slots__ = ()
 
     def __getitem__(self, index: Any) -> Any:
-        locks.check_order(locks.Rank.TURN)
-        for frame in _stack(sys._getframe(1)):  # noqa: SLF001 - as above
-            if _holds(frame) and frame.f_locals["free"] is not self:
+        held = [frame.f_locals["free"] for frame in _stack(sys._getframe(1)) if _holds(frame)]  # noqa: SLF001 - as above
+        if not any(free is self for free in held):  # else it is refused, and so waits for nobody
+            locks.check_order(locks.Rank.TURN)
+            if held:
                 locks.violation("a TURN is taken while another one is held")
         (value,) = self  # not by a call, after which another thread might come in between
         return value
