@@ -6,17 +6,16 @@ import json
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import traceback
+from pathlib import Path
 
 import pytest
 
 from horus_async import Node, Scheduler
+from horus_async.cli.support.errors import place_of
 from horus_async.errors import ConfigurationError
 from horus_async.nodes.user_frames import begin_with_the_users, is_about_ours, last_place
 from tests.engine.programs import ROOT, environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEAD = "import time, trio\nfrom horus_async import Node, Scheduler, run\n\ndef broken():\n    return {}['gone']\n\n"
 NODE = f"{HEAD}class Arm(Node):\n    name, rate = 'arm', 50\n"
@@ -325,3 +324,19 @@ def test_errors_that_are_none_of_ours_keep_their_frames() -> None:
 class _Odd:
     def __fspath__(self) -> str:
         raise KeyError("odd")
+
+
+def test_an_instruction_of_no_line_is_no_obstacle() -> None:
+    """As where a signal's handler raises between two lines of the user's: Python knows no line of that place."""
+
+    def broken() -> None:
+        raise OSError("gone")
+
+    instructions = len(broken.__code__.co_code) // 2
+    broken.__code__ = broken.__code__.replace(co_linetable=b"\xf8" * instructions)  # "no line, for one of them"
+    with pytest.raises(OSError, match="gone") as raised:
+        broken()
+    begin_with_the_users(raised.value)
+    assert last_place(raised.value) == (__file__, None)
+    assert "broken" in "".join(traceback.format_exception(raised.value))
+    assert place_of(raised.value) == str(Path(__file__).relative_to(Path.cwd()))

@@ -127,9 +127,9 @@ def place_of(error: BaseException) -> str:
     place = last_place(error)
     if place is None:
         return ""
-    file = Path(place[0])
+    file, line = Path(place[0]), place[1]
     here = Path.cwd()
-    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{place[1]}"
+    return f"{file.relative_to(here) if file.is_relative_to(here) else file}{f':{line}' if line else ''}"
 
 
 def _app_failed(error: AppError) -> None:

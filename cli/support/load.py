@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async import Scheduler
 from horus_async.errors import AppError, HorusError
+from horus_async.nodes.user_frames import line_of
 from horus_async.scheduler.signals import Interrupted
 from horus_async.spelling import did_you_mean
 
@@ -228,7 +229,7 @@ def _failed(path: Path, error: Exception) -> AppError:
     trace = error.__traceback__
     while trace is not None:
         if Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
-            line = f":{trace.tb_lineno}"
+            line = f":{number}" if (number := line_of(trace)) else ""
         trace = trace.tb_next
     failure = AppError(f"{path}{line}: {in_a_line(error)}")
     failure.failed = True

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _STANDARD = f"{Path(os.__file__).parent}/"
 _AROUND = frozenset({"horus_async", "trio", "anyio", "outcome", "sniffio", "click", "_pytest", "pluggy", "pytest_trio"})
 """Packages that call the user's code, or are called by ours."""
+_NO_LINE = -1
+"""What Python itself notes in a traceback for an instruction of no line."""
 
 
 def begin_with_the_users(error: BaseException) -> None:
@@ -36,10 +38,16 @@ def begin_with_the_users(error: BaseException) -> None:
             one.__traceback__ = _joined(frames[-1:]) if one is error else None
 
 
-def last_place(error: BaseException) -> tuple[str, int] | None:
+def last_place(error: BaseException) -> tuple[str, int | None] | None:
     """File and line of the user's code where an error came up; None if that was in no code of the user's."""
     theirs = [frame for frame in _frames(error.__traceback__) if _is_the_users(frame)]
-    return (theirs[-1].tb_frame.f_code.co_filename, theirs[-1].tb_lineno) if theirs else None
+    return (theirs[-1].tb_frame.f_code.co_filename, line_of(theirs[-1])) if theirs else None
+
+
+def line_of(at: TracebackType) -> int | None:
+    """The line of a frame; None where a signal's handler raised at an instruction that belongs to no line."""
+    line: int | None = at.tb_lineno  # typeshed knows of no None
+    return line
 
 
 def is_about_ours(error: BaseException) -> bool:
@@ -71,7 +79,7 @@ def _frames(at: TracebackType | None) -> Iterator[TracebackType]:
 def _joined(frames: Sequence[TracebackType]) -> TracebackType | None:
     joined = None
     for frame in reversed(frames):
-        joined = TracebackType(joined, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+        joined = TracebackType(joined, frame.tb_frame, frame.tb_lasti, line_of(frame) or _NO_LINE)
     return joined
 
 
