@@ -138,6 +138,11 @@ def add_fatal(text: bytes, header: dict[str, Any], events: dict[int, bytes]) -> 
         events[last["seq"]] = compact(last)
 
 
+def printable(text: str) -> str:
+    """JSON with escapes for what a terminal would take for more than text; its values stay what they are."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 def read(data: bytes) -> tuple[dict[int, bytes], int]:
     """The events of a whole file by seq, and how many damaged places it has."""
     header = file_header(data)
@@ -171,10 +176,10 @@ def main(arguments: list[str]) -> int:
     try:
         events, damaged = read(Path(arguments[0]).read_bytes())
     except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"{arguments[0]} cannot be read: {error}", file=sys.stderr)
+        print(f"{printable(arguments[0])} cannot be read: {printable(str(error))}", file=sys.stderr)
         return 2
     for seq in sorted(events):
-        sys.stdout.buffer.write(events[seq] + b"\n")
+        print(printable(events[seq].decode(errors="replace")))
     if damaged:
         print(f"{damaged} damaged places were left out", file=sys.stderr)
     return 0
