@@ -90,7 +90,7 @@ def _arrays_in(path: Path) -> Iterator[Any]:
             yield numpy.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
             return
         pixels = image_array(_base64(path.read_bytes()))
-    except (ObservationError, ValueError, EOFError, OSError):
+    except (ObservationError, ValueError, EOFError, OSError, MemoryError):  # the last for a shape that nothing fills
         return
     yield pixels
     if pixels.ndim == 3:

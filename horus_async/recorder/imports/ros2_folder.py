@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 METADATA = "metadata.yaml"
 _ENDINGS = (".mcap", ".db3", ".bag", ".bag.active")
 _PACKED = (".zstd", ".zst")
+_LONGEST = 4 << 20
+"""Bytes of the metadata: those of thousands of topics."""
+_ALIAS = re.compile(r"(?:^|[:\-,\[{?])[ \t\n]*\*[A-Za-z0-9_]+[ \t]*(?=$|[,\]}#:\n])", re.MULTILINE)
 
 
 @frozen
@@ -121,7 +124,7 @@ def _read_metadata(folder: Path) -> _Metadata:
     from ruamel.yaml.error import YAMLError
 
     try:
-        text = (folder / METADATA).read_text(encoding="utf-8", errors="replace")
+        text = _text(folder / METADATA)
         said = YAML(typ="safe", pure=True).load(text)["rosbag2_bagfile_information"]
         files = [re.split(r"[/\\]", str(name))[-1] for name in said["relative_file_paths"]]
         counts: dict[str, int] = {}
@@ -138,6 +141,23 @@ def _read_metadata(folder: Path) -> _Metadata:
     with suppress(AttributeError):
         custom = {str(key): str(value) for key, value in custom.items()}
     return _Metadata(files, counts, str(said.get("ros_distro") or ""), custom if isinstance(custom, dict) else {})
+
+
+def _text(path: Path) -> str:
+    """The text of the metadata.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is too long, or has aliases, by which few lines become very many.
+    """
+    with path.open("rb") as file:
+        data = file.read(_LONGEST + 1)
+    if len(data) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST} bytes")
+    text = data.decode(errors="replace")
+    if (found := _ALIAS.search(text)) is not None:
+        raise ValueError(f"it has an alias, {found[0].strip()[:40]!r}, which metadata of bags do not have")
+    return text
 
 
 def _is_storage(file: Path) -> bool:
