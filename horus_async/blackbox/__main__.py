@@ -21,6 +21,8 @@ PAGE = 4096
 MAGIC = b"HORUS-BLACKBOX 1\n"
 TAKEN = 1 << 63
 MARK = b"\xb5"
+MOST_UNPACKED = 17
+"""As many times as large as its segment can a block become."""
 START = re.compile(MARK + rb"|[0-9a-f]{8} \{")
 FATAL = b"Fatal Python error: "
 SIGNALS = {
@@ -111,6 +113,9 @@ def collect_blocks(content: bytes, used: int, salt: int, file_salt: int, events:
             return damaged + 1
         packed, unpacked, _, generation, _ = struct.unpack("<4xIIIQQ4x", header)
         position += 36 + packed
+        if unpacked > MOST_UNPACKED * len(content):
+            damaged += 1
+            continue
         try:
             lines = lz4.block.decompress(content[position - packed : position], uncompressed_size=unpacked)
         except lz4.block.LZ4BlockError:
