@@ -19,7 +19,7 @@ class Most:
 
     def exceeded_by(self, text: bytes) -> str | None:
         """What a text holds too much of; None if nothing."""
-        if len(text) <= self.objects:
+        if len(text) < min(self.values, 3 * self.objects):  # an object is two braces, and there is a comma before it
             return None
         return self.exceeded(*counted(text))
 

@@ -305,7 +305,7 @@ def _decode(read: Read, offset: int, size: int, most: int) -> Frame | Damage:
         return Damage(offset, size, f"a frame that cannot be decoded ({str(error).rsplit(' ', 1)[-1]})")
     if used != size or not text.endswith(b"\n"):
         return Damage(offset, size, "a frame that does not hold whole lines")
-    reason = too_much(text)
+    reason = too_much(text) if most <= _SMALL else None
     return Frame(offset, size, text) if reason is None else Damage(offset, size, reason)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from horus_async.limits.text import Most, counted
+from horus_async.limits.text import Most
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,12 +47,17 @@ def read_json_file(path: Path) -> bytes:
 
 def too_much(text: bytes) -> str | None:
     """Why a text is beyond what one frame may hold; None if it is not."""
-    return beyond(len(text), *(counted(text) if len(text) > OBJECTS_LIMIT else (0, 0)))
+    what = Most(VALUES_LIMIT, OBJECTS_LIMIT).exceeded_by(text)
+    return beyond(len(text)) if what is None else _said(what)
 
 
-def beyond(size: int, values: int, objects: int) -> str | None:
+def beyond(size: int, values: int = 0, objects: int = 0) -> str | None:
     """The same of a text with so many bytes, values and objects."""
-    what = Most(VALUES_LIMIT, OBJECTS_LIMIT).exceeded(values, objects)
     if size > FRAME_LIMIT:
-        what = f"more than {FRAME_LIMIT} bytes of text"
-    return what and f"{what}, the most that a frame may hold"
+        return _said(f"more than {FRAME_LIMIT} bytes of text")
+    what = Most(VALUES_LIMIT, OBJECTS_LIMIT).exceeded(values, objects)
+    return None if what is None else _said(what)
+
+
+def _said(what: str) -> str:
+    return f"{what}, the most that a frame may hold"

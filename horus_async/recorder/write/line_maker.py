@@ -276,7 +276,7 @@ class LineMaker:
             feed.put_gap()
 
     def _put(self, feed: Feed, line: bytes, tick: int, outputs: int = 1) -> bool:
-        if len(line) > OBJECTS_LIMIT and (why := too_much(line)) is not None:  # shorter ones need no look
+        if len(line) > 3 * OBJECTS_LIMIT and (why := too_much(line)) is not None:  # shorter ones need no look
             feed.give_up(tick, f"the line would hold {why}", max(1, outputs))
             return False
         room = self._room
