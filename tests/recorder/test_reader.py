@@ -214,7 +214,7 @@ def test_garbage_gives_data_or_an_error_of_ours(tmp_path: Path) -> None:
 def test_the_fuzzer_finds_a_planted_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a reader that lets an error of the LZ4 library through, the fuzzer fails: it finds what it is there for."""
 
-    def careless(read: frames.Read, offset: int, size: int) -> Frame:
+    def careless(read: frames.Read, offset: int, size: int, most: int) -> Frame:
         return Frame(offset, size, lz4.frame.decompress(read(offset, size)))
 
     monkeypatch.setattr(frames, "_decode", careless)
