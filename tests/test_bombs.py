@@ -161,7 +161,7 @@ REQUEST = b'{"kind":"request","schema_version":1,"seq":0,"request":{"x":'
 LINES: dict[str, Callable[[], Iterable[bytes]]] = {
     "one long line": lambda: [REQUEST + b"[", *many(b"0,", 256 * MEBI), b"0]}}\n"],
     "one line that does not end": lambda: many(b" ", 512 * MEBI),
-    "one long text": lambda: [REQUEST + b'"', *many(b"x", 63 * MEBI), b'"}}\n'],
+    "one long text": lambda: [REQUEST + b'"', *many(b"x", 56 * MEBI), b'"}}\n'],
     "many values": lambda: [REQUEST + b"[", *many(b"[],", 12 * MEBI), b"0]}}\n"],
     "many objects": lambda: [REQUEST + b"[", *many(b'{"a":0},', 12 * MEBI), b"0]}}\n"],
     "empty lines": lambda: many(b"\n", 512 * MEBI),

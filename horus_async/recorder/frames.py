@@ -12,8 +12,9 @@ in vain counts against a bound.
 
 from __future__ import annotations
 
+import io
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lz4.frame
 from attrs import define, field, frozen
@@ -298,9 +299,12 @@ class _Search:
 def _decode(read: Read, offset: int, size: int, most: int) -> Frame | Damage:
     packed = read(offset, size)
     try:
-        if most > _SMALL and (reason := _too_much_in(packed)) is not None:
-            return Damage(offset, size, reason)
-        text, used = lz4.frame.decompress(packed, return_bytes_read=True)
+        if most > _SMALL:
+            if (reason := _too_much_in(packed)) is not None:
+                return Damage(offset, size, reason)
+            text, used = _unpacked(packed)
+        else:
+            text, used = lz4.frame.decompress(packed, return_bytes_read=True)
     except (RuntimeError, MemoryError, ValueError) as error:
         return Damage(offset, size, f"a frame that cannot be decoded ({str(error).rsplit(' ', 1)[-1]})")
     if used != size or not text.endswith(b"\n"):
@@ -311,17 +315,31 @@ def _decode(read: Read, offset: int, size: int, most: int) -> Frame | Damage:
 
 def _too_much_in(packed: bytes) -> str | None:
     """Why what is packed is beyond what one frame may hold; it is looked through in pieces, none of which is kept."""
-    unpacker = lz4.frame.LZ4FrameDecompressor()
     size = values = objects = 0
-    piece = unpacker.decompress(packed, max_length=_PIECE)
-    while piece:
+    for piece in _pieces(lz4.frame.LZ4FrameDecompressor(), packed):
         size += len(piece)
         more_values, more_objects = counted(piece)
         values, objects = values + more_values, objects + more_objects
         if (reason := beyond(size, values, objects)) is not None:
             return reason
-        piece = b"" if unpacker.eof or unpacker.needs_input else unpacker.decompress(b"", max_length=_PIECE)
     return None
+
+
+def _unpacked(packed: bytes) -> tuple[bytes, int]:
+    """What a frame holds, and how many bytes it has. The library would hold a large one twice."""
+    unpacker = lz4.frame.LZ4FrameDecompressor()
+    text = io.BytesIO()
+    text.writelines(_pieces(unpacker, packed))
+    if not unpacker.eof:
+        raise ValueError("its end is missing")
+    return text.getvalue(), len(packed) - len(unpacker.unused_data or b"")
+
+
+def _pieces(unpacker: Any, packed: bytes) -> Iterator[bytes]:
+    piece = unpacker.decompress(packed, max_length=_PIECE)
+    while piece:
+        yield piece
+        piece = b"" if unpacker.eof or unpacker.needs_input else unpacker.decompress(b"", max_length=_PIECE)
 
 
 def _could_begin(head: bytes) -> bool:

@@ -19,7 +19,7 @@ FRAME_LIMIT = 3 << 26
 VALUES_LIMIT = 1 << 22
 """Commas, brackets, braces and lines in one frame: as many values a line can have. An array is one value."""
 
-OBJECTS_LIMIT = 1 << 20
+OBJECTS_LIMIT = 3 << 18
 """Opening braces in one frame."""
 
 JSON_FILE_LIMIT = 1 << 24
