@@ -472,8 +472,8 @@ def test_what_a_repeated_init_sent_plays_at_its_tick(*, deterministic: bool, wai
         assert again.found == wanted
     else:  # which of two came first within a tick that has begun is not told
         assert sorted(again.found) == sorted(wanted)
-        for node in ("motor", "z"):
-            assert [m for m in again.found if m[1] == node] == [m for m in wanted if m[1] == node]
+        for name in ("motor", "z"):
+            assert [m for m in again.found if m[1] == name] == [m for m in wanted if m[1] == name]
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "waits"])
