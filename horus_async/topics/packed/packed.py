@@ -33,7 +33,7 @@ from . import schema
 from .accessors import make
 from .describe import describe
 from .layout import layout_of
-from .marks import FAILURES, MARK_BYTES, RAW, readers
+from .marks import FAILURES, MARK_BYTES, RAW, exact, readers
 from .rows import float_to_json, numbers_to_json, read_strings
 from .schema import Choice, Row, Schema, Struct, Wire
 
@@ -62,6 +62,8 @@ def form_of(kind: type) -> Form | None:
         record = describe(kind)
         if record is not None:
             form = _forms[kind] = _make(Schema.of(record))
+            if form.pack is not None and "numbers" not in schema.leaves(record):  # those are of several types
+                exact.add(kind)
     return form
 
 

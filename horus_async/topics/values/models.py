@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 from attrs import frozen
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
+from horus_async.topics.kinds.message_kinds import MARK
 from horus_async.value_diff import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-MARK = "__pydantic_validator__"
-"""The attribute by which a class of pydantic is known; it has one of its own."""
 
 _UNSET = object()
 _LACKS = ("missing", "missing_argument", "missing_keyword_only_argument")
