@@ -91,13 +91,14 @@ class Topic:
             MessageTooLargeError: larger than any ring can hold.
             TopicError: the handle is closed, or there is no shared memory left.
         """
-        if self._type is not None and not isinstance(value, self._type):
+        wanted = self._type
+        if wanted is not None and not isinstance(value, wanted):
             raise TopicTypeError(
-                f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}"
-                f"{_redefined(self._type, type(value))}"
+                f"topic {self.name!r} carries {_title(wanted)}, not {_title(type(value))}"
+                f"{_redefined(wanted, type(value))}"
             )
         payload = encode(value, self._forms)
-        if self._type is not None and (payload[:2] != MARK or type(value) not in exact):
+        if wanted is not None and (payload[0] or type(value) not in exact):  # only what is packed begins with 0
             wrong = first_wrong(value)
             if wrong is not None:
                 raise TopicTypeError(f"topic {self.name!r} carries {_title(type(value))}, {wrong}")
@@ -243,7 +244,7 @@ class Topic:
                 f"topic {self.name!r} was opened for {_title(wanted)}, but holds {_title_of(value)}, "
                 f"{self._sender(publisher)}{_redefined(wanted, type(value))}"
             )
-        if payload[:2] == MARK and type(value) in exact:
+        if type(value) in exact and payload[:2] == MARK:
             return
         wrong = first_wrong(value)
         if wrong is not None:

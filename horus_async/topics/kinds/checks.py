@@ -254,7 +254,7 @@ def _table(hint: Any, origin: Any, key: _Test | None, item: _Test | None) -> _Te
 
 def _test_typed_dict(hint: Any) -> _Test:
     hints, _ = types_of(hint)
-    needed: frozenset[str] = hint.__required_keys__
+    needed = {name for name in hint.__required_keys__ if typing.get_origin(hints.get(name)) is not typing.NotRequired}
     made: dict[str, _Test | None] = {}
 
     def find(value: Any) -> Wrong | None:
@@ -287,11 +287,14 @@ def _test_generic(hint: Any, origin: Any, parts: tuple[Any, ...], owner: type) -
 
 
 def _test_array(hint: Any, numpy: Any, dtype: Any) -> _Test:
-    wanted = next(iter(typing.get_args(dtype)), None)
-    checked = isinstance(wanted, type) and issubclass(wanted, numpy.generic)
+    named = next(iter(typing.get_args(dtype)), None)
+    choices = typing.get_args(named) if typing.get_origin(named) in {typing.Union, types.UnionType} else (named,)
+    wanted = [typing.get_origin(choice) or choice for choice in choices]  # of floating[Any] it is floating
+    checked = all(isinstance(one, type) and issubclass(one, numpy.generic) for one in wanted)
 
     def find(value: Any) -> Wrong | None:
-        if isinstance(value, numpy.ndarray) and (not checked or numpy.issubdtype(value.dtype, wanted)):
+        fits = isinstance(value, numpy.ndarray)
+        if fits and (not checked or any(numpy.issubdtype(value.dtype, one) for one in wanted)):
             return None
         return Wrong("", hint, value)
 

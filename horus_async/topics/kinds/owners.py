@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +25,8 @@ _MAIN = frozenset({"__main__", "__mp_main__"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _ARCHIVES = (".egg", ".whl")
 
-_known: weakref.WeakKeyDictionary[ModuleType, bool] = weakref.WeakKeyDictionary()
+_known: dict[str, tuple[ModuleType | None, bool]] = {}
+"""By name: the module that was asked for last, and the answer."""
 
 
 def attributes(found: Any) -> dict[str, Any]:
@@ -40,13 +40,12 @@ def is_own(name: str) -> bool:
     """Whether the module of that name, which is imported, is the program's own."""
     if name in _MAIN:
         return True
-    module = cast("ModuleType", sys.modules.get(name))
-    if not issubclass(type(module), ModuleType):
-        return False
-    known = _known.get(module)
-    if known is None:
-        known = _known[module] = _is_own(name, module)
-    return known
+    module = sys.modules.get(name)
+    known = _known.get(name)
+    if known is None or known[0] is not module:
+        own = module is not None and issubclass(type(module), ModuleType) and _is_own(name, module)
+        known = _known[name] = module, own
+    return known[1]
 
 
 def _is_own(name: str, module: ModuleType) -> bool:
