@@ -119,8 +119,9 @@ class Topic:
             value = decode(message[0])
         except TopicError:
             return self._value(message)  # raises it again, and says more
-        if self._type is not None:
-            self._check_type(value, message[1], message[0])
+        wanted = self._type
+        if wanted is not None and (type(value) is not wanted or wanted not in exact or message[0][:2] != MARK):
+            self._check_type(value, message[1])
         return value
 
     def recv_message(self) -> Message | None:
@@ -232,10 +233,10 @@ class Topic:
             value = decode(payload)
         except TopicError as error:
             raise type(error)(f"topic {self.name!r}, {self._sender(publisher)}: {error}") from None
-        self._check_type(value, publisher, payload)
+        self._check_type(value, publisher)
         return value
 
-    def _check_type(self, value: Any, publisher: str, payload: bytes | memoryview = b"") -> None:
+    def _check_type(self, value: Any, publisher: str) -> None:
         wanted = self._type
         if wanted is None:
             return
@@ -244,8 +245,6 @@ class Topic:
                 f"topic {self.name!r} was opened for {_title(wanted)}, but holds {_title_of(value)}, "
                 f"{self._sender(publisher)}{_redefined(wanted, type(value))}"
             )
-        if type(value) in exact and payload[:2] == MARK:
-            return
         wrong = first_wrong(value)
         if wrong is not None:
             raise TopicTypeError(

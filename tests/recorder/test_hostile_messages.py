@@ -20,6 +20,7 @@ from horus_async.topics.codec import decode
 from horus_async.topics.codec.binary import assembled
 from horus_async.topics.codec.plain import LEVELS
 from horus_async.value_diff import same
+from tests.recorder.independent import frames, lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -240,3 +241,18 @@ def test_what_a_node_sends(values: list[Any]) -> None:
     assert (found.condition, found.dropped) == ("whole", 0)
     assert len(sent) == len(received) == len(recorded)
     assert all(same(a, b) and same(b, c) for a, b, c in zip(sent, received, recorded, strict=True))
+
+
+def test_a_line_holds_what_was_read() -> None:
+    """Not the text as it came: a key that stands there twice would be two things to two readers."""
+    texts = [b'{"a":1,"b":2,"a":3}', b" [1 ,\n2]\r", b"[12345678901234567890123]", b'"\\u00e9"']
+    with tempfile.TemporaryDirectory() as folder:
+        _, received, session = record(texts, folder)
+        assert session.external_file is not None
+        text = b"".join(text for _, text in frames(session.external_file.path.read_bytes()))
+        recorded = [
+            line["data"] for line in lines(session.external_file.path.read_bytes()) if line["kind"] == "message"
+        ]
+    assert recorded == received == [{"a": 3, "b": 2}, [1, 2], [12345678901234567890123.0], "é", "the end"]
+    assert b'{"a":3,"b":2}' in text
+    assert b"[1,2]" in text

@@ -144,6 +144,38 @@ def test_large_dicts_and_sets_pass() -> None:
         assert decode(as_bytes(encode(value))) == value
 
 
+@pytest.mark.parametrize(
+    ("field", "make"),
+    [
+        ("numbers", lambda n: n),
+        ("numbers", str),
+        ("table", str),
+        ("ids", lambda n: str(UUID(int=n))),
+        ("decimals", lambda n: f"{n}.0"),
+    ],
+)
+def test_keys_that_validation_would_make(
+    field: str, make: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model makes sets and dicts of lists and texts."""
+    pydantic = pytest.importorskip("pydantic")
+    fields: dict[str, Any] = {"numbers": set[int], "table": dict[int, int], "ids": set[UUID], "decimals": set[Decimal]}
+    kind = pydantic.create_model("Keyed", __module__=__name__, **{name: (hint, ...) for name, hint in fields.items()})
+    monkeypatch.setitem(globals(), "Keyed", kind)
+
+    def message(count: int) -> bytes:
+        given = [make(n * P) for n in range(1, count + 1)]
+        content: dict[str, Any] = {name: {} if name == "table" else [] for name in fields}
+        content[field] = dict.fromkeys(given, 1) if field == "table" else given
+        if field == "numbers" and isinstance(given[0], int):
+            content[field] = [{"$int": str(one)} for one in given]
+        return orjson.dumps({"$type": f"{__name__}.Keyed", "value": content})
+
+    assert len(getattr(decode(message(MOST_ALIKE)), field)) == MOST_ALIKE
+    with pytest.raises(MessageDecodeError, match="keys that have the same hash"):
+        decode(message(MOST_ALIKE + 1))
+
+
 # Depth
 
 WRAPS: list[Callable[[bytes], bytes]] = [

@@ -99,21 +99,14 @@ def declare(*kinds: type) -> None:
         _reached = None
 
 
-def may_be_made(kind: type, inside: type | None = None) -> bool:
-    """Whether a message may have an object of this class made, which is of a kind that messages hold.
-
-    Args:
-        kind: the class.
-        inside: the class in one of whose fields it is.
-    """
+def may_be_made(kind: type) -> bool:
+    """Whether messages may have objects of this class made, which is of a kind that they hold."""
     module = kind.__module__
     if is_own(module) or kind in _declared:
         return True
     if module == _MESSAGES or module.startswith(f"{_MESSAGES}.") or f"{module}.{kind.__qualname__}" in _PUBLIC:
         return True
     if any(module == known or module.startswith(f"{known}.") for known in _registered):
-        return True
-    if inside is not None and issubclass(kind, Enum) and kind in enums_in(inside):
         return True
     return bool(_declared) and kind in _all_declared()
 

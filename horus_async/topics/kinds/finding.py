@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .admission import may_be_made, say_not_made
+from .admission import declare, enums_in, may_be_made, say_not_made
 from .message_kinds import is_message_kind
 from .owners import attributes
 
@@ -20,6 +20,9 @@ _local: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 
 _program: dict[str, None] = {}
 """Modules of the program that was loaded last, by name: a script's classes may be found there under another name."""
+
+_recent: dict[str, tuple[type, ModuleType]] = {}
+"""Classes that were found, by name, each with its module: whether it is still there is seen at once."""
 
 _LONGEST = 1000
 """No class has a longer name; looking for one takes time that grows with its square."""
@@ -39,19 +42,31 @@ def find(name: Any, inside: type | None = None) -> type | None:
         name: as a message gives it.
         inside: the class in one of whose fields the object is.
     """
-    if not isinstance(name, str) or len(name) > _LONGEST:
+    if type(name) is not str:
+        return None
+    recent = _recent.get(name)
+    if recent is not None:
+        known, module = recent
+        if sys.modules.get(known.__module__) is module and attributes(module).get(known.__qualname__) is known:
+            return known
+    kind = _search(name)
+    if kind is None:
+        return None
+    if may_be_made(kind):
+        if name == f"{kind.__module__}.{kind.__qualname__}" and kind.__module__ in sys.modules:
+            _recent[name] = kind, sys.modules[kind.__module__]
+    elif inside is None or kind not in enums_in(inside):
+        say_not_made(kind)
+        return None
+    return kind
+
+
+def _search(name: str) -> type | None:
+    if len(name) > _LONGEST:
         return None
     name = _MOVED.get(name, name)
-    kind = look_up(name)
-    if kind is None and (kind := _local.get(name)) is not None and kind.__module__ not in sys.modules:
-        return kind
-    kind = kind or _in_program(name)
-    if kind is None or not is_message_kind(kind):
-        return None
-    if may_be_made(kind, inside):
-        return kind
-    say_not_made(kind)
-    return None
+    kind = look_up(name) or _local.get(name) or _in_program(name)
+    return kind if is_message_kind(kind) else None
 
 
 def name_of(kind: type) -> str:
@@ -80,6 +95,8 @@ def look_up_local(name: str) -> type | None:
 def keep_local(name: str, kind: type) -> None:
     """Remember a class that no module holds, as long as it lives."""
     _local[name] = kind
+    if kind.__module__ not in sys.modules:  # that was made by code without a module
+        declare(kind)
 
 
 def use_program(modules: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
-from horus_async.topics.kinds.admission import may_be_made
+from horus_async.topics.kinds.admission import enums_in, may_be_made
 from horus_async.topics.kinds.finding import find, keep_local, look_up, look_up_local, name_of, use_program
 from horus_async.topics.kinds.message_kinds import MARK, is_message_kind, is_named_tuple
 
@@ -118,7 +118,8 @@ def is_public(kind: type, inside: type | None = None) -> bool:
         return False
     if issubclass(kind, _CONTAINERS) and not issubclass(kind, Enum):
         return False
-    return look_up(name_of(kind)) is kind and may_be_made(kind, inside)
+    may_be = may_be_made(kind) or (inside is not None and kind in enums_in(inside))
+    return may_be and look_up(name_of(kind)) is kind
 
 
 def canonical(name: Any) -> str:

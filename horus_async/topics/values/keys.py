@@ -7,10 +7,11 @@ of numbers, anybody can: ten thousand integers of one hash take seconds, a hundr
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 MOST_ALIKE = 64
 """So many keys of one hash may be in a dict or a set."""
@@ -52,3 +53,35 @@ def as_set(items: list[Any]) -> set[Any]:
     if len(made) != len(items):
         raise ValueError("a set with two equal items")
     return made
+
+
+def check_given(value: Any) -> None:
+    """Refuse what validation would make dicts or sets of with keys that collide, numbers in texts among them.
+
+    Raises:
+        ValueError: as `check` does.
+    """
+    if isinstance(value, dict):
+        given: Collection[Any] = value
+        parts: Iterable[Any] = value.values()
+    elif isinstance(value, list | tuple):
+        given = parts = value
+    else:
+        return
+    if len(given) > MOST_ALIKE:
+        with suppress(TypeError):  # what has no hash becomes no key
+            check([_number(one) if isinstance(one, str) else one for one in given])
+    for part in parts:
+        if isinstance(part, dict | list | tuple):
+            check_given(part)
+
+
+def _number(text: str) -> Any:
+    """The number that a text may be taken for; else the text."""
+    from decimal import Decimal  # late: few classes need it
+    from uuid import UUID
+
+    for kind in (Decimal, UUID):
+        with suppress(ValueError, ArithmeticError):
+            return kind(text)
+    return text
