@@ -48,7 +48,7 @@ def find(name: Any, inside: type | None = None) -> type | None:
     if recent is not None:
         known, module = recent
         if sys.modules.get(known.__module__) is module and attributes(module).get(known.__qualname__) is known:
-            return known
+            return recent[0]
     kind = _search(name)
     if kind is None:
         return None
