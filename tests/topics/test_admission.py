@@ -26,8 +26,10 @@ from horus_async import Miss, Node, Scheduler, Topic, register_messages
 from horus_async.errors import ConfigurationError, MessageDecodeError
 from horus_async.messages import CmdVel
 from horus_async.recorder import open_session
+from horus_async.replay.verify.verification import unknown_class
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
 from horus_async.topics.kinds import admission
+from horus_async.topics.kinds.finding import is_missing
 from horus_async.topics.packed import schema
 from horus_async.topics.packed.schema import Schema, Struct
 from horus_async.topics.values.flags import MOST_COMBINATIONS
@@ -245,6 +247,19 @@ def test_a_recording_goes_by_the_same_rule(acme: Any, tmp_path: Path) -> None:
     assert output.value["$type"] == f"{acme.__name__}.parts.Wheel"
     register_messages(acme)
     assert output.value == acme.Wheel(2.0, [])
+
+
+def test_a_verification_says_whose_the_class_is(acme: Any) -> None:
+    """What comes as a dict is named in its report: with the way out where there is one, and no enum of a field."""
+    name = f"{acme.__name__}.parts.Wheel"
+
+    assert is_missing(name)
+    assert f"call register_messages({acme.__name__}.parts) in the program" in unknown_class(name, "t")
+    register_messages(acme)
+    assert not is_missing(name)
+    assert not is_missing("http.HTTPStatus")
+    assert is_missing("no.Such")
+    assert "that the program does not have" in unknown_class("no.Such", "t")
 
 
 def test_a_module_that_is_loaded_on_first_use_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,17 @@ def find(name: Any, inside: type | None = None) -> type | None:
         say_not_made(kind)
         return None
     return kind
+
+
+def is_missing(name: str) -> bool:
+    """Whether messages of that class come as dicts. An enum that is imported may come in the fields of others."""
+    kind = _search(name)
+    return kind is None or not (may_be_made(kind) or issubclass(kind, Enum))
+
+
+def is_imported(name: str) -> bool:
+    """Whether there is such a class here, whoever's it is."""
+    return _search(name) is not None
 
 
 def _search(name: str) -> type | None:
