@@ -219,7 +219,7 @@ class _Untagger:
 
     def untag_type(self, name: str, whole: dict[str, Any]) -> Any:
         outer = self._inside
-        kind = self._inside = classes.find(name, outer)
+        kind = self._inside = classes.find(name) if outer is None else classes.find_inside(name, outer)
         content = self.untag(whole["value"])
         self._inside = outer
         if kind is None:

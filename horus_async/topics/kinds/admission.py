@@ -112,11 +112,12 @@ def may_be_made(kind: type) -> bool:
 
 
 def enums_in(kind: type) -> frozenset[type]:
-    """The enums that a class's fields are annotated with."""
+    """The enums of others that a class's fields are annotated with."""
     known = _enums.get(kind)
     if known is None:
         hints = types_of(kind)[0].values()
-        known = frozenset(part for hint in hints for part in parts(hint) if issubclass(part, Enum))
+        enums = (part for hint in hints for part in parts(hint) if issubclass(part, Enum))
+        known = frozenset(enum for enum in enums if not may_be_made(enum))
         _enums[kind] = known
     return known
 

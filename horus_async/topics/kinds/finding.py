@@ -36,13 +36,8 @@ _MOVED = {
 """Classes of ours that stand in recordings under the modules where they were."""
 
 
-def find(name: Any, inside: type | None = None) -> type | None:
-    """The class of that name, if it is imported, of a kind that messages may hold, and may be made.
-
-    Args:
-        name: as a message gives it.
-        inside: the class in one of whose fields the object is.
-    """
+def find(name: Any) -> type | None:
+    """The class of that name, if it is imported, of a kind that messages may hold, and may be made."""
     if type(name) is not str:
         return None
     recent = _recent.get(name)
@@ -56,10 +51,15 @@ def find(name: Any, inside: type | None = None) -> type | None:
     if may_be_made(kind):
         if name == f"{kind.__module__}.{kind.__qualname__}" and kind.__module__ in sys.modules:
             _recent[name] = kind, sys.modules[kind.__module__]
-    elif inside is None or kind not in enums_in(inside):
-        say_not_made(kind)
-        return None
-    return kind
+        return kind
+    say_not_made(kind)
+    return None
+
+
+def find_inside(name: Any, outer: type | None) -> type | None:
+    """The same in a field of an object of ``outer``: also an enum of others that the field is annotated with."""
+    allowed = () if outer is None else enums_in(outer)
+    return next((kind for kind in allowed if name_of(kind) == name), None) or find(name)
 
 
 def is_missing(name: str) -> bool:

@@ -146,7 +146,7 @@ class _Writer:
         return f"members_{given}[{given}]"
 
     def _class(self, name: str, given: str) -> type:
-        kind = classes.find(name, self._inside)
+        kind = classes.find_inside(name, self._inside)
         assert kind is not None  # it was described a moment ago
         self.names[f"kind_{given}"] = kind
         self.classes.setdefault(kind, f"kind_{given}")

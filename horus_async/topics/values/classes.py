@@ -18,7 +18,7 @@ import attrs
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
 from horus_async.topics.kinds.admission import enums_in, may_be_made
-from horus_async.topics.kinds.finding import find, keep_local, look_up, look_up_local, name_of, use_program
+from horus_async.topics.kinds.finding import find, find_inside, keep_local, look_up, look_up_local, name_of, use_program
 from horus_async.topics.kinds.message_kinds import MARK, is_message_kind, is_named_tuple
 
 from . import models
@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     Default = Callable[[Any], Any] | None
     """Returns the default of a field for an object that is being built; None for a field that must be present."""
 
-__all__ = ["build", "canonical", "find", "flag", "is_outdated", "is_public", "plan", "to_fields", "use_program"]
+__all__ = [
+    "build",
+    "canonical",
+    "find",
+    "find_inside",
+    "flag",
+    "is_outdated",
+    "is_public",
+    "plan",
+    "to_fields",
+    "use_program",
+]
 
 _UNSET = object()
 
