@@ -248,6 +248,28 @@ def test_a_value_just_too_deep_is_refused_by_name(make: Callable[[Any], Any]) ->
     decode(deepest)
 
 
+ROWS = [
+    b'[{"a":1},' + b'{"a":1},' * 400 + b"%b]",
+    b"[" + b"[1]," * 400 + b"%b]",
+    b"[" + b'"},{\\"a","],[1",' * 400 + b"%b]",
+    b'["},{","a","},{",' + b'"},{",' * 400 + b"%b]",
+    b'{"},{":"},{","a":%b}',
+]
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":1},{"a":', b"}]")])
+def test_depth_is_found_beside_wide_rows(row: bytes, pair: tuple[bytes, bytes]) -> None:
+    """And beside texts that look like such rows."""
+    for depth in (1, LEVELS // 2 - 2, LEVELS - 2, LEVELS, LEVELS + 5, 2 * LEVELS):
+        text = row % (pair[0] * depth + b"1" + pair[1] * depth)
+        if levels(text) > LEVELS:
+            with pytest.raises(MessageDecodeError, match="nested too deeply"):
+                decode(text)
+        else:
+            assert decode(text) == orjson.loads(text)
+
+
 def test_wide_values_pass() -> None:
     """Many lists and objects beside one another are no depth."""
     value: Any
