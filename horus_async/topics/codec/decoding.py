@@ -226,12 +226,12 @@ class _Untagger:
             return {**whole, "value": content}
         return classes.build(kind, content, whole.get("unset"))
 
-    def untag_dict(self, pairs: Any, _: object) -> dict[Any, Any]:
+    def untag_dict(self, pairs: Any, _: object) -> Any:
         names, items = [], []
         for name, item in _list(pairs):
             names.append(self.untag(name))
             items.append(self.untag(item))
-        return keys.as_dict(names, items)
+        return _keyed(keys.as_dict, names, items)
 
     def untag_array(self, fields: dict[str, Any], _: object) -> Any:
         if not arrays.available():
@@ -253,12 +253,24 @@ _UNTAGGERS: dict[str, Callable[[_Untagger, Any, dict[str, Any]], Any]] = {
     "$int": lambda _, text, __: int(text, 16 if "x" in text else 10),
     "$tuple": lambda self, items, _: tuple(self.untag(_list(items))),
     "$dict": _Untagger.untag_dict,
-    "$set": lambda self, items, _: keys.as_set(self.untag(_list(items))),
-    "$frozenset": lambda self, items, _: frozenset(keys.as_set(self.untag(_list(items)))),
+    "$set": lambda self, items, _: _keyed(keys.as_set, self.untag(_list(items))),
+    "$frozenset": lambda self, items, _: frozenset(_keyed(keys.as_set, self.untag(_list(items)))),
     "$bytearray": lambda self, data, _: bytearray(self.data(data)),
     "$type": _Untagger.untag_type,
     **{tag: _standard(make) for tag, make in standard.MAKERS.items()},
 }
+
+
+def _keyed(make: Callable[..., Any], *parts: list[Any]) -> Any:
+    """A dict or a set of what a message holds."""
+    try:
+        return make(*parts)
+    except ValueError as error:
+        raise MessageDecodeError(f"a message with {error}") from None
+    except TypeError as error:
+        raise MessageDecodeError(
+            f"a message with a key that cannot be one ({error}); an object of a class that is not known here is a dict"
+        ) from None
 
 
 def _list(items: Any) -> list[Any]:

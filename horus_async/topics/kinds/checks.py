@@ -14,33 +14,20 @@ import types
 import typing
 import weakref
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from horus_async.validators import Fits
-from horus_async.value_diff import short
 
 from .annotations import types_of
 from .message_kinds import MARK, is_message_kind
+from .wrong import Wrong, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _log = logging.getLogger("horus_async")
-
-
-class Wrong(NamedTuple):
-    """A value that is not what an annotation says."""
-
-    path: str
-    """From the object that was checked, beginning with a dot or a bracket."""
-    hint: Any
-    value: Any
-
-    def __str__(self) -> str:
-        where, has = self.path.removeprefix("."), type(self.value)
-        return f"whose {where} has to be {text_of(self.hint)}, not {_name(has)}: {short(self.value)}"
 
 
 @frozen
@@ -71,7 +58,7 @@ def _fields(kind: type) -> Callable[[Any], Wrong | None]:
     hints, unknown = types_of(kind)
     if unknown:
         reasons = "; ".join(f"{name} ({reason})" for name, reason in unknown.items())
-        _log.warning("fields of %s are not checked, as their annotations cannot be told: %s", _title(kind), reasons)
+        _log.warning("fields of %s are not checked, as their annotations cannot be told: %s", title(kind), reasons)
     tests = [(name, test) for name, hint in hints.items() if (test := _test(hint, kind)) is not None]
 
     def find(value: Any) -> Wrong | None:
@@ -309,21 +296,3 @@ _GENERIC: dict[Any, Callable[[Any, tuple[Any, ...], type], _Test | None]] = {
     collections.abc.Callable: lambda *_: None,
     type: lambda *_: None,
 }
-
-
-def text_of(hint: Any) -> str:
-    """An annotation, for people."""
-    if isinstance(hint, Fits):
-        return hint.text
-    if isinstance(hint, type) and not typing.get_args(hint):
-        return "None" if hint is type(None) else _name(hint)
-    text = str(hint).replace("typing.", "")
-    return text if len(text) <= 100 else f"{text[:100]}…"
-
-
-def _name(kind: type) -> str:
-    return kind.__qualname__ if kind.__module__ == "builtins" else _title(kind)
-
-
-def _title(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,7 +1,7 @@
 """Keys of dicts and items of sets that messages make: none may be made so that they collide.
 
 Python finds keys by their hash. That of texts and bytes nobody can foresee, but that of numbers, and of what consists
-of numbers, anybody can: ten thousand integers of one hash take seconds, a hundred thousand minutes.
+of numbers, anybody can: ten thousand integers of one hash take half a second, a hundred thousand a minute.
 """
 
 from __future__ import annotations
