@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horus_async.errors import MessageDecodeError, ValueNotSupportedError
-from horus_async.topics.codec import as_bytes, decode, encode, to_json
+from horus_async.topics.codec import as_bytes, codec, decode, decoding, encode, to_json
 from horus_async.topics.codec.binary import assembled
 from horus_async.topics.codec.plain import LEVELS
 from horus_async.topics.values.keys import MOST_ALIKE
@@ -268,6 +268,20 @@ def test_depth_is_found_beside_wide_rows(row: bytes, pair: tuple[bytes, bytes]) 
                 decode(text)
         else:
             assert decode(text) == orjson.loads(text)
+
+
+@pytest.mark.parametrize("what", ["loads", "is_deep"])
+@pytest.mark.parametrize("payload", [b"[" + b"[]," * 300 + b"1]", b"[" + b'{"$tuple":[]},' * 300 + b"1]"])
+def test_no_memory_for_a_message_is_our_error(what: str, payload: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading one takes several times its size."""
+
+    def fail(*_: Any) -> Any:
+        raise MemoryError
+
+    for module in (codec, decoding):
+        monkeypatch.setattr(module, what, fail)
+    with pytest.raises(MessageDecodeError):
+        decode(payload)
 
 
 def test_wide_values_pass() -> None:

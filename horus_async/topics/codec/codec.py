@@ -119,11 +119,13 @@ def decode(payload: bytes | memoryview) -> Any:
         return _untagging()(payload)
     try:
         value = loads(payload)
+        if len(payload) <= SHALLOW or not is_deep(payload, value):
+            return value
     except JSONDecodeError as error:
         raise MessageDecodeError(f"a message that is not JSON: {error}; it begins with {payload[:40]!r}") from None
-    if len(payload) > SHALLOW and is_deep(payload, value):
-        raise MessageDecodeError(f"a message {TOO_DEEP}")
-    return value
+    except MemoryError:
+        raise MessageDecodeError(f"a message of {len(payload)} bytes, for which there is no memory") from None
+    raise MessageDecodeError(f"a message {TOO_DEEP}")
 
 
 def decode_borrowed(payload: bytes | memoryview, check: Callable[[], None]) -> Any:
