@@ -404,6 +404,19 @@ def test_a_link_to_where_packages_are_installed(tmp_path: Path) -> None:
     assert run("-c", program, cwd=tmp_path, path=str(tmp_path / "libraries")) == "dict"
 
 
+@pytest.mark.parametrize("how", ["sys._MEIPASS = {!r}", "sys.executable = {!r} + '/robot'"])
+def test_an_application_that_was_frozen(how: str, tmp_path: Path) -> None:
+    """In it nobody can tell libraries from the rest but the script itself; what it loads from elsewhere is its own."""
+    for folder, name in (("dist", "acme"), ("plugins", "poses")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.py").write_text(POSE)
+    freeze = f"import sys; sys.frozen = True; {how.format(str(tmp_path / 'dist'))}\n"
+    path = f"sys.path[:0] = [{str(tmp_path / 'dist')!r}, {str(tmp_path / 'plugins')!r}]\n"
+    parts = [PROGRAM.replace("IMPORT", text) for text in ("from acme import Pose", "from poses import Pose", POSE)]
+
+    assert run("-c", freeze + path + "\n".join(parts), cwd=tmp_path).split() == ["dict", "Pose", "Pose"]
+
+
 def test_modules_that_a_program_makes_itself() -> None:
     """Those without a file are its own, and so are the classes that it makes in functions."""
     module = types.ModuleType("made_here")

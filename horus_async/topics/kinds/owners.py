@@ -2,7 +2,7 @@
 
 A module is a library's if its file is
 
-- in the standard library, or frozen into the interpreter or an application (PyInstaller),
+- in the standard library, or frozen into the interpreter or an application (PyInstaller, cx_Freeze),
 - below a folder ``site-packages`` or ``dist-packages``, or in an egg or a wheel,
 - beside the ``.dist-info`` of an installed distribution that lists it, as after ``pip install --target``, also in a
   zip application.
@@ -75,8 +75,7 @@ def _is_library(file: str, name: str) -> bool:
     standard = Path(os.__file__).parent
     if path.is_relative_to(standard) or path.is_relative_to(standard.resolve()):
         return True
-    frozen_into = getattr(sys, "_MEIPASS", None)
-    if isinstance(frozen_into, str) and path.is_relative_to(frozen_into):
+    if getattr(sys, "frozen", False) and path.is_relative_to(getattr(sys, "_MEIPASS", Path(sys.executable).parent)):
         return True
     packed = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
     if any(part in _INSTALLED or part.endswith(_ARCHIVES) or part == packed for part in path.parts):
