@@ -19,7 +19,7 @@ from numpy.typing import NDArray  # noqa: TC002 - as above
 
 from horus_async import Topic, TopicTypeError
 from horus_async.errors import ValueNotSupportedError
-from horus_async.messages import BatteryState, CmdVel, Image, LaserScan, Path
+from horus_async.messages import BatteryState, CmdVel, Image, LaserScan, Odometry, Path
 from horus_async.topics import Bus
 from horus_async.topics.kinds.checks import first_wrong
 
@@ -351,11 +351,34 @@ def test_rows_of_numbers_are_looked_at_although_they_are_packed() -> None:
             topic.send(Rows((1.0,)))  # type: ignore[arg-type]
 
 
+def test_our_messages_need_no_look_when_they_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their rows of numbers may be of any make."""
+    from horus_async.topics import topic as module
+
+    looked: list[Any] = []
+    monkeypatch.setattr(module, "first_wrong", looked.append)
+    for value in (LaserScan(ranges=[1.0]), LaserScan(ranges=np.ones(3)), Odometry(), BatteryState()):
+        with Topic("t", type(value)) as topic:
+            topic.send(value)
+            assert topic.recv() == value
+    assert not looked
+    with Topic("t", Stamped) as topic:
+        topic.send(Stamped(Rows([1.0])))
+    assert looked == [Stamped(Rows([1.0]))]
+
+
 @attrs.define
 class Rows:
     """Packed, in a place for all rows of numbers."""
 
     floats: list[float]
+
+
+@attrs.define
+class Stamped:
+    """Holds one that has to be looked at."""
+
+    rows: Rows
 
 
 @attrs.define

@@ -51,6 +51,12 @@ def first_wrong(value: Any) -> Wrong | None:
     return find(value)
 
 
+def takes_any_row(hint: Any) -> bool:
+    """Whether a place with this annotation may hold numbers as a list, a tuple or an array alike."""
+    parts = typing.get_args(hint) if typing.get_origin(hint) in {typing.Union, types.UnionType} else ()
+    return typing.Any in parts or any(isinstance(extra, Fits) for extra in getattr(hint, "__metadata__", ()))
+
+
 def _fields(kind: type) -> Callable[[Any], Wrong | None]:
     """What finds the first wrong field of objects of a class."""
     if MARK in kind.__dict__ or issubclass(kind, Enum) or not is_message_kind(kind):
