@@ -355,6 +355,7 @@ JSON = st.recursive(
             lambda pairs: {"$dict": [list(pair) for pair in pairs]}, st.lists(st.tuples(inner, inner), max_size=3)
         )
         | st.builds(lambda items: {"$tuple": items}, st.lists(inner, max_size=3))
+        | st.builds(lambda value, more: {"$type": "no.Such", "value": value, "unset": more}, inner, inner)
         | st.builds(lambda at: {"$bytes": at}, st.integers(-1, 2))
         | st.builds(lambda at, more: {"a": more, "$bytes": at}, st.integers(-1, 2), inner)
         | st.builds(
@@ -365,6 +366,23 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":3,"$bytes":0}',
+        b'{"a":3,"$bytes":7}',
+        b'{"$tuple":[],"":{"$bytes":7}}',
+        b'{"$float":"nan","more":{"$ndarray":{"dtype":"<f8","shape":[1],"data":7}}}',
+        b'{"$type":"no.Such","value":{"$bytes":0},"unset":{"$bytearray":7}}',
+        b'{"$type":"no.Such","value":{"$bytes":0},"unset":{"$bytes":0}}',
+    ],
+)
+def test_numbers_of_buffers_beside_a_tag(text: bytes) -> None:
+    """Where a reader sees no buffer the recorder sees none."""
+    payload = b"".join(assembled(text, [b"12345678"]))
+    assert same(decode(to_json(payload)), decode(payload))
 
 
 @given(value=JSON, buffers=st.lists(st.binary(min_size=8, max_size=8), max_size=2), binary=st.booleans())

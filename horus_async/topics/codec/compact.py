@@ -58,6 +58,8 @@ def _lift(value: Any, buffers: list[bytes | memoryview]) -> Any:
         return {tag: _number(data, buffers)}
     if tag == "$ndarray" and type(data) is dict:
         return {tag: _lift_array(data, buffers)}
+    if tag == "$type" and "value" in value:
+        return {**value, "value": _lift(value["value"], buffers)}
     return {key: _lift(item, buffers) for key, item in value.items()}
 
 

@@ -145,24 +145,26 @@ def _parsed(given: bytes | memoryview) -> Any:
 
 
 def _embed(value: Any, buffers: list[memoryview]) -> Any:
-    """The skeleton with base64 in the place of buffer numbers."""
+    """The skeleton with base64 in the place of buffer numbers; one without a buffer is for `_Untagger` to judge."""
     if type(value) is list:
         return [_embed(item, buffers) for item in value]
     if type(value) is not dict:
         return value
     tag = next(iter(value), "")  # as for `_Untagger`: only the first key can be one
     data = value.get(tag)
-    if tag in {"$bytes", "$bytearray"} and type(data) is int:
-        return {tag: to_base64(_at(buffers, data))}
+    if tag in {"$bytes", "$bytearray"} and type(data) is int and 0 <= data < len(buffers):
+        return {tag: to_base64(buffers[data])}
     if tag == "$ndarray" and type(data) is dict:
         return {tag: _embed_array(data, buffers)}
+    if tag == "$type" and "value" in value:
+        return {**value, "value": _embed(value["value"], buffers)}
     return {key: _embed(item, buffers) for key, item in value.items()}
 
 
 def _embed_array(fields: dict[str, Any], buffers: list[memoryview]) -> dict[str, Any]:
     data = fields.get("data")
-    if type(data) is int:
-        data = to_base64(_at(buffers, data))
+    if type(data) is int and 0 <= data < len(buffers):
+        data = to_base64(buffers[data])
     elif type(data) is list and type(fields.get("dtype")) is dict:  # one array per field
         data = [_embed_array(part, buffers) for part in data]
     else:
