@@ -6,6 +6,8 @@ import collections.abc  # noqa: TC003 - annotations are evaluated
 import dataclasses
 import datetime
 import enum
+import sys
+import types
 import typing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NewType, Optional, Self, TypeVar
 
@@ -379,6 +381,32 @@ class Stamped:
     """Holds one that has to be looked at."""
 
     rows: Rows
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no such statement")
+def test_type_aliases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NumPy's ``NDArray`` is one from some release on: with types filled in, and holding themselves."""
+    module = types.ModuleType("aliases")
+    monkeypatch.setitem(sys.modules, "aliases", module)
+    names = vars(module)
+    names["attrs"] = attrs
+    exec(  # - older releases could not read this file
+        "type Row[T] = list[T]\n"
+        "type Pairs[A, B] = dict[B, A]\n"
+        "type Json = None | float | list[Json] | dict[str, Json]\n"
+        "@attrs.define\n"
+        "class Aliased:\n"
+        "    row: Row[int] = attrs.field(factory=list)\n"
+        "    pairs: Pairs[int, str] = attrs.field(factory=dict)\n"
+        "    json: Json = None\n",
+        names,
+    )
+    kind = names["Aliased"]
+
+    assert first_wrong(kind([1], {"a": 1}, [1.5, {"b": [None]}])) is None
+    assert str(first_wrong(kind(["1"]))).startswith("whose row[0] has to be int, not str")
+    assert str(first_wrong(kind(pairs={1: "a"}))).startswith("whose pairs key 1 has to be str, not int")
+    assert str(first_wrong(kind(json=[{"b": [{1}]}]))).startswith("whose json has to be ")
 
 
 @attrs.define

@@ -158,10 +158,18 @@ def _later(hint: Any, owner: type) -> _Test:
 
     def find(value: Any) -> Wrong | None:
         if not made:
-            made.append(_test(hint.__value__, owner))
+            made.append(_test(_meaning(hint), owner))
         return None if made[0] is None else made[0].find(value)
 
     return _Test(find)
+
+
+def _meaning(alias: Any) -> Any:
+    """What a type alias stands for, with its types filled in."""
+    value = alias.__value__
+    given = dict(zip(getattr(alias, "__type_params__", ()), typing.get_args(alias), strict=False))
+    wanted = getattr(value, "__parameters__", ())
+    return value[tuple(given[one] for one in wanted)] if wanted and given.keys() >= set(wanted) else value
 
 
 def _test_literal(hint: Any, parts: tuple[Any, ...], _: type) -> _Test:
