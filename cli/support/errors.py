@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.cli.terminal.text import tell
 from horus_async.errors import AppError, ConfigurationError, ContextError, EmergencyStop, HorusError, NodeFailure
+from horus_async.limits.open_files import too_many_files
 from horus_async.nodes.user_frames import begin_with_the_users, last_place
 from horus_async.scheduler.signals import Interrupted
 
@@ -58,7 +59,7 @@ def clear_errors() -> Iterator[None]:
         sys.stderr.close()  # the reader of our output is gone: nothing more to say
         sys.exit(FOUND)
     except OSError as error:
-        fail(str(error), USAGE)
+        fail(too_many_files(error) or str(error), USAGE)
 
 
 class _Closed(io.RawIOBase):

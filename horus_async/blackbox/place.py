@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import BlackBoxError, ConfigurationError
 from horus_async.folders import NoHomeError, expanded, make_private, open_to_everyone, user_folder
+from horus_async.limits.open_files import why
 
 from . import layout
 from .reader import open_blackbox
@@ -97,13 +98,13 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
                 raise
     except OSError as error:
         if error.errno in _FULL:
-            need = f"{error.strerror} (it needs {header.size // 2**20} MiB)"
+            need = f"{why(error)} (it needs {header.size // 2**20} MiB)"
             full = BlackBoxError(
                 f"the black box {path} cannot be made: {need}; make room, or use a smaller blackbox_mb"
             )
             full.no_place = True
             raise full from None
-        raise _no_place(f"the black box {path} cannot be made: {error.strerror}") from None
+        raise _no_place(f"the black box {path} cannot be made: {why(error)}") from None
     return fd, path
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import lz4.block
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.limits.open_files import why
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,5 +128,5 @@ class SealingWorker:
             _fdatasync(self._fd)
         except OSError as error:
             if self.sync_error is None:
-                _log.error("the black box %s cannot be brought to the disk: %s", self._path, error.strerror)
-            self.sync_error = str(error.strerror)
+                _log.error("the black box %s cannot be brought to the disk: %s", self._path, why(error))
+            self.sync_error = why(error)

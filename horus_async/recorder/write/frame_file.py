@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 
 from horus_async.append_file import AppendFile
 from horus_async.clock.system import wall_ns
+from horus_async.limits.open_files import why
 from horus_async.recorder.frames import Seal, pack
 from horus_async.recorder.manifest import sync_folder
 from horus_async.recorder.naming import part_path
@@ -227,7 +228,7 @@ class FrameFile:
                 self._write_frame(text[done:end])
                 done = end
         except OSError as error:
-            self.lose(text[done:], f"cannot write: {error.strerror or error}")
+            self.lose(text[done:], f"cannot write: {why(error)}")
             raise
         return bool(text)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError, SessionExistsError
 from horus_async.folders import make_private, open_to_everyone
+from horus_async.limits.open_files import why
 from horus_async.observe import Observer
 from horus_async.recorder.naming import (
     MANIFEST,
@@ -125,7 +126,7 @@ class Recorder(Observer):
             )
         except OSError as error:
             left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
-            raise RecordingError(f"cannot record into {folder}: {error.strerror or error}{left}") from error
+            raise RecordingError(f"cannot record into {folder}: {why(error)}{left}") from error
         if self._screen is None:
             # What is called many times a tick goes straight through.
             intake = self._writer.intake
@@ -147,7 +148,7 @@ class Recorder(Observer):
                     raise RecordingError(f"cannot record into {root}: it is not a folder; {WAY_OUT}") from None
                 continue
             except OSError as error:
-                raise RecordingError(f"cannot record into {root}: {error.strerror or error}; {WAY_OUT}") from error
+                raise RecordingError(f"cannot record into {root}: {why(error)}; {WAY_OUT}") from error
             if problem := open_to_everyone(root):
                 _log.warning("recordings: %s", problem)
             return folder

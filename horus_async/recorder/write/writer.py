@@ -11,6 +11,7 @@ from weakref import WeakSet
 from attrs import frozen
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic, wall_ns
+from horus_async.limits.open_files import too_many_files, why
 from horus_async.recorder.locking import FolderLock
 from horus_async.recording_state import RecordingState
 
@@ -90,7 +91,7 @@ class SessionWriter:
         self._end_reason = ""
         self._retry_at = 0
         self._problems: set[FrameFile] = set()
-        """Files of which a line could not be made, which was said."""
+        """Files of which a line, or which themselves, could not be made, which was said."""
         self._lock = FolderLock(folder)
         try:
             self._lock.take()
@@ -205,12 +206,25 @@ class SessionWriter:
             if file.write(text) and self.files.synced:
                 file.sync()
         except OSError as error:
-            self._fail(error)
+            if not self._waits_for_descriptor(file, error):
+                self._fail(error)
+
+    def _waits_for_descriptor(self, file: FrameFile, error: OSError) -> bool:
+        """Whether it is only a file that came to be late, and that there is no descriptor for: the others go on."""
+        many = too_many_files(error)
+        if many is None or file.begun:
+            return False
+        if file not in self._problems:
+            self._problems.add(file)
+            _log.error("recording %s: %s cannot be made: %s", self.folder.name, file.path.name, many)
+        return True
 
     def _fail(self, error: OSError) -> None:
         if self.state is not RecordingState.FAILED and self._resumes:
-            _log.error("recording %s stopped, the run goes on: %s", self.folder.name, error)
-        self.failure = f"cannot write: {error.strerror or error}"
+            _log.error(
+                "recording %s stopped, the run goes on: %s", self.folder.name, too_many_files(error) or str(error)
+            )
+        self.failure = f"cannot write: {why(error)}"
         self.state = RecordingState.FAILED
         self.intake.room.refusing = True
         self._retry_at = monotonic_ns() + int(RETRY_SECONDS * NANOSECONDS)
@@ -222,6 +236,8 @@ class SessionWriter:
                 file.cut_back()
                 file.write(b"")
             except OSError as error:
+                if self._waits_for_descriptor(file, error):
+                    continue
                 self._fail(error)
                 return
         self.state = RecordingState.ON
