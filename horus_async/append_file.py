@@ -48,7 +48,7 @@ class AppendFile:
             done = os.pwrite(self._fd, data, self.size)
             while done < len(data):
                 done += os.pwrite(self._fd, data[done:], self.size + done)
-        except OSError:
+        except (OSError, MemoryError):
             self.cut_back()
             raise
         self._torn = False

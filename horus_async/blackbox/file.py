@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from horus_async.clock.system import iso_utc, wall_ns
-from horus_async.errors import BlackBoxError, ConfigurationError
+from horus_async.errors import BlackBoxError, ConfigurationError, LimitError
+from horus_async.limits.memory import out_of_memory
+from horus_async.limits.open_files import why
 
 from . import layout
 from .entry import Entry, forget, prepare
 from .events import DeadlineMiss, NodeTick, Record
 from .fatal import FatalSignals
-from .place import blackbox_dir, find_box, place_box
+from .place import blackbox_dir, find_box, no_place, place_box
 from .reader import BlackBoxReader
 from .ring import Ring
 from .sealing import SealingWorker
@@ -72,7 +74,7 @@ class BlackBox:
         self._head = len(orjson.dumps({"seq": 0, "run": header.run, "tick": 0, "time_ns": 0, "event": 0}))
         self._late_writers: dict[tuple[type[Event], str], Writer | None] = {}
         self._fatal_signals: FatalSignals | None = None
-        self._open = True
+        self._open = False
         self._closing = False
         self._entry = Entry()
         """Gone through for each call of the ring."""
@@ -83,6 +85,7 @@ class BlackBox:
             self._ring, self._entry, fd=fd, header=header, path=path, sync_interval=sync_interval
         )
         self._worker.start()
+        self._open = True
         prepare(self)
 
     @classmethod
@@ -133,6 +136,10 @@ class BlackBox:
         fd, path = place_box(blackbox_dir(folder), header, keep)
         try:
             return cls(fd, path, header, sync_interval)
+        except (LimitError, MemoryError, OSError) as error:
+            os.close(fd)
+            said = why(error) if isinstance(error, OSError) else str(error) or out_of_memory()
+            raise no_place(f"the black box {path} cannot be used: {said}") from error
         except BaseException:
             os.close(fd)
             raise

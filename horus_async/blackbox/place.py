@@ -53,7 +53,7 @@ def blackbox_dir(chosen: str | os.PathLike[str] | None) -> Path:
             return expanded(chosen)
         return default_blackbox_dir() if os.environ.get("HORUS_BLACKBOX_DIR") else user_folder("state") / "blackbox"
     except NoHomeError as error:
-        raise _no_place(f"there is no place for black boxes: {error}") from None
+        raise no_place(f"there is no place for black boxes: {error}") from None
 
 
 def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, Path]:
@@ -104,7 +104,7 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
             )
             full.no_place = True
             raise full from None
-        raise _no_place(f"the black box {path} cannot be made: {why(error)}") from None
+        raise no_place(f"the black box {path} cannot be made: {why(error)}") from None
     return fd, path
 
 
@@ -190,7 +190,8 @@ def _move_aside(folder: Path, name: str, keep: int) -> None:
         boxes[number - 1].rename(boxes[number])
 
 
-def _no_place(what: str) -> BlackBoxError:
+def no_place(what: str) -> BlackBoxError:
+    """The error for a box that cannot be made, with the ways out."""
     error = BlackBoxError(f"{what}; {WAY_OUT}")
     error.no_place = True
     return error

@@ -19,6 +19,7 @@ import lz4.block
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.limits.open_files import why
+from horus_async.limits.threads import start_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ class SealingWorker:
         self._thread = threading.Thread(target=self._look_after, name=f"blackbox {header.name}", daemon=True)
         self.wake = partial(self._woken.put, None)
         """Say that there is something to seal. From any thread and any signal handler; cheap."""
-        self.start = self._thread.start
+        self.start = partial(start_thread, self._thread)
 
     def stop(self) -> None:
         """Sync everything to disk and end. What is not sealed by now stays raw."""
@@ -84,7 +85,8 @@ class SealingWorker:
             wait = None if self._interval_ns is None else max(0, self._due_ns - monotonic_ns()) / NANOSECONDS
             self._sleep(wait)
             stopping = self._stopping
-            self._seal_full()
+            with suppress(MemoryError):  # tried again with the next event; till then whoever records seals
+                self._seal_full()
             with self._entry:
                 recorded, spent, short = self._ring.next_seq, self._ring.spent(), self._ring.is_short
             if self._interval_ns is None:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from .memory import no_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -135,8 +137,8 @@ def limit_and_way_out() -> str:
 
 
 def why(error: OSError) -> str:
-    """What an error of the system says, with the way out where there are too many open files."""
-    return too_many_files(error) or error.strerror or str(error)
+    """What an error of the system says, with the way out where there are too many open files, or is no memory."""
+    return too_many_files(error) or no_memory(error) or error.strerror or str(error)
 
 
 def _raise_limit() -> bool:

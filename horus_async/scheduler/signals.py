@@ -197,8 +197,7 @@ def _handle(signum: int, frame: FrameType | None) -> None:
         watched.signum = watched.signum or signum
         watched.stop(f"signal {signal.Signals(signum).name}")
     if len(_received) == 1:
-        # threading.Thread may not be started in a handler
-        _thread.start_new_thread(_watch_over_ends, (signum, signal.Signals(signum).name))
+        _start_watching(signum, signal.Signals(signum).name)
     elif signum == signal.SIGINT and in_main:
         _hurry(here, frame)
     if not in_main and not _in_loop():
@@ -253,7 +252,14 @@ def end_held_up(loop_thread: int) -> None:
     From the watchdog's thread.
     """
     if not _received:  # otherwise somebody sees to it already
-        _thread.start_new_thread(_watch_over_ends, (signal.SIGTERM, "the watchdog's emergency stop", loop_thread))
+        _start_watching(signal.SIGTERM, "the watchdog's emergency stop", loop_thread)
+
+
+def _start_watching(*arguments: Any) -> None:
+    try:
+        _thread.start_new_thread(_watch_over_ends, arguments)  # threading.Thread may not be started in a handler
+    except (RuntimeError, MemoryError):
+        _log.error("the system allows no thread that breaks off what holds up the end of the run: a second Ctrl-C does")
 
 
 def _watch_over_ends(signum: int, name: str, only: int | None = None) -> None:

@@ -22,6 +22,7 @@ from attrs import evolve, field, frozen, validators
 
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import ConfigurationError
+from horus_async.limits.threads import start_thread
 from horus_async.policy.model.wire import WireFormat
 from horus_async.recording_state import RecordingState
 
@@ -103,7 +104,7 @@ class TraceRecorder:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="horus-trace-writer", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def record(self, exchange: Exchange) -> int | None:
         """Take one exchange. Returns its ``seq``, or None if it was dropped. Never blocks, never raises."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -164,15 +166,24 @@ class FrameFile:
 
     def lose(self, text: bytes, reason: str) -> None:
         """Count lines that will not be written, and announce them in a gap line when something is written again."""
-        for line in _split(text):
-            kind, tick, counts = count_line(line)
-            if kind == "gap":
-                self._widen_gap(tick, counts.dropped, reason)
-            elif kind != "footer":
-                self.unwritten.add(counts)
-                lost = max(1, counts.outputs)
-                self.lost += lost
-                self._widen_gap(tick, lost, reason)
+        begin = 0
+        while (end := text.find(b"\n", begin) + 1) > 0:
+            try:
+                self._lose_line(text[begin:end], reason)
+            except MemoryError:  # even for that; it is counted all the same
+                self.lost += 1
+                self._widen_gap(self._last_tick or 0, 1, reason)
+            begin = end
+
+    def _lose_line(self, line: bytes, reason: str) -> None:
+        kind, tick, counts = count_line(line)
+        if kind == "gap":
+            self._widen_gap(tick, counts.dropped, reason)
+        elif kind != "footer":
+            self.unwritten.add(counts)
+            lost = max(1, counts.outputs)
+            self.lost += lost
+            self._widen_gap(tick, lost, reason)
 
     def _widen_gap(self, tick: int, lost: int, reason: str) -> None:
         if self._gap is None:
@@ -227,9 +238,10 @@ class FrameFile:
                 end = _frame_end(text, done)
                 self._write_frame(text[done:end])
                 done = end
-        except OSError as error:
-            self.lose(text[done:], f"cannot write: {why(error)}")
-            raise
+        except (OSError, MemoryError) as error:
+            refused = error if isinstance(error, OSError) else OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            self.lose(text[done:], f"cannot write: {why(refused)}")
+            raise refused from error
         return bool(text)
 
     def cut_back(self) -> None:

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from horus_async.observe import Execution, External, Sent, TickEnd
 
-from .feed import BACKLOG_FULL, Gap
+from .feed import BACKLOG_FULL, NO_MEMORY, Gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +187,10 @@ class Intake:
         for number in range(1, len(inbox) + 1):
             record = inbox.popleft()
             self._handed += _cost(record)
-            self._make[type(record)](record)
+            try:
+                self._make[type(record)](record)
+            except MemoryError:
+                self._lose(record)
             if self._handed > _PART_BYTES and inbox:
                 return True
             if number % PAUSE_AFTER == 0:
@@ -197,6 +200,16 @@ class Intake:
         else:
             self.has_unfinished = self._maker.settle()
         return False
+
+    def _lose(self, record: Any) -> None:
+        """Count what there was no memory for."""
+        node = getattr(record, "node", None)
+        if node is not None:
+            self._node_feed(node).give_up(record.tick, NO_MEMORY)
+        elif type(record) is External:
+            self._maker.external_feed().give_up(record.tick, NO_MEMORY)
+        elif type(record) is TickEnd:
+            self._scheduler.give_up(record.tick, NO_MEMORY)
 
     def written(self, text_bytes: int) -> None:
         """All that was made into lines is written or lost."""

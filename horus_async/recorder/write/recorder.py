@@ -6,8 +6,9 @@ import logging
 import secrets
 from typing import TYPE_CHECKING
 
-from horus_async.errors import RecordingError, SessionExistsError
+from horus_async.errors import LimitError, RecordingError, SessionExistsError
 from horus_async.folders import make_private, open_to_everyone
+from horus_async.limits.memory import out_of_memory
 from horus_async.limits.open_files import why
 from horus_async.observe import Observer
 from horus_async.recorder.naming import (
@@ -124,9 +125,9 @@ class Recorder(Observer):
                 resume=self._resume,
                 thorough=self._thorough,
             )
-        except OSError as error:
+        except (OSError, MemoryError, LimitError) as error:
             left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
-            raise RecordingError(f"cannot record into {folder}: {why(error)}{left}") from error
+            raise RecordingError(f"cannot record into {folder}: {_said(error)}{left}") from error
         if self._screen is None:
             # What is called many times a tick goes straight through.
             intake = self._writer.intake
@@ -236,6 +237,11 @@ class Recorder(Observer):
         del node, topic, seq, stamp_ns, payload, tick, now_ns, dt_ns
         return False
 
+    def given_up(self) -> None:
+        """What comes from here on is not told to it: the session is not to pass for whole."""
+        if self._writer is not None:
+            self._writer.break_off("it failed in the middle, and was told of nothing any more")
+
     def run_stopped(self, reason: str, ticks: int) -> None:  # noqa: ARG002 - the files count their ticks themselves
         """Write all that waits, and close the files."""
         self._finish(reason)
@@ -255,6 +261,12 @@ class Recorder(Observer):
         keep_mb, keep_sessions = self._options.keep_mb, self._options.keep_sessions
         if keep_mb is not None or keep_sessions is not None:
             keep_within(folder, None if keep_mb is None else int(keep_mb * (1 << 20)), keep_sessions)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return why(error)
+    return out_of_memory() if isinstance(error, MemoryError) else str(error)
 
 
 def _remove_beginnings(folder: Path) -> bool:

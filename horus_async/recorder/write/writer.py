@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -11,7 +12,9 @@ from weakref import WeakSet
 from attrs import frozen
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic, wall_ns
+from horus_async.errors import LimitError
 from horus_async.limits.open_files import too_many_files, why
+from horus_async.limits.threads import start_thread
 from horus_async.recorder.locking import FolderLock
 from horus_async.recording_state import RecordingState
 
@@ -61,6 +64,7 @@ class SessionWriter:
 
     Raises:
         OSError: the first files cannot be made.
+        LimitError: the system allows no thread for them.
     """
 
     def __init__(
@@ -89,6 +93,8 @@ class SessionWriter:
         self.intake = self._make_intake(block=block)
         self._ending = False
         self._end_reason = ""
+        self._broken_off = ""
+        """Why the recording is not whole, whatever is written of it."""
         self._retry_at = 0
         self._problems: set[FrameFile] = set()
         """Files of which a line, or which themselves, could not be made, which was said."""
@@ -96,12 +102,12 @@ class SessionWriter:
         try:
             self._lock.take()
             self.files.open()
-        except OSError:
+            self._thread = threading.Thread(target=self._work, name=f"recorder {folder.name}", daemon=True)
+            start_thread(self._thread)
+        except (OSError, MemoryError, LimitError):
             self.files.close()
             self._lock.release()
             raise
-        self._thread = threading.Thread(target=self._work, name=f"recorder {folder.name}", daemon=True)
-        self._thread.start()
         _at_work.add(self)
 
     def _make_intake(self, *, block: bool) -> Intake | EagerIntake:
@@ -127,6 +133,10 @@ class SessionWriter:
         self._ending = True
         self.intake.room.wake.set()
         self._thread.join()
+
+    def break_off(self, why: str) -> None:
+        """What is to come is not recorded: write what waits, but no end, as of a run that was killed."""
+        self._broken_off = why
 
     # -- the event loop's thread ---------------------------------------------------------------------------------------
 
@@ -177,8 +187,12 @@ class SessionWriter:
         more = True
         while more:
             began_ns = monotonic_ns()
-            more = self.intake.make_lines(_let_others_run)
-            written = self._write_lines()
+            try:
+                more = self.intake.make_lines(_let_others_run)
+                written = self._write_lines()
+            except MemoryError:  # what waits goes on waiting, until there is no room for more
+                self._fail(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+                return
             self.intake.room.pace(written, monotonic_ns() - began_ns)
             self.intake.written(written)
         if self.state is RecordingState.ON:
@@ -253,6 +267,9 @@ class SessionWriter:
             self._resume()
         if self.state is RecordingState.FAILED:
             _log.error("recording %s ends without its last lines: %s", self.folder.name, self.failure)
+            return
+        if self._broken_off:
+            self.failure, self.state = self._broken_off, RecordingState.FAILED
             return
         try:
             self.files.finish(wall_ns(), self._end_reason)

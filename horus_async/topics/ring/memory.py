@@ -19,6 +19,7 @@ from pathlib import Path
 
 from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError, TopicPermissionError
+from horus_async.limits.memory import out_of_memory
 from horus_async.limits.open_files import check_files_left, open_file, too_many_files, with_room
 
 from .guard import guard
@@ -324,6 +325,8 @@ def no_room(size: int, path: Path, error: OSError) -> TopicError:
             f"cannot make {path} for topics: {error.strerror}; they need a folder in shared memory that this user may "
             f"write ({command('doctor')} says more)"
         )
+    if error.errno == errno.ENOMEM:
+        return TopicError(f"cannot map {size} bytes for topics: {out_of_memory()}, or give them a smaller capacity=")
     return TopicError(
         f"no room for {size} bytes of shared memory in {path.parent}: {error.strerror}; "
         "close topics, give them a smaller capacity=, or enlarge the file system"
