@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .reader import BlackBoxReader
 
+CAN_BE_IN_MEMORY = hasattr(os, "memfd_create")
 WAY_OUT = "set HORUS_BLACKBOX_DIR or blackbox_dir= to a folder of yours, or use --no-blackbox or blackbox_mb=0"
 """What can be done where the usual folder does not do."""
 
@@ -106,6 +107,23 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
             raise full from None
         raise no_place(f"the black box {path} cannot be made: {why(error)}") from None
     return fd, path
+
+
+def box_in_memory(header: layout.FileHeader) -> int:
+    """A descriptor of a file in memory that holds an empty box.
+
+    Raises:
+        OSError: there is no memory for it.
+    """
+    fd = os.memfd_create(header.name[:200], os.MFD_CLOEXEC)
+    try:
+        os.posix_fallocate(fd, 0, header.size)
+        for offset in layout.HEADER_COPIES:
+            os.pwrite(fd, header.to_bytes(), offset)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def previous_box(folder: Path, name: str, number: int) -> Path:

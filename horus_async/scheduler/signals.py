@@ -27,6 +27,7 @@ from attrs import define, field
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, perf_ns
+from horus_async.limits import disk
 from horus_async.topics.wake.wakeup import current_loop
 
 from .held_up import frame_of, held_up, raise_in
@@ -113,6 +114,8 @@ async def stopped_by_signals(
         hurry: Has it wait for nothing any more. Called for a second Ctrl-C.
         grace: Seconds after which code that holds up the event loop is broken off.
     """
+    if not _watched:
+        disk.calm()
     watched = _Watched(stop, hurry, grace)
     in_main = watched.thread is threading.main_thread()
     if in_main:
@@ -191,7 +194,7 @@ def _handle(signum: int, frame: FrameType | None) -> None:
     if not here:
         _as_before(signum, frame)
         return
-    _received.append(signum)
+    _note(signum)
     in_main = any(watched.thread is threading.main_thread() for watched in here)
     for watched in here:
         watched.signum = watched.signum or signum
@@ -202,6 +205,12 @@ def _handle(signum: int, frame: FrameType | None) -> None:
         _hurry(here, frame)
     if not in_main and not _in_loop():
         raise Interrupted(signum)  # the program itself ends as well; its exit waits for the threads
+
+
+def _note(signum: int) -> None:
+    _received.append(signum)
+    if len(_received) > 1:
+        disk.hurry()
 
 
 def _hurry(here: list[_Watched], frame: FrameType | None) -> None:

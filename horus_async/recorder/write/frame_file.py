@@ -107,6 +107,9 @@ class FrameFile:
         self._went_back = False
         """Whether ticks went back in the lines; the recorded run may have said so before."""
         self._gap: Gap | None = None
+        self._in_hand, self._done = b"", 0
+        """What is being written, and how many bytes of it are in the file."""
+        self._given_up = False
 
     @property
     def written(self) -> int:
@@ -228,21 +231,32 @@ class FrameFile:
         """
         if self._gap is not None:
             text = self._gap_line() + text
-        done = 0
+        self._in_hand, self._done = text, 0
         try:
             if not self.written:
                 self.open()
-            while done < len(text):
+            while self._done < len(text):
                 if self._rotation is not None and self._is_full(self._rotation):
                     self._rotate(self._rotation)
-                end = _frame_end(text, done)
-                self._write_frame(text[done:end])
-                done = end
+                end = _frame_end(text, self._done)
+                self._write_frame(text[self._done : end])
+                self._done = end
         except (OSError, MemoryError) as error:
             refused = error if isinstance(error, OSError) else OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-            self.lose(text[done:], f"cannot write: {why(refused)}")
+            if not self._given_up:
+                self.lose(text[self._done :], f"cannot write: {why(refused)}")
             raise refused from error
+        finally:
+            if not self._given_up:
+                self._in_hand = b""
         return bool(text)
+
+    def give_up(self, reason: str) -> None:
+        """Write nothing any more, and count what is not in the file. From another thread than the writer's."""
+        self._given_up = True
+        self.lose(self._in_hand[self._done :] + self.feed.take(), reason)
+        left = len(self.feed.pending) + len(self.feed.loose)
+        self.lost += left
 
     def cut_back(self) -> None:
         """Cut off whatever a failed write left behind the last whole frame.
@@ -303,6 +317,8 @@ class FrameFile:
         self._next = None
 
     def _append(self, data: bytes) -> None:
+        if self._given_up:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         assert self._part.file is not None
         self._part.file.append(data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
 from horus_async.errors import LimitError, RecordingError, SessionExistsError
@@ -112,47 +113,37 @@ class Recorder(Observer):
             SessionNameError: the name cannot be a folder's.
             RecordingError: the folder or its files cannot be made.
         """
-        folder = self._make_folder(run)
-        try:
-            identity = secrets.token_hex(4)
-            self._writer = SessionWriter(
-                folder,
-                run,
-                self._options,
-                identity,
-                block=self._block,
-                screen=self._screen,
-                resume=self._resume,
-                thorough=self._thorough,
-            )
-        except (OSError, MemoryError, LimitError) as error:
-            left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
-            raise RecordingError(f"cannot record into {folder}: {_said(error)}{left}") from error
+        self._writer = self._begin(run)
         if self._screen is None:
             # What is called many times a tick goes straight through.
             intake = self._writer.intake
             self.sent, self.executed, self.tick_ended = intake.sent, intake.executed, intake.tick_ended  # type: ignore[method-assign]
             if isinstance(intake, EagerIntake):
                 self.lone = intake.lone  # type: ignore[method-assign]
-        self._keep_within(folder)
 
-    def _make_folder(self, run: RunInfo) -> Path:
+    def _begin(self, run: RunInfo) -> SessionWriter:
         root = recordings_root(self._root)
         asked = self._options.name
         for name in default_session_names(run.started_at_ns, run.name) if asked is None else (asked,):
             folder = root / check_session_name(name)
             try:
-                make_private(root)
-                make_private(folder, anew=True)
+                return SessionWriter(
+                    folder,
+                    run,
+                    self._options,
+                    secrets.token_hex(4),
+                    make_folder=partial(_make_folder, root, folder),
+                    tidy=partial(self._keep_within, folder),
+                    block=self._block,
+                    screen=self._screen,
+                    resume=self._resume,
+                    thorough=self._thorough,
+                )
             except FileExistsError:
-                if not folder.is_dir() and not root.is_dir():
-                    raise RecordingError(f"cannot record into {root}: it is not a folder; {WAY_OUT}") from None
                 continue
-            except OSError as error:
-                raise RecordingError(f"cannot record into {root}: {why(error)}; {WAY_OUT}") from error
-            if problem := open_to_everyone(root):
-                _log.warning("recordings: %s", problem)
-            return folder
+            except (OSError, MemoryError, LimitError) as error:
+                left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
+                raise RecordingError(f"cannot record into {folder}: {_said(error)}{left}") from error
         raise SessionExistsError(
             f"there is a session {asked!r} in {root} already: choose another name, or delete it first"
         )
@@ -255,12 +246,31 @@ class Recorder(Observer):
             del self.sent, self.executed, self.tick_ended
             self.__dict__.pop("lone", None)
         self._writer.finish(reason)
-        self._keep_within(self._writer.folder)
 
     def _keep_within(self, folder: Path) -> None:
         keep_mb, keep_sessions = self._options.keep_mb, self._options.keep_sessions
         if keep_mb is not None or keep_sessions is not None:
             keep_within(folder, None if keep_mb is None else int(keep_mb * (1 << 20)), keep_sessions)
+
+
+def _make_folder(root: Path, folder: Path) -> None:
+    """Make the folder of a session.
+
+    Raises:
+        FileExistsError: there is such a session.
+        RecordingError: it cannot be made.
+    """
+    try:
+        make_private(root)
+        make_private(folder, anew=True)
+    except FileExistsError:
+        if not folder.is_dir() and not root.is_dir():
+            raise RecordingError(f"cannot record into {root}: it is not a folder; {WAY_OUT}") from None
+        raise
+    except OSError as error:
+        raise RecordingError(f"cannot record into {root}: {why(error)}; {WAY_OUT}") from error
+    if problem := open_to_everyone(root):
+        _log.warning("recordings: %s", problem)
 
 
 def _said(error: Exception) -> str:
@@ -276,6 +286,8 @@ def _remove_beginnings(folder: Path) -> bool:
             if path.name.endswith((SUFFIX, f"{SUFFIX}.part")) or path.name == MANIFEST:
                 path.unlink(missing_ok=True)
         folder.rmdir()
+    except FileNotFoundError:  # it had not come to that
+        return True
     except OSError:
         return False
     return True
