@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -210,6 +211,35 @@ def test_a_full_disk_stops_the_recording_for_a_while(
     assert accounted(open_session("session", tmp_path), tick, "File too large") == observer.stats().dropped > 0
     assert "stopped, the run goes on" in caplog.text
     assert "goes on; its gap lines" in caplog.text
+
+
+def test_after_a_full_disk_a_deterministic_run_waits_for_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nothing can be written nobody waits; as soon as it can, nothing is dropped any more."""
+    monkeypatch.setattr(writer_module, "RETRY_SECONDS", 0.0)
+    real, full = os.pwrite, [False]
+
+    def pwrite(*arguments: Any) -> int:
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    observer = recorder(tmp_path, block=True, interval=0.002, memory_mb=0.02)
+    observer.run_started(run_info())
+    play(observer, range(10), random.Random(1))
+    full[0] = True
+    play(observer, range(10, 20), random.Random(1))
+    wait_for(observer, RecordingState.FAILED)
+    full[0] = False
+    wait_for(observer, RecordingState.ON)
+    settled(observer)
+    dropped = observer.stats().dropped
+    play(observer, range(20, 2000), random.Random(1))
+    observer.run_stopped("duration", 2000)
+    assert observer.stats().dropped == dropped
+    assert accounted(open_session("session", tmp_path), 2000, "No space") == dropped > 0
 
 
 def test_a_disk_that_stays_full(
