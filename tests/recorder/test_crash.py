@@ -24,7 +24,7 @@ from horus_async.recorder import ExecutionRecord, RecordingState, Session, open_
 from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.write import writer as writer_module
 
-from .runs import accounted, play, recorder, run_info, settled
+from .runs import accounted, execution, play, recorder, run_info, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,6 +240,34 @@ def test_after_a_full_disk_a_deterministic_run_waits_for_room_again(
     observer.run_stopped("duration", 2000)
     assert observer.stats().dropped == dropped
     assert accounted(open_session("session", tmp_path), 2000, "No space") == dropped > 0
+
+
+def test_a_file_that_never_got_its_header_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a node which nobody announced: the disk takes its name, and not a byte of it."""
+    real_open, real_pwrite = os.open, os.pwrite
+    late: set[int] = set()
+
+    def opened(path: Any, *arguments: int) -> int:
+        descriptor = real_open(path, *arguments)
+        if ".late@" in str(path):
+            late.add(descriptor)
+        return descriptor
+
+    def pwrite(descriptor: int, *arguments: Any) -> int:
+        if descriptor in late:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_pwrite(descriptor, *arguments)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    observer = recorder(tmp_path, interval=0.002)
+    observer.run_started(run_info())
+    observer.executed(execution("late", 0))
+    wait_for(observer, RecordingState.FAILED)
+    assert late
+    observer.run_stopped("duration", 1)
+    monkeypatch.undo()
+    assert not [path.name for path in (tmp_path / "session").iterdir() if path.suffix == ".part"]
 
 
 def test_a_disk_that_stays_full(
