@@ -402,3 +402,19 @@ def test_the_end_waits_on_for_a_disk_that_gets_on(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(writer, "stats", real)
     assert observer.stats().state is RecordingState.OFF
     assert observer.stats().dropped == 0
+
+
+@pytest.mark.parametrize("wait", [disk.wait_at_end, lambda done: disk.wait_to_the_end(done, "a test")])
+def test_after_a_second_signal_a_disk_that_answers_has_half_a_second(wait: Callable[..., bool]) -> None:
+    """Which is enough for it; nobody waits for another."""
+    pauses: list[float] = []
+
+    def never(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    disk.calm()
+    disk.hurry()
+    assert not wait(never)
+    assert sum(pauses) == pytest.approx(0.5)
+    disk.calm()

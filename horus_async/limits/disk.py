@@ -23,6 +23,8 @@ END_PATIENCE = 2.0
 """Seconds that the end of a run waits for it."""
 _KNOWN_SLOW = 0.1
 """Seconds for what else has to wait for a disk of which that has been too little."""
+_HURRIED = 0.5
+"""Seconds that a disk has after a second signal: enough for one that does answer."""
 _PAUSE = 0.05
 _hurried = threading.Event()
 _slow_at_start, _slow_at_end = threading.Event(), threading.Event()
@@ -54,10 +56,10 @@ def wait(is_done_within: Callable[[float], bool], seconds: float) -> bool:
         is_done_within: Waits as many seconds at most, and tells whether it is done.
         seconds: How long.
     """
-    for _ in range(max(1, round(seconds / _PAUSE))):
+    for pause in range(1, 1 + max(1, round(seconds / _PAUSE))):
         if is_done_within(_PAUSE):
             return True
-        if _hurried.is_set():
+        if _hurried.is_set() and pause * _PAUSE >= _HURRIED:
             break
     return False
 

@@ -135,6 +135,7 @@ async def stopped_by_signals(
         watched.ended.set()
         if not _watched:
             _received.clear()
+            disk.calm()
             if in_main:
                 _restore_handlers()
     if watched.signum:

@@ -23,11 +23,12 @@ from horus_async.errors import RecordingError
 from horus_async.recorder import ExecutionRecord, RecordingState, Session, open_session
 from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.write import writer as writer_module
+from horus_async.recorder.write.frame_file import FrameFile, Rotation
 
 from .runs import accounted, execution, play, recorder, run_info, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from horus_async.recorder import Recorder
 
@@ -268,6 +269,31 @@ def test_a_file_that_never_got_its_header_is_not_left(tmp_path: Path, monkeypatc
     observer.run_stopped("duration", 1)
     monkeypatch.undo()
     assert not [path.name for path in (tmp_path / "session").iterdir() if path.suffix == ".part"]
+
+
+@pytest.mark.parametrize("end", [FrameFile.close, lambda file: file.finish(b'{"kind":"footer"}\n')])
+def test_a_next_file_that_was_begun_in_vain_is_not_left(
+    end: Callable[[FrameFile], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The footer that would have named it found no room: nothing says that there is another file."""
+    file = FrameFile(tmp_path / "n@1.jsonl.lz4", b'{"kind":"header"}\n', Rotation(1, None, sync=False))
+    file.write(b'{"kind":"tick","tick":1}\n')
+    assert file._part.file is not None
+    full, real = file._part.file._fd, os.pwrite
+
+    def pwrite(descriptor: int, *arguments: Any) -> int:
+        if descriptor == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", pwrite)
+        with pytest.raises(OSError, match="No space"):
+            file.write(b'{"kind":"tick","tick":2}\n')
+        assert file._next is not None
+    end(file)
+    file.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["n@1.jsonl.lz4"]
 
 
 def test_a_disk_that_stays_full(
