@@ -272,3 +272,23 @@ def test_each_tick_goes_through_all_stages_again(monkeypatch: pytest.MonkeyPatch
         began_ns[0] = None
         dog._look_at(arm, LIMIT_NS)
     assert said == [(begin, stage) for begin in (1_000, 1_000 + 10 * LIMIT_NS) for stage in STAGES]
+
+
+def test_what_holds_up_a_stopped_run_is_broken_off_once() -> None:
+    """However often the watchdog looks after that: a second time is for whoever was told to see to it."""
+    ended: list[int] = []
+    arm = type("Arm", (), {"node": SimpleNamespace(watchdog=None), "coroutine": None, "thread": None})()
+    runtime = SimpleNamespace(
+        runs={"arm": arm},
+        blocked_since_ns=lambda _: 1,
+        watchdog_fired=lambda *_: None,
+        emergency=None,
+        audience=SimpleNamespace(thread=threading.get_ident()),
+    )
+    dog = Watchdog(runtime, 1e-9, ended.append)  # type: ignore[arg-type]
+    dog._look_at(arm, 1)
+    assert ended == [], "a run that goes on, as a deterministic one does, is left alone"
+    runtime.emergency = "it does not end"
+    for _ in range(3):
+        dog._look_at(arm, 1)
+    assert ended == [threading.get_ident()]
