@@ -26,8 +26,8 @@ import zstandard
 
 import horus_async.blackbox.__main__ as by_itself
 from horus_async.blackbox import BlackBox
-from horus_async.limits import unpacking
-from horus_async.limits.text import Most
+from horus_async.bounds import unpacking
+from horus_async.bounds.text import Most
 from horus_async.recorder import limits
 from tests.engine.programs import environment
 from tests.policy.traces import foreign_lines

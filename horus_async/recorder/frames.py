@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import lz4.frame
 from attrs import define, field, frozen
 
-from horus_async.limits.text import counted
+from horus_async.bounds.text import counted
 
 from .frame_index import IndexEntry, build_index, read_index
 from .limits import FRAME_LIMIT, OBJECTS_LIMIT, VALUES_LIMIT, beyond, too_much

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from horus_async.limits.text import Most
+from horus_async.bounds.text import Most
 
 if TYPE_CHECKING:
     from pathlib import Path

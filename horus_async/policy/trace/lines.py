@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import define
 
+from horus_async.bounds.text import Most
 from horus_async.errors import TraceError
-from horus_async.limits.text import Most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from horus_async.limits.unpacking import most_entries, most_of_file
+from horus_async.bounds.unpacking import most_entries, most_of_file
 from horus_async.recorder.exports.mcap_export import PUBLISHERS, SESSION
 from horus_async.recorder.exports.output import need
 

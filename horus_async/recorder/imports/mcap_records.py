@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from horus_async.bounds.unpacking import most_entries, unpack_lz4, unpack_zstd
 from horus_async.errors import RecordingError
-from horus_async.limits.unpacking import most_entries, unpack_lz4, unpack_zstd
 
 from .source import Enclosed
 

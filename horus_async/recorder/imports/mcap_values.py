@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
+from horus_async.bounds.unpacking import unpack_zstd
 from horus_async.errors import HorusError, RecordingError
-from horus_async.limits.unpacking import unpack_zstd
 from horus_async.recorder.exports.mcap_export import PUBLISHERS, WRAPPED
 from horus_async.recorder.exports.output import need
 from horus_async.recorder.limits import too_much

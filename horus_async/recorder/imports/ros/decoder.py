@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from horus_async.bounds.unpacking import TooMuchError, unpack_zstd
 from horus_async.errors import RecordingError
-from horus_async.limits.unpacking import TooMuchError, unpack_zstd
 from horus_async.recorder.exports.output import need
 
 from .definitions import (

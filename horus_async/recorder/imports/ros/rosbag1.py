@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import define, field, frozen
 
+from horus_async.bounds.unpacking import most_entries, most_of_file, unpack_bz2, unpack_lz4
 from horus_async.errors import RecordingError
-from horus_async.limits.unpacking import most_entries, most_of_file, unpack_bz2, unpack_lz4
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
