@@ -57,6 +57,6 @@ def weight_of_json(body: bytes) -> Weight:
     Raises:
         TooManyValuesError: it is not to be read.
     """
-    weight = Weight()
-    weight.add(body.count(b",") + 1, body.count(b"[") + body.count(b"{") + body.count(b":"))
+    weight, begun = Weight(), body.count(b"[") + body.count(b"{")
+    weight.add(body.count(b",") + begun + 1, begun + body.count(b":"))
     return weight

@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 _KINDS = frozenset("biufSUmM")
 """NumPy's letters for the kinds of elements that travel: numbers, texts and times."""
 _SCALARS: dict[str, tuple[type, ...]] = {
-    "b": (bool, int), "i": (int,), "u": (int,), "f": (int, float), "S": (bytes,), "U": (str,), "m": (int, str), "M": (int, str),
-}  # fmt: skip
+    "b": (bool, int),
+    "i": (int,),
+    "u": (int,),
+    "f": (int, float),
+    "S": (bytes,),
+    "U": (str,),
+    "m": (int, str),
+    "M": (int, str),
+}
 """What stands for one element of each kind in MessagePack."""
 _LONGEST_TIME = 64
 

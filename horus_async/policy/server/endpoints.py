@@ -59,7 +59,8 @@ def make_app(service: PolicyService, terms: Terms, callers: Callers | None) -> E
             service.metrics.requests.labels(str(refusal.status)).inc()
 
     drained = int(max(_DRAINED_TIMES * terms.max_body_mb, _DRAINED_MB) * MB)
-    return Exchanges(Doorway(app, callers, refused), terms.room, drained, lambda: service.stopping)
+    inside = app if callers is None else Doorway(app, callers, refused)
+    return Exchanges(inside, terms.room, drained, lambda: service.stopping)
 
 
 @frozen

@@ -1,7 +1,7 @@
 """Encoded images opened with Pillow, within a bound of pixels that is checked before anything is decoded.
 
 A few kilobytes of an image file can stand for gigabytes of pixels. Only formats are opened whose headers say how large
-the image becomes: not those that hold further files (ICO, ICNS), are unpacked as a whole (FITS), or start a program (EPS).
+the image becomes: none that hold further files (ICO, ICNS), are unpacked as a whole (FITS), or start a program (EPS).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""ASGI: what is looked at before anything else of a request, its framing and who asks."""
+"""ASGI: who asks is looked at before anything else of a request."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 from starlette.datastructures import Headers
@@ -23,19 +23,17 @@ logger = logging.getLogger("horus_async.policy")
 
 @frozen
 class Doorway:
-    """``app``, for those whom ``callers`` (None: anybody) let in. ``refused`` is told of all others."""
+    """``app``, for those whom ``callers`` let in. ``refused`` is told of all others, with the path they asked for."""
 
     app: ASGIApp
-    callers: Callers | None
+    callers: Callers
     refused: Callable[[str, Refusal], None]
     _told: set[str] = field(factory=set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or one WebSocket."""
         try:
-            check_framing(scope)
-            if self.callers is not None:
-                self.callers.check(scope["headers"])
+            self.callers.check(scope["headers"])
         except Refusal as refusal:
             self.refused(scope["path"], refusal)
             self._tell(refusal)
@@ -58,23 +56,3 @@ async def answer(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -
         headers["Connection"] = "close"
     body = error_body(refusal.slug, str(refusal), request_id)
     await Response(body, refusal.status, headers, media_type="application/json")(scope, receive, send)
-
-
-def is_ambiguous(scope: Any) -> bool:
-    """Whether one cannot say where the body of a request ends: what follows it might be a request of somebody else."""
-    said = {name.lower(): value.strip() for name, value in scope["headers"]}
-    length, coding = said.get(b"content-length"), b"transfer-encoding" in said
-    if scope["type"] == "websocket":
-        return coding or length not in (None, b"0")
-    return coding and (length is not None or scope["http_version"] == "1.0")
-
-
-def check_framing(scope: Any) -> None:
-    """Let through a request that says in one way where it ends.
-
-    Raises:
-        Refusal: 400 ``bad-framing``; the connection is closed.
-    """
-    if is_ambiguous(scope):
-        message = "a handshake has no body" if scope["type"] == "websocket" else "Transfer-Encoding comes alone"
-        raise Refusal(400, "bad-framing", f"one cannot say where this request ends: {message}")

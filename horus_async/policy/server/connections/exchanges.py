@@ -13,8 +13,6 @@ import trio
 from attrs import define, field
 from hypercorn.protocol.ws_stream import WSStream
 
-from horus_async.policy.server.admission.doorway import is_ambiguous
-
 from .frames import BUFFER, MessageBuffer, PlainHandshake
 
 if TYPE_CHECKING:
@@ -50,8 +48,7 @@ class Exchanges:
         self.open += 1
         try:
             if scope["type"] == "http":
-                ambiguous = is_ambiguous(scope)
-                exchange = _Exchange(self, receive, send, unread=_has_body(scope["headers"]), drains=not ambiguous)
+                exchange = _Exchange(self, receive, send, unread=_has_body(scope["headers"]))
                 receive, send = exchange.receive, exchange.send
             with self.room.share() as scope[SHARE]:
                 if scope["type"] == "websocket":
@@ -74,16 +71,12 @@ class Exchanges:
 
 @define
 class _Exchange:
-    """One request and its answer.
-
-    ``unread``: there is more of its body than was read. ``drains``: one can say where its body ends.
-    """
+    """One request and its answer. ``unread``: there is more of its body than was read."""
 
     exchanges: Exchanges
     _receive: Receive
     _send: Send
     unread: bool
-    drains: bool
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -94,7 +87,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             early = self.unread
-            if early and self.drains:
+            if early:
                 await self._drain()
             if early or self.exchanges.stopping():
                 message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}

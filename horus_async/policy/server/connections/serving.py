@@ -1,8 +1,7 @@
 """Hypercorn's connections, as this server needs them: a task each, and what goes wrong in one ends that one alone.
 
 Hypercorn's own ``serve`` ends with the first connection that raises, and a single malformed handshake is enough for
-that. Its connections wait for ever for clients that do not read, past any cancellation, and become HTTP/2 where a
-client wishes. Its WebSockets are changed for camera images (``frames``).
+that. Its connections wait for ever for clients that do not read, past any cancellation.
 """
 
 from __future__ import annotations
@@ -17,19 +16,20 @@ import trio
 from attrs import field, frozen
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.events import Closed, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from horus_async.policy.server.admission.refusal import error_body
+
 from .inbox import Tasks
 from .lobby import PIECE, Lobby, Patience
+from .protocol import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import h11
     from hypercorn.config import Config
     from hypercorn.events import Event
     from starlette.types import ASGIApp
@@ -37,13 +37,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("horus_async.policy.http")
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-_VERSIONS = (b"1.0", b"1.1")
 _FULL_S = 0.5
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s"
 )
-_FULL_BODY = b'{"error":"too-many-connections","message":"all connections of this server are busy","request_id":""}'
+_FULL_BODY = error_body("too-many-connections", "all connections of this server are busy", "")
 
 
 async def serve(
@@ -100,20 +99,6 @@ async def _turn_away(stream: trio.SocketStream) -> None:
             pass
 
 
-class _Protocol(H11Protocol):
-    """HTTP/1.1, and WebSockets; HTTP/2 is not spoken, neither by an upgrade nor by one who assumes it."""
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Leave it at that: a wish to upgrade may be passed over."""
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        if request.http_version in _VERSIONS:
-            await super()._create_stream(request)
-            return
-        await self._send_error_response(505)
-        await self.send(Closed())
-
-
 class _Connection(TCPServer):
     def __init__(self, shared: _Server, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
         super().__init__(shared.app, shared.config, shared.context, ConnectionState({}), stream)  # type: ignore[arg-type]
@@ -127,7 +112,7 @@ class _Connection(TCPServer):
             client = parse_socket_addr(family, self._socket.getpeername())
             server = parse_socket_addr(family, self._socket.getsockname())
             async with Tasks() as self._task_group:
-                self.protocol = _Protocol(  # type: ignore[assignment]
+                self.protocol = Protocol(  # type: ignore[assignment]
                     self.app,
                     self.config,
                     self.context,
@@ -164,7 +149,8 @@ class _Connection(TCPServer):
                         await self.stream.send_all(view[start : start + PIECE])
                     if piece.cancelled_caught:
                         await self._hang_up()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        # Busy: it is being closed.
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             await self.protocol.handle(Closed())
 
     async def _hang_up(self) -> None:
