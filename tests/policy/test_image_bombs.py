@@ -66,11 +66,12 @@ def tiff(side: int, tile: int, data: bytes = b"") -> bytes:
 def headers() -> dict[str, bytes]:
     """Files of which the header alone says how large they are."""
     size = struct.pack("<HH", SIDE, SIDE)
+    frame = b"," + bytes(4) + size + b"\0\x08\0;"
     return {
         "png": png(),
         "animated png": png(frames=3),
-        "gif": b"GIF89a" + size + bytes(3) + b"," + bytes(4) + size + b"\0\x08\0;",
-        "gif whose frame is larger than its screen": b"GIF89a\x01\0\x01\0" + bytes(3) + b"," + bytes(4) + size + b"\0\x08\0;",
+        "gif": b"GIF89a" + size + bytes(3) + frame,
+        "gif whose frame is larger than its screen": b"GIF89a\x01\0\x01\0" + bytes(3) + frame,
         "bmp": b"BM" + struct.pack("<IIIIiiHHIIiiII", 0, 0, 54, 40, SIDE, SIDE, 1, 24, 0, 0, 0, 0, 0, 0),
         "netpbm": b"P6 %d %d 255\n" % (SIDE, SIDE),
         "plain netpbm": b"P1 %d %d\n" % (SIDE, SIDE),
@@ -100,7 +101,7 @@ def test_more_pixels_than_pillow_takes_are_refused_in_our_words() -> None:
         image_array(base64.b64encode(png(20_000)).decode())
 
 
-WRITTEN = [name for name in FORMATS if name in (Image.init(), Image.SAVE)[1]]  # type: ignore[func-returns-value]
+WRITTEN = [name for name in FORMATS if name in (Image.init(), Image.SAVE)[1]]
 
 
 @pytest.mark.usefixtures("undecoded")

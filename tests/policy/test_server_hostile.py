@@ -14,6 +14,7 @@ import msgpack
 import orjson
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.events import BytesMessage
@@ -388,6 +389,24 @@ async def test_a_body_that_goes_on_after_its_refusal_ends_with_the_connection(mo
         except trio.BrokenResourceError:
             await trio.sleep_forever()
     assert received[0] == b"" or b" 413 " in received[0][:20]
+
+
+async def test_an_application_that_has_stopped_reading_holds_up_nobody() -> None:
+    """Hypercorn waits until a disconnect has a place behind what is unread; and it has the application bring it."""
+    from horus_async.policy.server.connections.inbox import Inbox
+
+    inbox = Inbox("http", 2)
+    part: Any = {"type": "http.request", "body": b"x", "more_body": True}
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(inbox.put, part)
+        await trio.testing.wait_all_tasks_blocked()
+        await inbox.put({"type": "http.disconnect"})
+    assert await inbox.receive() == {"type": "http.disconnect"}
+    quiet = Inbox("websocket", 2)
+    await quiet.put({"type": "websocket.connect"})
+    await quiet.put({"type": "websocket.disconnect", "code": 1006})
+    assert [(await quiet.receive())["type"] for _ in range(2)] == ["websocket.connect", "websocket.disconnect"]
 
 
 def _not_reading(url: str, kind: str) -> socket.socket:
