@@ -55,7 +55,7 @@ _KEY_VARIABLE = "HORUS_API_KEY"
 @click.option(
     "--max-bodies-mb",
     type=float,
-    show_default="512, or --max-body-mb if that is more",
+    show_default="256, or --max-body-mb if that is more",
     help="Memory that all bodies together may take, while they come and until they are answered.",
 )
 @click.option(

@@ -9,6 +9,9 @@ import orjson
 import pytest
 import trio
 
+from horus_async.errors import ConfigurationError
+from horus_async.policy.server.admission.callers import Callers
+from horus_async.policy.server.admission.refusal import Refusal
 from tests.policy.conftest import needs_server, reach, serving
 from tests.policy.sockets import connection
 
@@ -180,6 +183,21 @@ async def test_a_server_in_the_network_goes_by_any_address_and_its_own_name() ->
         ]:
             head = [f"Host: {host}", *([f"Origin: {origin}"] if origin else [])]
             assert status(await ask(served.url, head)) == expected, (host, origin)
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "robot7"])
+def test_what_is_no_name_is_nobody(host: str) -> None:
+    """Whatever the server listens on; and an address may be allowed as a name is."""
+    callers = Callers.of(host, ["FD00::7"])
+    for sent in (b"", b"user@" + host.encode(), b"a b", b"[::1", b"evil.example"):
+        with pytest.raises(Refusal, match="none of its names"):
+            callers.check([(b"host", sent)])
+    for sent in (b"[::1]:80", b"[fd00::7]:8000", b"10.1.2.3", host.encode() or b"localhost"):
+        if b":" not in sent or sent.startswith(b"["):
+            callers.check([(b"host", sent)])
+    callers.check([(b"host", b"localhost"), (b"origin", b"http://[fd00::7]:3000")])
+    with pytest.raises(ConfigurationError, match="no name of a host"):
+        Callers.of(host, ["a name"])
 
 
 async def test_http_1_0_may_leave_out_its_host() -> None:

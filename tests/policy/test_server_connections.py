@@ -178,7 +178,7 @@ async def test_config_says_what_is_served_and_keeps_the_secret() -> None:
     assert (before["num_actions"], before["action_dim"]) == (None, None)
     assert (after["num_actions"], after["action_dim"]) == (4, 2)
     assert (after["embodiment"], after["episodes"], after["model_type"]) == ("arm", "shared", "python")
-    bodies = {"max_body_mb": 32.0, "max_bodies_mb": 512.0, "max_values": 4_000_000, "max_parts": 400_000}
+    bodies = {"max_body_mb": 32.0, "max_bodies_mb": 256.0, "max_values": 4_000_000, "max_parts": 400_000}
     limits = {"concurrency": 1, "queue": 7, "timeout_s": 30.0, "max_connections": 1000, "max_pixels": 40_000_000}
     assert after["limits"] == limits | bodies
 

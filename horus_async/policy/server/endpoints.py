@@ -100,9 +100,14 @@ class _Endpoints:
         if terms.api_key is None:
             check_type(request.headers)
         self.service.admit()
-        with self.service.until_stopped():
-            share = request.scope[SHARE]
-            return await read_body(request, share, terms.room, limit=terms.max_body, seconds=seconds)
+        share = request.scope[SHARE]
+        try:
+            with self.service.until_stopped():
+                return await read_body(request, share, terms.room, limit=terms.max_body, seconds=seconds)
+        except Refusal:
+            # Others may have the room now: what is still to come of this body is thrown away.
+            share.close()
+            raise
 
     async def config(self, request: Request) -> Response:
         return await _answered(request, self._config)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("horus_async.policy")
 
 _BACKLOG = 1024
-_BODIES_MB = 512.0
+_BODIES_MB = 256.0
 _QUEUED_EVENTS = 4
 """Pieces of a body, or messages, that a connection reads ahead of the application."""
 _KEEP_ALIVE_S = 75.0

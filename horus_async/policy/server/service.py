@@ -43,7 +43,7 @@ _LARGE = 256 * 1024
 """Bytes of a body from which on it is worked on in a thread; it takes a few milliseconds then."""
 _ASIDE = 2
 """Threads for that."""
-_ROOM = 512 * MB
+_ROOM = 256 * MB
 
 _NOT_THE_POLICY = {"bad-observation", "client-closed", "server-stopped"}
 """Failures that say nothing about the health of the policy."""

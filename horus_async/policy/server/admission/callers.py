@@ -73,7 +73,8 @@ class Callers:
 
     def _is_ours(self, authority: str) -> bool:
         name, _ = _parts(authority)
-        return name in self.names or is_loopback(name) or (self.addresses and _address(name) is not None)
+        named = bool(name) and name in self.names
+        return named or is_loopback(name) or (self.addresses and _address(name) is not None)
 
     def _is_our_page(self, origin: str, host: str) -> bool:
         """Whether a page is from this server itself, or from a host that was allowed."""
@@ -98,15 +99,15 @@ def is_loopback(host: str) -> bool:
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        return ipaddress.ip_address(host)
     except ValueError:
         return None
 
 
 def _parts(authority: str) -> tuple[str, str | None]:
-    """Name, in lower case, and port; no name if it is neither."""
+    """Name, in lower case, or address, and port; no name if it is neither."""
     match = _AUTHORITY.fullmatch(authority)
-    return (match[1].lower(), match[2]) if match else ("", None)
+    return (match[1].lower().strip("[]"), match[2]) if match else ("", None)
 
 
 def _way_out(authority: str) -> str:
