@@ -230,7 +230,7 @@ def test_a_body_is_never_lighter_than_what_it_holds(value: Any) -> None:
 async def test_large_bodies_are_worked_on_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read there, and searched there for images that an error might show; small ones are quicker where they are."""
     from horus_async.policy.model.images.hiding import without_images
-    from horus_async.policy.server.requests import parse_observation
+    from horus_async.policy.server.requests import parse_episode, parse_observation
 
     threads: dict[str, set[int]] = {"read": set(), "shown": set()}
 
@@ -242,18 +242,25 @@ async def test_large_bodies_are_worked_on_beside_the_event_loop(monkeypatch: pyt
         threads["shown"].add(threading.get_ident())
         return without_images(*arguments)
 
+    def episode(body: bytes) -> str | None:
+        threads["read"].add(threading.get_ident())
+        return parse_episode(body)
+
     def policy(_: dict[str, Any]) -> list[list[float]]:
         raise ValueError("no such thing")
 
     monkeypatch.setattr("horus_async.policy.server.service.parse_observation", parse)
     monkeypatch.setattr("horus_async.policy.server.outcome.without_images", without)
+    monkeypatch.setattr("horus_async.policy.server.endpoints.parse_episode", episode)
     async with serving(policy) as served:
         assert (await served.act(text="x" * 1000)).status_code == 500
         assert set.union(*threads.values()) == {threading.get_ident()}
         for found in threads.values():
             found.clear()
         assert (await served.act(text="x" * MB)).status_code == 500
-        assert len(threads["read"] | threads["shown"]) > 0
+        answer = await served.client.post("/reset", json={"episode_id": "e", "text": "x" * MB})
+        assert answer.json()["episode_id"] == "e"
+        assert all(threads.values())
         assert threading.get_ident() not in threads["read"] | threads["shown"]
 
 

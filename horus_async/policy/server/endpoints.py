@@ -87,7 +87,8 @@ class _Endpoints:
         return await _answered(request, self._reset)
 
     async def _reset(self, request: Request, request_id: str) -> Response:
-        episode_id = parse_episode(await self._admitted(request))
+        body = await self._admitted(request)
+        episode_id = await self.service.beside(len(body), parse_episode, body)
         done = await self.service.reset(episode_id, request_id, partial(_client_gone, request))
         content = {"episode_id": episode_id, "reset": done, "request_id": request_id}
         return _json(200, orjson.dumps(content), request_id, {})

@@ -170,7 +170,7 @@ class PolicyService:
         caller, policy = self.condition.caller, self.condition.policy
         assert caller is not None
         assert policy is not None
-        observation, weight = await self._beside(len(body), parse_observation, body, form)
+        observation, weight = await self.beside(len(body), parse_observation, body, form)
         self.admit()
         if observation["episode_id"] is None:
             observation["episode_id"] = episode_id
@@ -218,7 +218,7 @@ class PolicyService:
             raise Refusal(asked.status, asked.failure.slug, asked.failure.message)
         return done[0]
 
-    async def _beside(self, size: int, function: Callable[..., _T], *args: Any) -> _T:
+    async def beside(self, size: int, function: Callable[..., _T], *args: Any) -> _T:
         """What ``function`` returns; in a thread where it works on many bytes, so that others are served meanwhile."""
         if size <= _LARGE:
             return function(*args)
@@ -264,13 +264,13 @@ class PolicyService:
             asked.fail(500, error.slug, shown)
         # A policy may fail in any way; each failure is an answer to the client and a line in the trace.
         except Exception as error:  # noqa: BLE001 - it is logged
-            shown = await self._beside(len(asked.body), _traceback_of, error, asked)
+            shown = await self.beside(len(asked.body), _traceback_of, error, asked)
             logger.error("policy-error: request %s\n%s", asked.request_id, shown)  # noqa: TRY400 - shown above
             message = str(error) if isinstance(error, PolicyCallError) else failure_text(error)
             asked.fail(500, "policy-error", await self._shown(asked, message))
 
     async def _shown(self, asked: Asked, message: str) -> str:
-        return await self._beside(len(asked.body), asked.shown, message)
+        return await self.beside(len(asked.body), asked.shown, message)
 
     def _refuse_unreached(self, asked: Asked) -> None:
         """Refuse a request that did not reach the policy, and say why."""
