@@ -360,6 +360,20 @@ async def test_idle_connections_make_place_and_busy_ones_do_not() -> None:
         served.client = type(served.client)(base_url=served.url)
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", b"POST /act HT"])
+async def test_the_connection_of_a_client_that_has_gone_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """At once, and not when it has been idle for as long as a robot may pause."""
+    monkeypatch.setattr("horus_async.policy.server.http._KEEP_ALIVE_S", 1e6)
+    async with serving(reach) as served, stream_to(served) as stream:
+        if sent:
+            await stream.send_all(sent)
+        if sent.endswith(b"\r\n\r\n"):
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+        await stream.send_eof()
+        with trio.fail_after(60):
+            await rest_of(stream)
+
+
 async def test_a_client_that_does_not_read_is_hung_up_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import h11
 import trio
 from hypercorn.trio.task_group import TaskGroup
 
@@ -75,6 +76,9 @@ async def _run(
 ) -> None:
     try:
         await app(scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+    # The client broke the protocol, by frames before the end of the handshake for one: the connection ends below.
+    except* h11.LocalProtocolError:
+        pass
     # Whatever happens, one request has failed and no other. What is cancelled is none of these.
     except* Exception:  # noqa: BLE001 - it is logged
         await config.log.exception("the application failed")

@@ -104,6 +104,7 @@ class _Connection(TCPServer):
         super().__init__(shared.app, shared.config, shared.context, ConnectionState({}), stream)  # type: ignore[arg-type]
         self._socket, self._scope = stream.socket, scope
         self._lobby, self._patience = shared.lobby, shared.patience
+        self._reading, self._over = trio.CancelScope(), False
 
     async def run(self) -> None:
         """Serve it to its end."""
@@ -124,7 +125,13 @@ class _Connection(TCPServer):
                     self.protocol_send,
                 )
                 await self.idle_task.restart(self._task_group, self._idle_timeout)
-                await self._read_data()
+                with self._reading:
+                    await self._read_data()
+                if self._reading.cancelled_caught:
+                    await self.protocol.handle(Closed())
+                # Hypercorn would keep the connection of a client that has gone until it has been idle for long.
+                self._over = True
+                await self.idle_task.stop()
         except OSError:
             pass  # The client has gone.
         finally:
@@ -137,6 +144,8 @@ class _Connection(TCPServer):
             return
         if isinstance(event, Updated):
             self._lobby.mark(self._scope, idle=event.idle)
+            if self._over:
+                return
         await super().protocol_send(event)
 
     async def _send(self, data: bytes) -> None:
@@ -151,7 +160,8 @@ class _Connection(TCPServer):
                         await self._hang_up()
         # Busy: it is being closed.
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            await self.protocol.handle(Closed())
+            # What reads may wait for the end of an answer that cannot be sent.
+            self._reading.cancel()
 
     async def _hang_up(self) -> None:
         logger.warning("client-not-reading: hung up on a client that did not read its answer")
