@@ -77,7 +77,7 @@ async def until_taken(served: Served, **fields: Any) -> None:
 async def test_bodies_that_are_not_whole_count_together(form: str) -> None:
     """Each is within the limit of one; together they are not. When they have gone, there is room again."""
     part = bytes(MB * 9 // 10).replace(b"\0", b" ")
-    async with serving(reach, max_body_mb=1, max_bodies_mb=2) as served:
+    async with serving(reach, max_body_mb=1, max_bodies_mb=2, request_timeout=10_000) as served:
         async with AsyncExitStack() as stack:
             for _ in range(2):
                 if form == "websocket":
@@ -112,7 +112,7 @@ async def test_bodies_count_until_they_are_answered() -> None:
         return [[1.0]]
 
     lists: list[list[int]] = [[] for _ in range(9_000)]
-    async with serving(policy, max_body_mb=1, max_bodies_mb=2) as served, trio.open_nursery() as nursery:
+    async with serving(policy, max_body_mb=1, max_bodies_mb=2, request_timeout=10_000) as served, trio.open_nursery() as nursery:
         nursery.start_soon(until_taken, served)
         await served.until(lambda health: health["running"] == 1)
         nursery.start_soon(lambda: served.act(lists=lists))
@@ -121,7 +121,7 @@ async def test_bodies_count_until_they_are_answered() -> None:
         assert said["error"] == "queue-full"
         assert (await served.act(lists=[[]] * 30_000)).json()["error"] == "body-too-large"
         release.set()
-    async with serving(reach, max_body_mb=1, max_bodies_mb=2) as served:
+    async with serving(reach, max_body_mb=1, max_bodies_mb=2, request_timeout=10_000) as served:
         assert (await served.act(lists=lists)).status_code == 200
 
 
