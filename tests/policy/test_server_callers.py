@@ -124,7 +124,10 @@ async def test_pages_of_others_are_refused(origin: str, host: str, expected: int
         ("application/json", 200),
         ("Application/JSON; charset=utf-8", 200),
         (None, 200),
-        ("application/x-www-form-urlencoded", 415),
+        ("application/x-www-form-urlencoded", 200),
+        ("application/x-www-form-urlencoded\r\nReferer: http://localhost/page", 415),
+        ("application/x-www-form-urlencoded\r\nCookie: a=b", 415),
+        ("application/x-www-form-urlencoded; charset=utf-8\r\nSec-Fetch-Site: cross-site", 415),
         ("text/plain", 415),
         ("text/plain; application/json", 415),
         ("multipart/form-data; boundary=x", 415),
@@ -132,7 +135,7 @@ async def test_pages_of_others_are_refused(origin: str, host: str, expected: int
     ],
 )
 async def test_a_body_is_json_and_says_so(kind: str | None, expected: int) -> None:
-    """A form of a web page says what it is; a program that says nothing is none. The answer says what to type."""
+    """A page's form says what it is; ``curl -d`` calls its body one, too, but says nothing that browsers do."""
     async with serving(reach) as served:
         head = ["Host: localhost", *([f"Content-Type: {kind}"] if kind else [])]
         for target in ("POST /act", "POST /reset"):

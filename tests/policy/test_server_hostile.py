@@ -112,7 +112,10 @@ async def test_bodies_count_until_they_are_answered() -> None:
         return [[1.0]]
 
     lists: list[list[int]] = [[] for _ in range(9_000)]
-    async with serving(policy, max_body_mb=1, max_bodies_mb=2, request_timeout=10_000) as served, trio.open_nursery() as nursery:
+    async with (
+        serving(policy, max_body_mb=1, max_bodies_mb=2, request_timeout=10_000) as served,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(until_taken, served)
         await served.until(lambda health: health["running"] == 1)
         nursery.start_soon(lambda: served.act(lists=lists))

@@ -66,14 +66,25 @@ def check_encoding(headers: Mapping[str, str]) -> None:
         raise _compressed(f"as {encoding[:_SHOWN]!r}")
 
 
+_FORM = "application/x-www-form-urlencoded"
+"""What ``curl -d`` and ``urllib`` call any body, and browsers those of forms."""
+_BROWSERS = ("origin", "referer", "cookie", "sec-fetch-site", "sec-fetch-mode")
+"""One of these at least is in whatever a page has a browser send as a form."""
+
+
 def check_type(headers: Mapping[str, str]) -> None:
     """Let through a body that says it is JSON, or says nothing: a form of a web page always says what it is.
+
+    One that ``curl -d`` sends passes, too: it says that it is a form, but nothing that browsers say.
 
     Raises:
         Refusal: 415, it says that it is something else.
     """
     said = headers.get("content-type", "")
-    if said and said.partition(";")[0].strip().lower() != "application/json":
+    kind = said.partition(";")[0].strip().lower()
+    if kind == _FORM and not any(name in headers for name in _BROWSERS):
+        return
+    if said and kind != "application/json":
         way_out = "-H 'Content-Type: application/json'"
         message = f"the body is sent as {said[:_SHOWN]!r}: send it as application/json (curl {way_out})"
         raise Refusal(415, "unsupported-type", message)
