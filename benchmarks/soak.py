@@ -3,12 +3,18 @@
 A soak is a series of laps, each with its own seed and folder. It prints how many there were, the sums of what they
 counted, and the median, 99th percentile and maximum of what they measured in ms. A lap that fails ends its soak: its
 seed and folder are printed, the folder is kept, and the exit code is 1. ``--seed`` with that seed repeats it.
+
+The soaks whose names begin with ``fuzz-`` (``fuzz`` for all of them) are fuzzers, see ``benchmarks.fuzz``: each is a
+process that reads as many inputs as ``--count`` or ``--seconds`` say. Each kind of fault is printed once, with the file
+of its input and the command that repeats it. With ``atheris`` (``pip install -e '.[fuzz]'``) they are guided by the
+code that inputs reach; without it, or with ``--plain``, they change valid inputs at random, which is quicker.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import shutil
 import statistics
@@ -24,6 +30,9 @@ from attrs import frozen
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 
 from .compare import percentile
+from .fuzz.guided import is_there
+from .fuzz.rounds import again
+from .fuzz.target import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,15 +87,74 @@ SOAKS = {
 
 def main() -> int:
     """Run the soaks asked for."""
-    names = "; ".join(f"{name}: {soak.what}" for name, soak in SOAKS.items())
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=f"Robustness tests. {names}.")
-    parser.add_argument("names", nargs="+", choices=[*SOAKS, "all"], metavar="NAME", help="which; all for all of them")
-    parser.add_argument("--minutes", type=float, default=1.0, help="of each (default 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first lap (default 0)")
-    options = parser.parse_args()
-    chosen = list(SOAKS) if "all" in options.names else list(dict.fromkeys(options.names))
-    passed = [run_soak(name, options.minutes, options.seed) for name in chosen]
+    options = _parser().parse_args()
+    chosen = dict.fromkeys(options.names)
+    if "all" in chosen:
+        chosen = dict.fromkeys([*SOAKS, *TARGETS])
+    if "fuzz" in chosen:
+        chosen = dict.fromkeys([*(name for name in chosen if name != "fuzz"), *TARGETS])
+    seconds = options.seconds if options.seconds is not None else options.minutes * 60
+    fuzzing = Fuzzing(options.seed, options.count, None if options.count else seconds, options.plain, options.input)
+    passed = [
+        run_fuzzer(name, fuzzing) if name in TARGETS else run_soak(name, seconds / 60, options.seed) for name in chosen
+    ]
     return 0 if all(passed) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    soaks = "; ".join(f"{name}: {soak.what}" for name, soak in SOAKS.items())
+    fuzzers = "; ".join(f"{name}: {target.what}" for name, target in TARGETS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak", description=f"Robustness tests. {soaks}. Fuzzers of readers: {fuzzers}."
+    )
+    names = [*SOAKS, *TARGETS, "fuzz", "all"]
+    parser.add_argument("names", nargs="+", choices=names, metavar="NAME", help="which; fuzz for all fuzzers, or all")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each (default 1)")
+    parser.add_argument("--seconds", type=float, help="of each, instead")
+    parser.add_argument("--count", type=int, help="fuzzers: so many inputs, however long it takes")
+    parser.add_argument("--seed", type=int, default=0, help="of the first lap (default 0)")
+    parser.add_argument("--plain", action="store_true", help="fuzzers: change at random, without atheris")
+    parser.add_argument("--input", type=Path, metavar="FILE", help="a fuzzer: read this one input again")
+    return parser
+
+
+@frozen
+class Fuzzing:
+    """How fuzzers run."""
+
+    seed: int = 0
+    count: int | None = None
+    seconds: float | None = None
+    plain: bool = False
+    input: Path | None = None
+
+
+def run_fuzzer(name: str, fuzzing: Fuzzing) -> bool:
+    """Fuzz one reader in a process of its own. Returns whether the law held."""
+    guided = not fuzzing.plain and is_there()
+    how = "guided by atheris" if guided else "at random" if fuzzing.plain else "at random, as atheris is not installed"
+    print(f"{name}: {TARGETS[name].what}; seed {fuzzing.seed}, {how}", flush=True)
+    kept = Path(tempfile.mkdtemp(prefix=f"horus-{name}-"))
+    shared = Path("/dev/shm")  # noqa: S108 - where writing a file costs least
+    options = {
+        "seed": fuzzing.seed, "count": fuzzing.count, "seconds": fuzzing.seconds, "guided": guided,
+        "input": fuzzing.input and str(fuzzing.input.absolute()),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="horus-fuzz-", dir=shared if shared.is_dir() else None) as root:
+        command = [sys.executable, "-m", "benchmarks.fuzz", name, root, str(kept), json.dumps(options)]
+        here = Path(__file__).resolve().parents[1]
+        done = subprocess.run(command, cwd=here, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode in (0, 1) and "Traceback" not in done.stderr:
+        if not done.returncode:
+            shutil.rmtree(kept)
+        return not done.returncode
+    print(f"{done.stderr[-4000:]}\n  FAILED: the process ended with {done.returncode}", flush=True)
+    last = kept / f"{name}-last.bin"
+    if fuzzing.input is None and last.exists():
+        data = last.read_bytes()
+        last.write_bytes(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        print(f"  the input that was read: {again(name, last)}", flush=True)
+    return False
 
 
 def run_soak(name: str, minutes: float, seed: int) -> bool:

@@ -123,6 +123,26 @@ def test_metadata_that_cannot_be_read(recordings_dir: Path, tmp_path: Path, stor
         assert call_json("info", f"s{number}")["messages"] == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("custom_data:\n    a: &a [x, x]\n    b: [*a, *a]", "alias"),
+        ("custom_data: " + "[" * 200_000, "depth"),
+        ("x: " + "y" * (1 << 24), "more than 16777216 bytes"),
+    ],
+    ids=["aliases", "depth", "size"],
+)
+def test_metadata_that_would_become_too_much(recordings_dir: Path, tmp_path: Path, text: str, problem: str) -> None:
+    """A few aliases of aliases are gigabytes of text, a row of brackets is hours of work; the files are imported."""
+    bag = text_bag(tmp_path / "bag", {"/a": 3})
+    edit_metadata(bag, "rosbag2_bagfile_information:\n", f"rosbag2_bagfile_information:\n  {text}\n")
+    result = call("import", bag, "--name", "s")
+    assert (result.exit_code, result.stderr.count("note:")) == (0, 1), result.output
+    assert "metadata.yaml cannot be read" in result.stderr
+    assert problem in result.stderr
+    assert call_json("info", "s")["messages"] == 3
+
+
 def test_metadata_name_no_paths(recordings_dir: Path, tmp_path: Path) -> None:
     """A file that metadata name is looked for in the bag's own folder only."""
     text_bag(tmp_path / "other", {"/secret": 3})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from horus_async.errors import RecordingError
+from horus_async.recorder.limits import JSON_FILE_LIMIT
 
 from .bags import BagFolder, wrote
 from .source import ALL_TOPICS
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 METADATA = "metadata.yaml"
 _ENDINGS = (".mcap", ".db3", ".bag", ".bag.active")
 _PACKED = (".zstd", ".zst")
+_DEEPEST = 32
+"""Lists and maps in one another in metadata; those of bags are six deep."""
 
 
 @frozen
@@ -117,12 +120,14 @@ def _files_of_one_bag(path: Path, there: dict[str, Path]) -> dict[str, Path]:
 
 def _read_metadata(folder: Path) -> _Metadata:
     """What the metadata say, as far as it can be read: they may be written by hand, by any program."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        text = (folder / METADATA).read_text(encoding="utf-8", errors="replace")
-        said = YAML(typ="safe", pure=True).load(text)["rosbag2_bagfile_information"]
+        with (folder / METADATA).open("rb") as file:
+            data = file.read(JSON_FILE_LIMIT + 1)
+        if len(data) > JSON_FILE_LIMIT:
+            raise ValueError(f"more than {JSON_FILE_LIMIT} bytes, the most that is read")
+        said = _parsed(data.decode(errors="replace"))["rosbag2_bagfile_information"]
         files = [re.split(r"[/\\]", str(name))[-1] for name in said["relative_file_paths"]]
         counts: dict[str, int] = {}
         for topic in said.get("topics_with_message_count") or []:
@@ -138,6 +143,25 @@ def _read_metadata(folder: Path) -> _Metadata:
     with suppress(AttributeError):
         custom = {str(key): str(value) for key, value in custom.items()}
     return _Metadata(files, counts, str(said.get("ros_distro") or ""), custom if isinstance(custom, dict) else {})
+
+
+def _parsed(text: str) -> Any:
+    """What a text in YAML says. Nobody's metadata are deep or have aliases, which make few bytes a great many.
+
+    Raises:
+        YAMLError: It is not YAML, is too deep, or has an alias.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.composer import Composer, ComposerError
+
+    class Plain(Composer):
+        def return_alias(self, node: Any) -> Any:
+            raise ComposerError(None, None, "it has an alias, which metadata have no use for", node.start_mark)
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = Plain
+    yaml.max_depth = _DEEPEST  # the library's time goes by the square of it
+    return yaml.load(text)
 
 
 def _is_storage(file: Path) -> bool:

@@ -59,8 +59,8 @@ def open_ulog(path: Path, stack: ExitStack) -> Source:
         raise need("pyulog", "ulog", "importing PX4 logs") from None
     said = StringIO()
     try:
-        with redirect_stdout(said):
-            log = ULog(str(path))
+        with redirect_stdout(said), path.open("rb") as file:  # which the library leaves open when it fails
+            log = ULog(file)
     except Exception as error:  # the library has many kinds of errors
         raise RecordingError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     notes = said.getvalue().splitlines()

@@ -224,5 +224,5 @@ def decoded(run: str) -> bytes:
     whole, rest = run[: len(run) // 4 * 4], run[len(run) // 4 * 4 :]
     try:
         return binascii.a2b_base64(whole + (rest.ljust(4, "=") if len(rest) > 1 else ""))
-    except binascii.Error:
+    except ValueError:  # also letters that no alphabet has
         return b""
