@@ -150,7 +150,7 @@ def test_cut_and_damaged_logs(recordings_dir: Path, tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_read_is_closed(recordings_dir: Path, tmp_path: Path) -> None:
     """The library leaves it open when it fails; Python's warning of that is an error here."""
     path = tmp_path / "x.ulg"
-    path.write_bytes(b"ULog\x01\x12\x35\x01" + bytes(8) + struct.pack("<HB", 60_000, ord("F")) + b"\xff")
+    path.write_bytes(b"ULog\x01\x12\x35\x01" + bytes(8) + struct.pack("<HB", 60_000, ord("A")))
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         assert call("import", path, "--name", "none").exit_code == 2
