@@ -70,6 +70,7 @@ def _payloads() -> Inputs:
     yield "fuzz-payload", "an object of a library's class", b'{"$type":"threading.Thread","value":{"daemon":true}}'
     yield "fuzz-payload", "an array without end", b'{"$ndarray":{"dtype":"<f8","shape":[1099511627776],"data":""}}'
     yield "fuzz-payload", "an array of objects", b'{"$ndarray":{"dtype":"O","shape":[1],"data":"AAAAAAAAAAA="}}'
+    yield "fuzz-payload", "an array with a letter of old", b'{"$ndarray":{"dtype":"|a4","shape":[1],"data":"AAAAAA=="}}'
     yield "fuzz-payload", "an integer of 5000 digits", b'{"$int":"' + b"9" * 5000 + b'"}'
     yield "fuzz-payload", "half a surrogate pair", b'{"a":"\\ud800"}'
     yield "fuzz-payload", "lists in lists", b"[" * 900 + b"]" * 900
@@ -166,8 +167,11 @@ def _bodies() -> Inputs:
     yield "fuzz-act", "no object", b"[]"
     yield "fuzz-act", "half a surrogate pair", b'{"instruction":"\\ud800"}'
     yield "fuzz-msgpack", "an array that is longer than its data", b"\x81\xc4\x0b__ndarray__\xc3"
+    old = b"\x81\xa1x\x84\xc4\x0b__ndarray__\xc3\xc4\x04data\xc4\x04abcd\xc4\x05dtype\xa3|a4\xc4\x05shape\x91\x01"
+    yield "fuzz-msgpack", "an array with a letter of old", old
     yield "fuzz-msgpack", "a map of a billion", b"\xdf\x3f\xff\xff\xff"
     yield "fuzz-policy", "lists in lists", b"[" * 100_000
     yield "fuzz-policy", "an integer of 5000 digits", b'{"concurrency":' + b"9" * 5000 + b"}"
     yield "fuzz-policy", "half a surrogate pair", b'{"embodiment":"\\ud800"}'
+    yield "fuzz-policy", "half a surrogate pair in an error", b'{"inputs":{"\\ud800":{"shape":0}}}'
     yield "fuzz-image", "a GIF cut off", b"GIF89a" + bytes(4)
