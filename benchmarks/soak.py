@@ -51,6 +51,8 @@ class Soak:
     """Its lap: ``module:function``."""
     tests: tuple[str, ...] = ()
     """Tests that are its lap if there is no function."""
+    in_memory: bool = False
+    """Its files need no disk, which costs more time than reading them."""
 
 
 SOAKS = {
@@ -59,12 +61,21 @@ SOAKS = {
         "what a thread, a background task and an endless tick send is recorded up to a kill, at flat memory",
         "driver:kill_a_driver",
     ),
-    "reader": Soak("a damaged file gives recorded data or an error of ours, in bounded memory", "damage:fuzz_reader"),
+    "reader": Soak(
+        "a damaged file gives recorded data or an error of ours, in bounded memory",
+        "damage:fuzz_reader",
+        in_memory=True,
+    ),
     "mutations": Soak(
         "whatever is changed in a session, a check says that it is whole only if it reads as before",
         "mutations:check_mutations",
+        in_memory=True,
     ),
-    "cuts": Soak("a file cut anywhere gives its whole frames, so with a bit of its header", "damage:cut_everywhere"),
+    "cuts": Soak(
+        "a file cut anywhere gives its whole frames, so with a bit of its header",
+        "damage:cut_everywhere",
+        in_memory=True,
+    ),
     "commands": Soak("damaged sessions give an exit code and a line, no traceback", "damage:fuzz_commands"),
     "errors": Soak("each call to the system fails: the run goes on, gap lines are exact", "faults:fail_each_call"),
     "full": Soak("a full disk: the same", "faults:fill_the_disk"),
@@ -135,12 +146,11 @@ def run_fuzzer(name: str, fuzzing: Fuzzing) -> bool:
     how = "guided by atheris" if guided else "at random" if fuzzing.plain else "at random, as atheris is not installed"
     print(f"{name}: {TARGETS[name].what}; seed {fuzzing.seed}, {how}", flush=True)
     kept = Path(tempfile.mkdtemp(prefix=f"horus-{name}-"))
-    shared = Path("/dev/shm")  # noqa: S108 - where writing a file costs least
     options = {
         "seed": fuzzing.seed, "count": fuzzing.count, "seconds": fuzzing.seconds, "guided": guided,
         "input": fuzzing.input and str(fuzzing.input.absolute()),
     }  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="horus-fuzz-", dir=shared if shared.is_dir() else None) as root:
+    with tempfile.TemporaryDirectory(prefix="horus-fuzz-", dir=_in_memory()) as root:
         command = [sys.executable, "-m", "benchmarks.fuzz", name, root, str(kept), json.dumps(options)]
         here = Path(__file__).resolve().parents[1]
         done = subprocess.run(command, cwd=here, stderr=subprocess.PIPE, text=True, check=False)
@@ -157,12 +167,18 @@ def run_fuzzer(name: str, fuzzing: Fuzzing) -> bool:
     return False
 
 
+def _in_memory() -> str | None:
+    """A folder where writing a file costs least; None for the usual one."""
+    shared = "/dev/shm"  # noqa: S108 - the folders in it have names of their own
+    return shared if os.access(shared, os.W_OK) else None
+
+
 def run_soak(name: str, minutes: float, seed: int) -> bool:
     """Run laps for some time, at least one. Returns whether none failed."""
     soak = SOAKS[name]
     lap = _function(soak.function) if soak.function else _tests(soak.tests)
     end_ns = monotonic_ns() + int(minutes * 60 * NANOSECONDS)
-    home = Path(tempfile.mkdtemp(prefix=f"horus-{name}-"))
+    home = Path(tempfile.mkdtemp(prefix=f"horus-{name}-", dir=_in_memory() if soak.in_memory else None))
     laps: list[Mapping[str, float]] = []
     print(f"{name}: {soak.what}", flush=True)
     while not laps or monotonic_ns() < end_ns:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from horus_async.errors import TopicError
+from horus_async.topics.packed.marks import RAW
 from horus_async.topics.packed.schema import Schema, Struct
 from horus_async.topics.ring.guard import OVER
 from horus_async.topics.ring.layout import (
@@ -163,7 +164,7 @@ def test_the_end_behind_what_is_not_whole() -> None:
 @pytest.mark.parametrize(("length", "looks"), [(0, LOOKS), (1 << 17, 511), (1 << 26, 2), ((1 << 64) - 1, 2)])
 def test_large_records_are_looked_at_less_often(length: int, looks: int) -> None:
     """Where each look reads all of it, for a checksum."""
-    region = region_of(10, 20, checked=True)
+    region = region_of(8, 20, checked=True)  # the newest begins at an odd multiple of 8
     latest = region.words[Word.LATEST]
     region.words[region.offset(latest) >> 3] = length
     assert len(region._looks()) == looks
@@ -273,6 +274,28 @@ def test_large_payloads_with_buffers_are_copied_once(size: int) -> None:
     for borrow in (False, True):
         (other, *_), _, _ = region.copy(first + record_size(size), borrow=borrow) or pytest.fail("nothing")
         assert (type(other), other) == (bytes, text)
+
+
+def test_a_checked_message_waits_for_its_publisher_and_schema() -> None:
+    """They may become visible after it; the last try does without. Plain bytes need no schema."""
+    writer = ring(checked=True)
+    schema = Schema.of(Struct("test_ring_region.Unheard", (("x", "float"),)))
+    writer.add_schema(schema.text)
+    packed, raw = schema.mark + bytes(8), RAW + bytes(8)
+    for payload in (packed, raw):
+        writer.write(payload, 0, 0, 0)
+    region = writer.generations[0]
+    length = region.words[Word.SCHEMA_LENGTH]
+    for schemas, publishers, expected in ((length, 1, (packed, raw)), (0, 1, (None, raw)), (length, 0, (None, None))):
+        region.words[Word.SCHEMA_LENGTH] = schemas
+        region.words[Word.PUBLISHERS] = publishers
+        region.names = []
+        copies = [region.copy(CAPACITY + number * record_size(16)) for number in (0, 1)]
+        assert tuple(copied and copied[0][0] for copied in copies) == expected
+    with pytest.raises(TopicError, match="who is not in the table"):
+        region.copy(CAPACITY, last_try=True)
+    region.words[Word.PUBLISHERS], region.words[Word.SCHEMA_LENGTH] = 1, 0
+    assert (region.copy(CAPACITY, last_try=True) or pytest.fail("nothing"))[0][0] == packed
 
 
 # -- the header --------------------------------------------------------------------------------------------------------
