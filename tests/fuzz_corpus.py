@@ -96,7 +96,7 @@ def _recorded() -> Inputs:
     yield "fuzz-file", "a header and zeros", sealed(header) + bytes(5000)
     yield "fuzz-file", "a line that would be 300 MB", sealed(header) + lz4.frame.compress(bytes(300 << 20))
     yield "fuzz-file", "lists in lists", sealed(header, b'{"kind":"tick","x":' + b"[" * 2000 + b"]" * 2000 + b"}\n")
-    yield "fuzz-file", "a tick of 400 digits", sealed(header, b'{"kind":"tick","tick":' + b"9" * 400 + b"}\n")
+    yield "fuzz-file", "a tick of 5000 digits", sealed(header, b'{"kind":"tick","tick":' + b"9" * 5000 + b"}\n")
     yield "fuzz-file", "a footer that names a path", sealed(header, b'{"kind":"footer","next":"../../x"}\n')
     yield (
         "fuzz-file",
@@ -108,24 +108,37 @@ def _recorded() -> Inputs:
 
 
 def _boxes() -> Inputs:
-    def box(**fields: Any) -> bytes:
+    def box(*lines: bytes, length: int = 1 << 20, **fields: Any) -> bytes:
         said = {
             "schema_version": 1, "name": "b", "run": "r", "pid": 1, "started_at": "2026", "started_ns": 0,
             "size": 1 << 20, "segment_size": 1 << 16, "salt": 5, **fields,
         }  # fmt: skip
         page = layout.MAGIC + layout.make_line(orjson.dumps(said), layout.HEADER_SALT)
-        return struct.pack("<II", 1 << 20, 0) + struct.pack("<II", 0, len(page)) + page
+        salt = layout.line_salt(5, 1)
+        text = b"".join(layout.make_line(line, salt) for line in lines)
+        rest = layout.segment_rest(5, 1, 0, layout.RAW)
+        segment = struct.pack("<QQ", len(text), 1 | layout.TAKEN) + rest + text
+        parts = [(0, page), (layout.PAGE, segment)] if lines else [(0, page)]
+        return struct.pack("<II", length, 0) + b"".join(struct.pack("<II", at, len(part)) + part for at, part in parts)
 
     yield "fuzz-blackbox", "whose segments are one byte", box(segment_size=33)
     yield "fuzz-blackbox", "whose segments are larger than any file", box(segment_size=(1 << 63) - 1)
     yield "fuzz-blackbox", "that says it is larger than any file", box(size=(1 << 63) - 1)
     yield "fuzz-blackbox", "whose size is below nothing", box(size=-5)
+    yield "fuzz-blackbox", "an event with a seq of 5000 digits", box(b'{"seq":' + b"9" * 5000 + b',"run":"r"}')
+    yield "fuzz-blackbox", "a form that is no JSON", box(b'{"form":1,"run":')
+    yield "fuzz-blackbox", "a form whose number is a list", box(b'{"form":[1],"run":"r","event":"NodeTick"}')
+    yield (
+        "fuzz-blackbox",
+        "a form with many places",
+        box(b'{"form":1,"run":"r","event":"NodeTick","a":null,"b":null,"c":null}'),
+    )
 
 
 def _traces() -> Inputs:
     header = b'{"kind":"header","schema_version":1}\n'
     yield "fuzz-trace", "a header and lists in lists", header + b"[" * 5000 + b"\n"
-    yield "fuzz-trace", "a request with a seq of 400 digits", header + b'{"kind":"request","seq":' + b"9" * 400 + b"}\n"
+    yield "fuzz-trace", "a request with a seq of 5000 digits", header + b'{"kind":"request","seq":' + b"9" * 5000 + b"}\n"
     yield "fuzz-trace", "gzip cut in its header", b"\x1f\x8b\x08"
     yield "fuzz-trace", "LZ4 that skips 4 GB", struct.pack("<II", 0x184D2A50, (1 << 32) - 1)
     yield "fuzz-trace", "half a surrogate pair", header + b'{"kind":"\\ud800"}\n'

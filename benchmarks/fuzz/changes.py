@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _WORDS = [0, 1, 2, 7, 127, 128, 255, 256, 32767, 65535, 1 << 20, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]
 _LONG_WORDS = [*_WORDS, 1 << 32, 1 << 48, (1 << 62) - 1, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
+_NUMBERS = [*(b"%d" % word for word in _LONG_WORDS), b"-1", b"1" + b"0" * 20, b"9" * 5000, b"0.5", b"1e999"]
 _LARGEST = 1 << 18
 """Bytes: what is repeated does not grow for ever."""
 
@@ -110,7 +111,7 @@ def _number(data: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
     end = begin
     while end < len(data) and 48 <= data[end] < 58:
         end += 1
-    return data[:begin] + str(chance.choice([*_LONG_WORDS, -1, 10**20])).encode() + data[end:]
+    return data[:begin] + chance.choice(_NUMBERS) + data[end:]
 
 
 _CHANGES: list[Change] = [

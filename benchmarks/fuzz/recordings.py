@@ -17,6 +17,7 @@ from benchmarks.small import SmallRun
 from horus_async.blackbox import BlackBox, layout
 from horus_async.blackbox.reader import Filter as BoxFilter
 from horus_async.blackbox.reader import open_blackbox
+from horus_async.blackbox.watch import BlackBoxObserver
 from horus_async.observe import External, Logged
 from horus_async.policy import Exchange, TraceOptions, TraceRecorder, from_object
 from horus_async.policy.model.interface import answer_of
@@ -157,9 +158,11 @@ def session(root: Path) -> Fuzzed:
 def blackbox(root: Path) -> Fuzzed:
     """Boxes of one MiB, of which an input holds what is not zero: offset, length and bytes of each stretch."""
     seeds = []
-    for number, events in enumerate((0, 5, 6000)):
+    for number, events in enumerate((0, 5, 1500)):
         with BlackBox.create(root / "boxes", name=f"b{number}", size_mb=1) as box:
+            ticked = BlackBoxObserver(box).tick_listener("controller")
             for event in range(events):
+                ticked(61_728 + event, 12_345, event % 2 == 0)
                 box.custom("arm", f"limit {event}", joint=event, angle=1.5, values=[event, None, "x"])
         data = (root / "boxes" / f"b{number}.hbb").read_bytes()
         fatal = (
