@@ -138,7 +138,11 @@ def _boxes() -> Inputs:
 def _traces() -> Inputs:
     header = b'{"kind":"header","schema_version":1}\n'
     yield "fuzz-trace", "a header and lists in lists", header + b"[" * 5000 + b"\n"
-    yield "fuzz-trace", "a request with a seq of 5000 digits", header + b'{"kind":"request","seq":' + b"9" * 5000 + b"}\n"
+    yield (
+        "fuzz-trace",
+        "a request with a seq of 5000 digits",
+        header + b'{"kind":"request","seq":' + b"9" * 5000 + b"}\n",
+    )
     yield "fuzz-trace", "gzip cut in its header", b"\x1f\x8b\x08"
     yield "fuzz-trace", "LZ4 that skips 4 GB", struct.pack("<II", 0x184D2A50, (1 << 32) - 1)
     yield "fuzz-trace", "half a surrogate pair", header + b'{"kind":"\\ud800"}\n'

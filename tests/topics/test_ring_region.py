@@ -124,6 +124,15 @@ def test_what_is_being_replaced_is_looked_at_again(monkeypatch: pytest.MonkeyPat
     assert looked(region, monkeypatch, "end")[1] == LOOKS
 
 
+@pytest.mark.parametrize("checked", [False, True])
+def test_an_empty_ring_is_not_looked_at(monkeypatch: pytest.MonkeyPatch, *, checked: bool) -> None:
+    """Zero stands for no message."""
+    region = region_of(checked=checked)
+    assert looked(region, monkeypatch, "newest") == (None, 0)
+    end, count = looked(region, monkeypatch, "end")
+    assert (end.position, end.index, count) == (CAPACITY, 0, 0)
+
+
 def test_a_checked_ring_remembers_its_newest() -> None:
     """While the one after it is not whole. Without checksums nothing is remembered: it may be gone."""
     for checked, expected in ((True, 1), (False, None)):
@@ -155,8 +164,9 @@ def test_the_end_behind_what_is_not_whole() -> None:
         region.words[Word.COUNT] = count
         end = region.end()
         assert (end.position, end.index, end.after) == (position, index, True)
-    region.words[Word.LATEST] = position + 4  # no record is there
-    assert (region.end().position, region.end().after) == (CAPACITY, False)
+    for odd in (1, 2, 4):
+        region.words[Word.LATEST] = position + odd  # no record is there
+        assert (region.end().position, region.end().after) == (CAPACITY, False)
     region.words[Word.LATEST] = CAPACITY - 8
     assert (region.end().position, region.end().after) == (CAPACITY, False)
 
@@ -201,7 +211,7 @@ def test_a_record_may_end_with_the_ring(length: int, *, checked: bool) -> None:
 def test_a_record_needs_room_for_its_header() -> None:
     """Less than that before the end is damage; so is a place that is no multiple of 8."""
     region = region_of(10)
-    for position in (2 * CAPACITY - RECORD.size + 8, 2 * CAPACITY - 8, CAPACITY + 4):
+    for position in (2 * CAPACITY - RECORD.size + 8, 2 * CAPACITY - 8, CAPACITY + 1, CAPACITY + 2, CAPACITY + 4):
         assert region.whole(position) is None
         with pytest.raises(TopicError, match="without room"):
             region.copy(position)
@@ -226,6 +236,14 @@ def test_which_message_can_be_at_a_place(index: int, records: int, *, is_place: 
     assert region._is_place(CAPACITY + records * RECORD.size, index) is is_place
 
 
+def test_no_message_is_before_the_first() -> None:
+    """Of a later generation."""
+    region = region_of(10)
+    region.first_index = 5
+    assert region._is_place(CAPACITY, 5)
+    assert not region._is_place(CAPACITY, 4)
+
+
 @pytest.mark.parametrize(("index", "is_place"), [(INDEX_LIMIT - 1, True), (INDEX_LIMIT, False)])
 def test_no_ring_has_so_many_messages(index: int, *, is_place: bool) -> None:
     """What is counted from there would not fit into 64 bits."""
@@ -241,6 +259,8 @@ def test_overwritten_messages_are_counted(lost: int) -> None:
     region.words[Word.OLDEST] = CAPACITY + lost * record_size(10)
     assert region.overwritten() == lost
     region.words[Word.OLDEST] = region.words[Word.LATEST] + 8  # being replaced by one as large as the ring
+    assert region.overwritten() == 0
+    region.words[Word.OLDEST] = CAPACITY + 8  # damaged
     assert region.overwritten() == 0
 
 
@@ -365,6 +385,14 @@ def test_a_header_that_is_not_all_there_is_not_finished(word: Word) -> None:
         with pytest.raises(TopicError, match="another version"):
             adopt_region(memory)
     else:
+        assert adopt_region(memory) is None
+
+
+def test_a_header_without_its_first_words_is_not_finished() -> None:
+    """The magic number comes last; a version of 0 is none yet."""
+    for word in (Word.MAGIC, Word.VERSION):
+        memory = header(FIRST_DATA_AT + CAPACITY, FIRST_DATA_AT)
+        memoryview(memory).cast("Q")[word] = 0
         assert adopt_region(memory) is None
 
 
