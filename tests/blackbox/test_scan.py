@@ -178,6 +178,22 @@ def test_events_after_a_number() -> None:
         assert read(old, new, after=after) == (list(range(after + 1, 4)), [])
 
 
+def test_what_is_not_asked_for_is_not_looked_at() -> None:
+    """Damage before the events that are wanted is not told, and costs no time."""
+    old = segment(lines_of(0, 1)[:-1] + b"x")
+    new = segment(lines_of(2, 3, salt=layout.line_salt(FILE_SALT, 2)), generation=2, first_seq=2, number=1)
+    damaged = "segment 0: 1 line fails its checksum"
+    assert read(old, new, after=0) == ([2, 3], [damaged, "event 1 is missing"])
+    assert read(old, new, after=1) == ([2, 3], [])
+
+
+def test_an_event_that_is_damaged_in_one_place_comes_from_the_other() -> None:
+    """In its order."""
+    lines = [lines_of(number) for number in range(3)]
+    raw = segment(lines[0] + lines[1][:-2] + b"x\n" + lines[2], number=1)
+    assert read(raw, sealed(block(0, 1, 2))) == ([0, 1, 2], ["segment 1: 1 line fails its checksum"])
+
+
 @pytest.mark.parametrize(
     ("seqs", "first", "gaps"),
     [
@@ -246,6 +262,7 @@ def test_a_damaged_block_costs_itself() -> None:
     assert found == [0, 1, 3]
     assert damage[0] == f"segment 0, block at byte {len(first)} fails its checksum"
     assert damage[-1] == "event 2 is missing"
+    assert read(sealed(first + odd))[1][0] == f"segment 0, block at byte {len(first)} fails its checksum"
     unfinished = len(first)
     assert read(sealed(first + odd, used=unfinished)) == ([0, 1], [])  # it was being written
 
@@ -264,3 +281,5 @@ def test_a_block_that_claims_too_much_is_not_unpacked() -> None:
         assert len(damage) == 1
         assert reason in damage[0]
         assert read(sealed(made, used=0, reach=len(made))) == ([], [])  # it was being written
+    most = layout.make_block(packed, layout.MOST_UNPACKED * SEGMENT, 1, 0, layout.line_salt(FILE_SALT, 9))
+    assert read(sealed(most)) == ([0], ["segment 0, block at byte 0: the length in its header is wrong"])
