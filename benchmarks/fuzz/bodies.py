@@ -79,7 +79,8 @@ def _as_recorded(body: bytes, form: WireFormat) -> None:
         answer=answer_of([[0.5]]), failure=None, form=form,
     )  # fmt: skip
     for mode in ImageMode:
-        trace_format.request_line(exchange, 0, mode)
+        with suppress(TypeError):  # JSON lacks it: the recorder says so, and keeps the place of the request
+            trace_format.request_line(exchange, 0, mode)
 
 
 def msgpack(root: Path) -> Fuzzed:

@@ -8,7 +8,8 @@ import signal
 import sys
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import frozen
@@ -26,6 +27,8 @@ MEMORY = 200 << 20
 HOPELESS_SECONDS = 60.0
 """After so much of the processor's time a reader is interrupted."""
 _ADDRESS_SPACE = 4 << 30
+_STATUS, _PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+"""Linux's: of the memory of this process."""
 
 
 class TooLongError(BaseException):
@@ -55,22 +58,26 @@ class Law:
         self.longest = 0.0
         """Seconds of the processor's time that an input took at most."""
         self._warned: list[str] = []
+        self._status: int | None = None
 
     def __enter__(self) -> Self:
-        self._before = warnings.showwarning, warnings.filters[:], sys.unraisablehook, signal.getsignal(signal.SIGPROF)
-        warnings.simplefilter("always")
-        warnings.showwarning = self._warn  # type: ignore[assignment]
-        sys.unraisablehook = self._lost
-        signal.signal(signal.SIGPROF, _interrupt)
-        self._status = os.open("/proc/self/status", os.O_RDONLY)
-        self._base = self._peak()
+        with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            stack.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
+            stack.callback(signal.signal, signal.SIGPROF, signal.getsignal(signal.SIGPROF))
+            if _STATUS.exists():
+                self._status = os.open(_STATUS, os.O_RDONLY)
+                stack.callback(os.close, self._status)
+            warnings.simplefilter("always")
+            warnings.showwarning = self._warn  # type: ignore[assignment]
+            sys.unraisablehook = self._lost
+            signal.signal(signal.SIGPROF, _interrupt)
+            self._base = self._new_peak()
+            self._ending = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._status)
-        warnings.showwarning, warnings.filters[:], sys.unraisablehook, handler = self._before  # type: ignore[index]
-        warnings._filters_mutated()  # type: ignore[attr-defined]
-        signal.signal(signal.SIGPROF, handler)
+        self._ending.close()
 
     def judge(self, data: bytes) -> Broken | None:
         """Read one input."""
@@ -81,7 +88,7 @@ class Law:
             self._read(data)
         except HorusError as error:
             self.refused += 1
-            broken = _not_one_line(error)
+            broken = _unshowable(error)
         except TooLongError as error:
             broken = _broken_by(error, f"it has not ended after {HOPELESS_SECONDS:g} s")
         except BaseException as error:  # noqa: BLE001 - that is what is looked for
@@ -98,14 +105,22 @@ class Law:
             return Broken(said, said.partition(":")[0])
         grown = self._peak() - self._base
         if grown > MEMORY:
-            self._base += grown
+            self._base = self._new_peak()
             return Broken(f"it took {grown >> 20} MB of memory", "memory")
         if took > self._seconds:
             return Broken(f"it took {took:.1f} s of the processor's time", "time")
         return None
 
+    def _new_peak(self) -> int:
+        """The same, from now on: what was before is forgotten, where the system can do that."""
+        with suppress(OSError):
+            _PEAK.write_text("5")
+        return self._peak()
+
     def _peak(self) -> int:
         """Bytes of memory that this process had at most."""
+        if self._status is None:
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         status = os.pread(self._status, 4096, 0)
         at = status.find(b"VmHWM:")
         return int(status[at + 6 : status.find(b"kB", at)]) << 10
@@ -128,8 +143,8 @@ def bounded() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def _not_one_line(error: HorusError) -> Broken | None:
-    """An error of ours that cannot be shown: its text fails, or is not one line that a terminal can print."""
+def _unshowable(error: HorusError) -> Broken | None:
+    """An error of ours whose text cannot be written anywhere."""
     text = str(error)
     try:
         text.encode()
