@@ -156,6 +156,7 @@ def test_segments_are_read_in_the_order_of_their_events() -> None:
     odd = SegmentImage(3, old.header[:-1] + b"\1", old.content, 0)
     assert read(new, empty, old) == ([0, 1, 2, 3], [])
     assert read(old, odd) == ([0, 1], ["segment 3: its header fails its checksum"])
+    assert read(odd, new, old) == ([0, 1, 2, 3], ["segment 3: its header fails its checksum"])
     assert read() == ([], [])
 
 
@@ -176,6 +177,8 @@ def test_events_after_a_number() -> None:
     )
     for after in range(-1, 4):
         assert read(old, new, after=after) == (list(range(after + 1, 4)), [])
+    sources = find_sources([old, new], FILE_SALT, [])
+    assert [line.seq for line in read_lines(sources, FILE_SALT, SEGMENT, [])] == [0, 1, 2, 3]
 
 
 def test_what_is_not_asked_for_is_not_looked_at() -> None:
@@ -256,6 +259,12 @@ def test_a_damaged_block_costs_itself() -> None:
         assert damage == [
             f"segment 0: the block at byte {len(first)} fails its checksum", "event 2 is missing",
         ]  # fmt: skip
+    odd = bytearray(first)
+    odd[5] ^= 1
+    again = layout.BLOCK_MAGIC + bytes(40)  # what looks like a block behind it is no further damage
+    expected = ["segment 0: the block at byte 0 fails its checksum"]
+    assert read(sealed(odd + second + third, first_seq=2)) == ([2, 3], expected)
+    assert read(sealed(odd + again + second + third, first_seq=2)) == ([2, 3], expected)
     odd = bytearray(second)
     odd[-1] ^= 1
     found, damage = read(sealed(first + odd + third))
