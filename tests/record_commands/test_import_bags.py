@@ -19,6 +19,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.rosbag2 import Writer as Bag2Writer
 from rosbags.typesys import Stores, get_typestore
 
+from horus_async.errors import RecordingError
 from horus_async.recorder import open_session
 from horus_async.recorder.imports.opening import open_source
 from horus_async.recorder.imports.ros import decoder
@@ -523,8 +524,6 @@ def test_a_bag_that_was_cut_anywhere(tmp_path: Path, share: float) -> None:
 @given(st.integers(13, 20_000), st.binary(min_size=1, max_size=8))
 def test_a_bag_that_is_damaged_anywhere(tmp_path: Path, place: int, junk: bytes) -> None:
     """Wherever a bag is damaged, it is read as far as it goes, or the error is one of ours."""
-    from horus_async.errors import RecordingError
-
     data = bytearray(number_bag(tmp_path / "x.bag", 100, chunk=500).read_bytes())
     (tmp_path / "x.bag").unlink()
     place %= len(data)
@@ -571,3 +570,14 @@ def test_two_publishers_of_one_topic_stay_two(recordings_dir: Path, tmp_path: Pa
         for node in session.nodes
     }
     assert senders == {"left": [0], "right": [1], "bag": [2]}
+
+
+def test_a_table_of_an_impossible_size(tmp_path: Path) -> None:
+    """SQLite then says that there is no memory: it is damage all the same."""
+    path = storage_of(text_bag(tmp_path / "bag", {"/a": 3}))
+    data = path.read_bytes()
+    (count,) = struct.unpack_from(">H", data, 103)
+    for at in struct.unpack_from(f">{count}H", data, 108):  # where the tables are described
+        path.write_bytes(data[:at] + b"\xff" * 40 + data[at + 40 :])
+        with pytest.raises(RecordingError, match="larger than memory|malformed|no tables"), open_source(path):
+            pass
