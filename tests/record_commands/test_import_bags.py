@@ -578,6 +578,7 @@ def test_a_table_of_an_impossible_size(tmp_path: Path) -> None:
     data = path.read_bytes()
     (count,) = struct.unpack_from(">H", data, 103)
     for at in struct.unpack_from(f">{count}H", data, 108):  # where the tables are described
-        path.write_bytes(data[:at] + b"\xff" * 40 + data[at + 40 :])
-        with pytest.raises(RecordingError, match="larger than memory|malformed|no tables"), open_source(path):
+        path.write_bytes(data[:at] + b"\xff" * 19 + data[at + 19 :])
+        with pytest.raises(RecordingError) as raised, open_source(path):
             pass
+        assert "larger than memory" in str(raised.value) or "malformed" in str(raised.value)
