@@ -13,6 +13,7 @@ from horus_async.errors import TopicError
 from horus_async.topics.ring.layout import RECORD, Word, record_size
 from horus_async.topics.ring.reader import ELSEWHERE, PATIENCE, RingReader
 from horus_async.topics.ring.region import SMALL, Region
+from horus_async.topics.values.payload import WITH_BUFFERS
 from tests.topics.test_ring import drain, new_reader, new_writer
 
 if TYPE_CHECKING:
@@ -83,8 +84,63 @@ def test_the_order_of_the_next_message_is_read_the_short_way(monkeypatch: pytest
         region.words[(region.offset(CAPACITY) >> 3) + 4] = order % (1 << 64)
         assert reader.next_order() == order
     assert looked == []
+    reader.take()
+    looked.clear()
+    assert reader.next_order() == 1  # of the newest
+    assert looked == []
     drain(reader)
     assert reader.next_order() is None
+
+
+@pytest.mark.parametrize("order", [5, -5, -(1 << 63), (1 << 63) - 1])
+def test_the_order_of_what_is_left_is_read_the_long_way(order: int) -> None:
+    """Where the reader's next message is overwritten."""
+    writer = ring(10, 10, 10)
+    region = writer.generations[0]
+    reader = new_reader(writer, writer.start())
+    oldest = CAPACITY + 2 * record_size(10)
+    region.words[Word.OLDEST] = oldest
+    region.words[(region.offset(oldest) >> 3) + 4] = order % (1 << 64)
+    assert reader.next_order() == order
+    assert reader.lost == 2
+
+
+def test_whether_there_is_a_message() -> None:
+    """One that is newest and oldest, in this generation and in the next."""
+    writer = ring(10, 10)
+    region = writer.generations[0]
+    reader = new_reader(writer, writer.start())
+    assert reader.has_message()
+    reader.take()
+    region.words[Word.OLDEST] = region.words[Word.LATEST]
+    assert reader.has_message()
+    reader.take()
+    assert not reader.has_message()
+    send(writer, 2, 3000)
+    assert len(writer.generations) == 2
+    assert reader.has_message()
+    assert numbers(reader) == [2]
+    assert not reader.has_message()
+    assert reader.lost == 0
+
+
+def test_what_is_borrowed_tells_its_place() -> None:
+    """So that one can see whether it is there still. Text is copied, and needs no place."""
+    writer = ring(10, capacity=1 << 16)
+    payload = WITH_BUFFERS + b"x" * 100
+    writer.write(payload, 0, 1, 1)
+    reader = new_reader(writer, writer.start())
+    text, place = reader.borrow() or pytest.fail("nothing")
+    assert (type(text[0]), place) == (bytes, None)
+    loan, place = reader.borrow() or pytest.fail("nothing")
+    assert isinstance(loan[0], memoryview)
+    assert bytes(loan[0]) == payload
+    assert place is not None
+    assert (place.position, place.index) == ((1 << 16) + record_size(10), 1)
+    checked = ring(checked=True)
+    checked.write(payload, 0, 0, 0)
+    loan, place = new_reader(checked, checked.start()).borrow() or pytest.fail("nothing")
+    assert (type(loan[0]), place) == (bytes, None)
 
 
 @pytest.mark.parametrize("place", [0, 8])
@@ -120,6 +176,62 @@ def test_damage_costs_what_is_before_the_newest_message() -> None:
     send(writer, 6)
     assert numbers(reader) == [6]
     assert reader.lost == 3
+
+
+def test_a_message_of_nobody_costs_what_is_before_the_newest() -> None:
+    """Its publisher is not in the table. If it is the newest itself, there is nothing."""
+    writer = ring(*[10] * 4)
+    region = writer.generations[0]
+    told: list[str] = []
+    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    region.map[region.offset(CAPACITY + record_size(10)) + 40] = 9
+    assert numbers(reader) == [0, 3]
+    assert (reader.lost, len(told)) == (2, 1)
+    send(writer, 4)
+    region.map[region.offset(region.words[Word.LATEST]) + 40] = 9
+    for _ in "12":
+        assert reader.take() is None
+        assert not reader.has_message()
+    assert len(told) == 2
+    send(writer, 5)
+    assert numbers(reader) == [5]
+    assert reader.lost == 3
+
+
+def test_what_is_mended_is_read() -> None:
+    """The newest message, at the reader's own place, once the ring has changed."""
+    writer = ring(10, 10)
+    region = writer.generations[0]
+    reader = new_reader(writer, writer.start())
+    reader.take()
+    latest = region.words[Word.LATEST]
+    region.words[region.offset(latest) >> 3] = CAPACITY
+    assert reader.take() is None
+    region.words[region.offset(latest) >> 3] = 10
+    assert not reader.has_message()  # nothing was written
+    region.words[Word.OLDEST] = latest
+    assert reader.has_message()
+    assert numbers(reader) == [1]
+    assert reader.lost == 0
+
+
+@pytest.mark.parametrize(("index", "makes_sense"), [(3, True), (4, True), (5, False), (2, False)])
+def test_how_many_can_have_been_lost(index: int, *, makes_sense: bool) -> None:
+    """No more than have room between the reader's place and the oldest message, and none that were read."""
+    writer = ring(*[10] * 8)
+    region = writer.generations[0]
+    told: list[str] = []
+    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    for _ in range(3):
+        reader.take()
+    oldest = CAPACITY + 4 * record_size(10)
+    region.words[Word.OLDEST] = oldest
+    region.words[(region.offset(oldest) >> 3) + 1] = index
+    assert reader.has_message()
+    message = reader.take()
+    assert message is not None
+    assert message[2] == (4 if makes_sense else 7)
+    assert bool(told) is not makes_sense
 
 
 def test_where_nothing_makes_sense_a_reader_waits_for_the_next_message() -> None:
