@@ -77,6 +77,7 @@ def test_damage_before_the_used_word_is_told_and_after_it_is_not() -> None:
     twice = torn + whole + torn + after
     assert scanned(twice, len(twice), len(twice)) == ([1, 3], ["2 lines fail their checksum"])
     assert scanned(torn + torn + after, everything, everything) == ([3], ["1 line fails its checksum"])
+    assert scanned(b"x" + whole, 1 + len(whole), 1 + len(whole)) == ([1], ["1 line fails its checksum"])
 
 
 @pytest.mark.parametrize(
@@ -274,6 +275,24 @@ def test_a_damaged_block_costs_itself() -> None:
     assert read(sealed(first + odd))[1][0] == f"segment 0, block at byte {len(first)} fails its checksum"
     unfinished = len(first)
     assert read(sealed(first + odd, used=unfinished)) == ([0, 1], [])  # it was being written
+
+
+def test_each_damaged_block_is_told() -> None:
+    """Also the last, and a byte that should not be there; what is missing begins with the first event of them."""
+    first, second, third = block(0, 1), block(2), block(3)
+    odd, last = bytearray(first), bytearray(third)
+    odd[5] ^= 1
+    last[5] ^= 1
+    end = len(first + second)
+    assert read(sealed(odd + second + last, first_seq=2)) == (
+        [2], [f"segment 0: the block at byte {place} fails its checksum" for place in (0, end)],
+    )  # fmt: skip
+    found, damage = read(sealed(b"x" + first + second))
+    assert (found, damage) == ([0, 1, 2], ["segment 0: the block at byte 0 fails its checksum"])
+    odd = first[: layout.BLOCK_HEADER] + b"\xff" * (len(first) - layout.BLOCK_HEADER)
+    found, damage = read(sealed(odd + second))
+    assert found == [2]
+    assert damage[-1] == "events 0 to 1 are missing"
 
 
 def test_a_block_that_claims_too_much_is_not_unpacked() -> None:
