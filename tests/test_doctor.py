@@ -458,3 +458,24 @@ def test_files_that_are_not_there() -> None:
     assert Machine().text("/no/such/file") is None
     assert Machine().space(Path("/no/such/folder")) is None
     assert Machine().version_of("no-such-package-anywhere") is None
+
+
+def test_topics_may_end_while_they_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A namespace's folder that has gone since the folders were listed is passed over."""
+    for name in ("a", "gone", "z"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "t@4d2-1-1.0").write_bytes(bytes(16))
+
+    def removing(look: Any) -> Any:
+        def first_remove(path: Any = ".") -> Any:
+            if str(path).endswith("gone"):
+                shutil.rmtree(path, ignore_errors=True)
+            return look(path)
+
+        return first_remove
+
+    machine = Machine()
+    monkeypatch.setattr(machine, "topics_folder", lambda: tmp_path)
+    monkeypatch.setattr(os, "scandir", removing(os.scandir))
+    monkeypatch.setattr(os, "listdir", removing(os.listdir))
+    assert [ring.path.parent.name for ring in machine.rings()] == ["a", "z"]

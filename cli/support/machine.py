@@ -129,7 +129,7 @@ class Machine:
         """The shared memory of this user's topics. Takes no locks, so that a starting publisher does not notice."""
         locks = self._locks()
         found = []
-        for path in sorted(self.topics_folder().glob("*/*")):
+        for path in (path for namespace in _inside(self.topics_folder()) for path in _inside(namespace)):
             try:
                 status = path.lstat()
             except OSError:  # gone meanwhile
@@ -144,7 +144,7 @@ class Machine:
         from horus_async.topics.inspection import survey
 
         found = []
-        for folder in sorted(self.topics_folder().glob("*/")):
+        for folder in _inside(self.topics_folder()):
             with suppress(OSError, HorusError):
                 found += [f"{folder.name}/{left.title}: {left.reason}" for left in survey(folder.name)[1]]
         return found
@@ -179,6 +179,14 @@ class Machine:
             return None
         places = [line.split()[-3].split(":") for line in text.splitlines() if " FLOCK " in line]
         return frozenset((int(major, 16), int(minor, 16), int(inode)) for major, minor, inode in places)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder, by name; nothing if it is none, or gone meanwhile, which `Path.glob` does not forgive."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 async def _measure() -> tuple[list[int], list[int]]:

@@ -6,6 +6,9 @@ messages. A file without a footer is read whole, and so is one whose writer coul
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -164,7 +167,12 @@ def session_duration(session: Session) -> float:
 
 def session_bytes(session: Session) -> int:
     """The size of everything in a session's folder, in bytes."""
-    return sum(path.stat().st_size for path in session.path.rglob("*") if path.is_file())
+    total = 0
+    for folder, _, names in os.walk(session.path):
+        for name in names:
+            with suppress(FileNotFoundError):  # a recording that goes on has renamed it
+                total += (Path(folder) / name).stat().st_size
+    return total
 
 
 def session_notes(session: Session) -> list[str]:
