@@ -158,7 +158,8 @@ def run_fuzzer(name: str, fuzzing: Fuzzing) -> bool:
         if not done.returncode:
             shutil.rmtree(kept)
         return not done.returncode
-    print(f"{done.stderr[-4000:]}\n  FAILED: the process ended with {done.returncode}", flush=True)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("INFO: ")]
+    print("\n".join([*said[-60:], f"  FAILED: the process ended with {done.returncode}"]), flush=True)
     last = kept / f"{name}-last.bin"
     if fuzzing.input is None and last.exists():
         data = last.read_bytes()

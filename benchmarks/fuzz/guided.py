@@ -69,7 +69,7 @@ def fuzz_guided(
         str(corpus),
         f"-seed={seed % (1 << 31) + 1}",
         "-max_len=262144",
-        "-timeout=0",
+        "-timeout=100000",
         "-rss_limit_mb=0",
     ]
     with Law(fuzzed.read) as law:

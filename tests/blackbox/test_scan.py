@@ -134,9 +134,9 @@ def block(*seqs: int, generation: int = 1) -> bytes:
     return layout.make_block(packed, len(lines), generation, seqs[0], layout.line_salt(FILE_SALT, 9))
 
 
-def sealed(content: bytes, **of: int) -> SegmentImage:
+def sealed(content: bytes | bytearray, **of: int) -> SegmentImage:
     """A sealed segment."""
-    return segment(content, kind=layout.SEALED, generation=9, **of)
+    return segment(bytes(content), kind=layout.SEALED, generation=9, **of)
 
 
 def read(*images: SegmentImage, after: int = -1) -> tuple[list[int], list[str]]:
@@ -280,11 +280,11 @@ def test_a_damaged_block_costs_itself() -> None:
 def test_each_damaged_block_is_told() -> None:
     """Also the last, and a byte that should not be there; what is missing begins with the first event of them."""
     first, second, third = block(0, 1), block(2), block(3)
-    odd, last = bytearray(first), bytearray(third)
-    odd[5] ^= 1
+    broken, last = bytearray(first), bytearray(third)
+    broken[5] ^= 1
     last[5] ^= 1
     end = len(first + second)
-    assert read(sealed(odd + second + last, first_seq=2)) == (
+    assert read(sealed(bytes(broken) + second + bytes(last), first_seq=2)) == (
         [2], [f"segment 0: the block at byte {place} fails its checksum" for place in (0, end)],
     )  # fmt: skip
     found, damage = read(sealed(b"x" + first + second))
