@@ -403,3 +403,40 @@ def test_a_checked_reader_that_begins_behind_what_is_not_whole() -> None:
     send(writer, 3)
     assert numbers(reader) == [3]
     assert (reader.lost, reader.consumed) == (0, 1)
+
+
+def test_a_checked_reader_whose_beginning_was_overwritten() -> None:
+    """The number that it began with was a guess: it counts from the oldest message that is left."""
+    writer = ring(100, 100, 100, checked=True)
+    region = writer.generations[0]
+    position = region.words[Word.LATEST]
+    region.map[region.offset(position) + RECORD.size - 4] ^= 1
+    region.words[Word.COUNT] = 6
+    reader = new_reader(writer, region.end())
+    assert (reader.index, reader.take()) == (6, None)
+    number = 3
+    while region.words[Word.OLDEST] <= position:
+        send(writer, number, 100)
+        number += 1
+    first = reader.take()
+    assert first is not None
+    assert 3 <= first[2] < 6
+    assert (reader.lost, reader.consumed) == (0, 1)
+    assert numbers(reader) == list(range(first[2] + 1, number))
+    assert (reader.lost, reader.consumed) == (0, number - first[2])
+
+
+def test_a_checked_reader_passes_over_what_does_not_become_whole() -> None:
+    """After some patience it goes on with the newest message."""
+    writer = ring(*[10] * 5, checked=True)
+    region = writer.generations[0]
+    reader = new_reader(writer, writer.start())
+    reader.take()
+    region.map[region.offset(CAPACITY + record_size(10)) + RECORD.size - 4] ^= 1
+    looks = 0
+    while (message := reader.take()) is None:
+        looks += 1
+        assert looks <= PATIENCE
+    assert looks == PATIENCE - 1
+    assert message[2] == 4
+    assert reader.lost == 3
