@@ -161,6 +161,8 @@ def _files_of_others() -> Inputs:
         "that ends in its definitions",
         b"ULog\x01\x12\x35\x01" + bytes(8) + struct.pack("<HB", 9, ord("F")),
     )
+    cut = struct.pack("<HB", 20_000, 0) + b"?" * 5
+    yield "fuzz-ulog", "that ends in a message of no known kind", b"ULog\x01\x12\x35\x01" + bytes(8) + cut
     yield "fuzz-mcap", "a chunk of a terabyte", b"\x89MCAP0\r\n" + struct.pack("<BQ", 6, 1 << 40) + bytes(100)
     yield "fuzz-mcap", "a record of minus one byte", b"\x89MCAP0\r\n" + struct.pack("<BQ", 1, (1 << 64) - 1)
     yield "fuzz-bag1", "a header of 4 GB", b"#ROSBAG V2.0\n" + struct.pack("<I", (1 << 32) - 1)
