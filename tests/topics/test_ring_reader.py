@@ -440,3 +440,22 @@ def test_a_checked_reader_passes_over_what_does_not_become_whole() -> None:
     assert looks == PATIENCE - 1
     assert message[2] == 4
     assert reader.lost == 3
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_the_newest_message_comes_with_its_order(*, checked: bool) -> None:
+    """In a checked ring the one before it, while it is not whole."""
+    writer = new_writer(CAPACITY, checked=checked)
+    writer.add_publisher("p")
+    reader = new_reader(writer, writer.start())
+    assert (reader.newest(), reader.latest(), reader.arrived) == (None, None, 0)
+    writer.write(b"first", 0, 5, 77)
+    expected = (77, (b"first", "p", 5, 77))
+    assert reader.newest() == expected
+    assert reader.arrived == 1
+    if checked:
+        writer.write(b"second", 0, 6, 88)
+        region = writer.generations[0]
+        region.map[region.offset(region.words[Word.LATEST]) + RECORD.size - 4] ^= 1
+        assert reader.newest() == expected
+        assert reader.latest() == expected[1]
