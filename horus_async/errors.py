@@ -22,6 +22,7 @@
     ├── ReplayError                        replay options that cannot be met
     ├── BlackBoxError
     ├── TraceError                         a policy trace that cannot be read
+    ├── LimitError                         the system gives this process no thread, or no memory
     ├── PolicyError                        a policy that cannot be loaded or failed
     └── AppError                           a program that the command line cannot load
 
@@ -149,6 +150,10 @@ class BlackBoxError(HorusError):
     """True if another run writes into the box of this name."""
     no_place = False
     """True if there is no home folder, or nothing can be made in the folder for boxes."""
+
+
+class LimitError(HorusError):
+    """The system gives this process no thread, or no memory."""
 
 
 class TraceError(HorusError):

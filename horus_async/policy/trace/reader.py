@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from attrs import define
 
 from horus_async.errors import TraceError
+from horus_async.limits.open_files import why
 from horus_async.policy.model.jsontext import decode
 
 from .checksum import ends_in_checksum, has_checksum
@@ -51,7 +52,7 @@ class TraceReader:
         try:
             self._file = self.path.open("rb")
         except OSError as error:
-            raise TraceError(f"cannot open the trace {str(self.path)!r}: {error.strerror or error}") from error
+            raise TraceError(f"cannot open the trace {str(self.path)!r}: {why(error)}") from error
         self._source = LineSource(self._file, str(self.path))
         self._lines = self._decoded()
         try:

@@ -19,6 +19,7 @@ from attrs import define, field
 
 from horus_async.errors import RecordingError
 from horus_async.hints.installed import install
+from horus_async.limits.open_files import why
 from horus_async.recorder.messages import session_messages
 from horus_async.spelling import did_you_mean
 
@@ -239,7 +240,7 @@ def _told(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise RecordingError(f"cannot write {path}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot write {path}: {why(error)}") from error
 
 
 @contextmanager
@@ -257,7 +258,7 @@ def _status(path: Path) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise RecordingError(f"cannot write {path}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot write {path}: {why(error)}") from error
 
 
 def _is_stdout(status: os.stat_result) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import HorusError, RecordingError
 from horus_async.hints.installed import command
+from horus_async.limits.open_files import why
 from horus_async.recorder.exports.output import need
 
 from .bags import open_bag1, open_sqlite
@@ -155,6 +156,6 @@ def _unpack(path: Path, stack: ExitStack) -> tuple[Path, bool]:
         whole = False
     except OSError as error:
         raise RecordingError(
-            f"cannot unpack {path} into {folder}: {error.strerror or error}: set TMPDIR to a folder with room"
+            f"cannot unpack {path} into {folder}: {why(error)}: set TMPDIR to a folder with room"
         ) from error
     return unpacked, whole

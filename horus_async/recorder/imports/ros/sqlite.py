@@ -17,6 +17,7 @@ from urllib.parse import quote
 from attrs import define, field, frozen
 
 from horus_async.errors import RecordingError
+from horus_async.limits.open_files import why
 
 from .definitions import as_text
 
@@ -211,7 +212,7 @@ def _open(path: Path, stack: ExitStack, problems: list[str], torn: int) -> sqlit
     except OSError as error:
         raise RecordingError(
             f"{path} was not closed and is read from a copy, which cannot be made in {gettempdir()} "
-            f"({error.strerror or error}): set TMPDIR to a folder with room"
+            f"({why(error)}): set TMPDIR to a folder with room"
         ) from error
     return sqlite3.connect(folder / real.name)
 
