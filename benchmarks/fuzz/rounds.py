@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _HERITAGE = 0.3
 """Of the inputs are changed from what was changed before: one that a reader took."""
 _KEPT = 64
+_LONGEST = 1 << 20
+"""Bytes of an input."""
 _MOST_FAULTS = 20
 """Different ones, after which a run ends."""
 
@@ -78,7 +80,7 @@ def input_of(fuzzed: Fuzzed, seed: int, number: int, last: bytes | None = None) 
     """The input of this number. It depends on ``last`` only if that is given: what the reader took before."""
     chance = random.Random(seed << 40 ^ number)
     begin = last if last is not None and chance.random() < _HERITAGE else chance.choice(fuzzed.seeds)
-    return fuzzed.change(begin, fuzzed.seeds, chance)
+    return fuzzed.change(begin, fuzzed.seeds, chance)[:_LONGEST]
 
 
 def fuzz(
