@@ -64,7 +64,7 @@ def act(root: Path) -> Fuzzed:
 def _read_act(data: bytes) -> None:
     with suppress(HorusError):
         parse_episode(data)
-    observation = parse_observation(data, WireFormat.JSON)
+    observation, _ = parse_observation(data, WireFormat.JSON)
     whole_or_spans(observation["instruction"])
     _as_recorded(data, WireFormat.JSON)
     arrays(observation)
@@ -99,7 +99,7 @@ def msgpack(root: Path) -> Fuzzed:
 
 
 def _read_msgpack(data: bytes) -> None:
-    observation = parse_observation(data, WireFormat.MSGPACK)
+    observation, _ = parse_observation(data, WireFormat.MSGPACK)
     _as_recorded(data, WireFormat.MSGPACK)
     arrays(observation)
 

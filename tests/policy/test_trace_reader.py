@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from contextlib import suppress
@@ -198,3 +199,17 @@ def test_flipped_bytes_give_data_or_a_trace_error(tmp_path: Path, suffix: str, f
     path.write_bytes(data)
     with suppress(TraceError):
         assert read_all(path).count <= 4
+
+
+@pytest.mark.parametrize("value", [b"0,", b"[],", b'{"":0},'], ids=["numbers", "lists", "objects"])
+def test_a_line_that_would_become_gigabytes_is_not_read(tmp_path: Path, value: bytes) -> None:
+    """Some kilobytes of gzip can be a line of a hundred million numbers; its values are counted before it is read."""
+    path = tmp_path / "trace.jsonl.gz"
+    header, *_ = foreign_lines(0)
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(json.dumps(header).encode() + b'\n{"kind":"request","schema_version":1,"seq":0,"x":[')
+        for _ in range(161):
+            file.write(value * 100_000)
+        file.write(b"0]}\n")
+    with TraceReader(path) as reader, pytest.raises(TraceError, match="line 2 holds more than 16,000,000 values"):
+        list(reader.requests())

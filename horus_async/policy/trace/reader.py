@@ -10,6 +10,7 @@ from attrs import define
 from horus_async.errors import TraceError
 from horus_async.limits.open_files import why
 from horus_async.policy.model.jsontext import decode
+from horus_async.policy.model.weight import MOST_IN_A_LINE, is_readable_line
 
 from .checksum import ends_in_checksum, has_checksum
 from .format import SCHEMA_VERSION
@@ -196,6 +197,9 @@ class TraceReader:
                 continue
             if odd is not None:
                 raise TraceError(odd)
+            if not is_readable_line(text):
+                most = f"{MOST_IN_A_LINE:,} values"
+                raise TraceError(f"{self.path}, line {number} holds more than {most}; this is not a trace")
             try:
                 line = decode(text)
             except ValueError as error:

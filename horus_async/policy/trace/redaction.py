@@ -20,11 +20,13 @@ from horus_async.hints.installed import install
 from horus_async.policy.model.hashes import image_hash
 from horus_async.policy.model.images.hiding import WHOLE, Images, shown_key, whole_or_spans, without
 from horus_async.policy.model.images.pixels import flat_numbers, packed, shape_of
+from horus_async.policy.model.weight import MOST_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 _SCALARS = frozenset({int, float, bool, type(None)})
+_LONGEST_DTYPE, _SHOWN = 256, 80
 _IN_TEXT = re.compile(r"\[image(?: ([0-9a-f]{16}))?\]")
 
 
@@ -227,9 +229,14 @@ def _array(fields: Any) -> Any:
     except ImportError as error:
         raise TraceError(f"arrays in a trace need NumPy: {install('numpy')}") from error
     try:
-        dtype, shape, data = numpy.dtype(str(fields["dtype"])), fields["shape"], _bytes(fields["data"])
-        if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
-            raise TraceError(f"{len(data)} bytes are not {shape} of {dtype}")
+        kind, shape, data = str(fields["dtype"]), fields["shape"], _bytes(fields["data"])
+        if len(kind) > _LONGEST_DTYPE:
+            raise TraceError(f"its elements are {kind[:_SHOWN]!r}…")
+        dtype = numpy.dtype(kind)
+        wrong = dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data)
+        # Nothing has any shape; one of a billion rows without a column would become a billion lists.
+        if wrong or (not data and math.prod(size or 1 for size in shape) > MOST_VALUES):
+            raise TraceError(f"{len(data)} bytes are not {str(shape)[:_SHOWN]} of {kind[:_SHOWN]}")
         array = numpy.frombuffer(data, dtype).reshape(shape)
     except (TypeError, ValueError, KeyError, OverflowError, TraceError) as error:
         raise TraceError(f"an array in the trace is damaged: {error}") from error

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _GRAM = 8
+_AT_ONCE = 1 << 18
+"""Bytes, a multiple of every gram's size."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _HEX_APART = re.compile(r"(?:[0-9a-fA-F]{2}[ :,]){15,}[0-9a-fA-F]{2}")
@@ -129,7 +131,9 @@ class _Grams:
         # Most texts are told from images before anything has to be made of these.
         while self._images:
             for row in self._rows_of(self._images.pop()):
-                self._grams.update(self._cut(row))
+                # A little at a time: other threads stand still meanwhile.
+                for start in range(0, len(row), _AT_ONCE):
+                    self._grams.update(self._cut(row[start : start + _AT_ONCE]))
         found = []
         for at in range(0, len(data) - self._size + 1, self._unit):
             gram = data[at : at + self._size]
