@@ -33,12 +33,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from .spelling import printable_lines
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class HorusError(Exception):
-    """Root of all errors of this package."""
+    """Root of all errors of this package. Its text controls no terminal, whatever name or value it tells of."""
+
+    def __str__(self) -> str:
+        """The text, with escapes for what `spelling.printable_lines` escapes."""
+        return printable_lines(super().__str__())
 
 
 class ConfigurationError(HorusError, ValueError):

@@ -9,12 +9,11 @@ from __future__ import annotations
 import io
 import os
 import sys
-import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from horus_async.cli.terminal.text import tell
+from horus_async.cli.terminal.text import tell, tell_traceback
 from horus_async.errors import AppError, ConfigurationError, ContextError, EmergencyStop, HorusError, NodeFailure
 from horus_async.limits.memory import no_memory, out_of_memory
 from horus_async.limits.open_files import too_many_files
@@ -127,7 +126,7 @@ def in_a_line(error: BaseException) -> str:
 def show_traceback(error: BaseException) -> None:
     """Print it on standard error, from the first frame of the program on."""
     begin_with_the_users(error)
-    tell("".join(traceback.format_exception(error)).rstrip(), err=True)
+    tell_traceback(error)
 
 
 def place_of(error: BaseException) -> str:

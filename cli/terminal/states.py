@@ -30,7 +30,8 @@ FIRST_SECONDS, NEXT_SECONDS, LATER_SECONDS = 1.0, 9.0, 60.0
 def say(text: str) -> None:
     """Print a line of state on standard error, if that is a terminal."""
     if sys.stderr.isatty():
-        tell(styled(fold(text, indent=2, err=True), dim=True), err=True)
+        for line in fold(text, indent=2, err=True):
+            tell(styled(line, dim=True), err=True)
 
 
 def has_room_for_a_bar(*, lines: bool) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.errors import DamagedRecordingError
 from horus_async.limits.open_files import with_room
 
-from .limits import JSON_FILE_LIMIT
+from .limits import read_json_file
 from .naming import MANIFEST
 from .records import check_version
 
@@ -73,11 +73,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / MANIFEST
     try:
-        with path.open("rb") as file:
-            text = file.read(JSON_FILE_LIMIT + 1)
-        if len(text) > JSON_FILE_LIMIT:
-            raise ValueError(f"more than {JSON_FILE_LIMIT} bytes, the most that it may hold")
-        fields = json.loads(text)
+        fields = json.loads(read_json_file(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

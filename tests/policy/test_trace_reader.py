@@ -211,5 +211,5 @@ def test_a_line_that_would_become_gigabytes_is_not_read(tmp_path: Path, value: b
         for _ in range(161):
             file.write(value * 100_000)
         file.write(b"0]}\n")
-    with TraceReader(path) as reader, pytest.raises(TraceError, match="line 2 holds more than 16,000,000 values"):
+    with TraceReader(path) as reader, pytest.raises(TraceError, match=r"line (2: a line )?of more than"):
         list(reader.requests())

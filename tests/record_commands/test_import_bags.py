@@ -129,7 +129,7 @@ def test_metadata_that_cannot_be_read(recordings_dir: Path, tmp_path: Path, stor
     [
         ("custom_data:\n    a: &a [x, x]\n    b: [*a, *a]", "alias"),
         ("custom_data: " + "[" * 200_000, "depth"),
-        ("x: " + "y" * (1 << 24), "more than 16777216 bytes"),
+        ("x: " + "y" * (1 << 24), "more than 4194304 bytes"),
     ],
     ids=["aliases", "depth", "size"],
 )

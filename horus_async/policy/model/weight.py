@@ -14,8 +14,6 @@ MOST_VALUES = 4_000_000
 """Values in one body; a picture of 640 x 480 as lists of lists has 1.2 million."""
 MOST_PARTS = 400_000
 """Lists, objects and fields among them; such a picture has 0.3 million lists."""
-MOST_IN_A_LINE = 16_000_000
-"""Values in one line of a trace: a request, an answer, and whatever other servers write there."""
 _VALUE_BYTES, _PART_BYTES = 32, 96
 _NO_MARKS = bytes(set(range(256)) - set(b",:[{"))
 """Left out at once: to count each mark in all of an image would take longer than to read it."""
@@ -53,13 +51,6 @@ class Weight:
                 raise TooManyValuesError(
                     f"the body holds more than {most:,} {what}: send images as base64, or arrays as MessagePack"
                 )
-
-
-def is_readable_line(text: bytes) -> bool:
-    """Whether a line of a trace is to be read; lists, objects and fields count for four values."""
-    marks = text.translate(None, _NO_MARKS)
-    begun = marks.count(b"[") + marks.count(b"{")
-    return marks.count(b",") + begun + 4 * (begun + marks.count(b":")) <= MOST_IN_A_LINE
 
 
 def weight_of_json(body: bytes) -> Weight:

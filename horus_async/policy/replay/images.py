@@ -90,7 +90,14 @@ def _arrays_in(path: Path) -> Iterator[Any]:
             yield _saved_array(path.read_bytes())
             return
         pixels = image_array(_base64(path.read_bytes()))
-    except (ObservationError, ValueError, KeyError, EOFError, OSError):
+    except (
+        ObservationError,
+        ValueError,
+        KeyError,
+        EOFError,
+        OSError,
+        MemoryError,
+    ):  # the last: a shape that nothing fills
         return
     yield pixels
     if pixels.ndim == 3:

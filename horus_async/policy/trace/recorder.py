@@ -29,6 +29,7 @@ from horus_async.recording_state import RecordingState
 
 from .file import TraceFile
 from .format import Exchange, Failure, footer_line, header_line, request_line
+from .lines import check_line
 from .redaction import ImageMode
 
 if TYPE_CHECKING:
@@ -206,7 +207,9 @@ class TraceRecorder:
 
     def _line(self, seq: int, exchange: Exchange, dropped_before: int) -> bytes:
         try:
-            return request_line(exchange, seq, self._options.images, dropped_before)
+            line = request_line(exchange, seq, self._options.images, dropped_before)
+            check_line(line)
+            return line
         # One exchange that cannot be written must cost neither the others nor the numbering.
         except Exception as error:  # noqa: BLE001 - it is logged
             # What an exception says may hold a part of the request, and that an image.

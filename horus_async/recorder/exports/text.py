@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PLAIN = frozenset({int, str, bool, type(None)})
+_FORMULAS = frozenset("=+-@\t\r")
 _QUOTED = re.compile(rb'[",\n\r]')
 
 
@@ -25,6 +26,11 @@ def json_text(value: Any) -> bytes:
 def csv_line(cells: Iterable[Any]) -> bytes:
     """A line of comma-separated values (RFC 4180, but with a plain newline); lists, arrays and dicts are JSON text."""
     return b",".join(map(_csv_cell, cells)) + b"\n"
+
+
+def is_formula(cell: Any) -> bool:
+    """Whether a spreadsheet would take a cell for a formula, which may be somebody else's."""
+    return type(cell) is str and cell[:1] in _FORMULAS and cell != ""
 
 
 def _strict(value: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from horus_async.errors import RecordingError
-from horus_async.recorder.limits import JSON_FILE_LIMIT
 
 from .bags import BagFolder, wrote
 from .source import ALL_TOPICS
@@ -29,6 +28,9 @@ _ENDINGS = (".mcap", ".db3", ".bag", ".bag.active")
 _PACKED = (".zstd", ".zst")
 _DEEPEST = 32
 """Lists and maps in one another in metadata; those of bags are six deep."""
+_LONGEST = 4 << 20
+"""Bytes of the metadata: those of thousands of topics."""
+_ALIAS = re.compile(r"(?:^|[:\-,\[{?])[ \t\n]*\*[A-Za-z0-9_]+[ \t]*(?=$|[,\]}#:\n])", re.MULTILINE)
 
 
 @frozen
@@ -123,11 +125,7 @@ def _read_metadata(folder: Path) -> _Metadata:
     from ruamel.yaml.error import YAMLError
 
     try:
-        with (folder / METADATA).open("rb") as file:
-            data = file.read(JSON_FILE_LIMIT + 1)
-        if len(data) > JSON_FILE_LIMIT:
-            raise ValueError(f"more than {JSON_FILE_LIMIT} bytes, the most that is read")
-        said = _parsed(data.decode(errors="replace"))["rosbag2_bagfile_information"]
+        said = _parsed(_text(folder / METADATA))["rosbag2_bagfile_information"]
         files = [re.split(r"[/\\]", str(name))[-1] for name in said["relative_file_paths"]]
         counts: dict[str, int] = {}
         for topic in said.get("topics_with_message_count") or []:
@@ -146,22 +144,33 @@ def _read_metadata(folder: Path) -> _Metadata:
 
 
 def _parsed(text: str) -> Any:
-    """What a text in YAML says. Nobody's metadata are deep or have aliases, which make few bytes a great many.
+    """What a text in YAML says.
 
     Raises:
-        YAMLError: It is not YAML, is too deep, or has an alias.
+        YAMLError: It is not YAML, or too deep: the library's time goes by the square of that.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.composer import Composer, ComposerError
-
-    class Plain(Composer):
-        def return_alias(self, node: Any) -> Any:
-            raise ComposerError(None, None, "it has an alias, which metadata have no use for", node.start_mark)
 
     yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = Plain
-    yaml.max_depth = _DEEPEST  # the library's time goes by the square of it
+    yaml.max_depth = _DEEPEST
     return yaml.load(text)
+
+
+def _text(path: Path) -> str:
+    """The text of the metadata.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is too long, or has aliases, by which few lines become very many.
+    """
+    with path.open("rb") as file:
+        data = file.read(_LONGEST + 1)
+    if len(data) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST} bytes")
+    text = data.decode(errors="replace")
+    if (found := _ALIAS.search(text)) is not None:
+        raise ValueError(f"it has an alias, {found[0].strip()[:40]!r}, which metadata of bags do not have")
+    return text
 
 
 def _is_storage(file: Path) -> bool:

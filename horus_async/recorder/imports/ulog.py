@@ -44,6 +44,12 @@ _HEADER = 16
 """Bytes before the first message of a log."""
 _MESSAGE = Struct("<HB")
 """Before each message: its size and its kind."""
+_FORMAT = ord("F")
+_DESCRIBING = (_FORMAT, ord("A"))
+"""Messages that describe a type, and that add a topic."""
+_MOST_FIELDS = 1 << 18
+"""Fields of all topics that are logged, items of arrays and nested ones too: real logs have some ten thousands."""
+_DEEPEST, _DIGITS = 50, 10
 
 
 def open_ulog(path: Path, stack: ExitStack) -> Source:
@@ -58,6 +64,7 @@ def open_ulog(path: Path, stack: ExitStack) -> Source:
     except ImportError:
         raise need("pyulog", "ulog", "importing PX4 logs") from None
     said = io.StringIO()
+    _check_formats(path)
     try:
         with redirect_stdout(said), _Log(path) as file:  # which the library leaves open when it fails
             log = ULog(file)
@@ -95,6 +102,53 @@ class _Log(io.BufferedReader):
         if whence == io.SEEK_CUR and -offset > sum(self._reads):
             raise EOFError(f"the log is cut off at byte {self.tell()}, in the middle of a definition")
         return super().seek(offset, whence)
+
+
+def _check_formats(path: Path) -> None:
+    """Refuse a log that describes more fields than its messages can have: the library makes an object of each.
+
+    Raises:
+        RecordingError: It does.
+    """
+    formats: dict[str, list[tuple[str, int]]] = {}
+    counts: dict[str, int] = {}
+    total = 0
+    with path.open("rb") as file:
+        file.seek(_HEADER)
+        while len(head := file.read(_MESSAGE.size)) == _MESSAGE.size:
+            size, kind = _MESSAGE.unpack(head)
+            if kind not in _DESCRIBING:
+                file.seek(size, os.SEEK_CUR)
+                continue
+            data = file.read(size)
+            if kind == _FORMAT:
+                name, _, fields = data.decode("latin-1").partition(":")
+                formats[name] = [_count_of(one) for one in fields.split(";") if one]
+            else:
+                total += _fields_of(data[3:].decode("latin-1"), formats, counts)
+            if total > _MOST_FIELDS:
+                raise RecordingError(f"{path} cannot be read: its topics have more than {_MOST_FIELDS} fields")
+
+
+def _count_of(described: str) -> tuple[str, int]:
+    """The type of a field, and how many of it there are."""
+    kind, _, count = described.split(" ", maxsplit=1)[0].partition("[")
+    digits = count.rstrip("]")
+    if not digits.isdecimal():
+        return kind, 1
+    return kind, min(int(digits[:_DIGITS]), _MOST_FIELDS + 1)
+
+
+def _fields_of(name: str, formats: dict[str, list[tuple[str, int]]], counts: dict[str, int], depth: int = 0) -> int:
+    """How many fields a type has with those of the types in it; too many if it is part of itself, or nested deeply."""
+    if name not in formats:
+        return 1
+    if name not in counts:
+        counts[name] = _MOST_FIELDS + 1  # until it is known: who comes here again is within itself
+        if depth < _DEEPEST:
+            found = (count * _fields_of(kind, formats, counts, depth + 1) for kind, count in formats[name])
+            counts[name] = min(sum(found), _MOST_FIELDS + 1)
+    return counts[name]
 
 
 def _cut_note(path: Path) -> Iterator[str]:

@@ -254,7 +254,7 @@ class RecordedFile:
             ticks = [int(tick) for tick in _LAST_FIELD.findall(piece.text)]
             if ticks and (ticks != sorted(ticks) or (highest is not None and ticks[0] < highest)):
                 self._rewound = True
-            lines = piece.text.splitlines()
+            lines = list(lines_of(piece.text))
             first, last = _first_tick(lines), _first_tick(reversed(lines))
             if first is not None and last is not None:
                 highest = last if highest is None else max(highest, last)

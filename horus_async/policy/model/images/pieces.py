@@ -12,7 +12,7 @@ from array import array
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from .encoded import SHORTEST, decoded, is_binary, merged, runs, runs_in_lines, spans
+from .encoded import SHORTEST, decoded, is_binary, letters_of, merged, runs, runs_in_lines, spans
 from .pixels import flat_numbers, packed, shape_of
 from .signatures import has_signature
 
@@ -158,8 +158,9 @@ def _readings(run: str) -> Iterator[tuple[bytes, int]]:
 
     Text has no row of equal bytes in base64; digests and identifiers may have some in hexadecimal digits.
     """
+    letters = letters_of(run)  # first: an escape that it begins with is one letter
     for skipped in range(4):
-        yield decoded(run[skipped:]), 1
+        yield decoded(letters[skipped:]), 1
     for match in _HEX.finditer(run):
         for skipped in range(2):
             digits = match[0][skipped:]

@@ -50,6 +50,12 @@ _NUMBERED = "typeof(timestamp) = 'integer' AND typeof(topic_id) = 'integer'"
 """What SQLite does not ask of a row, as any column takes any value."""
 
 
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+_READ = ("topics", "messages", "schema", "message_definitions")
+_LONGEST = 3 << 26
+"""Bytes of a cell; a message that a topic takes has 134 MB."""
+
+
 @define
 class Storage:
     """An open ``.db3`` file.
@@ -77,14 +83,17 @@ class Storage:
         self._database = _open(self.path, self.stack, self.problems, torn)
         self.stack.callback(self._database.close)
         self._database.text_factory = as_text
+        self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
         if missing:
             self._database.execute("PRAGMA writable_schema = ON")  # else SQLite refuses it as a whole
         try:
-            tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            tables = {name for (name,) in self._database.execute(_TABLES)}
             if not {"topics", "messages"} <= tables:
                 raise RecordingError(
                     f"{self.path} is an SQLite file, but no ROS 2 bag: it has no tables of topics and messages"
                 )
+            if odd := [table for table in _READ if table in tables and self._makes_columns(table)]:
+                raise RecordingError(f"{self.path} is no ROS 2 bag: its table of {odd[0]} makes up columns")
             self._read_topics(tables)
         except _FAILURES as error:
             raise RecordingError(f"{self.path} cannot be read: {_reason(error)}") from error
@@ -116,7 +125,7 @@ class Storage:
             self.problems.append(f"{self.path.name} is damaged ({_reason(error)}): its last {lost} messages are lost")
 
     def _read_topics(self, tables: set[str]) -> None:
-        if "ros_distro" in self._columns("schema"):
+        if "schema" in tables and "ros_distro" in self._columns("schema"):
             self.distro = next((row[0] for row in self._database.execute("SELECT ros_distro FROM schema")), "")
         definitions: dict[str, list[tuple[str, str, str]]] = {}
         if "message_definitions" in tables:
@@ -132,6 +141,10 @@ class Storage:
             known = definitions.get(kind) or definitions.get(kind.removesuffix("_Event")) or []
             form, text = _definition_of(digest, known)
             self.topics[number] = Topic(number, name or f"topic_{number}", kind or "", encoding or "", form, text)
+
+    def _makes_columns(self, table: str) -> bool:
+        """Whether what stands in a row is computed when it is read, and may be anything of any size."""
+        return any(hidden for *_, hidden in self._database.execute(f"PRAGMA table_xinfo({table})"))
 
     def _columns(self, table: str) -> set[str]:
         return {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
