@@ -201,6 +201,8 @@ class BlackBoxReader:
             changed = self._copy()
         except OSError as error:
             raise BlackBoxError(f"{self.path} cannot be read: {why(error)}") from None
+        except MemoryError:  # a file may say that its segments have any size, and be as long without taking any room
+            raise BlackBoxError(f"{self.path} cannot be read: no memory for {self.header.segment_size} bytes") from None
         if changed:
             self._damage = None
         return changed

@@ -16,6 +16,7 @@ from PIL import Image, ImageFile
 
 from horus_async.errors import TraceError
 from horus_async.policy import ObservationError, arrays, image_array
+from horus_async.policy.model import observation
 from horus_async.policy.model.hashes import image_hash
 from horus_async.policy.model.images.opening import FORMATS, MOST_PIXELS, PixelRoom, TooManyPixelsError, opened
 from horus_async.policy.model.onnx.inputs import Binding, Decoder, filled
@@ -218,3 +219,17 @@ def test_a_recorded_array_is_what_the_line_holds(dtype: str, shape: Any, data: b
     with pytest.raises(TraceError, match="an array in the trace is damaged") as caught:
         Restoring(["x"], lambda _: None).value(json.loads(json.dumps(kept)), "")
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("error", [TypeError("a float"), IndexError("no tile"), NotImplementedError("flags 0")])
+def test_whatever_a_decoder_raises_is_a_refusal(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's decoders raise many things for damaged files; a fuzzer found these."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(observation, "_pixels", fail)
+    stream = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(stream, "PNG")
+    with pytest.raises(ObservationError, match="is not an image"):
+        image_array(base64.b64encode(stream.getvalue()).decode())

@@ -58,7 +58,9 @@ def image_array(text: str, field: str = "image", room: PixelRoom | None = None) 
         raise ObservationError(f"request field {field!r} is not an image of a format that is read") from error
     except TooManyPixelsError as error:
         raise ObservationError(f"request field {field!r} is too large an image: {error}") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the decoders of many formats, on data of anybody's: a TypeError, too
         raise ObservationError(f"request field {field!r} is not an image: {error}") from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _KINDS = frozenset("biufSUmM")
 """NumPy's letters for the kinds of elements that travel: numbers, texts and times."""
+_OLD = re.compile(r"[<>|=]?a")
+"""An old letter for ``S``, of which NumPy 2 warns and later ones know nothing."""
 _SCALARS: dict[str, tuple[type, ...]] = {
     "b": (bool, int),
     "i": (int,),
@@ -191,7 +194,7 @@ def _dtype(value: dict[Any, Any]) -> numpy.dtype[Any]:
 
     text = value.get(b"dtype")
     try:
-        dtype = numpy.dtype(text) if isinstance(text, str) and len(text) <= 16 else None
+        dtype = numpy.dtype(text) if isinstance(text, str) and len(text) <= 16 and not _OLD.match(text) else None
     except TypeError:
         dtype = None
     if dtype is None or dtype.kind not in _KINDS or dtype.itemsize == 0:

@@ -10,12 +10,12 @@ metadata, parameters that changed and the autopilot's messages as JSON lines.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from itertools import chain
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -63,17 +63,45 @@ def open_ulog(path: Path, stack: ExitStack) -> Source:
         from pyulog import ULog
     except ImportError:
         raise need("pyulog", "ulog", "importing PX4 logs") from None
-    said = StringIO()
+    said = io.StringIO()
     _check_formats(path)
     try:
-        with redirect_stdout(said):
-            log = ULog(str(path))
+        with redirect_stdout(said), _Log(path) as file:  # which the library leaves open when it fails
+            log = ULog(file)
     except Exception as error:  # the library has many kinds of errors
         raise RecordingError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     notes = said.getvalue().splitlines()
     if not log.file_corruption:
         notes += _cut_note(path)
     return _ULog(log, notes)
+
+
+class _Log(io.BufferedReader):
+    """A log as the library reads it: message by message, and back to the beginning of one that it does not know.
+
+    At one that is cut off it would go back further than that, and so round in circles for ever.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._reads = 0, 0
+        """Bytes of the last two reads: a message and what is before it."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read, and know how much."""
+        data = super().read(size)
+        self._reads = self._reads[1], len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go there.
+
+        Raises:
+            EOFError: It is before what was read last.
+        """
+        if whence == io.SEEK_CUR and -offset > sum(self._reads):
+            raise EOFError(f"the log is cut off at byte {self.tell()}, in the middle of a definition")
+        return super().seek(offset, whence)
 
 
 def _check_formats(path: Path) -> None:

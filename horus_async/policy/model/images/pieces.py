@@ -30,7 +30,8 @@ _SHOWN_BYTE = re.compile(r"\\x([0-9a-fA-F]{2})|\\([nrt\\'\"0abfv])|(.)", re.DOTA
 SHOWN_BYTES = re.compile(r"""\\x|\bb(?:'|")""")
 """Bytes as Python shows them."""
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?")
-_ONE = r"[-+]?(?:0x[0-9a-f]++|\d++(?:\.\d*+)?(?:e[-+]?\d++)?|\.\d++(?:e[-+]?\d++)?)"
+# A number begins where no digit stands before it: else a row of digits would be gone through from each of them.
+_ONE = r"[-+]?(?<!\d)(?:0x[0-9a-f]++|\d++(?:\.\d*+)?(?:e[-+]?\d++)?|\.\d++(?:e[-+]?\d++)?)"
 _APART = r"[\s,;()\[\]]++(?:\.\.\.[\s,;()\[\]]++)?"
 NUMBERS = re.compile(rf"(?:(?<![\[(])[\[(]++)?{_ONE}(?:{_APART}{_ONE}){{15,}}[\])]*+")
 """Sixteen numbers and more in a text, as Python and NumPy show them."""

@@ -112,8 +112,8 @@ def read_config(folder: Path) -> Config:
         raise PolicyError(f"cannot read {path}: {error}") from error
     try:
         said = json.loads(text, object_pairs_hook=_without_doubles)
+        orjson.dumps(said)  # first: no error can show half a surrogate pair
         config = _config(said)
-        orjson.dumps(said)
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}") from error
     # TypeError: an integer beyond 64 bits or half a surrogate pair, which Python's parser lets through.

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 MAGIC = b"SQLite format 3\0"
 
 
+_FAILURES = (sqlite3.Error, MemoryError)
+"""Of SQLite: where a damaged file says that something is huge, there is no memory, however much there is."""
+
+
 @frozen
 class Topic:
     """A row of the table of topics."""
@@ -91,14 +95,14 @@ class Storage:
             if odd := [table for table in _READ if table in tables and self._makes_columns(table)]:
                 raise RecordingError(f"{self.path} is no ROS 2 bag: its table of {odd[0]} makes up columns")
             self._read_topics(tables)
-        except sqlite3.Error as error:
-            raise RecordingError(f"{self.path} cannot be read: {error}") from error
+        except _FAILURES as error:
+            raise RecordingError(f"{self.path} cannot be read: {_reason(error)}") from error
         try:
             if missing:
                 raise sqlite3.DatabaseError(f"{missing} bytes are missing")
             self._count()
-        except sqlite3.Error as error:
-            self._save(str(error))
+        except _FAILURES as error:
+            self._save(_reason(error))
         for number in self.flows.keys() - self.topics.keys():
             self.topics[number] = Topic(number, f"topic_{number}", "?", "cdr", "", "")
 
@@ -116,9 +120,9 @@ class Storage:
             ):
                 yield topics[topic], stamp_ns, data if type(data) is bytes else _bytes(data)
                 read += 1
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             lost = sum(count for topic, (count, _, _) in self.flows.items() if topic in wanted) - read
-            self.problems.append(f"{self.path.name} is damaged ({error}): its last {lost} messages are lost")
+            self.problems.append(f"{self.path.name} is damaged ({_reason(error)}): its last {lost} messages are lost")
 
     def _read_topics(self, tables: set[str]) -> None:
         if "schema" in tables and "ros_distro" in self._columns("schema"):
@@ -170,8 +174,8 @@ class Storage:
                 self._saved.append((stamp_ns, row, topic))
                 count, first_ns, last_ns = self.flows.get(topic, (0, stamp_ns, stamp_ns))
                 self.flows[topic] = count + 1, min(first_ns, stamp_ns), max(last_ns, stamp_ns)
-        except sqlite3.Error as error:
-            problem = f"{problem}; {error}" if str(error) not in problem else problem
+        except _FAILURES as error:
+            problem = f"{problem}; {_reason(error)}" if _reason(error) not in problem else problem
         self._saved.sort()
         self.problems.append(
             f"{self.path.name} is cut off or damaged ({problem}): what comes after {len(self._saved)} messages is lost"
@@ -182,7 +186,7 @@ class Storage:
         for stamp_ns, row, topic in saved:
             try:
                 data = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()[0]
-            except (sqlite3.Error, TypeError):
+            except (*_FAILURES, TypeError):
                 lost += 1
                 continue
             yield self.topics[topic], stamp_ns, _bytes(data)
@@ -244,3 +248,7 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or "it says that something in it is larger than memory"
