@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import math
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import orjson
 from horus_async.errors import PolicyError
 from horus_async.hints.installed import install
 
+from .elements import has_halves, has_old_letter, is_unicode
 from .interface import ObservationError
 from .weight import MOST_PARTS, MOST_VALUES, Weight, weight_of_json
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _KINDS = frozenset("biufSUmM")
 """NumPy's letters for the kinds of elements that travel: numbers, texts and times."""
-_OLD = re.compile(r"[<>|=]?a")
-"""An old letter for ``S``, of which NumPy 2 warns and later ones know nothing."""
 _SCALARS: dict[str, tuple[type, ...]] = {
     "b": (bool, int),
     "i": (int,),
@@ -186,7 +184,13 @@ def _array(value: dict[Any, Any]) -> numpy.ndarray:
         )
     if not data and math.prod(size or 1 for size in shape) > MOST_VALUES:
         raise ObservationError(f"an array in the body is damaged: nothing has the shape {str(shape)[:80]}")
-    return numpy.ndarray(shape, dtype, data)
+    array: numpy.ndarray = numpy.ndarray(shape, dtype, data)
+    if dtype.kind == "U" and (not is_unicode(array) or has_halves(array)):
+        raise ObservationError(
+            f"an array of {dtype} in the body holds what is no text (lone surrogates, or beyond U+10FFFF): send whole "
+            "characters, or bytes"
+        )
+    return array
 
 
 def _dtype(value: dict[Any, Any]) -> numpy.dtype[Any]:
@@ -194,7 +198,7 @@ def _dtype(value: dict[Any, Any]) -> numpy.dtype[Any]:
 
     text = value.get(b"dtype")
     try:
-        dtype = numpy.dtype(text) if isinstance(text, str) and len(text) <= 16 and not _OLD.match(text) else None
+        dtype = numpy.dtype(text) if isinstance(text, str) and len(text) <= 16 and not has_old_letter(text) else None
     except TypeError:
         dtype = None
     if dtype is None or dtype.kind not in _KINDS or dtype.itemsize == 0:
