@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.hints.installed import install
 
 from .images.hiding import WHOLE, whole_or_spans
-from .images.opening import PixelRoom, TooManyPixelsError, opened
+from .images.opening import PixelRoom, TooManyPixelsError, in_strips, opened
 from .interface import Observation, ObservationError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def image_array(text: str, field: str = "image", room: PixelRoom | None = None) 
 
     Raises:
         ObservationError: not base64, not an image, colours of 16 bits, of which Pillow would drop half, more than
-            40 million pixels, or Pillow (extra ``serve``) is not installed.
+            40 million pixels or 200 MB of memory, or Pillow (extra ``serve``) is not installed.
     """
     try:
         from PIL import UnidentifiedImageError
@@ -69,20 +69,20 @@ def _pixels(image: Any, field: str) -> numpy.ndarray:
     import numpy
 
     if image.mode.startswith("I;16"):
-        return numpy.asarray(image).astype(numpy.uint16)
+        return in_strips(image, (), numpy.uint16)
     if image.mode == "F":
-        return numpy.asarray(image)
+        return in_strips(image, (), numpy.float32)
     if image.mode == "I":
-        pixels = numpy.asarray(image)
-        if pixels.min() >= 0 and pixels.max() < 1 << 16:
-            return pixels.astype(numpy.uint16)
+        low, high = image.getextrema()
+        if low >= 0 and high < 1 << 16:
+            return in_strips(image, (), numpy.uint16)
         raise ObservationError(f"request field {field!r} is a grey image of 32 bits: send 16 bits, or an array")
     if bits := _lost_bits(image):
         raise ObservationError(
             f"request field {field!r} is a colour image of 16 bits ({bits}), of which Pillow keeps 8: send 8 bits, or "
             "an array as MessagePack"
         )
-    return numpy.asarray(image.convert("RGB"))
+    return in_strips(image, (3,), numpy.uint8)
 
 
 def _lost_bits(image: Any) -> str:
@@ -104,7 +104,8 @@ def arrays(observation: Observation) -> dict[str, Any]:
     text and absent fields stay as they are.
 
     Raises:
-        ObservationError: a field is none of these, or its images have more than 40 million pixels together.
+        ObservationError: a field is none of these, or its images have more than 40 million pixels, or take more than
+            200 MB of memory, together.
     """
     room = PixelRoom()
     return {name: _as_array(str(name), value, room) for name, value in observation.items()}
@@ -123,9 +124,22 @@ def _as_array(name: str, value: Any, room: PixelRoom) -> Any:
     if value and all(isinstance(item, str) for item in value):
         items = [_as_array(f"{name}.{number}", item, room) for number, item in enumerate(value)]
         is_stack = all(isinstance(item, numpy.ndarray) and item.shape == items[0].shape for item in items)
-        return numpy.stack(items) if is_stack else items
+        return _stacked(items) if is_stack else items
     try:
         return numpy.asarray(value, dtype=numpy.float64)
     except (ValueError, TypeError) as error:
         # What NumPy says would show the values, and they may be an image.
         raise ObservationError(f"request field {name!r} is not an array of numbers, nor a list of images") from error
+
+
+def _stacked(items: list[numpy.ndarray]) -> numpy.ndarray:
+    """The arrays as one. The list is empty then, so that only one of them is ever in memory twice."""
+    import numpy
+
+    if len(items) == 1:
+        return items[0][None]
+    stack = numpy.empty((len(items), *items[0].shape), numpy.result_type(*items))
+    while items:
+        item = items.pop()
+        stack[len(items)] = item
+    return stack

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from horus_async.policy.model.images.opening import TooManyPixelsError, opened
+from horus_async.policy.model.images.opening import TooManyPixelsError, in_strips, opened
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -70,7 +70,7 @@ def pixels(data: bytes) -> numpy.ndarray[Any, Any]:
     import numpy
 
     with opened(data) as image:
-        return numpy.asarray(image.convert("RGB"))
+        return in_strips(image, (3,), numpy.uint8)
 
 
 def _as_rgb(image: Any) -> tuple[bytes, str, tuple[int, int]]:
@@ -86,7 +86,9 @@ def _as_rgb(image: Any) -> tuple[bytes, str, tuple[int, int]]:
                 return image, _KEPT[found.format], found.size
             if found.mode not in _SHALLOW:
                 raise PictureError(f"it has more than 8 bits a channel (mode {found.mode})")
-            return _as_png(ImageOps.exif_transpose(found))
+            found.load()
+            ImageOps.exif_transpose(found, in_place=True)
+            return _as_png(found)
     except PictureError:
         raise
     except UnidentifiedImageError as error:
