@@ -18,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
+from horus_async.errors import PolicyError
 from horus_async.policy import ObservationError, arrays, image_array
 from horus_async.policy.model.images import opening
 from horus_async.policy.model.images.opening import MOST_BYTES, PixelRoom, TooManyPixelsError, opened
+from horus_async.policy.model.onnx.inputs import Binding, Decoder, filled
 from horus_async.policy.trace.exports.lerobot.pictures import PictureError, Store, pixels
 from tests.policy.test_image_bombs import png
 
@@ -149,6 +151,31 @@ def _as(image: Image.Image, mode: str) -> Image.Image:
     if mode == "LAB":
         return Image.frombytes("LAB", image.size, image.tobytes())
     return image.convert(mode)
+
+
+def test_an_image_of_another_size_than_the_models_is_refused_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as floats, which are eight times as large."""
+    binding = Binding("x", "x", "image", "float32", (1, 3, 8, 8), (1, 3, 8, 8))
+    decoder = Decoder(image_array, lambda *_: b"")
+    text = text_of(encoded("PNG", "RGB", (16, 8)))
+    assert filled(binding, {"image": text_of(encoded("PNG", "RGB", (8, 8)))}, decoder).dtype == numpy.float32
+    monkeypatch.setattr(numpy, "divide", None)
+    monkeypatch.setattr("horus_async.policy.model.onnx.inputs._converted", None)
+    for value in (text, numpy.zeros((1, 8, 16, 3), numpy.uint8)):
+        with pytest.raises(PolicyError, match=r"has shape \[1, 3, 8, 16\], the model wants \[1, 3, 8, 8\]"):
+            filled(binding, {"image": value}, decoder)
+
+
+@pytest.mark.parametrize("kind", [numpy.uint8, numpy.uint16])
+def test_pixels_are_divided_in_the_dtype_of_the_input(kind: Any) -> None:
+    """Every value is what float64 rounds to, without an array of float64."""
+    most = numpy.iinfo(kind).max
+    values = numpy.arange(most + 1, dtype=kind).reshape(-1, 16, 1)
+    for dtype in ("float16", "float32", "float64"):
+        binding = Binding("x", "x", "image", dtype, (1, 1, None, None), (1, 1, 1, 1))
+        found = filled(binding, {"image": values}, Decoder(image_array, lambda *_: b""))
+        assert found.dtype == dtype
+        assert numpy.array_equal(found[0, 0], (values[..., 0] / float(most)).astype(dtype))
 
 
 def test_a_turned_picture_is_exported_upright() -> None:
