@@ -345,7 +345,7 @@ def test_every_extra_is_explained_or_for_development() -> None:
     extras = set(tomllib.loads(text)["project"]["optional-dependencies"])
 
     assert extras >= EXTRAS.keys()
-    assert extras - EXTRAS.keys() == {"test", "lint", "bench", "dev"}
+    assert extras - EXTRAS.keys() == {"test", "lint", "bench", "dev", "fuzz"}
 
 
 @pytest.mark.parametrize(

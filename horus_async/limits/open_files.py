@@ -8,6 +8,7 @@ that are left, the recording can still be closed, and what is said of it importe
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import resource
 import sys
@@ -30,6 +31,9 @@ KEPT_BACK = 8
 RESERVE = 3
 """So many descriptors are enough to import something, or to replace a file."""
 _reserve: list[int] = []
+_runs = itertools.count()
+_holders: set[int] = set()
+"""The runs that want it held."""
 
 
 def open_file(path: str | Path, flags: int, *, folder: int | None = None) -> int:
@@ -71,11 +75,23 @@ def with_room(opening: Callable[[], _Opened], *, urgent: bool = False) -> _Opene
         return opening()
 
 
-def hold_reserve() -> None:
-    """Hold some descriptors in reserve, as far as there are any, until `give_up_reserve`."""
+def hold_reserve() -> Callable[[], None]:
+    """Hold some descriptors in reserve, as far as there are any, until what this returns was called, or they are used.
+
+    Runs that take place at the same time share them.
+    """
+    run = next(_runs)
+    _holders.add(run)
     with suppress(OSError):
         while len(_reserve) < RESERVE:
             _reserve.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    def let_go() -> None:
+        _holders.discard(run)
+        if not _holders:
+            give_up_reserve()
+
+    return let_go
 
 
 def give_up_reserve() -> bool:
