@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from horus_async.errors import DamagedRecordingError, UnsupportedVersionError
+from horus_async.recorder.records import parse_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RawLines:
-    """Reads a file line by line, whatever kinds and fields there are."""
+    """Reads a file line by line, whatever kinds and fields there are; a line that readers refuse is none."""
 
     def __init__(self, file: RecordedFile) -> None:
         self.file = file
@@ -28,7 +31,8 @@ class RawLines:
                 fields: Any = orjson.loads(line)
                 if not isinstance(fields["kind"], str):
                     raise TypeError
-            except (ValueError, TypeError, KeyError):
+                parse_line(line)  # wrong types are refused as everywhere; what it makes of the line is not needed
+            except (ValueError, TypeError, KeyError, DamagedRecordingError, UnsupportedVersionError):
                 self._bad += 1
                 continue
             yield fields, line
