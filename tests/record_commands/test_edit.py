@@ -149,6 +149,9 @@ WRONG_LINES: list[dict[str, Any]] = [
     {"inputs": [{"topic": "operator.cmd", "publisher": {}, "seq": 0}]},
     {"inputs": [3]},
     {"looks": 5},
+    {"kind": "news", "tick": "x"},
+    {"digest": "000000", "order": [], "outputs": 5},
+    {"kind": "message", "topic": "t", "publisher": "p", "stamp_ns": 1, "seq": 0, "data": 1},
 ]
 
 
@@ -176,6 +179,33 @@ def test_lines_with_fields_of_a_wrong_type_are_damage(
         assert "1 lines are none of a recording" in result.stderr
     assert len(messages("part")) == 7 * 2 + 1 - 1
     assert "damaged in the session that this was made of" in str([*open_session("part").files["sensor"].gaps()])
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"kind": "news", "inputs": 24, "outputs": 3},
+        {"kind": "news", "tick": None, "outputs": [5]},
+        {"kind": "sends", "tick": None, "outputs": []},
+    ],
+    ids=str,
+)
+def test_lines_that_say_nothing_here_are_copied(
+    added: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kinds of later releases, whose fields may be anything, and lines that hold nothing."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    robot(tmp_path, "other", ticks=9)
+    whole = robot(tmp_path, "s", ticks=9)
+    rewrite(str(whole.files["sensor"].path), lambda found: [*found[:4], added, *found[4:]])
+    for arguments in (
+        ("cut", "s", "--ticks", "1-7", "--name", "part"),
+        ("merge", "other", "s", "--prefix", "--name", "both"),
+    ):
+        result = call(*arguments)
+        assert result.exit_code == 0, (result.exception, result.output)
+    assert is_whole("part")
+    assert is_whole("both")
 
 
 @pytest.mark.parametrize("wrong", [{"topic": ["t"]}, {"publisher": None}, {"seq": "x"}, {"tick": {}}], ids=str)
