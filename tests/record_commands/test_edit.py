@@ -208,6 +208,19 @@ def test_lines_that_say_nothing_here_are_copied(
     assert is_whole("both")
 
 
+def test_a_look_without_a_number_is_one_at_the_first_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As readers take it."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    robot(tmp_path, "other", ticks=9)
+    whole = robot(tmp_path, "s", ticks=9, outside=[outsider(0, 1)])
+    looks = [{"topic": "operator.cmd", "asked": "latest", "publisher": "joystick"}]
+    rewrite(str(whole.files["sensor"].path), lambda found: [*found[:3], found[3] | {"looks": looks}, *found[4:]])
+    result = call("merge", "other", "s", "--prefix", "--name", "both")
+    assert result.exit_code == 0, (result.exception, result.output)
+    (line,) = [one for one in callbacks(open_session("both"), "s/sensor") if one.looks]
+    assert (line.looks[0].publisher, line.looks[0].seq) == ("joystick", 0)
+
+
 @pytest.mark.parametrize("wrong", [{"topic": ["t"]}, {"publisher": None}, {"seq": "x"}, {"tick": {}}], ids=str)
 def test_external_lines_with_fields_of_a_wrong_type_are_damage(
     wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -77,7 +77,7 @@ class LineChange:
         if not source and publisher in self.names[number]:
             return {**taken, "publisher": self.names[number][publisher]}
         stream = number, taken["topic"], publisher, source
-        publisher, source = self.outside.read_from(stream, taken["seq"])
+        publisher, source = self.outside.read_from(stream, taken.get("seq", 0))
         return _with_source({**taken, "publisher": publisher}, source)
 
 
