@@ -215,3 +215,26 @@ def test_a_topic_from_outside_that_none_can_have_is_one_line(tmp_path: Path, mon
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("horus-async: topic name 'a b' contains ' '")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("whose", ["node", "external"])
+def test_a_message_with_a_number_below_0_is_damage(whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No topic can carry it: its line is left out and named, as any that cannot be read."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    session = robot(tmp_path, "s", ticks=5, outside=[outsider(2, 1)])
+    file = session.external_file if whose == "external" else session.files["sensor"]
+    assert file is not None
+
+    def number(recorded: Lines) -> Lines:
+        for line in recorded:
+            for message in {"message": [line], "tick": line.get("outputs", ())}.get(line["kind"], ()):
+                if message["seq"] == 2:
+                    message["seq"] = -2
+        return recorded
+
+    rewrite(str(file.path), number)
+    for arguments in (["replay", "s", "--speed", "max"], ["record", "check", "s"]):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert "a message with the number -2" in result.output
+        assert "Traceback" not in result.output
