@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -253,9 +252,9 @@ def _unique(values: dict[str, Any], name: str) -> str:
 
 def _count(value: Any) -> int | None:
     """``value`` as a whole number from 0 on; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:
         return None
-    return int(value) if value >= 0 and value == int(value) else None
+    return int(value) if value == int(value) else None
 
 
 def _yes_or_no(value: Any) -> bool | None:
