@@ -338,3 +338,26 @@ def test_the_state_of_openpi_clients_is_the_state(tmp_path: Path) -> None:
         assert table["state_dim"].tolist() == [3]
     row = pq.read_table(tmp_path / "parquet").to_pylist()[0]
     assert row["state"] == row["observation/state"] == [0.0, 1.0, 2.0]
+
+
+def test_half_characters_are_written_out_everywhere(tmp_path: Path) -> None:
+    """Also in the times and in the name of a session."""
+    lines = foreign_lines()
+    lines[0]["session_id"] = lines[1]["timestamp"] = "\ud800"
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name in ("parquet", "npz"):
+        result = run(path, "--output", tmp_path / f"t.{name}", "--format", name)
+        assert result.exit_code == 0, result.exception
+    row = parquet(tmp_path / "t.parquet")[0][0]
+    assert (row["session"], row["timestamp"]) == ("\\ud800", "\\ud800")
+
+
+def test_an_array_of_what_are_no_characters_is_an_error(tmp_path: Path) -> None:
+    """NumPy makes one, and a SystemError of each look at it."""
+    lines = foreign_lines()
+    lines[1]["cameras"] = []
+    lines[1]["request"]["words"] = {"$ndarray": {"dtype": "<U1", "shape": [1], "data": "AADYAA=="}}
+    result = run(write_lines(tmp_path / "trace.jsonl", lines), "--output", tmp_path / "t.npz", "--format", "npz")
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert "text with 0xd80000 in it, which is no character" in result.stderr
