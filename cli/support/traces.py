@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from contextlib import contextmanager
@@ -58,20 +57,12 @@ def exits(code: int = USAGE) -> Iterator[None]:
         fail(str(error), code)
 
 
-def _as_json(row: dict[str, Any]) -> str:
-    from horus_async.json_text import finite, tagged_float
-    from horus_async.policy.model.jsontext import encode
-
-    try:
-        return encode(row).decode()
-    except TypeError:  # half a surrogate pair, or an integer beyond 64 bits: JSON has them, and so may a trace
-        return json.dumps(finite(row, tagged_float), separators=(",", ":"))
-
-
 def print_json(rows: Iterable[dict[str, Any]]) -> None:
     """Print a JSON array row by row, so that a long answer takes no memory."""
+    from horus_async.policy.model.jsontext import encode_read
+
     beginnings = chain(["["], repeat(","))
-    texts = (begin + printable_json(_as_json(row)) for begin, row in zip(beginnings, rows, strict=False))
+    texts = (begin + printable_json(encode_read(row).decode()) for begin, row in zip(beginnings, rows, strict=False))
     first = next(texts, None)
     tell_lines(["[]"] if first is None else chain([first], texts, ["]"]))
 
