@@ -218,7 +218,7 @@ def _leaves(path: str, value: Any) -> Iterable[tuple[str, Any]]:
     """The fields in nested dicts that a feature can hold; others are JSON text."""
     import numpy
 
-    from horus_async.policy.model.jsontext import encode
+    from horus_async.policy.model.jsontext import encode_read
 
     if isinstance(value, dict) and (value or not path):
         for key, item in value.items():
@@ -234,7 +234,7 @@ def _leaves(path: str, value: Any) -> Iterable[tuple[str, Any]]:
     if array.dtype.kind in "biuf" and array.size and array.ndim <= 5:
         yield path, array
     elif value is not None:
-        yield path, encode(plain(value)).decode()
+        yield path, encode_read(plain(value)).decode()
 
 
 def _bare(path: str) -> str:
