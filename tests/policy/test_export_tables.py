@@ -352,16 +352,6 @@ def test_half_characters_are_written_out_everywhere(tmp_path: Path) -> None:
     assert (row["session"], row["timestamp"]) == ("\\ud800", "\\ud800")
 
 
-def test_an_array_of_what_are_no_characters_is_an_error(tmp_path: Path) -> None:
-    """NumPy makes one, and a SystemError of each look at it."""
-    lines = foreign_lines()
-    lines[1]["cameras"] = []
-    lines[1]["request"]["words"] = {"$ndarray": {"dtype": "<U1", "shape": [1], "data": "AADYAA=="}}
-    result = run(write_lines(tmp_path / "trace.jsonl", lines), "--output", tmp_path / "t.npz", "--format", "npz")
-    assert isinstance(result.exception, SystemExit), result.exception
-    assert "text with 0xd80000 in it, which is no character" in result.stderr
-
-
 def test_numbers_that_python_does_not_have_are_numbers_or_text(tmp_path: Path) -> None:
     """NumPy makes no Python number of a ``longdouble``: what a float holds is one, all else is its digits."""
     wide = numpy.longdouble(1) / 3
