@@ -136,6 +136,24 @@ def test_a_seq_that_is_no_number_is_an_error(tmp_path: Path) -> None:
         read_all(write_lines(tmp_path / "trace.jsonl", lines))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"seq": 2**63}, "line 3: a seq beyond 64 bits"),
+        ({"latency": {"total_ms": 10**400}}, "line 3: actions or latency of the wrong type"),
+    ],
+    ids=["seq", "latency"],
+)
+def test_numbers_that_no_machine_has_are_errors(tmp_path: Path, wrong: dict[str, object], said: str) -> None:
+    """Replay, summary and export could do nothing with them but raise OverflowError."""
+    lines = foreign_lines()
+    lines[2] |= wrong
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(TraceError, match=said):
+        read_all(path)
+
+
 def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
     """What cannot be opened raises TraceError."""
     for path in (tmp_path / "nothing.jsonl", tmp_path):

@@ -115,7 +115,7 @@ class EditedFile:
                     feed.external.see(topic, publisher, tick, size)
         at_tick: int | None = fields.get("at_tick", fields.get("tick"))
         if at_tick is None and fields["kind"] == "sends":
-            loose = max(sent["tick"] for sent in fields["outputs"])
+            loose = max((sent["tick"] for sent in fields["outputs"]), default=0)
             feed.last_loose_tick = max(loose, feed.last_loose_tick or 0)
         self.last_tick = max(self.last_tick, at_tick or 0)
         text = text_of(fields) if line is None or not _ends_in_tick(line) else line + b"\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from math import inf, isnan
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,11 @@ _QUOTED = re.compile(rb'[",\n\r]')
 
 def json_text(value: Any) -> bytes:
     """A cell as strict JSON, which knows neither infinity (written as text, ``"inf"``) nor NaN (written as null)."""
-    return orjson.dumps(_strict(value), option=orjson.OPT_SERIALIZE_NUMPY)
+    strict = _strict(value)
+    try:
+        return orjson.dumps(strict, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:  # an integer beyond 64 bits
+        return json.dumps(strict, ensure_ascii=False, separators=(",", ":"), default=lambda one: one.tolist()).encode()
 
 
 def csv_line(cells: Iterable[Any]) -> bytes:
