@@ -231,7 +231,7 @@ def test_the_reserve_is_for_what_is_urgent(no_descriptor: None) -> None:
     """Who is not gets the error; who is gets a descriptor of the reserve."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard[0] + open_files.RESERVE, hard[1]))
-    open_files.hold_reserve()
+    let_go = open_files.hold_reserve()
 
     def opening() -> int:
         return os.open(os.devnull, os.O_RDONLY)
@@ -242,5 +242,6 @@ def test_the_reserve_is_for_what_is_urgent(no_descriptor: None) -> None:
             with pytest.raises(OSError, match="Too many"):
                 open_files.with_room(opening)
             os.close(open_files.with_room(opening, urgent=True))
-    finally:
         assert not open_files.give_up_reserve()
+    finally:
+        let_go()
