@@ -33,6 +33,7 @@ from horus_async.topics.kinds.finding import is_missing
 from horus_async.topics.packed import schema
 from horus_async.topics.packed.schema import Schema, Struct
 from horus_async.topics.values.flags import MOST_COMBINATIONS
+from tests.engine.programs import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
