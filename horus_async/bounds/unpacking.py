@@ -9,7 +9,10 @@ and beyond that `FILE_RATIO` times its size.
 from __future__ import annotations
 
 import bz2
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FREE, RATIO = 64 << 20, 16
 FILE_FREE, FILE_RATIO = 128 << 20, 64
@@ -94,6 +97,23 @@ def unpack_bz2(data: bytes) -> bytes:
         pieces.append(_unpack(unpacker, data, most - sum(map(len, pieces))))
         data = unpacker.unused_data
     return b"".join(pieces)
+
+
+def in_pieces(unpacker: Any, data: bytes, size: int) -> Iterator[bytes]:
+    """What becomes of some LZ4 data, which may be 255 times as much, in pieces of at most so many bytes.
+
+    Args:
+        unpacker: an ``LZ4FrameDecompressor``, which may need more data after this.
+        data: packed.
+        size: bytes of a piece.
+
+    Raises:
+        RuntimeError: it is damaged.
+    """
+    piece = unpacker.decompress(data, max_length=size)
+    while piece:
+        yield piece
+        piece = b"" if unpacker.eof or unpacker.needs_input else unpacker.decompress(b"", max_length=size)
 
 
 def _unpack(unpacker: Any, data: bytes, most: int | None = None) -> bytes:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lz4.frame
 from attrs import define, field, frozen
 
 from horus_async.bounds.text import counted
+from horus_async.bounds.unpacking import in_pieces
 
 from .frame_index import IndexEntry, build_index, read_index
 from .limits import FRAME_LIMIT, OBJECTS_LIMIT, VALUES_LIMIT, beyond, too_much
@@ -316,7 +317,7 @@ def _decode(read: Read, offset: int, size: int, most: int) -> Frame | Damage:
 def _too_much_in(packed: bytes) -> str | None:
     """Why what is packed is beyond what one frame may hold; it is looked through in pieces, none of which is kept."""
     size = values = objects = 0
-    for piece in _pieces(lz4.frame.LZ4FrameDecompressor(), packed):
+    for piece in in_pieces(lz4.frame.LZ4FrameDecompressor(), packed, _PIECE):
         size += len(piece)
         more_values, more_objects = counted(piece)
         values, objects = values + more_values, objects + more_objects
@@ -329,17 +330,10 @@ def _unpacked(packed: bytes) -> tuple[bytes, int]:
     """What a frame holds, and how many bytes it has. The library would hold a large one twice."""
     unpacker = lz4.frame.LZ4FrameDecompressor()
     text = io.BytesIO()
-    text.writelines(_pieces(unpacker, packed))
+    text.writelines(in_pieces(unpacker, packed, _PIECE))
     if not unpacker.eof:
         raise ValueError("its end is missing")
     return text.getvalue(), len(packed) - len(unpacker.unused_data or b"")
-
-
-def _pieces(unpacker: Any, packed: bytes) -> Iterator[bytes]:
-    piece = unpacker.decompress(packed, max_length=_PIECE)
-    while piece:
-        yield piece
-        piece = b"" if unpacker.eof or unpacker.needs_input else unpacker.decompress(b"", max_length=_PIECE)
 
 
 def _could_begin(head: bytes) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from attrs import define
 
 from horus_async.bounds.text import Most
+from horus_async.bounds.unpacking import in_pieces
 from horus_async.errors import TraceError
 
 if TYPE_CHECKING:
@@ -144,20 +145,14 @@ class LineSource:
                         data = self._skip(data)
                         continue
                     stream = lz4.frame.LZ4FrameDecompressor()
-                yield from self._pieces(stream, data)
+                try:
+                    yield from in_pieces(stream, data, _CHUNK)
+                except RuntimeError as error:
+                    raise DamagedDataError(f"{self.name}: damaged LZ4 data: {error}") from error
                 data = (stream.unused_data or b"") if stream.eof else b""
                 stream = None if stream.eof else stream
         if stream is not None or data:
             self.torn = "the compressed data ends in the middle"
-
-    def _pieces(self, stream: Any, data: bytes) -> Iterator[bytes]:
-        """What becomes of some LZ4 data, which may be 255 times as much, in pieces."""
-        try:
-            yield stream.decompress(data, max_length=_CHUNK)
-            while not (stream.eof or stream.needs_input):
-                yield stream.decompress(b"", max_length=_CHUNK)
-        except RuntimeError as error:
-            raise DamagedDataError(f"{self.name}: damaged LZ4 data: {error}") from error
 
     def _skip(self, data: bytes) -> bytes:
         """The data after a skippable frame: four bytes of magic, four bytes of length, content."""
