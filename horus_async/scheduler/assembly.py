@@ -48,9 +48,8 @@ class Assembly:
 
     def begin(self, watchdog: float | None) -> None:
         """Set the guard's traps and let the watchdog loose, in the thread of the event loop."""
-        let_go = hold_reserve()
-        self._meanwhile.callback(let_go)
-        weakref.finalize(self, let_go)  # who runs tick by tick may forget to end it
+        # Also where nobody ends this: who runs tick by tick may forget it.
+        self._meanwhile.callback(weakref.finalize(self, hold_reserve()))
         self._meanwhile.enter_context(noticed(self.runtime))
         self._meanwhile.enter_context(logs_heard(self.runtime))
         if self.guard is not None:
