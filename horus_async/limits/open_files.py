@@ -119,6 +119,13 @@ def expect_files(count: int = 0) -> int:
     return max(0, descriptor + count - _soft_limit())
 
 
+def files_allowed(wanted: int) -> int:
+    """How many files this process may have open; its limit is raised first if it is less than so many."""
+    if _soft_limit() < wanted:
+        _raise_limit()
+    return _soft_limit()
+
+
 def check_files_left(count: int) -> None:
     """See that this process may open so many more files; its limit is raised if it is too low.
 

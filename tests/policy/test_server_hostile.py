@@ -23,6 +23,7 @@ from horus_async.policy.model.weight import MOST_PARTS, MOST_VALUES, weight_of_j
 from horus_async.policy.model.wire import WireFormat, pack, weighed
 from horus_async.policy.server import http as server
 from horus_async.policy.server.admission.room import Room
+from horus_async.policy.server.connections import lobby
 from tests.policy.conftest import needs_server, reach, serving
 from tests.policy.sockets import Closed, openpi
 
@@ -555,3 +556,13 @@ async def test_a_client_that_goes_on_after_the_close_holds_up_no_end(monkeypatch
                 await trio.sleep(0.01)
             except trio.BrokenResourceError:
                 ended = True
+
+
+@pytest.mark.parametrize(("files", "places"), [(4000, 1000), (1000, 744), (300, 150), (1, 1)])
+def test_where_files_are_few_there_are_fewer_connections(
+    files: int, places: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rest of the server keeps some, and the log says so."""
+    monkeypatch.setattr(lobby, "files_allowed", lambda wanted: files if wanted > 1000 else 0)
+    assert lobby.places_for(1000) == places
+    assert [message.partition(":")[0] for message in caplog.messages] == ["few-files"] * (places < 1000)

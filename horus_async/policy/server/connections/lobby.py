@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import resource
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
 from attrs import define, field
+
+from horus_async.limits.open_files import files_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,18 +86,8 @@ class Patience:
 
 def places_for(connections: int) -> int:
     """For how many connections there are files; this process's limit of open files is raised as far as needed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OTHER_FILES
-    if resource.RLIM_INFINITY in (soft, hard) and soft == resource.RLIM_INFINITY:
-        return connections
-    if soft < wanted:
-        more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
-        except (OSError, ValueError):  # macOS has a limit below the hard one
-            more = soft
-        soft = more
-    places = min(connections, max(1, soft // 2, soft - _OTHER_FILES))
+    files = files_allowed(connections + _OTHER_FILES)
+    places = min(connections, max(1, files // 2, files - _OTHER_FILES))
     if places < connections:
-        logger.warning("few-files: this process may open %d files, so it takes %d connections at once", soft, places)
+        logger.warning("few-files: this process may open %d files, so it takes %d connections at once", files, places)
     return places
