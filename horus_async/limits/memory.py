@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 
 _KINDS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
@@ -14,6 +15,11 @@ def out_of_memory() -> str:
     if not limits:
         return "there is no memory left"
     return f"there is no memory left: this process may have {min(limits) >> 20} MiB; raise the limit (ulimit -v)"
+
+
+def memory_error() -> OSError:
+    """The error of the system that says so, for what handles these and not a ``MemoryError``."""
+    return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 def no_memory(error: OSError) -> str | None:

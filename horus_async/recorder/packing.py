@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import struct
 import zlib
 from typing import TYPE_CHECKING, TypeAlias
 
 import lz4.frame
 from attrs import frozen
+
+from horus_async.limits.memory import memory_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def _pack(text: bytes, level: int) -> bytes:
             store_size=False,
         )
     except (RuntimeError, MemoryError) as error:  # the first is what LZ4 says where it gets no memory
-        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
+        raise memory_error() from error
     return packed
 
 

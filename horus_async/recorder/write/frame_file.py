@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from horus_async.append_file import AppendFile
 from horus_async.clock.system import wall_ns
+from horus_async.limits.memory import memory_error
 from horus_async.limits.open_files import why
 from horus_async.recorder.frames import Seal, pack
 from horus_async.recorder.manifest import sync_folder
@@ -242,7 +243,7 @@ class FrameFile:
                 self._write_frame(text[self._done : end])
                 self._done = end
         except (OSError, MemoryError) as error:
-            refused = error if isinstance(error, OSError) else OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            refused = error if isinstance(error, OSError) else memory_error()
             if not self._given_up:
                 self.lose(text[self._done :], f"cannot write: {why(refused)}")
             raise refused from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import threading
@@ -16,6 +15,7 @@ from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_mono
 from horus_async.errors import LimitError, RecordingError
 from horus_async.limits import disk
 from horus_async.limits.disk import Beside
+from horus_async.limits.memory import memory_error
 from horus_async.limits.open_files import too_many_files, why
 from horus_async.limits.threads import start_thread
 from horus_async.recorder.locking import FolderLock
@@ -284,7 +284,7 @@ class SessionWriter:
                 more = self.intake.make_lines(_let_others_run)
                 written = self._write_lines()
             except MemoryError:  # what waits goes on waiting, until there is no room for more
-                self._fail(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+                self._fail(memory_error())
                 return
             self.intake.room.pace(written, monotonic_ns() - began_ns)
             self.intake.written(written)
