@@ -155,6 +155,19 @@ WRONG_LINES: list[dict[str, Any]] = [
 ]
 
 
+CUT = ("cut", "s", "--ticks", "1-7", "--name", "part")
+MERGE = ("merge", "other", "s", "--prefix", "--name", "both")
+
+
+def check_one_line_is_damage(*commands: tuple[str, ...]) -> None:
+    """Each of the commands leaves one line out, says so, and ends with 1."""
+    for arguments in commands:
+        result = call(*arguments)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == 1
+        assert "1 lines are none of a recording" in result.stderr
+
+
 @pytest.mark.parametrize("wrong", WRONG_LINES, ids=str)
 def test_lines_with_fields_of_a_wrong_type_are_damage(
     wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,15 +181,7 @@ def test_lines_with_fields_of_a_wrong_type_are_damage(
         return [line | wrong if line["kind"] == "tick" and line["tick"] == 4 else line for line in recorded]
 
     rewrite(str(whole.files["sensor"].path), spoil)
-    for arguments in (
-        ("cut", "s", "--ticks", "1-7", "--name", "part"),
-        ("cut", "s", "--ticks", "5-7", "--name", "end"),
-        ("merge", "other", "s", "--prefix", "--name", "both"),
-    ):
-        result = call(*arguments)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert result.exit_code == 1
-        assert "1 lines are none of a recording" in result.stderr
+    check_one_line_is_damage(CUT, ("cut", "s", "--ticks", "5-7", "--name", "end"), MERGE)
     assert len(messages("part")) == 7 * 2 + 1 - 1
     assert "damaged in the session that this was made of" in str([*open_session("part").files["sensor"].gaps()])
 
@@ -198,10 +203,7 @@ def test_lines_that_say_nothing_here_are_copied(
     robot(tmp_path, "other", ticks=9)
     whole = robot(tmp_path, "s", ticks=9)
     rewrite(str(whole.files["sensor"].path), lambda found: [*found[:4], added, *found[4:]])
-    for arguments in (
-        ("cut", "s", "--ticks", "1-7", "--name", "part"),
-        ("merge", "other", "s", "--prefix", "--name", "both"),
-    ):
+    for arguments in (CUT, MERGE):
         result = call(*arguments)
         assert result.exit_code == 0, (result.exception, result.output)
     assert is_whole("part")
@@ -231,14 +233,7 @@ def test_external_lines_with_fields_of_a_wrong_type_are_damage(
     whole = robot(tmp_path, "s", ticks=9, outside=[outsider(2, 1)])
     assert whole.external_file is not None
     rewrite(str(whole.external_file.path), lambda found: [x | wrong if x["kind"] == "message" else x for x in found])
-    for arguments in (
-        ("cut", "s", "--ticks", "1-7", "--name", "part"),
-        ("merge", "other", "s", "--prefix", "--name", "both"),
-    ):
-        result = call(*arguments)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert result.exit_code == 1
-        assert "1 lines are none of a recording" in result.stderr
+    check_one_line_is_damage(CUT, MERGE)
 
 
 def irregular(
