@@ -1,0 +1,400 @@
+"""Looking for frames at every edge: where a file ends, where a seal is wrong, where a frame could begin and does not.
+
+Each test began as a change to the code that no other test noticed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import struct
+from typing import Any
+
+import lz4.frame
+import pytest
+
+from horus_async.recorder import frames, limits
+from horus_async.recorder.frames import Damage, Frame, Seal, build_index, pack, reader_of, scan
+
+HEADER = b'{"kind":"header","sealed":true}\n'
+TEXTS = [HEADER, *(b'{"tick":%d}\n{"tick":%d}\n' % (number, number) for number in range(4))]
+MAGIC = b"\x04\x22\x4d\x18"
+SEAL = 16
+STEP = 1 << 12
+"""Bytes that are searched at first for the next frame."""
+STEPS = 1 << 20
+"""And at a time later."""
+
+
+def scanned(data: bytes, key: int | None = None, start: int = 0) -> list[Frame | Damage]:
+    """All that is found from an offset on."""
+    return list(scan(reader_of(data), start, len(data), key))
+
+
+def told(data: bytes, key: int | None = None, start: int = 0) -> list[tuple[Any, ...]]:
+    """The same, short: offset, size, and the text, or why there is none and whether the file was cut there."""
+    return [
+        (one.offset, one.size, one.text) if isinstance(one, Frame) else (one.offset, one.size, one.reason, one.torn)
+        for one in scanned(data, key, start)
+    ]
+
+
+def sealed(texts: list[bytes]) -> tuple[list[bytes], int]:
+    """The frames of a file, each with its seal, and the file's key."""
+    rows: list[bytes] = []
+    key = 0
+    for number, text in enumerate(texts):
+        frame = pack(text, text.count(b"\n"))
+        seal = Seal.of(frame, number, key)
+        key = key or seal.checksum
+        rows.append(frame + seal.pack())
+    return rows, key
+
+
+ROWS, KEY = sealed(TEXTS)
+PLACES = [0, *itertools.accumulate(map(len, ROWS))]
+
+
+def row_at(number: int) -> tuple[int, int, bytes]:
+    """What is told of a frame of the file that is as it should be."""
+    return PLACES[number], len(ROWS[number]), TEXTS[number]
+
+
+# -- sealed files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("behind", [b"", build_index([])])
+def test_a_sealed_file_is_a_row_of_frames(behind: bytes) -> None:
+    """From its beginning, or from any frame on; each reaches to the next."""
+    data = b"".join(ROWS)
+    for first in range(len(ROWS)):
+        expected = [row_at(number) for number in range(first, len(ROWS))]
+        assert told(data, KEY, PLACES[first]) == expected
+        if not behind or not first:
+            assert list(scan(reader_of(data + behind), PLACES[first], len(data), KEY)) == scanned(
+                data, KEY, PLACES[first]
+            )
+
+
+def test_every_end_of_a_sealed_file_is_told() -> None:
+    """Frame and seal are one: what ends within either is cut off there, to the end, and nothing of it is read."""
+    data = b"".join(ROWS)
+    for length in range(len(data) + 1):
+        whole = sum(place <= length for place in PLACES) - 1
+        expected: list[tuple[Any, ...]] = [row_at(number) for number in range(whole)]
+        if length > PLACES[whole]:
+            expected.append((PLACES[whole], length - PLACES[whole], "the last frame is cut off", True))
+        elif not length:
+            expected = []
+        found = told(data[:length], KEY)
+        assert [(one[:2], one[-1]) for one in found] == [(one[:2], one[-1]) for one in expected], length
+
+
+def test_every_end_in_zeros_of_a_sealed_file_is_a_cut() -> None:
+    """A power cut leaves zeros where a frame, its seal, or the rest of it was to be."""
+    data = b"".join(ROWS)
+    seal = PLACES[-1] - SEAL
+    for length in (seal, PLACES[-1], PLACES[-2]):
+        for zeros in (1, 7, 8, SEAL - 1, SEAL, 100):
+            found = told(data[:length] + bytes(zeros), KEY)
+            if length == seal and zeros >= SEAL:  # enough for a seal: it is none
+                assert found[:4] == [row_at(number) for number in range(4)]
+                assert found[4] == (PLACES[-2], 0, "a frame without its seal", False)
+                assert found[5][2] == TEXTS[-1]
+                assert found[6][-1] is True
+            else:
+                begin = PLACES[-1] if length == PLACES[-1] else PLACES[-2]
+                assert found[-1][:2] == (begin, length + zeros - begin)
+                assert found[-1][-1] is True
+                assert found[:-1] == [row_at(number) for number in range(PLACES.index(begin))]
+
+
+def test_what_is_no_seal_at_the_end_is_no_cut() -> None:
+    """Other bytes, too few for a seal: the lines are read, and both are told."""
+    data = b"".join(ROWS)[:-SEAL]
+    assert told(data + b"junk", KEY)[4:] == [
+        (PLACES[-2], 0, "a frame without its seal", False),
+        (PLACES[-2], len(ROWS[-1]) - SEAL, TEXTS[-1]),
+        (PLACES[-1] - SEAL, 4, "no frame begins here", False),
+    ]
+
+
+@pytest.mark.parametrize("header", [0, 1])
+def test_a_file_that_was_packed_again_is_read(header: int) -> None:
+    """Where not one frame has a seal nothing was cut off: all lines are there, and each frame is told of."""
+    rows = [row[:-SEAL] for row in ROWS[header:]]
+    found = told(b"".join(rows), KEY)
+    assert [one[2] for one in found if len(one) == 3] == TEXTS[header:]
+    said = [one[2:] for one in found if len(one) == 4]
+    assert said == [("a frame without its seal", False)] * len(rows)
+
+
+def test_one_frame_of_a_header_without_its_seal_is_cut() -> None:
+    """A first frame of one line, without a seal, is what a kill leaves; of several lines it is one packed again."""
+    lone = pack(HEADER, 1)
+    assert told(lone, KEY) == [(0, len(lone), "the last frame is cut off", True)]
+    several = pack(HEADER + TEXTS[1], 3)
+    assert told(several, KEY) == [
+        (0, 0, "a frame without its seal", False),
+        (0, len(several), HEADER + TEXTS[1]),
+    ]
+
+
+def test_a_seal_without_its_frame_is_told() -> None:
+    """With its place, and the frames around it are read; the frame that it was for is missed."""
+    data = ROWS[0] + ROWS[1] + ROWS[2][-SEAL:] + ROWS[3]
+    at = PLACES[2]
+    assert told(data, KEY) == [
+        row_at(0),
+        row_at(1),
+        (at, SEAL, "a seal without its frame", False),
+        (at + SEAL, 0, "lines are missing here: 1 frame", False),
+        (at + SEAL, len(ROWS[3]), TEXTS[3]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("left", "missing"), [([0, 2, 3, 4], "1 frame"), ([0, 3, 4], "2 frames"), ([0, 1, 4], "2 frames")]
+)
+def test_missing_frames_are_counted(left: list[int], missing: str) -> None:
+    """Where they are missing, once."""
+    data = b"".join(ROWS[number] for number in left)
+    first = next(place for place, number in enumerate(left) if place != number)
+    found = told(data, KEY)
+    assert [one for one in found if len(one) == 4] == [(PLACES[first], 0, f"lines are missing here: {missing}", False)]
+    assert [one[2] for one in found if len(one) == 3] == [TEXTS[number] for number in left]
+
+
+def test_a_file_without_its_first_frame() -> None:
+    """That is missed as any other."""
+    assert told(b"".join(ROWS[1:]), KEY)[0] == (0, 0, "lines are missing here: 1 frame", False)
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_a_frame_in_a_wrong_place_is_not_read(again: int) -> None:
+    """A number that is not above that of the frame before; the row goes on where it was."""
+    data = b"".join([*ROWS[:3], ROWS[again], *ROWS[3:]])
+    assert told(data, KEY)[3:5] == [
+        (PLACES[3], len(ROWS[again]), f"frame {again} stands in a wrong place, or a second time", False),
+        (PLACES[3] + len(ROWS[again]), len(ROWS[3]), TEXTS[3]),
+    ]
+
+
+def test_behind_damage_nothing_is_missed() -> None:
+    """How many frames it has cost is not known: the next whole one is read, and from there on all are counted."""
+    other = pack(b'{"tick":"of another file"}\n', 1)
+    strange = other + Seal.of(other, 2, KEY + 1).pack()
+    for wrong, reason in (
+        (strange, "a frame that is not the one that was written here"),
+        (b"junk" * 9, "no frame begins here"),
+    ):
+        data = ROWS[0] + ROWS[1] + wrong + ROWS[4]
+        assert told(data, KEY) == [
+            row_at(0),
+            row_at(1),
+            (PLACES[2], len(wrong), reason, False),
+            (PLACES[2] + len(wrong), len(ROWS[4]), TEXTS[4]),
+        ]
+    rows, key = sealed([*TEXTS, *TEXTS[1:]])
+    found = told(rows[0] + b"junk" + rows[2] + rows[5], key)
+    assert [one[2] for one in found if len(one) == 4] == ["no frame begins here", "lines are missing here: 2 frames"]
+
+
+def test_a_frame_without_its_seal_is_no_reason_to_miss_others() -> None:
+    """It is read, and the next number is its own or the one behind it."""
+    data = b"".join([*ROWS[:2], ROWS[2][:-SEAL], *ROWS[3:]])
+    assert [one[2:] for one in told(data, KEY) if len(one) == 4] == [("a frame without its seal", False)]
+    assert [one[2] for one in told(data, KEY) if len(one) == 3] == TEXTS
+
+
+def test_what_lz4_tools_skip_is_no_way_to_hide_frames() -> None:
+    """In a sealed file nothing but seals is skipped by its size: what it would hide is found."""
+    cover = struct.pack("<II", 0x184D2A50, len(ROWS[3]))
+    found = told(ROWS[0] + ROWS[1] + ROWS[2] + cover + ROWS[3] + ROWS[4], KEY)
+    assert found[3] == (PLACES[3], 8, "an index that is not valid", False)
+    assert [one[2] for one in found if len(one) == 3] == TEXTS
+    unsealed = told(cover + ROWS[3] + ROWS[4])
+    assert [one[2] for one in unsealed] == [TEXTS[4]]
+
+
+# -- files without seals -----------------------------------------------------------------------------------------------
+
+
+def test_a_seal_belongs_to_its_frame_also_where_nobody_checks() -> None:
+    """Frames of a sealed file that is read without its key reach to the next frame, the last one to the end."""
+    assert told(b"".join(ROWS)) == [row_at(number) for number in range(5)]
+    cut = b"".join(ROWS)[:-1]
+    assert told(cut)[4:] == [
+        (PLACES[4], len(ROWS[4]) - SEAL, TEXTS[4]),
+        (PLACES[5] - SEAL, SEAL - 1, "the index is cut off", True),
+    ]
+
+
+@pytest.mark.parametrize("size", [0, 1, 100])
+def test_a_skippable_frame_reaches_to_its_end(size: int) -> None:
+    """It may be the last of a file; with one byte less it is cut off."""
+    for magic in (0x184D2A50, 0x184D2A5F):
+        data = struct.pack("<II", magic, size) + bytes(size)
+        assert told(data) == []
+        assert told(data + pack(b"{}\n", 1)) == [(len(data), len(pack(b"{}\n", 1)), b"{}\n")]
+        if size:
+            assert told(data[:-1]) == [(0, len(data) - 1, "the index is cut off", True)]
+    for magic in (0x184D2A4F, 0x184D2A60):
+        assert told(struct.pack("<II", magic, size) + bytes(size))[0][2:] == ("no frame begins here", False)
+
+
+@pytest.mark.parametrize("around", [STEP, STEP + 2 * STEP])
+@pytest.mark.parametrize("shift", range(-6, 7))
+def test_a_frame_behind_damage_is_found_wherever_it_begins(around: int, shift: int) -> None:
+    """Also where its mark lies across the end of what is looked at in one go."""
+    frame = pack(b"{}\n", 1)
+    size = around + shift
+    assert told(b"x" * size + frame) == [(0, size, "no frame begins here", False), (size, len(frame), b"{}\n")]
+
+
+def test_marks_of_frames_before_a_frame_do_not_hide_it() -> None:
+    """Each is looked at, also two that stand side by side."""
+    frame = pack(b"{}\n", 1)
+    data = b"x" + MAGIC + MAGIC + b"y" + MAGIC + frame + b"z" + frame
+    at = data.index(frame)
+    assert [one[:3] for one in told(data)] == [
+        (0, at, "no frame begins here"),
+        (at, len(frame), b"{}\n"),
+        (at + len(frame), 1, "no frame begins here"),
+        (at + len(frame) + 1, len(frame), b"{}\n"),
+    ]
+
+
+@pytest.mark.parametrize("zeros", [1, 7, 8, 20, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS])
+def test_zeros_to_the_end_are_a_cut_however_many(zeros: int) -> None:
+    """Behind a frame or behind nothing; one byte among them that is none makes it damage."""
+    frame = pack(b"{}\n", 1)
+    for before in (b"", frame):
+        begin = len(before)
+        assert told(before + bytes(zeros))[-1] == (begin, zeros, "no frame begins here", True)
+    if zeros > 20:
+        assert told(frame + bytes(zeros) + b"x")[-1] == (len(frame), zeros + 1, "no frame begins here", False)
+        assert told(b"x" + bytes(zeros))[-1] == (0, zeros + 1, "no frame begins here", False)
+
+
+@pytest.mark.parametrize("length", range(1, 4))
+def test_the_beginning_of_a_mark_at_the_end_is_a_cut(length: int) -> None:
+    """What could become a frame or an index; not what could not."""
+    for mark in (MAGIC, struct.pack("<I", 0x184D2A5E)):
+        assert told(ROWS[0] + mark[:length])[-1] == (len(ROWS[0]), length, "no frame begins here", True)
+    assert told(ROWS[0] + MAGIC[: length - 1] + b"x")[-1][-1] is False
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"content_checksum": True, "store_size": False, **more}
+    for more in (
+        dict[str, Any](),
+        {"block_checksum": True},
+        {"store_size": True},
+        {"block_linked": False},
+        {"block_checksum": True, "store_size": True, "block_linked": False},
+        *({"block_size": size} for size in (4, 5, 6, 7)),
+    )
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("size", [1, 1000, 1 << 16, 300_000])
+def test_frames_of_other_writers_are_found(options: dict[str, Any], size: int) -> None:
+    """Whatever the format leaves open: sizes of blocks, their checksums, the size of it all."""
+    text = random.Random(size).randbytes(size).replace(b"\n", b"x") + b"\n"
+    for content in (text, bytes(size).replace(b"\0", b"z") + b"\n"):
+        frame = lz4.frame.compress(content, **options)
+        data = frame + pack(b"{}\n", 1)
+        assert [one[:2] for one in told(data)] == [(0, len(frame)), (len(frame), len(pack(b"{}\n", 1)))]
+        assert scanned(data)[0].text == content  # type: ignore[union-attr]
+        assert told(frame[:-1]) == [(0, len(frame) - 1, "the last frame is cut off", True)]
+
+
+def test_a_full_block_that_could_not_be_packed_is_no_damage() -> None:
+    """A block may have as many bytes as its kind; one more is impossible."""
+    text = os.urandom((1 << 16) - 1).replace(b"\n", b"x") + b"\n"
+    frame = lz4.frame.compress(text, content_checksum=True, block_size=4, store_size=False)
+    assert struct.unpack_from("<I", frame, 7) == (1 << 31 | 1 << 16,)
+    assert told(frame) == [(0, len(frame), text)]
+    larger = frame[:7] + struct.pack("<I", 1 << 31 | (1 << 16) + 1) + frame[11:] + b"x"
+    assert told(larger) == [(0, len(larger), "a block of an impossible size", False)]
+
+
+@pytest.mark.parametrize(("flags", "kind"), [(0x60, 0x60), (0x24, 0x60), (0xA4, 0x60), (0x64, 0x30), (0x64, 0x00)])
+def test_a_header_that_makes_no_sense(flags: int, kind: int) -> None:
+    """Without a checksum of the content, of another version, or with blocks of no known size."""
+    data = MAGIC + bytes([flags, kind]) + bytes(30)
+    assert told(data)[0] == (0, len(data), "a frame header that makes no sense", False)
+
+
+@pytest.mark.parametrize("text", [b"", b"no end", b"one\nno end"])
+def test_a_frame_that_holds_no_whole_lines(text: bytes) -> None:
+    """It is not ours."""
+    frame = lz4.frame.compress(text, content_checksum=True, store_size=False)
+    assert told(frame) == [(0, len(frame), "a frame that does not hold whole lines", False)]
+
+
+# -- frames that may become large --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every frame is looked through in pieces before it is kept, as only those are that may become large."""
+    monkeypatch.setattr(frames, "_SMALL", 0)
+    monkeypatch.setattr(frames, "_PIECE", 100)
+
+
+@pytest.mark.usefixtures("looked_through")
+def test_what_may_become_large_is_read_as_ever() -> None:
+    """The same lines, ends, and errors."""
+    data = b"".join(ROWS)
+    assert told(data, KEY) == [row_at(number) for number in range(5)]
+    assert told(data) == [row_at(number) for number in range(5)]
+    long = b"".join(b'{"tick":%d}\n' % number for number in range(1000))
+    frame = pack(long, 1000)
+    assert told(frame) == [(0, len(frame), long)]
+    for position in (*range(7, len(frame), 29), *range(len(frame) - 12, len(frame))):
+        broken = bytearray(frame)
+        broken[position] ^= 1
+        texts = [one.text for one in scanned(bytes(broken)) if isinstance(one, Frame)]
+        assert texts in ([], [long])  # another distance to copy the same from is no damage
+    no_lines = lz4.frame.compress(b"no end", content_checksum=True, store_size=False)
+    assert told(no_lines)[0][2] == "a frame that does not hold whole lines"
+
+
+@pytest.mark.usefixtures("looked_through")
+@pytest.mark.parametrize(("limit", "what"), [("VALUES_LIMIT", "values"), ("OBJECTS_LIMIT", "objects")])
+def test_what_may_become_large_is_counted_as_a_whole(monkeypatch: pytest.MonkeyPatch, limit: str, what: str) -> None:
+    """As many as one frame may hold, over all its pieces, and not one more."""
+    monkeypatch.setattr(limits, "VALUES_LIMIT", 1 << 30)
+    monkeypatch.setattr(limits, "OBJECTS_LIMIT", 1 << 30)
+    for size, is_read in ((500, True), (501, False)):
+        text = b"{}" * size if what == "objects" else b"," * (size - 1)
+        text += b"\n"
+        monkeypatch.setattr(limits, limit, 500)
+        frame = pack(text, 1)
+        (one,) = told(frame)
+        assert one == (
+            (0, len(frame), text)
+            if is_read
+            else (0, len(frame), f"more than 500 {what}, the most that a frame may hold", False)
+        )
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_frame_may_hold_as_much_as_the_limit_says(monkeypatch: pytest.MonkeyPatch, *, large: bool) -> None:
+    """To the byte, whichever way it is read."""
+    monkeypatch.setattr(frames, "_SMALL", 0 if large else 1 << 30)
+    monkeypatch.setattr(frames, "FRAME_LIMIT", 5000)
+    monkeypatch.setattr(limits, "FRAME_LIMIT", 5000)
+    for size, is_read in ((5000, True), (5001, False)):
+        text = b"x" * (size - 1) + b"\n"
+        frame = pack(text, 1)
+        (one,) = told(frame)
+        assert one[:3] == (
+            0,
+            len(frame),
+            text if is_read else "more than 5000 bytes of text, the most that a frame may hold",
+        )
