@@ -73,6 +73,19 @@ def test_the_last_file_of_a_row_counts_what_is_in_it(tmp_path: Path) -> None:
     file.close()
 
 
+def test_what_is_missing_is_missing_in_one_file_of_a_row(tmp_path: Path) -> None:
+    """That with the gap line, and not in those behind it."""
+    file = new_file(tmp_path, Rotation(1, None, sync=False))
+    file.lose(tick(0, 3), "why")
+    for number in (1, 2):
+        file.write(tick(number))
+    assert (file.counts.dropped, file.part_counts.dropped) == (3, 0)
+    file.lose(tick(3, 2), "why")
+    assert (file.counts.dropped, file.part_counts.dropped) == (5, 2)
+    file.close()
+    assert row(file)[0][-1]["dropped"] == 3
+
+
 @pytest.mark.parametrize(("rotation", "files"), [(NEVER_FULL, 1), (Rotation(None, 3, sync=False), 3), (None, 1)])
 def test_a_row_goes_on_in_a_new_file_when_one_is_old_enough(
     tmp_path: Path, rotation: Rotation | None, files: int

@@ -168,6 +168,21 @@ def test_the_index_is_that_of_the_frames(tmp_path: Path) -> None:
     assert (entry.first_tick, entry.last_tick, entry.lines) == (3, 7, 5)
 
 
+def test_the_index_of_a_log_goes_by_what_was_going_on(tmp_path: Path) -> None:
+    """Its lines may have no tick of their own, and end in fields of the user's."""
+    file = new_file(tmp_path, has_messages=False)
+    for first, last in ((3, 4), (4, 6)):
+        texts = [b'{"kind":"log","text":"a","tick":null,"at_tick":%d}\n' % number for number in (first, last)]
+        file.write(b"".join(texts))
+    file.write(b'{"kind":"log","tick":7,"joint":"of the user, and longer than a tick"}\n' * 2)
+    file.finish(b'{"kind":"footer","dropped":0}\n')
+    file.close()
+    data = file.path.read_bytes()
+    found = read_index(reader_of(data), len(data))
+    assert found is not None
+    assert [(entry.first_tick, entry.last_tick) for entry in found[1]] == [(3, 7)]
+
+
 @pytest.mark.parametrize("how", ["rewound", "lines"])
 def test_a_file_whose_ticks_go_back_once_has_no_index(tmp_path: Path, how: str) -> None:
     """Whether the run said so or its lines show it, whatever comes later."""
@@ -209,6 +224,15 @@ def test_what_is_lost_is_counted_and_told_where_it_is_missing(tmp_path: Path, mo
     assert (gap["kind"], gap["dropped"]) == ("gap", 5)
     assert gap["reason"].startswith("cannot write: ")
     assert "No space left on device" in gap["reason"]
+
+
+def test_lost_lines_of_the_log_are_no_lines_of_it(tmp_path: Path) -> None:
+    """They count as dropped, each as 1."""
+    file = new_file(tmp_path, has_messages=False)
+    file.feed.lines, file.feed.refused = 5, 2
+    file.lose(b'{"kind":"log","tick":7}\n' * 3, "why")
+    assert file.counts == Counts(dropped=2 + 3, lines=2)
+    file.close()
 
 
 def test_a_gap_line_that_is_lost_loses_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,6 +347,20 @@ def test_who_gives_up_counts_what_is_nowhere(tmp_path: Path, monkeypatch: pytest
     assert (file.lost, len(pieces)) == (9, 2)
     file.close()
     assert [line["tick"] for line in lines(file.path)] == [0, 1]
+
+
+def test_what_was_lost_is_not_lost_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives up after a write that failed counts what waits, and not what that write has counted."""
+    disk = full_disk(monkeypatch)
+    file = new_file(tmp_path)
+    file.write(tick(0))
+    disk += [2]
+    with pytest.raises(OSError, match="No space"):
+        file.write(tick(1, 3))
+    file.feed.put_line(tick(2, 2))
+    file.give_up("took too long")
+    assert file.lost == 3 + 2
+    file.close()
 
 
 def test_nothing_is_in_hand_after_a_write(tmp_path: Path) -> None:

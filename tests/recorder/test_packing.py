@@ -246,6 +246,13 @@ def test_an_entry_reaches_to_the_highest_tick_so_far() -> None:
     assert [(e.first_tick, e.last_tick) for e in entries((big, None, None, 4), (big, 3, 6, 4))] == [(4, 4), (4, 6)]
 
 
+def test_an_entry_begins_where_the_one_before_it_ends() -> None:
+    """At the earliest, also where that one reaches beyond its own lines: entries that overlap are not searched."""
+    big = ENTRY_TEXT
+    found = entries((big, 1, 2, None), (big, 3, 4, 9), (big, 5, 6, 9), (big, 7, 12, 9))
+    assert [(e.first_tick, e.last_tick) for e in found] == [(1, 2), (3, 9), (9, 9), (9, 12)]
+
+
 def test_ticks_that_go_back_are_never_forgotten() -> None:
     """Also where what follows is in order again, and within an entry as between two."""
     for text in (1, ENTRY_TEXT):

@@ -91,6 +91,15 @@ def test_every_end_of_a_sealed_file_is_told() -> None:
         assert [(one[:2], one[-1]) for one in found] == [(one[:2], one[-1]) for one in expected], length
 
 
+@pytest.mark.parametrize("key", [KEY, None])
+def test_nothing_beyond_the_end_is_looked_at(key: int | None) -> None:
+    """Where an index begins, say: what is found does not depend on what stands there."""
+    data = b"".join(ROWS) + b"junk" + bytes(40)
+    for length in range(len(data) + 1):
+        found = list(scan(reader_of(data), 0, length, key))
+        assert found == scanned(data[:length], key), length
+
+
 def test_every_end_in_zeros_of_a_sealed_file_is_a_cut() -> None:
     """A power cut leaves zeros where a frame, its seal, or the rest of it was to be."""
     data = b"".join(ROWS)
@@ -157,7 +166,7 @@ def test_a_seal_without_its_frame_is_told() -> None:
 @pytest.mark.parametrize(
     ("left", "missing"), [([0, 2, 3, 4], "1 frame"), ([0, 3, 4], "2 frames"), ([0, 1, 4], "2 frames")]
 )
-def test_missing_frames_are_counted(left: list[int], missing: str) -> None:
+def test_missing_all_framesare_counted(left: list[int], missing: str) -> None:
     """Where they are missing, once."""
     data = b"".join(ROWS[number] for number in left)
     first = next(place for place, number in enumerate(left) if place != number)
@@ -253,7 +262,7 @@ def test_a_frame_behind_damage_is_found_wherever_it_begins(around: int, shift: i
     assert told(b"x" * size + frame) == [(0, size, "no frame begins here", False), (size, len(frame), b"{}\n")]
 
 
-def test_marks_of_frames_before_a_frame_do_not_hide_it() -> None:
+def test_marks_of_all_framesbefore_a_frame_do_not_hide_it() -> None:
     """Each is looked at, also two that stand side by side."""
     frame = pack(b"{}\n", 1)
     data = b"x" + MAGIC + MAGIC + b"y" + MAGIC + frame + b"z" + frame
@@ -278,12 +287,16 @@ def test_zeros_to_the_end_are_a_cut_however_many(zeros: int) -> None:
         assert told(b"x" + bytes(zeros))[-1] == (0, zeros + 1, "no frame begins here", False)
 
 
-@pytest.mark.parametrize("length", range(1, 4))
+@pytest.mark.parametrize("length", range(1, 8))
 def test_the_beginning_of_a_mark_at_the_end_is_a_cut(length: int) -> None:
     """What could become a frame or an index; not what could not."""
-    for mark in (MAGIC, struct.pack("<I", 0x184D2A5E)):
-        assert told(ROWS[0] + mark[:length])[-1] == (len(ROWS[0]), length, "no frame begins here", True)
-    assert told(ROWS[0] + MAGIC[: length - 1] + b"x")[-1][-1] is False
+    index = struct.pack("<II", 0x184D2A5E, 60)
+    for mark in (MAGIC + b"\x64\x60\xa7", index):
+        _, size, _, torn = told(ROWS[0] + mark[:length])[-1]
+        assert (size, torn) == (length, True)
+        assert told(ROWS[0] + b"x" + mark[: length - 1])[-1][-1] is False
+    for mark in (MAGIC, index):
+        assert told(ROWS[0] + mark[: min(length, 4) - 1] + b"x" * 4)[-1][-1] is False
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -301,7 +314,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("size", [1, 1000, 1 << 16, 300_000])
-def test_frames_of_other_writers_are_found(options: dict[str, Any], size: int) -> None:
+def test_all_framesof_other_writers_are_found(options: dict[str, Any], size: int) -> None:
     """Whatever the format leaves open: sizes of blocks, their checksums, the size of it all."""
     text = random.Random(size).randbytes(size).replace(b"\n", b"x") + b"\n"
     for content in (text, bytes(size).replace(b"\0", b"z") + b"\n"):
@@ -310,6 +323,44 @@ def test_frames_of_other_writers_are_found(options: dict[str, Any], size: int) -
         assert [one[:2] for one in told(data)] == [(0, len(frame)), (len(frame), len(pack(b"{}\n", 1)))]
         assert scanned(data)[0].text == content  # type: ignore[union-attr]
         assert told(frame[:-1]) == [(0, len(frame) - 1, "the last frame is cut off", True)]
+
+
+def test_a_frame_that_names_a_dictionary_is_found() -> None:
+    """The format has room for its number; where it needs none it is read."""
+    plain = pack(b"{}\n", 1)
+    checks = range(256)  # the header's own checksum, which only LZ4 can make
+    all_frames = [MAGIC + b"\x65\x60" + bytes(4) + bytes([check]) + plain[7:] for check in checks]
+    assert [told(frame) == [(0, len(frame), b"{}\n")] for frame in all_frames].count(True) == 1
+
+
+def test_what_cannot_be_decoded_says_why() -> None:
+    """In the library's word for it."""
+    frame = bytearray(pack(b"{}\n", 1))
+    frame[-1] ^= 1
+    assert told(bytes(frame)) == [
+        (0, len(frame), "a frame that cannot be decoded (ERROR_contentChecksum_invalid)", False)
+    ]
+
+
+def test_damage_is_told_in_one_line() -> None:
+    """Where, how much, why, and whether it is what a kill leaves."""
+    assert str(Damage(3, 5, "why")) == "damaged at byte 3, 5 bytes: why"
+    assert str(Damage(3, 5, "why", torn=True)) == "cut off at byte 3, 5 bytes: why"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_remembered_of_a_search_changes_nothing(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Places that led nowhere are passed over for speed: the same is found, and told, as if each were walked again."""
+    noise = random.Random(seed)
+    heads = [MAGIC + bytes([flags, kind, 0]) for flags in (0x64, 0x74) for kind in (0x40, 0x60)]
+    blocks = [struct.pack("<I", 1 << 31 | size) for size in (3, 20, 31, 1 << 16, (1 << 16) + 1, 1 << 20, 1 << 30)]
+    pieces = [*heads, *heads, *blocks, *blocks[:3], bytes(8), b"x", pack(b"{}\n", 1)]
+    data = b"".join(noise.choices(pieces, k=300))
+    found = []
+    for remembered in (1, 2, 1 << 30):
+        monkeypatch.setattr(frames, "_REMEMBERED", remembered)
+        found.append(told(data) + told(data, 1))
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_full_block_that_could_not_be_packed_is_no_damage() -> None:
