@@ -177,6 +177,32 @@ def test_a_next_file_that_is_begun_is_used(tmp_path: Path, monkeypatch: pytest.M
     ]
 
 
+def test_ticks_that_go_back_do_not_make_a_file_younger(tmp_path: Path) -> None:
+    """Only the way forward counts, from wherever the ticks went back to."""
+    file = new_file(tmp_path, Rotation(None, 3, sync=False))
+    for number in (10, 9, 12, 13):
+        file.write(tick(number))
+    file.close()
+    assert [[line["tick"] for line in one if line["kind"] == "tick"] for one in row(file)] == [[10, 9, 12], [13]]
+
+
+@pytest.mark.parametrize("end", [FrameFile.close, lambda file: file.finish(b'{"kind":"footer","dropped":0}\n')])
+def test_a_file_that_is_the_last_has_no_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[FrameFile], None]
+) -> None:
+    """One that was begun in vain is gone as soon as the last one is finished, or closed without an end."""
+    disk = full_disk(monkeypatch)
+    file = new_file(tmp_path, Rotation(1, None, sync=False))
+    file.write(tick(0))
+    disk += [3]  # the footer that would have named it
+    with pytest.raises(OSError, match="No space"):
+        file.write(tick(1))
+    assert len(list(tmp_path.iterdir())) == 2
+    end(file)
+    assert list(tmp_path.iterdir()) == [file.path]
+    file.close()
+
+
 # -- what a footer says ------------------------------------------------------------------------------------------------
 
 
