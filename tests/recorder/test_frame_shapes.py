@@ -133,8 +133,8 @@ def test_blocks_of_each_size_are_found(kind: int, size: int) -> None:
     frame = lz4.frame.compress(text, content_checksum=True, block_size=kind, store_size=False)
     assert frame[5] >> 4 == kind
     assert scanned(frame) == [Frame(0, len(frame), text)]
-    for word in (1 << 31 | size + 1, size + 1, 1 << 30 | 1):
-        larger = frame[:7] + struct.pack("<I", word) + frame[11:] + b"x"
+    for word, block in ((1 << 31 | size + 1, size + 1), (size + 1, size + 1), (1 << 30 | 1, 1)):
+        larger = frame[:7] + struct.pack("<I", word) + b"x" * block + bytes(8)
         assert told(larger)[0][2:] == ("a block of an impossible size", False)
 
 

@@ -24,8 +24,13 @@ STEPS = 1 << 20
 
 
 def scanned(data: bytes, key: int | None = None, start: int = 0) -> list[Frame | Damage]:
-    """All that is found from an offset on."""
-    return list(scan(reader_of(data), start, len(data), key))
+    """All that is found from an offset on; nothing before the file is asked for, which the system refuses."""
+
+    def read(offset: int, size: int) -> bytes:
+        assert min(offset, size) >= 0
+        return data[offset : offset + size]
+
+    return list(scan(read, start, len(data), key))
 
 
 def told(data: bytes, key: int | None = None, start: int = 0) -> list[tuple[Any, ...]]:
