@@ -25,10 +25,11 @@ from horus_async.topics.ring.layout import (
     SLOTS,
     SLOTS_AT,
     Word,
+    bell_byte,
     record_size,
 )
 from horus_async.topics.ring.reader import ELSEWHERE
-from horus_async.topics.ring.region import SMALL, adopt_region
+from horus_async.topics.ring.region import SMALL, Cursor, adopt_region
 from horus_async.topics.ring.tables import Tables
 from horus_async.topics.ring.writer import NOTHING_NEAR, RingWriter
 from horus_async.topics.values.payload import MESSAGE_LIMIT
@@ -128,6 +129,49 @@ def test_a_ring_grows_to_the_capacity_that_is_wanted() -> None:
     for number in range(1000):
         send(writer, number)
     assert len(writer.generations) == 2
+
+
+@pytest.mark.parametrize("kind", ["publisher", "schema"])
+def test_a_capacity_that_is_wanted_is_not_forgotten(kind: str) -> None:
+    """Where the tables need a larger header before any message does: the ring still grows with the next one."""
+    writer = ring()
+    writer.want_capacity(4 * CAPACITY)
+    if kind == "schema":
+        assert writer.add_schema(schema_of(FIRST_DATA_AT))
+    else:
+        while len(writer.generations) == 1:
+            writer.add_publisher("x" * 250)
+    send(writer, 0)
+    assert writer.region.capacity == 4 * CAPACITY
+    assert [message[2] for message in drain(new_reader(writer, writer.start()))] == [0]
+
+
+def test_a_ring_that_went_round_often_grows() -> None:
+    """Its new generation begins at its own beginning: nothing of it counts as overwritten."""
+    writer = ring()
+    for number in range(2000):
+        send(writer, number)
+    for number in range(2000, 2004):
+        send(writer, number, 1500)
+    assert writer.region.capacity < writer.generations[0].words[Word.LATEST]
+    assert [message[2] for message in drain(new_reader(writer, writer.end()))] == []
+    newest = new_reader(writer, Cursor(writer.region, writer.region.capacity, writer.region.first_index))
+    assert [message[2] for message in drain(newest)] == list(range(2000, 2004))
+    assert newest.lost == 0
+
+
+def test_room_that_was_made_in_vain_is_left_behind() -> None:
+    """A message that was interrupted, for which a lap was ended: the next one is written behind that, not before."""
+    writer = ring()
+    for number in range(63):
+        send(writer, number)
+    start, limit = writer.make_room(1024)
+    assert (start, limit) == (2 * CAPACITY, 2 * CAPACITY + 1024)
+    send(writer, 63)
+    assert writer.words[Word.LATEST] == start
+    reader = new_reader(writer, writer.start())
+    assert [message[2] for message in drain(reader)] == list(range(16, 64))
+    assert reader.lost == 16
 
 
 # -- memory that is got while it is written ----------------------------------------------------------------------------
@@ -289,6 +333,14 @@ def test_who_sleeps_at_the_old_generation_is_woken_by_the_new_one() -> None:
     assert len(writer.generations) == 2
     assert writer.words[Word.SLEEPERS]
     assert writer.sleepers() == [3, SLOTS - 1]
+    writer.map[SLOTS_AT + 5] = 1
+    send(writer, 1, 10_000)
+    assert writer.sleepers() == [5]
+
+
+def test_a_ring_rings_with_the_byte_of_its_topic() -> None:
+    """By which those who sleep know whether it concerns them."""
+    assert ring().bell_byte == bell_byte("t")
 
 
 @pytest.mark.parametrize("slots", [[], [0], [SLOTS - 1], [3, 4, 200], list(range(SLOTS))])

@@ -401,7 +401,6 @@ class RingWriter:
         self.data_at = region.data_at
         self._backed = opened.backed
         self.mask = region.capacity - 1
-        self._wanted = region.capacity
         self._checkpoints = deque()
         self.tail = region.capacity
         self.limit, self._opened = region.capacity, None
