@@ -73,6 +73,17 @@ def test_the_last_file_of_a_row_counts_what_is_in_it(tmp_path: Path) -> None:
     file.close()
 
 
+def test_the_files_of_a_log_count_their_own_lines(tmp_path: Path) -> None:
+    """Those of the log, as other files count messages."""
+    file = new_file(tmp_path, Rotation(1, None, sync=False), has_messages=False)
+    for number, lines in enumerate((2, 3)):
+        file.feed.lines += lines
+        file.write(b'{"kind":"log","tick":%d}\n' % number * lines)
+    assert (file.counts, file.part_counts) == (Counts(lines=5), Counts(lines=3))
+    file.close()
+    assert row(file)[0][-1]["lines"] == 2
+
+
 def test_what_is_missing_is_missing_in_one_file_of_a_row(tmp_path: Path) -> None:
     """That with the gap line, and not in those behind it."""
     file = new_file(tmp_path, Rotation(1, None, sync=False))
@@ -256,9 +267,11 @@ def test_a_file_without_messages_says_nothing_of_them(tmp_path: Path) -> None:
         file.path.unlink()
 
 
-@pytest.mark.parametrize("thorough", [True, False])
+@pytest.mark.parametrize(
+    ("options", "thorough"), [({}, True), ({"thorough": True}, True), ({"thorough": False}, False)]
+)
 def test_a_search_is_made_where_it_is_wanted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, thorough: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], *, thorough: bool
 ) -> None:
     """For the lines; the header has nothing in it to search for."""
     asked: list[object] = []
@@ -268,7 +281,7 @@ def test_a_search_is_made_where_it_is_wanted(
         return pack(text, count, **options)
 
     monkeypatch.setattr(frame_file, "pack", noted)
-    file = new_file(tmp_path, thorough=thorough)
+    file = new_file(tmp_path, **options)
     file.write(tick(1) + tick(2))
     file.close()
     assert asked == [(1, None), (2, thorough)]

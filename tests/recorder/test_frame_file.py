@@ -363,6 +363,15 @@ def test_what_was_lost_is_not_lost_again(tmp_path: Path, monkeypatch: pytest.Mon
     file.close()
 
 
+def test_who_gives_up_before_anything_was_written_counts_what_waits(tmp_path: Path) -> None:
+    """A file that never began has lost all that was for it."""
+    file = new_file(tmp_path)
+    file.feed.put_line(tick(0, 2))
+    file.give_up("took too long")
+    assert file.lost == 2
+    file.close()
+
+
 def test_nothing_is_in_hand_after_a_write(tmp_path: Path) -> None:
     """Who gives up between two writes loses what waits, and nothing of what is in the file."""
     file = new_file(tmp_path)

@@ -93,7 +93,7 @@ def test_every_end_of_a_sealed_file_is_told() -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, None])
-@pytest.mark.parametrize("behind", [None, b"\xff" * 100, bytes(100)])
+@pytest.mark.parametrize("behind", [None, b"\xff" * 100, bytes(100), b"x" + ROWS[1]])
 def test_nothing_beyond_the_end_is_looked_at(key: int | None, behind: bytes | None) -> None:
     """Where an index begins, say: what is found does not depend on what stands there."""
     data = b"".join(ROWS) + b"junk" + bytes(40)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +38,7 @@ from tests.topics.test_ring import drain, new_reader, new_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 CAPACITY = CAPACITY_MIN
 
@@ -376,6 +378,46 @@ def test_what_interrupts_a_new_generation_is_made_good(monkeypatch: pytest.Monke
         send(writer, number, 5000)
     assert writer.generations[1:] == [opened[0].region]
     assert [message[2] for message in drain(new_reader(writer, writer.start()))] == [0, 1, 2]
+
+
+class Strike:
+    """For ``sys.settrace``: Ctrl-C before a line of the function that goes on in a new generation."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.passed = 0
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
+        """Count the lines, and strike once."""
+        if frame.f_code is not RingWriter._move_to.__code__:
+            return None
+        if event == "line":
+            self.passed += 1
+            if self.passed == self.at:
+                raise KeyboardInterrupt
+        return self
+
+
+def test_ctrl_c_between_any_two_lines_of_a_new_generation() -> None:
+    """Also where the old one had room left: what comes next is in one of them, whole, and nothing else is missing."""
+    at, struck = 0, True
+    while struck:
+        at += 1
+        writer, strike = ring(capacity=1 << 16), Strike(at)
+        send(writer, 0)
+        sys.settrace(strike)
+        try:
+            send(writer, 1, 30_000)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        struck = strike.passed >= at
+        for number in (2, 3, 4):
+            send(writer, number)
+        found = [message[2] for message in drain(new_reader(writer, writer.start()))]
+        assert found == [0, *([] if struck else [1]), 2, 3, 4]
+    assert at > 10
 
 
 @pytest.mark.parametrize("given", [{}, {"pid": 7, "started_ns": 8}])
