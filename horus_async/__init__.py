@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     )
     from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
     from horus_async.nodes.node import Node, node
+    from horus_async.realtime.collector import GcStats
+    from horus_async.realtime.options import Gc, Realtime
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
     from horus_async.recorder.write.recorder import RecordingStats
     from horus_async.replay.verify.comparison import Difference, VerifyReport
@@ -78,6 +80,8 @@ __all__ = [
     "FailurePolicy",
     "Fatal",
     "Fsync",
+    "Gc",
+    "GcStats",
     "Guard",
     "GuardFinding",
     "HorusError",
@@ -92,6 +96,7 @@ __all__ = [
     "NodeFailure",
     "NodeStats",
     "PolicyError",
+    "Realtime",
     "RecordingError",
     "RecordingOptions",
     "RecordingStats",
@@ -135,6 +140,8 @@ _HOMES = {
     "determinism.reaction": ("Guard",),
     "nodes.node": ("Node", "node"),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
+    "realtime.collector": ("GcStats",),
+    "realtime.options": ("Gc", "Realtime"),
     "recorder.options": ("Fsync", "RecordingOptions", "Redact"),
     "recorder.write.recorder": ("RecordingStats",),
     "scheduler.scheduler": ("Scheduler", "run"),

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from horus_async.determinism.reaction import Guard
 from horus_async.errors import ConfigurationError
+from horus_async.realtime.options import Gc, Realtime, gc_policy, realtime
 from horus_async.validators import is_not_negative, is_positive, is_shown, is_whole, is_whole_from, option
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ def _recording(instance: object, attribute: attrs.Attribute[Any], value: Any) ->
             raise ConfigurationError(f"recording={value!r}: give True, a session's name or RecordingOptions(...)")
 
 
+def _realtime(instance: Any, attribute: attrs.Attribute[Any], value: Realtime | None) -> None:
+    if value is not None and instance.deterministic:
+        raise ConfigurationError(
+            f"{attribute.name}={value}: a deterministic run has no use for it, as its time is virtual; leave out "
+            "one of the two"
+        )
+
+
 def checked_duration(duration: float | None) -> float | None:
     """How long a run lasts, seconds; None and ``inf`` mean until it is stopped.
 
@@ -67,6 +76,8 @@ class SchedulerOptions:
     watchdog: float | None = field(default=None, validator=attrs.validators.optional(_positive))
     max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(_count))
     grace: float = field(default=2.0, validator=_positive)
+    realtime: Realtime | None = field(default=None, converter=realtime, validator=_realtime)
+    gc: Gc = field(default=Gc.AUTO, converter=gc_policy)
     namespace: str = "default"
     name: str = field(default="scheduler", validator=_name)
     blackbox_wanted: bool = True

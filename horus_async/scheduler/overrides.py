@@ -13,6 +13,8 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from horus_async.realtime.options import Gc, Realtime
+
     from .options import SchedulerOptions
 
 _log = logging.getLogger("horus_async")
@@ -33,6 +35,8 @@ class Overrides:
     blackbox_mb_by_default: int = 0
     """For a program that asked for no black box and was told nothing of it here."""
     duration: float | None = None
+    realtime: Realtime | None = None
+    gc: Gc | None = None
     name: str = ""
     """For a scheduler that the program did not name."""
     on_made: Callable[[Any], None] = lambda _: None
@@ -66,17 +70,24 @@ class Overrides:
             "seed": self.seed,
             "blackbox_mb": self.blackbox_mb,
             "recording": self.recording,
+            "realtime": self.realtime,
+            "gc": self.gc,
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if options.blackbox_mb == 0 and self.blackbox_mb is None and self.blackbox_mb_by_default:
             changes |= {"blackbox_mb": self.blackbox_mb_by_default, "blackbox_wanted": False}
+        if self.deterministic and self.realtime is None:
+            changes["realtime"] = None  # what a program says of real time is for its runs in real time
         if self.name and options.name == attrs.fields(type(options)).name.default:
             changes["name"] = self.name
         return attrs.evolve(options, **changes)
 
     def _say(self, what: str) -> None:
         """Once a process: somebody who asked for a recording has to know what is in it."""
-        asked = (self.deterministic, self.seed, self.recording, self.blackbox_mb, self.duration)
+        asked = (
+            *(self.deterministic, self.seed, self.recording, self.blackbox_mb, self.duration),
+            *(self.realtime, self.gc),
+        )
         if os.getpid() in self._told or all(value is None for value in asked):
             return
         self._told.append(os.getpid())

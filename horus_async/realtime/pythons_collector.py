@@ -1,0 +1,77 @@
+"""Python's own collector, held back while runs say when garbage is collected: one setting for the whole process."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+from attrs import define, field
+
+from .options import Gc
+
+NET = 20_000
+"""New objects at which Python's own collector comes all the same, even inside a tick."""
+
+_lock = threading.Lock()
+_wanted: list[Gc] = []
+"""By the runs that go on. Where they differ, garbage is collected between the ticks of those that want that."""
+
+
+@define
+class _Before:
+    """How it was, and is to be again."""
+
+    enabled: bool = field(factory=gc.isenabled)
+    thresholds: tuple[int, int, int] = field(factory=gc.get_threshold)
+    frozen: int = field(factory=gc.get_freeze_count)
+    """By others."""
+    froze: bool = False
+    """Whether we have, since."""
+
+    def freeze(self) -> None:
+        gc.collect()
+        if not self.frozen:  # else what others froze could not be told from ours, and would thaw with it
+            gc.freeze()
+            self.froze = True
+
+    def restore(self) -> None:
+        gc.set_threshold(*self.thresholds)
+        if self.froze:
+            gc.unfreeze()
+        if self.enabled:
+            gc.enable()
+        else:
+            gc.disable()
+
+
+_before: list[_Before] = []
+"""None or one."""
+
+
+def hold_back(policy: Gc) -> None:
+    """A run begins that wants garbage collected so."""
+    with _lock:
+        if not _wanted:
+            _before.append(_Before())
+        _wanted.append(policy)
+        if policy is Gc.BETWEEN_TICKS and _wanted.count(policy) == 1:
+            _before[0].freeze()
+        _set()
+
+
+def let_go(policy: Gc) -> None:
+    """A run ends. With the last all is as it was before the first."""
+    with _lock:
+        _wanted.remove(policy)
+        if _wanted:
+            _set()
+        else:
+            _before.pop().restore()
+
+
+def _set() -> None:
+    if Gc.BETWEEN_TICKS in _wanted:
+        gc.set_threshold(NET, *_before[0].thresholds[1:])
+        gc.enable()
+    else:
+        gc.disable()
