@@ -76,7 +76,7 @@ def _check_kernel(machine: Machine) -> Finding:
 def _check_share(machine: Machine) -> Finding:
     runtime = machine.text(f"{_KERNEL}/sched_rt_runtime_us")
     period = machine.text(f"{_KERNEL}/sched_rt_period_us")
-    if runtime is None or period is None:
+    if runtime is None or period is None or not (runtime.lstrip("-").isdigit() and period.isdigit() and int(period)):
         return Finding("RT share", Verdict.UNKNOWN, "the system does not say how long a real-time thread may run")
     measured = {"runtime_us": int(runtime), "period_us": int(period)}
     if int(runtime) < 0:

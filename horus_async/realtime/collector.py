@@ -161,9 +161,15 @@ class Collector:
             self._own = False
         took_ns = perf_ns() - began_ns
         self._count(generation, took_ns)
-        rate = took_ns / objects
-        self._rates[generation] = max(rate, 0.9 * self._rates[generation] + 0.1 * rate)
         self._remember(generation, new, found)
+        if generation == 2:
+            objects = _FIXED + self._live + found
+        self._learn(generation, took_ns / objects)
+
+    def _learn(self, generation: int, rate: float) -> None:
+        """The longest of late counts, but one alone, which the machine was at something else in, not for much."""
+        known = self._rates[generation]
+        self._rates[generation] = min(max(rate, 0.9 * known + 0.1 * rate), 2 * known)
 
     def _remember(self, generation: int, new: int, found: int) -> None:
         """How many objects there are to look at from now on."""

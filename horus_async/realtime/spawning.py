@@ -5,13 +5,14 @@ has for priorities. Beside a loop of real time on the same CPU they would starve
 just before it starts something, which Python tells its audit hooks, and lets go of them with the next tick. In between
 it may be moved, which costs it a few microseconds.
 
-Threads that libraries start by themselves, in C, are not announced: where a node makes those in ``init``, before the
-first tick, the CPU is not narrowed yet.
+Threads that libraries start by themselves, in C, are not announced, nor are processes of ``multiprocessing``: where a
+node starts those in ``init``, before the first tick, the CPU is not narrowed yet.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import suppress
 from functools import cache
 from threading import get_ident
@@ -20,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .system import System
 
+_THREADS = "_thread.start_new_thread"
 _STARTS = frozenset(
     {
-        *("_thread.start_new_thread", "_thread.start_joinable_thread"),
+        *(_THREADS, "_thread.start_joinable_thread"),
         *("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"),
     }
 )
@@ -72,6 +74,15 @@ class Pinned:
 def _listen() -> None:
     """Once a process: a hook stays for ever, and does nothing where no thread is pinned."""
     sys.addaudithook(_hear)
+    if sys.version_info < (3, 12):  # it does not announce threads
+        name = "_start_new_thread"
+        start = getattr(threading, name)
+
+        def announce(*arguments: Any) -> Any:
+            _hear(_THREADS, ())
+            return start(*arguments)
+
+        setattr(threading, name, announce)
 
 
 def _hear(event: str, _: tuple[Any, ...]) -> None:
