@@ -10,9 +10,9 @@ import click
 from horus_async.errors import HorusError
 from horus_async.hints.installed import install
 
+from .health.real_time import check_real_time
 from .support.finding import MIB, Finding, Verdict, size
 from .support.machine import Machine
-from .support.real_time import check_real_time
 from .support.render import print_json
 from .support.shared_memory import check_shared_memory, check_topics
 from .terminal.table import fold

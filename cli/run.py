@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from horus_async.errors import AppError
-from horus_async.realtime.options import HIGHEST_PRIORITY, LOWEST_PRIORITY, Gc, Realtime
+from horus_async.realtime.options import HIGHEST_PRIORITY, LOWEST_PRIORITY, Realtime
 from horus_async.scheduler.in_force import overriding
+from horus_async.scheduler.options import Gc
 from horus_async.scheduler.overrides import Overrides
 
 from .support.errors import prints_no_data

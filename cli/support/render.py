@@ -12,7 +12,6 @@ import orjson
 
 from horus_async.cli.terminal.table import print_table
 from horus_async.cli.terminal.text import tell, tell_json
-from horus_async.realtime.options import Gc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +93,7 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
 
 def _collected(stats: GcStats) -> str:
     """When garbage was collected, for a run that has a say in it."""
-    if stats.policy is Gc.OFF:
+    if not stats.collects:
         return "garbage: not collected"
     young, middle, old = stats.collections
     count = young + middle + old

@@ -21,7 +21,6 @@ from attrs import frozen
 
 from horus_async.clock.system import perf_ns
 
-from .options import Gc
 from .pythons_collector import NET, hold_back, let_go
 
 _log = logging.getLogger("horus_async")
@@ -44,7 +43,8 @@ _CAUTION = 1.5
 class GcStats:
     """What the garbage collector did in a run that decides when it runs."""
 
-    policy: Gc
+    collects: bool
+    """False under ``Gc.OFF``."""
     collections: tuple[int, int, int]
     """Of new objects, of those that outlived one, and of all but the frozen ones."""
     longest_us: float
@@ -60,11 +60,11 @@ class Collector:
     """Collects garbage for one run, from `begin` to `end`.
 
     Args:
-        policy: Between ticks, or off.
+        collects: Between ticks; or not at all.
     """
 
-    def __init__(self, policy: Gc) -> None:
-        self.policy = policy
+    def __init__(self, *, collects: bool) -> None:
+        self.collects = collects
         self._collections = [0, 0, 0]
         self._longest_ns = 0
         self._without_time = 0
@@ -86,8 +86,8 @@ class Collector:
         if self._began:
             return
         self._began = True
-        hold_back(self.policy)
-        if self.policy is Gc.BETWEEN_TICKS:
+        hold_back(collects=self.collects)
+        if self.collects:
             self._frozen = gc.get_freeze_count()
             gc.callbacks.append(self._notice)
 
@@ -96,20 +96,20 @@ class Collector:
         if not self._began:
             return
         self._began = False
-        if self.policy is Gc.BETWEEN_TICKS:
+        if self.collects:
             gc.callbacks.remove(self._notice)
-        let_go(self.policy)
+        let_go(collects=self.collects)
 
     def stats(self) -> GcStats:
         """Figures so far."""
         young, middle, old = self._collections
         return GcStats(
-            self.policy, (young, middle, old), self._longest_ns / 1000, self._without_time, frozen=self._frozen
+            self.collects, (young, middle, old), self._longest_ns / 1000, self._without_time, frozen=self._frozen
         )
 
     def is_due(self) -> bool:
         """Whether there is enough garbage to be worth a look, perhaps."""
-        return self._began and self.policy is Gc.BETWEEN_TICKS and gc.get_count()[0] >= OFTEN
+        return self._began and self.collects and gc.get_count()[0] >= OFTEN
 
     def between(self, left_ns: int | None) -> None:
         """Collect what there is time for.

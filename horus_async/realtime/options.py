@@ -1,9 +1,8 @@
-"""What a scheduler may be told of real time: how its loop runs, and when garbage is collected."""
+"""What a scheduler may be told of real time."""
 
 from __future__ import annotations
 
-import enum
-from typing import Any, Self
+from typing import Any
 
 from attrs import field, frozen
 
@@ -12,39 +11,6 @@ from horus_async.validators import argument, is_whole, is_whole_from
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 1, 98
 """Linux has one more, 99: the watchdog of a loop at 98 takes it."""
-
-
-class Gc(enum.Enum):
-    """When Python's garbage collector runs, while nodes do. It looks for cycles only: most memory is freed without it.
-
-    Wherever one of these is taken, its value is too, with hyphens or underscores for the blank.
-    """
-
-    AUTO = "auto"
-    """Between ticks in a run with ``realtime``; else as Python has it, which is wherever objects are made."""
-    BETWEEN_TICKS = "between ticks"
-    """Where there is time before the next tick; inside one only above a bound, so that memory cannot grow for ever."""
-    OFF = "off"
-    """Never, so that memory grows with each cycle: for short runs, and for programs that make none."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        plain = value.replace("-", " ").replace("_", " ") if isinstance(value, str) else ""
-        return next((policy for policy in cls if policy.value == plain), None)
-
-
-def gc_policy(value: Any) -> Gc:
-    """The policy that is meant.
-
-    Raises:
-        ConfigurationError: There is none of that name.
-    """
-    try:
-        return Gc(value)
-    except ValueError:
-        raise ConfigurationError(
-            f"gc={value!r}: give Gc.AUTO, Gc.BETWEEN_TICKS or Gc.OFF ('auto', 'between ticks', 'off')"
-        ) from None
 
 
 _is_priority = argument(
@@ -71,14 +37,12 @@ class Realtime:
     at or below that."""
 
 
-def realtime(value: Any) -> Realtime | None:
+def realtime(value: Any) -> Realtime:
     """What a scheduler's option of that name means: True for the defaults.
 
     Raises:
         ConfigurationError: It means nothing.
     """
-    if value is None or value is False:
-        return None
     if value is True:
         return Realtime()
     if not isinstance(value, Realtime):

@@ -7,14 +7,12 @@ import threading
 
 from attrs import define, field
 
-from .options import Gc
-
 NET = 20_000
 """New objects at which Python's own collector comes all the same, even inside a tick."""
 
 _lock = threading.Lock()
-_wanted: list[Gc] = []
-"""By the runs that go on. Where they differ, garbage is collected between the ticks of those that want that."""
+_wanted: list[bool] = []
+"""By the runs that go on: whether it is to come at all. If one of them wants it, it comes for all."""
 
 
 @define
@@ -48,21 +46,21 @@ _before: list[_Before] = []
 """None or one."""
 
 
-def hold_back(policy: Gc) -> None:
-    """A run begins that wants garbage collected so."""
+def hold_back(*, collects: bool) -> None:
+    """A run begins that collects garbage itself, or wants none collected."""
     with _lock:
         if not _wanted:
             _before.append(_Before())
-        _wanted.append(policy)
-        if policy is Gc.BETWEEN_TICKS and _wanted.count(policy) == 1:
+        _wanted.append(collects)
+        if collects and _wanted.count(True) == 1:
             _before[0].freeze()
         _set()
 
 
-def let_go(policy: Gc) -> None:
+def let_go(*, collects: bool) -> None:
     """A run ends. With the last all is as it was before the first."""
     with _lock:
-        _wanted.remove(policy)
+        _wanted.remove(collects)
         if _wanted:
             _set()
         else:
@@ -70,7 +68,7 @@ def let_go(policy: Gc) -> None:
 
 
 def _set() -> None:
-    if Gc.BETWEEN_TICKS in _wanted:
+    if any(_wanted):
         gc.set_threshold(NET, *_before[0].thresholds[1:])
         gc.enable()
     else:

@@ -17,9 +17,9 @@ from horus_async.engine.watchdog import Watchdog
 from horus_async.limits.open_files import hold_reserve
 from horus_async.nodes.node import declared
 from horus_async.observe import RunInfo
-from horus_async.realtime.options import Gc
 from horus_async.topics import Bus
 
+from .options import Gc
 from .run_log import logs_heard
 from .signals import end_held_up
 from .unawaited import noticed
@@ -73,13 +73,11 @@ class Assembly:
             self.runtime.at_step.append(loop.at_step)
 
     def _say_when_to_collect(self, policy: Gc, realtime: Realtime | None) -> None:
-        if policy is Gc.AUTO:
-            if realtime is None:
-                return
-            policy = Gc.BETWEEN_TICKS
+        if policy is Gc.AUTO and realtime is None:
+            return
         from horus_async.realtime.collector import Collector
 
-        self.runtime.collector = Collector(policy)
+        self.runtime.collector = Collector(collects=policy is not Gc.OFF)
         self._meanwhile.callback(self.runtime.collector.end)
         self.runtime.when_ready.insert(0, self.runtime.collector.begin)  # first, as it takes its time
 

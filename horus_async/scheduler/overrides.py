@@ -13,9 +13,9 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.realtime.options import Gc, Realtime
+    from horus_async.realtime.options import Realtime
 
-    from .options import SchedulerOptions
+    from .options import Gc, SchedulerOptions
 
 _log = logging.getLogger("horus_async")
 _applying = threading.Lock()

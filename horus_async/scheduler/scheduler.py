@@ -11,11 +11,10 @@ from horus_async.determinism.reaction import Guard
 from horus_async.engine.rules.schedule import is_faster
 from horus_async.errors import ConfigurationError, ContextError, ReplayError
 from horus_async.nodes.node import Node
-from horus_async.realtime.options import Gc
 from horus_async.spelling import did_you_mean
 
 from .in_force import given_overrides
-from .options import SchedulerOptions
+from .options import Gc, SchedulerOptions
 from .running import Running
 
 if TYPE_CHECKING:

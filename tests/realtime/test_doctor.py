@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from horus_async.cli.health.real_time import check_real_time
 from horus_async.cli.support.finding import Finding, Verdict
 from horus_async.cli.support.machine import Machine
-from horus_async.cli.support.real_time import check_real_time
 from horus_async.realtime.system import UNLIMITED
 
 from .fake_machine import FakeMachine

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from horus_async.cli.support.finding import MIB, Finding, Verdict
 from horus_async.realtime.options import HIGHEST_PRIORITY, Realtime
 from horus_async.realtime.system import CAP_IPC_LOCK, CAP_SYS_NICE, UNLIMITED, as_cpu_list
-
-from .finding import MIB, Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .machine import Machine
+    from horus_async.cli.support.machine import Machine
 
 _NEEDED = Realtime().priority + 1
 """The priority of the watchdog, where nobody asks for another one than the default."""
