@@ -77,7 +77,11 @@ def _check_share(machine: Machine) -> Finding:
     period = machine.text(f"{_KERNEL}/sched_rt_period_us")
     if runtime is None or period is None or not (runtime.lstrip("-").isdigit() and period.isdigit() and int(period)):
         return Finding("RT share", Verdict.UNKNOWN, "the system does not say how long a real-time thread may run")
-    measured = {"runtime_us": int(runtime), "period_us": int(period)}
+    spin_us = machine.real_time.spin_limit_us()
+    measured = {"runtime_us": int(runtime), "period_us": int(period), "rttime_us": spin_us}
+    if spin_us != UNLIMITED:
+        detail = f"a real-time thread that computes for {spin_us / 1000:g} ms is killed (RLIMIT_RTTIME)"
+        return Finding("RT share", Verdict.OK, detail, "if ticks are longer: systemd: LimitRTTIME=infinity", measured)
     if int(runtime) < 0:
         detail = "a real-time thread may keep its core for good (sched_rt_runtime_us is -1)"
         return Finding("RT share", Verdict.OK, detail, "run --realtime with a watchdog, which can end it", measured)

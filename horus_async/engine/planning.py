@@ -120,8 +120,8 @@ class Planning(Safety):
         while not self.reason:
             step = self.timeline.next_step(self._pace.late_at_ns())
             at_ns = self.timeline.end_ns if step is None else step.at_ns
-            if self.collector is not None and self.collector.is_due():
-                self.collector.between(self._left_ns(at_ns))
+            if self.collector is not None:
+                self._collect(self.collector, at_ns)
             while not self._pace.reached(at_ns):
                 yield self._pace.reach(at_ns)
                 if self.reason:
@@ -129,6 +129,8 @@ class Planning(Safety):
                 self.audience.collect()
                 if self._stirred or self._interludes:
                     yield from self._message_pass()
+                    if self.collector is not None:
+                        self._collect(self.collector, at_ns)
             if step is None:
                 self.stop(self.timeline.end_reason)
                 return
@@ -151,13 +153,16 @@ class Planning(Safety):
         while self.when_ready and not self.reason:
             self.when_ready.pop(0)()
 
-    def _left_ns(self, at_ns: int) -> int | None:
-        """For how long the loop is not needed; None where time is not real. Whoever is busy may go on at any moment."""
+    def _collect(self, collector: Collector, at_ns: int) -> None:
+        """Collect garbage, if that is due and there is time before ``at_ns``; a busy node may go on at any moment."""
+        if not collector.is_due():
+            return
         pace = self._pace
         assert pace is not None
         if pace.virtual:
-            return None
-        return 0 if any(run.busy for run in self._order) else at_ns - pace.elapsed_ns()
+            collector.between(None)
+        else:
+            collector.between(0 if any(run.busy for run in self._order) else at_ns - pace.elapsed_ns())
 
     def one_tick_plan(self) -> Plan:
         """One tick in real time, until all that it began has ended, and every ``init`` before the first."""

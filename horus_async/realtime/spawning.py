@@ -43,6 +43,8 @@ class Pinned:
         self._before = system.cpus(thread)
         self._wide = True
         self._ident = get_ident()
+        self._outer = _pinned.get(self._ident)
+        """Of a run in a tick of which this one takes place."""
         _listen()
         self._narrow()
         _pinned[self._ident] = self
@@ -65,8 +67,10 @@ class Pinned:
 
     def end(self) -> None:
         """All CPUs are its own again."""
-        if _pinned.get(self._ident) is self:
-            del _pinned[self._ident]
+        if self._outer is not None:
+            _pinned[self._ident] = self._outer
+        else:
+            _pinned.pop(self._ident, None)
         self.widen()
 
 

@@ -103,6 +103,11 @@ class System:
         limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
         return UNLIMITED if limit == resource.RLIM_INFINITY else limit
 
+    def spin_limit_us(self) -> int:
+        """Microseconds that a real-time thread may compute without a pause, before it is killed; or `UNLIMITED`."""
+        limit = resource.getrlimit(getattr(resource, "RLIMIT_RTTIME", 15))[0] if self.has_fifo else UNLIMITED
+        return UNLIMITED if limit == resource.RLIM_INFINITY else limit
+
     def may(self, capability: int) -> bool:
         """Whether this process has one of the kernel's capabilities."""
         return bool(int(self._status("CapEff") or "0", 16) >> capability & 1)

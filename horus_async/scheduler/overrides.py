@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
+from horus_async.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -55,6 +57,9 @@ class Overrides:
 
         They are for the scheduler that runs first in the program's own process: children that it forks, and other
         schedulers, run as the program made them.
+
+        Raises:
+            ConfigurationError: They contradict what the program says.
         """
         if os.getpid() != self._process:
             self._say(f"scheduler {name!r} runs in a forked process")
@@ -80,6 +85,10 @@ class Overrides:
             changes["realtime"] = None  # what a program says of real time is for its runs in real time
         if self.name and options.name == attrs.fields(type(options)).name.default:
             changes["name"] = self.name
+        if self.realtime is not None and options.deterministic:
+            raise ConfigurationError(
+                f"--realtime: scheduler {name!r} is deterministic, and its time virtual; leave out deterministic=True"
+            )
         return attrs.evolve(options, **changes)
 
     def _say(self, what: str) -> None:

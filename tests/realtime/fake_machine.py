@@ -28,7 +28,7 @@ class FakeMachine:
 
     def __init__(self) -> None:
         self.has_fifo = True
-        self.rtprio = 0
+        self.rtprio, self.rttime = 0, UNLIMITED
         self.memlock = UNLIMITED
         self.capabilities = {CAP_SYS_NICE, CAP_IPC_LOCK}
         self.online, self.isolated, self.mine = {0, 1, 2, 3}, set[int](), {0, 1, 2, 3}
@@ -98,6 +98,9 @@ class FakeMachine:
 
     def memory_limit(self) -> int:
         return self.memlock
+
+    def spin_limit_us(self) -> int:
+        return self.rttime
 
     def may(self, capability: int) -> bool:
         return capability in self.capabilities

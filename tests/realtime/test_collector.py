@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -433,6 +434,42 @@ def test_whoever_is_busy_is_not_held_up(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert {left_ns for busy, left_ns in left if busy} == {0}
     assert any(left_ns is not None and left_ns > 0 for busy, left_ns in left if not busy)
+
+
+def test_nodes_that_tick_on_messages_leave_time_too() -> None:
+    """Between two messages, where the scheduler's own ticks are far apart."""
+
+    async def sending(node: Node) -> None:
+        for _ in range(90):
+            await horus_async.sleep(0.01)
+            node.send("go", 1)
+
+    async def begin(node: Node) -> None:
+        node.background(sending, node)
+
+    def read(node: Node) -> None:
+        node.recv("go")
+        for _ in range(OFTEN):
+            Cycle()
+
+    scheduler = Scheduler(tick_rate=1, deterministic=True, gc=Gc.BETWEEN_TICKS)
+    scheduler.add(Node("sender", init=begin, tick=lambda _: None, pubs=["go"]))
+    scheduler.add(Node("reader", tick=read, on="go")).run_sync(duration=1)
+
+    assert scheduler.stats().nodes["reader"].ticks >= 80
+    stats = scheduler.stats().gc
+    assert stats is not None
+    assert stats.without_time == 0
+    assert sum(stats.collections) > 40
+
+
+@pytest.mark.parametrize("policy", [Gc.BETWEEN_TICKS, Gc.OFF])
+def test_a_recording_does_not_tell_which_policy(policy: Gc) -> None:
+    """It is verified under another one without a difference."""
+    Scheduler(deterministic=True, seed=3, recording=policy.name, gc=policy).add(littering(300)).run_sync(duration=0.3)
+
+    report = trio.run(Scheduler.verify, policy.name, Scheduler(deterministic=True, seed=3).add(littering(300)))
+    assert (report.compared, report.differences) == (30, 0)
 
 
 def test_what_was_there_before_is_frozen_and_thawed() -> None:

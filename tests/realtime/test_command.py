@@ -25,8 +25,9 @@ def tick(node):
     if node.state is None:
         node.state = True
         Path("seen").write_text(f"{{gc.isenabled()}} {{gc.get_threshold()[0]}}")
+        node.send("state", 1)
         node.request_stop()
-scheduler = Scheduler({options}).add(Node("arm", tick=tick))
+scheduler = Scheduler({options}).add(Node("arm", tick=tick, pubs=["state"]))
 """
 
 Run = tuple[int, str]
@@ -121,7 +122,9 @@ def test_a_deterministic_program_refuses_it(run: Callable[..., Run], machine: Fa
     code, said = run("--realtime", program="deterministic=True")
 
     assert code == 2
-    assert "a deterministic run has no use for it" in said.splitlines()[-1]
+    assert said.splitlines()[-1].startswith(
+        "horus-async: --realtime: scheduler 'scheduler' is deterministic, and its time"
+    )
     assert machine.policy(0).priority == 0
 
 
@@ -144,3 +147,17 @@ def test_when_garbage_is_collected(
     assert (tmp_path / "seen").read_text(encoding="utf-8") == seen
     assert summary in said
     assert ("garbage" in said) is bool(summary)
+
+
+def test_check_and_verify_take_no_notice(
+    run: Callable[..., Run], machine: FakeMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run the program's nodes in virtual time, wherever the program would run them."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path / "sessions"))
+    assert run("--record", "night", "--deterministic", program="realtime=True")[0] == 0
+    done = CliRunner().invoke(main, ["replay", "night", "--verify", "robot.py", "--speed", "max"])
+    assert "0 differ" in done.stdout
+
+    done = CliRunner().invoke(main, ["check", "--duration", "0.1", "robot.py"])
+    assert done.exit_code == 0, done.output
+    assert not machine.log

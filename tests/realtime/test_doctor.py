@@ -91,6 +91,13 @@ def test_the_share_of_real_time(runtime: str | None, verdict: Verdict, detail: s
     assert detail in found.detail
 
 
+def test_a_limit_for_threads_that_do_not_pause() -> None:
+    """It kills what it meets."""
+    fake = FakeMachine()
+    fake.rttime = 200_000
+    assert "computes for 200 ms is killed (RLIMIT_RTTIME)" in look(fake)["RT share"].detail
+
+
 def test_isolated_cpus() -> None:
     """Those that a loop can have for itself."""
     fake = FakeMachine()

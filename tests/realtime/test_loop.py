@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
+import trio
 
 from horus_async import ConfigurationError, LimitError, Node, Realtime, Scheduler, node
 from horus_async.limits.threads import urgent_threads
@@ -304,6 +307,26 @@ def test_the_watchdog_ends_a_loop_that_spins_on_the_only_core(tmp_path: Path) ->
 
     assert done.returncode == 1
     assert "emergency stop: watchdog: the tick of arm does not end" in done.stderr
+
+
+@pytest.mark.parametrize("start", [asyncio.run, trio.run, anyio.run])
+def test_under_every_event_loop(machine: FakeMachine, start: Any) -> None:
+    """The thread of the loop is whichever runs it."""
+    seen = []
+
+    async def tick(node: Node) -> None:
+        seen.append(machine.policy(0).priority)
+        node.request_stop()
+
+    async def main() -> None:
+        await Scheduler(realtime=True).add(Node("arm", tick=tick)).run(60)
+
+    thread = threading.Thread(target=start, args=(main,) if start is not asyncio.run else (main(),))
+    thread.start()
+    thread.join()
+
+    assert seen == [50]
+    assert {policy.priority for policy in machine.policies.values()} <= {0, 51}  # 51: a trial's, which has ended
 
 
 def test_decorated_nodes_know_nothing_of_it(machine: FakeMachine) -> None:
