@@ -1,11 +1,18 @@
-"""A 1 kHz loop in C, as ``cyclictest`` has it: what the kernel gives to whoever asks for no more than to be woken."""
+"""A 1 kHz loop in C, as ``cyclictest`` has it: what the kernel gives to whoever asks for no more than to be woken.
+
+Without a C compiler it is the same loop in Python, which calls ``clock_nanosleep`` through ctypes.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+
+from horus_async.clock.system import CLOCK_MONOTONIC, NANOSECONDS, monotonic_ns
 
 from .sampling import RATE, CannotMeasureError, lateness_us
 
@@ -48,11 +55,16 @@ int main(int argc, char **argv) {
 """
 
 
+def language() -> str:
+    """In which the loop is written here."""
+    return "C" if shutil.which("cc") else "Python through ctypes (no cc)"
+
+
 def lateness(priority: int, seconds: float) -> list[float]:
-    """How late each tick of the C loop was, microseconds; with ``SCHED_FIFO`` at that priority, 0 for without."""
+    """How late each tick of the loop was, microseconds; with ``SCHED_FIFO`` at that priority, 0 for without."""
     compiler = shutil.which("cc")
     if compiler is None:
-        raise CannotMeasureError("there is no C compiler (cc)")
+        return _lateness_without_compiler(priority, round(seconds * RATE))
     with tempfile.TemporaryDirectory(prefix="horus-bench-") as folder:
         source, program = Path(folder, "cyclic.c"), Path(folder, "cyclic")
         source.write_text(_SOURCE, encoding="ascii")
@@ -62,3 +74,24 @@ def lateness(priority: int, seconds: float) -> list[float]:
     if done.returncode:
         raise CannotMeasureError(done.stderr.strip() or f"exit {done.returncode}")
     return lateness_us([(int(tick), int(ns)) for tick, ns in map(str.split, done.stdout.splitlines())])
+
+
+def _lateness_without_compiler(priority: int, ticks: int) -> list[float]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if priority:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        except OSError as error:
+            raise CannotMeasureError(f"real time: {error.strerror}") from error
+    period_ns = NANOSECONDS // RATE
+    origin_ns = monotonic_ns() + 10_000_000
+    starts: list[tuple[int, int]] = []
+    until = (ctypes.c_long * 2)()
+    absolute, tick = 1, 0
+    while tick < ticks:
+        due_ns = origin_ns + tick * period_ns
+        until[0], until[1] = divmod(due_ns, NANOSECONDS)
+        libc.clock_nanosleep(CLOCK_MONOTONIC, absolute, ctypes.byref(until), None)
+        starts.append((tick, monotonic_ns()))
+        tick += max(1, (starts[-1][1] - due_ns) // period_ns)
+    return lateness_us(starts)

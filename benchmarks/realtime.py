@@ -22,6 +22,7 @@ from horus_async import Node, Realtime, Scheduler
 from horus_async.clock.system import monotonic_ns
 
 from .compare import _in_fresh_process, percentile
+from .cyclic import language
 from .figures import Side
 from .sampling import RATE, lateness_us
 
@@ -51,8 +52,8 @@ def _sides(cpu: int) -> dict[str, Side]:
     return {
         "ours": Side("horus-async", here, "lateness", (0, -1)),
         "ours-realtime": Side("horus-async --realtime", here, "lateness", (1, cpu)),
-        "c": Side("C, clock_nanosleep", f"{__package__}.cyclic", "lateness", (0,)),
-        "c-fifo": Side("C, clock_nanosleep, SCHED_FIFO", f"{__package__}.cyclic", "lateness", (PRIORITY,)),
+        "c": Side(f"{language()}, clock_nanosleep", f"{__package__}.cyclic", "lateness", (0,)),
+        "c-fifo": Side(f"{language()}, clock_nanosleep, SCHED_FIFO", f"{__package__}.cyclic", "lateness", (PRIORITY,)),
         "trio": Side("trio.sleep_until", f"{__package__}.plain_trio", "lateness_for"),
         "horus": Side("HORUS 0.4.1", f"{__package__}.horus_peer", "lateness", (0,)),
         "horus-rt": Side("HORUS 0.4.1, rt=True", f"{__package__}.horus_peer", "lateness", (1,)),

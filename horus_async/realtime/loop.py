@@ -9,7 +9,6 @@ starts (``SCHED_RESET_ON_FORK``).
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from horus_async.limits.threads import urgent_threads
 
 from .permission import check_permitted
 from .spawning import Pinned
-from .system import CAP_IPC_LOCK, SYSTEM, UNLIMITED, Policy
+from .system import CAP_IPC_LOCK, RESET_ON_FORK, SYSTEM, UNLIMITED, Policy
 
 if TYPE_CHECKING:
     from .options import Realtime
@@ -89,7 +88,7 @@ class RealtimeLoop:
             try:
                 self._system.set_policy(thread, before)
             except PermissionError:  # who has no privilege may not take the flag away again
-                self._system.set_policy(thread, Policy(before.number | os.SCHED_RESET_ON_FORK, before.priority))
+                self._system.set_policy(thread, Policy(before.number | RESET_ON_FORK, before.priority))
 
     def _lock_memory(self) -> None:
         global _locked_by_us  # noqa: PLW0603 - a process has one memory

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CAP_IPC_LOCK, CAP_SYS_NICE = 14, 23
 """Numbers of capabilities, as in capabilities(7) and Linux's headers."""
+RESET_ON_FORK = getattr(os, "SCHED_RESET_ON_FORK", 0x40000000)
 UNLIMITED = -1
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _CPUS = Path("/sys/devices/system/cpu")
@@ -26,7 +27,7 @@ class Policy:
     """How the kernel schedules a thread."""
 
     number: int
-    """``os.SCHED_OTHER`` or the like, with ``os.SCHED_RESET_ON_FORK`` where threads and processes begin without it."""
+    """``os.SCHED_OTHER`` or the like, with `RESET_ON_FORK` where threads and processes begin without it."""
     priority: int
 
 
@@ -54,7 +55,7 @@ class System:
 
     def set_fifo(self, thread: int, priority: int) -> None:
         """Put it before all threads of a lower priority; what it starts is ordinary again."""
-        self.set_policy(thread, Policy(os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, priority))
+        self.set_policy(thread, Policy(os.SCHED_FIFO | RESET_ON_FORK, priority))
 
     def cpus(self, thread: int) -> set[int]:
         """Those that a thread may run on."""
