@@ -31,7 +31,9 @@ PRESSING = 10_000
 PRESSING_OLD = 100_000
 _YOUNG_A_MIDDLE = 10
 """Looks at new objects before those that outlived them are looked at, too."""
-_FIRST_RATE_NS = 100.0
+_THOROUGH = 3_500
+"""Objects that outlived a look, after which all are looked at: few enough for the pause of a node at 1 kHz."""
+_FIRST_RATE_NS = 50.0
 """For an object, until it has been measured."""
 _FIXED = 500
 """A collection takes as long as so many objects even if there are none."""
@@ -73,7 +75,7 @@ class Collector:
         self._survivors = 0
         """Of looks at new objects, since the middle ones were looked at."""
         self._old = 0
-        """The same, since all were."""
+        """The same, since all were; those included that have gone without the collector."""
         self._live = 0
         """What all were, then."""
         self._young_looks = 0
@@ -88,7 +90,7 @@ class Collector:
         self._began = True
         hold_back(collects=self.collects)
         if self.collects:
-            self._frozen = gc.get_freeze_count()
+            self._frozen, self._live = gc.get_freeze_count(), len(gc.get_objects())
             gc.callbacks.append(self._notice)
 
     def end(self) -> None:
@@ -129,9 +131,8 @@ class Collector:
 
     def _wanted(self) -> tuple[int, ...]:
         """Generations to look at, the most thorough look first."""
-        if self._old >= max(OFTEN * _YOUNG_A_MIDDLE, self._live // 4):
-            return 2, 1, 0
-        return (1, 0) if self._young_looks >= _YOUNG_A_MIDDLE else (0,)
+        lesser = (1, 0) if self._young_looks >= _YOUNG_A_MIDDLE else (0,)
+        return (2, *lesser) if self._old >= max(_THOROUGH, self._live // 4) else lesser
 
     def _objects(self, generation: int, new: int) -> int:
         return _FIXED + new + (0, self._survivors, self._live + self._old)[generation]
@@ -162,8 +163,6 @@ class Collector:
         took_ns = perf_ns() - began_ns
         self._count(generation, took_ns)
         self._remember(generation, new, found)
-        if generation == 2:
-            objects = _FIXED + self._live + found
         self._learn(generation, took_ns / objects)
 
     def _learn(self, generation: int, rate: float) -> None:
@@ -182,7 +181,7 @@ class Collector:
         self._survivors = self._young_looks = 0
         self._old = max(0, self._old + new - found)
         if generation == 2:
-            self._old, self._live = 0, len(gc.get_objects())  # many have gone without the collector since
+            self._old, self._live = 0, len(gc.get_objects())
 
     def _count(self, generation: int, took_ns: int) -> None:
         self._collections[generation] += 1
