@@ -78,8 +78,10 @@ class RealtimeLoop:
         self._undo.close()
 
     def _make_urgent(self) -> None:
+        above = self._wanted.priority + 1
         try:
-            self._system.set_fifo(0, self._wanted.priority + 1)
+            if self._system.policy(0).priority < above:  # else it is above the loop of another run already
+                self._system.set_fifo(0, above)
         except OSError as error:
             _log.error("the watchdog has no priority above the loop's, so a loop that spins may starve it: %s", error)
 

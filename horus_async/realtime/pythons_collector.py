@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
+from functools import cache
 
 from attrs import define, field
 
@@ -48,6 +50,7 @@ _before: list[_Before] = []
 
 def hold_back(*, collects: bool) -> None:
     """A run begins that collects garbage itself, or wants none collected."""
+    _notice_forks()
     with _lock:
         if not _wanted:
             _before.append(_Before())
@@ -60,11 +63,27 @@ def hold_back(*, collects: bool) -> None:
 def let_go(*, collects: bool) -> None:
     """A run ends. With the last all is as it was before the first."""
     with _lock:
+        if collects not in _wanted:
+            return  # in a forked child
         _wanted.remove(collects)
         if _wanted:
             _set()
         else:
             _before.pop().restore()
+
+
+@cache
+def _notice_forks() -> None:
+    """Once a process: in children all is as it was before, as nobody collects for them."""
+    os.register_at_fork(after_in_child=_end_in_child)
+
+
+def _end_in_child() -> None:
+    global _lock  # noqa: PLW0603 - a thread that is not in the child may have held it
+    _lock = threading.Lock()
+    _wanted.clear()
+    while _before:
+        _before.pop().restore()
 
 
 def _set() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -466,6 +467,23 @@ def test_a_recording_does_not_tell_which_policy(policy: Gc) -> None:
 
     report = trio.run(Scheduler.verify, policy.name, Scheduler(deterministic=True, seed=3).add(littering(300)))
     assert (report.compared, report.differences) == (30, 0)
+
+
+@pytest.mark.parametrize("policy", [Gc.BETWEEN_TICKS, Gc.OFF])
+def test_a_forked_child_has_pythons_own(policy: Gc) -> None:
+    """A worker that a node forks may live long, and nobody collects for it."""
+    before, codes = as_it_is(), []
+
+    def tick(_: Node) -> None:
+        child = os.fork()
+        if not child:
+            os._exit(0 if as_it_is()[:2] == before[:2] else 1)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    Scheduler(deterministic=True, gc=policy).add(Node("arm", tick=tick)).run_sync(duration=0.02)
+
+    assert codes == [0, 0]
+    assert as_it_is() == before
 
 
 def test_what_was_there_before_is_frozen_and_thawed() -> None:

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from horus_async import ConfigurationError, LimitError, Node, Realtime, Scheduler, node
-from horus_async.limits.threads import urgent_threads
+from horus_async.limits.threads import make_urgent, urgent_threads
 from horus_async.realtime.loop import RealtimeLoop
 from horus_async.realtime.permission import check_permitted
 from horus_async.realtime.system import SYSTEM, UNLIMITED
@@ -155,6 +155,21 @@ def test_runs_at_one_time_share_the_lock(machine: FakeMachine) -> None:
 
     assert not machine.locked()
     assert [line for line in machine.log if "lock" in line] == ["lock future=True", "unlock"]
+
+
+def test_urgent_threads_are_above_every_loop(machine: FakeMachine) -> None:
+    """With several runs at one time, whichever began first."""
+    for priorities in ((70, 30), (30, 70)):
+        loops = [RealtimeLoop(Realtime(priority=priority), SYSTEM) for priority in priorities]
+        for loop in loops:
+            loop.expect()
+        thread = threading.Thread(target=make_urgent)
+        machine.policies.clear()
+        thread.start()
+        thread.join()
+        assert [policy.priority for policy in machine.policies.values()] == [71]
+        for loop in loops:
+            loop.end()
 
 
 def test_a_limit_that_is_enough_for_now(machine: FakeMachine, caplog: pytest.LogCaptureFixture) -> None:
