@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import itertools
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from horus_async.recorder.frames import Damage, Frame, Seal, build_index, pack, reader_of, scan
+
+if TYPE_CHECKING:
+    from horus_async.recorder.packing import Read
 
 HEADER = b'{"kind":"header","sealed":true}\n'
 TEXTS = [HEADER, *(b'{"tick":%d}\n{"tick":%d}\n' % (number, number) for number in range(4))]
@@ -23,14 +26,19 @@ STEPS = 1 << 20
 """And at a time later."""
 
 
-def scanned(data: bytes, key: int | None = None, start: int = 0) -> list[Frame | Damage]:
-    """All that is found from an offset on; nothing before the file is asked for, which the system refuses."""
+def strict(data: bytes) -> Read:
+    """Reads a file that refuses, as the system does, negative places and sizes."""
 
     def read(offset: int, size: int) -> bytes:
         assert min(offset, size) >= 0
         return data[offset : offset + size]
 
-    return list(scan(read, start, len(data), key))
+    return read
+
+
+def scanned(data: bytes, key: int | None = None, start: int = 0) -> list[Frame | Damage]:
+    """All that is found from an offset on."""
+    return list(scan(strict(data), start, len(data), key))
 
 
 def told(data: bytes, key: int | None = None, start: int = 0) -> list[tuple[Any, ...]]:
@@ -98,7 +106,7 @@ def test_nothing_beyond_the_end_is_looked_at(key: int | None, behind: bytes | No
     """Where an index begins, say: what is found does not depend on what stands there."""
     data = b"".join(ROWS) + b"junk" + bytes(40)
     for length in range(len(data) + 1):
-        read = reader_of(data if behind is None else data[:length] + behind)
+        read = strict(data if behind is None else data[:length] + behind)
         assert list(scan(read, 0, length, key)) == scanned(data[:length], key), length
 
 
