@@ -6,14 +6,35 @@ Each test began as a change to the code that no other test noticed.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
+from horus_async.errors import HorusError
+from horus_async.observe import Execution, External
 from horus_async.recorder.tallies import TopicTally
 from horus_async.recorder.write import lines
-from horus_async.recorder.write.lines import Counts, count_line, footer_line, gap_line, line_messages, line_tick
+from horus_async.recorder.write.lines import (
+    Counts,
+    count_line,
+    execution_line,
+    external_text,
+    footer_line,
+    gap_line,
+    input_text,
+    line_messages,
+    line_tick,
+    message_line,
+    sends_line,
+    tick_digest,
+)
+from horus_async.topics.codec import as_bytes, encode, to_json
+
+from .runs import message
+
+if TYPE_CHECKING:
+    from horus_async.observe import Looks
 
 
 def line(**fields: Any) -> bytes:
@@ -93,6 +114,70 @@ def test_the_messages_in_a_line() -> None:
         assert messages(kind=kind, outputs=[sent()], tick=4) == []
 
 
+def test_an_input_says_where_it_came_from() -> None:
+    """From another ring than the publisher's first, and behind how many looks that found nothing; else nothing."""
+    plain = {"topic": "t", "publisher": "p", "seq": 3}
+    assert json.loads(input_text("t", "p", 3, 0)) == plain
+    assert json.loads(input_text("t", "p", 3, 5)) == {**plain, "source": 5}
+    assert json.loads(input_text("t", "p", 3, 0, 2)) == {**plain, "empty": 2}
+    assert json.loads(input_text("t", "p", 3, 5, 2)) == {**plain, "source": 5, "empty": 2}
+    line_of = json.loads(message_line(External(7, "t", "p", 3, 6, b"[1]")))
+    assert line_of == {"kind": "message", **plain, "data": [1], "stamp_ns": 6, "tick": 7}
+    assert json.loads(message_line(External(7, "t", "p", 3, 6, b"[1]", 5))) == {**line_of, "source": 5}
+
+
+@pytest.mark.parametrize("tick", [4, None])
+def test_what_was_sent_apart_from_callbacks(tick: int | None) -> None:
+    """With the tick of the callback, or none; each message has its own where that is another."""
+    messages = [message("n", "out", number, {"n": number}) for number in (4, 5)]
+    found = json.loads(sends_line(tick, messages))
+    outputs = [
+        {"topic": "out", "data": {"n": number}, "stamp_ns": one.stamp_ns, "seq": number, "tick": number}
+        for number, one in zip((4, 5), messages, strict=True)
+    ]
+    if tick is not None:
+        del outputs[0]["tick"]
+    assert found == {"kind": "sends", "outputs": outputs, "tick": tick}
+
+
+def test_a_binary_message_is_text_in_a_line() -> None:
+    """Whatever it ends with: how a payload begins says what it is."""
+    binary = as_bytes(encode(b"\1" * 2048))
+    assert binary[0] == 0
+    assert binary[-1] != 0
+    text = to_json(binary)
+    one = message("n", "out", 0, None)._replace(payload=binary)
+    assert json.loads(sends_line(0, [one]))["outputs"][0]["data"] == json.loads(text)
+    assert tick_digest([one]) == tick_digest([one._replace(payload=text)])
+
+
+def test_what_another_process_wrote_is_recorded_as_it_was_read() -> None:
+    """The last of two equal keys, and no blanks; what is no JSON is an error."""
+    assert external_text(b' { "a" : 1, "a" : 2.50 } ') == b'{"a":2.5}'
+    for payload in (b'"}\n{"kind":"tick"', b"", b"{"):
+        with pytest.raises((ValueError, HorusError)):
+            external_text(payload)
+
+
+def test_what_a_callback_saw_without_taking_it() -> None:
+    """What it asked, of which topic, what the answer was, and how often in a row."""
+    looks: Looks = {
+        ("latest", "a"): [[None, 1], [("p", 3, 0), 2], [("p", 4, 9), 1]],
+        ("has_msg", "b"): [[True, 3], [False, 1]],
+    }
+    call = Execution("tick", "n", 2, 0, 0, 0, [], None, looks=looks, after_ns=11)
+    found = json.loads(execution_line(call, []))
+    assert found["looks"] == [
+        {"topic": "a", "asked": "latest"},
+        {"topic": "a", "asked": "latest", "publisher": "p", "seq": 3, "times": 2},
+        {"topic": "a", "asked": "latest", "publisher": "p", "seq": 4, "source": 9},
+        {"topic": "b", "asked": "has_msg", "value": 1, "times": 3},
+        {"topic": "b", "asked": "has_msg", "value": 0},
+    ]
+    assert found["after_ns"] == 11
+    assert {"looks", "after_ns"}.isdisjoint(json.loads(execution_line(call._replace(looks={}, after_ns=0), [])))
+
+
 def test_a_footer_says_what_is_known() -> None:
     """And leaves out the rest: a field that is there says something, also where it is 0."""
     counted = {"ticks": 1, "inputs": 2, "outputs": 3, "dropped": 4}
@@ -119,7 +204,9 @@ def test_names_and_orders_are_made_text_once(monkeypatch: pytest.MonkeyPatch) ->
     """Of a name each, of the orders the last thousand: a run whose order never repeats does not fill the memory."""
     orders = lines._Orders()
     assert orders["a", 'b"'] == b'"a","b\\""'
+    assert list(orders) == [("a", 'b"')]
     for number in range(2500):
+        assert ("a", 'b"') in orders or number >= 999
         assert orders[f"n{number}",] == b'"n%d"' % number
         assert len(orders) <= 1000
     made: list[str] = []
