@@ -5,9 +5,15 @@ from __future__ import annotations
 import threading
 import weakref
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import LimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+urgent_threads: list[Callable[[], object]] = []
+"""What `make_urgent` calls: each puts the calling thread above a loop of real time."""
 
 _LOOK = 0.05
 """Seconds between two looks whether a thread that has not begun is still there."""
@@ -68,6 +74,12 @@ def start_thread(thread: threading.Thread) -> None:
         begun.let_go()
     if not begun.wait():
         raise LimitError(_refused(thread))
+
+
+def make_urgent() -> None:
+    """The calling thread has to get its turn whatever a loop does, as it is the one that ends it."""
+    for make in tuple(urgent_threads):
+        make()
 
 
 def _refused(thread: threading.Thread) -> str:
