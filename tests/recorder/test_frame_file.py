@@ -301,6 +301,33 @@ def test_lines_lost_for_want_of_memory_are_counted(tmp_path: Path, monkeypatch: 
     ]
 
 
+def test_what_a_gap_line_tells_is_not_lost_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor counted again, where it finds no room and there is no memory to look into it."""
+    disk = full_disk(monkeypatch)
+    file = new_file(tmp_path)
+    file.write(tick(0))
+    disk += [2, 3]
+    with pytest.raises(OSError, match="No space"):
+        file.write(tick(1, 5))
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise MemoryError
+
+    for name, match in (("count_line", "No space"), ("gap_line", "memory")):
+        with monkeypatch.context() as patch:
+            patch.setattr(frame_file, name, refuse)
+            with pytest.raises(OSError, match=match):
+                file.write(tick(2))
+    assert file.lost == 5 + 1 + 1
+    file.write(tick(3))
+    file.close()
+    assert [(line["kind"], line["tick"], line.get("dropped")) for line in lines(file.path)] == [
+        ("tick", 0, None),
+        ("gap", 1, 7),
+        ("tick", 3, None),
+    ]
+
+
 def test_a_gap_without_memory_for_its_tick_begins_with_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
