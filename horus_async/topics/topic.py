@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.clock.system import monotonic_ns, wall_ns
 from horus_async.errors import TopicError, TopicTypeError
+from horus_async.native import core
 
 from .borrowing import Borrowing
 from .bus import Bus, default_namespace
 from .codec import GENERAL, decode, encode
+from .core import TopicCore
 from .message import Message
 from .ring.abandoned import close_abandoned, close_when_possible
 from .ring.locks import Rank, new_lock
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .ring.region import Taken
-    from .values.payload import Payload
+    from .subscriber import Subscriber
 
 
-class Topic:
+class Topic(TopicCore):
     """A handle on a topic, for any program: sends, and receives all that is sent after it was opened, even by itself.
 
     Close it, or use it as a context manager. For one task or thread at a time::
@@ -35,7 +37,9 @@ class Topic:
             joints.recv()   # {'shoulder': 0.5}
     """
 
-    __slots__ = ("__weakref__", "_bus", "_closed", "_forms", "_publish", "_subscriber", "_type", "name", "namespace")
+    __slots__ = ("__weakref__", "_bus", "_closed", "name", "namespace")
+
+    _subscriber: Subscriber
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Topic:
             ConfigurationError: not a name for a namespace, or not a capacity.
             TopicTypeError: ``type`` is not a class.
         """
+        super().__init__()
         self._closed = True  # for __del__, until the end of __init__
         self.name = check_topic_name(name)
         if type is not None and not isinstance(type, _type_of_types):
@@ -69,14 +74,14 @@ class Topic:
         self._bus = _acquire_bus(self.namespace, name)
         try:
             publisher = self._bus.publisher(name, f"topic-{os.getpid()}", capacity=capacity)
-            self._publish, self._forms = publisher.publish, publisher.forms
+            self._publisher, self._forms = publisher, publisher.forms
             self._subscriber = self._bus.subscriber(name)
         except BaseException:
             _release_bus(self._bus, name)
             raise
         self._closed = False
 
-    def send(self, value: Any) -> None:
+    def _send_slowly(self, value: Any) -> None:
         """Send a value to all listeners.
 
         Raises:
@@ -90,26 +95,13 @@ class Topic:
                 f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}"
                 f"{_redefined(self._type, type(value))}"
             )
-        self._publish(encode(value, self._forms), wall_ns(), None, monotonic_ns())
+        payload = encode(value, self._forms)
+        if self._publisher is None:
+            raise TopicError("this topic handle is closed")
+        self._publisher.publish(payload, wall_ns(), None, monotonic_ns())
 
-    def recv(self, default: Any = None) -> Any:
-        """The next unread value, or ``default`` if there is none.
-
-        Raises:
-            MessageDecodeError: the next message is damaged; it is consumed.
-            TopicTypeError: the next message is not of this topic's type; it is consumed. A ``SchemaMismatchError`` if
-                its class has other fields where it was sent.
-        """
-        message = self._subscriber.take()
-        if message is None:
-            return default
-        try:
-            value = decode(message[0])
-        except TopicError:
-            return self._value(message)  # raises it again, and says more
-        if self._type is not None:
-            self._check_type(value, message[1])
-        return value
+    if core is None:
+        send = _send_slowly
 
     def recv_message(self) -> Message | None:
         """The next unread message with its identity, or None. Raises as ``recv`` does."""
@@ -190,7 +182,7 @@ class Topic:
         if self._closed:
             return
         self._closed = True
-        self._publish, self._forms = _closed_publish, GENERAL  # so that no closed handle keeps a ring mapped
+        self._publisher, self._forms = None, GENERAL  # so that no closed handle keeps a ring mapped
         self._subscriber.close()
         _release_bus(self._bus, self.name)
 
@@ -212,9 +204,9 @@ class Topic:
 
     def _message(self, message: Taken) -> Message:
         _, publisher, seq, stamp_ns = message
-        return Message(self._value(message), self.name, seq, stamp_ns, publisher)
+        return Message(self._value_of(message), self.name, seq, stamp_ns, publisher)
 
-    def _value(self, message: Taken) -> Any:
+    def _value_of(self, message: Taken) -> Any:
         payload, publisher = message[:2]
         try:
             value = decode(payload)
@@ -270,15 +262,6 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-
-
-def _closed_publish(
-    payload: Payload,  # noqa: ARG001
-    stamp_ns: int,  # noqa: ARG001
-    seq: int | None = None,  # noqa: ARG001
-    order_ns: int | None = None,  # noqa: ARG001
-) -> int:
-    raise TopicError("this topic handle is closed")
 
 
 def _title_of(value: Any) -> str:

@@ -1,0 +1,115 @@
+/* Values to payloads and back, as far as they are plain JSON or packed: `topics/codec/codec.py`, which has the rest. */
+#include "native.h"
+
+#include <math.h>
+
+static PyObject *dumps, *loads;                   /* of orjson */
+static PyObject *encode_slowly, *decode_slowly;   /* of the Python code */
+static PyObject *readers;                         /* of packed messages, by mark */
+static PyObject *general;                         /* the forms where nothing travels packed */
+static PyObject *failures;                        /* what the slower way reports, or can handle */
+
+enum { DEPTH = 200, MARK_BYTES = 8 };
+
+/* Whether Python can be asked instead: there is no exception, or one that only says that this is not for us. */
+static int is_for_python(void) {
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(failures)) return 0;
+        PyErr_Clear();
+    }
+    return 1;
+}
+
+/* Whether a value consists of JSON's own types only and needs no tags. Runs no code but ours. */
+static int is_plain(PyObject *value, int depth) {
+    if (value == Py_None || PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || PyBool_Check(value)) return 1;
+    if (Py_IS_TYPE(value, &PyFloat_Type)) return isfinite(PyFloat_AsDouble(value));
+    if (depth == DEPTH) return 0;
+    if (PyDict_CheckExact(value)) {
+        PyObject *key, *item;
+        Py_ssize_t at = 0;
+        while (PyDict_Next(value, &at, &key, &item)) {
+            if (!PyUnicode_CheckExact(key) || !is_plain(item, depth + 1)) return 0;
+            if (PyUnicode_GetLength(key) > 0 && PyUnicode_ReadChar(key, 0) == '$') return 0;
+        }
+        return 1;
+    }
+    if (!PyList_CheckExact(value)) return 0;
+    Py_ssize_t length = PyList_Size(value);
+    for (Py_ssize_t i = 0; i < length; i++) {
+        if (!is_plain(PyList_GetItem(value, i), depth + 1)) return 0;
+    }
+    return 1;
+}
+
+/* The text of a plain value; NULL, perhaps without an exception, if it is none. */
+static PyObject *plain_text(PyObject *value) {
+    if (!is_plain(value, 0)) return NULL;
+    return PyObject_CallFunctionObjArgs(dumps, value, NULL); /* fails with large integers and lone surrogates */
+}
+
+PyObject *encode_value(PyObject *value, PyObject *forms) {
+    PyObject *payload = plain_text(value);
+    if (payload == NULL && !PyErr_Occurred() && !PyDict_CheckExact(value)) {
+        PyObject *pack = PyObject_GetItem(forms, (PyObject *)Py_TYPE(value));
+        if (pack != NULL && pack != Py_None) payload = call_accessor(pack, value);
+        Py_XDECREF(pack);
+        if (payload == Py_None) Py_CLEAR(payload);
+    }
+    if (payload != NULL || !is_for_python()) return payload;
+    return PyObject_CallFunctionObjArgs(encode_slowly, value, forms, NULL);
+}
+
+static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *named) {
+    static char *names[] = {"value", "forms", NULL};
+    PyObject *value, *forms = general;
+    return PyArg_ParseTupleAndKeywords(args, named, "O|O", names, &value, &forms) ? encode_value(value, forms) : NULL;
+}
+
+PyObject *decode_payload(PyObject *payload) {
+    char *text;
+    Py_ssize_t length;
+    PyObject *value = NULL;
+    if (PyBytes_CheckExact(payload) && PyBytes_AsStringAndSize(payload, &text, &length) == 0) {
+        if (memchr(text, '$', (size_t)length) == NULL) {
+            value = PyObject_CallFunctionObjArgs(loads, payload, NULL);
+        } else if (length >= MARK_BYTES) {
+            PyObject *mark = PyBytes_FromStringAndSize(text, MARK_BYTES);
+            PyObject *read = mark == NULL ? NULL : PyDict_GetItemWithError(readers, mark);
+            if (read != NULL) {
+                Py_INCREF(read);
+                value = call_accessor(read, payload);
+                Py_DECREF(read);
+            }
+            Py_XDECREF(mark);
+        }
+    }
+    if (value != NULL || !is_for_python()) return value;
+    return PyObject_CallFunctionObjArgs(decode_slowly, payload, NULL);
+}
+
+static PyObject *decode(PyObject *Py_UNUSED(module), PyObject *payload) { return decode_payload(payload); }
+
+static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject **kept[] = {&dumps, &loads, &encode_slowly, &decode_slowly, &readers, &general, &failures};
+    PyObject *given[7];
+    if (!PyArg_ParseTuple(args, "OOOOOOO", given, given + 1, given + 2, given + 3, given + 4, given + 5, given + 6))
+        return NULL;
+    for (int i = 0; i < 7; i++) {
+        Py_INCREF(given[i]);
+        Py_XDECREF(*kept[i]);
+        *kept[i] = given[i];
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"encode", (PyCFunction)(void (*)(void))encode, METH_VARARGS | METH_KEYWORDS,
+     "encode(value, forms)\n--\n\nSee `topics.codec.encode`."},
+    {"decode", decode, METH_O, "decode(payload, /)\n--\n\nSee `topics.codec.decode`."},
+    {"connect_codec", connect, METH_VARARGS,
+     "connect_codec(dumps, loads, encode, decode, readers, general, failures)\n--\n\nWhat `encode` and `decode` call."},
+    {NULL},
+};
+
+int add_codec(PyObject *module) { return PyModule_AddFunctions(module, functions); }
