@@ -104,7 +104,17 @@ def test_no_line_is_wider_than_the_terminal(command: str, columns: int, robot: P
 def _is_prose(line: str) -> bool:
     """Lines that say one thing to people and to programs."""
     return line.startswith(
-        ("session ", "newest ", "horus-async: ", "note: ", "recorded ", "compared ", "first diff", "nothing was")
+        (
+            "session ",
+            "newest ",
+            "horus-async: ",
+            "node ",
+            "note: ",
+            "recorded ",
+            "compared ",
+            "first diff",
+            "nothing was",
+        )
     )
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from horus_async import Node, NodeFailure, Scheduler, sleep, tick
 from horus_async.cli import main
+from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.replay.verify.run import verify as verify_ticks
 from tests.replay.sessions import record
 from tests.replay.test_verify import verify
@@ -70,6 +71,44 @@ def threaded(count: int | None = 20, at_end: Callable[[Node], Any] | None = None
 def fail(node: Node) -> None:
     """Raise."""
     raise ValueError(f"{node.name} is gone")
+
+
+def test_a_tick_that_the_end_of_the_run_cut_before_it_sent_anything() -> None:
+    """The machine was busy: in the verification the tick comes further, and nobody knows what it would have sent."""
+
+    async def wait_and_send(node: Node) -> None:
+        for _ in range(3):
+            await sleep(0.001)
+        node.send("a", 1)
+
+    def block(node: Node) -> None:
+        node.send("b", 1)
+        sleep_until_monotonic(monotonic_ns() + NANOSECONDS // 5)
+
+    record("s", [Node("a", tick=wait_and_send), Node("b", tick=block)], duration=0.1, deterministic=False)
+    report = verify("s", [Node("a", tick=wait_and_send), Node("b", tick=lambda n: n.send("b", 1))])
+    assert report.passed
+    assert (report.compared, report.differences) == (1, 0)
+    assert report.notes == ("not compared: 1 message of node a after the recorded end",)
+
+
+@MODES
+def test_what_comes_before_a_recorded_message_is_one_too_many(deterministic: bool) -> None:
+    """Also in a tick that was cut, and on a topic that the node never used, where no time could tell it."""
+
+    def endless(*, more: bool) -> Node:
+        async def tick(node: Node) -> None:
+            for number in range(1000):
+                await sleep(0.01)
+                if more and number == 0:
+                    node.send("other", 1)
+                node.send("a", number)
+
+        return Node("n", tick=tick)
+
+    record("s", [endless(more=False)], duration=0.08, deterministic=deterministic)
+    assert verify("s", [endless(more=False)]).passed
+    assert verify("s", [endless(more=True)]).differences == 1
 
 
 @MODES

@@ -18,7 +18,7 @@ from tests.engine.programs import scheduler_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMEOUT = 0.25
+TIMEOUT = 0.6
 """Seconds, of the watchdog; it looks eight times in it. Long, as a loaded machine holds threads up as well."""
 EMERGENCY = 8 * 3
 """So many looks at a tick that does not end are an emergency."""

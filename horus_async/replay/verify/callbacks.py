@@ -113,8 +113,6 @@ class RecordedEnd:
     stop: int | None
     from_start: bool
     """Whether the verification begins where the recording does, and so tasks are as far as they were."""
-    topics: set[str] = field(factory=set)
-    """Those on which the recorded node sent."""
     whole: bool = True
     """Whether nothing that the node sent is missing in its file."""
     threads: set[str] = field(factory=set)
@@ -128,7 +126,6 @@ class RecordedEnd:
 
     def __attrs_post_init__(self) -> None:
         session, file = self.session, self.session.files[self.node]
-        self.topics = session.output_topics(self.node)
         footer = file.footer
         self.whole = next(file.gaps(), None) is None and not (footer is not None and footer.excluded)
         last = session.last_tick if self.stop is None else min(self.stop, session.last_tick or 0)
@@ -163,8 +160,6 @@ class RecordedEnd:
         """
         if not self.whole:
             return False
-        if live.topic not in self.topics:
-            return True
         if live.topic in self.threads and not self.session.deterministic:
             return self.fell_silent
         if not (self.from_start and lasting):

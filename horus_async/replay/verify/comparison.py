@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from .callbacks import Callback
 
+_MOST_DOUBTFUL = 1000
+"""So many messages of a callback are kept until it is known whether they count."""
+
 NOTHING = "(nothing)"
 """Stands for a message that only one side sent."""
 
@@ -97,6 +100,8 @@ class Recorded:
     """Whether the live one may send more."""
     torn: bool = False
     """Whether the recording breaks off in it, as after a kill."""
+    doubtful: list[Sent] = field(factory=list)
+    """What the live one sent besides, perhaps after the recorded one was cut: unless something recorded follows."""
     _skipped: dict[str, deque[RecordedOutput]] = field(factory=dict)
     _ahead: RecordedOutput | None = None
 
@@ -217,10 +222,21 @@ class Comparison(Observer):
         if recorded is not None:
             end.matched(recorded, message)
             self._compare(message.node, tick, recorded, message)
+            if in_callback and expected.doubtful:
+                self._settle(expected, end)
         elif not expected.open or end.counts(message, lasting=not expected.torn):
             self._compare(message.node, tick, None, message)
         else:
             end.uncompared += 1
+            if in_callback and len(expected.doubtful) < _MOST_DOUBTFUL:
+                expected.doubtful.append(message)
+
+    def _settle(self, expected: Recorded, end: RecordedEnd) -> None:
+        """The recorded callback went on after that: it did not send what the live one did before."""
+        end.uncompared -= len(expected.doubtful)
+        for message in expected.doubtful:
+            self._compare(message.node, expected.tick, None, message)
+        expected.doubtful.clear()
 
     def executed(self, execution: Execution) -> None:
         """What the recorded callback sent besides is missing."""

@@ -109,10 +109,10 @@ class Verification(Following):
 
     def _not_compared(self, name: str, run: VerifiedRun) -> Iterator[str]:
         end = self._comparison.ends[name]
-        if end.uncompared and end.whole:
-            yield f"not compared: {end.uncompared} messages of node {name} after the recorded end"
-        elif end.uncompared:
-            yield f"not compared: {end.uncompared} messages of node {name}, whose recording leaves some out"
+        if end.uncompared:
+            messages = "1 message" if end.uncompared == 1 else f"{end.uncompared} messages"
+            why = " after the recorded end" if end.whole else ", whose recording leaves some out"
+            yield f"not compared: {messages} of node {name}{why}"
         if run.ports.own_threads:
             topics = ", ".join(sorted(run.ports.own_threads))
             yield (
