@@ -209,12 +209,12 @@ def test_a_lap_during_the_copy_is_noticed() -> None:
         """Lets the writer come round between the copy and the check."""
 
         def __getitem__(self, index: Any) -> Any:
-            reader.region.names = names
+            reader.names = names
             for number in range(2, 500):
                 writer.write(b"%5d" % number, 0, number, 0)
             return names[index]
 
-    reader.region.names = Late(names)
+    reader.names = Late(names)
     message = reader.take()
 
     assert message is not None
