@@ -51,6 +51,7 @@ class _Fake(Machine):
         self.unread: list[str] = []
         self.late: Callable[[], tuple[list[int], list[int]]] = lambda: ([20_000] * 100, [150_000] * 100)
         self.shm = OURS
+        self.core = ("", False)
         for name, value in changes.items():
             assert hasattr(self, name)
             setattr(self, name, value)
@@ -63,6 +64,9 @@ class _Fake(Machine):
 
     def version_of(self, package: str) -> str | None:
         return self.installed.get(package)
+
+    def native(self) -> tuple[str, bool]:
+        return self.core
 
     def topics_folder(self) -> Path:
         return self.shm
@@ -127,6 +131,7 @@ def test_a_good_machine_is_fine() -> None:
         "python",
         "packages",
         "extra numpy",
+        "native core",
         "shared memory",
         "topics",
         "timers",
@@ -151,7 +156,7 @@ def test_a_machine_that_tells_nothing_is_unknown() -> None:
                 spaces=dict.fromkeys((OURS.parent, Path("/data/recordings"), Path("/data/blackbox"))),
             )
         )
-        if finding.check not in {"python", "timers"}
+        if finding.check not in {"python", "native core", "timers"}
     ]
 
     assert {finding.verdict for finding in found} == {Verdict.UNKNOWN}
@@ -168,6 +173,13 @@ SICK = {
         "numpy 1.9",
         "[numpy]'",
         {"installed": {"attrs": "24.1", "numpy": "1.9"}},
+    ),
+    "native core for another Python": (
+        "native core",
+        Verdict.WARNING,
+        "cannot be loaded: no such symbol: Python does its work",
+        "install horus-async again",
+        {"core": ("cannot be loaded: no such symbol", True)},
     ),
     "full shared memory": (
         "shared memory",
