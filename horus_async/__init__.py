@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from horus_async.scheduler.scheduler import Scheduler, run
     from horus_async.scheduler.stats import SchedulerStats
     from horus_async.topics import BorrowedMessage, Message, Topic
+    from horus_async.topics.kinds.admission import register_messages
 
 __version__ = "0.1.0"
 
@@ -119,6 +120,7 @@ __all__ = [
     "now",
     "now_ns",
     "np_rng",
+    "register_messages",
     "rng",
     "run",
     "sleep",
@@ -137,6 +139,7 @@ _HOMES = {
     "scheduler.stats": ("SchedulerStats",),
     "engine.stats": ("NodeStats",),
     "topics": ("BorrowedMessage", "Message", "Topic"),
+    "topics.kinds.admission": ("register_messages",),
     "replay.verify.comparison": ("Difference", "VerifyReport"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import ConfigurationError
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     import attrs
 
     Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+class Fits(NamedTuple):
+    """In an annotation, ``Annotated[…, Fits(…)]``: what its values have to be, where types cannot say it."""
+
+    fits: Callable[[Any], bool]
+    text: str
+    """The same, for people: "has to be" goes before it."""
 
 
 NODE_NAME_LIMIT = 200

@@ -9,7 +9,7 @@ static PyObject *readers;                         /* of packed messages, by mark
 static PyObject *general;                         /* the forms where nothing travels packed */
 static PyObject *failures;                        /* what the slower way reports, or can handle */
 
-enum { DEPTH = 200, MARK_BYTES = 8 };
+enum { DEPTH = 200, LEVELS = 250, MARK_BYTES = 8 }; /* LEVELS: see `topics/codec/plain.py` */
 
 /* Whether Python can be asked instead: there is no exception, or one that only says that this is not for us. */
 static int is_for_python(void) {
@@ -66,13 +66,35 @@ static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *n
     return PyArg_ParseTupleAndKeywords(args, named, "O|O", names, &value, &forms) ? encode_value(value, forms) : NULL;
 }
 
+/* Whether JSON text is nested more than LEVELS deep. */
+static int is_deep(const char *text, Py_ssize_t length) {
+    int depth = 0, in_string = 0;
+    Py_ssize_t opened = 0;
+    for (Py_ssize_t i = 0; i < length; i++) opened += (text[i] | 0x20) == '{'; /* both brackets that open */
+    if (opened <= LEVELS) return 0;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        char byte = text[i];
+        if (in_string) {
+            if (byte == '\\') i++;
+            in_string = byte != '"';
+        } else if (byte == '"') {
+            in_string = 1;
+        } else if (byte == '[' || byte == '{') {
+            if (++depth > LEVELS) return 1;
+        } else if (byte == ']' || byte == '}') {
+            depth--;
+        }
+    }
+    return 0;
+}
+
 PyObject *decode_payload(PyObject *payload) {
     char *text;
     Py_ssize_t length;
     PyObject *value = NULL;
     if (PyBytes_CheckExact(payload) && PyBytes_AsStringAndSize(payload, &text, &length) == 0) {
         if (memchr(text, '$', (size_t)length) == NULL) {
-            value = PyObject_CallFunctionObjArgs(loads, payload, NULL);
+            if (!is_deep(text, length)) value = PyObject_CallFunctionObjArgs(loads, payload, NULL);
         } else if (length >= MARK_BYTES) {
             PyObject *mark = PyBytes_FromStringAndSize(text, MARK_BYTES);
             PyObject *read = mark == NULL ? NULL : PyDict_GetItemWithError(readers, mark);

@@ -33,7 +33,7 @@ typedef struct {
 } Accessors;
 
 /* What `helpers` holds. */
-enum { MODULES, PACK_NUMBERS, READ_NUMBERS, PACK_STRINGS, READ_STRINGS, FAILURES, MEMBER_TYPE, HELPERS };
+enum { MODULES, PACK_NUMBERS, READ_NUMBERS, PACK_STRINGS, READ_STRINGS, MAKE_FLAG, FAILURES, MEMBER_TYPE, HELPERS };
 
 static PyObject *empty, *value_name; /* (), "_value_" */
 
@@ -415,11 +415,11 @@ static PyObject *read_strings(Accessors *self, Source *source) {
     return row;
 }
 
-static PyObject *read_choice(const Part *part, Source *source) {
+static PyObject *read_choice(Accessors *self, const Part *part, Source *source) {
     PyObject *number = PyLong_FromLongLong((int64_t)next_number(source)), *found = NULL;
     if (number == NULL) return NULL;
     if (part->type == FLAG) {
-        found = PyObject_CallFunctionObjArgs((PyObject *)part->kind, number, NULL);
+        found = PyObject_CallFunctionObjArgs(helper(self, MAKE_FLAG), (PyObject *)part->kind, number, NULL);
     } else {
         found = PyDict_GetItemWithError(part->members, number);
         Py_XINCREF(found);
@@ -478,7 +478,7 @@ static PyObject *read_part(Accessors *self, const Part *part, Source *source) {
     case STRUCT:
         return read_struct(self, part, source);
     default:
-        return read_choice(part, source);
+        return read_choice(self, part, source);
     }
 }
 

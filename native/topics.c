@@ -5,6 +5,7 @@
 
 static PyTypeObject *channel_type, *glance_type, *publisher_type, *subscriber_type;
 static PyObject *topic_error;
+static PyObject *exact; /* classes of which nothing is packed but what is as annotated */
 
 static int64_t now_ns(clockid_t clock) {
     struct timespec now;
@@ -304,8 +305,14 @@ typedef struct {
     PyObject *subscriber; /* a Subscriber */
 } Topic;
 
-static int is_of_type(Topic *self, PyObject *value) {
-    return self->type == NULL || self->type == Py_None || type_of(value) == self->type;
+static int is_typed(Topic *self) { return self->type != NULL && self->type != Py_None; }
+
+/* Whether a value surely is of the topic's type, down to its fields: packing it, or reading it packed, was the check. */
+static int is_checked(Topic *self, PyObject *value, PyObject *payload) {
+    if (!is_typed(self)) return 1;
+    if (type_of(value) != self->type || !PyBytes_CheckExact(payload) || PyBytes_Size(payload) < 2) return 0;
+    const char *bytes = PyBytes_AsString(payload);
+    return bytes[0] == 0 && bytes[1] == '$' && PySet_Contains(exact, self->type) == 1;
 }
 
 /* The one argument of a call that may be given by its name; NULL if there is none, or an exception. */
@@ -325,10 +332,15 @@ static PyObject *topic_send(Topic *self, PyObject *const *args, Py_ssize_t count
         if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "send() needs a value");
         return NULL;
     }
-    if (!is_of_type(self, value) || self->publisher == NULL || !PyObject_TypeCheck(self->publisher, publisher_type))
+    if ((is_typed(self) && type_of(value) != self->type) || self->publisher == NULL ||
+        !PyObject_TypeCheck(self->publisher, publisher_type))
         return call_method((PyObject *)self, "_send_slowly", &value, 1);
     PyObject *payload = encode_value(value, self->forms);
     if (payload == NULL) return NULL;
+    if (!is_checked(self, value, payload)) {
+        Py_DECREF(payload);
+        return call_method((PyObject *)self, "_send_slowly", &value, 1);
+    }
     Publisher *publisher = (Publisher *)self->publisher;
     int64_t stamp_ns = now_ns(CLOCK_REALTIME), order_ns = now_ns(CLOCK_MONOTONIC);
     PyObject *done = NULL;
@@ -368,7 +380,8 @@ static PyObject *topic_recv(Topic *self, PyObject *const *args, Py_ssize_t count
         return otherwise;
     }
     PyObject *value = decode_payload(PyTuple_GetItem(message, 0));
-    if (value == NULL ? PyErr_ExceptionMatches(topic_error) : !is_of_type(self, value)) {
+    if (value == NULL ? PyErr_ExceptionMatches(topic_error)
+                      : !is_checked(self, value, PyTuple_GetItem(message, 0))) {
         PyErr_Clear();
         Py_XDECREF(value);
         value = call_method((PyObject *)self, "_value_of", &message, 1); /* says more */
@@ -440,15 +453,21 @@ static PyType_Slot topic_slots[] = {
 static PyType_Spec topic_spec = {"horus_async._native.TopicCore", sizeof(Topic), 0,
                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, topic_slots};
 
-static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *error) {
+static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *error, *classes;
+    if (!PyArg_ParseTuple(args, "OO!", &error, &PySet_Type, &classes)) return NULL;
     Py_INCREF(error);
+    Py_INCREF(classes);
     Py_XDECREF(topic_error);
+    Py_XDECREF(exact);
     topic_error = error;
+    exact = classes;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
-    {"connect_topics", connect, METH_O, "connect_topics(error)\n--\n\nWhat is raised for messages that are none."},
+    {"connect_topics", connect, METH_VARARGS,
+     "connect_topics(error, exact)\n--\n\nWhat is raised for messages that are none; classes whose packed form is a check."},
     {NULL},
 };
 

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from numbers import Real
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 import attrs
 from attrs import define, field
+
+from horus_async.validators import Fits
+
+
+def _is_array(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")  # without it there is no array
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def _is_numbers(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return _is_array(value)
+    kinds = set(map(type, value))
+    return kinds <= {float, int} or all(issubclass(kind, Real) and not issubclass(kind, bool) for kind in kinds)
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, bytes) or _is_array(value)
+
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,9 +35,12 @@ if TYPE_CHECKING:
     Array: TypeAlias = list[float] | list[int] | tuple[float, ...] | NDArray[Any]
     Data: TypeAlias = bytes | NDArray[Any]
 else:
-    Array = list[float] | list[int] | tuple[float, ...] | Any
+    Array = Annotated[
+        list[float] | list[int] | tuple[float, ...] | Any,
+        Fits(_is_numbers, "a list, a tuple or a NumPy array of numbers"),
+    ]
     """Numbers: a list, a tuple or a NumPy array. It arrives as the type that was sent."""
-    Data = Any
+    Data = Annotated[Any, Fits(_is_data, "bytes or a NumPy array")]
     """``bytes``, or a NumPy array of any shape with the same bytes. It arrives as the type that was sent."""
 
 _NANOSECONDS = 1_000_000_000

@@ -12,6 +12,7 @@ from horus_async.errors import TopicError
 from horus_async.native import core
 
 from .codec import decode
+from .packed.marks import MARK, exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,8 +122,8 @@ class TopicCore:
 
         Raises:
             MessageDecodeError: the next message is damaged; it is consumed.
-            TopicTypeError: the next message is not of this topic's type; it is consumed. A ``SchemaMismatchError`` if
-                its class has other fields where it was sent.
+            TopicTypeError: the next message is not of this topic's type, or a field of it is not what its class
+                annotates; it is consumed. A ``SchemaMismatchError`` if its class has other fields where it was sent.
         """
         message = self._subscriber.take()
         if message is None:
@@ -131,9 +132,14 @@ class TopicCore:
             value = decode(message[0])
         except TopicError:
             return self._value_of(message)  # raises it again, and says more
-        if self._type is not None and type(value) is not self._type:
-            return self._value_of(message)
+        wanted = self._type
+        if wanted is not None and (type(value) is not wanted or wanted not in exact or message[0][:2] != MARK):
+            self._check_type(value, message[1])
         return value
+
+    def _check_type(self, value: Any, publisher: str) -> None:
+        """Make sure that a value is of the topic's type."""
+        raise NotImplementedError
 
     def _value_of(self, message: Taken) -> Any:
         """The value of a message; says what is wrong with it."""
@@ -146,6 +152,6 @@ class TopicCore:
 
 
 if not TYPE_CHECKING and core is not None:
-    core.connect_topics(TopicError)
+    core.connect_topics(TopicError, exact)
     ChannelCore, GlanceCore, TopicCore = core.ChannelCore, core.GlanceCore, core.TopicCore
     PublisherCore, SubscriberCore = core.PublisherCore, core.SubscriberCore

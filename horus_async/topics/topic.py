@@ -14,7 +14,10 @@ from .borrowing import Borrowing
 from .bus import Bus, default_namespace
 from .codec import GENERAL, decode, encode
 from .core import TopicCore
+from .kinds.admission import declare
+from .kinds.checks import first_wrong
 from .message import Message
+from .packed.marks import exact
 from .ring.abandoned import close_abandoned, close_when_possible
 from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name
@@ -53,7 +56,8 @@ class Topic(TopicCore):
 
         Args:
             name: 1 to 255 of ``A-Z a-z 0-9 _ . - /``, no leading ``/``, no ``..``; case-sensitive.
-            type: the only class of values that may be sent, usually an attrs class; default any.
+            type: the only class of values that may be sent, usually an attrs class; default any. Their fields have to
+                be what the class annotates.
             capacity: bytes of messages that may wait unread (default 1 MiB); rounded up to a power of two. Grows by
                 itself for larger messages.
             namespace: topics meet only within one namespace; default: the environment's ``HORUS_NAMESPACE``, else
@@ -69,6 +73,8 @@ class Topic(TopicCore):
         self.name = check_topic_name(name)
         if type is not None and not isinstance(type, _type_of_types):
             raise TopicTypeError(f"topic {name!r}: type= takes a class, not {type!r}")
+        if type is not None:
+            declare(type)
         self._type = type
         self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
         self._bus = _acquire_bus(self.namespace, name)
@@ -86,16 +92,21 @@ class Topic(TopicCore):
 
         Raises:
             ValueNotSupportedError: no topic can carry it; names the type and where in the value it is.
-            TopicTypeError: not of this topic's type.
+            TopicTypeError: not of this topic's type, or a field of it is not what its class annotates.
             MessageTooLargeError: larger than any ring can hold.
             TopicError: the handle is closed, or there is no shared memory left.
         """
-        if self._type is not None and not isinstance(value, self._type):
+        wanted = self._type
+        if wanted is not None and not isinstance(value, wanted):
             raise TopicTypeError(
-                f"topic {self.name!r} carries {_title(self._type)}, not {_title(type(value))}"
-                f"{_redefined(self._type, type(value))}"
+                f"topic {self.name!r} carries {_title(wanted)}, not {_title(type(value))}"
+                f"{_redefined(wanted, type(value))}"
             )
         payload = encode(value, self._forms)
+        if wanted is not None and (payload[0] or type(value) not in exact):  # only what is packed begins with 0
+            wrong = first_wrong(value)
+            if wrong is not None:
+                raise TopicTypeError(f"topic {self.name!r} carries {_title(type(value))}, {wrong}")
         if self._publisher is None:
             raise TopicError("this topic handle is closed")
         self._publisher.publish(payload, wall_ns(), None, monotonic_ns())
@@ -216,10 +227,19 @@ class Topic(TopicCore):
         return value
 
     def _check_type(self, value: Any, publisher: str) -> None:
-        if self._type is not None and not isinstance(value, self._type):
+        wanted = self._type
+        if wanted is None:
+            return
+        if not isinstance(value, wanted):
             raise TopicTypeError(
-                f"topic {self.name!r} was opened for {_title(self._type)}, but holds {_title_of(value)}, "
-                f"{self._sender(publisher)}{_redefined(self._type, type(value))}"
+                f"topic {self.name!r} was opened for {_title(wanted)}, but holds {_title_of(value)}, "
+                f"{self._sender(publisher)}{_redefined(wanted, type(value))}"
+            )
+        wrong = first_wrong(value)
+        if wrong is not None:
+            raise TopicTypeError(
+                f"topic {self.name!r} was opened for {_title(wanted)}, but holds a {_title(type(value))} "
+                f"{wrong}, {self._sender(publisher)}"
             )
 
     def _sender(self, publisher: str) -> str:

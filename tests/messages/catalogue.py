@@ -29,7 +29,7 @@ ENUMS = {name: kind for name, kind in PUBLIC.items() if isinstance(kind, type) a
 
 def values(kind: type) -> st.SearchStrategy[Any]:
     """Any object of this class."""
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     return st.builds(
         kind,
         **{attribute.name: _field(hints[attribute.name]) for attribute in attrs.fields(kind)},

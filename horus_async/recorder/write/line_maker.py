@@ -18,6 +18,7 @@ from .lines import (
     SILENT_TICK,
     TICK,
     execution_line,
+    external_text,
     input_text,
     message_line,
     quoted,
@@ -255,7 +256,7 @@ class LineMaker:
         feed = self.external_feed()
         feed.rewound = feed.rewound or self._rewound
         try:
-            message = message._replace(payload=to_json(message.payload))
+            message = message._replace(payload=external_text(message.payload))
             line = message_line(message)
         except _UNWRITABLE as error:
             feed.give_up(message.tick, str(error))

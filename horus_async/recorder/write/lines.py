@@ -77,8 +77,6 @@ _LATER_OUTPUT = b'{"topic":%b,"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}'
 TICK = b'{"kind":"tick","order":[%b],"digest":"%06x","now_ns":%d,"tick":%d}\n'
 """The scheduler's, of the low 24 bits of the digest."""
 _TICK_AFTER_SETTING = b'{"kind":"tick","order":[%b],"digest":"%06x","elapsed_ns":%d,"now_ns":%d,"tick":%d}\n'
-_DEEP = 1000
-"""Below so many lists and objects one in the other, nothing is too deep."""
 _MESSAGE = b'{"kind":"message","topic":%b,"publisher":%b,%b"data":%b,"stamp_ns":%d,"seq":%d,"tick":%d}\n'
 
 
@@ -151,20 +149,28 @@ def tick_line(end: TickEnd, digest: int) -> bytes:
     return TICK % (_orders[tuple(order)], digest & 0xFFFFFF, now_ns, tick)
 
 
+def external_text(payload: bytes) -> bytes:
+    """The data of an external message, which another process wrote, as a reader of it was given them.
+
+    Its text may name a key twice, hold blanks or numbers of any length: what was received goes by what was read.
+
+    Raises:
+        HorusError, ValueError, TypeError: it is not JSON, or deeper than a line can hold.
+    """
+    return orjson.dumps(orjson.loads(to_json(payload)))
+
+
 def message_line(message: External) -> bytes:
     """The line of an external message.
 
     Raises:
-        ValueError: the payload, which another process made, is not JSON, or deeper than a line can hold.
+        ValueError: the payload, which another process made, is not JSON.
     """
     tick, topic, publisher, seq, stamp_ns, payload, source = message
     text = to_json(payload)
     orjson.loads(text)
     which = b'"source":%d,' % source if source else b""
-    line = _MESSAGE % (quoted[topic], quoted[publisher], which, text, stamp_ns, seq, tick)
-    if text.count(b"[") + text.count(b"{") > _DEEP:  # as JSON it may be just too deep to stand in a line
-        orjson.loads(line)
-    return line
+    return _MESSAGE % (quoted[topic], quoted[publisher], which, text, stamp_ns, seq, tick)
 
 
 @define

@@ -17,7 +17,7 @@ from horus_async.engine.ports import Ports
 from horus_async.errors import ContextError, TopicError
 from horus_async.nodes.context import WorkContext, current
 from horus_async.topics.codec import decode, encode
-from horus_async.topics.values.classes import find
+from horus_async.topics.kinds.finding import is_missing
 
 from .messages import Identity, View
 
@@ -311,7 +311,7 @@ class ShadowPorts(Ports):
         if taken is not None and b'"$type"' in taken[0]:
             for kind in set(_TYPES.findall(taken[0])):
                 text = kind.decode()
-                if text not in self.unknown_classes and find(text) is None:
+                if text not in self.unknown_classes and is_missing(text):
                     self.unknown_classes[text] = name.topic
         return taken
 

@@ -16,6 +16,7 @@ from horus_async.observe import RunInfo
 from horus_async.recorder.records import GapRecord
 from horus_async.replay.timeline import RecordedTimeline
 from horus_async.topics import Bus
+from horus_async.topics.kinds.finding import is_imported
 
 from .callbacks import Callbacks
 from .following import Following
@@ -195,7 +196,12 @@ class Verification(Following):
 
 
 def unknown_class(name: str, topic: str) -> str:
-    """A sentence about messages whose class the program lacks."""
+    """A sentence about messages whose class the program lacks, or has and does not let in."""
+    if is_imported(name):
+        return (
+            f"messages on {topic} are of {name}, a class of a library, and so came as dicts: call "
+            f"register_messages({name.rpartition('.')[0]}) in the program"
+        )
     return (
         f"messages on {topic} are of a class {name!r} that the program does not have and so came as dicts: "
         f"import the module it was in, or where it was moved, keep its name there ({name.rpartition('.')[2]} = ...)"

@@ -34,7 +34,7 @@ from horus_async.errors import MessageDecodeError
 from horus_async.native import core
 from horus_async.topics.packed.marks import FAILURES, MARK_BYTES, is_packed, readers
 
-from .plain import ATOMS, STRICT
+from .plain import ATOMS, SHALLOW, STRICT, TOO_DEEP, is_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +87,9 @@ def encode_slowly(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Pa
         if plain:
             text = dumps(value, None, STRICT)
             # NaN and the infinities became null.
-            if not (_DOLLAR in text or (_N in text and text.find(b"null") >= 0)) or not _needs_tags(value):
+            if (not (_DOLLAR in text or (_N in text and text.find(b"null") >= 0)) or not _needs_tags(value)) and (
+                len(text) <= SHALLOW or not is_deep(text, value)
+            ):
                 return text
     except (TypeError, RecursionError):  # large integers, keys that are not strings, too deep
         pass
@@ -117,9 +119,14 @@ def decode_slowly(payload: bytes | memoryview) -> Any:
                 pass
         return _untagging()(payload)
     try:
-        return loads(payload)
+        value = loads(payload)
+        if len(payload) <= SHALLOW or not is_deep(payload, value):
+            return value
     except JSONDecodeError as error:
         raise MessageDecodeError(f"a message that is not JSON: {error}; it begins with {payload[:40]!r}") from None
+    except MemoryError:
+        raise MessageDecodeError(f"a message of {len(payload)} bytes, for which there is no memory") from None
+    raise MessageDecodeError(f"a message {TOO_DEEP}")
 
 
 def decode_borrowed(payload: bytes | memoryview, check: Callable[[], None]) -> Any:

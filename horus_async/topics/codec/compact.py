@@ -52,13 +52,14 @@ def _lift(value: Any, buffers: list[bytes | memoryview]) -> Any:
         return [_lift(item, buffers) for item in value]
     if type(value) is not dict:
         return value
-    for tag in ("$bytes", "$bytearray"):
-        data = value.get(tag)
-        if type(data) is str and len(data) >= RAW_BYTES:
-            return {tag: _number(data, buffers)}
-    array = value.get("$ndarray")
-    if type(array) is dict:
-        return {"$ndarray": _lift_array(array, buffers)}
+    tag = next(iter(value), "")  # only the first key can be one
+    data = value.get(tag)
+    if tag in {"$bytes", "$bytearray"} and type(data) is str and len(data) >= RAW_BYTES:
+        return {tag: _number(data, buffers)}
+    if tag == "$ndarray" and type(data) is dict:
+        return {tag: _lift_array(data, buffers)}
+    if tag == "$type" and "value" in value:
+        return {**value, "value": _lift(value["value"], buffers)}
     return {key: _lift(item, buffers) for key, item in value.items()}
 
 

@@ -11,12 +11,12 @@ from orjson import dumps, loads
 
 from horus_async.errors import MessageDecodeError
 from horus_async.topics.packed.marks import is_packed
-from horus_async.topics.values import arrays, classes, standard
+from horus_async.topics.values import arrays, classes, keys, standard
 from horus_async.topics.values.base64 import from_base64, to_base64
 from horus_async.topics.values.payload import LARGE
 
 from .binary import BINARY, BINARY_VERSION, BUFFER_ALIGNMENT, FORMS
-from .plain import ATOMS
+from .plain import ATOMS, SHALLOW, TOO_DEEP, is_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def decode_tagged(payload: bytes | memoryview, check: Callable[[], None] | None 
 
 
 def _untagged(payload: bytes | memoryview, check: Callable[[], None] | None) -> Any:
-    value, buffers = _open_binary(payload) if payload[0] == 0 else (loads(_still(payload)), [])
+    value, buffers = _open_binary(payload) if payload[0] == 0 else (_parsed(payload), [])
     if check is not None:
         check()
     keep_from = inf if isinstance(payload, bytes) else LARGE if check is None else 0
@@ -120,7 +120,9 @@ def _open_binary(payload: bytes | memoryview) -> tuple[Any, list[memoryview]]:
         whole = memoryview(payload)
         offset = BINARY.size + 8 * count + length
         lengths = whole[BINARY.size : offset - length].cast("Q").tolist()
-        skeleton = loads(_still(whole[offset - length : offset]))
+        skeleton = _parsed(whole[offset - length : offset])
+    except MessageDecodeError:
+        raise
     except (struct.error, ValueError, TypeError) as error:
         raise MessageDecodeError(f"a damaged binary message: {error}") from error
     buffers = []
@@ -133,31 +135,36 @@ def _open_binary(payload: bytes | memoryview) -> tuple[Any, list[memoryview]]:
     return skeleton, buffers
 
 
-def _still(text: bytes | memoryview) -> bytes:
-    """A copy that cannot change during parsing: orjson validates first, and crashes if the text changes after that."""
-    return text if isinstance(text, bytes) else bytes(text)
+def _parsed(given: bytes | memoryview) -> Any:
+    # A copy that cannot change during parsing: orjson validates first, and crashes if the text changes after that.
+    text = given if isinstance(given, bytes) else bytes(given)
+    value = loads(text)
+    if len(text) > SHALLOW and is_deep(text, value):
+        raise MessageDecodeError(f"a message {TOO_DEEP}")
+    return value
 
 
 def _embed(value: Any, buffers: list[memoryview]) -> Any:
-    """The skeleton with base64 in the place of buffer numbers."""
+    """The skeleton with base64 in the place of buffer numbers; one without a buffer is for `_Untagger` to judge."""
     if type(value) is list:
         return [_embed(item, buffers) for item in value]
     if type(value) is not dict:
         return value
-    for tag in ("$bytes", "$bytearray"):
-        data = value.get(tag)
-        if type(data) is int:
-            return {tag: to_base64(_at(buffers, data))}
-    array = value.get("$ndarray")
-    if type(array) is dict:
-        return {"$ndarray": _embed_array(array, buffers)}
+    tag = next(iter(value), "")  # as for `_Untagger`: only the first key can be one
+    data = value.get(tag)
+    if tag in {"$bytes", "$bytearray"} and type(data) is int and 0 <= data < len(buffers):
+        return {tag: to_base64(buffers[data])}
+    if tag == "$ndarray" and type(data) is dict:
+        return {tag: _embed_array(data, buffers)}
+    if tag == "$type" and "value" in value:
+        return {**value, "value": _embed(value["value"], buffers)}
     return {key: _embed(item, buffers) for key, item in value.items()}
 
 
 def _embed_array(fields: dict[str, Any], buffers: list[memoryview]) -> dict[str, Any]:
     data = fields.get("data")
-    if type(data) is int:
-        data = to_base64(_at(buffers, data))
+    if type(data) is int and 0 <= data < len(buffers):
+        data = to_base64(buffers[data])
     elif type(data) is list and type(fields.get("dtype")) is dict:  # one array per field
         data = [_embed_array(part, buffers) for part in data]
     else:
@@ -174,7 +181,7 @@ def _at(buffers: list[memoryview], number: int) -> memoryview:
 class _Untagger:
     """Turns a value with tags into what it stands for."""
 
-    __slots__ = ("_buffers", "_keep_from", "_read_only")
+    __slots__ = ("_buffers", "_inside", "_keep_from", "_read_only")
 
     def __init__(self, buffers: list[memoryview], keep_from: float, *, read_only: bool = False) -> None:
         """Prepare.
@@ -188,6 +195,8 @@ class _Untagger:
         self._buffers = buffers
         self._keep_from = keep_from
         self._read_only = read_only
+        self._inside: type | None = None
+        """The class whose fields are being untagged."""
 
     def untag(self, value: Any) -> Any:
         """``value`` without tags."""
@@ -211,11 +220,20 @@ class _Untagger:
         return {key: self.untag(item) for key, item in value.items()}
 
     def untag_type(self, name: str, whole: dict[str, Any]) -> Any:
+        outer = self._inside
+        kind = self._inside = classes.find(name) if outer is None else classes.find_inside(name, outer)
         content = self.untag(whole["value"])
-        kind = classes.find(name)
+        self._inside = outer
         if kind is None:
             return {**whole, "value": content}
         return classes.build(kind, content, whole.get("unset"))
+
+    def untag_dict(self, pairs: Any, _: object) -> Any:
+        names, items = [], []
+        for name, item in _list(pairs):
+            names.append(self.untag(name))
+            items.append(self.untag(item))
+        return _keyed(keys.as_dict, names, items)
 
     def untag_array(self, fields: dict[str, Any], _: object) -> Any:
         if not arrays.available():
@@ -236,13 +254,25 @@ _UNTAGGERS: dict[str, Callable[[_Untagger, Any, dict[str, Any]], Any]] = {
     "$float": lambda _, text, __: {"nan": float("nan"), "inf": inf, "-inf": -inf}[text],
     "$int": lambda _, text, __: int(text, 16 if "x" in text else 10),
     "$tuple": lambda self, items, _: tuple(self.untag(_list(items))),
-    "$dict": lambda self, pairs, _: {self.untag(key): self.untag(item) for key, item in _list(pairs)},
-    "$set": lambda self, items, _: set(self.untag(_list(items))),
-    "$frozenset": lambda self, items, _: frozenset(self.untag(_list(items))),
+    "$dict": _Untagger.untag_dict,
+    "$set": lambda self, items, _: _keyed(keys.as_set, self.untag(_list(items))),
+    "$frozenset": lambda self, items, _: frozenset(_keyed(keys.as_set, self.untag(_list(items)))),
     "$bytearray": lambda self, data, _: bytearray(self.data(data)),
     "$type": _Untagger.untag_type,
     **{tag: _standard(make) for tag, make in standard.MAKERS.items()},
 }
+
+
+def _keyed(make: Callable[..., Any], *parts: list[Any]) -> Any:
+    """A dict or a set of what a message holds."""
+    try:
+        return make(*parts)
+    except ValueError as error:
+        raise MessageDecodeError(f"a message with {error}") from None
+    except TypeError as error:
+        raise MessageDecodeError(
+            f"a message with a key that cannot be one ({error}); an object of a class that is not known here is a dict"
+        ) from None
 
 
 def _list(items: Any) -> list[Any]:

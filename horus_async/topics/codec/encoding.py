@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from orjson import dumps
 
 from horus_async.errors import MessageTooLargeError, ValueNotSupportedError
-from horus_async.topics.values import arrays, classes, models, standard
+from horus_async.topics.values import arrays, classes, keys, models, standard
 from horus_async.topics.values.base64 import to_base64
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .advice import advice
 from .binary import FORMS, assembled
 from .decoding import untagged
-from .plain import STRICT
+from .plain import SHALLOW, STRICT, TOO_DEEP, is_deep
 from .trial import survives
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from horus_async.topics.values.payload import Payload
 
@@ -44,6 +44,8 @@ def encode_tagged(value: Any) -> Payload:
     try:
         skeleton = tagger.tag(value)
         text = dumps(skeleton, None, STRICT)
+        if len(text) > SHALLOW and is_deep(text, skeleton):
+            raise _Refusal(TOO_DEEP)
     except (_Refusal, TypeError, RecursionError) as error:
         raise explain(value, error) from None
     except MemoryError:
@@ -117,6 +119,7 @@ class _Tagger:
     def tag_dict(self, value: dict[Any, Any]) -> Any:
         if all(type(key) is str and key[:1] != "$" for key in value):
             return {self.tag_str(key): self.tag(item) for key, item in value.items()}
+        _check_keys(value)
         return {"$dict": [[self.tag(key), self.tag(item)] for key, item in value.items()]}
 
     def tag_bytes(self, value: bytes) -> Any:
@@ -143,6 +146,8 @@ class _Tagger:
     def _in_order(self, items: set[Any] | frozenset[Any]) -> list[Any]:
         """The items of a set, tagged, in an order that is the same in every process: equal sets are equal bytes."""
         kinds = set(map(type, items))
+        if kinds != {str}:
+            _check_keys(items)
         if kinds in ({str}, {int}):
             return [self.tag(item) for item in sorted(items)]
         text = _TextTagger()
@@ -212,6 +217,14 @@ class _Tagger:
                 raise _Refusal(reason)
 
 
+def _check_keys(found: Collection[Any]) -> None:
+    """Refuse keys or items that no reader would take."""
+    try:
+        keys.check(found)
+    except ValueError as error:
+        raise _Refusal(str(error)) from None
+
+
 def _change(value: Any, arrived: Any) -> str:
     """Where a model would arrive as another one."""
     from horus_async.value_diff import first_difference, short
@@ -270,7 +283,7 @@ _TAGGERS: dict[type, Callable[[_Tagger, Any], Any]] = {
 
 def explain(value: Any, error: Exception) -> ValueNotSupportedError:
     """The error for a value that could not be encoded, with the path to the part that is to blame."""
-    path, reason = "value", str(error) if isinstance(error, _Refusal) else "nested too deeply"
+    path, reason = "value", str(error) if isinstance(error, _Refusal) else TOO_DEEP
     seen = {id(value)}
     while True:
         for step, child in _children(value):

@@ -52,20 +52,29 @@ def make(described: Schema) -> tuple[Pack, Read] | None:
     return names["pack"], names["read"]
 
 
-_HELPERS = (sys.modules, pack_numbers, read_numbers, pack_strings, read_strings, FAILURES, MemberDescriptorType)
+_HELPERS = (
+    sys.modules,
+    pack_numbers,
+    read_numbers,
+    pack_strings,
+    read_strings,
+    classes.flag,
+    FAILURES,
+    MemberDescriptorType,
+)
 """What the native core calls and compares."""
 
 
-def _spec(wire: Wire) -> Any:
+def _spec(wire: Wire, inside: type | None = None) -> Any:
     """A schema as the native core takes it: rows of what it is, its class and its parts."""
     if isinstance(wire, str):
         return wire
     if isinstance(wire, Row):
-        return "row", None, tuple(map(_spec, wire.items))
+        return "row", None, tuple(_spec(part, inside) for part in wire.items)
     assert not isinstance(wire, Other)
-    kind: Any = classes.find(wire.name)
+    kind: Any = classes.find_inside(wire.name, inside)
     if isinstance(wire, Struct):
-        return "struct", kind, tuple((name, _spec(part)) for name, part in wire.fields)
+        return "struct", kind, tuple((name, _spec(part, kind)) for name, part in wire.fields)
     if issubclass(kind, Flag):
         return "flag", kind, None
     return "enum", kind, {member.value: member for member in kind}
@@ -98,6 +107,8 @@ class _Writer:
         self.build: list[str] = []
         """Lines that put the object together."""
         self._count = 0
+        self._inside: type | None = None
+        """The class whose fields are being handled."""
 
     def add(self, wire: Wire, given: str) -> str:
         """Handle what the variable ``given`` of ``pack`` holds; returns the expression for it in ``read``."""
@@ -143,6 +154,7 @@ class _Writer:
 
     def _add_record(self, record: Struct, given: str) -> str:
         kind = self._class(record.name, given)
+        outer, self._inside = self._inside, kind
         self.names[f"new_{given}"] = kind.__new__
         self.get.append(f"if type({given}) is not kind_{given}: return None")
         if kind.__dictoffset__:  # it may have attributes that are no fields
@@ -157,6 +169,7 @@ class _Writer:
             found = self.add(wire, part)
             build.append(f"{made}.{name} = {found}" if plain else f"set({made}, {name!r}, {found})")
         self.build += build
+        self._inside = outer
         return made
 
     def _add_choice(self, choice: Choice, given: str) -> str:
@@ -164,12 +177,13 @@ class _Writer:
         self.checks.append(f"type({given}) is not kind_{given}")
         self.packed.append(f"{given}._value_")
         if issubclass(kind, Flag):
-            return f"kind_{given}({given})"
+            self.names["flag"] = classes.flag
+            return f"flag(kind_{given}, {given})"
         self.names[f"members_{given}"] = {member.value: member for member in kind}  # type: ignore[attr-defined]
         return f"members_{given}[{given}]"
 
     def _class(self, name: str, given: str) -> type:
-        kind = classes.find(name)
+        kind = classes.find_inside(name, self._inside)
         assert kind is not None  # it was described a moment ago
         self.names[f"kind_{given}"] = kind
         self.classes.setdefault(kind, f"kind_{given}")

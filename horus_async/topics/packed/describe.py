@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import types
 import typing
-from contextlib import suppress
 from enum import Enum, Flag
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from horus_async.topics.kinds.annotations import types_of, written
 from horus_async.topics.values import classes
 
 from .schema import Choice, Other, Row, Struct, Wire
@@ -31,15 +27,12 @@ def describe(kind: type) -> Struct | None:
 
 def _record(kind: type, outer: tuple[type, ...]) -> Struct:
     name, fields = classes.plan(kind)
-    try:
-        hints = typing.get_type_hints(kind, include_extras=True)
-    except Exception:  # noqa: BLE001 - it evaluates annotations: names that only type checkers know, or not types at all
-        hints = {}
-    written = _annotations(kind)
+    hints, _ = types_of(kind)
+    as_written = written(kind)
     parts = []
     for one in fields:
         wire = _wire(hints[one], (*outer, kind)) if one in hints else None
-        parts.append((one, Other(_text(written.get(one, Any))) if wire is None else wire))
+        parts.append((one, Other(_text(as_written.get(one, Any))) if wire is None else wire))
     return Struct(name, tuple(parts))
 
 
@@ -47,7 +40,7 @@ def _wire(hint: Any, outer: tuple[type, ...]) -> Wire | None:
     """The type that an annotation stands for; None if it has no place in a packed message."""
     if isinstance(hint, type) and hint in _SCALARS:
         return _SCALARS[hint]
-    if isinstance(hint, type) and hint not in outer and classes.is_public(hint):
+    if isinstance(hint, type) and hint not in outer and classes.is_public(hint, outer[-1]):
         return _choice(hint) if issubclass(hint, Enum) else _record(hint, outer)
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     return _GENERIC[origin](parts, outer) if origin in _GENERIC else None
@@ -85,18 +78,6 @@ def _choice(kind: type[Enum]) -> Choice | None:
     if not all(type(number) is int and INT_MIN <= number <= INT_MAX for _, number in members):
         return None
     return Choice(classes.plan(kind)[0], None if issubclass(kind, Flag) else tuple(members))
-
-
-def _annotations(kind: type) -> dict[str, Any]:
-    """The annotations as written in the class, which ``attrs.resolve_types``, and so cattrs, leaves alone."""
-    if attrs.has(kind):
-        written = {attribute.name: attribute.type for attribute in attrs.fields(kind)}
-    else:
-        written = {one.name: one.type for one in dataclasses.fields(cast("Any", kind))}
-    for base in reversed(kind.__mro__):
-        with suppress(Exception):  # names that only type checkers know
-            written.update(inspect.get_annotations(base))
-    return written
 
 
 def _text(annotation: Any) -> str:

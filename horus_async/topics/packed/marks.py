@@ -34,6 +34,10 @@ readers: dict[bytes, Read] = {RAW: lambda payload: payload[MARK_BYTES:]}
 """By mark, for the classes of this process. Hot: ``codec.decode`` looks here itself."""
 
 
+exact: set[type] = set()
+"""The classes of which an object that travels packed has in each field just what is annotated there."""
+
+
 class SchemaSource(Protocol):
     """What has a table of schemas: a generation of a ring."""
 

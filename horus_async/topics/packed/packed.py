@@ -26,6 +26,8 @@ from attrs import frozen
 from orjson import dumps
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
+from horus_async.topics.kinds.annotations import types_of
+from horus_async.topics.kinds.checks import takes_any_row
 from horus_async.topics.values import classes
 from horus_async.topics.values.base64 import to_base64
 
@@ -33,7 +35,7 @@ from . import schema
 from .accessors import make
 from .describe import describe
 from .layout import layout_of
-from .marks import FAILURES, MARK_BYTES, RAW, readers
+from .marks import FAILURES, MARK_BYTES, RAW, exact, readers
 from .rows import float_to_json, numbers_to_json, read_strings
 from .schema import Choice, Row, Schema, Struct, Wire
 
@@ -62,7 +64,22 @@ def form_of(kind: type) -> Form | None:
         record = describe(kind)
         if record is not None:
             form = _forms[kind] = _make(Schema.of(record))
+            if form.pack is not None and _is_exact(kind, record):
+                exact.add(kind)
     return form
+
+
+def _is_exact(kind: type, record: Struct) -> bool:
+    """Whether what is packed has in each field what is annotated there: rows of numbers may be of several makes."""
+    hints, _ = types_of(kind)
+    for name, wire in record.fields:
+        if isinstance(wire, Struct):
+            inner = classes.find(wire.name)
+            if inner is None or not _is_exact(inner, wire):
+                return False
+        elif "numbers" in schema.leaves(wire) and not takes_any_row(hints[name]):
+            return False
+    return True
 
 
 def _make(described: Schema) -> Form:

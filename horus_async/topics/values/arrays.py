@@ -211,6 +211,8 @@ def _build(
         if not len(raw):
             return np.ndarray(shape, dtype)
         array = np.frombuffer(raw, dtype, size).reshape(shape)
+        if dtype.kind not in _NUMBERS:
+            _check_text(array)
         return array if len(raw) >= keep_from and array.flags.aligned else array.copy()
     if dtype.names is not None:
         parts = [from_fields(part, untag, data) for part in content]
@@ -227,6 +229,19 @@ def _build(
     for index, item in enumerate(content):
         flat[index] = untag(item)
     return array
+
+
+def _check_text(array: np.ndarray[Any, Any]) -> None:
+    """Refuse texts with numbers beyond all characters, which NumPy takes and nobody can look at."""
+    import numpy as np
+
+    for name in array.dtype.names or ():
+        _check_text(array[name])
+    if array.dtype.kind == "U" and array.nbytes:
+        code = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        most = int(np.ascontiguousarray(array).reshape(-1).view(code).max())
+        if most > sys.maxunicode:
+            raise ValueError(f"text with {most:#x} in it, which is no character")
 
 
 def _dtype_to_text(dtype: np.dtype[Any]) -> Any:

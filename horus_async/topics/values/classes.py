@@ -1,45 +1,51 @@
 """attrs classes, dataclasses, models, named tuples and enums in messages: names, contents, how to find and build them.
 
 A class is named ``module.Qualified.Name`` and looked up among the modules that are already imported; a message never
-causes an import. Objects are built field by field without running ``__init__``, so that a value
-comes back as it was, whatever converters and validators do; a field that a message lacks gets its default, and one
-that the class lacks is left out. Those of pydantic are validated: see ``models``.
+causes an import. Which are found is said in ``kinds.admission``. Objects are built field by field without running
+``__init__``, so that a value comes back as it was, whatever converters and validators do; a field that a message lacks
+gets its default, and one that the class lacks is left out. Those of pydantic are validated: see ``models``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 import weakref
 from enum import Enum, Flag
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
+from horus_async.topics.kinds.admission import enums_in, may_be_made
+from horus_async.topics.kinds.finding import find, find_inside, keep_local, look_up, look_up_local, name_of, use_program
+from horus_async.topics.kinds.message_kinds import MARK, is_message_kind, is_named_tuple
 
 from . import models
-from .models import MARK
+from .flags import flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Default = Callable[[Any], Any] | None
     """Returns the default of a field for an object that is being built; None for a field that must be present."""
 
+__all__ = [
+    "build",
+    "canonical",
+    "find",
+    "find_inside",
+    "flag",
+    "is_outdated",
+    "is_public",
+    "plan",
+    "to_fields",
+    "use_program",
+]
+
 _UNSET = object()
 
 _CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, complex)
-
-_local: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
-"""Classes that cannot be looked up in a module, such as those made inside a function, once sent from here."""
-
-
-_program: dict[str, None] = {}
-"""Modules of the program that was loaded last, by name: a script's classes may be found there under another name."""
 
 _plans: weakref.WeakKeyDictionary[type, tuple[str, dict[str, Default]]] = weakref.WeakKeyDictionary()
 
@@ -56,12 +62,12 @@ def to_fields(value: Any) -> tuple[str, Any, bool] | None:
     if MARK in kind.__dict__:
         name, defaults = plan(kind)
         return name, _model_fields(value, name, defaults), True
-    if not _is_known_kind(kind):
+    if not is_message_kind(kind):
         return None
     name, defaults = plan(kind)
     if isinstance(value, Enum):
         return name, value.value if isinstance(value, Flag) else value.name, False
-    if _is_named_tuple(kind):
+    if is_named_tuple(kind):
         if len(value) != len(defaults):
             raise ValueError(f"{name} with {len(value)} items for its {len(defaults)} fields")
         fields = dict(zip(defaults, value, strict=True))
@@ -75,10 +81,10 @@ def to_fields(value: Any) -> tuple[str, Any, bool] | None:
 
 
 def _model_fields(value: Any, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    kind, known = type(value), _look_up(name)
+    kind, known = type(value), look_up(name)
     if known is None and models.is_parametrised(kind):
         raise ValueError(f"{name}, which no other process finds; make it a class of its own: class …({name}): pass")
-    if (known or _local.get(name)) is not kind:
+    if (known or look_up_local(name)) is not kind:
         raise ValueError(f"{name} of an older definition of that class; make it anew")
     _refuse_strays(value, name, fields)
     return models.contents(value)
@@ -108,51 +114,29 @@ def _in_class(kind: type, attribute: str) -> Any:
 
 def is_outdated(kind: type) -> bool:
     """Whether the class was defined anew since: its module has another one of its name now."""
-    now = _look_up(_name(kind))
+    now = look_up(name_of(kind))
     return now is not None and now is not kind
 
 
-def is_public(kind: type) -> bool:
-    """Whether messages may hold such objects field by field, and any process can look the class up in a module."""
-    if not _is_known_kind(kind) or models.is_model(kind):
+def is_public(kind: type, inside: type | None = None) -> bool:
+    """Whether messages may hold such objects field by field, and any process can look the class up in a module.
+
+    Args:
+        kind: the class.
+        inside: the class that has a field annotated with it, if it is for that.
+    """
+    if not is_message_kind(kind) or models.is_model(kind):
         return False
     if issubclass(kind, _CONTAINERS) and not issubclass(kind, Enum):
         return False
-    return _look_up(_name(kind)) is kind
-
-
-_MOVED = {
-    "horus_async.policies.Miss": "horus_async.nodes.failure_policies.Miss",
-    "horus_async.stats.NodeStats": "horus_async.engine.stats.NodeStats",
-    "horus_async.stats.SchedulerStats": "horus_async.scheduler.stats.SchedulerStats",
-}
-"""Classes of ours that stand in recordings under the modules where they were."""
-
-
-def find(name: Any) -> type | None:
-    """The class of that name, if it is imported and of a kind that messages may hold."""
-    if not isinstance(name, str):
-        return None
-    name = _MOVED.get(name, name)
-    kind = _look_up(name) or _local.get(name) or _in_program(name)
-    return kind if kind is not None and _is_known_kind(kind) else None
+    may_be = may_be_made(kind) or (inside is not None and kind in enums_in(inside))
+    return may_be and look_up(name_of(kind)) is kind
 
 
 def canonical(name: Any) -> str:
     """The name that messages sent from here give to the class of that name; the name itself if there is no such."""
     kind = find(name)
     return str(name) if kind is None else plan(kind)[0]
-
-
-def use_program(modules: Iterable[str]) -> None:
-    """From here on, look in these modules too for classes that a recording knows as those of a script.
-
-    What is ``__main__.Pose`` in a run of ``robot.py`` is ``robot.Pose`` where that is imported, and the other way
-    round. The modules have to be imported already.
-    """
-    for module in modules:
-        _program.pop(module, None)
-        _program[module] = None
 
 
 def build(kind: type, content: Any, unset: Any = None) -> Any:
@@ -173,12 +157,12 @@ def build(kind: type, content: Any, unset: Any = None) -> Any:
         return models.build(kind, content, unset)
     if issubclass(kind, Enum):
         try:
-            return kind(content) if issubclass(kind, Flag) else kind[content]
-        except (LookupError, ValueError, TypeError):
-            raise MessageDecodeError(f"{kind.__qualname__} has no member {content!r}") from None
+            return flag(kind, content) if issubclass(kind, Flag) else kind[content]
+        except (LookupError, TypeError):
+            raise MessageDecodeError(f"{kind.__qualname__} has no member {content!r:.60}") from None
     if not isinstance(content, dict):
         raise _no_fields(kind, content)
-    if _is_named_tuple(kind):
+    if is_named_tuple(kind):
         return tuple.__new__(cast("Any", kind), [item for _, item in _contents(kind, content, None)])
     made = kind.__new__(kind)
     for field, item in _contents(kind, content, made):
@@ -203,81 +187,13 @@ def _contents(kind: type, content: dict[str, Any], made: Any) -> Iterator[tuple[
         yield field, item
 
 
-def _is_known_kind(kind: type) -> bool:
-    return (
-        MARK in kind.__dict__  # first: models are slow to ask for attributes that they lack
-        or issubclass(kind, Enum)
-        or attrs.has(kind)
-        or dataclasses.is_dataclass(kind)
-        or _is_named_tuple(kind)
-    )
-
-
-def _is_named_tuple(kind: type) -> bool:
-    return issubclass(kind, tuple) and isinstance(getattr(kind, "_field_defaults", None), dict)
-
-
-def _name(kind: type) -> str:
-    """The name of a class in messages.
-
-    A class of the program itself belongs to ``__main__``, also where the program is imported instead of run: there
-    multiprocessing, and loading a script without running it, call its module ``__mp_main__``.
-    """
-    module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
-    return f"{module}.{kind.__qualname__}"
-
-
-def _look_up(name: str) -> type | None:
-    """The class of that name among the imported ones."""
-    found = _follow(name)
-    if found is None and name.startswith("__main__."):
-        found = _follow(name.replace("__main__", "__mp_main__", 1))
-    return found if found is not None and _name(found) == name else None
-
-
-def _in_program(name: str) -> type | None:
-    """A class of the program itself, which was loaded under another name when the message was sent."""
-    for module_name in reversed(_program):
-        module = sys.modules.get(module_name)
-        if module is None:
-            continue
-        stem = Path(getattr(module, "__file__", None) or "").stem
-        was_script = name.startswith("__main__.")
-        is_script = module_name in {"__main__", "__mp_main__"}
-        inside = name.removeprefix("__main__.") if was_script else name.rpartition(f"{stem}.")[2] if is_script else ""
-        if not inside or (not was_script and not f".{name}".endswith(f".{stem}.{inside}")):
-            continue
-        found: Any = module
-        for part in inside.split("."):
-            found = vars(found).get(part) if isinstance(found, (type, ModuleType)) else None
-        if isinstance(found, type):
-            return found
-    return None
-
-
-def _follow(name: str) -> type | None:
-    """Follow a dotted name from the longest module that is imported."""
-    parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        found: Any = sys.modules.get(".".join(parts[:end]))
-        if found is None:
-            continue
-        for part in parts[end:]:
-            found = vars(found).get(part) if isinstance(found, (type, ModuleType)) else None
-            if found is None:
-                break
-        if isinstance(found, type):
-            return found
-    return None
-
-
 def plan(kind: type) -> tuple[str, dict[str, Default]]:
     """The name of a class, and its fields with their defaults."""
     known = _plans.get(kind)
     if known is None:
-        name = _name(kind)
-        if _look_up(name) is not kind:
-            _local[name] = kind
+        name = name_of(kind)
+        if look_up(name) is not kind:
+            keep_local(name, kind)
         known = _plans[kind] = name, _defaults(kind)
     return known
 
@@ -289,7 +205,7 @@ def _defaults(kind: type) -> dict[str, Default]:
         return dict.fromkeys(models.fields(kind))
     if attrs.has(kind):
         return {attribute.name: _attrs_default(attribute) for attribute in attrs.fields(kind)}
-    if _is_named_tuple(kind):
+    if is_named_tuple(kind):
         row = cast("Any", kind)
         known = row._field_defaults
         return {field: _always(known[field]) if field in known else None for field in row._fields}

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any, cast
 from attrs import frozen
 
 from horus_async.errors import MessageDecodeError, SchemaMismatchError
+from horus_async.topics.kinds.message_kinds import MARK
 from horus_async.value_diff import short
+
+from . import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-MARK = "__pydantic_validator__"
-"""The attribute by which a class of pydantic is known; it has one of its own."""
 
 _UNSET = object()
 _LACKS = ("missing", "missing_argument", "missing_keyword_only_argument")
 _FORBIDS = ("extra_forbidden", "unexpected_keyword_argument")
 _LONGEST = 200
+_KEYED = frozenset({"dict", "set", "frozenset"})
+"""The types in pydantic's schemas whose values have keys."""
 
 
 @frozen
@@ -41,6 +43,8 @@ class _Model:
     is_dataclass: bool
     is_root: bool
     has_own_eq: bool
+    has_keys: bool
+    """Whether validation may make dicts or sets."""
 
 
 _known: weakref.WeakKeyDictionary[type, _Model] = weakref.WeakKeyDictionary()
@@ -115,13 +119,9 @@ def build(kind: type, content: dict[str, Any], unset: Any) -> Any:
         model = _model(kind)
     except ValueError as error:
         raise MessageDecodeError(str(error)) from None
-    given: Any = content
-    if model.is_root:
-        given = content["root"] if "root" in content else sys.modules["pydantic_core"].PydanticUndefined
-    elif model.keys:
-        given = {key: item for name, item in content.items() if (key := model.keys.get(name, name)) is not None}
     try:
         known: Any = kind
+        given = _given(model, content)
         made = known.__new__(known)
         made = known.__pydantic_validator__.validate_python(given, self_instance=made, **model.options)
     except Exception as error:  # noqa: BLE001 - validators are the program's own code
@@ -137,6 +137,21 @@ def build(kind: type, content: dict[str, Any], unset: Any) -> Any:
             given = cast("Any", made).__pydantic_fields_set__
             object.__setattr__(made, "__pydantic_fields_set__", given.difference(unset))
     return made
+
+
+def _given(model: _Model, content: dict[str, Any]) -> Any:
+    """A model's content as its validation takes it.
+
+    Raises:
+        ValueError: it would make keys that collide.
+    """
+    if model.has_keys:
+        keys.check_given(content)
+    if model.is_root:
+        return content["root"] if "root" in content else sys.modules["pydantic_core"].PydanticUndefined
+    if model.keys:
+        return {key: item for name, item in content.items() if (key := model.keys.get(name, name)) is not None}
+    return content
 
 
 def difference(value: Any, arrived: Any) -> str | None:
@@ -194,7 +209,8 @@ def _model(kind: type) -> _Model:
     if known is not None:
         return known
     try:
-        imports = _imports_modules(cast("Any", kind).__pydantic_core_schema__)
+        schema = cast("Any", kind).__pydantic_core_schema__
+        imports = _imports_modules(schema)
     except Exception as error:
         raise ValueError(f"{_title(kind)}, which is not complete: {_line(error)}") from error
     if imports:
@@ -217,6 +233,7 @@ def _model(kind: type) -> _Model:
         is_dataclass,
         bool(getattr(kind, "__pydantic_root_model__", False)),
         _has_own_eq(kind),
+        not _KEYED.isdisjoint(part for part in _parts(schema) if isinstance(part, str)),
     )
     return known
 
