@@ -39,8 +39,20 @@ def make(described: Schema) -> tuple[Pack, Read] | None:
     if not all(name.isidentifier() and not iskeyword(name) for name in writer.identifiers):
         return None
     if core is not None:
-        made = core.Accessors(described.mark, _spec(record), _places(writer), _HELPERS)
-        return made.pack, made.read
+        native = core.Accessors(described.mark, _spec(record), _places(writer), _HELPERS)
+        return native.pack, native.read
+    return _generate(described, writer, whole)
+
+
+def generated(described: Schema) -> tuple[Pack, Read]:
+    """The functions in Python, also where the native core is in use: to compare the two."""
+    writer = _Writer()
+    whole = writer.add(described.record, "value")
+    return _generate(described, writer, whole)
+
+
+def _generate(described: Schema, writer: _Writer, whole: str) -> tuple[Pack, Read]:
+    record = described.record
     flat = struct.Struct(layout_of(record, f"{MARK_BYTES}s"))
     body = struct.Struct(layout_of(record, f"{MARK_BYTES}x"))
     names = writer.names | {"FAILURES": FAILURES, "MARK": described.mark, "NAN": nan, "modules": sys.modules}
