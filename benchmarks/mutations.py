@@ -22,6 +22,7 @@ from horus_async.recorder.frames import Frame, pack, reader_of, scan
 from horus_async.recorder.read.info import session_notes
 
 from .damage import havoc
+from .fuzz.target import put
 from .small import SmallRun
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def check_mutations(root: Path, seed: int, rounds: int = ROUNDS) -> dict[str, fl
     for number in range(rounds):
         whole, other = noise.sample(sessions, 2)
         copy = root / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(whole.path, copy)
+        whole.lay(copy)
         mutate = noise.choice(MUTATIONS)
         mutate(copy, other.path, noise)
         _judge(copy, whole, found, f"seed {seed}, round {number}, {mutate.__name__}")
@@ -72,6 +72,7 @@ class _Whole:
 
     path: Path
     content: dict[str, list[str]] = field(factory=dict)
+    files: dict[str, bytes] = field(factory=dict)
 
     @classmethod
     def of(cls, root: Path, noise: random.Random) -> _Whole:
@@ -96,7 +97,15 @@ class _Whole:
             shutil.copytree(root / root.name, root / "killed")
         run.close()
         path = root / (root.name if closed else "killed")
-        return cls(path, _content(open_session(path)))
+        files = {file.name: file.read_bytes() for file in path.iterdir()}
+        return cls(path, _content(open_session(path)), files)
+
+    def lay(self, folder: Path) -> None:
+        """Make a copy; in memory this takes a tenth of the time of `shutil.copytree`."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, data in self.files.items():
+            put(str(folder / name), data)
 
 
 def _content(session: Session) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ _IMAGE = "QUJD" * 10_000
 _BODY = orjson.dumps(
     {"instruction": "pick up the red cup", "state": [0.1 * n for n in range(14)], "image": _IMAGE, "episode_id": "e1"}
 )
-_REQUEST = b"POST /act HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+_REQUEST = b"POST /act HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
 
 
 async def served_policy(request: dict[str, object]) -> list[list[float]]:  # noqa: ARG001 - every policy takes one

@@ -3,12 +3,18 @@
 A soak is a series of laps, each with its own seed and folder. It prints how many there were, the sums of what they
 counted, and the median, 99th percentile and maximum of what they measured in ms. A lap that fails ends its soak: its
 seed and folder are printed, the folder is kept, and the exit code is 1. ``--seed`` with that seed repeats it.
+
+The soaks whose names begin with ``fuzz-`` (``fuzz`` for all of them) are fuzzers, see ``benchmarks.fuzz``: each is a
+process that reads as many inputs as ``--count`` or ``--seconds`` say. Each kind of fault is printed once, with the file
+of its input and the command that repeats it. With ``atheris`` (``pip install -e '.[fuzz]'``) they are guided by the
+code that inputs reach; without it, or with ``--plain``, they change valid inputs at random, which is quicker.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import shutil
 import statistics
@@ -24,6 +30,9 @@ from attrs import frozen
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 
 from .compare import percentile
+from .fuzz.guided import is_there
+from .fuzz.rounds import again
+from .fuzz.target import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +51,8 @@ class Soak:
     """Its lap: ``module:function``."""
     tests: tuple[str, ...] = ()
     """Tests that are its lap if there is no function."""
+    in_memory: bool = False
+    """Its files need no disk, which costs more time than reading them."""
 
 
 SOAKS = {
@@ -50,12 +61,21 @@ SOAKS = {
         "what a thread, a background task and an endless tick send is recorded up to a kill, at flat memory",
         "driver:kill_a_driver",
     ),
-    "reader": Soak("a damaged file gives recorded data or an error of ours, in bounded memory", "damage:fuzz_reader"),
+    "reader": Soak(
+        "a damaged file gives recorded data or an error of ours, in bounded memory",
+        "damage:fuzz_reader",
+        in_memory=True,
+    ),
     "mutations": Soak(
         "whatever is changed in a session, a check says that it is whole only if it reads as before",
         "mutations:check_mutations",
+        in_memory=True,
     ),
-    "cuts": Soak("a file cut anywhere gives its whole frames, so with a bit of its header", "damage:cut_everywhere"),
+    "cuts": Soak(
+        "a file cut anywhere gives its whole frames, so with a bit of its header",
+        "damage:cut_everywhere",
+        in_memory=True,
+    ),
     "commands": Soak("damaged sessions give an exit code and a line, no traceback", "damage:fuzz_commands"),
     "errors": Soak("each call to the system fails: the run goes on, gap lines are exact", "faults:fail_each_call"),
     "full": Soak("a full disk: the same", "faults:fill_the_disk"),
@@ -78,15 +98,80 @@ SOAKS = {
 
 def main() -> int:
     """Run the soaks asked for."""
-    names = "; ".join(f"{name}: {soak.what}" for name, soak in SOAKS.items())
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=f"Robustness tests. {names}.")
-    parser.add_argument("names", nargs="+", choices=[*SOAKS, "all"], metavar="NAME", help="which; all for all of them")
-    parser.add_argument("--minutes", type=float, default=1.0, help="of each (default 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first lap (default 0)")
-    options = parser.parse_args()
-    chosen = list(SOAKS) if "all" in options.names else list(dict.fromkeys(options.names))
-    passed = [run_soak(name, options.minutes, options.seed) for name in chosen]
+    options = _parser().parse_args()
+    chosen = dict.fromkeys(options.names)
+    if "all" in chosen:
+        chosen = dict.fromkeys([*SOAKS, *TARGETS])
+    if "fuzz" in chosen:
+        chosen = dict.fromkeys([*(name for name in chosen if name != "fuzz"), *TARGETS])
+    seconds = options.seconds if options.seconds is not None else options.minutes * 60
+    fuzzing = Fuzzing(options.seed, options.count, None if options.count else seconds, options.plain, options.input)
+    passed = [
+        run_fuzzer(name, fuzzing) if name in TARGETS else run_soak(name, seconds / 60, options.seed) for name in chosen
+    ]
     return 0 if all(passed) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    soaks = "; ".join(f"{name}: {soak.what}" for name, soak in SOAKS.items())
+    fuzzers = "; ".join(f"{name}: {target.what}" for name, target in TARGETS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak", description=f"Robustness tests. {soaks}. Fuzzers of readers: {fuzzers}."
+    )
+    names = [*SOAKS, *TARGETS, "fuzz", "all"]
+    parser.add_argument("names", nargs="+", choices=names, metavar="NAME", help="which; fuzz for all fuzzers, or all")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each (default 1)")
+    parser.add_argument("--seconds", type=float, help="of each, instead")
+    parser.add_argument("--count", type=int, help="fuzzers: so many inputs, however long it takes")
+    parser.add_argument("--seed", type=int, default=0, help="of the first lap (default 0)")
+    parser.add_argument("--plain", action="store_true", help="fuzzers: change at random, without atheris")
+    parser.add_argument("--input", type=Path, metavar="FILE", help="a fuzzer: read this one input again")
+    return parser
+
+
+@frozen
+class Fuzzing:
+    """How fuzzers run."""
+
+    seed: int = 0
+    count: int | None = None
+    seconds: float | None = None
+    plain: bool = False
+    input: Path | None = None
+
+
+def run_fuzzer(name: str, fuzzing: Fuzzing) -> bool:
+    """Fuzz one reader in a process of its own. Returns whether the law held."""
+    guided = not fuzzing.plain and is_there()
+    how = "guided by atheris" if guided else "at random" if fuzzing.plain else "at random, as atheris is not installed"
+    print(f"{name}: {TARGETS[name].what}; seed {fuzzing.seed}, {how}", flush=True)
+    kept = Path(tempfile.mkdtemp(prefix=f"horus-{name}-"))
+    options = {
+        "seed": fuzzing.seed, "count": fuzzing.count, "seconds": fuzzing.seconds, "guided": guided,
+        "input": fuzzing.input and str(fuzzing.input.absolute()),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="horus-fuzz-", dir=_in_memory()) as root:
+        command = [sys.executable, "-m", "benchmarks.fuzz", name, root, str(kept), json.dumps(options)]
+        here = Path(__file__).resolve().parents[1]
+        done = subprocess.run(command, cwd=here, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode in (0, 1) and "Traceback" not in done.stderr:
+        if not done.returncode:
+            shutil.rmtree(kept)
+        return not done.returncode
+    said = [line for line in done.stderr.splitlines() if not line.startswith("INFO: ")]
+    print("\n".join([*said[-60:], f"  FAILED: the process ended with {done.returncode}"]), flush=True)
+    last = kept / f"{name}-last.bin"
+    if fuzzing.input is None and last.exists():
+        data = last.read_bytes()
+        last.write_bytes(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        print(f"  the input that was read: {again(name, last)}", flush=True)
+    return False
+
+
+def _in_memory() -> str | None:
+    """A folder where writing a file costs least; None for the usual one."""
+    shared = "/dev/shm"  # noqa: S108 - the folders in it have names of their own
+    return shared if os.access(shared, os.W_OK) else None
 
 
 def run_soak(name: str, minutes: float, seed: int) -> bool:
@@ -94,7 +179,7 @@ def run_soak(name: str, minutes: float, seed: int) -> bool:
     soak = SOAKS[name]
     lap = _function(soak.function) if soak.function else _tests(soak.tests)
     end_ns = monotonic_ns() + int(minutes * 60 * NANOSECONDS)
-    home = Path(tempfile.mkdtemp(prefix=f"horus-{name}-"))
+    home = Path(tempfile.mkdtemp(prefix=f"horus-{name}-", dir=_in_memory() if soak.in_memory else None))
     laps: list[Mapping[str, float]] = []
     print(f"{name}: {soak.what}", flush=True)
     while not laps or monotonic_ns() < end_ns:

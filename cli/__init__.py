@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from horus_async.errors import HorusError
+from horus_async.limits.open_files import expect_files
 
 from .support.errors import clear_errors, open_closed_streams
 from .terminal.commands import Group
@@ -59,6 +60,7 @@ class _Commands(Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         open_closed_streams()
+        expect_files()
         with clear_errors():
             return super().invoke(ctx)
 

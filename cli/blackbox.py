@@ -24,7 +24,7 @@ from horus_async.spelling import did_you_mean, printable_json
 from .support.errors import FOUND, clear_errors
 from .terminal import completion
 from .terminal.table import fold
-from .terminal.text import styled, tell, tell_json
+from .terminal.text import styled, tell, tell_json, tell_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -205,13 +205,13 @@ def _show_json(record: Record) -> None:
 
 def _show_text(record: Record, *, utc: bool) -> None:
     fields = ", ".join(f"{name}: {_value(value)}" for name, value in record.event.shown().items())
-    text = fold(f"[{clock_face(record.time_ns, utc=utc)}] {record.kind} {{ {fields} }}", indent=4)
-    before, kind, after = text.partition(record.kind)
+    first, *others = fold(f"[{clock_face(record.time_ns, utc=utc)}] {record.kind} {{ {fields} }}", indent=4)
+    before, kind, after = first.partition(record.kind)
     tell(before, styled(kind, fg="red" if record.is_anomaly else "cyan", bold=record.is_anomaly), after)
+    tell_lines(others)
 
 
 def _value(value: object) -> str:
     if isinstance(value, Unquoted):
         return value
-    # As JSON, so that no text in an event can break the line or control the terminal.
     return printable_json(json.dumps(value, ensure_ascii=False, default=str))

@@ -26,7 +26,7 @@ from .support.own_namespace import own_namespace
 from .support.render import print_json, progress
 from .terminal import completion
 from .terminal.states import say
-from .terminal.text import tell
+from .terminal.text import tell, tell_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +147,7 @@ class _Worker:
         code = self.process.returncode
         said = before if ours else f"{before}\n{last}".strip()
         if said:
-            tell(said, err=True)
+            tell_text(said, err=True)
         error = AppError(
             last.removeprefix(_OURS) if ours else f"{app}: a run of the check ended with exit code {code}, by itself"
         )

@@ -170,7 +170,8 @@ def _show(proof: Proof, same: VerifyReport) -> None:
     tell()
     rows = [(name, node.ticks, node.messages, node.bytes) for name, node in proof.nodes.items()]
     print_table(("node", "ticks", "messages", "bytes"), rows)
-    tell(f"\nrecorded   {proof.recorded} messages: {proof.path}")
+    tell()
+    tell(f"recorded   {proof.recorded} messages: {proof.path}")
     tell(f"replayed   {proof.replayed} of them, each equal in value, order, stamp and publisher")
     tell(f"verified   {proof.verified} sent again by the same program, {proof.differences} differ")
     if same.first_difference is not None:
@@ -178,7 +179,9 @@ def _show(proof: Proof, same: VerifyReport) -> None:
     tell(f"changed    {proof.changed_differences} differ with the guard's constant changed")
     tell(f"           first: {proof.changed_first}")
     verdict = "every message came back bit for bit" if proof.holds else "THE PROOF FAILED"
-    tell(f"\n{verdict}, in {proof.seconds:.1f} s. What to try next:\n")
+    tell()
+    tell(f"{verdict}, in {proof.seconds:.1f} s. What to try next:")
+    tell()
     for line in _next_steps(proof):
         tell(f"  {command(line)}")
 

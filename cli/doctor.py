@@ -15,7 +15,7 @@ from .support.machine import Machine
 from .support.render import print_json
 from .support.shared_memory import check_shared_memory, check_topics
 from .terminal.table import fold
-from .terminal.text import styled, tell
+from .terminal.text import styled, tell, tell_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -252,10 +252,11 @@ def _count(findings: list[Finding], verdict: Verdict) -> int:
 
 
 def _show(finding: Finding) -> None:
-    text = fold(f"{finding.verdict:<8} {finding.check:<14} {finding.detail}", indent=_DETAIL)
-    tell(styled(text[:8], fg=_COLOURS[finding.verdict]), text[8:])
+    first, *others = fold(f"{finding.verdict:<8} {finding.check:<14} {finding.detail}", indent=_DETAIL)
+    tell(styled(first[:8], fg=_COLOURS[finding.verdict]), first[8:])
+    tell_lines(others)
     if finding.advice:
-        tell(fold(f"{'':<{_DETAIL}}-> {finding.advice}", indent=_DETAIL + 3))
+        tell_lines(fold(f"{'':<{_DETAIL}}-> {finding.advice}", indent=_DETAIL + 3))
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:

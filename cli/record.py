@@ -22,14 +22,13 @@ from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
 from horus_async.recorder.read.listing import DENIED
 from horus_async.recorder.removal import remove_condemned
-from horus_async.spelling import printable
 
 from .support.errors import FOUND, clear_errors, prints_no_data
 from .support.render import print_json, progress
 from .terminal import completion
 from .terminal.commands import Group
 from .terminal.table import fold, print_table
-from .terminal.text import tell
+from .terminal.text import ask, tell, tell_lines
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session, SessionSummary
@@ -194,7 +193,7 @@ def info(session: str, *, as_json: bool) -> None:
 def _show_info(found: SessionInfo) -> None:
     tell(f"session   {found.name}: {found.path}")
     started = f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}"
-    tell(fold(started, indent=10))
+    tell_lines(fold(started, indent=10))
     tell(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
     logged = f" and {found.log_lines} log lines" if found.log_lines else ""
     tell(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}")
@@ -227,12 +226,12 @@ def _show_info(found: SessionInfo) -> None:
 
 
 def _show_origin(origin: Origin) -> None:
-    tell(f"imported  from {printable(origin.file)}")
+    tell(f"imported  from {origin.file}")
     for attachment in origin.attachments:
         where = f"{ATTACHMENTS}/{attachment.file}"
-        tell(f"attached  {printable(attachment.name)} ({size_text(attachment.bytes)}): {where}")
+        tell(f"attached  {attachment.name} ({size_text(attachment.bytes)}): {where}")
     for record in origin.metadata:
-        tell(f"metadata  {printable(record.name)}: {len(record.values)} values, in {ORIGIN}")
+        tell(f"metadata  {record.name}: {len(record.values)} values, in {ORIGIN}")
 
 
 @record.command()
@@ -395,7 +394,7 @@ def delete(session: str, *, force: bool) -> None:
 
 def _agreed(question: str, *, force: bool) -> bool:
     """Whether to go on; asks only at a terminal."""
-    return force or not _at_a_terminal() or click.confirm(question)
+    return force or not _at_a_terminal() or ask(question)
 
 
 def _at_a_terminal() -> bool:

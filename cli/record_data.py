@@ -11,7 +11,6 @@ import attrs
 import click
 
 from horus_async.recorder import open_session
-from horus_async.spelling import printable
 
 from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order
@@ -32,10 +31,15 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @contextmanager
-def _messages_bar(label: str, session: Session, topics: Collection[str] = ()) -> Iterator[Callable[[int], None]]:
-    """A progress bar over the messages that are read."""
+def _messages_bar(
+    label: str, session: Session, topics: Collection[str] = (), *, hidden: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """A progress bar over the messages that are read, unless it would get among what is printed."""
     from horus_async.recorder.messages import count_messages
 
+    if hidden:
+        yield lambda _: None
+        return
     with progress(label, count_messages(session, topics)) as bar:
         yield seldom(lambda done: bar.update(bar.task_ids[0], completed=done))
 
@@ -151,11 +155,11 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
     prints_no_data(unless=err or as_json)
     if path != STDOUT and path.is_fifo():
         say(f"writes into {path} as soon as somebody reads it")
-    with ended_in_order(), _messages_bar("exporting", opened, topics) as report:
+    with ended_in_order(), _messages_bar("exporting", opened, topics, hidden=err) as report:
         done = export_session(opened, path, ExportFormat(form), topics=topics, progress=report)
     show_notes(opened)
     for note in done.notes:
-        tell(f"note: {printable(note)}", err=True)
+        tell(f"note: {note}", err=True)
     logged = count_log_lines(opened)
     if logged and not topics:
         lines = "1 line of its log is" if logged == 1 else f"{logged} lines of its log are"
@@ -213,7 +217,7 @@ def import_(
             progress=lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total),
         )
     for note in found.notes:
-        tell(f"note: {printable(note)}", err=True)
+        tell(f"note: {note}", err=True)
     if as_json:
         print_json(attrs.asdict(found))
     else:
@@ -224,12 +228,12 @@ def import_(
 
 def _show_imported(found: Imported) -> None:
     for original, topic in found.renamed.items():
-        tell(f"topic {printable(original)} is {topic} here")
+        tell(f"topic {original} is {topic} here")
     if found.left_out:
-        topics = printable(", ".join(found.left_out))
+        topics = ", ".join(found.left_out)
         tell(f"left out {sum(found.left_out.values())} messages of {len(found.left_out)} topics: {topics}")
     for kind, names in (("attachments", found.attachments), ("metadata records", found.metadata)):
         if names:
-            tell(f"kept {len(names)} {kind}: {printable(', '.join(names))}")
+            tell(f"kept {len(names)} {kind}: {', '.join(names)}")
     held = f"{found.messages} messages of {len(found.topics)} topics in {found.ticks} ticks"
     tell(f"imported {held} as {found.session}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from horus_async.policy.server.http import ServerOptions
 
 _EXIT_ON_SIGNAL = 128
+_KEY_VARIABLE = "HORUS_API_KEY"
 
 
 @click.command("serve")
@@ -40,9 +42,24 @@ _EXIT_ON_SIGNAL = 128
 @click.option("--embodiment", help="Name of the robot, for the trace. Default: the policy's.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
-@click.option("--api-key", envvar="HORUS_API_KEY", help="Require this key from clients.")
+@click.option("--api-key", help=f"Require this key from clients.  [env var: {_KEY_VARIABLE}]")
+@click.option(
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="Without a key: clients may call the server NAME, too, and pages of NAME may ask. Repeatable.",
+)
 @click.option(
     "--max-body-mb", type=float, default=32.0, show_default=True, help="Largest request body, and WebSocket message."
+)
+@click.option(
+    "--max-bodies-mb",
+    type=float,
+    show_default="256, or --max-body-mb if that is more",
+    help="Memory that all bodies together may take, while they come and until they are answered.",
+)
+@click.option(
+    "--max-connections", type=click.IntRange(1), default=1000, show_default=True, help="Connections open at once."
 )
 @click.option("--queue", type=click.IntRange(0), default=256, show_default=True, help="How many requests may wait.")
 @click.option(
@@ -56,7 +73,12 @@ def serve(policy: str, **options: Any) -> None:
     Authorization: Api-Key KEY or X-Reflex-Key: KEY. Ends with exit code 130 after Ctrl-C, 143 after SIGTERM and 129
     after SIGHUP, each time after running requests have been answered and the trace has been closed.
 
+    Without a key only programs are served, not web pages, and only under the names and addresses of this machine; in a
+    container, or behind a proxy, --allow-host adds a name. HTTP/2 is not spoken.
+
     Example: horus-async serve robot/policy.py:Policy --record traces --api-key KEY
+
+    Example: horus-async serve robot/policy.py:Policy --host 0.0.0.0 --allow-host policy
     """
     prints_no_data()
     _log_to_stderr()
@@ -94,11 +116,16 @@ def _server_options(options: dict[str, Any]) -> ServerOptions:
         embodiment=options["embodiment"],
         trace=trace,
     )
+    bodies = {} if options["max_bodies_mb"] is None else {"max_bodies_mb": options["max_bodies_mb"]}
     return ServerOptions(
         host=options["host"],
         port=options["port"],
-        api_key=options["api_key"],
+        # An empty one is an error, as it is on the command line: whoever sets it wants a key.
+        api_key=os.environ.get(_KEY_VARIABLE) if options["api_key"] is None else options["api_key"],
+        allow_hosts=options["allow_host"],
         max_body_mb=options["max_body_mb"],
+        max_connections=options["max_connections"],
+        **bodies,
         service=service,
     )
 

@@ -28,7 +28,7 @@ from .support.windows import LOOK_NS, windows
 from .terminal import completion
 from .terminal.commands import Group
 from .terminal.table import fold, print_table
-from .terminal.text import styled, tell
+from .terminal.text import styled, tell, tell_lines
 
 if TYPE_CHECKING:
     from horus_async.topics.inspection import RingInfo
@@ -121,17 +121,18 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         shown = [_ring_as_dict(ring) for ring in found]
         print_json({"topic": name, "namespace": namespace, "rings": shown, "newest": message})
         return
-    tell(f"topic     {name}\nnamespace {namespace}")
+    tell(f"topic     {name}")
+    tell(f"namespace {namespace}")
     for ring in found:
         state = "live" if ring.live else "left over"
         text = (
             f"ring      process {ring.pid}, {state}, since {clock_face(ring.started_ns)}: {ring.messages} messages, "
             f"capacity {ring.capacity} bytes, publishers {', '.join(ring.publishers) or 'none'}"
         )
-        tell(fold(text, indent=10))
+        tell_lines(fold(text, indent=10))
         for schema in ring.schemas:
             text = f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}"
-            tell(fold(text, indent=10))
+            tell_lines(fold(text, indent=10))
     if newest is not None and not unread:
         _tell_message(newest, "newest    ")
 

@@ -23,13 +23,12 @@ from horus_async.policy import (
     summarise,
 )
 from horus_async.policy.trace.finding import find_traces
-from horus_async.spelling import printable
 
 from .support.errors import FOUND
 from .support.traces import JSON, NumberRange, bar, check_files, exits, print_json, reading
 from .terminal.commands import Group
 from .terminal.table import print_table
-from .terminal.text import tell, tell_lines
+from .terminal.text import tell, tell_fields
 from .trace_replay import replay
 
 if TYPE_CHECKING:
@@ -200,7 +199,7 @@ def _print_table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> No
     """Print a table on a terminal, a screenful of rows at a time; tab-separated values into a pipe."""
     cells = ([_cell(row.get(column)) for column in columns] for row in rows)
     if not sys.stdout.isatty():
-        tell_lines(map("\t".join, chain([columns], cells)))
+        tell_fields(chain([columns], cells))
         return
     some = list(islice(cells, _ROWS))
     print_table(columns, some)
@@ -212,4 +211,4 @@ def _print_table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> No
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -24,7 +24,6 @@ from horus_async.policy import (
     report,
     shown,
 )
-from horus_async.spelling import printable
 
 from .support.errors import FOUND, USAGE, fail
 from .support.in_order import ended_in_order
@@ -196,7 +195,7 @@ class _Replay:
         if self.options["as_json"] or self.outputs.report is not None:
             self.results.append(result)
         if not self.options["as_json"]:
-            tell(f"  {printable(shown(result))}")
+            tell(f"  {shown(result)}")
 
     def _tell(self, facts: ModelFacts, notes: list[str]) -> None:
         file, header = str(self.reader.path), self.reader.header
@@ -213,7 +212,7 @@ class _Replay:
             return
         tell("Summary:")
         for line in [*self.totals.lines(), *(f"note: {note}" for note in notes)]:
-            tell(f"  {printable(line)}")
+            tell(f"  {line}")
 
 
 class _Bar:
@@ -281,11 +280,11 @@ def _print_header(reader: TraceReader, model: ModelFacts | None) -> None:
     names = ("horus_version", "reflex_version", "model_hash", "config_hash", "model_type", "export_kind", "embodiment")
     for name in (*names, "redaction", "started_at"):
         if name in reader.header:
-            tell(f"  {name}: {printable(str(reader.header[name]))}")
+            tell(f"  {name}: {reader.header[name]}")
     if model is None:
         return
     tell(f"Model: {model.name}")
     for name in ("model_hash", "config_hash"):
         recorded, ours = reader.header.get(name), getattr(model, name)
         if recorded and ours and recorded != ours:
-            tell(f"  note: {name} is {ours}, the trace was recorded with {printable(str(recorded))}")
+            tell(f"  note: {name} is {ours}, the trace was recorded with {recorded}")

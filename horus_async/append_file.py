@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
+
+from .limits.open_files import with_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +28,7 @@ class AppendFile:
         """Bytes of whole pieces."""
         self._torn = False
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(path, flags, 0o600)
+        self._fd = with_room(partial(os.open, path, flags, 0o600), urgent=True)
         os.fchmod(self._fd, 0o600)  # whatever the umask
 
     @property
@@ -45,7 +48,7 @@ class AppendFile:
             done = os.pwrite(self._fd, data, self.size)
             while done < len(data):
                 done += os.pwrite(self._fd, data[done:], self.size + done)
-        except OSError:
+        except (OSError, MemoryError):
             self.cut_back()
             raise
         self._torn = False

@@ -22,6 +22,7 @@
     ├── ReplayError                        replay options that cannot be met
     ├── BlackBoxError
     ├── TraceError                         a policy trace that cannot be read
+    ├── LimitError                         the system gives this process no thread, or no memory
     ├── PolicyError                        a policy that cannot be loaded or failed
     └── AppError                           a program that the command line cannot load
 
@@ -32,12 +33,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from .spelling import printable_lines
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class HorusError(Exception):
-    """Root of all errors of this package."""
+    """Root of all errors of this package. Its text controls no terminal, whatever name or value it tells of."""
+
+    def __str__(self) -> str:
+        """The text, with escapes for what `spelling.printable_lines` escapes."""
+        return printable_lines(super().__str__())
 
 
 class ConfigurationError(HorusError, ValueError):
@@ -149,6 +156,10 @@ class BlackBoxError(HorusError):
     """True if another run writes into the box of this name."""
     no_place = False
     """True if there is no home folder, or nothing can be made in the folder for boxes."""
+
+
+class LimitError(HorusError):
+    """The system gives this process no thread, or no memory."""
 
 
 class TraceError(HorusError):

@@ -274,5 +274,8 @@ class Observer:
     def tick_ended(self, end: TickEnd) -> None:
         """Called once per scheduler tick, including the last one."""
 
+    def given_up(self) -> None:
+        """Called once if the run goes on without this observer, because a method of it has raised."""
+
     def run_stopped(self, reason: str, ticks: int) -> None:
         """Called after the last ``shutdown``; ``ticks`` is the number of scheduler ticks begun."""

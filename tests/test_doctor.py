@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -19,7 +20,8 @@ from horus_async.cli import doctor as command
 from horus_async.cli import main
 from horus_async.cli.doctor import EXTRAS, examine
 from horus_async.cli.support.finding import Finding, Verdict
-from horus_async.cli.support.machine import Folder, Machine, Ring, Space
+from horus_async.cli.support.machine import TICK_NS, Folder, Machine, Ring, Space
+from horus_async.clock.system import monotonic_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -357,7 +359,7 @@ def test_every_extra_is_explained_or_for_development() -> None:
     extras = set(tomllib.loads(text)["project"]["optional-dependencies"])
 
     assert extras >= EXTRAS.keys()
-    assert extras - EXTRAS.keys() == {"test", "lint", "bench", "dev"}
+    assert extras - EXTRAS.keys() == {"test", "lint", "bench", "dev", "fuzz"}
 
 
 @pytest.mark.parametrize(
@@ -491,3 +493,11 @@ def test_topics_may_end_while_they_are_looked_at(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "scandir", removing(os.scandir))
     monkeypatch.setattr(os, "listdir", removing(os.listdir))
     assert [ring.path.parent.name for ring in machine.rings()] == ["a", "z"]
+
+
+def test_lateness_where_every_tick_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine: each question for the time comes after the next tick."""
+    times = itertools.count(monotonic_ns(), 5 * TICK_NS)
+    monkeypatch.setattr("horus_async.cli.support.machine.monotonic_ns", lambda: next(times))
+    ours, plain = Machine().lateness()
+    assert len(ours) == len(plain) == 200

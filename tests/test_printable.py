@@ -51,6 +51,16 @@ def test_text_of_any_language_stays_as_it_is() -> None:
     assert printable(KEPT) == KEPT
 
 
+def test_joiners_stay_where_they_join() -> None:
+    """Elsewhere nobody sees them, and a name would look like another; a letter has one variant at most."""
+    for text in ("\u2764\ufe0f\u200d\U0001f525", "1\ufe0f\u20e3", "\u845b\U000e0100\u57ce", "\u06cc\u200c\u062e"):
+        assert printable(text) == text
+    assert printable("a\u200db\u200cc\ufe0fd") == r"a\u200db\u200cc\ufe0fd"
+    assert printable("\u06cc\u200c") == "\u06cc" + r"\u200c"
+    assert printable("\u2764\ufe0f\ufe0e\u200d\u200d") == "\u2764\ufe0f" + r"\ufe0e\u200d\u200d"
+    assert printable("\u00adx\u3164\u115f") == r"\xadx\u3164\u115f"
+
+
 def test_what_is_escaped_can_be_read() -> None:
     """As in Python's and JSON's own spelling."""
     assert printable("a\x1b[2J\n\u202e\U000e0041") == r"a\x1b[2J\n\u202e\U000e0041"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from horus_async import value_diff
 from horus_async.value_diff import difference, first_difference, same, short_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DTYPES = ["?", "u1", "i2", ">i4", "i8", "u8", "f2", "f4", ">f8", "c8", "M8[s]", "m8[ms]", "S2", "U2", "O"]
 TOLERANCES = st.sampled_from([None, 0.0, 1e-6, 0.5, 2.0])
@@ -131,3 +134,11 @@ def test_long_text_is_shown_where_it_differs(kind: type) -> None:
     assert "two" in right
     assert "of 100003" in left
     assert max(len(left), len(right)) < 100
+
+
+@pytest.mark.parametrize("wrapped", [lambda value: value, lambda value: {"a": [value]}, lambda value: (1, value)])
+def test_minus_zero_is_not_zero_bit_by_bit(wrapped: Callable[[float], Any]) -> None:
+    """They are equal numbers, so with a tolerance, even none, they do not differ."""
+    assert difference(wrapped(0.0), wrapped(-0.0)) is not None
+    assert difference(wrapped(-0.0), wrapped(-0.0)) is None
+    assert difference(wrapped(0.0), wrapped(-0.0), tolerance=0.0) is None

@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import os
 import sys
-import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from horus_async.cli.terminal.text import tell
+from horus_async.cli.terminal.text import tell, tell_traceback
 from horus_async.errors import AppError, ConfigurationError, ContextError, EmergencyStop, HorusError, NodeFailure
+from horus_async.limits.memory import no_memory, out_of_memory
+from horus_async.limits.open_files import too_many_files
 from horus_async.nodes.user_frames import begin_with_the_users, last_place
 from horus_async.scheduler.signals import Interrupted
 
@@ -57,8 +58,14 @@ def clear_errors() -> Iterator[None]:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone: nothing more to say
         sys.exit(FOUND)
-    except OSError as error:
-        fail(str(error), USAGE)
+    except (OSError, MemoryError) as error:
+        fail(_of_the_system(error), USAGE)
+
+
+def _of_the_system(error: OSError | MemoryError) -> str:
+    if isinstance(error, OSError):
+        return too_many_files(error) or no_memory(error) or str(error)
+    return out_of_memory()
 
 
 class _Closed(io.RawIOBase):
@@ -119,7 +126,7 @@ def in_a_line(error: BaseException) -> str:
 def show_traceback(error: BaseException) -> None:
     """Print it on standard error, from the first frame of the program on."""
     begin_with_the_users(error)
-    tell("".join(traceback.format_exception(error)).rstrip(), err=True)
+    tell_traceback(error)
 
 
 def place_of(error: BaseException) -> str:

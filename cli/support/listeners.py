@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from horus_async.limits.threads import start_thread
 from horus_async.observe import Observer
 from horus_async.topics.discovery import others_listen
 from horus_async.topics.external.rings import ring_file
@@ -44,7 +45,7 @@ class Listeners(Observer):
     def watching(self) -> Iterator[None]:
         """Look now and then meanwhile."""
         thread = threading.Thread(target=self._watch, name="listeners", daemon=True)
-        thread.start()
+        start_thread(thread)
         try:
             yield
         finally:

@@ -204,7 +204,8 @@ async def _measure() -> tuple[list[int], list[int]]:
     plain: list[int] = []
 
     async def sleep(deadline_ns: int) -> None:
-        await trio.sleep((deadline_ns - monotonic_ns()) / NANOSECONDS)
+        left_ns = max(0, deadline_ns - monotonic_ns())  # a busy machine may be past it already
+        await trio.sleep(left_ns / NANOSECONDS)
 
     with TickTimer() as timer:
         await _ticks(timer.wait_until, _BLOCK)  # first lets it learn this machine's latency

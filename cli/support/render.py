@@ -59,7 +59,8 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
         stats = scheduler.stats()
         if not stats.nodes or stats.tick < 0:  # it did not come to its first tick: what kept it from that is said
             continue
-        tell(f"\n{scheduler.name}: to tick {stats.tick}", err=True)
+        tell(err=True)
+        tell(f"{scheduler.name}: to tick {stats.tick}", err=True)
         print_table(
             ("node", "ticks", "rate Hz", "mean µs", "p99 µs", "max µs", "overruns", "misses", "errors", "lost"),
             [

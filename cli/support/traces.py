@@ -59,10 +59,10 @@ def exits(code: int = USAGE) -> Iterator[None]:
 
 def print_json(rows: Iterable[dict[str, Any]]) -> None:
     """Print a JSON array row by row, so that a long answer takes no memory."""
-    from horus_async.policy.model.jsontext import encode
+    from horus_async.policy.model.jsontext import encode_read
 
     beginnings = chain(["["], repeat(","))
-    texts = (begin + printable_json(encode(row).decode()) for begin, row in zip(beginnings, rows, strict=False))
+    texts = (begin + printable_json(encode_read(row).decode()) for begin, row in zip(beginnings, rows, strict=False))
     first = next(texts, None)
     tell_lines(["[]"] if first is None else chain([first], texts, ["]"]))
 

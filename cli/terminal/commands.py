@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from horus_async.spelling import nearest
+from horus_async.spelling import nearest, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Group(click.Group):
-    """A group of commands."""
+    """A group of commands. What is said of wrong usage controls no terminal."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click's."""
+        with _printable_usage():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's."""
+        with _printable_usage():
+            return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -19,3 +35,13 @@ class Group(click.Group):
             meant = nearest(name, self.list_commands(ctx))
             ctx.fail(f"No such command {name!r}." + (f" Did you mean {meant!r}?" if meant else ""))
         return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def _printable_usage() -> Iterator[None]:
+    """Click shows these errors itself: with names out of sessions and boxes, or from whoever made the command line."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = printable(error.message)
+        raise

@@ -5,16 +5,18 @@ Anything that cannot be found out gives nothing: nobody wants an error at the pr
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from click.shell_completion import CompletionItem
 
 from horus_async.errors import HorusError
+from horus_async.spelling import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import click
 
@@ -44,13 +46,25 @@ def _one_of(find: Find, *, files: bool = False, several: bool = False) -> Comple
         before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
         chosen = set(before.split(","))
         found: list[str] = []
-        with suppress(HorusError, OSError):
+        with _silence(), suppress(HorusError, OSError):
             found = sorted({name for name in find(ctx) if name.startswith(last) and name not in chosen})
+            found = [name for name in found if printable(name) == name]  # the shell prints the others as they are
         if files and not found:
             return _files(incomplete)
         return [CompletionItem(f"{before}{comma}{name}") for name in found[:MOST]]
 
     return complete
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Log nothing, as of a ring that cannot be read."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _sessions(_: click.Context) -> Iterable[str]:

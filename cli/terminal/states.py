@@ -6,8 +6,11 @@ import os
 import stat
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from horus_async.errors import LimitError
+from horus_async.limits.threads import start_thread
 from horus_async.observe import Observer
 from horus_async.topics.inspection import rings
 
@@ -27,7 +30,8 @@ FIRST_SECONDS, NEXT_SECONDS, LATER_SECONDS = 1.0, 9.0, 60.0
 def say(text: str) -> None:
     """Print a line of state on standard error, if that is a terminal."""
     if sys.stderr.isatty():
-        tell(styled(fold(text, indent=2, err=True), dim=True), err=True)
+        for line in fold(text, indent=2, err=True):
+            tell(styled(line, dim=True), err=True)
 
 
 def has_room_for_a_bar(*, lines: bool) -> bool:
@@ -73,7 +77,8 @@ class _States(Observer):
         mode = f"in virtual time, seed {run.seed}" if run.deterministic else "in real time"
         say(f"started: {what}, {nodes} at {run.tick_rate:g} Hz {mode}, namespace {run.namespace}; Ctrl-C ends it")
         self._over = threading.Event()
-        threading.Thread(target=self._tell, args=(self._over,), name="states", daemon=True).start()
+        with suppress(LimitError):  # the robot does without being told of
+            start_thread(threading.Thread(target=self._tell, args=(self._over,), name="states", daemon=True))
 
     def initialised(self) -> None:
         recorder, box = self._scheduler._recorder, self._scheduler.blackbox  # noqa: SLF001 - where it is, for people

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from horus_async.spelling import printable
 
-from .text import tell
+from .text import tell_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,8 +41,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: b
     lines of a column each.
     """
     texts = [[_text(cell) for cell in row] for row in rows]
-    for line in lines_of(columns, texts, width_of(sys.stderr if err else sys.stdout)):
-        tell(line, err=err)
+    tell_lines(lines_of(columns, texts, width_of(sys.stderr if err else sys.stdout)), err=err)
 
 
 def lines_of(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
@@ -131,13 +130,14 @@ def _folded(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
 
 
-def fold(text: str, *, indent: int, err: bool = False) -> str:
-    """A line of words as several that fit; those after the first are indented. As it is, into a file or a pipe."""
+def fold(text: str, *, indent: int, err: bool = False) -> list[str]:
+    """A line of words as several that fit; those after the first are indented. One, into a file or a pipe."""
+    text = printable(text)
     stream = sys.stderr if err else sys.stdout
     width = width_of(stream) if stream.isatty() else None
     if width is None or len(text) <= width:
-        return text
-    return textwrap.fill(
+        return [text]
+    return textwrap.wrap(
         text,
         width,
         subsequent_indent=" " * min(indent, width // 3),

@@ -59,7 +59,8 @@ class Client(Node):
             self.distances[episode:] = [float(np.linalg.norm(np.array(state["tip"]) - self.goals[episode]))]
         asked = observation(state, self.goals[episode], f"reach-{episode}")
         body = json.dumps(asked | {"executed": EXECUTED}).encode()
-        with urllib.request.urlopen(f"{self.url}/act", body) as response:  # noqa: S310
+        request = urllib.request.Request(f"{self.url}/act", body, {"Content-Type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request) as response:  # noqa: S310
             answer = json.load(response)
         self.send("arm.chunk", {"step": step, "actions": answer["actions"]})
         self.asked += 1

@@ -21,6 +21,8 @@ PAGE = 4096
 MAGIC = b"HORUS-BLACKBOX 1\n"
 TAKEN = 1 << 63
 MARK = b"\xb5"
+MOST_UNPACKED = 17
+"""As many times as large as its segment can a block become."""
 START = re.compile(MARK + rb"|[0-9a-f]{8} \{")
 FATAL = b"Fatal Python error: "
 SIGNALS = {
@@ -111,6 +113,9 @@ def collect_blocks(content: bytes, used: int, salt: int, file_salt: int, events:
             return damaged + 1
         packed, unpacked, _, generation, _ = struct.unpack("<4xIIIQQ4x", header)
         position += 36 + packed
+        if unpacked > MOST_UNPACKED * len(content):
+            damaged += 1
+            continue
         try:
             lines = lz4.block.decompress(content[position - packed : position], uncompressed_size=unpacked)
         except lz4.block.LZ4BlockError:
@@ -136,6 +141,11 @@ def add_fatal(text: bytes, header: dict[str, Any], events: dict[int, bytes]) -> 
         place = {"seq": last["seq"] + 1, "run": header["run"], "tick": last["tick"], "time_ns": last["time_ns"]}
         last = {**place, **event}
         events[last["seq"]] = compact(last)
+
+
+def printable(text: str) -> str:
+    """JSON with escapes for what a terminal would take for more than text; its values stay what they are."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def read(data: bytes) -> tuple[dict[int, bytes], int]:
@@ -171,10 +181,10 @@ def main(arguments: list[str]) -> int:
     try:
         events, damaged = read(Path(arguments[0]).read_bytes())
     except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"{arguments[0]} cannot be read: {error}", file=sys.stderr)
+        print(f"{printable(arguments[0])} cannot be read: {printable(str(error))}", file=sys.stderr)
         return 2
     for seq in sorted(events):
-        sys.stdout.buffer.write(events[seq] + b"\n")
+        print(printable(events[seq].decode(errors="replace")))
     if damaged:
         print(f"{damaged} damaged places were left out", file=sys.stderr)
     return 0

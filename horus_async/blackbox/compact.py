@@ -42,6 +42,8 @@ _FIELDS = Struct("<IQQQQq")
 _CHECK = Struct("<I")
 _WHOLE = Struct("<44sI")
 _VALID_HALVES = 0x7FFF_7FFF
+_NUMBERS = 2
+"""Of its own that a record has."""
 
 pack_fields = _FIELDS.pack
 """The first 44 bytes of a record, from its six fields."""
@@ -99,6 +101,8 @@ class Shape(NamedTuple):
         except KeyError as error:
             raise ValueError(f"a form has no {error}") from None
         holes = sum(value is None for value in fields.values())
+        if type(number) is not int or holes > _NUMBERS:
+            raise ValueError(f"a form with the number {number!r} and {holes} places for numbers")
         own = b",".join(
             b"%b:%b" % (_literal(key), b"%d" if value is None else _literal(value)) for key, value in fields.items()
         )

@@ -7,6 +7,7 @@ mapping: nothing may touch it once it is closed, which is what the lock is for. 
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import secrets
@@ -17,16 +18,20 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from horus_async.clock.system import iso_utc, wall_ns
-from horus_async.errors import BlackBoxError, ConfigurationError
+from horus_async.errors import BlackBoxError, ConfigurationError, LimitError
+from horus_async.limits import disk
+from horus_async.limits.disk import Beside
+from horus_async.limits.memory import out_of_memory
+from horus_async.limits.open_files import why
 
 from . import layout
 from .entry import Entry, forget, prepare
 from .events import DeadlineMiss, NodeTick, Record
 from .fatal import FatalSignals
-from .place import blackbox_dir, find_box, place_box
+from .place import CAN_BE_IN_MEMORY, blackbox_dir, box_in_memory, find_box, no_place, place_box
 from .reader import BlackBoxReader
 from .ring import Ring
-from .sealing import SealingWorker
+from .sealing import Mirror, SealingWorker
 from .values import shortened_json, to_json_bytes
 
 if TYPE_CHECKING:
@@ -42,6 +47,9 @@ if TYPE_CHECKING:
     Late = type[DeadlineMiss | BudgetViolation]
 
 
+_log = logging.getLogger("horus_async.blackbox")
+
+
 class BlackBox:
     """A box that this process writes. Made by ``BlackBox.create``.
 
@@ -53,13 +61,25 @@ class BlackBox:
         tick_now: gives the scheduler's tick for events that come without one; by default that of the event before.
     """
 
-    def __init__(self, fd: int, path: Path, header: layout.FileHeader, sync_interval: float | None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        path: Path,
+        header: layout.FileHeader,
+        sync_interval: float | None,
+        mirror: Mirror | None = None,
+    ) -> None:
         self.path = path
         self.run = header.run
         self._fd = fd
         self._header = header
+        self._mirror = mirror
         self._map = mmap.mmap(fd, header.size)
         self._words = memoryview(self._map).cast("Q")
+        self._held: list[Callable[[], object]] = [partial(os.close, fd), self._map.close, self._words.release]
+        """What gives back memory and descriptors, the last one first."""
+        if mirror is not None:
+            self._held.append(mirror.close)
         self._ring = Ring(
             self._map,
             self._words,
@@ -72,7 +92,7 @@ class BlackBox:
         self._head = len(orjson.dumps({"seq": 0, "run": header.run, "tick": 0, "time_ns": 0, "event": 0}))
         self._late_writers: dict[tuple[type[Event], str], Writer | None] = {}
         self._fatal_signals: FatalSignals | None = None
-        self._open = True
+        self._open = False
         self._closing = False
         self._entry = Entry()
         """Gone through for each call of the ring."""
@@ -80,9 +100,10 @@ class BlackBox:
         ring = self._ring
         self.tick_now: Callable[[], int] = lambda: ring.tick
         self._worker = SealingWorker(
-            self._ring, self._entry, fd=fd, header=header, path=path, sync_interval=sync_interval
+            self._ring, self._entry, fd=fd, header=header, path=path, sync_interval=sync_interval, mirror=mirror
         )
         self._worker.start()
+        self._open = True
         prepare(self)
 
     @classmethod
@@ -130,9 +151,26 @@ class BlackBox:
             segment_size=layout.segment_size_for(size),
             salt=secrets.randbits(32),
         )
-        fd, path = place_box(blackbox_dir(folder), header, keep)
+        where = blackbox_dir(folder)
+        placing = Beside(partial(place_box, where, header, keep), f"blackbox {name}: opening")
+        mirror = None
+        if disk.wait_at_start(placing.is_done_within) or not CAN_BE_IN_MEMORY:
+            fd, path = placing.result()
+        else:
+            path = where / f"{name}.hbb"
+            fd = box_in_memory(header)
+            mirror, sync_interval = Mirror(fd, header.size, placing), sync_interval or 1.0
+            _log.warning(
+                "the disk is slow: the run begins before its black box %s, which is kept in memory and copied there "
+                "once a second: until then its events do not survive the process",
+                path,
+            )
         try:
-            return cls(fd, path, header, sync_interval)
+            return cls(fd, path, header, sync_interval, mirror)
+        except (LimitError, MemoryError, OSError) as error:
+            os.close(fd)
+            said = why(error) if isinstance(error, OSError) else str(error) or out_of_memory()
+            raise no_place(f"the black box {path} cannot be used: {said}") from error
         except BaseException:
             os.close(fd)
             raise
@@ -261,7 +299,7 @@ class BlackBox:
     def catch_fatal_signals(self) -> None:
         """From now until it is closed, a fatal signal (segmentation fault, abort) leaves its stack in the box."""
         with self._lock:
-            if self._open and self._fatal_signals is None:
+            if self._open and self._fatal_signals is None and self._mirror is None:  # that would die with its memory
                 self._fatal_signals = FatalSignals(self.path, self._header)
 
     def custom(self, category: str, message: str, /, **data: Any) -> None:
@@ -320,9 +358,15 @@ class BlackBox:
             if self._closing:
                 return
             self._closing = True
-        self._worker.stop()
+        in_time = self._worker.stop()
+        if not in_time:
+            _log.error(
+                "the black box %s: the disk did not take its last events in time, %s may cost them",
+                self.path,
+                "and the end of the process" if self._mirror is not None else "and a power cut",
+            )
         with self._lock:
-            self._shut("it is closed")
+            self._shut("it is closed", keep=not in_time)
         forget(self)
 
     def __del__(self) -> None:
@@ -335,15 +379,22 @@ class BlackBox:
                 return BlackBoxReader(os.dup(self._fd), self.path)
         return find_box(self.path, self._header)
 
-    def _shut(self, why: str) -> None:
+    def _shut(self, why: str, *, keep: bool = False) -> None:
+        """Take no event any more; ``keep``: the worker still waits for the disk with the memory and the descriptors."""
         if self._open:
             self._open = False
             self._ring.close(f"the black box {self.path} takes no events: {why}")
             if self._fatal_signals is not None:
                 self._fatal_signals.close()
-            self._words.release()
-            self._map.close()
-            os.close(self._fd)
+            if keep:
+                self._worker.when_over(self._release)
+            else:
+                self._release()
+
+    def _release(self) -> None:
+        """Give back memory and descriptors. Idempotent."""
+        while self._held:
+            self._held.pop()()
 
     def hold(self) -> None:
         """Before a fork, so that no event is half written when it happens. `go_on` or `let_go` follows."""

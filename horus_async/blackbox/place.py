@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import BlackBoxError, ConfigurationError
 from horus_async.folders import NoHomeError, expanded, make_private, open_to_everyone, user_folder
+from horus_async.limits.open_files import why
 
 from . import layout
 from .reader import open_blackbox
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from .reader import BlackBoxReader
 
+CAN_BE_IN_MEMORY = hasattr(os, "memfd_create")
 WAY_OUT = "set HORUS_BLACKBOX_DIR or blackbox_dir= to a folder of yours, or use --no-blackbox or blackbox_mb=0"
 """What can be done where the usual folder does not do."""
 
@@ -52,7 +54,7 @@ def blackbox_dir(chosen: str | os.PathLike[str] | None) -> Path:
             return expanded(chosen)
         return default_blackbox_dir() if os.environ.get("HORUS_BLACKBOX_DIR") else user_folder("state") / "blackbox"
     except NoHomeError as error:
-        raise _no_place(f"there is no place for black boxes: {error}") from None
+        raise no_place(f"there is no place for black boxes: {error}") from None
 
 
 def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, Path]:
@@ -97,14 +99,31 @@ def place_box(folder: Path, header: layout.FileHeader, keep: int) -> tuple[int, 
                 raise
     except OSError as error:
         if error.errno in _FULL:
-            need = f"{error.strerror} (it needs {header.size // 2**20} MiB)"
+            need = f"{why(error)} (it needs {header.size // 2**20} MiB)"
             full = BlackBoxError(
                 f"the black box {path} cannot be made: {need}; make room, or use a smaller blackbox_mb"
             )
             full.no_place = True
             raise full from None
-        raise _no_place(f"the black box {path} cannot be made: {error.strerror}") from None
+        raise no_place(f"the black box {path} cannot be made: {why(error)}") from None
     return fd, path
+
+
+def box_in_memory(header: layout.FileHeader) -> int:
+    """A descriptor of a file in memory that holds an empty box.
+
+    Raises:
+        OSError: there is no memory for it.
+    """
+    fd = os.memfd_create(header.name[:200], os.MFD_CLOEXEC)
+    try:
+        os.posix_fallocate(fd, 0, header.size)
+        for offset in layout.HEADER_COPIES:
+            os.pwrite(fd, header.to_bytes(), offset)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def previous_box(folder: Path, name: str, number: int) -> Path:
@@ -189,7 +208,8 @@ def _move_aside(folder: Path, name: str, keep: int) -> None:
         boxes[number - 1].rename(boxes[number])
 
 
-def _no_place(what: str) -> BlackBoxError:
+def no_place(what: str) -> BlackBoxError:
+    """The error for a box that cannot be made, with the ways out."""
     error = BlackBoxError(f"{what}; {WAY_OUT}")
     error.no_place = True
     return error

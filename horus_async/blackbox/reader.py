@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import frozen
 
 from horus_async.errors import BlackBoxError
+from horus_async.limits.open_files import why
 from horus_async.spelling import did_you_mean
 
 from . import layout
@@ -199,7 +200,9 @@ class BlackBoxReader:
         try:
             changed = self._copy()
         except OSError as error:
-            raise BlackBoxError(f"{self.path} cannot be read: {error.strerror}") from None
+            raise BlackBoxError(f"{self.path} cannot be read: {why(error)}") from None
+        except MemoryError:  # a file may say that its segments have any size, and be as long without taking any room
+            raise BlackBoxError(f"{self.path} cannot be read: no memory for {self.header.segment_size} bytes") from None
         if changed:
             self._damage = None
         return changed
@@ -286,7 +289,7 @@ def open_blackbox(path: str | os.PathLike[str]) -> BlackBoxReader:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise BlackBoxError(f"{path} cannot be opened: {error.strerror}") from None
+        raise BlackBoxError(f"{path} cannot be opened: {why(error)}") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise BlackBoxError(f"{path} is not a black box but a {'folder' if path.is_dir() else 'special file'}")

@@ -22,6 +22,7 @@ Every store into the file is made in this module, so that their order can be jud
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from zlib import adler32, crc32
@@ -370,10 +371,10 @@ class Ring:
 
     def _seal_one(self) -> None:
         """Seal a piece here and now: the worker has no time, and the oldest events would have to go."""
-        piece = self.take_full()
-        if piece is None:
-            return
-        self.seal(piece, lz4.block.compress(piece.lines, store_size=False), len(piece.lines))
+        with suppress(MemoryError):  # then the oldest do go
+            piece = self.take_full()
+            if piece is not None:
+                self.seal(piece, lz4.block.compress(piece.lines, store_size=False), len(piece.lines))
 
     @property
     def is_pressed(self) -> bool:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MAYBE_NEXT = re.compile(rb"\x%02x|[0-9a-f]{8} \{" % MARK)
 """How records and lines begin."""
 
+_MOST_DIGITS = 20
+"""Of a number of 64 bits."""
+
 
 class SegmentImage(NamedTuple):
     """A copy of one segment."""
@@ -229,11 +232,15 @@ def read_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) 
     if body is None:
         return None
     if body.startswith(FORM_BEGINNING):
-        shape = Shape.of(body)
+        try:
+            shape = Shape.of(body)
+        except ValueError:  # its checksum is right: somebody wrote it so
+            return None
         shapes[shape.number] = shape
         return end + 1, None
     digits = body[7 : body.find(b",")]
-    return (end + 1, Line(int(digits), body)) if body.startswith(b'{"seq":') and digits.isdigit() else None
+    is_event = body.startswith(b'{"seq":') and digits.isdigit() and len(digits) <= _MOST_DIGITS
+    return (end + 1, Line(int(digits), body)) if is_event else None
 
 
 def _next_piece(content: bytes, start: int, salt: int, shapes: dict[int, Shape]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
+from contextlib import suppress
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -80,6 +81,8 @@ class Audience:
 
     def leave_out(self, observer: Observer) -> None:
         """Go on without an observer that has just raised."""
+        with suppress(Exception):
+            observer.given_up()
         self._change([other for other in self._observers if other is not observer])
         self.begin()
         _log.exception("%s failed and is left out from here on", type(observer).__name__)  # it is to hear no more

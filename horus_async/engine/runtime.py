@@ -21,6 +21,7 @@ from attrs import evolve
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns, perf_ns
+from horus_async.errors import HorusError
 from horus_async.nodes.node import declared
 from horus_async.undo import undo
 
@@ -182,7 +183,16 @@ class Runtime(Ending):
         self.raise_failures()
 
     async def _carry_out(self, plan: Plan, begun: Job | None = None) -> None:
-        """Follow a plan to its end, and shut down."""
+        """Follow a plan to its end, and shut down. What ended it comes as itself where it is an error of ours."""
+        try:
+            await self._follow_in_group(plan, begun)
+            return
+        except BaseExceptionGroup as group:
+            if not isinstance(self._broken, HorusError) or group.split(HorusError)[1] is not None:
+                raise
+        raise self._broken  # not in a group of one, which no caller expects
+
+    async def _follow_in_group(self, plan: Plan, begun: Job | None) -> None:
         self._takes_work = self._group_of_run = True
         async with event_loop().group() as group:
             self._group = group

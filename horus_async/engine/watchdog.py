@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.debugger import held_before_ns, held_ns, notice_debuggers
 from horus_async.clock.system import NANOSECONDS, perf_ns
+from horus_async.limits.threads import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,12 +54,17 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to watch, if there is a node to watch."""
+        """Begin to watch, if there is a node to watch.
+
+        Raises:
+            LimitError: the system allows no thread for it.
+        """
         if self._watched or any(run.deadline_ns is not None for run in self._runtime.runs.values()):
             notice_debuggers()
         if self._watched:
-            self._thread = threading.Thread(target=self._watch, name="horus-watchdog", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._watch, name="horus-watchdog", daemon=True)
+            start_thread(thread)
+            self._thread = thread
 
     def stop(self) -> None:
         """End the thread."""
@@ -68,8 +75,9 @@ class Watchdog:
     def _watch(self) -> None:
         pause = max(min(self._watched.values()) / NANOSECONDS / _LOOKS_A_TIMEOUT, _SHORTEST_PAUSE)
         while not self._stop.wait(pause):
-            for run, limit_ns in self._watched.items():
-                self._look_at(run, limit_ns)
+            with suppress(MemoryError):  # it looks again soon
+                for run, limit_ns in self._watched.items():
+                    self._look_at(run, limit_ns)
 
     def _look_at(self, run: NodeRun, limit_ns: int) -> None:
         began_ns = self._runtime.blocked_since_ns(run)

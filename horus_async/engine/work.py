@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from horus_async.clock.event_loop import event_loop
-from horus_async.errors import ConfigurationError, ContextError
+from horus_async.errors import ConfigurationError, ContextError, LimitError
+from horus_async.limits.threads import start_thread
 from horus_async.nodes.context import WorkContext, current
 from horus_async.nodes.node import callback_of
 from horus_async.topics.wake.wakeup import Bell
@@ -168,7 +169,11 @@ class Working(Calling):
         work.scope = event_loop().scope(shield=True)  # the end of the run waits for it
         work.thread = threading.Thread(target=work.variables.run, args=(in_thread,), name=name, daemon=True)
         self._group.start_soon(self._await_thread, work, bell, failures)
-        work.thread.start()
+        try:
+            start_thread(work.thread)
+        except LimitError as error:  # the node's, as what fails in it
+            failures.append(error)
+            bell.ring()
 
     def _begin_work(self, node: str, method: str, function: Callable[..., Any]) -> Work:
         if threading.get_ident() != self.audience.thread or not self._takes_work:
@@ -240,7 +245,8 @@ class Working(Calling):
         with work.scope:
             await bell.wait()
             assert work.thread is not None
-            work.thread.join()
+            if work.thread.ident is not None:
+                work.thread.join()
         error = failures[0] if failures else None
         on_error = callback_of(work.run.node, "on_error")
         if on_error is not None and isinstance(error, Exception):

@@ -12,14 +12,18 @@ in vain counts against a bound.
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import TYPE_CHECKING
 
 import lz4.frame
 from attrs import define, field, frozen
 
+from horus_async.bounds.text import counted
+from horus_async.bounds.unpacking import in_pieces
+
 from .frame_index import IndexEntry, build_index, read_index
-from .limits import FRAME_LIMIT, VALUES_LIMIT, too_much
+from .limits import FRAME_LIMIT, OBJECTS_LIMIT, VALUES_LIMIT, beyond, too_much
 from .packing import MAGIC, OURS, SEAL_SIZE, SKIPPABLE, Read, Seal, pack, seal_in
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FRAME_LIMIT",
     "MAGIC",
+    "OBJECTS_LIMIT",
     "SEAL_SIZE",
     "VALUES_LIMIT",
     "Damage",
@@ -51,6 +56,8 @@ _UNCOMPRESSED = 1 << 31
 _FIRST_STEP, _SEARCH_STEP = 1 << 12, 1 << 20
 _EXPANSION = 255
 """LZ4 makes at most so many bytes of one."""
+_SMALL, _PIECE = 1 << 24, 1 << 20
+"""What may become more than so many bytes is looked through first, in pieces."""
 _REMEMBERED = 64
 """Of the blocks of a walk that led nowhere, one of so many is remembered."""
 
@@ -200,7 +207,7 @@ class _Search:
             measured = self._measure(offset, head)
             if isinstance(measured, Damage):
                 return measured
-            found = _decode(self.read, offset, measured[0])
+            found = _decode(self.read, offset, *measured)
             if isinstance(found, Damage):
                 self._vain += measured[1]
             return found
@@ -290,16 +297,43 @@ class _Search:
             position += size + more
 
 
-def _decode(read: Read, offset: int, size: int) -> Frame | Damage:
+def _decode(read: Read, offset: int, size: int, most: int) -> Frame | Damage:
     packed = read(offset, size)
     try:
-        text, used = lz4.frame.decompress(packed, return_bytes_read=True)
+        if most > _SMALL:
+            if (reason := _too_much_in(packed)) is not None:
+                return Damage(offset, size, reason)
+            text, used = _unpacked(packed)
+        else:
+            text, used = lz4.frame.decompress(packed, return_bytes_read=True)
     except (RuntimeError, MemoryError, ValueError) as error:
         return Damage(offset, size, f"a frame that cannot be decoded ({str(error).rsplit(' ', 1)[-1]})")
     if used != size or not text.endswith(b"\n"):
         return Damage(offset, size, "a frame that does not hold whole lines")
-    reason = too_much(text)
+    reason = too_much(text) if most <= _SMALL else None
     return Frame(offset, size, text) if reason is None else Damage(offset, size, reason)
+
+
+def _too_much_in(packed: bytes) -> str | None:
+    """Why what is packed is beyond what one frame may hold; it is looked through in pieces, none of which is kept."""
+    size = values = objects = 0
+    for piece in in_pieces(lz4.frame.LZ4FrameDecompressor(), packed, _PIECE):
+        size += len(piece)
+        more_values, more_objects = counted(piece)
+        values, objects = values + more_values, objects + more_objects
+        if (reason := beyond(size, values, objects)) is not None:
+            return reason
+    return None
+
+
+def _unpacked(packed: bytes) -> tuple[bytes, int]:
+    """What a frame holds, and how many bytes it has. The library would hold a large one twice."""
+    unpacker = lz4.frame.LZ4FrameDecompressor()
+    text = io.BytesIO()
+    text.writelines(in_pieces(unpacker, packed, _PIECE))
+    if not unpacker.eof:
+        raise ValueError("its end is missing")
+    return text.getvalue(), len(packed) - len(unpacker.unused_data or b"")
 
 
 def _could_begin(head: bytes) -> bool:

@@ -8,8 +8,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import DamagedRecordingError
+from horus_async.limits.open_files import with_room
 
-from .limits import JSON_FILE_LIMIT
+from .limits import read_json_file
 from .naming import MANIFEST
 from .records import check_version
 
@@ -29,7 +30,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], *, sync: bool = Fals
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         partial.unlink(missing_ok=True)  # of a killed process
-        descriptor = os.open(partial, flags, 0o600)
+        descriptor = with_room(lambda: os.open(partial, flags, 0o600), urgent=True)
         try:
             os.fchmod(descriptor, 0o600)  # whatever the umask
             done = os.write(descriptor, text)
@@ -53,7 +54,7 @@ def sync_folder(folder: Path) -> None:
     Raises:
         OSError: it cannot.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = with_room(lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), urgent=True)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -72,11 +73,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / MANIFEST
     try:
-        with path.open("rb") as file:
-            text = file.read(JSON_FILE_LIMIT + 1)
-        if len(text) > JSON_FILE_LIMIT:
-            raise ValueError(f"more than {JSON_FILE_LIMIT} bytes, the most that it may hold")
-        fields = json.loads(text)
+        fields = json.loads(read_json_file(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

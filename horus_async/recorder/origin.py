@@ -17,7 +17,7 @@ from attrs import asdict, define, field, frozen
 from horus_async.errors import DamagedRecordingError
 from horus_async.folders import make_private
 
-from .limits import JSON_FILE_LIMIT
+from .limits import JSON_FILE, JSON_FILE_LIMIT, read_json_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -84,6 +84,8 @@ def write_origin(folder: Path, origin: Origin) -> None:
     text = orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n"
     if len(text) > JSON_FILE_LIMIT:
         raise OSError(errno.EFBIG, f"its metadata is more than {JSON_FILE_LIMIT} bytes, the most that is kept")
+    if (what := JSON_FILE.exceeded_by(text)) is not None:
+        raise OSError(errno.EFBIG, f"its metadata has {what}, the most that is kept")
     _write(folder / ORIGIN, text)
 
 
@@ -113,11 +115,7 @@ def read_origin(folder: Path) -> Origin | None:
     """
     path = folder / ORIGIN
     try:
-        with path.open("rb") as file:
-            text = file.read(JSON_FILE_LIMIT + 1)
-        if len(text) > JSON_FILE_LIMIT:
-            raise ValueError(f"more than {JSON_FILE_LIMIT} bytes, the most that it may hold")
-        fields = orjson.loads(text)
+        fields = orjson.loads(read_json_file(path))
         return Origin(
             str(fields.get("file", "")),
             {str(name): str(original) for name, original in fields.get("topics", {}).items()},

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import lz4.frame
 from attrs import frozen
 
+from horus_async.limits.memory import memory_error
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,6 +41,9 @@ def pack(text: bytes, lines: int, *, thorough: bool = True) -> bytes:
         text: the lines.
         lines: their number.
         thorough: whether to search at all where it is worth it; it takes five times as long as the quick look.
+
+    Raises:
+        OSError: there is no memory for it.
     """
     packed = _pack(text, 0)
     is_worth = thorough and len(text) < _DENSE_LINE * lines and 2 * len(packed) < len(text)
@@ -46,13 +51,16 @@ def pack(text: bytes, lines: int, *, thorough: bool = True) -> bytes:
 
 
 def _pack(text: bytes, level: int) -> bytes:
-    packed: bytes = lz4.frame.compress(
-        text,
-        compression_level=level,
-        content_checksum=True,
-        block_size=lz4.frame.BLOCKSIZE_MAX1MB,
-        store_size=False,
-    )
+    try:
+        packed: bytes = lz4.frame.compress(
+            text,
+            compression_level=level,
+            content_checksum=True,
+            block_size=lz4.frame.BLOCKSIZE_MAX1MB,
+            store_size=False,
+        )
+    except (RuntimeError, MemoryError) as error:  # the first is what LZ4 says where it gets no memory
+        raise memory_error() from error
     return packed
 
 

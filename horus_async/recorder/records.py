@@ -292,6 +292,9 @@ def parse_line(line: bytes | memoryview) -> SessionLine | None:
             tick = fields["tick"]
             for sent in fields["outputs"]:  # only one that was sent in a later tick has its own
                 sent.setdefault("tick", tick)
+                _check_number(sent["seq"])
+        elif kind is ExternalMessage or kind is EarlierMessage:
+            _check_number(fields["seq"])
         elif kind is Header:
             check_version(fields, "recording")
             fields = _header_fields(bytes(line))
@@ -300,6 +303,11 @@ def parse_line(line: bytes | memoryview) -> SessionLine | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedRecordingError(f"a line that cannot be read ({reason}): {bytes(line[:60])!r}") from error
+
+
+def _check_number(seq: int) -> None:
+    if seq < 0:  # no topic can carry it; one beyond 64 bits is no whole number to orjson
+        raise ValueError(f"a message with the number {seq}")
 
 
 def _header_fields(line: bytes) -> dict[str, Any]:

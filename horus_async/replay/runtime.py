@@ -12,7 +12,7 @@ from horus_async.engine.node_run import NodeRun
 from horus_async.engine.rules.order import causal_order
 from horus_async.engine.rules.schedule import exact
 from horus_async.engine.runtime import Runtime
-from horus_async.topics.ring.memory import check_files_left
+from horus_async.topics.ring.memory import check_room
 
 from .lines import Lines
 from .live_twin import LiveTwin
@@ -168,7 +168,7 @@ def replay_runtime(
     runtime = ReplayRuntime(replay_info(info, replay.session), bus, timeline, observers, guard)
     with runtime.closed_on_failure():
         _add_all(runtime, replay, nodes, rewinds)
-        check_files_left()
+        check_room()
     return runtime
 
 

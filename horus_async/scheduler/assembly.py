@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from horus_async.engine.ports import check_free
 from horus_async.engine.rules.schedule import RateTimeline
 from horus_async.engine.runtime import Runtime
 from horus_async.engine.watchdog import Watchdog
+from horus_async.limits.open_files import hold_reserve
 from horus_async.nodes.node import declared
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
@@ -46,6 +48,8 @@ class Assembly:
 
     def begin(self, watchdog: float | None) -> None:
         """Set the guard's traps and let the watchdog loose, in the thread of the event loop."""
+        # Also where nobody ends this: who runs tick by tick may forget it.
+        self._meanwhile.callback(weakref.finalize(self, hold_reserve()))
         self._meanwhile.enter_context(noticed(self.runtime))
         self._meanwhile.enter_context(logs_heard(self.runtime))
         if self.guard is not None:

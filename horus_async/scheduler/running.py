@@ -16,7 +16,8 @@ from attrs import evolve
 
 from horus_async.engine.pace.choice import in_real_time, in_virtual_time
 from horus_async.engine.pace.loop import run_loop
-from horus_async.errors import BlackBoxError, ContextError, EmergencyStop, NodeFailure
+from horus_async.errors import BlackBoxError, ContextError, EmergencyStop, NodeFailure, TopicError
+from horus_async.limits.open_files import expect_files, limit_and_way_out
 from horus_async.undo import undo
 
 from .in_force import given_overrides
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("horus_async")
 
+_FILES_OF_A_RUN = 8
+"""Besides those of its topics and nodes."""
+
 
 class Running(Playback):
     """Runs nodes: to the end, or tick by tick."""
@@ -66,6 +70,7 @@ class Running(Playback):
         self._left_open: weakref.finalize[..., Running] | None = None
         """Says so if nobody ends what was run tick by tick."""
         self._stop_asked = ""
+        expect_files()
         prepare()
 
     @property
@@ -329,6 +334,7 @@ class Running(Playback):
 
         if self._parts is not None:
             self._blackbox = None  # a run has a box of its own
+        self._expect_files()
         try:
             self._parts = assemble(
                 self._options,
@@ -352,6 +358,21 @@ class Running(Playback):
             self._take_apart(self._parts)
             raise
         return self._parts
+
+    def _expect_files(self) -> None:
+        """Raise the limit of open files to what the run needs.
+
+        Raises:
+            TopicError: It is too low, and cannot be raised.
+        """
+        topics = len({topic for node in self._nodes.values() for topic in node.pubs})
+        files = topics + (len(self._nodes) if self._options.recording is not False else 0) + _FILES_OF_A_RUN
+        if expect_files(files):
+            raise TopicError(
+                f"too many open files: this run needs {files} more for {topics} topics"
+                f"{' and the recording of each node' if files > topics + _FILES_OF_A_RUN else ''}, and "
+                f"{limit_and_way_out()}, or use fewer"
+            )
 
     def _open_box(self) -> BlackBox | None:
         box = self.blackbox

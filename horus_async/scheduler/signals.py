@@ -27,6 +27,7 @@ from attrs import define, field
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, perf_ns
+from horus_async.limits import disk
 from horus_async.topics.wake.wakeup import current_loop
 
 from .held_up import frame_of, held_up, raise_in
@@ -113,6 +114,8 @@ async def stopped_by_signals(
         hurry: Has it wait for nothing any more. Called for a second Ctrl-C.
         grace: Seconds after which code that holds up the event loop is broken off.
     """
+    if not _watched:
+        disk.calm()
     watched = _Watched(stop, hurry, grace)
     in_main = watched.thread is threading.main_thread()
     if in_main:
@@ -132,6 +135,7 @@ async def stopped_by_signals(
         watched.ended.set()
         if not _watched:
             _received.clear()
+            disk.calm()
             if in_main:
                 _restore_handlers()
     if watched.signum:
@@ -191,18 +195,23 @@ def _handle(signum: int, frame: FrameType | None) -> None:
     if not here:
         _as_before(signum, frame)
         return
-    _received.append(signum)
+    _note(signum)
     in_main = any(watched.thread is threading.main_thread() for watched in here)
     for watched in here:
         watched.signum = watched.signum or signum
         watched.stop(f"signal {signal.Signals(signum).name}")
     if len(_received) == 1:
-        # threading.Thread may not be started in a handler
-        _thread.start_new_thread(_watch_over_ends, (signum, signal.Signals(signum).name))
+        _start_watching(signum, signal.Signals(signum).name)
     elif signum == signal.SIGINT and in_main:
         _hurry(here, frame)
     if not in_main and not _in_loop():
         raise Interrupted(signum)  # the program itself ends as well; its exit waits for the threads
+
+
+def _note(signum: int) -> None:
+    _received.append(signum)
+    if len(_received) > 1:
+        disk.hurry()
 
 
 def _hurry(here: list[_Watched], frame: FrameType | None) -> None:
@@ -253,7 +262,14 @@ def end_held_up(loop_thread: int) -> None:
     From the watchdog's thread.
     """
     if not _received:  # otherwise somebody sees to it already
-        _thread.start_new_thread(_watch_over_ends, (signal.SIGTERM, "the watchdog's emergency stop", loop_thread))
+        _start_watching(signal.SIGTERM, "the watchdog's emergency stop", loop_thread)
+
+
+def _start_watching(*arguments: Any) -> None:
+    try:
+        _thread.start_new_thread(_watch_over_ends, arguments)  # threading.Thread may not be started in a handler
+    except (RuntimeError, MemoryError):
+        _log.error("the system allows no thread that breaks off what holds up the end of the run: a second Ctrl-C does")
 
 
 def _watch_over_ends(signum: int, name: str, only: int | None = None) -> None:

@@ -206,7 +206,8 @@ class Topic(TopicCore):
         self.close()
 
     def __del__(self) -> None:
-        if not self._closed:
+        # The type of a topic may keep it alive until the interpreter has taken the modules apart: nothing is left then.
+        if not self._closed and getattr(warnings, "warn", None) and globals().get("close_when_possible"):
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
             close_when_possible(self.close)
 

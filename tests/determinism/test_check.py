@@ -78,11 +78,12 @@ def test_the_certificate_says_from_where_to_where() -> None:
 
     assert done.returncode == 1
     assert certificate["replayable"] is False
-    assert (certificate["from_tick"], certificate["to_tick"]) == (0, 0)
+    differs = certificate["difference"]["tick"]  # the clocks of two runs may agree by chance in a tick or two
+    assert differs >= 1
+    assert (certificate["from_tick"], certificate["to_tick"]) == (0, differs - 1)
     assert certificate["seed"] == 7
-    assert certificate["difference"]["tick"] == 1
     assert certificate["difference"]["expected"] != certificate["difference"]["found"]
-    assert certificate["why_not"][0].startswith("from tick 1 on: ")
+    assert certificate["why_not"][0].startswith(f"from tick {differs} on: ")
     assert "time.time()" in certificate["why_not"][1]
     assert {"horus-async", "python", "trio"} <= certificate["versions"].keys()
     assert [run["hash_seed"] for run in certificate["runs"]] == [0, 1]

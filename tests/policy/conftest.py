@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 _TRIES = 6000
+_SERVER_OPTIONS = ("host", "api_key", "allow_hosts", "max_body_mb", "max_bodies_mb", "max_connections")
 _SERVING = ("httpx", "hypercorn", "prometheus_client", "starlette")
 
 needs_server = pytest.mark.skipif(
@@ -78,7 +79,7 @@ async def serving(
     from horus_async.policy.server.http import ServerOptions, serve_policy
     from horus_async.policy.server.service import ServiceOptions
 
-    server = {name: options.pop(name) for name in ("api_key", "max_body_mb") if name in options}
+    server = {name: options.pop(name) for name in _SERVER_OPTIONS if name in options}
     chosen = ServerOptions(port=0, service=ServiceOptions(trace=trace, **options), **server)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

@@ -90,8 +90,9 @@ class Line:
 
     async def shake_hands(self, target: str, headers: dict[str, str], extensions: Sequence[Extension]) -> None:
         """The handshake: sets ``accepted``, or ``rejected`` and ``body``."""
-        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await self.send(Request(host="robot", target=target, extra_headers=sent, extensions=list(extensions)))
+        host = headers.get("Host", "127.0.0.1")
+        sent = [(name.encode(), value.encode()) for name, value in headers.items() if name != "Host"]
+        await self.send(Request(host=host, target=target, extra_headers=sent, extensions=list(extensions)))
         event = await self._event()
         if isinstance(event, AcceptConnection):
             self.accepted = event

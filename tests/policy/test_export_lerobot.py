@@ -492,3 +492,22 @@ def test_a_rate_that_is_none_is_wrong_usage(tmp_path: Path, fps: str) -> None:
     assert result.exit_code == 2
     assert "'--fps'" in result.stderr
     assert not (tmp_path / "set").exists()
+
+
+def test_half_a_surrogate_pair_in_a_name_is_an_escape(tmp_path: Path) -> None:
+    """In what the dataset says of its episodes and fields; UTF-8 lacks it, JSON does not."""
+    path = a_trace(tmp_path / "t.jsonl", [{"state": [n], "episode_id": "HALF", "x HALF": n} for n in range(2)])
+    path.write_text(path.read_text().replace("HALF", "\\ud800"))
+    result = run(path, "--output", tmp_path / "set")
+    assert result.exit_code == 0, (result.exception, result.output)
+    texts = [file.read_text() for file in (tmp_path / "set").rglob("*.json")]
+    assert any("\\ud800" in text for text in texts)
+    assert all(json.loads(text) for text in texts)
+
+
+def test_a_field_with_an_integer_that_no_float_holds_is_text(tmp_path: Path) -> None:
+    """JSON has them, NumPy and Parquet do not."""
+    path = a_trace(tmp_path / "t.jsonl", [{"state": [n], "episode_id": "e", "wide": ["WIDE"]} for n in range(2)])
+    path.write_text(path.read_text().replace('"WIDE"', str(10**400)))
+    result = run(path, "--output", tmp_path / "set")
+    assert result.exit_code == 0, (result.exception, result.output)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import pyarrow.parquet as pq
+import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
@@ -24,8 +25,6 @@ from tests.policy.traces import exchange, foreign_lines, record, write_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 PIXEL = bytes.fromhex("89504e470d0a1a0a") + b"a picture of some length"
 OTHER = bytes.fromhex("ffd8ffe0") + b"another one of some length"
@@ -338,3 +337,48 @@ def test_the_state_of_openpi_clients_is_the_state(tmp_path: Path) -> None:
         assert table["state_dim"].tolist() == [3]
     row = pq.read_table(tmp_path / "parquet").to_pylist()[0]
     assert row["state"] == row["observation/state"] == [0.0, 1.0, 2.0]
+
+
+def test_half_characters_are_written_out_everywhere(tmp_path: Path) -> None:
+    """Also in the times and in the name of a session."""
+    lines = foreign_lines()
+    lines[0]["session_id"] = lines[1]["timestamp"] = "\ud800"
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name in ("parquet", "npz"):
+        result = run(path, "--output", tmp_path / f"t.{name}", "--format", name)
+        assert result.exit_code == 0, result.exception
+    row = parquet(tmp_path / "t.parquet")[0][0]
+    assert (row["session"], row["timestamp"]) == ("\\ud800", "\\ud800")
+
+
+def test_numbers_that_python_does_not_have_are_numbers_or_text(tmp_path: Path) -> None:
+    """NumPy makes no Python number of a ``longdouble``: what a float holds is one, all else is its digits."""
+    wide = numpy.longdouble(1) / 3
+    sent = {"wide": numpy.array([0.5, wide]), "one": numpy.array(numpy.longdouble(0.25))}
+    one = evolve(exchange({}), body=pack(sent), form=WireFormat.MSGPACK)
+    path = record(tmp_path / "t", [one], images=ImageMode.FULL)
+    for name in ("parquet", "npz"):
+        result = run(path, "--output", tmp_path / f"t.{name}", "--format", name)
+        assert result.exit_code == 0, result.exception
+    ((row,), _) = parquet(tmp_path / "t.parquet")
+    assert row["one"] == 0.25
+    assert json.loads(row["wide"]) == [0.5, str(wide)]
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_an_integer_that_no_column_holds_is_json_text(tmp_path: Path, length: int) -> None:
+    """Alone, in objects, and in lists of one length or several, of which NumPy makes arrays of objects."""
+    number = 10**400
+    lines = foreign_lines(2)
+    lines[1]["request"] |= {"wide": [number], "one": number, "deep": {"a": [number]}}
+    lines[2]["request"] |= {"wide": [1] * length, "one": 1, "deep": {}}
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name in ("parquet", "npz"):
+        result = run(path, "--output", tmp_path / f"t.{name}", "--format", name)
+        assert result.exit_code == 0, result.exception
+    with numpy.load(tmp_path / "t.npz") as corpus:
+        assert json.loads(str(corpus["wide"][0])) == [number]
+        assert json.loads(str(corpus["deep"][0])) == {"a": [number]}
+        assert int(str(corpus["one"][0])) == number

@@ -23,7 +23,7 @@ from wsproto.frame_protocol import XorMaskerSimple
 from horus_async.cli.trace import trace
 from horus_async.policy import ImageMode, TraceOptions
 from horus_async.policy.model.wire import pack
-from horus_async.policy.server.frames import Masker
+from horus_async.policy.server.connections.frames import Masker
 from tests.policy.conftest import needs_server, only_trace, reach, read_all, serving
 from tests.policy.sockets import Closed, connection, openpi
 
@@ -449,10 +449,10 @@ async def test_two_hundred_clients() -> None:
 
 
 HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 )
-H2C = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: "
+H2C = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: "
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,17 @@ def test_the_end_of_an_image_in_lines_is_found(gap: str) -> None:
     assert without_images(f"ends with {piece} as text", {"x": [image]}) == "ends with [image] as text"
 
 
+@pytest.mark.parametrize("escape", ["\\/", "\\\\/", "\\u002f", "\\\\u002F", "%2F"])
+@pytest.mark.parametrize("cut", range(4))
+def test_the_end_of_an_image_that_begins_with_an_escape_is_found(escape: str, cut: int) -> None:
+    """It is one letter, wherever in its group of four."""
+    image = base64.b64encode(b"GIF89a\x1f\0\x11\0\xf7" + bytes(range(99)) + b"\xff" * 4 + bytes(range(30, 50))).decode()
+    at = next(at for at, letter in enumerate(image) if letter == "/" and at % 4 == cut and at > len(image) - 36)
+    piece = f"{image[at : at + 20]}\\r\\n{image[at + 20 :]}".replace("/", escape)
+    shown = without_images(f"ends with {piece} as text", {"x": [image]})
+    assert shown == "ends with [image] as text"
+
+
 @pytest.mark.parametrize(
     "text", ["[1," * 100_000, "\\" * 100_000 + "\\/", "\\/" * 100_000, "(" * 100_000, "x\n" * 50_000]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import subprocess
 import sys
@@ -148,6 +149,15 @@ def test_the_report_is_versioned_json(simple: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     assert {"recorded_total_ms", "replayed_total_ms", "delta_ms", "delta_pct", "passed"} <= set(first["latency"])
     assert first["cache"] == {"recorded_status": "n/a", "replayed_status": "n/a", "passed": None}
+
+
+def test_the_report_has_what_the_header_of_others_holds(tmp_path: Path) -> None:
+    """Half a surrogate pair, and an integer of any size."""
+    path = tmp_path / "t.jsonl"
+    header, *rest = foreign_lines(notes=10**30, sampled="\ud800")
+    path.write_text("".join(json.dumps(line) + "\n" for line in (header, *rest)))
+    shown = json.loads(replay(path, "--model", SAME, "--json").stdout)["header"]
+    assert (shown["notes"], shown["sampled"]) == (10**30, "\ud800")
 
 
 def test_thresholds_are_options(simple: Path, policy_module: Callable[[str], str]) -> None:

@@ -125,7 +125,9 @@ async def test_a_client_that_hangs_up_cancels_its_request(tmp_path: Path) -> Non
         host, port = served.url.removeprefix("http://").split(":")
         stream = await trio.open_tcp_stream(host, int(port))
         body = b'{"instruction":"wait"}'
-        await stream.send_all(b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await stream.send_all(
+            b"POST /act HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
         await trio.to_thread.run_sync(asked.wait, 300)
         await stream.aclose()
         assert await trio.to_thread.run_sync(cancelled.wait, 300)

@@ -345,7 +345,7 @@ async def test_a_taken_port_is_a_clear_error() -> None:
 async def test_a_service_takes_messagepack_and_an_episode_from_its_caller(tmp_path: Path) -> None:
     """Without HTTP: an observation with arrays, counted to the episode that the caller names, becomes an outcome."""
     from horus_async.policy.model.wire import WireFormat, pack
-    from horus_async.policy.server.requests import Refusal
+    from horus_async.policy.server.admission.refusal import Refusal
     from horus_async.policy.server.service import PolicyService, ServiceOptions
 
     numpy = pytest.importorskip("numpy")

@@ -93,7 +93,7 @@ async def test_a_refusal_before_the_body_was_read_is_seen(size: int, kept: bool,
             url.removeprefix(served.url),
             "".join(f"{name}: {text}\r\n" for name, text in headers.items()),
         )
-        head = f"POST {target} HTTP/1.1\r\nHost: x\r\n{encoding}Content-Length: {size}\r\n\r\n"
+        head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\n{encoding}Content-Length: {size}\r\n\r\n"
         assert b" %d " % status in (await _raw(served.url, head, b"{}".ljust(size)))[:20]
         release.set()
 
@@ -178,7 +178,9 @@ async def test_config_says_what_is_served_and_keeps_the_secret() -> None:
     assert (before["num_actions"], before["action_dim"]) == (None, None)
     assert (after["num_actions"], after["action_dim"]) == (4, 2)
     assert (after["embodiment"], after["episodes"], after["model_type"]) == ("arm", "shared", "python")
-    assert after["limits"] == {"concurrency": 1, "queue": 7, "timeout_s": 30.0, "max_body_mb": 32.0}
+    bodies = {"max_body_mb": 32.0, "max_bodies_mb": 256.0, "max_values": 4_000_000, "max_parts": 400_000}
+    limits = {"concurrency": 1, "queue": 7, "timeout_s": 30.0, "max_connections": 1000, "max_pixels": 40_000_000}
+    assert after["limits"] == limits | bodies
 
 
 async def test_stopping_answers_everyone(tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ async def test_stopping_answers_everyone(tmp_path: Path) -> None:
     async with serving(policy, trace=trace, request_timeout=1000) as served, trio.open_nursery() as nursery:
         host, port = served.url.removeprefix("http://").split(":")
         idle = await trio.open_tcp_stream(host, int(port))
-        await idle.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        await idle.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
             answer += await idle.receive_some(65536)
@@ -205,7 +207,7 @@ async def test_stopping_answers_everyone(tmp_path: Path) -> None:
             answers.append(await served.act())
 
         async def slow_client() -> None:
-            head = "POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+            head = "POST /act HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
             half_sent.append(await _raw(served.url, head, b" " * 100, send_all=False))
 
         nursery.start_soon(client)

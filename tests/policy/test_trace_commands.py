@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import numpy
@@ -171,3 +172,21 @@ def test_export_of_nothing_is_an_error(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "trace.jsonl", foreign_lines(0))
     assert run("export", path, "--output", tmp_path / "x.npz").exit_code == 2
     assert not (tmp_path / "x.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [["list"], ["query"], *(["summary", "--by", b] for b in ("day", "task", "episode"))]
+)
+def test_json_of_what_utf_8_lacks(tmp_path: Path, options: list[str]) -> None:
+    """JSON has half surrogate pairs and integers of any size, and so may a trace: they come as they are."""
+    lines = foreign_lines()
+    half = "\ud800"
+    lines[0] |= {"session_id": half, "embodiment": half}
+    lines[1] |= {"timestamp": half, "episode_id": half, "request_id": half, "status": 10**30}
+    lines[1]["request"] |= {"instruction": half}
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = CliRunner().invoke(trace_command, [options[0], str(path), *options[1:], "--json"])
+    assert result.exit_code == 0, result.exception
+    assert json.loads(result.stdout)
+    assert "\\ud800" in result.stdout

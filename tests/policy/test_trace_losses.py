@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horus_async.cli import main
+from horus_async.limits import disk
 from horus_async.policy import Filter, TraceOptions, TraceRecorder, from_object, matching
 from tests.policy.conftest import reach, read_all, wait_until
 from tests.policy.traces import exchange, foreign_lines, record, write_lines
@@ -271,3 +273,30 @@ def test_a_program_is_told_what_was_left_out(tmp_path: Path) -> None:
     assert list(matching([tmp_path], Filter(), said.append)) == []
     assert len(said) == 1
     assert list(matching([tmp_path], Filter())) == []
+
+
+def test_the_server_does_not_wait_for_a_disk_that_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends, and what the disk did not take counts as dropped, which is said."""
+    goes_on, reached = threading.Event(), threading.Event()
+    real = os.pwrite
+
+    def stuck(*arguments: Any) -> int:
+        reached.set()
+        assert goes_on.wait(300)
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", stuck)
+    monkeypatch.setattr(disk, "END_PATIENCE", 0.1)
+    recorder = TraceRecorder(from_object(reach, name="test:reach"), TraceOptions(directory=tmp_path))
+    try:
+        assert recorder.record(exchange({"state": [1.0]})) == 0
+        assert reached.wait(300)
+        recorder.close()
+        assert recorder.stats().dropped == 1
+        assert "record-incomplete: 1 requests could not be written within 0.1 s" in caplog.text
+    finally:
+        goes_on.set()
+        recorder._thread.join(300)
+        disk.calm()

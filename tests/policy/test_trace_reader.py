@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from contextlib import suppress
@@ -135,6 +136,24 @@ def test_a_seq_that_is_no_number_is_an_error(tmp_path: Path) -> None:
         read_all(write_lines(tmp_path / "trace.jsonl", lines))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"seq": 2**63}, "line 3: a seq beyond 64 bits"),
+        ({"latency": {"total_ms": 10**400}}, "line 3: actions or latency of the wrong type"),
+    ],
+    ids=["seq", "latency"],
+)
+def test_numbers_that_no_machine_has_are_errors(tmp_path: Path, wrong: dict[str, object], said: str) -> None:
+    """Replay, summary and export could do nothing with them but raise OverflowError."""
+    lines = foreign_lines()
+    lines[2] |= wrong
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(TraceError, match=said):
+        read_all(path)
+
+
 def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
     """What cannot be opened raises TraceError."""
     for path in (tmp_path / "nothing.jsonl", tmp_path):
@@ -198,3 +217,17 @@ def test_flipped_bytes_give_data_or_a_trace_error(tmp_path: Path, suffix: str, f
     path.write_bytes(data)
     with suppress(TraceError):
         assert read_all(path).count <= 4
+
+
+@pytest.mark.parametrize("value", [b"0,", b"[],", b'{"":0},'], ids=["numbers", "lists", "objects"])
+def test_a_line_that_would_become_gigabytes_is_not_read(tmp_path: Path, value: bytes) -> None:
+    """Some kilobytes of gzip can be a line of a hundred million numbers; its values are counted before it is read."""
+    path = tmp_path / "trace.jsonl.gz"
+    header, *_ = foreign_lines(0)
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(json.dumps(header).encode() + b'\n{"kind":"request","schema_version":1,"seq":0,"x":[')
+        for _ in range(161):
+            file.write(value * 100_000)
+        file.write(b"0]}\n")
+    with TraceReader(path) as reader, pytest.raises(TraceError, match=r"line (2: a line )?of more than"):
+        list(reader.requests())

@@ -107,12 +107,26 @@ def array(**said: Any) -> bytes:
         msgpack.packb({b"__npgeneric__": True, b"dtype": "<f4"}),
         msgpack.packb({b"__npgeneric__": True, b"dtype": "<i4", b"data": "a"}),
         msgpack.packb({b"__npgeneric__": True, b"dtype": "|O", b"data": 1}),
+        msgpack.packb({b"__npgeneric__": True, b"dtype": "|S1", b"data": 20_000_000_000}),
+        msgpack.packb({b"__npgeneric__": True, b"dtype": "<U1", b"data": 7}),
+        msgpack.packb({b"__npgeneric__": True, b"dtype": "<i8", b"data": "9" * 4000}),
+        msgpack.packb({b"__npgeneric__": True, b"dtype": "<M8[s]", b"data": "9" * 4000}),
+        array(shape=[2**40, 0], data=b""),
+        array(shape=[0, 2**31, 2**31], data=b""),
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdc\xff\xff" * 400,
     ],
 )
 def test_a_damaged_body_is_refused(body: bytes) -> None:
     """With an error of ours, whatever is wrong with it."""
     with pytest.raises(ObservationError):
         unpack(body)
+
+
+def test_an_array_without_elements_keeps_its_shape() -> None:
+    """Up to what its rows would be as lists."""
+    assert unpack(array(shape=[4, 0, 2], data=b"")).shape == (4, 0, 2)
 
 
 @given(st.binary())

@@ -30,12 +30,15 @@ from horus_async.recorder.origin import (
 )
 from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.records import ExecutionRecord, SendsRecord
+from tests.replay.rewriting import rewrite
 from tests.replay.sessions import PROGRAMS, controller, heard, pair, record, sensor
 
-from .sessions import call, call_json, damage, robot
+from .sessions import call, call_json, damage, outsider, robot
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.replay.rewriting import Lines
 
 SECOND = 1_000_000_000
 DAY_NS = 1_795_230_000 * SECOND
@@ -132,6 +135,105 @@ def test_any_row_of_cuts_is_the_whole(tmp_path_factory: pytest.TempPathFactory, 
     again = open_session(merged.path)
     assert list(again.scheduler_ticks()) == list(whole.scheduler_ticks())
     assert again.tick_rate == whole.tick_rate
+
+
+WRONG_LINES: list[dict[str, Any]] = [
+    {"tick": None},
+    {"tick": "3"},
+    {"outputs": 5},
+    {"outputs": ["x"]},
+    {"outputs": [{"topic": ["t"], "data": 1, "stamp_ns": 1, "seq": 0}]},
+    {"outputs": [{"data": 1, "stamp_ns": 1, "seq": 0}]},
+    {"outputs": [{"topic": "t", "data": 1, "stamp_ns": 1, "seq": 0, "tick": None}]},
+    {"inputs": 7},
+    {"inputs": [{"topic": "operator.cmd", "publisher": {}, "seq": 0}]},
+    {"inputs": [3]},
+    {"looks": 5},
+    {"kind": "news", "tick": "x"},
+    {"digest": "000000", "order": [], "outputs": 5},
+    {"kind": "message", "topic": "t", "publisher": "p", "stamp_ns": 1, "seq": 0, "data": 1},
+]
+
+
+CUT = ("cut", "s", "--ticks", "1-7", "--name", "part")
+MERGE = ("merge", "other", "s", "--prefix", "--name", "both")
+
+
+def check_one_line_is_damage(*commands: tuple[str, ...]) -> None:
+    """Each of the commands leaves one line out, says so, and ends with 1."""
+    for arguments in commands:
+        result = call(*arguments)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == 1
+        assert "1 lines are none of a recording" in result.stderr
+
+
+@pytest.mark.parametrize("wrong", WRONG_LINES, ids=str)
+def test_lines_with_fields_of_a_wrong_type_are_damage(
+    wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that readers refuse is left out and counted, as elsewhere; its seal may be right, if a program wrote it."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    robot(tmp_path, "other", ticks=9, outside=[outsider(2, 1)])
+    whole = robot(tmp_path, "s", ticks=9, outside=[outsider(2, 1)])
+
+    def spoil(recorded: Lines) -> Lines:
+        return [line | wrong if line["kind"] == "tick" and line["tick"] == 4 else line for line in recorded]
+
+    rewrite(str(whole.files["sensor"].path), spoil)
+    check_one_line_is_damage(CUT, ("cut", "s", "--ticks", "5-7", "--name", "end"), MERGE)
+    assert len(messages("part")) == 7 * 2 + 1 - 1
+    assert "damaged in the session that this was made of" in str([*open_session("part").files["sensor"].gaps()])
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"kind": "news", "inputs": 24, "outputs": 3},
+        {"kind": "news", "tick": None, "outputs": [5]},
+        {"kind": "sends", "tick": None, "outputs": []},
+    ],
+    ids=str,
+)
+def test_lines_that_say_nothing_here_are_copied(
+    added: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kinds of later releases, whose fields may be anything, and lines that hold nothing."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    robot(tmp_path, "other", ticks=9)
+    whole = robot(tmp_path, "s", ticks=9)
+    rewrite(str(whole.files["sensor"].path), lambda found: [*found[:4], added, *found[4:]])
+    for arguments in (CUT, MERGE):
+        result = call(*arguments)
+        assert result.exit_code == 0, (result.exception, result.output)
+    assert is_whole("part")
+    assert is_whole("both")
+
+
+def test_a_look_without_a_number_is_one_at_the_first_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As readers take it."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    robot(tmp_path, "other", ticks=9)
+    whole = robot(tmp_path, "s", ticks=9, outside=[outsider(0, 1)])
+    looks = [{"topic": "operator.cmd", "asked": "latest", "publisher": "joystick"}]
+    rewrite(str(whole.files["sensor"].path), lambda found: [*found[:3], found[3] | {"looks": looks}, *found[4:]])
+    result = call("merge", "other", "s", "--prefix", "--name", "both")
+    assert result.exit_code == 0, (result.exception, result.output)
+    (line,) = [one for one in callbacks(open_session("both"), "s/sensor") if one.looks]
+    assert (line.looks[0].publisher, line.looks[0].seq) == ("joystick", 0)
+
+
+@pytest.mark.parametrize("wrong", [{"topic": ["t"]}, {"publisher": None}, {"seq": "x"}, {"tick": {}}], ids=str)
+def test_external_lines_with_fields_of_a_wrong_type_are_damage(
+    wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for messages of other processes."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    robot(tmp_path, "other", ticks=9, outside=[outsider(2, 1)])
+    whole = robot(tmp_path, "s", ticks=9, outside=[outsider(2, 1)])
+    assert whole.external_file is not None
+    rewrite(str(whole.external_file.path), lambda found: [x | wrong if x["kind"] == "message" else x for x in found])
+    check_one_line_is_damage(CUT, MERGE)
 
 
 def irregular(

@@ -368,3 +368,15 @@ def test_topics_by_pattern(recordings_dir: Path, tmp_path: Path) -> None:
     assert topics("odom", "o?om") == [str(whole)]
     result = call("export", "s", "--format", "csv", "--output", whole, "--topic", "odom", "--topic", "leg/*")
     assert (result.exit_code, "no messages of topic 'leg/*'" in result.output) == (2, True)
+
+
+def test_formulas_stay_values_and_are_counted(recordings_dir: Path, tmp_path: Path) -> None:
+    """A spreadsheet may run them, so the note says how many there are; numbers are none."""
+    cells = {"a": "=1+1", "b": "@x", "c": "-x", "d": -1, "e": "x=1", "f": -math.inf, "g": "+1", "=h": "", "i": 10**30}
+    make(recordings_dir, "s", {0: [("n", "t", cells)]}, ticks=1)
+    result = call("export", "s", "--format", "csv", "--output", tmp_path / "t.csv")
+    assert "topic t: 5 cells begin with = + - or @" in result.stderr
+    read = dict(zip(*csv.reader((tmp_path / "t.csv").read_text().splitlines()), strict=True))
+    assert (read["a"], read["b"], read["g"], read["=h"]) == ("=1+1", "@x", "+1", "")
+    result = call("export", "s", "--format", "jsonl", "--output", tmp_path / "t.jsonl")
+    assert "cells begin" not in result.stderr

@@ -19,6 +19,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.rosbag2 import Writer as Bag2Writer
 from rosbags.typesys import Stores, get_typestore
 
+from horus_async.errors import RecordingError
 from horus_async.recorder import open_session
 from horus_async.recorder.imports.opening import open_source
 from horus_async.recorder.imports.ros import decoder
@@ -121,6 +122,26 @@ def test_metadata_that_cannot_be_read(recordings_dir: Path, tmp_path: Path, stor
         assert (result.exit_code, result.stderr.count("note:")) == (0, 1), result.output
         assert "metadata.yaml cannot be read" in result.stderr
         assert call_json("info", f"s{number}")["messages"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("custom_data:\n    a: &a [x, x]\n    b: [*a, *a]", "alias"),
+        ("custom_data: " + "[" * 200_000, "depth"),
+        ("x: " + "y" * (1 << 24), "more than 4194304 bytes"),
+    ],
+    ids=["aliases", "depth", "size"],
+)
+def test_metadata_that_would_become_too_much(recordings_dir: Path, tmp_path: Path, text: str, problem: str) -> None:
+    """A few aliases of aliases are gigabytes of text, a row of brackets is hours of work; the files are imported."""
+    bag = text_bag(tmp_path / "bag", {"/a": 3})
+    edit_metadata(bag, "rosbag2_bagfile_information:\n", f"rosbag2_bagfile_information:\n  {text}\n")
+    result = call("import", bag, "--name", "s")
+    assert (result.exit_code, result.stderr.count("note:")) == (0, 1), result.output
+    assert "metadata.yaml cannot be read" in result.stderr
+    assert problem in result.stderr
+    assert call_json("info", "s")["messages"] == 3
 
 
 def test_metadata_name_no_paths(recordings_dir: Path, tmp_path: Path) -> None:
@@ -503,8 +524,6 @@ def test_a_bag_that_was_cut_anywhere(tmp_path: Path, share: float) -> None:
 @given(st.integers(13, 20_000), st.binary(min_size=1, max_size=8))
 def test_a_bag_that_is_damaged_anywhere(tmp_path: Path, place: int, junk: bytes) -> None:
     """Wherever a bag is damaged, it is read as far as it goes, or the error is one of ours."""
-    from horus_async.errors import RecordingError
-
     data = bytearray(number_bag(tmp_path / "x.bag", 100, chunk=500).read_bytes())
     (tmp_path / "x.bag").unlink()
     place %= len(data)
@@ -551,3 +570,15 @@ def test_two_publishers_of_one_topic_stay_two(recordings_dir: Path, tmp_path: Pa
         for node in session.nodes
     }
     assert senders == {"left": [0], "right": [1], "bag": [2]}
+
+
+def test_a_table_of_an_impossible_size(tmp_path: Path) -> None:
+    """SQLite then says that there is no memory: it is damage all the same."""
+    path = storage_of(text_bag(tmp_path / "bag", {"/a": 3}))
+    data = path.read_bytes()
+    (count,) = struct.unpack_from(">H", data, 103)
+    for at in struct.unpack_from(f">{count}H", data, 108):  # where the tables are described
+        path.write_bytes(data[:at] + b"\xff" * 19 + data[at + 19 :])
+        with pytest.raises(RecordingError) as raised, open_source(path):
+            pass
+        assert "larger than memory" in str(raised.value) or "malformed" in str(raised.value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import struct
 import sys
+import warnings
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +145,17 @@ def test_cut_and_damaged_logs(recordings_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "x.ulg").write_bytes(data[:20])
     result = call("import", tmp_path / "x.ulg", "--name", "none")
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
+
+
+def test_a_log_that_cannot_be_read_is_closed(recordings_dir: Path, tmp_path: Path) -> None:
+    """The library leaves it open when it fails; Python's warning of that is an error here."""
+    path = tmp_path / "x.ulg"
+    path.write_bytes(b"ULog\x01\x12\x35\x01" + bytes(8) + struct.pack("<HB", 60_000, ord("A")))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert call("import", path, "--name", "none").exit_code == 2
+        gc.collect()
+    assert [str(one.message) for one in warned] == []
 
 
 def test_without_pyulog_the_error_says_what_to_install(

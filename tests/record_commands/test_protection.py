@@ -160,3 +160,19 @@ def test_one_recorded_with_locks_is_kept_where_there_are_none(
             delete_session("live")
         recorder.stop()
         assert delete_session("live")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_link_with_a_sessions_name_is_not_deleted(inside: bool, recordings_dir: Path, tmp_path: Path) -> None:
+    """Neither it, nor the session that it leads to, here or elsewhere."""
+    session = robot(recordings_dir, "real").path
+    if not inside:
+        session = session.rename(tmp_path / "elsewhere")
+    link = recordings_dir / "link"
+    link.symlink_to(session)
+    before = sorted(path.name for path in session.iterdir())
+    with pytest.raises(RecordingError, match="is a symbolic link, not a session"):
+        delete_session("link")
+    assert link.is_symlink()
+    assert sorted(path.name for path in session.iterdir()) == before
+    assert not [*recordings_dir.glob("~*")]

@@ -296,7 +296,8 @@ def test_a_line_of_too_many_values_is_never_parsed(tmp_path: Path, monkeypatch: 
 def test_what_readers_refuse_is_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message beyond the limit is counted as missing, with the limit as the reason, and the rest is whole."""
     monkeypatch.setattr("horus_async.recorder.limits.VALUES_LIMIT", 1000)
-    monkeypatch.setattr("horus_async.recorder.write.line_maker.VALUES_LIMIT", 1000)
+    monkeypatch.setattr("horus_async.recorder.limits.OBJECTS_LIMIT", 1000)
+    monkeypatch.setattr("horus_async.recorder.write.line_maker.OBJECTS_LIMIT", 1000)
     observer = recorder(tmp_path, "s")
     observer.run_started(run_info())
     for tick, size in enumerate((3, 5000, 3)):

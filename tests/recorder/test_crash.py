@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -22,11 +23,12 @@ from horus_async.errors import RecordingError
 from horus_async.recorder import ExecutionRecord, RecordingState, Session, open_session
 from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.write import writer as writer_module
+from horus_async.recorder.write.frame_file import FrameFile, Rotation
 
-from .runs import accounted, play, recorder, run_info, settled
+from .runs import accounted, execution, play, recorder, run_info, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from horus_async.recorder import Recorder
 
@@ -210,6 +212,88 @@ def test_a_full_disk_stops_the_recording_for_a_while(
     assert accounted(open_session("session", tmp_path), tick, "File too large") == observer.stats().dropped > 0
     assert "stopped, the run goes on" in caplog.text
     assert "goes on; its gap lines" in caplog.text
+
+
+def test_after_a_full_disk_a_deterministic_run_waits_for_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nothing can be written nobody waits; as soon as it can, nothing is dropped any more."""
+    monkeypatch.setattr(writer_module, "RETRY_SECONDS", 0.0)
+    real, full = os.pwrite, [False]
+
+    def pwrite(*arguments: Any) -> int:
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    observer = recorder(tmp_path, block=True, interval=0.002, memory_mb=0.02)
+    observer.run_started(run_info())
+    play(observer, range(10), random.Random(1))
+    full[0] = True
+    play(observer, range(10, 20), random.Random(1))
+    wait_for(observer, RecordingState.FAILED)
+    full[0] = False
+    wait_for(observer, RecordingState.ON)
+    settled(observer)
+    dropped = observer.stats().dropped
+    play(observer, range(20, 2000), random.Random(1))
+    observer.run_stopped("duration", 2000)
+    assert observer.stats().dropped == dropped
+    assert accounted(open_session("session", tmp_path), 2000, "No space") == dropped > 0
+
+
+def test_a_file_that_never_got_its_header_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a node which nobody announced: the disk takes its name, and not a byte of it."""
+    real_open, real_pwrite = os.open, os.pwrite
+    late: set[int] = set()
+
+    def opened(path: Any, *arguments: int) -> int:
+        descriptor = real_open(path, *arguments)
+        if ".late@" in str(path):
+            late.add(descriptor)
+        return descriptor
+
+    def pwrite(descriptor: int, *arguments: Any) -> int:
+        if descriptor in late:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_pwrite(descriptor, *arguments)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    observer = recorder(tmp_path, interval=0.002)
+    observer.run_started(run_info())
+    observer.executed(execution("late", 0))
+    wait_for(observer, RecordingState.FAILED)
+    assert late
+    observer.run_stopped("duration", 1)
+    monkeypatch.undo()
+    assert not [path.name for path in (tmp_path / "session").iterdir() if path.suffix == ".part"]
+
+
+@pytest.mark.parametrize("end", [FrameFile.close, lambda file: file.finish(b'{"kind":"footer"}\n')])
+def test_a_next_file_that_was_begun_in_vain_is_not_left(
+    end: Callable[[FrameFile], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The footer that would have named it found no room: nothing says that there is another file."""
+    file = FrameFile(tmp_path / "n@1.jsonl.lz4", b'{"kind":"header"}\n', Rotation(1, None, sync=False))
+    file.write(b'{"kind":"tick","tick":1}\n')
+    assert file._part.file is not None
+    full, real = file._part.file._fd, os.pwrite
+
+    def pwrite(descriptor: int, *arguments: Any) -> int:
+        if descriptor == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", pwrite)
+        with pytest.raises(OSError, match="No space"):
+            file.write(b'{"kind":"tick","tick":2}\n')
+        assert file._next is not None
+    end(file)
+    file.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["n@1.jsonl.lz4"]
 
 
 def test_a_disk_that_stays_full(

@@ -179,11 +179,16 @@ def _there(path: Path) -> int:
 class _NoThread:
     """A thread that never runs."""
 
+    ident = 1
+
     def __init__(self, **_: Any) -> None: ...
 
     def start(self) -> None: ...
 
-    def join(self) -> None: ...
+    def join(self, _: float | None = None) -> None: ...
+
+    def is_alive(self) -> bool:
+        return False
 
 
 def _slow(file: FrameFile, machine: VirtualMachine, nanoseconds: int) -> Callable[[bytes], bool]:

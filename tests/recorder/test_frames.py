@@ -22,6 +22,11 @@ from horus_async.recorder.frames import (
     reader_of,
     scan,
 )
+from horus_async.recorder.write.frame_file import FrameFile
+from horus_async.recorder.write.index import IndexBuilder
+from horus_async.recorder.write.lines import header_line
+
+from .runs import NODES, run_info
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,3 +160,28 @@ def test_long_and_short_lines_survive(size: int) -> None:
     """Both compressions, the thorough and the fast one, give the text back."""
     text = (b"y" * size + b"\n") * 3
     assert whole(pack(text, 3)) == [text]
+
+
+def _frame_of(index: IndexBuilder, first: int | None, last: int | None) -> None:
+    index.add(0, 10, text=10, lines=1, first=first, last=last, loose=None)
+
+
+@pytest.mark.parametrize("second", [(4, 8), (3, 4), (None, 4), (6, 4)])
+def test_an_index_knows_that_ticks_went_back(second: tuple[int | None, int]) -> None:
+    """What is not in order cannot be searched. Equal ticks are in order."""
+    index = IndexBuilder()
+    _frame_of(index, 2, 5)
+    _frame_of(index, 5, 5)
+    assert not index.went_back
+    _frame_of(index, *second)
+    assert index.went_back
+
+
+def test_a_file_whose_ticks_went_back_has_no_index(tmp_path: Path) -> None:
+    """Its readers read it from the beginning instead of looking in the wrong place."""
+    header = header_line(run_info(), "s", "node", NODES[0], {})
+    file = FrameFile(tmp_path / "n@1.jsonl.lz4", header)
+    for tick in (5, 6, 2, 3):
+        file.write(b'{"kind":"tick","now_ns":0,"tick":%d}\n' % tick)
+    assert file._index() == b""
+    file.close()

@@ -254,3 +254,22 @@ def test_nobody_is_further_ahead_than_can_be_written_in_a_moment(
         waiting += cost
         most = max(most, waiting)
     assert most <= max(limit, max(costs, default=0))
+
+
+def test_after_a_backlog_all_of_the_room_can_be_used_again() -> None:
+    """Where it was full, half of it has to be free first; then it is as before."""
+    room = Room(100_000, block=False)
+
+    def put(count: int) -> int:
+        taken = 0
+        while taken < count and (room.left >= 1000 or room.admit(1000)):
+            room.left -= 1000
+            taken += 1
+        return taken
+
+    for _ in range(3):
+        assert put(1000) == 100
+        assert put(1) == 0
+        room.free(40_000)
+        assert put(1) == 0, "the first lines that find room again would be few between two gaps"
+        room.free(60_000)

@@ -95,9 +95,9 @@ def test_seeking_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     decoded: list[int] = []
     decode = frames._decode
 
-    def counting(read: frames.Read, offset: int, size: int) -> Frame | Damage:
+    def counting(read: frames.Read, offset: int, size: int, most: int) -> Frame | Damage:
         decoded.append(offset)
-        return decode(read, offset, size)
+        return decode(read, offset, size, most)
 
     monkeypatch.setattr(frames, "_decode", counting)
     assert ticks_of(file, 250, 250) == [250]
@@ -214,7 +214,7 @@ def test_garbage_gives_data_or_an_error_of_ours(tmp_path: Path) -> None:
 def test_the_fuzzer_finds_a_planted_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a reader that lets an error of the LZ4 library through, the fuzzer fails: it finds what it is there for."""
 
-    def careless(read: frames.Read, offset: int, size: int) -> Frame:
+    def careless(read: frames.Read, offset: int, size: int, most: int) -> Frame:
         return Frame(offset, size, lz4.frame.decompress(read(offset, size)))
 
     monkeypatch.setattr(frames, "_decode", careless)
@@ -226,11 +226,11 @@ def test_the_fuzzer_finds_what_was_never_recorded(tmp_path: Path, monkeypatch: p
     """With a reader that gives the lines of a damaged frame as far as it can, wrong data is found."""
     decode = frames._decode
 
-    def careless(read: frames.Read, offset: int, size: int) -> Frame | Damage:
-        found = decode(read, offset, size)
+    def careless(read: frames.Read, offset: int, size: int, most: int) -> Frame | Damage:
+        found = decode(read, offset, size, most)
         if isinstance(found, Frame):
             return found
-        text = decode(reader_of(whole), offset, size)  # as if nobody looked at checksums: a digit is another one
+        text = decode(reader_of(whole), offset, size, most)  # as if nobody looked at checksums: a digit is another one
         return Frame(offset, size, text.text.replace(b"3", b"4")) if isinstance(text, Frame) else found
 
     whole = record_small(tmp_path / "whole", flushes=3, ticks=20)[1].read_bytes()

@@ -14,6 +14,7 @@ from horus_async import Node, ReplayError, Scheduler
 from horus_async.cli import main
 from horus_async.recorder import open_session
 from horus_async.recorder.read.check import Verdict, check_session
+from tests.record_commands.sessions import outsider, robot
 from tests.replay.rewriting import rewrite
 from tests.replay.sessions import controller, file_of, heard, pair, record, sensor
 from tests.replay.test_verify import verify
@@ -197,3 +198,43 @@ def test_a_stop_beyond_the_end_is_the_end() -> None:
         assert (await verify_nodes("s", pair(), None, 0, 10**9)).compared == 100
 
     trio.run(run)
+
+
+def test_a_topic_from_outside_that_none_can_have_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of ours in the middle of a run that no node is to blame for: not in a group, and so no traceback."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    session = robot(tmp_path, "s", ticks=5, outside=[outsider(2, 1)])
+    assert session.external_file is not None
+
+    def rename(recorded: Lines) -> Lines:
+        return [line | {"topic": "a b"} if line["kind"] == "message" else line for line in recorded[:-1]]
+
+    rewrite(str(session.external_file.path), rename)
+    result = CliRunner().invoke(main, ["replay", "s", "--speed", "max"])
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("horus-async: topic name 'a b' contains ' '")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("whose", ["node", "external"])
+def test_a_message_with_a_number_below_0_is_damage(whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No topic can carry it: its line is left out and named, as any that cannot be read."""
+    monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
+    session = robot(tmp_path, "s", ticks=5, outside=[outsider(2, 1)])
+    file = session.external_file if whose == "external" else session.files["sensor"]
+    assert file is not None
+
+    def number(recorded: Lines) -> Lines:
+        for line in recorded:
+            for message in {"message": [line], "tick": line.get("outputs", ())}.get(line["kind"], ()):
+                if message["seq"] == 2:
+                    message["seq"] = -2
+        return recorded
+
+    rewrite(str(file.path), number)
+    for arguments in (["replay", "s", "--speed", "max"], ["record", "check", "s"]):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert "a message with the number -2" in result.output
+        assert "Traceback" not in result.output

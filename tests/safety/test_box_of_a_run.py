@@ -361,7 +361,6 @@ def test_sys_exit_in_a_tick_is_fatal_and_exits() -> None:
 CRASH = """
 import faulthandler, os, sys
 from horus_async import Node, Scheduler, tick
-assert not faulthandler.is_enabled()
 def the_culprit(node):
     if tick() == 3:
         faulthandler._sigsegv() if sys.argv[1] == "SIGSEGV" else os.abort()
@@ -369,9 +368,17 @@ Scheduler(deterministic=True, blackbox_mb=1, name="robot").add(Node("arm", tick=
 """
 
 
+@pytest.mark.parametrize("variable", ["", "PYTHONFAULTHANDLER", "PYTHONDEVMODE"])
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT"])
-def test_fatal_signals(name: str, blackbox_dir: Path) -> None:
-    """A segmentation fault or an abort is in the box as the last thing, with the stack, for both readers."""
+def test_fatal_signals(name: str, variable: str, blackbox_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segmentation fault or an abort is in the box as the last thing, with the stack, for both readers.
+
+    Also where the fault handler was on before, for standard error.
+    """
+    monkeypatch.delenv("PYTHONFAULTHANDLER", raising=False)
+    monkeypatch.delenv("PYTHONDEVMODE", raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "1")
     done = run_script(CRASH, name)
     assert done.returncode == -getattr(signal, name)
     path = blackbox_dir / "robot.hbb"
@@ -396,6 +403,7 @@ def test_the_fault_handler_is_as_it_was_after_the_run() -> None:
     """Off before, off after; on before, on after; a second box in the process hands it back to the first."""
     done = run_script(
         "import faulthandler\n"
+        "faulthandler.disable()\n"  # whatever the environment says
         "from horus_async.blackbox import BlackBox\n"
         "first = BlackBox.create(name='first', size_mb=1); first.catch_fatal_signals()\n"
         "second = BlackBox.create(name='second', size_mb=1); second.catch_fatal_signals()\n"

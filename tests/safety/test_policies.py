@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from horus_async import ConfigurationError, Fatal, Ignore, Node, NodeFailure, Restart, Scheduler, Skip, sleep, tick
+from horus_async.engine.rules.failure import Action, FailureMachine, State
 
 from .kit import error_of, events, failing, kinds, reason, run, transitions
 
@@ -78,6 +79,19 @@ def test_a_good_tick_resets_the_count() -> None:
     assert error_of(scheduler) is None
     assert log[:8] == ["init", 0, "init", 1, 2, 3, 4, "init"]
     assert scheduler.stats().nodes["arm"].restarts == 5
+
+
+def test_after_a_good_tick_all_begins_anew() -> None:
+    """Waits and counts are those of a node that never failed."""
+    machine = FailureMachine(Restart(max_retries=2, backoff=0.1))
+    for _ in "12":
+        for wait_ns in (100_000_000, 200_000_000):
+            assert machine.failed(now_ns=7).action is Action.WAIT
+            assert machine.waits(7 + wait_ns - 1)
+            assert not machine.waits(7 + wait_ns)
+            assert machine.time_up().action is Action.INIT
+        machine.succeeded()
+        assert (machine.state, machine.failures) == (State.RUNNING, 0)
 
 
 def test_no_retries_is_fatal_at_once() -> None:

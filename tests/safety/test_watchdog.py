@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -246,3 +247,48 @@ async def test_it_watches_single_ticks(deterministic: bool, suspended: bool, clo
     assert [(bark.name, bark.stage) for bark in found] == [("arm", stage) for stage in STAGES]
     assert all("in the_culprit" in bark.stack for bark in found)
     assert "horus-watchdog" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_each_tick_goes_through_all_stages_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick that took too long and ended does not keep the watchdog quiet about the next one."""
+    said: list[tuple[int, str]] = []
+    now_ns = [0]
+    began_ns: list[int | None] = [None]
+    arm = type("Arm", (), {"node": SimpleNamespace(watchdog=None), "coroutine": None, "thread": None})()
+    runtime = SimpleNamespace(
+        runs={"arm": arm},
+        blocked_since_ns=lambda _: began_ns[0],
+        watchdog_fired=lambda _, stage, stack: said.append((began_ns[0] or 0, stage)),
+        emergency=None,
+        audience=SimpleNamespace(thread=threading.get_ident()),
+    )
+    monkeypatch.setattr(watchdog, "perf_ns", lambda: now_ns[0])
+    dog = Watchdog(runtime, LIMIT_NS / 1e9)  # type: ignore[arg-type]
+    for begin in (1_000, 1_000 + 10 * LIMIT_NS):
+        for lasts in (LIMIT_NS - 1, LIMIT_NS, 2 * LIMIT_NS, 3 * LIMIT_NS, 4 * LIMIT_NS):
+            began_ns[0], now_ns[0] = begin, begin + lasts
+            dog._look_at(arm, LIMIT_NS)
+            dog._look_at(arm, LIMIT_NS)
+        began_ns[0] = None
+        dog._look_at(arm, LIMIT_NS)
+    assert said == [(begin, stage) for begin in (1_000, 1_000 + 10 * LIMIT_NS) for stage in STAGES]
+
+
+def test_what_holds_up_a_stopped_run_is_broken_off_once() -> None:
+    """However often the watchdog looks after that: a second time is for whoever was told to see to it."""
+    ended: list[int] = []
+    arm = type("Arm", (), {"node": SimpleNamespace(watchdog=None), "coroutine": None, "thread": None})()
+    runtime = SimpleNamespace(
+        runs={"arm": arm},
+        blocked_since_ns=lambda _: 1,
+        watchdog_fired=lambda *_: None,
+        emergency=None,
+        audience=SimpleNamespace(thread=threading.get_ident()),
+    )
+    dog = Watchdog(runtime, 1e-9, ended.append)  # type: ignore[arg-type]
+    dog._look_at(arm, 1)
+    assert ended == [], "a run that goes on, as a deterministic one does, is left alone"
+    runtime.emergency = "it does not end"
+    for _ in range(3):
+        dog._look_at(arm, 1)
+    assert ended == [threading.get_ident()]

@@ -33,6 +33,7 @@ from horus_async.topics.kinds.finding import is_missing
 from horus_async.topics.packed import schema
 from horus_async.topics.packed.schema import Schema, Struct
 from horus_async.topics.values.flags import MOST_COMBINATIONS
+from tests.engine.programs import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 LIBRARY = """
 import dataclasses, enum, typing
 import attrs
+from tests.engine.programs import ROOT
 
 made = []
 
@@ -310,7 +312,8 @@ POSE = "import attrs\n\n@attrs.define\nclass Pose:\n    x: float = 0.0\n"
 
 def run(*command: str, cwd: Path, path: str = "") -> str:
     """What a program prints."""
-    found = os.pathsep.join(filter(None, (path, *sys.path)))
+    # not sys.path: other tests load programs whose folders stay there
+    found = os.pathsep.join(filter(None, (path, str(ROOT), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": found}
     done = subprocess.run(
         [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False

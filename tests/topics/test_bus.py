@@ -503,3 +503,20 @@ class BusModel(RuleBasedStateMachine):
 
 TestBus = BusModel.TestCase
 TestBus.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_a_typed_topic_that_is_never_closed_ends_in_silence(tmp_path: Path) -> None:
+    """Its class, which we remember, keeps the module of the program and so the topic until our modules are gone."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from attrs import define\n"
+        "from horus_async import Topic\n"
+        "@define\n"
+        "class Wheel:\n"
+        "    speed: float = 0.0\n"
+        "wheel = Topic('wheel', Wheel)\n"
+        "wheel.send(Wheel(1.0))\n"
+        "print(wheel.recv())\n"
+    )
+    done = subprocess.run([sys.executable, str(program)], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Wheel(speed=1.0)\n", "")

@@ -157,3 +157,18 @@ def test_a_folder_that_vanishes_in_between(root: Path, monkeypatch: pytest.Monke
     assert removed
     assert file.path.exists()
     file.unlink()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o755, 0o710, 0o000])
+@pytest.mark.parametrize("outer", [True, False])
+def test_a_folder_that_was_too_open_is_closed_to_others(root: Path, mode: int, outer: bool) -> None:
+    """Whoever made it so: before anything is put into it."""
+    (root / "n").mkdir(parents=True, mode=0o700)
+    (root if outer else root / "n").chmod(mode)
+    if os.geteuid() != 0 and not mode & 0o500:
+        pytest.skip("only root can open it at all")
+    SharedFile("n", "ring", 4096).unlink()
+    os.close(memory.open_namespace("n", make=True))
+    (root if outer else root / "n").chmod(mode)
+    os.close(memory.open_namespace("n", make=False))
+    assert stat.S_IMODE(root.stat().st_mode) == stat.S_IMODE((root / "n").stat().st_mode) == 0o700

@@ -6,7 +6,7 @@ import os
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -16,7 +16,9 @@ from horus_async.errors import TopicError
 from horus_async.topics import Bus
 from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.ring import memory
-from horus_async.topics.ring.layout import FOR_ALL, bell_byte
+from horus_async.topics.ring.layout import FOR_ALL, SLOTS_AT, bell_byte
+from horus_async.topics.ring.region import SLEEPERS
+from horus_async.topics.ring.writer import RingWriter
 from horus_async.topics.wake import doorbell, sleepers
 from tests.topics.test_processes import SECONDS, Child, child, files, until
 
@@ -470,3 +472,37 @@ def test_a_doorbell_that_another_process_takes_for_left_over(namespace: str, mon
     assert len(made) == 2
     assert bells(namespace) == 1
     bell.close()
+
+
+class _Interrupted(bytearray):
+    """Memory of a ring in which a sleeper comes just as its writer has looked through the slots."""
+
+    def find(self, *arguments: Any) -> int:
+        """As usual, and then the sleeper lies down: first its slot, then the word."""
+        at = super().find(*arguments)
+        if at < 0 and self.slot is not None:
+            self[SLOTS_AT + self.slot] = 1
+            with memoryview(self) as memory, memory.cast("Q") as words:
+                words[SLEEPERS] = 1
+            self.slot = None
+        return at
+
+    slot: int | None = None
+
+
+def test_a_sleeper_that_comes_while_others_are_rung_is_rung_with_the_next_message() -> None:
+    """The word says so, whose slots the writer has looked at before."""
+    files: list[_Interrupted] = []
+
+    def allocate(number: int, size: int) -> _Interrupted:
+        files.append(_Interrupted(size))
+        return files[-1]
+
+    writer = RingWriter(allocate, topic="t", namespace="n", capacity=4096)
+    files[0][SLOTS_AT + 5] = 1
+    writer.words[SLEEPERS] = 1
+    files[0].slot = 3
+    assert writer.sleepers() == [5]
+    assert writer.words[SLEEPERS], "nobody would ring the one that came in between"
+    assert writer.sleepers() == [3]
+    assert not writer.words[SLEEPERS]

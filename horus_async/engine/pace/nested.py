@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from horus_async.clock.event_loop import event_loop, in_trio
+from horus_async.limits.threads import start_thread
 from horus_async.topics.wake.wakeup import Bell
 
 from .loop import run_loop
@@ -58,7 +59,7 @@ class NestedRun:
             if in_trio() is None:
                 group.start_soon(self._look_up)
             if self._thread.ident is None:
-                self._thread.start()
+                start_thread(self._thread)
             else:
                 self._go_on.release()
             cancelled: BaseException | None = None

@@ -19,6 +19,7 @@ from attrs import define, field
 
 from horus_async.clock.system import perf_ns
 from horus_async.errors import PolicyError
+from horus_async.limits.threads import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -227,7 +228,7 @@ class PolicyLoop:
         self._beat_ns = perf_ns()
         self._begun = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._live,), name="horus-policy-loop", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
         self._begun.wait()
 
     @property

@@ -22,6 +22,14 @@ def encode(value: Any) -> bytes:
     return json_text.encode(value, json_text.tagged_float, orjson.OPT_SERIALIZE_NUMPY)
 
 
+def encode_read(value: Any) -> bytes:
+    """``value`` as `encode` writes it, also with what JSON of others may hold: half surrogate pairs, any integer."""
+    try:
+        return encode(value)
+    except TypeError:  # orjson writes neither
+        return json.dumps(json_text.finite(value, json_text.tagged_float), separators=(",", ":")).encode()
+
+
 def decode(line: bytes) -> Any:
     """The value of one line; NaN and infinity may be tagged or bare.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import re
 from typing import TYPE_CHECKING, Any
 
 from horus_async.hints.installed import install
 
 from .images.hiding import WHOLE, whole_or_spans
+from .images.opening import PixelRoom, TooManyPixelsError, in_strips, opened
 from .interface import Observation, ObservationError
 
 if TYPE_CHECKING:
@@ -36,27 +36,31 @@ def image_bytes(text: str, field: str = "image") -> bytes:
         raise ObservationError(f"request field {field!r} is not base64: {error}") from error
 
 
-def image_array(text: str, field: str = "image") -> numpy.ndarray:
+def image_array(text: str, field: str = "image", room: PixelRoom | None = None) -> numpy.ndarray:
     """The image in base64 text as an array: height × width × 3, uint8, RGB.
 
     Grey images of 16 bits (depth, infrared) keep them: height × width, uint16; those of floats: height × width,
-    float32.
+    float32. ``room`` is that of all images of a request.
 
     Raises:
-        ObservationError: not base64, not an image, colours of 16 bits, of which Pillow would drop half, or Pillow
-            (extra ``serve``) is not installed.
+        ObservationError: not base64, not an image, colours of 16 bits, of which Pillow would drop half, more than
+            40 million pixels or 200 MB of memory, or Pillow (extra ``serve``) is not installed.
     """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import UnidentifiedImageError
     except ImportError as error:
         raise ObservationError(f"decoding camera images needs Pillow: {install('serve')}") from error
     data = image_bytes(text, field)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with opened(data, room) as image:
             return _pixels(image, field)
     except UnidentifiedImageError as error:
-        raise ObservationError(f"request field {field!r} is not an image of a format that Pillow reads") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ObservationError(f"request field {field!r} is not an image of a format that is read") from error
+    except TooManyPixelsError as error:
+        raise ObservationError(f"request field {field!r} is too large an image: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # the decoders of many formats, on data of anybody's: a TypeError, too
         raise ObservationError(f"request field {field!r} is not an image: {error}") from error
 
 
@@ -65,20 +69,20 @@ def _pixels(image: Any, field: str) -> numpy.ndarray:
     import numpy
 
     if image.mode.startswith("I;16"):
-        return numpy.asarray(image).astype(numpy.uint16)
+        return in_strips(image, (), numpy.uint16)
     if image.mode == "F":
-        return numpy.asarray(image)
+        return in_strips(image, (), numpy.float32)
     if image.mode == "I":
-        pixels = numpy.asarray(image)
-        if pixels.min() >= 0 and pixels.max() < 1 << 16:
-            return pixels.astype(numpy.uint16)
+        low, high = image.getextrema()
+        if low >= 0 and high < 1 << 16:
+            return in_strips(image, (), numpy.uint16)
         raise ObservationError(f"request field {field!r} is a grey image of 32 bits: send 16 bits, or an array")
     if bits := _lost_bits(image):
         raise ObservationError(
             f"request field {field!r} is a colour image of 16 bits ({bits}), of which Pillow keeps 8: send 8 bits, or "
             "an array as MessagePack"
         )
-    return numpy.asarray(image.convert("RGB"))
+    return in_strips(image, (3,), numpy.uint8)
 
 
 def _lost_bits(image: Any) -> str:
@@ -100,27 +104,42 @@ def arrays(observation: Observation) -> dict[str, Any]:
     text and absent fields stay as they are.
 
     Raises:
-        ObservationError: a field is none of these.
+        ObservationError: a field is none of these, or its images have more than 40 million pixels, or take more than
+            200 MB of memory, together.
     """
-    return {name: _as_array(str(name), value) for name, value in observation.items()}
+    room = PixelRoom()
+    return {name: _as_array(str(name), value, room) for name, value in observation.items()}
 
 
-def _as_array(name: str, value: Any) -> Any:
+def _as_array(name: str, value: Any, room: PixelRoom) -> Any:
     if isinstance(value, dict):
-        return {key: _as_array(f"{name}.{key}", item) for key, item in value.items()}
+        return {key: _as_array(f"{name}.{key}", item, room) for key, item in value.items()}
     if isinstance(value, str):
         is_image = (name == "image" and value) or whole_or_spans(value) == WHOLE
-        return image_array(value, name) if is_image else value
+        return image_array(value, name, room) if is_image else value
     if not isinstance(value, list):
         return value
     import numpy
 
     if value and all(isinstance(item, str) for item in value):
-        items = [_as_array(f"{name}.{number}", item) for number, item in enumerate(value)]
+        items = [_as_array(f"{name}.{number}", item, room) for number, item in enumerate(value)]
         is_stack = all(isinstance(item, numpy.ndarray) and item.shape == items[0].shape for item in items)
-        return numpy.stack(items) if is_stack else items
+        return _stacked(items) if is_stack else items
     try:
         return numpy.asarray(value, dtype=numpy.float64)
     except (ValueError, TypeError) as error:
         # What NumPy says would show the values, and they may be an image.
         raise ObservationError(f"request field {name!r} is not an array of numbers, nor a list of images") from error
+
+
+def _stacked(items: list[numpy.ndarray]) -> numpy.ndarray:
+    """The arrays as one. The list is empty then, so that only one of them is ever in memory twice."""
+    import numpy
+
+    if len(items) == 1:
+        return items[0][None]
+    stack = numpy.empty((len(items), *items[0].shape), numpy.result_type(*items))
+    while items:
+        item = items.pop()
+        stack[len(items)] = item
+    return stack

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, frozen
@@ -18,6 +19,7 @@ from horus_async.errors import PolicyError
 from horus_async.spelling import did_you_mean
 
 from .hashes import config_hash, model_hash
+from .images.opening import PixelRoom
 from .interface import Observation, ObservationError
 from .loaded import LoadedPolicy
 from .observation import image_array, image_bytes
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from .onnx.config import OutputConfig
     from .onnx.graph import Port
     from .onnx.inputs import Binding
-
-_IMAGES = Decoder(image_array, image_bytes)
 
 logger = logging.getLogger("horus_async.policy")
 
@@ -58,7 +58,8 @@ class OnnxPolicy:
             PolicyError: onnxruntime failed, or what it gave is not as ``policy.json`` says.
         """
         try:
-            feeds = {binding.key: filled(binding, observation, _IMAGES) for binding in self.inputs}
+            images = Decoder(partial(image_array, room=PixelRoom()), image_bytes)
+            feeds = {binding.key: filled(binding, observation, images) for binding in self.inputs}
         except UnfitError as error:
             raise ObservationError(str(error)) from error
         return self._run(feeds)

@@ -87,14 +87,34 @@ def _arrays_in(path: Path) -> Iterator[Any]:
         return
     try:
         if path.suffix == ".npy":
-            yield numpy.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+            yield _saved_array(path.read_bytes())
             return
         pixels = image_array(_base64(path.read_bytes()))
-    except (ObservationError, ValueError, EOFError, OSError):
+    except (
+        ObservationError,
+        ValueError,
+        KeyError,
+        EOFError,
+        OSError,
+        MemoryError,
+    ):  # the last: a shape that nothing fills
         return
     yield pixels
     if pixels.ndim == 3:
         yield numpy.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _saved_array(data: bytes) -> Any:
+    """The array in a ``.npy`` file. Memory is taken only for what the file holds, whatever its header says."""
+    import numpy
+    from numpy.lib import format as npy
+
+    file = io.BytesIO(data)
+    read_head = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
+    shape, by_columns, dtype = read_head(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise ValueError(f"the file does not hold {shape} of {dtype}")
+    return numpy.frombuffer(data, dtype, -1, file.tell()).reshape(shape, order="F" if by_columns else "C")
 
 
 def _base64(data: bytes) -> str:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import base64
 import math
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict
 
-from horus_async.spelling import printable
+from horus_async.spelling import printable_html
 
 from .actions import as_dict
 from .gathered import DIMENSIONS
@@ -191,4 +190,4 @@ def _plain(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(printable(text))
+    return printable_html(text)

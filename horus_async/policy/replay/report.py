@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define
 
-from horus_async.policy.model.jsontext import encode
+from horus_async.policy.model.jsontext import encode_read
 from horus_async.policy.trace.query import percentile
 
 from .actions import ActionsDiff, CacheDiff, DiffMode, LatencyDiff, Thresholds, as_dict
@@ -206,7 +206,7 @@ def report(
     notes: list[str],
 ) -> bytes:
     """The machine-readable report, one JSON object."""
-    return encode(
+    return encode_read(
         {
             "schema_version": REPORT_SCHEMA_VERSION,
             "summary": summary.as_dict(trace_file=trace_file, model=model),

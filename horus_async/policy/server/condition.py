@@ -133,8 +133,8 @@ class Condition:
             "horus_version": __version__,
         }
 
-    def config(self, max_body_mb: float) -> dict[str, Any]:
-        """The body of ``/config``: which policy this is, what it takes, and within which limits. No secrets."""
+    def config(self, limits: dict[str, Any]) -> dict[str, Any]:
+        """The body of ``/config``: which policy this is, what it takes, and its limits. No secrets."""
         policy = self.policy
         num_actions, action_dim = self.last_answer or (None, None)
         episodes = self._episodes()
@@ -153,7 +153,7 @@ class Condition:
                 "concurrency": policy.concurrency if policy else None,
                 "queue": self.options.queue_limit,
                 "timeout_s": self.options.request_timeout,
-                "max_body_mb": max_body_mb,
+                **limits,
             },
             "horus_version": __version__,
         }

@@ -16,24 +16,30 @@ from starlette.routing import Route
 from horus_async.clock.system import perf_ns
 from horus_async.policy.model.wire import WireFormat
 
-from .exchanges import Exchanges
+from .admission.doorway import Doorway
+from .admission.refusal import Refusal, error_body, request_id_of
+from .admission.room import MB
+from .connections.exchanges import SHARE, Exchanges
 from .openapi import DESCRIPTION
-from .openpi import openpi_routes
-from .outcome import CLIENT_CLOSED, error_body
-from .requests import MB, Refusal, check_api_key, check_encoding, parse_episode, read_body, request_id_of
+from .openpi import PATHS, openpi_routes
+from .outcome import CLIENT_CLOSED
+from .requests import check_api_key, check_encoding, check_type, parse_episode, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from .admission.callers import Callers
+    from .admission.terms import Terms
     from .service import PolicyService
 
+COUNTED = ("/act", *PATHS)
 _DRAINED_TIMES = 8
 _DRAINED_MB = 64
 
 
-def make_app(service: PolicyService, api_key: str | None, max_body_mb: float) -> Exchanges:
-    """The ASGI application in front of ``service``."""
-    endpoints = _Endpoints(service, api_key, max_body_mb)
+def make_app(service: PolicyService, terms: Terms, callers: Callers | None) -> Exchanges:
+    """The ASGI application in front of ``service``; ``callers`` are those who may ask without a key."""
+    endpoints = _Endpoints(service, terms)
     app = Starlette(
         routes=[
             Route("/act", endpoints.act, methods=["POST"]),
@@ -43,12 +49,18 @@ def make_app(service: PolicyService, api_key: str | None, max_body_mb: float) ->
             Route("/healthz", endpoints.healthz, methods=["GET"]),
             Route("/metrics", endpoints.metrics, methods=["GET"]),
             Route("/openapi.json", _openapi, methods=["GET"]),
-            *openpi_routes(service, api_key, max_body_mb),
+            *openpi_routes(service, terms),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
     )
-    drained = int(max(_DRAINED_TIMES * max_body_mb, _DRAINED_MB) * MB)
-    return Exchanges(app, drained, lambda: service.stopping)
+
+    def refused(path: str, refusal: Refusal) -> None:
+        if path in COUNTED:
+            service.metrics.requests.labels(str(refusal.status)).inc()
+
+    drained = int(max(_DRAINED_TIMES * terms.max_body_mb, _DRAINED_MB) * MB)
+    inside = app if callers is None else Doorway(app, callers, refused)
+    return Exchanges(inside, terms.room, drained, lambda: service.stopping)
 
 
 @frozen
@@ -56,8 +68,7 @@ class _Endpoints:
     """The answers, one a method."""
 
     service: PolicyService
-    api_key: str | None
-    max_body_mb: float
+    terms: Terms
 
     async def act(self, request: Request) -> Response:
         started = perf_ns()
@@ -76,26 +87,35 @@ class _Endpoints:
         return await _answered(request, self._reset)
 
     async def _reset(self, request: Request, request_id: str) -> Response:
-        episode_id = parse_episode(await self._admitted(request))
+        body = await self._admitted(request)
+        episode_id = await self.service.beside(len(body), parse_episode, body)
         done = await self.service.reset(episode_id, request_id, partial(_client_gone, request))
         content = {"episode_id": episode_id, "reset": done, "request_id": request_id}
         return _json(200, orjson.dumps(content), request_id, {})
 
     async def _admitted(self, request: Request) -> bytes:
         """The body of a request that has the key, and that the service will take."""
-        check_api_key(request.headers, self.api_key)
+        terms, seconds = self.terms, self.service.options.request_timeout
+        check_api_key(request.headers, terms.api_key)
         check_encoding(request.headers)
+        if terms.api_key is None:
+            check_type(request.headers)
         self.service.admit()
-        seconds = self.service.options.request_timeout
-        with self.service.until_stopped():
-            return await read_body(request, limit=int(self.max_body_mb * MB), seconds=seconds)
+        share = request.scope[SHARE]
+        try:
+            with self.service.until_stopped():
+                return await read_body(request, share, terms.room, limit=terms.max_body, seconds=seconds)
+        except Refusal:
+            # Others may have the room now: what is still to come of this body is thrown away.
+            share.close()
+            raise
 
     async def config(self, request: Request) -> Response:
         return await _answered(request, self._config)
 
     async def _config(self, request: Request, request_id: str) -> Response:
-        check_api_key(request.headers, self.api_key)
-        return _json(200, orjson.dumps(self.service.condition.config(self.max_body_mb)), request_id, {})
+        check_api_key(request.headers, self.terms.api_key)
+        return _json(200, orjson.dumps(self.service.condition.config(self.terms.limits)), request_id, {})
 
     async def health(self, request: Request) -> Response:
         status, content = self.service.condition.health()

@@ -22,9 +22,12 @@ from hypercorn.config import Config
 
 from horus_async.errors import ConfigurationError, PolicyError
 
-from .connections import serve
+from .admission.callers import Callers
+from .admission.room import MB, Room
+from .admission.terms import Terms
+from .connections.lobby import places_for
+from .connections.serving import serve
 from .endpoints import make_app
-from .requests import MB
 from .service import PolicyService, ServiceOptions
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("horus_async.policy")
 
 _BACKLOG = 1024
-_DRAINED_TIMES = 8
+_BODIES_MB = 256.0
+_QUEUED_EVENTS = 4
+"""Pieces of a body, or messages, that a connection reads ahead of the application."""
 _KEEP_ALIVE_S = 75.0
 _REQUESTS_A_CONNECTION = 1 << 40
 _GRACE_S = 5.0
@@ -48,15 +53,35 @@ def _check_key(_: object, __: object, key: str | None) -> None:
         )
 
 
+def _check_bodies(options: ServerOptions, _: object, max_bodies_mb: float) -> None:
+    if not max_bodies_mb >= options.max_body_mb:
+        raise ConfigurationError(
+            f"{max_bodies_mb:g} MB for all bodies is less than the {options.max_body_mb:g} MB that one may have: raise "
+            "max_bodies_mb (--max-bodies-mb), or lower max_body_mb (--max-body-mb)"
+        )
+
+
 @frozen(kw_only=True)
 class ServerOptions:
-    """Where to listen, who may ask (``api_key``), the largest body (in MiB), and how requests are served."""
+    """Where to listen, who may ask (``api_key``), within which limits, and how requests are served.
+
+    Without a key, programs may ask, and pages of hosts in ``allow_hosts``, under the names of this machine and those.
+    ``max_body_mb`` is the largest body, ``max_bodies_mb`` what all may take in memory at once, both in MiB;
+    ``max_connections`` may be open at once.
+    """
 
     host: str = "127.0.0.1"
     port: int = field(default=8000, validator=[validators.ge(0), validators.le(65535)])
     api_key: str | None = field(default=None, repr=False, validator=_check_key)
+    allow_hosts: tuple[str, ...] = ()
     max_body_mb: float = field(default=32.0, validator=validators.gt(0))
+    max_bodies_mb: float = field(validator=_check_bodies)
+    max_connections: int = field(default=1000, validator=validators.ge(1))
     service: ServiceOptions = field(factory=ServiceOptions)
+
+    @max_bodies_mb.default
+    def _bodies_mb(self) -> float:
+        return max(_BODIES_MB, self.max_body_mb)
 
 
 async def serve_policy(
@@ -75,9 +100,15 @@ async def serve_policy(
         PolicyError: the policy does not load or does not run.
     """
     stop = trio.Event() if stop is None else stop
-    service = PolicyService(options.service)
+    callers = Callers.of(options.host, options.allow_hosts) if options.api_key is None else None
+    room = Room(int(options.max_bodies_mb * MB))
+    service = PolicyService(options.service, room)
+    places = places_for(options.max_connections)
     listener, url = _listen(options)
-    app = make_app(service, options.api_key, options.max_body_mb)
+    terms = Terms(
+        api_key=options.api_key, max_body_mb=options.max_body_mb, room=room, max_connections=options.max_connections
+    )
+    app = make_app(service, terms, callers)
     failed: list[PolicyError] = []
 
     async def load() -> None:
@@ -101,7 +132,7 @@ async def serve_policy(
             nursery.start_soon(load)
             nursery.start_soon(end_when_idle, nursery.cancel_scope)
             task_status.started(url)
-            await serve(app, _config(options), listener, stop=stop.wait)
+            await serve(app, _config(options), listener, places, stop=stop.wait)
             nursery.cancel_scope.cancel()
     finally:
         await service.close()
@@ -124,6 +155,7 @@ def _config(options: ServerOptions) -> Config:
     config = Config()
     config.websocket_max_message_size = int(options.max_body_mb * MB)
     config.errorlog = logging.getLogger("horus_async.policy.http")
+    config.max_app_queue_size = _QUEUED_EVENTS
     config.include_server_header = False
     config.graceful_timeout = options.service.request_timeout + _GRACE_S
     config.keep_alive_timeout = _KEEP_ALIVE_S

@@ -75,10 +75,11 @@ _ACT = {
         "200": _answer("Actions", _ACTIONS),
         "400": _error("The body is not JSON"),
         "401": _error("No or a wrong API key"),
+        "403": _error("Without a key: asked under a name that is not the server's, or by a web page"),
         "408": _error("The body did not come in time"),
         "409": _error("The episode is over"),
         "413": _error("The body is too large"),
-        "415": _error("The body is compressed"),
+        "415": _error("The body is compressed, or (without a key) not sent as application/json"),
         "422": _error("A field of the wrong type, or one that the policy needs is missing"),
         "500": _error("The policy failed"),
         "503": _error("Not ready, or too many requests are waiting; see Retry-After"),
@@ -99,7 +100,7 @@ _RESET = {
     "requestBody": {"required": False, "content": {"application/json": {"schema": _EPISODE}}},
     "responses": {
         "200": _answer("Done, or the policy has nothing to reset", _RESET_DONE),
-        **{status: _ACT["responses"][status] for status in ("400", "401", "408", "413", "415", "422")},  # type: ignore[index]
+        **{status: _ACT["responses"][status] for status in ("400", "401", "403", "408", "413", "415", "422")},  # type: ignore[index]
         **{status: _ACT["responses"][status] for status in ("500", "503", "504")},  # type: ignore[index]
     },
 }
@@ -107,7 +108,10 @@ _RESET = {
 _CONFIG = {
     "summary": "Which policy this is, and its limits",
     "security": _KEYS,
-    "responses": {"200": _answer("The policy", {"type": "object"}), "401": _error("No or a wrong API key")},
+    "responses": {
+        "200": _answer("The policy", {"type": "object"}),
+        **{status: _ACT["responses"][status] for status in ("401", "403")},  # type: ignore[index]
+    },
 }
 
 DESCRIPTION: dict[str, Any] = {

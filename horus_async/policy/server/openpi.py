@@ -24,9 +24,12 @@ from horus_async.errors import PolicyError
 from horus_async.policy.model.jsontext import decode, encode
 from horus_async.policy.model.wire import WireFormat, pack
 
-from .frames import TOO_LONG
-from .outcome import CLIENT_CLOSED, error_body
-from .requests import MB, Refusal, check_api_key, request_id_of
+from .admission.doorway import answer
+from .admission.refusal import Refusal, request_id_of
+from .admission.room import MB
+from .connections.frames import BUFFER, LEFT_OUT
+from .outcome import CLIENT_CLOSED
+from .requests import check_api_key
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from starlette.types import Message
     from starlette.websockets import WebSocket
 
+    from .admission.terms import Terms
+    from .connections.frames import MessageBuffer
     from .outcome import Outcome
     from .service import PolicyService
 
@@ -43,7 +48,7 @@ PATHS = ("/", "/v1/realtime/robot/openpi")
 """Where openpi's own clients connect to, and where those of other servers of the protocol do."""
 
 _GOING_AWAY, _MESSAGE_TOO_BIG, _INTERNAL_ERROR = 1001, 1009, 1011
-_PATIENCE = 1.0
+_PATIENCE, _PATIENCE_AT_MOST = 1.0, 5.0
 _PAGE = (
     f"horus-async {__version__}: a policy server.\n\n"
     "POST /act           an observation as JSON\n"
@@ -54,26 +59,26 @@ _PAGE = (
 )
 
 
-def openpi_routes(service: PolicyService, api_key: str | None, max_body_mb: float) -> list[BaseRoute]:
+def openpi_routes(service: PolicyService, terms: Terms) -> list[BaseRoute]:
     """The WebSocket endpoints, and what a plain GET of their addresses shows."""
 
     async def endpoint(websocket: WebSocket) -> None:
         request_id = request_id_of(websocket.headers)
         try:
-            check_api_key(websocket.headers, api_key)
+            check_api_key(websocket.headers, terms.api_key)
             if service.stopping:
                 raise Refusal(503, "not-ready", "the server is stopping", {"Retry-After": "1"})
         except Refusal as refusal:
             service.metrics.requests.labels(str(refusal.status)).inc()
-            await _deny(websocket, refusal, request_id)
+            await _deny(websocket, refusal)
             return
         await websocket.accept(headers=[(b"x-request-id", request_id.encode())])
         with service.metrics.connections.track_inprogress():
-            await Conversation(websocket, service, max_body_mb).run()
+            await Conversation(websocket, service, terms, websocket.scope[BUFFER]).run()
 
     async def elsewhere(websocket: WebSocket) -> None:
         message = f"there is no WebSocket at {websocket.url.path!r}; openpi clients connect to {' or '.join(PATHS)}"
-        await _deny(websocket, Refusal(404, "not-found", message), request_id_of(websocket.headers))
+        await _deny(websocket, Refusal(404, "not-found", message))
 
     async def page(_: Request) -> Response:
         return PlainTextResponse(_PAGE)
@@ -86,11 +91,9 @@ def openpi_routes(service: PolicyService, api_key: str | None, max_body_mb: floa
     return [*sockets, WebSocketRoute("/{path:path}", elsewhere), *pages]
 
 
-async def _deny(websocket: WebSocket, refusal: Refusal, request_id: str) -> None:
+async def _deny(websocket: WebSocket, refusal: Refusal) -> None:
     """Answer the handshake with an HTTP status."""
-    headers = {**refusal.headers, "X-Request-ID": request_id, "Connection": "close"}
-    body = error_body(refusal.slug, str(refusal), request_id)
-    await websocket.send_denial_response(Response(body, refusal.status, headers, media_type="application/json"))
+    await answer(refusal, websocket.scope, websocket.receive, websocket.send)
 
 
 @define(eq=False)
@@ -99,27 +102,32 @@ class Conversation:
 
     websocket: WebSocket
     service: PolicyService
-    max_body_mb: float
+    terms: Terms
+    buffer: MessageBuffer
     episode_id: str = field(factory=lambda: uuid.uuid4().hex)
     _idle: trio.CancelScope = field(factory=trio.CancelScope)
     _ahead: Message | None = None
     _gone: bool = False
+    _late: bool = False
     _previous_ms: float | None = None
 
     async def run(self) -> None:
         """Describe the policy, then answer observations, until the client leaves, the server stops, or one fails."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._interrupt_when_stopping)
+            nursery.start_soon(self._interrupt_when_late)
             code, reason = await self._talk()
+            self.buffer.share.close()
             if not self._gone:
                 await self.websocket.close(code, reason)
-            while not self._gone:
-                # Up to the close of the client, what it has sent before that is read and dropped: Hypercorn has to get
-                # rid of it, and what is not read would make the kernel reset the connection.
-                with trio.move_on_after(_PATIENCE) as scope:
-                    await self._receive()
-                if scope.cancelled_caught:
-                    break
+            with trio.move_on_after(_PATIENCE_AT_MOST):
+                while not self._gone:
+                    # Up to the close of the client, what it has sent before that is read and dropped: Hypercorn has to
+                    # get rid of it, and what is not read would make the kernel reset the connection.
+                    with trio.move_on_after(_PATIENCE) as scope:
+                        await self._receive()
+                    if scope.cancelled_caught:
+                        break
             nursery.cancel_scope.cancel()
 
     async def _talk(self) -> tuple[int, str]:
@@ -131,6 +139,9 @@ class Conversation:
             while (message := await self._next()) is not None:
                 if (failed := await self._exchange(message)) is not None:
                     return failed
+                self.buffer.share.give(len(message.get("bytes") or b""))
+            if self._late and not self._gone:
+                return await self._refuse_late()
         except WebSocketDisconnect:
             self._gone = True
         return _GOING_AWAY, "the server is stopping"
@@ -144,9 +155,9 @@ class Conversation:
         return message
 
     async def _next(self) -> Message | None:
-        """The next message; None once the client has gone or the server stops."""
+        """The next message; None once the client has gone, the server stops, or one does not come to its end."""
         message, self._ahead = self._ahead, None
-        if self._gone or self.service.stopping:
+        if self._gone or self._late or self.service.stopping:
             return None
         if message is None:
             with trio.CancelScope() as self._idle:
@@ -156,6 +167,22 @@ class Conversation:
     async def _interrupt_when_stopping(self) -> None:
         await self.service.stopped.wait()
         self._idle.cancel()
+
+    async def _interrupt_when_late(self) -> None:
+        """Give up on a message that is not whole within the time of a request: what there is of it takes room."""
+        seconds = self.service.options.request_timeout
+        began: float | None = None
+        while began is None or began != self.buffer.began:
+            began = self.buffer.began
+            await trio.sleep_until((trio.current_time() if began is None else began) + seconds)
+        self.buffer.discard()
+        self._late = True
+        self._idle.cancel()
+
+    async def _refuse_late(self) -> tuple[int, str]:
+        self.service.metrics.requests.labels("408").inc()
+        message = f"the observation was not there within {self.service.options.request_timeout:g} s"
+        return await self._refuse(Refusal(408, "body-timeout", message), uuid.uuid4().hex)
 
     async def _hung_up(self) -> None:
         """Return once the client has gone. A message that it sends ahead is kept, and no further one is read."""
@@ -183,7 +210,7 @@ class Conversation:
         started, request_id = perf_ns(), uuid.uuid4().hex
         answer, refusal = None, Refusal(500, "server-error", "the server failed; its log says why")
         try:
-            body, headers, gone = _body(message, self.max_body_mb), self.websocket.headers, self._hung_up
+            body, headers, gone = self._body(message), self.websocket.headers, self._hung_up
             episode_id, form = self.episode_id, WireFormat.MSGPACK
             outcome = await self.service.ask(body, form, request_id, headers, gone, episode_id=episode_id)
             if outcome.failure is None:
@@ -202,6 +229,18 @@ class Conversation:
         self._previous_ms = (perf_ns() - started) / 1e6
         return None
 
+    def _body(self, message: Message) -> bytes:
+        if LEFT_OUT in message:
+            size: int = message[LEFT_OUT]
+            if size <= self.terms.max_body:
+                raise self.terms.room.refusal()
+            limit = f"more than the {self.terms.max_body_mb:g} MB that the server takes"
+            raise Refusal(413, "body-too-large", f"the observation has {size / MB:.1f} MB, {limit}")
+        body: bytes | None = message.get("bytes")
+        if body is None:
+            raise Refusal(400, "bad-msgpack", "an observation is a binary message, MessagePack; this is a text")
+        return body
+
     async def _refuse(self, refusal: Refusal, request_id: str) -> tuple[int, str]:
         if refusal.status != CLIENT_CLOSED:
             await self.websocket.send_text(f"{refusal.slug}: {refusal} (request {request_id})")
@@ -212,22 +251,11 @@ class Conversation:
         assert policy is not None
         ours = {
             "policy": policy.name,
-            **self.service.condition.config(self.max_body_mb),
+            **self.service.condition.config(self.terms.limits),
             "session_id": recorder.session_id if recorder else None,
         }
         known = {name: value for name, value in ours.items() if value not in (None, "")}
         return pack({**known, **_packable(policy.metadata)})
-
-
-def _body(message: Message, max_body_mb: float) -> bytes:
-    if TOO_LONG in message:
-        sent = message[TOO_LONG] / MB
-        reason = f"the observation has {sent:.1f} MB, more than the {max_body_mb:g} MB that the server takes"
-        raise Refusal(413, "body-too-large", reason)
-    body: bytes | None = message.get("bytes")
-    if body is None:
-        raise Refusal(400, "bad-msgpack", "an observation is a binary message, MessagePack; this was a text message")
-    return body
 
 
 def _answer(outcome: Outcome, previous_ms: float | None) -> bytes:

@@ -13,13 +13,15 @@ from horus_async.policy.model.images.hiding import without_images
 from horus_async.policy.model.wire import decoded
 from horus_async.policy.trace.format import Exchange, Failure
 
+from .admission.refusal import error_body
+
 if TYPE_CHECKING:
     from horus_async.policy.calls.calling import Call
     from horus_async.policy.model.interface import Answer
     from horus_async.policy.model.loaded import LoadedPolicy
     from horus_async.policy.model.wire import WireFormat
 
-    from .requests import Refusal
+    from .admission.refusal import Refusal
 
 CLIENT_CLOSED = 499
 
@@ -86,9 +88,15 @@ class Asked:
     refusal: Refusal | None = None
 
     def fail(self, status: int, slug: str, message: str) -> None:
-        """The request gets no actions, and this is why. What UTF-8 lacks in it (file names have it) is escaped."""
-        message = message.encode(errors="backslashreplace").decode()
-        self.status, self.failure = status, Failure(slug, without_images(message, self.sent()))
+        """The request gets no actions, and this is why: words of ours, without a piece of the request."""
+        self.status, self.failure = status, Failure(slug, message)
+
+    def shown(self, message: str) -> str:
+        """Words of a policy without the images of the request. This takes seconds where the request is large.
+
+        What UTF-8 lacks in them (file names have it) is escaped.
+        """
+        return without_images(message.encode(errors="backslashreplace").decode(), self.sent())
 
     def sent(self) -> Any:
         """The request as it was sent, whatever the policy has done to the observation."""
@@ -132,8 +140,3 @@ class Asked:
             request_id=self.request_id,
             policy=policy,
         )
-
-
-def error_body(slug: str, message: str, request_id: str) -> bytes:
-    """The JSON body of every answer other than a 200."""
-    return orjson.dumps({"error": slug, "message": message, "request_id": request_id})

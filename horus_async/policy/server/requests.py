@@ -1,23 +1,21 @@
-"""What a client sends: its body within the limit, its key, its request id, and the observation in the body.
-
-Every refusal is an HTTP status with a JSON body ``{"error": slug, "message": words, "request_id": id}``.
-"""
+"""What a client sends: its key, the form of its body, the body within the limits, and the observation in it."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-import uuid
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import trio
 
-from horus_async.errors import HorusError
 from horus_async.policy.model.interface import ObservationError
-from horus_async.policy.model.wire import WireFormat, decoded
+from horus_async.policy.model.weight import TooManyValuesError
+from horus_async.policy.model.wire import WireFormat, weighed
+
+from .admission.refusal import Refusal
+from .admission.room import MB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,30 +23,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from horus_async.policy.model.interface import Observation
+    from horus_async.policy.model.weight import Weight
 
-MB = 1 << 20
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+    from .admission.room import Room, Share
+
 _SCHEMES = ("bearer", "api-key")
 _GZIP = b"\x1f\x8b\x08"
 _SHOWN = 40
 _DEEPEST = 200
 _DEFAULTS = {"instruction": "", "state": None, "image": None, "episode_id": None}
-
-
-class Refusal(HorusError):  # noqa: N818 - an outcome of a request, not a fault
-    """A request that gets no actions: HTTP status, a stable short name, a message, and headers."""
-
-    def __init__(self, status: int, slug: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.slug = slug
-        self.headers = dict(headers or {})
-
-
-def request_id_of(headers: Mapping[str, str]) -> str:
-    """The client's ``X-Request-ID`` if it is valid (up to 128 of ``A-Za-z0-9._:-``), else a new one."""
-    sent = headers.get("x-request-id", "")
-    return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
 def check_api_key(headers: Mapping[str, str], api_key: str | None) -> None:
@@ -83,33 +66,58 @@ def check_encoding(headers: Mapping[str, str]) -> None:
         raise _compressed(f"as {encoding[:_SHOWN]!r}")
 
 
+_FORM = "application/x-www-form-urlencoded"
+"""What ``curl -d`` and ``urllib`` call any body, and browsers those of forms."""
+_BROWSERS = ("origin", "referer", "cookie", "sec-fetch-site", "sec-fetch-mode")
+"""One of these at least is in whatever a page has a browser send as a form."""
+
+
+def check_type(headers: Mapping[str, str]) -> None:
+    """Let through a body that says it is JSON, or says nothing: a form of a web page always says what it is.
+
+    One that ``curl -d`` sends passes, too: it says that it is a form, but nothing that browsers say.
+
+    Raises:
+        Refusal: 415, it says that it is something else.
+    """
+    said = headers.get("content-type", "")
+    kind = said.partition(";")[0].strip().lower()
+    if kind == _FORM and not any(name in headers for name in _BROWSERS):
+        return
+    if said and kind != "application/json":
+        way_out = "-H 'Content-Type: application/json'"
+        message = f"the body is sent as {said[:_SHOWN]!r}: send it as application/json (curl {way_out})"
+        raise Refusal(415, "unsupported-type", message)
+
+
 def _compressed(how: str) -> Refusal:
     return Refusal(415, "unsupported-encoding", f"the body is compressed {how}; send it plain", {"Accept-Encoding": ""})
 
 
-async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
-    """The request's body.
+async def read_body(request: Request, share: Share, room: Room, *, limit: int, seconds: float) -> bytes:
+    """The request's body; ``share`` of ``room`` grows as it comes.
 
     Raises:
-        Refusal: 413, more than ``limit`` bytes; 408, not complete within ``seconds``; 415, compressed.
+        Refusal: 413, more than ``limit`` bytes; 408, not complete within ``seconds``; 415, compressed; 503, there is no
+            room for it.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
-    chunks, size = [], 0
+    body = bytearray()
     with trio.move_on_after(seconds) as scope:
         async with aclosing(request.stream()) as stream:
             async for chunk in stream:
-                size += len(chunk)
-                if size > limit:
+                if len(body) + len(chunk) > limit:
                     raise _too_large(limit)
-                chunks.append(chunk)
+                if not share.take(len(chunk)):
+                    raise room.refusal()
+                body += chunk
     if scope.cancelled_caught:
         raise Refusal(408, "body-timeout", f"the body was not there within {seconds:g} s")
-    body = b"".join(chunks)
     if body.startswith(_GZIP):
         raise _compressed("with gzip")
-    return body
+    return bytes(body)
 
 
 def _too_large(limit: int) -> Refusal:
@@ -122,21 +130,22 @@ def parse_episode(body: bytes) -> str | None:
     Raises:
         Refusal: 400, not JSON; 422, not an object, or the episode is no text.
     """
-    sent = _read_json(body) if body.strip() else {}
+    sent = _read(body, WireFormat.JSON)[0] if body.strip() else {}
     if not isinstance(sent, dict) or not isinstance(sent.get("episode_id"), str | None):
         raise Refusal(422, "bad-request", "the body must be a JSON object, and its 'episode_id' text")
     episode: str | None = sent.get("episode_id")
     return episode
 
 
-def parse_observation(body: bytes, form: WireFormat = WireFormat.JSON) -> Observation:
-    """The observation in a body. ``instruction``, ``state``, ``image`` and ``episode_id`` are always in it.
+def parse_observation(body: bytes, form: WireFormat = WireFormat.JSON) -> tuple[Observation, Weight]:
+    """The observation in a body, and its weight. It always has ``instruction``, ``state``, ``image``, ``episode_id``.
 
     Raises:
-        Refusal: 400, not of that form; 422, not an object, or a known field has the wrong type.
+        Refusal: 400, not of that form; 413, more values than are read; 422, not an object, or a known field has the
+            wrong type.
     """
     json = form is WireFormat.JSON
-    sent = _read_json(body) if json else _read_msgpack(body)
+    sent, weight = _read(body, form)
     if not isinstance(sent, dict):
         raise Refusal(422, "bad-request", f"the body must be a {'JSON object' if json else 'map'}, not {_kind(sent)}")
     for name in ("instruction", "image", "episode_id") if json else ("instruction", "episode_id"):
@@ -150,7 +159,7 @@ def parse_observation(body: bytes, form: WireFormat = WireFormat.JSON) -> Observ
         raise Refusal(422, "bad-request", f"a field is nested more than {_DEEPEST} deep and cannot be recorded")
     if sent.get("instruction") is None:
         sent["instruction"] = "" if json else _prompt(sent)
-    return {**_DEFAULTS, **sent}
+    return {**_DEFAULTS, **sent}, weight
 
 
 def _prompt(sent: dict[str, Any]) -> str:
@@ -162,18 +171,13 @@ def _prompt(sent: dict[str, Any]) -> str:
     return str(prompt) if isinstance(prompt, str) else ""
 
 
-def _read_json(body: bytes) -> Any:
+def _read(body: bytes, form: WireFormat) -> tuple[Any, Weight]:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(400, "bad-json", f"the body is not JSON: {error}") from error
-
-
-def _read_msgpack(body: bytes) -> Any:
-    try:
-        return decoded(body, WireFormat.MSGPACK)
+        return weighed(body, form)
+    except TooManyValuesError as error:
+        raise Refusal(413, "body-too-large", str(error)) from error
     except ObservationError as error:
-        raise Refusal(400, "bad-msgpack", str(error)) from error
+        raise Refusal(400, f"bad-{form.value}", str(error)) from error
 
 
 def _is_state(state: Any, *, json: bool) -> bool:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from attrs import evolve
 
 from horus_async.policy.calls.calling import Call, EpisodeOver, PolicyCaller, PolicyCallError, PolicyStuck
 from horus_async.policy.calls.runs import failure_text
-from horus_async.policy.model.images.hiding import traceback_without_images, without_images
+from horus_async.policy.model.images.hiding import traceback_without_images
 from horus_async.policy.model.interface import AnswerError, ObservationError
 from horus_async.policy.model.loaded import LoadedPolicy
 from horus_async.policy.model.loading import load_policy
 from horus_async.policy.model.wire import WireFormat
 from horus_async.policy.trace.recorder import TraceRecorder
 
+from .admission.refusal import Refusal
+from .admission.room import MB, Room
 from .condition import Condition, ServerState, ServiceOptions
 from .metrics import Metrics
 from .outcome import CLIENT_CLOSED, Asked
-from .requests import Refusal, parse_observation
+from .requests import parse_observation
 from .telemetry import ActSpan, act_span
 
 if TYPE_CHECKING:
@@ -36,6 +38,13 @@ __all__ = ["PolicyService", "ServerState", "ServiceOptions"]
 
 logger = logging.getLogger("horus_async.policy")
 
+_T = TypeVar("_T")
+_LARGE = 256 * 1024
+"""Bytes of a body from which on it is worked on in a thread; it takes a few milliseconds then."""
+_ASIDE = 2
+"""Threads for that."""
+_ROOM = 256 * MB
+
 _NOT_THE_POLICY = {"bad-observation", "client-closed", "server-stopped"}
 """Failures that say nothing about the health of the policy."""
 
@@ -43,13 +52,16 @@ _NOT_THE_POLICY = {"bad-observation", "client-closed", "server-stopped"}
 class PolicyService:
     """Serves one policy to many clients: ``load`` it, ``ask`` it, ``close`` it, all inside trio."""
 
-    def __init__(self, options: ServiceOptions) -> None:
+    def __init__(self, options: ServiceOptions, room: Room | None = None) -> None:
+        """``room`` is for what the bodies of requests become when they are read."""
         self.options = options
+        self.room = Room(_ROOM) if room is None else room
         self.condition = Condition(options)
         self.metrics = Metrics(self.condition)
         self.loaded = trio.Event()
         self.stopped = trio.Event()
         self._receiving: set[trio.CancelScope] = set()
+        self._aside = trio.CapacityLimiter(_ASIDE)
 
     @property
     def policy(self) -> LoadedPolicy | None:
@@ -158,7 +170,8 @@ class PolicyService:
         caller, policy = self.condition.caller, self.condition.policy
         assert caller is not None
         assert policy is not None
-        observation = parse_observation(body, form)
+        observation, weight = await self.beside(len(body), parse_observation, body, form)
+        self.admit()
         if observation["episode_id"] is None:
             observation["episode_id"] = episode_id
         asked = Asked(body, form, request_id, Call(observation))
@@ -166,7 +179,9 @@ class PolicyService:
         async def answer() -> None:
             asked.answer = await caller.ask(asked.call)
 
-        with act_span(headers) as span:
+        with self.room.share() as share, act_span(headers) as span:
+            if not share.take(weight.memory):
+                raise self.room.refusal(len(body) + weight.memory)
             span.describe(policy, observation, request_id)
             try:
                 await self._through(asked, answer, client_gone)
@@ -203,6 +218,12 @@ class PolicyService:
             raise Refusal(asked.status, asked.failure.slug, asked.failure.message)
         return done[0]
 
+    async def beside(self, size: int, function: Callable[..., _T], *args: Any) -> _T:
+        """What ``function`` returns; in a thread where it works on many bytes, so that others are served meanwhile."""
+        if size <= _LARGE:
+            return function(*args)
+        return await trio.to_thread.run_sync(function, *args, limiter=self._aside, abandon_on_cancel=True)
+
     async def _through(
         self, asked: Asked, work: Callable[[], Awaitable[None]], client_gone: Callable[[], Awaitable[None]]
     ) -> None:
@@ -232,20 +253,24 @@ class PolicyService:
         try:
             await work()
         except EpisodeOver as error:
-            asked.refusal = Refusal(409, "episode-over", without_images(str(error), asked.sent()))
+            asked.refusal = Refusal(409, "episode-over", await self._shown(asked, str(error)))
         except PolicyStuck as error:
             asked.refusal = self._stuck(str(error))
         except ObservationError as error:
-            asked.fail(422, "bad-observation", str(error))
+            asked.fail(422, "bad-observation", await self._shown(asked, str(error)))
         except AnswerError as error:
+            shown = await self._shown(asked, str(error))
             asked.answer = error.answer
-            asked.fail(500, error.slug, str(error))
+            asked.fail(500, error.slug, shown)
         # A policy may fail in any way; each failure is an answer to the client and a line in the trace.
         except Exception as error:  # noqa: BLE001 - it is logged
-            shown = traceback_without_images(error, asked.sent())
+            shown = await self.beside(len(asked.body), _traceback_of, error, asked)
             logger.error("policy-error: request %s\n%s", asked.request_id, shown)  # noqa: TRY400 - shown above
             message = str(error) if isinstance(error, PolicyCallError) else failure_text(error)
-            asked.fail(500, "policy-error", message)
+            asked.fail(500, "policy-error", await self._shown(asked, message))
+
+    async def _shown(self, asked: Asked, message: str) -> str:
+        return await self.beside(len(asked.body), asked.shown, message)
 
     def _refuse_unreached(self, asked: Asked) -> None:
         """Refuse a request that did not reach the policy, and say why."""
@@ -291,3 +316,7 @@ class PolicyService:
 
     def _retry_after(self) -> int:
         return max(1, math.ceil(self.options.request_timeout / 2))
+
+
+def _traceback_of(error: BaseException, asked: Asked) -> str:
+    return traceback_without_images(error, asked.sent())

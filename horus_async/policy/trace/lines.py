@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import define
 
+from horus_async.bounds.text import Most
+from horus_async.bounds.unpacking import in_pieces
 from horus_async.errors import TraceError
 
 if TYPE_CHECKING:
@@ -22,11 +24,33 @@ _GZIP_WINDOW = 31
 _GZIP_TRAILER = 8
 _GZIP_MAGIC = b"\x1f\x8b"
 _LZ4_MAGIC = b"\x04\x22\x4d\x18"
-_MAX_LINE = 1 << 28
+MOST_LINE = 1 << 26
+"""Bytes of a line. A request with its images has at most as many as a server takes: 16 MB, unless it was told more."""
+MOST_IN_LINE = Most(values=3 << 20, objects=1 << 19)
+"""As many numbers can the images, the state and the actions of a request have."""
+MOST_IDLE = 1 << 20
+"""Lines of a file that say nothing: empty ones, and of kinds that nobody knows."""
 
 
 class DamagedDataError(TraceError):
     """Compressed data violates its format: the file is what its name says, but not whole."""
+
+
+class LineTooLargeError(TraceError):
+    """A line that holds more than a line of a trace may."""
+
+
+def check_line(text: bytes) -> None:
+    """Refuse a line that readers do not take.
+
+    Raises:
+        LineTooLargeError: It is one.
+    """
+    what = MOST_IN_LINE.exceeded_by(text)
+    if len(text) > MOST_LINE:
+        what = f"more than {MOST_LINE >> 20} MiB"
+    if what is not None:
+        raise LineTooLargeError(f"a line of {what}, the most that a line may hold; this is not a trace")
 
 
 @define
@@ -50,14 +74,16 @@ class LineSource:
             first, *rest = chunk.split(b"\n")
             pending.append(first)
             size += len(first)
+            if size > MOST_LINE:
+                raise TraceError(f"{self.name}: a line of more than {MOST_LINE >> 20} MiB; this is not a trace")
             if rest:
-                yield b"".join(pending)
+                line, pending = b"".join(pending), []
+                yield line
                 yield from rest[:-1]
                 pending, size = [rest[-1]], len(rest[-1])
-            if size > _MAX_LINE:
-                raise TraceError(f"{self.name}: a line of more than {_MAX_LINE >> 20} MB; this is not a trace")
         if size:
-            yield b"".join(pending)
+            line, pending = b"".join(pending), []
+            yield line
 
     def _text(self) -> Iterator[bytes]:
         try:
@@ -120,10 +146,9 @@ class LineSource:
                         continue
                     stream = lz4.frame.LZ4FrameDecompressor()
                 try:
-                    text = stream.decompress(data)
+                    yield from in_pieces(stream, data, _CHUNK)
                 except RuntimeError as error:
                     raise DamagedDataError(f"{self.name}: damaged LZ4 data: {error}") from error
-                yield text
                 data = (stream.unused_data or b"") if stream.eof else b""
                 stream = None if stream.eof else stream
         if stream is not None or data:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 from attrs import define
 
 from horus_async.errors import TraceError
+from horus_async.limits.open_files import why
 from horus_async.policy.model.jsontext import decode
 
 from .checksum import ends_in_checksum, has_checksum
 from .format import SCHEMA_VERSION
-from .lines import LineSource
+from .lines import MOST_IDLE, LineSource, LineTooLargeError, check_line
 from .request import TraceRequest, request_of
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ class TraceReader:
         self._torn: str | None = None
         self._ended = False
         self._summed: bool | None = None
+        self._idle = 0
         self._wrong: list[int] = []
         """The numbers of lines that do not fit their checksums."""
         self._order = _Order()
         try:
             self._file = self.path.open("rb")
         except OSError as error:
-            raise TraceError(f"cannot open the trace {str(self.path)!r}: {error.strerror or error}") from error
+            raise TraceError(f"cannot open the trace {str(self.path)!r}: {why(error)}") from error
         self._source = LineSource(self._file, str(self.path))
         self._lines = self._decoded()
         try:
@@ -99,6 +101,8 @@ class TraceReader:
                 if "dropped" in self.header or not self.header.get("part"):
                     before = _count(self.header.get("dropped"))
                     self.dropped = max(self.dropped, _count(line.get("dropped")) - before)
+            else:
+                self._see_idle()
         self._ended = True
 
     @property
@@ -149,6 +153,11 @@ class TraceReader:
             notes.append("no footer: the server did not end cleanly, or is still running")
         return notes
 
+    def _see_idle(self) -> None:
+        self._idle += 1
+        if self._idle > MOST_IDLE:
+            raise TraceError(f"{self.path}: more than {MOST_IDLE} lines that say nothing; this is not a trace")
+
     def _fits(self, text: bytes, line: dict[str, Any]) -> bool:
         """Whether a line has the checksum that it should have: each one has it where the first has."""
         is_summed = ends_in_checksum(text)
@@ -192,11 +201,15 @@ class TraceReader:
         odd: str | None = None
         for number, text in enumerate(self._source.lines(), 1):
             if not text.strip(b"\0 \r\t"):
+                self._see_idle()
                 continue
             if odd is not None:
                 raise TraceError(odd)
             try:
+                check_line(text)
                 line = decode(text)
+            except LineTooLargeError as error:
+                raise TraceError(f"{self.path}, line {number}: {error}") from None
             except ValueError as error:
                 odd = f"{self.path}, line {number} is not JSON: {str(error)[:100]}"
                 continue

@@ -22,11 +22,14 @@ from attrs import evolve, field, frozen, validators
 
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import ConfigurationError
+from horus_async.limits import disk
+from horus_async.limits.threads import start_thread
 from horus_async.policy.model.wire import WireFormat
 from horus_async.recording_state import RecordingState
 
 from .file import TraceFile
 from .format import Exchange, Failure, footer_line, header_line, request_line
+from .lines import check_line
 from .redaction import ImageMode
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ class TraceRecorder:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="horus-trace-writer", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def record(self, exchange: Exchange) -> int | None:
         """Take one exchange. Returns its ``seq``, or None if it was dropped. Never blocks, never raises."""
@@ -131,8 +134,13 @@ class TraceRecorder:
         """Write what is left and the footer, and end the thread. Idempotent."""
         self._closing.set()
         self._wake.set()
-        self._thread.join()
+        if not disk.wait_at_end(self._is_over_within):
+            self._give_up(f"within {disk.END_PATIENCE:g} s of it")
         self._state = RecordingState.OFF
+
+    def _is_over_within(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def __enter__(self) -> Self:
         return self
@@ -175,7 +183,8 @@ class TraceRecorder:
             except OSError as error:
                 self._failed(error)
                 return False
-            self._took(batch)
+            if not self._took(batch):
+                return False
             if self._state is RecordingState.FAILED:
                 logger.warning("record-resumed: recording to %s again, %d requests dropped", file.path, self._dropped)
                 self._state = RecordingState.ON
@@ -198,7 +207,9 @@ class TraceRecorder:
 
     def _line(self, seq: int, exchange: Exchange, dropped_before: int) -> bytes:
         try:
-            return request_line(exchange, seq, self._options.images, dropped_before)
+            line = request_line(exchange, seq, self._options.images, dropped_before)
+            check_line(line)
+            return line
         # One exchange that cannot be written must cost neither the others nor the numbering.
         except Exception as error:  # noqa: BLE001 - it is logged
             # What an exception says may hold a part of the request, and that an image.
@@ -210,13 +221,17 @@ class TraceRecorder:
             bare = evolve(exchange, body=b"{}", form=WireFormat.JSON, answer=None, failure=failure)
             return request_line(bare, seq, self._options.images, dropped_before)
 
-    def _took(self, batch: list[tuple[int, Exchange, int]]) -> None:
+    def _took(self, batch: list[tuple[int, Exchange, int]]) -> bool:
+        """These are written; False if somebody has given them up meanwhile."""
         with self._lock:
+            if not self._queue:
+                return False
             for _, _, dropped_before in batch:
                 self._pending_bytes -= self._queue.popleft()[1].size
                 self._dropped_written += dropped_before
         self._written += len(batch)
         self._written_in_file += len(batch)
+        return True
 
     def _open_file(self) -> TraceFile:
         """The session's file, with its header in it."""
@@ -261,14 +276,14 @@ class TraceRecorder:
         every = self._options.retry_interval
         logger.error("%s: %s; serving goes on, recording is tried again every %g s", slug, error, every)
 
-    def _give_up(self) -> None:
-        """The server ends while the disk is still full: what is queued counts as dropped."""
+    def _give_up(self, when: str = "before the end") -> None:
+        """The server ends while the disk is still full, or slow: what is queued counts as dropped."""
         with self._lock:
             lost = len(self._queue)
             self._dropped += lost
             self._queue.clear()
             self._pending_bytes = 0
-        logger.error("record-incomplete: %d requests could not be written before the end", lost)
+        logger.error("record-incomplete: %d requests could not be written %s", lost, when)
 
     def _end_session(self) -> None:
         """Write the last footer; where no file is open to tell of what was dropped, one that only does that."""

@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import TraceError
 from horus_async.hints.installed import install
+from horus_async.policy.model.elements import has_old_letter, is_unicode
 from horus_async.policy.model.hashes import image_hash
 from horus_async.policy.model.images.hiding import WHOLE, Images, shown_key, whole_or_spans, without
 from horus_async.policy.model.images.pixels import flat_numbers, packed, shape_of
+from horus_async.policy.model.weight import MOST_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 _SCALARS = frozenset({int, float, bool, type(None)})
+_LONGEST_DTYPE, _SHOWN = 256, 80
 _IN_TEXT = re.compile(r"\[image(?: ([0-9a-f]{16}))?\]")
 
 
@@ -227,10 +230,19 @@ def _array(fields: Any) -> Any:
     except ImportError as error:
         raise TraceError(f"arrays in a trace need NumPy: {install('numpy')}") from error
     try:
-        dtype, shape, data = numpy.dtype(str(fields["dtype"])), fields["shape"], _bytes(fields["data"])
-        if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
-            raise TraceError(f"{len(data)} bytes are not {shape} of {dtype}")
+        kind, shape, data = str(fields["dtype"]), fields["shape"], _bytes(fields["data"])
+        if len(kind) > _LONGEST_DTYPE:
+            raise TraceError(f"its elements are {kind[:_SHOWN]!r}…")
+        if has_old_letter(kind):
+            raise TraceError(f"its elements are {kind[:_SHOWN]!r}, an old name: 'S' is the letter for bytes")
+        dtype = numpy.dtype(kind)
+        wrong = dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data)
+        # Nothing has any shape; one of a billion rows without a column would become a billion lists.
+        if wrong or (not data and math.prod(size or 1 for size in shape) > MOST_VALUES):
+            raise TraceError(f"{len(data)} bytes are not {str(shape)[:_SHOWN]} of {kind[:_SHOWN]}")
         array = numpy.frombuffer(data, dtype).reshape(shape)
+        if dtype.kind == "U" and not is_unicode(array):
+            raise TraceError("its text has characters beyond Unicode")
     except (TypeError, ValueError, KeyError, OverflowError, TraceError) as error:
         raise TraceError(f"an array in the trace is damaged: {error}") from error
     return array[()] if fields.get("scalar") is True and array.shape == () else array.copy()

@@ -136,6 +136,14 @@ class TraceRequest:
         return text if isinstance(text, str) else None, digest if isinstance(digest, str) else None
 
 
+def _is_number(value: float) -> bool:
+    try:
+        float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+    return True
+
+
 def request_of(line: dict[str, Any], place: str) -> TraceRequest:
     """The request in a line; ``place`` names it in errors.
 
@@ -150,10 +158,12 @@ def request_of(line: dict[str, Any], place: str) -> TraceRequest:
             raise TraceError(f"{place}: {name!r} is a {type(line[name]).__name__}")
     if line.get("seq") is None or isinstance(line["seq"], bool):
         raise TraceError(f"{place}: a request without a seq")
+    if not -(2**63) <= line["seq"] < 2**63:
+        raise TraceError(f"{place}: a seq beyond 64 bits")
     actions = (line.get("response") or {}).get("actions") or []
     latency = (line.get("latency") or {}).get("total_ms")
     error = line.get("error")
-    if not isinstance(actions, list) or not isinstance(latency, int | float | None):
+    if not isinstance(actions, list) or not isinstance(latency, int | float | None) or not _is_number(latency or 0):
         raise TraceError(f"{place}: actions or latency of the wrong type")
     if error is not None and not isinstance(error, dict):
         error = {"slug": "error", "message": str(error)}

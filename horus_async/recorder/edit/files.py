@@ -13,6 +13,7 @@ import orjson
 from horus_async.clock.system import iso_utc, wall_ns
 from horus_async.errors import RecordingError, SessionExistsError
 from horus_async.folders import make_private
+from horus_async.limits.open_files import why
 from horus_async.recorder.locking import FolderLock
 from horus_async.recorder.manifest import read_manifest, write_manifest
 from horus_async.recorder.naming import (
@@ -114,7 +115,7 @@ class EditedFile:
                     feed.external.see(topic, publisher, tick, size)
         at_tick: int | None = fields.get("at_tick", fields.get("tick"))
         if at_tick is None and fields["kind"] == "sends":
-            loose = max(sent["tick"] for sent in fields["outputs"])
+            loose = max((sent["tick"] for sent in fields["outputs"]), default=0)
             feed.last_loose_tick = max(loose, feed.last_loose_tick or 0)
         self.last_tick = max(self.last_tick, at_tick or 0)
         text = text_of(fields) if line is None or not _ends_in_tick(line) else line + b"\n"
@@ -219,7 +220,7 @@ def new_session(name: str, root: str | os.PathLike[str] | None, identity: str) -
             f"there is a session {name!r} in {folder.parent} already: choose another name, or delete it first"
         ) from None
     except OSError as error:
-        raise RecordingError(f"cannot make {folder}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot make {folder}: {why(error)}") from error
     edited, lock = EditedSession(folder, identity), FolderLock(folder)
     try:
         lock.take()
@@ -230,7 +231,7 @@ def new_session(name: str, root: str | os.PathLike[str] | None, identity: str) -
         remove_folder(folder)
         lock.release()
         if isinstance(error, OSError):
-            raise RecordingError(f"cannot write {folder}: {error.strerror or error}") from error
+            raise RecordingError(f"cannot write {folder}: {why(error)}") from error
         raise
     lock.release()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from horus_async.errors import RecordingError
+from horus_async.limits.open_files import why
 from horus_async.recorder.origin import Origin, attachment_path, read_origin, write_attachment, write_origin
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _keep(folder: Path, session: Session, attachment: Attachment, whole: Origin)
     try:
         data = path.read_bytes()
     except OSError as error:
-        return [f"{path} cannot be read: {error.strerror or error}"]
+        return [f"{path} cannot be read: {why(error)}"]
     file = write_attachment(folder, {other.file for other in whole.attachments}, attachment.name, data)
     whole.attachments.append(evolve(attachment, file=file))
     return []

@@ -6,6 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from horus_async.errors import DamagedRecordingError, UnsupportedVersionError
+from horus_async.recorder.log_lines import LogLine
+from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, SCHEDULER_STEM
+from horus_async.recorder.records import (
+    EarlierMessage,
+    ExecutionRecord,
+    ExternalMessage,
+    Footer,
+    GapRecord,
+    Header,
+    SchedulerTick,
+    SendsRecord,
+    parse_line,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,12 +28,22 @@ if TYPE_CHECKING:
 
     Fields = dict[str, Any]
 
+_OF_ALL = (Header, GapRecord, Footer)
+_OF_ROLE: dict[str, tuple[type, ...]] = {
+    SCHEDULER_STEM: (SchedulerTick,),
+    "node": (ExecutionRecord, SendsRecord),
+    EXTERNAL_STEM: (ExternalMessage, EarlierMessage),
+    LOG_STEM: (LogLine,),
+}
+
 
 class RawLines:
-    """Reads a file line by line, whatever kinds and fields there are."""
+    """Reads a file line by line, whatever kinds and fields there are; a line that readers refuse is none."""
 
     def __init__(self, file: RecordedFile) -> None:
         self.file = file
+        role = "node" if file.header is None else file.header.role
+        self._taken = (*_OF_ALL, *_OF_ROLE.get(role, ()))
         self._bad = 0
 
     def lines(self, start: int | None = None) -> Iterator[tuple[Fields, bytes]]:
@@ -28,10 +53,21 @@ class RawLines:
                 fields: Any = orjson.loads(line)
                 if not isinstance(fields["kind"], str):
                     raise TypeError
-            except (ValueError, TypeError, KeyError):
+                self._check(fields, line)
+            except (ValueError, TypeError, KeyError, DamagedRecordingError, UnsupportedVersionError):
                 self._bad += 1
                 continue
             yield fields, line
+
+    def _check(self, fields: Fields, line: bytes) -> None:
+        """Refuse wrong types, as readers do, and lines of other files; of unknown kinds only the tick is looked at."""
+        record = parse_line(line)
+        if record is None:
+            wrong = any(type(fields.get(key, 0)) not in {int, type(None)} for key in ("tick", "at_tick"))
+        else:
+            wrong = not isinstance(record, self._taken) or (isinstance(record, SchedulerTick) and "outputs" in fields)
+        if wrong:
+            raise TypeError
 
     @property
     def damage(self) -> list[str]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .files import Fields
     from .outside import Outside
 
+_OF_CALLBACKS = ("tick", "init", "shutdown", "safe_state", "sends")
+
 
 @frozen
 class LineChange:
@@ -30,7 +32,7 @@ class LineChange:
     def callback(self, fields: Fields, number: int) -> Fields | None:
         """A line of a node."""
         changed = self._with_tick(fields, number)
-        if changed is None or fields["kind"] == "gap":
+        if changed is None or fields["kind"] not in _OF_CALLBACKS:
             return changed
         tick_of = self.ticks[number]
         outputs = fields.get("outputs", [])
@@ -75,7 +77,7 @@ class LineChange:
         if not source and publisher in self.names[number]:
             return {**taken, "publisher": self.names[number][publisher]}
         stream = number, taken["topic"], publisher, source
-        publisher, source = self.outside.read_from(stream, taken["seq"])
+        publisher, source = self.outside.read_from(stream, taken.get("seq", 0))
         return _with_source({**taken, "publisher": publisher}, source)
 
 

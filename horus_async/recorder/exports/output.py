@@ -6,6 +6,7 @@ link stays a link: its target is filled when everything is there.
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import stat
@@ -19,8 +20,9 @@ from attrs import define, field
 
 from horus_async.errors import RecordingError
 from horus_async.hints.installed import install
+from horus_async.limits.open_files import why
 from horus_async.recorder.messages import session_messages
-from horus_async.spelling import did_you_mean
+from horus_async.spelling import did_you_mean, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -239,16 +241,33 @@ def _told(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise RecordingError(f"cannot write {path}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot write {path}: {why(error)}") from error
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     if goes_to_stdout(path):
-        yield sys.stdout.buffer
+        yield _AtTerminal() if sys.stdout.isatty() else sys.stdout.buffer
         return
     with path.open("wb") as stream:
         yield stream
+
+
+class _AtTerminal:
+    """Standard output where somebody looks at it: what would control the terminal is shown instead."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def write(self, data: Any) -> int:
+        """Write all of it."""
+        sys.stdout.write(printable_lines(self._decoder.decode(bytes(data))))
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Also the beginning of a character that has no end."""
+        sys.stdout.write(printable_lines(self._decoder.decode(b"", final=True)))
+        sys.stdout.flush()
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -257,7 +276,7 @@ def _status(path: Path) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise RecordingError(f"cannot write {path}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot write {path}: {why(error)}") from error
 
 
 def _is_stdout(status: os.stat_result) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .tables import TableFormat
-from .text import csv_line, json_text
+from .text import csv_line, is_formula, json_text
 
 if TYPE_CHECKING:
     from .tables import Table
@@ -14,16 +14,23 @@ if TYPE_CHECKING:
 
 
 class _Csv:
-    """Comma-separated values under a line of column names."""
+    """Comma-separated values under a line of column names.
+
+    Cells are the very values, also where a spreadsheet would take a text for a formula: how many is said.
+    """
 
     def __init__(self, stream: Any, table: Table) -> None:
         self._stream = stream
+        self._table = table
         self._columns = [*table.columns]
+        table.formulas = sum(map(is_formula, self._columns))
         stream.write(csv_line(self._columns))
 
     def write(self, rows: list[Row]) -> None:
         """Write some rows."""
-        self._stream.write(b"".join([csv_line([row.get(column) for column in self._columns]) for row in rows]))
+        lines = [[row.get(column) for column in self._columns] for row in rows]
+        self._table.formulas += sum(is_formula(cell) for line in lines for cell in line)
+        self._stream.write(b"".join(map(csv_line, lines)))
 
     def close(self) -> None:
         """Nothing."""

@@ -53,6 +53,8 @@ class Table:
     rows: int = 0
     settled: bool = False
     """Whether rows have been written."""
+    formulas: int = 0
+    """Cells, names of columns among them, that a spreadsheet would take for formulas."""
 
     def see(self, rows: list[Row]) -> None:
         """Take some rows into account.
@@ -246,6 +248,9 @@ class _Job:
 def _notes(table: Table) -> Iterator[str]:
     mixed = [name for name, kind in table.columns.items() if kind is Simple.MIXED]
     large = [name for name, kind in table.columns.items() if is_of_digits(kind)]
+    if table.formulas:
+        cells = "1 cell begins" if table.formulas == 1 else f"{table.formulas} cells begin"
+        yield f"topic {table.topic}: {cells} with = + - or @: open the file in a spreadsheet as text, not as formulas"
     for names, how, why in (
         (mixed, "JSON text", "they hold dicts or values of several kinds"),
         (large, "text", "they hold integers beyond 64 bits, or beyond 53 bits beside floats"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from math import inf, isnan
 from typing import TYPE_CHECKING, Any
@@ -14,17 +15,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PLAIN = frozenset({int, str, bool, type(None)})
+_FORMULAS = frozenset("=+-@\t\r")
 _QUOTED = re.compile(rb'[",\n\r]')
 
 
 def json_text(value: Any) -> bytes:
     """A cell as strict JSON, which knows neither infinity (written as text, ``"inf"``) nor NaN (written as null)."""
-    return orjson.dumps(_strict(value), option=orjson.OPT_SERIALIZE_NUMPY)
+    strict = _strict(value)
+    try:
+        return orjson.dumps(strict, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:  # an integer beyond 64 bits
+        return json.dumps(strict, ensure_ascii=False, separators=(",", ":"), default=lambda one: one.tolist()).encode()
 
 
 def csv_line(cells: Iterable[Any]) -> bytes:
     """A line of comma-separated values (RFC 4180, but with a plain newline); lists, arrays and dicts are JSON text."""
     return b",".join(map(_csv_cell, cells)) + b"\n"
+
+
+def is_formula(cell: Any) -> bool:
+    """Whether a spreadsheet would take a cell for a formula, which may be somebody else's."""
+    return type(cell) is str and cell[:1] in _FORMULAS and cell != ""
 
 
 def _strict(value: Any) -> Any:

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from horus_async.clock.system import wall_ns
 from horus_async.errors import HorusError, RecordingError
+from horus_async.limits.open_files import why
 from horus_async.observe import NodeInfo, RunInfo
 from horus_async.recorder.naming import check_session_name
 from horus_async.recorder.options import RecordingOptions
@@ -205,7 +206,7 @@ def _keep(path: Path, source: Source, topics: dict[str, str], nodes: dict[str, s
             origin.attachments.append(Attachment(enclosed.name, enclosed.media_type, *times, len(data), file))
         write_origin(folder, origin)
     except OSError as error:
-        raise RecordingError(f"cannot write session {folder.name!r} in {folder}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot write session {folder.name!r} in {folder}: {why(error)}") from error
     return origin
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from horus_async.bounds.unpacking import most_entries, most_of_file
 from horus_async.recorder.exports.mcap_export import PUBLISHERS, SESSION
 from horus_async.recorder.exports.output import need
 
@@ -147,6 +148,9 @@ class _Survey:
         self._source = source
         self._run: list[Stored] = []
         self._run_offset = self._run_bytes = 0
+        self._size = records.size
+        self._unpacked = self._count = 0
+        self._full = False
         for offset, record in records.all():
             self._take(offset, record)
         self._end_run()
@@ -181,6 +185,8 @@ class _Survey:
             self.channels[record.id] = record
 
     def _take_chunk(self, offset: int, chunk: Any) -> None:
+        if self._full:
+            return
         try:
             messages, definitions, too_short = of_chunk(chunk)
         except Exception as error:  # noqa: BLE001 - see McapRecords
@@ -195,6 +201,16 @@ class _Survey:
             )
         for record in definitions:
             self._define(type(record).__name__, record)
+        if chunk.compression:
+            self._unpacked += sum(len(message[3]) for message in messages)
+            self._count += len(messages)
+        if self._unpacked > most_of_file(self._size) or self._count > most_entries(self._size):
+            self._full = True
+            self._source.notes.append(
+                f"the chunks become more than {most_of_file(self._size)} bytes or {most_entries(self._size)} messages, "
+                f"the most that are read of a file of this size: those from byte {offset} on are lost"
+            )
+            return
         self._add_piece(offset, messages, None)
 
     def _end_run(self) -> None:

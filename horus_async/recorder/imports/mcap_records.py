@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from horus_async.bounds.unpacking import most_entries, unpack_lz4, unpack_zstd
 from horus_async.errors import RecordingError
 
 from .source import Enclosed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     Stored = tuple[int, int, int, bytes]
     """A message: its log time, channel, sequence number and data."""
@@ -26,7 +27,7 @@ _LENGTH = Struct("<xQ")
 _MESSAGE = Struct("<xQHIQ8x")
 _MESSAGE_HEAD = _MESSAGE.size - _RECORD_HEAD
 _CRC = 4
-_COMPRESSIONS = {"", "lz4", "zstd"}
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, "lz4": unpack_lz4, "zstd": unpack_zstd}
 
 
 @frozen
@@ -78,16 +79,14 @@ def of_chunk(chunk: Any) -> tuple[list[Stored], list[Any], int]:
     from mcap.data_stream import ReadDataStream
     from mcap.opcode import Opcode
     from mcap.records import Channel, Schema
-    from mcap.stream_reader import get_chunk_data_stream
 
-    if chunk.compression not in _COMPRESSIONS:
-        raise RecordingError(f"compression {chunk.compression!r:.40} is not known")
-    stream, end = get_chunk_data_stream(chunk, validate_crc=True)
-    content = stream.read(end)
+    content = _content_of(chunk)
+    end = len(content)
     messages: list[Stored] = []
     definitions: list[Any] = []
     of_message, of_schema, of_channel = int(Opcode.MESSAGE), int(Opcode.SCHEMA), int(Opcode.CHANNEL)
     at = too_short = 0
+    most = most_entries(len(chunk.data))
     while at < end:
         code = content[at]
         if code == of_message:
@@ -97,6 +96,8 @@ def of_chunk(chunk: Any) -> tuple[list[Stored], list[Any], int]:
                 too_short += 1
             else:
                 messages.append((stamp_ns, channel, sequence, content[place + _MESSAGE.size : at]))
+                if len(messages) > most:
+                    raise RecordingError(f"it holds more than {most} messages")
             continue
         (length,) = _LENGTH.unpack_from(content, at)
         place, at = at + _RECORD_HEAD, at + _RECORD_HEAD + length
@@ -108,13 +109,24 @@ def of_chunk(chunk: Any) -> tuple[list[Stored], list[Any], int]:
     return messages, definitions, too_short
 
 
+def _content_of(chunk: Any) -> bytes:
+    unpack = _UNPACK.get(chunk.compression)
+    if unpack is None:
+        raise RecordingError(f"compression {chunk.compression!r:.40} is not known")
+    content = unpack(chunk.data)
+    if chunk.uncompressed_crc and zlib.crc32(content) != chunk.uncompressed_crc:
+        raise RecordingError("its checksum is wrong")
+    return content
+
+
 class McapRecords:
     """Reads the records of a file. The library raises what its parts raise, hence the broad ``except``."""
 
     def __init__(self, stream: Any, notes: list[str]) -> None:
         self._stream = stream
         self._notes = notes
-        self._size = stream.seek(0, os.SEEK_END)
+        self.size = stream.seek(0, os.SEEK_END)
+        """Bytes of the file."""
 
     def all(self) -> Iterator[tuple[int, Any]]:
         """Every record with its offset, chunks as they are, to the end of the file.
@@ -143,7 +155,7 @@ class McapRecords:
         from mcap.records import Footer
 
         self._stream.seek(begin)
-        limit = max(self._size, 1)
+        limit = max(self.size, 1)
         is_whole = not begin  # only then is there a checksum to compare; a chunk has its own
         reader = _reader_class()(
             self._stream, skip_magic=not is_whole, emit_chunks=True, validate_crcs=is_whole, record_size_limit=limit
@@ -165,7 +177,7 @@ class McapRecords:
         except Exception:  # noqa: BLE001
             return None
         indexes = [] if summary is None else summary.chunk_indexes
-        starts = [index.chunk_start_offset for index in indexes if offset < index.chunk_start_offset < self._size]
+        starts = [index.chunk_start_offset for index in indexes if offset < index.chunk_start_offset < self.size]
         return min(starts, default=None)
 
     def of_piece(self, piece: Piece) -> list[Stored]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
+from horus_async.bounds.unpacking import unpack_zstd
 from horus_async.errors import HorusError, RecordingError
 from horus_async.recorder.exports.mcap_export import PUBLISHERS, WRAPPED
 from horus_async.recorder.exports.output import need
+from horus_async.recorder.limits import too_much
 from horus_async.topics.codec import decode
 
 from .json_values import json_value
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Decode = Callable[[Any], Any]
-
-_LARGEST = 1 << 28
 
 
 def decoder_of(schema: Any, channel: Any, made: dict[Any, Decode]) -> Decode:
@@ -40,7 +40,7 @@ def decoder_of(schema: Any, channel: Any, made: dict[Any, Decode]) -> Decode:
     if encoding == "json":
         if PUBLISHERS in metadata:  # ours: with the codec's tags
             return _tagged_decoder(metadata.get(WRAPPED))
-        return _maybe_packed(json_value)
+        return _maybe_packed(_json_value)
     key = (encoding, None) if schema is None else (encoding, schema.name, schema.encoding, schema.data)
     if key not in made:
         made[key] = _schema_decoder(encoding, schema)
@@ -91,13 +91,19 @@ def _maybe_packed(plain: Decode) -> Decode:
 
 
 def _unpacked(data: bytes) -> bytes:
-    import zstandard  # comes with mcap
+    return unpack_zstd(data)
 
-    return zstandard.ZstdDecompressor().decompress(data, max_output_size=_LARGEST)
+
+def _json_value(data: bytes) -> Any:
+    if (what := too_much(data)) is not None:
+        raise RecordingError(f"it has {what}")
+    return json_value(data)
 
 
 def _tagged_decoder(key: str | None) -> Decode:
     def decoder(data: bytes) -> Packed:
+        if (what := too_much(data)) is not None:
+            raise RecordingError(f"it has {what}")
         value = orjson.loads(data)
         payload = orjson.dumps(value if key is None else value[key])
         decode(payload)  # whether a reader will understand it

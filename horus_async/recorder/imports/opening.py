@@ -7,8 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from horus_async.bounds.unpacking import most_of_file
 from horus_async.errors import HorusError, RecordingError
 from horus_async.hints.installed import command
+from horus_async.limits.open_files import why
 from horus_async.recorder.exports.output import need
 
 from .bags import open_bag1, open_sqlite
@@ -46,8 +48,8 @@ _OTHERS = {
 }
 _BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite calls its files beside a ``.db3``."""
-_PIECE = 1 << 13
-"""Bytes that are unpacked at a time: they may become 256 MiB, in theory."""
+_PIECE = 1 << 11
+"""Bytes that are unpacked at a time: they may become 64 MiB, in theory."""
 _KINDS = "an MCAP file, a ROS 1 bag (.bag), a ROS 2 bag (its folder, or a .db3 file) or a PX4 log (.ulg)"
 _LONGEST = max(map(len, [*_OPENERS, *_OTHERS]))
 
@@ -144,10 +146,13 @@ def _unpack(path: Path, stack: ExitStack) -> tuple[Path, bool]:
     try:
         with path.open("rb") as source, unpacked.open("wb") as target:
             whole = False
+            most = room = most_of_file(path.stat().st_size)
             frame = ZstdDecompressor().decompressobj()
             while data := source.read(_PIECE):
                 while data:
-                    target.write(frame.decompress(data))
+                    room -= target.write(frame.decompress(data))
+                    if room < 0:
+                        raise RecordingError(f"{path} would become more than {most} bytes: it is no recording")
                     data, whole = frame.unused_data if frame.eof else b"", frame.eof
                     if whole:
                         frame = ZstdDecompressor().decompressobj()
@@ -155,6 +160,6 @@ def _unpack(path: Path, stack: ExitStack) -> tuple[Path, bool]:
         whole = False
     except OSError as error:
         raise RecordingError(
-            f"cannot unpack {path} into {folder}: {error.strerror or error}: set TMPDIR to a folder with room"
+            f"cannot unpack {path} into {folder}: {why(error)}: set TMPDIR to a folder with room"
         ) from error
     return unpacked, whole

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 METADATA = "metadata.yaml"
 _ENDINGS = (".mcap", ".db3", ".bag", ".bag.active")
 _PACKED = (".zstd", ".zst")
+_DEEPEST = 32
+"""Lists and maps in one another in metadata; those of bags are six deep."""
+_LONGEST = 4 << 20
+"""Bytes of the metadata: those of thousands of topics."""
+_ALIAS = re.compile(r"(?:^|[:\-,\[{?])[ \t\n]*\*[A-Za-z0-9_]+[ \t]*(?=$|[,\]}#:\n])", re.MULTILINE)
 
 
 @frozen
@@ -117,12 +122,10 @@ def _files_of_one_bag(path: Path, there: dict[str, Path]) -> dict[str, Path]:
 
 def _read_metadata(folder: Path) -> _Metadata:
     """What the metadata say, as far as it can be read: they may be written by hand, by any program."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        text = (folder / METADATA).read_text(encoding="utf-8", errors="replace")
-        said = YAML(typ="safe", pure=True).load(text)["rosbag2_bagfile_information"]
+        said = _parsed(_text(folder / METADATA))["rosbag2_bagfile_information"]
         files = [re.split(r"[/\\]", str(name))[-1] for name in said["relative_file_paths"]]
         counts: dict[str, int] = {}
         for topic in said.get("topics_with_message_count") or []:
@@ -138,6 +141,36 @@ def _read_metadata(folder: Path) -> _Metadata:
     with suppress(AttributeError):
         custom = {str(key): str(value) for key, value in custom.items()}
     return _Metadata(files, counts, str(said.get("ros_distro") or ""), custom if isinstance(custom, dict) else {})
+
+
+def _parsed(text: str) -> Any:
+    """What a text in YAML says.
+
+    Raises:
+        YAMLError: It is not YAML, or too deep: the library's time goes by the square of that.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = _DEEPEST
+    return yaml.load(text)
+
+
+def _text(path: Path) -> str:
+    """The text of the metadata.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is too long, or has aliases, by which few lines become very many.
+    """
+    with path.open("rb") as file:
+        data = file.read(_LONGEST + 1)
+    if len(data) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST} bytes")
+    text = data.decode(errors="replace")
+    if (found := _ALIAS.search(text)) is not None:
+        raise ValueError(f"it has an alias, {found[0].strip()[:40]!r}, which metadata of bags do not have")
+    return text
 
 
 def _is_storage(file: Path) -> bool:

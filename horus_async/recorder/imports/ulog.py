@@ -10,12 +10,12 @@ metadata, parameters that changed and the autopilot's messages as JSON lines.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from itertools import chain
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,12 @@ _HEADER = 16
 """Bytes before the first message of a log."""
 _MESSAGE = Struct("<HB")
 """Before each message: its size and its kind."""
+_FORMAT = ord("F")
+_DESCRIBING = (_FORMAT, ord("A"))
+"""Messages that describe a type, and that add a topic."""
+_MOST_FIELDS = 1 << 18
+"""Fields of all topics that are logged, items of arrays and nested ones too: real logs have some ten thousands."""
+_DEEPEST, _DIGITS = 50, 10
 
 
 def open_ulog(path: Path, stack: ExitStack) -> Source:
@@ -57,16 +63,92 @@ def open_ulog(path: Path, stack: ExitStack) -> Source:
         from pyulog import ULog
     except ImportError:
         raise need("pyulog", "ulog", "importing PX4 logs") from None
-    said = StringIO()
+    said = io.StringIO()
+    _check_formats(path)
     try:
-        with redirect_stdout(said):
-            log = ULog(str(path))
+        with redirect_stdout(said), _Log(path) as file:  # which the library leaves open when it fails
+            log = ULog(file)
     except Exception as error:  # the library has many kinds of errors
         raise RecordingError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     notes = said.getvalue().splitlines()
     if not log.file_corruption:
         notes += _cut_note(path)
     return _ULog(log, notes)
+
+
+class _Log(io.BufferedReader):
+    """A log as the library reads it: message by message, and back to the beginning of one that it does not know.
+
+    At one that is cut off it would go back further than that, and so round in circles for ever.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._reads = 0, 0
+        """Bytes of the last two reads: a message and what is before it."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read, and know how much."""
+        data = super().read(size)
+        self._reads = self._reads[1], len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go there.
+
+        Raises:
+            EOFError: It is before what was read last.
+        """
+        if whence == io.SEEK_CUR and -offset > sum(self._reads):
+            raise EOFError(f"the log is cut off at byte {self.tell()}, in the middle of a definition")
+        return super().seek(offset, whence)
+
+
+def _check_formats(path: Path) -> None:
+    """Refuse a log that describes more fields than its messages can have: the library makes an object of each.
+
+    Raises:
+        RecordingError: It does.
+    """
+    formats: dict[str, list[tuple[str, int]]] = {}
+    counts: dict[str, int] = {}
+    total = 0
+    with path.open("rb") as file:
+        file.seek(_HEADER)
+        while len(head := file.read(_MESSAGE.size)) == _MESSAGE.size:
+            size, kind = _MESSAGE.unpack(head)
+            if kind not in _DESCRIBING:
+                file.seek(size, os.SEEK_CUR)
+                continue
+            data = file.read(size)
+            if kind == _FORMAT:
+                name, _, fields = data.decode("latin-1").partition(":")
+                formats[name] = [_count_of(one) for one in fields.split(";") if one]
+            else:
+                total += _fields_of(data[3:].decode("latin-1"), formats, counts)
+            if total > _MOST_FIELDS:
+                raise RecordingError(f"{path} cannot be read: its topics have more than {_MOST_FIELDS} fields")
+
+
+def _count_of(described: str) -> tuple[str, int]:
+    """The type of a field, and how many of it there are."""
+    kind, _, count = described.split(" ", maxsplit=1)[0].partition("[")
+    digits = count.rstrip("]")
+    if not digits.isdecimal():
+        return kind, 1
+    return kind, min(int(digits[:_DIGITS]), _MOST_FIELDS + 1)
+
+
+def _fields_of(name: str, formats: dict[str, list[tuple[str, int]]], counts: dict[str, int], depth: int = 0) -> int:
+    """How many fields a type has with those of the types in it; too many if it is part of itself, or nested deeply."""
+    if name not in formats:
+        return 1
+    if name not in counts:
+        counts[name] = _MOST_FIELDS + 1  # until it is known: who comes here again is within itself
+        if depth < _DEEPEST:
+            found = (count * _fields_of(kind, formats, counts, depth + 1) for kind, count in formats[name])
+            counts[name] = min(sum(found), _MOST_FIELDS + 1)
+    return counts[name]
 
 
 def _cut_note(path: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from horus_async.errors import DamagedRecordingError
+from horus_async.limits.open_files import why
 from horus_async.recorder.locking import is_being_recorded
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST, SCHEDULER_STEM
@@ -42,8 +43,8 @@ def check_session(session: Session, progress: Callable[[int], None] | None = Non
         if progress is not None:
             progress(number)
     _note_going_on(session, files)
-    for name, why in session.unreadable.items():
-        found.files.append(FileCheck(name, Verdict.DAMAGED, problems=[why]))
+    for name, reason in session.unreadable.items():
+        found.files.append(FileCheck(name, Verdict.DAMAGED, problems=[reason]))
     found.problems = [] if _just_began(session, found.files) else _check_manifest(session)
     found.problems += _check_origin(session)
     if not live:
@@ -166,7 +167,7 @@ def _check_origin(session: Session) -> list[str]:
         try:
             size = path.stat().st_size
         except OSError as error:
-            problems.append(f"attachment {attachment.name}: {error.strerror or error}: {path}")
+            problems.append(f"attachment {attachment.name}: {why(error)}: {path}")
         else:
             if size != attachment.bytes:
                 problems.append(f"attachment {attachment.name} has {size} of {attachment.bytes} bytes: {path}")

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from horus_async.errors import DamagedRecordingError, RecordingError, SessionNotFoundError, UnsupportedVersionError
 from horus_async.folders import NoHomeError, expanded
+from horus_async.limits.open_files import why
 from horus_async.recorder.locking import is_being_recorded, not_being_recorded
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.naming import MANIFEST, SUFFIX, check_session_name, is_session_name, recordings_root
@@ -91,7 +92,7 @@ def list_sessions(root: str | os.PathLike[str] | None = None) -> list[SessionSum
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise RecordingError(f"cannot look into {home}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot look into {home}: {why(error)}") from error
     found = (_summary_if_there(folder) for folder in folders)
     return sorted(filter(None, found), key=lambda summary: (summary.started_at, summary.name))
 
@@ -131,7 +132,7 @@ def delete_session(
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise RecordingError(f"cannot delete {folder}: {error.strerror or error}") from error
+            raise RecordingError(f"cannot delete {folder}: {why(error)}") from error
     remove_condemned(folder.parent)
     if condemned.exists():
         raise RecordingError(f"session {name!r} is gone, but its files in {condemned} cannot be removed")
@@ -228,7 +229,7 @@ def _summary_if_there(folder: Path) -> SessionSummary | None:
     except OSError as error:
         if not folder.exists():
             return None
-        problem = f"cannot be read: {error.strerror or error}"
+        problem = f"cannot be read: {why(error)}"
         return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, problem=problem)
     return summary if summary.problem is None or folder.exists() else None
 

@@ -7,6 +7,7 @@ import re
 import stat
 from bisect import bisect_left
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import evolve
 
-from horus_async.errors import DamagedRecordingError, SessionNotFoundError, UnsupportedVersionError
+from horus_async.errors import DamagedRecordingError, RecordingError, SessionNotFoundError, UnsupportedVersionError
+from horus_async.limits.open_files import too_many_files, why, with_room
 from horus_async.recorder.frames import SEAL_SIZE, Damage, Frame, IndexEntry, Seal, read_index, scan, seal_in
 from horus_async.recorder.log_lines import LogLine
 from horus_async.recorder.records import (
@@ -252,7 +254,7 @@ class RecordedFile:
             ticks = [int(tick) for tick in _LAST_FIELD.findall(piece.text)]
             if ticks and (ticks != sorted(ticks) or (highest is not None and ticks[0] < highest)):
                 self._rewound = True
-            lines = piece.text.splitlines()
+            lines = list(lines_of(piece.text))
             first, last = _first_tick(lines), _first_tick(reversed(lines))
             if first is not None and last is not None:
                 highest = last if highest is None else max(highest, last)
@@ -299,11 +301,12 @@ class RecordedFile:
     @contextmanager
     def _open(self) -> Iterator[tuple[Read, int]]:
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = with_room(partial(os.open, self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
         except FileNotFoundError:
             raise SessionNotFoundError(f"there is no file {self.path}") from None
         except OSError as error:
-            raise DamagedRecordingError(f"{self.path} cannot be opened: {error.strerror or error}") from error
+            kind = RecordingError if too_many_files(error) else DamagedRecordingError
+            raise kind(f"{self.path} cannot be opened: {why(error)}") from error
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -317,7 +320,7 @@ class RecordedFile:
             try:
                 return os.pread(descriptor, size, offset)
             except OSError as error:
-                raise DamagedRecordingError(f"{self.path} cannot be read: {error.strerror or error}") from error
+                raise DamagedRecordingError(f"{self.path} cannot be read: {why(error)}") from error
 
         return read
 

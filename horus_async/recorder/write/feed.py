@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .room import Room
 
 BACKLOG_FULL = "more came than could be written in time"
+NO_MEMORY = "there was no memory for it"
 _PATIENCE_MS = 1000
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import iso_utc
+from horus_async.limits.open_files import KEPT_BACK, check_files_left, expect_files, too_many_files
 from horus_async.observe import NodeInfo
 from horus_async.recorder.manifest import sync_folder, write_manifest
 from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, SCHEDULER_STEM, file_name, plain_file_name
@@ -76,6 +77,7 @@ class SessionFiles:
         Raises:
             OSError: they cannot be made.
         """
+        expect_files(len(self._run.nodes))
         self.scheduler.open()
         for node in self._run.nodes:
             if self._screen is None or self._screen.takes_node(node.name):
@@ -84,6 +86,7 @@ class SessionFiles:
         self._announced = [file.paths[0].name for file in self]
         if self.synced:
             sync_folder(self.folder.parent)
+        check_files_left(KEPT_BACK)  # those for what comes later, and the rest of the program
 
     def announce(self) -> None:
         """Name files that came to be while the recording went on, in the manifest: so none can be gone unnoticed.
@@ -103,7 +106,12 @@ class SessionFiles:
             OSError: the disk refused.
         """
         for file in self:
-            file.finish(self._footer(file, ended_ns))
+            try:
+                file.finish(self._footer(file, ended_ns))
+            except OSError as error:
+                if file.begun or too_many_files(error) is None:
+                    raise
+                continue  # it never came to be for want of a descriptor; its lines are counted as lost
             if self.synced:
                 file.sync()
         write_manifest(self.folder, self._manifest(ended_ns, reason), sync=self.synced)

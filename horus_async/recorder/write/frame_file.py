@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ from attrs import define, field, frozen
 
 from horus_async.append_file import AppendFile
 from horus_async.clock.system import wall_ns
+from horus_async.limits.memory import memory_error
+from horus_async.limits.open_files import why
 from horus_async.recorder.frames import Seal, pack
 from horus_async.recorder.manifest import sync_folder
 from horus_async.recorder.naming import part_path
@@ -104,6 +108,9 @@ class FrameFile:
         self._went_back = False
         """Whether ticks went back in the lines; the recorded run may have said so before."""
         self._gap: Gap | None = None
+        self._in_hand, self._done = b"", 0
+        """What is being written, and how many bytes of it are in the file."""
+        self._given_up = False
 
     @property
     def written(self) -> int:
@@ -163,15 +170,24 @@ class FrameFile:
 
     def lose(self, text: bytes, reason: str) -> None:
         """Count lines that will not be written, and announce them in a gap line when something is written again."""
-        for line in _split(text):
-            kind, tick, counts = count_line(line)
-            if kind == "gap":
-                self._widen_gap(tick, counts.dropped, reason)
-            elif kind != "footer":
-                self.unwritten.add(counts)
-                lost = max(1, counts.outputs)
-                self.lost += lost
-                self._widen_gap(tick, lost, reason)
+        begin = 0
+        while (end := text.find(b"\n", begin) + 1) > 0:
+            try:
+                self._lose_line(text[begin:end], reason)
+            except MemoryError:  # even for that; it is counted all the same
+                self.lost += 1
+                self._widen_gap(self._last_tick or 0, 1, reason)
+            begin = end
+
+    def _lose_line(self, line: bytes, reason: str) -> None:
+        kind, tick, counts = count_line(line)
+        if kind == "gap":
+            self._widen_gap(tick, counts.dropped, reason)
+        elif kind != "footer":
+            self.unwritten.add(counts)
+            lost = max(1, counts.outputs)
+            self.lost += lost
+            self._widen_gap(tick, lost, reason)
 
     def _widen_gap(self, tick: int, lost: int, reason: str) -> None:
         if self._gap is None:
@@ -216,20 +232,32 @@ class FrameFile:
         """
         if self._gap is not None:
             text = self._gap_line() + text
-        done = 0
+        self._in_hand, self._done = text, 0
         try:
             if not self.written:
                 self.open()
-            while done < len(text):
+            while self._done < len(text):
                 if self._rotation is not None and self._is_full(self._rotation):
                     self._rotate(self._rotation)
-                end = _frame_end(text, done)
-                self._write_frame(text[done:end])
-                done = end
-        except OSError as error:
-            self.lose(text[done:], f"cannot write: {error.strerror or error}")
-            raise
+                end = _frame_end(text, self._done)
+                self._write_frame(text[self._done : end])
+                self._done = end
+        except (OSError, MemoryError) as error:
+            refused = error if isinstance(error, OSError) else memory_error()
+            if not self._given_up:
+                self.lose(text[self._done :], f"cannot write: {why(refused)}")
+            raise refused from error
+        finally:
+            if not self._given_up:
+                self._in_hand = b""
         return bool(text)
+
+    def give_up(self, reason: str) -> None:
+        """Write nothing any more, and count what is not in the file. From another thread than the writer's."""
+        self._given_up = True
+        self.lose(self._in_hand[self._done :] + self.feed.take(), reason)
+        left = len(self.feed.pending) + len(self.feed.loose)
+        self.lost += left
 
     def cut_back(self) -> None:
         """Cut off whatever a failed write left behind the last whole frame.
@@ -290,6 +318,8 @@ class FrameFile:
         self._next = None
 
     def _append(self, data: bytes) -> None:
+        if self._given_up:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         assert self._part.file is not None
         self._part.file.append(data)
 

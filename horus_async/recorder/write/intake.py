@@ -9,7 +9,7 @@ from attrs import frozen
 
 from horus_async.observe import Execution, External, Sent, TickEnd
 
-from .feed import BACKLOG_FULL, Gap
+from .feed import BACKLOG_FULL, NO_MEMORY, Gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,10 @@ class EagerIntake:
         """They are made already."""
         return False
 
+    def give_up(self) -> int:
+        """Nothing waits here."""
+        return 0
+
     def written(self, text_bytes: int) -> None:
         """So many bytes of lines are written or lost."""
         self.room.free(text_bytes)
@@ -91,7 +95,7 @@ class Intake:
             _Initialised: lambda _: maker.initialised(),
             _Missing: lambda missing: missing.feed.put_gap(missing.gap),
         }
-        self._ended = False
+        self._ended = self._given_up = False
         self.has_unfinished = False
         """Whether callbacks that go on have sent what is in no line yet."""
         self._gaps: dict[Feed, Gap] = {}
@@ -184,10 +188,15 @@ class Intake:
             Whether there is more.
         """
         inbox, ended = self._inbox, self._ended
+        if self._given_up:
+            return False
         for number in range(1, len(inbox) + 1):
             record = inbox.popleft()
             self._handed += _cost(record)
-            self._make[type(record)](record)
+            try:
+                self._make[type(record)](record)
+            except MemoryError:
+                self._lose(record)
             if self._handed > _PART_BYTES and inbox:
                 return True
             if number % PAUSE_AFTER == 0:
@@ -197,6 +206,30 @@ class Intake:
         else:
             self.has_unfinished = self._maker.settle()
         return False
+
+    def give_up(self) -> int:
+        """Have no lines made any more; how many messages, and lines without any, that costs. From any thread."""
+        self._given_up = True
+        silent = 0
+        sent: set[tuple[str, int | None]] = set()
+        messages = 0
+        for record in tuple(self._inbox):
+            if type(record) is Sent:
+                sent.add((record.node, record.began))
+            messages += type(record) in (Sent, External)
+            silent += type(record) is TickEnd
+            silent += type(record) is Execution and (record.node, record.tick) not in sent
+        return messages + silent
+
+    def _lose(self, record: Any) -> None:
+        """Count what there was no memory for."""
+        node = getattr(record, "node", None)
+        if node is not None:
+            self._node_feed(node).give_up(record.tick, NO_MEMORY)
+        elif type(record) is External:
+            self._maker.external_feed().give_up(record.tick, NO_MEMORY)
+        elif type(record) is TickEnd:
+            self._scheduler.give_up(record.tick, NO_MEMORY)
 
     def written(self, text_bytes: int) -> None:
         """All that was made into lines is written or lost."""

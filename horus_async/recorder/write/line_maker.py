@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from horus_async.errors import HorusError
-from horus_async.recorder.frames import VALUES_LIMIT, too_much
+from horus_async.recorder.frames import OBJECTS_LIMIT, too_much
 from horus_async.topics.codec import to_json
 
 from .feed import BACKLOG_FULL
@@ -277,7 +277,7 @@ class LineMaker:
             feed.put_gap()
 
     def _put(self, feed: Feed, line: bytes, tick: int, outputs: int = 1) -> bool:
-        if len(line) > VALUES_LIMIT and (why := too_much(line)) is not None:  # shorter ones need no look
+        if len(line) > 3 * OBJECTS_LIMIT and (why := too_much(line)) is not None:  # shorter ones need no look
             feed.give_up(tick, f"the line would hold {why}", max(1, outputs))
             return False
         room = self._room

@@ -204,14 +204,19 @@ def count_line(line: bytes) -> tuple[str, int, Counts]:
     return fields["kind"], tick, count_fields(fields)
 
 
+_OF_MESSAGES = frozenset({"tick", "init", "shutdown", "safe_state", "sends", "message"})
+
+
 def count_fields(fields: Mapping[str, Any]) -> Counts:
     """The counts of a line that was built here, by its fields."""
     kind = fields["kind"]
     if kind == "log":  # any other field may be the user's
         return Counts(lines=1)
-    inputs, outputs = fields.get("inputs", ()), fields.get("outputs", ())
     if kind in {"gap", "footer"}:
         return Counts(dropped=fields["dropped"])
+    if kind not in _OF_MESSAGES:  # of a later release, whose fields may be anything
+        return Counts()
+    inputs, outputs = fields.get("inputs", ()), fields.get("outputs", ())
     return Counts(kind == "tick", len(inputs) + (kind == "message"), len(outputs))
 
 
@@ -219,7 +224,7 @@ def line_messages(fields: Mapping[str, Any]) -> Iterator[tuple[str, str | None, 
     """Topic, publisher (of an external message), tick and size of each message in a line, by its fields."""
     if fields["kind"] == "message":
         yield fields["topic"], fields["publisher"], fields["tick"], len(orjson.dumps(fields["data"]))
-    if fields["kind"] == "log":
+    if fields["kind"] not in _OF_MESSAGES:
         return
     for sent in fields.get("outputs", ()):
         yield sent["topic"], None, sent.get("tick", fields["tick"]), len(orjson.dumps(sent["data"]))

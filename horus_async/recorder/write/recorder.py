@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
-from horus_async.errors import RecordingError, SessionExistsError
+from horus_async.errors import LimitError, RecordingError, SessionExistsError
 from horus_async.folders import make_private, open_to_everyone
+from horus_async.limits.memory import out_of_memory
+from horus_async.limits.open_files import why
 from horus_async.observe import Observer
 from horus_async.recorder.naming import (
     MANIFEST,
@@ -110,47 +113,37 @@ class Recorder(Observer):
             SessionNameError: the name cannot be a folder's.
             RecordingError: the folder or its files cannot be made.
         """
-        folder = self._make_folder(run)
-        try:
-            identity = secrets.token_hex(4)
-            self._writer = SessionWriter(
-                folder,
-                run,
-                self._options,
-                identity,
-                block=self._block,
-                screen=self._screen,
-                resume=self._resume,
-                thorough=self._thorough,
-            )
-        except OSError as error:
-            left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
-            raise RecordingError(f"cannot record into {folder}: {error.strerror or error}{left}") from error
+        self._writer = self._begin(run)
         if self._screen is None:
             # What is called many times a tick goes straight through.
             intake = self._writer.intake
             self.sent, self.executed, self.tick_ended = intake.sent, intake.executed, intake.tick_ended  # type: ignore[method-assign]
             if isinstance(intake, EagerIntake):
                 self.lone = intake.lone  # type: ignore[method-assign]
-        self._keep_within(folder)
 
-    def _make_folder(self, run: RunInfo) -> Path:
+    def _begin(self, run: RunInfo) -> SessionWriter:
         root = recordings_root(self._root)
         asked = self._options.name
         for name in default_session_names(run.started_at_ns, run.name) if asked is None else (asked,):
             folder = root / check_session_name(name)
             try:
-                make_private(root)
-                make_private(folder, anew=True)
+                return SessionWriter(
+                    folder,
+                    run,
+                    self._options,
+                    secrets.token_hex(4),
+                    make_folder=partial(_make_folder, root, folder),
+                    tidy=partial(self._keep_within, folder),
+                    block=self._block,
+                    screen=self._screen,
+                    resume=self._resume,
+                    thorough=self._thorough,
+                )
             except FileExistsError:
-                if not folder.is_dir() and not root.is_dir():
-                    raise RecordingError(f"cannot record into {root}: it is not a folder; {WAY_OUT}") from None
                 continue
-            except OSError as error:
-                raise RecordingError(f"cannot record into {root}: {error.strerror or error}; {WAY_OUT}") from error
-            if problem := open_to_everyone(root):
-                _log.warning("recordings: %s", problem)
-            return folder
+            except (OSError, MemoryError, LimitError) as error:
+                left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
+                raise RecordingError(f"cannot record into {folder}: {_said(error)}{left}") from error
         raise SessionExistsError(
             f"there is a session {asked!r} in {root} already: choose another name, or delete it first"
         )
@@ -235,6 +228,11 @@ class Recorder(Observer):
         del node, topic, seq, stamp_ns, payload, tick, now_ns, dt_ns
         return False
 
+    def given_up(self) -> None:
+        """What comes from here on is not told to it: the session is not to pass for whole."""
+        if self._writer is not None:
+            self._writer.break_off("it failed in the middle, and was told of nothing any more")
+
     def run_stopped(self, reason: str, ticks: int) -> None:  # noqa: ARG002 - the files count their ticks themselves
         """Write all that waits, and close the files."""
         self._finish(reason)
@@ -248,12 +246,37 @@ class Recorder(Observer):
             del self.sent, self.executed, self.tick_ended
             self.__dict__.pop("lone", None)
         self._writer.finish(reason)
-        self._keep_within(self._writer.folder)
 
     def _keep_within(self, folder: Path) -> None:
         keep_mb, keep_sessions = self._options.keep_mb, self._options.keep_sessions
         if keep_mb is not None or keep_sessions is not None:
             keep_within(folder, None if keep_mb is None else int(keep_mb * (1 << 20)), keep_sessions)
+
+
+def _make_folder(root: Path, folder: Path) -> None:
+    """Make the folder of a session.
+
+    Raises:
+        FileExistsError: there is such a session.
+        RecordingError: it cannot be made.
+    """
+    try:
+        make_private(root)
+        make_private(folder, anew=True)
+    except FileExistsError:
+        if not folder.is_dir() and not root.is_dir():
+            raise RecordingError(f"cannot record into {root}: it is not a folder; {WAY_OUT}") from None
+        raise
+    except OSError as error:
+        raise RecordingError(f"cannot record into {root}: {why(error)}; {WAY_OUT}") from error
+    if problem := open_to_everyone(root):
+        _log.warning("recordings: %s", problem)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return why(error)
+    return out_of_memory() if isinstance(error, MemoryError) else str(error)
 
 
 def _remove_beginnings(folder: Path) -> bool:
@@ -263,6 +286,8 @@ def _remove_beginnings(folder: Path) -> bool:
             if path.name.endswith((SUFFIX, f"{SUFFIX}.part")) or path.name == MANIFEST:
                 path.unlink(missing_ok=True)
         folder.rmdir()
+    except FileNotFoundError:  # it had not come to that
+        return True
     except OSError:
         return False
     return True

@@ -6,6 +6,8 @@ import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
+from horus_async.limits import disk
+
 _NUDGE_BYTES = 4 << 20
 _LEAST_BYTES = 1 << 18
 """What is always ahead; the time that less takes to write says little."""
@@ -93,11 +95,18 @@ class Room:
         return not waiting or waiting + cost <= (self._limit // 2 if self._full else self._limit)
 
     def _wait(self, cost: int) -> None:
+        if not self._found_room(0, cost) and not disk.wait_to_the_end(
+            lambda seconds: self._found_room(seconds, cost), "a deterministic run drops nothing of its recording"
+        ):
+            self.refusing = True
+
+    def _found_room(self, seconds: float, cost: int) -> bool:
+        # What is larger than the limit finds room, too: when nothing else waits.
         with self._changed:
-            # What is larger than the limit finds room, too: when nothing else waits.
-            while self._put != self._taken and self._put - self._taken + cost > self._limit and not self.refusing:
+            if self._put != self._taken and self._put - self._taken + cost > self._limit and not self.refusing:
                 self.wake.set()
-                self._changed.wait(0.1)
+                self._changed.wait(seconds)
+            return self._put == self._taken or self._put - self._taken + cost <= self._limit or self.refusing
 
     def pace(self, written: int, took_ns: int) -> None:
         """So many bytes took so long to write. For the writer's thread."""

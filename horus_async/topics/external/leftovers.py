@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.limits.open_files import open_file
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import Word
 from horus_async.topics.ring.names import path_component
@@ -74,7 +75,7 @@ def _reclaim_one(folder: int, name: str, grace_ns: int, mine: str, *, dry_run: b
     if (ring is None and not is_bell(name)) or (ring is not None and ring.token == mine):
         return False
     try:
-        descriptor = memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
+        descriptor = open_file(name, memory.EXISTING_FLAGS, folder=folder)
     except OSError:  # gone meanwhile, or not ours to touch
         return False
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from horus_async.spelling import printable
 from horus_async.topics.ring.guard import cut_files
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def ring_title(name: str) -> str:
     """A ring file for people: its name, and the process that wrote it as far as the name tells."""
     ring = name.rpartition("@")[2]
     process = ring.partition("-")[0]
-    shown = name.encode("ascii", "backslashreplace").decode()
+    shown = printable(name)
     try:
         return f"{shown} of process {int(process, 16)}"
     except ValueError:

@@ -11,31 +11,20 @@ import errno
 import fcntl
 import mmap
 import os
-import resource
 import stat
 import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from horus_async.errors import TopicError, TopicPermissionError
+from horus_async.limits.memory import out_of_memory
+from horus_async.limits.open_files import check_files_left, open_file, too_many_files, with_room
 
 from .guard import guard
 from .layout import DATA_AT_LIMIT, RING_LIMIT
 from .names import path_component
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_Opened = TypeVar("_Opened")
-
-_FILES_SPARE = 256
-"""Files that the rest of the program may need: with fewer left, the limit of open files is raised."""
-_file_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-if _file_limit == resource.RLIM_INFINITY:
-    _file_limit = sys.maxsize
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -112,7 +101,7 @@ class SharedFile:
         """
         if size > self.backed:
             try:
-                descriptor = open_with_room(self.path, EXISTING_FLAGS, None)
+                descriptor = open_file(self.path, EXISTING_FLAGS)
             except OSError as error:
                 if error.errno in (errno.ENOENT, errno.EISDIR, *_NOT_A_PLAIN_FOLDER):
                     raise FileRemovedError(self.path) from None
@@ -211,7 +200,7 @@ def _create(base: Path, namespace: str, name: str) -> int:
         with suppress(FileNotFoundError):  # another process removed the folder, empty, just now
             inner = open_namespace(namespace, make=True)
             try:
-                return open_with_room(name, _CREATE_FLAGS, inner)
+                return open_file(name, _CREATE_FLAGS, folder=inner)
             except OSError as error:
                 if isinstance(error, (FileExistsError, FileNotFoundError)):
                     raise
@@ -239,10 +228,12 @@ def open_namespace(namespace: str, *, make: bool) -> int:
 def map_existing(folder: int, name: str) -> mmap.mmap | None:
     """Map another process's file; None if it is gone, not ours, not a plain file, or not finished yet."""
     try:
-        descriptor = open_with_room(name, EXISTING_FLAGS, folder)
+        descriptor = open_file(name, EXISTING_FLAGS, folder=folder)
     except OSError as error:
         if error.errno in (errno.ENOENT, *_NOT_A_PLAIN_FOLDER):
             return None
+        if too_many_files(error):
+            raise no_room(0, Path(name), error) from error
         raise
     try:
         status = os.fstat(descriptor)
@@ -257,60 +248,20 @@ def map_existing(folder: int, name: str) -> mmap.mmap | None:
         os.close(descriptor)
 
 
-def open_with_room(name: str | Path, flags: int, folder: int | None) -> int:
-    """``os.open``, mode 0600, that raises this process's limit of open files before it is reached."""
-    descriptor = _with_room(partial(os.open, name, flags, 0o600, dir_fd=folder))
-    global _file_limit  # noqa: PLW0603 - one for the process
-    if descriptor > _file_limit - _FILES_SPARE:
-        _allow_more_files()
-        _file_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if _file_limit == resource.RLIM_INFINITY or descriptor > _file_limit - _FILES_SPARE:
-            _file_limit = sys.maxsize  # as far as allowed: do not ask again
-    return descriptor
-
-
-def check_files_left(count: int = 32) -> None:
-    """See that this process may open so many more files; its limit is raised if it is too low.
+def check_room(count: int = 32) -> None:
+    """See that this process may open so many more files, as a replay does.
 
     Raises:
         TopicError: it may not.
     """
-    descriptors: list[int] = []
     try:
-        for _ in range(count):
-            opening = partial(os.open, os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            descriptors.append(_with_room(opening))
+        check_files_left(count)
     except OSError as error:
-        raise _too_many_files() if error.errno == errno.EMFILE else no_room(0, Path(os.devnull), error) from error
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        raise no_room(0, Path(os.devnull), error) from error
 
 
 def _map(descriptor: int, size: int) -> mmap.mmap:
-    return _with_room(partial(mmap.mmap, descriptor, size))
-
-
-def _with_room(opening: Callable[[], _Opened]) -> _Opened:
-    """Open something; if there are too many open files, raise the limit and try once more."""
-    try:
-        return opening()
-    except OSError as error:
-        if error.errno != errno.EMFILE or not _allow_more_files():
-            raise
-        return opening()
-
-
-def _allow_more_files() -> bool:
-    """Raise this process's limit of open files as far as allowed; returns whether that changed anything."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
-        return False
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS has a limit below the hard one
-        return False
-    return True
+    return with_room(partial(mmap.mmap, descriptor, size))
 
 
 def _make_folder(path: Path, parent: int | None) -> None:
@@ -329,11 +280,11 @@ def _open_folder(path: Path, parent: int | None = None, *, make: bool) -> int:
     if make:
         _make_folder(path, parent)
     try:
-        descriptor = open_with_room(name, _FOLDER_FLAGS, parent)
+        descriptor = open_file(name, _FOLDER_FLAGS, folder=parent)
     except OSError as error:
         if error.errno in _NOT_A_PLAIN_FOLDER:
             raise TopicPermissionError(f"{path} is a symbolic link or a file, not a folder; remove it") from error
-        if make and error.errno != errno.ENOENT:
+        if (make and error.errno != errno.ENOENT) or too_many_files(error):
             raise no_room(0, path, error) from error
         raise
     try:
@@ -363,18 +314,10 @@ def _allocate(descriptor: int, offset: int, size: int, path: Path) -> None:
         raise no_room(size, path, error) from error
 
 
-def _too_many_files() -> TopicError:
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return TopicError(
-        f"too many open files: this process may have {limit}, and each topic takes one; raise the limit (ulimit -n), "
-        "or use fewer topics (replay: --topic, --exclude)"
-    )
-
-
 def no_room(size: int, path: Path, error: OSError) -> TopicError:
     """The error to raise for ``error``, which occurred when ``path`` was to get ``size`` bytes."""
-    if error.errno == errno.EMFILE:
-        return _too_many_files()
+    if too_many := too_many_files(error):
+        return TopicError(f"{too_many}, or use fewer topics, of which each takes one (replay: --topic, --exclude)")
     if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENOMEM):
         from horus_async.hints.installed import command  # late: no run needs it
 
@@ -382,6 +325,8 @@ def no_room(size: int, path: Path, error: OSError) -> TopicError:
             f"cannot make {path} for topics: {error.strerror}; they need a folder in shared memory that this user may "
             f"write ({command('doctor')} says more)"
         )
+    if error.errno == errno.ENOMEM:
+        return TopicError(f"cannot map {size} bytes for topics: {out_of_memory()}, or give them a smaller capacity=")
     return TopicError(
         f"no room for {size} bytes of shared memory in {path.parent}: {error.strerror}; "
         "close topics, give them a smaller capacity=, or enlarge the file system"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _NUMBERS = "biufc"
 """Kinds of dtypes that are numbers or bools."""
 
-_SIMPLE = re.compile(r"[<>|=]?[A-Za-z?]\d*(\[\d*[A-Za-zμ]+(/\d+)?\])?")
+_SIMPLE = re.compile(r"[<>|=]?[A-Zb-z?]\d*(\[\d*[A-Za-zμ]+(/\d+)?\])?")
 
 
 def available() -> bool:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from horus_async.errors import TopicError
+from horus_async.limits.open_files import open_file, why
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import FOR_ALL, FOR_NOBODY, SLOTS
 from horus_async.topics.ring.names import path_component
@@ -59,7 +60,7 @@ class Doorbell:
         try:
             self.descriptor, self._other_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            raise TopicError(f"cannot make a pipe to be woken by: {error.strerror}") from error
+            raise TopicError(f"cannot make a pipe to be woken by: {why(error)}") from error
 
     def drain(self) -> bytes:
         """The bytes that were rung since the last time."""
@@ -81,7 +82,8 @@ class Doorbell:
     def withdraw(self) -> None:
         """Let no other process ring from now on."""
         if self.slot is not None:
-            with suppress(FileNotFoundError):
+            # Whatever keeps it there: without a listener it is nobody's, and cleared up like a dead process's.
+            with suppress(OSError, TopicError):
                 folder = memory.open_namespace(self.namespace, make=False)
                 try:
                     os.unlink(f"{PREFIX}{self.slot}", dir_fd=folder)
@@ -158,7 +160,7 @@ def _open_bell(namespace: str, slot: int) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        descriptor = memory.open_with_room(f"{PREFIX}{slot}", _RING_FLAGS, folder)
+        descriptor = open_file(f"{PREFIX}{slot}", _RING_FLAGS, folder=folder)
     except OSError as error:
         if error.errno in _NO_BELL:
             return None
@@ -210,7 +212,7 @@ def _made(name: str, folder: int, path: Path) -> int | None:
         there = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISFIFO(there.st_mode):
             return None
-        return memory.open_with_room(name, memory.EXISTING_FLAGS, folder)
+        return open_file(name, memory.EXISTING_FLAGS, folder=folder)
     except FileNotFoundError:  # to another process it was one that a dead process left
         raise
     except OSError as error:

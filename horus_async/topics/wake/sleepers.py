@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import select
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Never, Protocol
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import TopicError
+from horus_async.limits.threads import start_thread
 from horus_async.topics.ring.abandoned import close_abandoned
 from horus_async.topics.ring.layout import FOR_NOBODY, FOR_TOPIC
 from horus_async.topics.ring.locks import Rank, new_lock
@@ -246,8 +248,9 @@ class Sleepers:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name=f"topics {self._namespace}", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=f"topics {self._namespace}", daemon=True)
+                start_thread(thread)
+                self._thread = thread
 
     def _settle_thread(self) -> None:
         """Let the thread wait at a doorbell only if there are callbacks that no event loop attends to."""
@@ -268,20 +271,24 @@ class Sleepers:
         slow_poll_ns = SLOW_POLL_MS * NANOSECONDS // 1000
         next_poll_ns = monotonic_ns() + slow_poll_ns
         while not self._closed:
-            left_ns = max(0, next_poll_ns - monotonic_ns())
-            own = self._own
-            if own is None:
-                self._turn.wait(left_ns / NANOSECONDS)
-            else:
-                poll = select.poll()
-                poll.register(own.descriptor, select.POLLIN)
-                if poll.poll(left_ns / 1_000_000) and own is self._own:
-                    own.listen()
-            if self._turn.is_set() or monotonic_ns() >= next_poll_ns:
-                self._turn.clear()
-                self._hear_all()
-                close_abandoned()
-                next_poll_ns = monotonic_ns() + slow_poll_ns
+            with suppress(MemoryError):  # it looks again soon
+                self._wait_until(next_poll_ns)
+                if self._turn.is_set() or monotonic_ns() >= next_poll_ns:
+                    next_poll_ns = monotonic_ns() + slow_poll_ns
+                    self._turn.clear()
+                    self._hear_all()
+                    close_abandoned()
+
+    def _wait_until(self, next_poll_ns: int) -> None:
+        left_ns = max(0, next_poll_ns - monotonic_ns())
+        own = self._own
+        if own is None:
+            self._turn.wait(left_ns / NANOSECONDS)
+            return
+        poll = select.poll()
+        poll.register(own.descriptor, select.POLLIN)
+        if poll.poll(left_ns / 1_000_000) and own is self._own:
+            own.listen()
 
     def _hear(self, rung: bytes) -> None:
         """Look at the channels where something may have happened, by the bytes that were rung."""

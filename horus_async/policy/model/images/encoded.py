@@ -212,17 +212,23 @@ def _is_long_hex(head: str) -> bool:
     return is_binary(bytes.fromhex(head[: len(head) // 2 * 2]))
 
 
-def decoded(run: str) -> bytes:
-    """The bytes in base64 of any alphabet, with line breaks and escapes in it; an incomplete end is left out."""
+def letters_of(run: str) -> str:
+    """The letters of base64 without line breaks and escapes."""
     if not run.isalnum():
         run = "".join(run.split())
         if "\\" in run or "%" in run:
             run = re.sub(
                 r"\\{1,16}u002[bB]|%2[bB]", "+", re.sub(r"\\{1,16}u002[fF]|%2[fF]|\\{1,16}/", "/", _BREAKS.sub("", run))
             )
-        run = run.partition("=")[0].replace("-", "+").replace("_", "/")
+    return run
+
+
+def decoded(run: str) -> bytes:
+    """The bytes in base64 of any alphabet, with line breaks and escapes in it; an incomplete end is left out."""
+    if not run.isalnum():
+        run = letters_of(run).partition("=")[0].replace("-", "+").replace("_", "/")
     whole, rest = run[: len(run) // 4 * 4], run[len(run) // 4 * 4 :]
     try:
         return binascii.a2b_base64(whole + (rest.ljust(4, "=") if len(rest) > 1 else ""))
-    except binascii.Error:
+    except ValueError:  # `binascii.Error`, or letters beyond ASCII
         return b""

@@ -12,7 +12,7 @@ from array import array
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from .encoded import SHORTEST, decoded, is_binary, merged, runs, runs_in_lines, spans
+from .encoded import SHORTEST, decoded, is_binary, letters_of, merged, runs, runs_in_lines, spans
 from .pixels import flat_numbers, packed, shape_of
 from .signatures import has_signature
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _GRAM = 8
+_AT_ONCE = 1 << 18
+"""Bytes, a multiple of every gram's size."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _HEX_APART = re.compile(r"(?:[0-9a-fA-F]{2}[ :,]){15,}[0-9a-fA-F]{2}")
@@ -28,7 +30,8 @@ _SHOWN_BYTE = re.compile(r"\\x([0-9a-fA-F]{2})|\\([nrt\\'\"0abfv])|(.)", re.DOTA
 SHOWN_BYTES = re.compile(r"""\\x|\bb(?:'|")""")
 """Bytes as Python shows them."""
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?")
-_ONE = r"[-+]?(?:0x[0-9a-f]++|\d++(?:\.\d*+)?(?:e[-+]?\d++)?|\.\d++(?:e[-+]?\d++)?)"
+# A number begins where no digit stands before it: else a row of digits would be gone through from each of them.
+_ONE = r"[-+]?(?<!\d)(?:0x[0-9a-f]++|\d++(?:\.\d*+)?(?:e[-+]?\d++)?|\.\d++(?:e[-+]?\d++)?)"
 _APART = r"[\s,;()\[\]]++(?:\.\.\.[\s,;()\[\]]++)?"
 NUMBERS = re.compile(rf"(?:(?<![\[(])[\[(]++)?{_ONE}(?:{_APART}{_ONE}){{15,}}[\])]*+")
 """Sixteen numbers and more in a text, as Python and NumPy show them."""
@@ -128,7 +131,9 @@ class _Grams:
         # Most texts are told from images before anything has to be made of these.
         while self._images:
             for row in self._rows_of(self._images.pop()):
-                self._grams.update(self._cut(row))
+                # A little at a time: other threads stand still meanwhile.
+                for start in range(0, len(row), _AT_ONCE):
+                    self._grams.update(self._cut(row[start : start + _AT_ONCE]))
         found = []
         for at in range(0, len(data) - self._size + 1, self._unit):
             gram = data[at : at + self._size]
@@ -153,8 +158,9 @@ def _readings(run: str) -> Iterator[tuple[bytes, int]]:
 
     Text has no row of equal bytes in base64; digests and identifiers may have some in hexadecimal digits.
     """
+    letters = letters_of(run)  # first: an escape that it begins with is one letter
     for skipped in range(4):
-        yield decoded(run[skipped:]), 1
+        yield decoded(letters[skipped:]), 1
     for match in _HEX.finditer(run):
         for skipped in range(2):
             digits = match[0][skipped:]

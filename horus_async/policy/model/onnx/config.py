@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -30,6 +31,8 @@ _MODEL_KEYS = ("file", "inputs", "outputs", "repeat")
 _REPEAT_KEYS = ("steps", "input", "velocity", "time", "start", "end")
 _DESCRIPTION_KEYS = ("action_names", "embodiment", "model_type", "export_kind", "providers", "concurrency")
 _KEYS = ("model", "models", "inputs", "output", *_DESCRIPTION_KEYS)
+_LONGEST = 1 << 20
+"""Bytes of the file: statistics of ten thousands of dimensions."""
 _MOST_STEPS = 10_000
 _LATEST = 10_000
 
@@ -98,15 +101,19 @@ def read_config(folder: Path) -> Config:
     """
     path = folder / CONFIG_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(_LONGEST + 1)
+        if len(data) > _LONGEST:
+            raise ValueError(f"it has more than {_LONGEST} bytes")
+        text = data.decode()
     except FileNotFoundError:
         return Config()
     except (OSError, ValueError) as error:
         raise PolicyError(f"cannot read {path}: {error}") from error
     try:
         said = json.loads(text, object_pairs_hook=_without_doubles)
+        orjson.dumps(said)  # first: no error can show half a surrogate pair
         config = _config(said)
-        orjson.dumps(said)
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}") from error
     # TypeError: an integer beyond 64 bits or half a surrogate pair, which Python's parser lets through.
@@ -118,8 +125,7 @@ def read_config(folder: Path) -> Config:
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise PolicyError(f"the key {twice!r} is there twice")
     return found
 

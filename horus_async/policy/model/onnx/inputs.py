@@ -126,16 +126,17 @@ def filled(binding: Binding, request: Mapping[str, Any], images: Decoder) -> num
             raise UnfitError(str(error)) from error
     if value is None:
         raise UnfitError(f"the model input {binding.name!r} needs the request field {binding.field!r}")
-    array = _converted(binding, _with_pixels(binding, value, images))
+    seen = _with_pixels(binding, value, images)
+    if binding.takes_images and _is_narrow(seen) and seen.ndim >= 3 and not _fits(binding, seen):
+        raise _misshapen(binding, (1,) * (len(binding.shape) - seen.ndim) + seen.shape)
+    array = _converted(binding, seen)
     while (lacking := len(binding.shape) - array.ndim) > 0 and (
         lacking == 1 or binding.shape[lacking - 1] == 1 or binding.dtype == "object"
     ):
         array = array[None]
     wrong = array.ndim != len(binding.shape)
     if wrong or any(want not in (None, have) for have, want in zip(array.shape, binding.shape, strict=True)):
-        raise UnfitError(
-            f"request field {binding.field!r} has shape {list(array.shape)}, the model wants {_wanted(binding.shape)}"
-        )
+        raise _misshapen(binding, array.shape)
     return array if binding.scaling is None else binding.scaling.normalised(array)
 
 
@@ -162,6 +163,12 @@ def _wanted(shape: Sequence[int | None]) -> list[int | str]:
     return ["any" if size is None else size for size in shape]
 
 
+def _misshapen(binding: Binding, shape: Sequence[int]) -> UnfitError:
+    return UnfitError(
+        f"request field {binding.field!r} has shape {list(shape)}, the model wants {_wanted(binding.shape)}"
+    )
+
+
 def _converted(binding: Binding, value: Any) -> numpy.ndarray:
     """``value`` in the input's dtype, if that holds all of it."""
     import numpy
@@ -177,6 +184,8 @@ def _converted(binding: Binding, value: Any) -> numpy.ndarray:
         return array.astype(object)
     if array.dtype.kind not in "biuf":
         raise UnfitError(f"{place} is not an array of {binding.dtype}: it holds something other than numbers")
+    if array.dtype == binding.dtype:
+        return array
     with numpy.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(binding.dtype)
         if cast.dtype.kind == "f":
@@ -203,7 +212,7 @@ def _with_pixels(binding: Binding, value: Any, images: Decoder) -> Any:
         if len({image.shape for image in stack}) > 1:
             raise UnfitError(f"request field {binding.field!r} has images of different sizes")
         return numpy.stack(stack)
-    if isinstance(value, numpy.ndarray) and value.dtype in (numpy.uint8, numpy.uint16) and value.ndim >= 3:
+    if _is_narrow(value) and value.ndim >= 3:
         return _pixels(binding, value) if binding.takes_images else value
     return value
 
@@ -223,6 +232,19 @@ def _image(binding: Binding, encoded: str | bytes, images: Decoder) -> numpy.nda
     return numpy.frombuffer(images.content(text, binding.field), dtype=numpy.uint8)
 
 
+def _is_narrow(value: Any) -> bool:
+    """Whether it is an array of integers as pixels are."""
+    import numpy
+
+    return isinstance(value, numpy.ndarray) and value.dtype in (numpy.uint8, numpy.uint16)
+
+
+def _fits(binding: Binding, pixels: numpy.ndarray) -> bool:
+    """Whether pixels have the channels, height and width that the input has."""
+    sizes = zip(pixels.shape[-3:], binding.shape[-3:], strict=True)
+    return all(want in (None, have) for have, want in sizes)
+
+
 def _pixels(binding: Binding, pixels: numpy.ndarray) -> numpy.ndarray:
     """Pixels, (stacks of) height x width x channels, with the channels and the range that the input has."""
     import numpy
@@ -238,6 +260,9 @@ def _pixels(binding: Binding, pixels: numpy.ndarray) -> numpy.ndarray:
                 raise UnfitError(f"request field {binding.field!r} is in colour, the model wants one channel")
             pixels = pixels[..., :1]
         pixels = numpy.moveaxis(pixels, -1, -3) if first else pixels
-    if pixels.dtype.kind == "f" or not binding.dtype.startswith("float"):
+    # No floats, which are four times as large, are made of what will be refused for its size.
+    if pixels.dtype.kind == "f" or not _fits(binding, pixels) or not binding.dtype.startswith("float"):
         return pixels
-    return numpy.asarray(pixels / float(numpy.iinfo(pixels.dtype).max))
+    # In float32 it is, to the last bit, what float64 rounds to, as whole numbers of 16 bits are exact in both.
+    dtype = numpy.float32 if binding.dtype == "float32" and pixels.dtype.itemsize <= 2 else numpy.float64
+    return numpy.asarray(numpy.divide(pixels, numpy.iinfo(pixels.dtype).max, dtype=dtype))

@@ -115,10 +115,10 @@ def _copied_state(request: TraceRequest) -> list[float]:
 
 def _row(trace: TraceReader, request: TraceRequest, parts: Parts) -> dict[tuple[Kind, str], Any]:
     fixed = {
-        "session": str(trace.header.get("session_id") or ""),
+        "session": writable(str(trace.header.get("session_id") or "")),
         "episode": writable(request.episode or ""),
         "instruction": writable(request.instruction),
-        "timestamp": str(request.line.get("timestamp") or ""),
+        "timestamp": writable(str(request.line.get("timestamp") or "")),
         "seq": request.seq,
         "latency_ms": float("nan") if request.latency_ms is None else float(request.latency_ms),
         "state": parts.state or _copied_state(request),

@@ -122,7 +122,7 @@ def _arrays(cells: list[Any]) -> tuple[Array, Array | None] | None:
         except (ValueError, OverflowError):  # of different lengths
             return None
     real = [array for array in found if array is not None]
-    if len({array.ndim for array in real}) != 1:
+    if len({array.ndim for array in real}) != 1 or any(array.dtype == object for array in real):  # of long integers
         return None
     shapes: Array | None = None
     if len(real) == len(found) and len({array.shape for array in real}) == 1:

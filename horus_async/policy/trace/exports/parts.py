@@ -6,6 +6,7 @@ Whatever a client sends is in one of them, so that an export loses none of it.
 from __future__ import annotations
 
 import base64
+import math
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, frozen
@@ -93,7 +94,7 @@ def plain(value: Any) -> Any:
     """A value as a table takes it: arrays of numbers as they are, other arrays as lists, bytes within as base64."""
     if hasattr(value, "dtype"):
         as_it_is = value.dtype.kind in "biuf" and value.ndim and value.dtype.itemsize <= 8
-        return value if as_it_is else plain(value.tolist())
+        return value if as_it_is else _listed(value.tolist())
     if isinstance(value, str):
         return writable(value)
     if isinstance(value, bytes):
@@ -101,6 +102,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {writable(plain_key(key)): plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _listed(value: Any) -> Any:
+    """What NumPy makes of an array or scalar, which may be one of its own again: a number that Python does not have."""
+    if isinstance(value, list):
+        return [_listed(item) for item in value]
+    if not hasattr(value, "dtype"):
+        return plain(value)
+    number = float(value) if value.dtype.kind == "f" else math.nan
+    return number if number == value else str(value)
 
 
 def writable(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from horus_async.bounds.unpacking import TooMuchError, unpack_zstd
 from horus_async.errors import RecordingError
 from horus_async.recorder.exports.output import need
 
@@ -196,14 +197,12 @@ def unpacked(data: bytes) -> bytes:
         return data
     import zstandard
 
-    unpacker = zstandard.ZstdDecompressor().decompressobj()
     try:
-        whole = unpacker.decompress(data)
-    except zstandard.ZstdError as error:
+        return unpack_zstd(data)
+    except TooMuchError as error:
+        raise RecordingError(f"a compressed message: {error}") from error
+    except (zstandard.ZstdError, ValueError) as error:
         raise RecordingError(f"a compressed message is damaged ({error})") from error
-    if not unpacker.eof:
-        raise RecordingError("a compressed message is damaged (its end is missing)")
-    return whole
 
 
 def _empty_cdr(data: bytes) -> bytes:

@@ -3,8 +3,8 @@
 ``rosbags`` reads a message field by field into objects; here a type becomes one function that reads neighbouring
 fields at once and makes the text of dicts. That is several times as fast. The source of such a function has nothing of
 the file in it but counts: names are constants beside it. While it reads, ``p`` is the place in the message ``b`` of
-length ``L``, and ``s`` the sum of all numbers apart from arrays that may be NaN or infinite, which JSON cannot say: if
-one of them is, so is the sum.
+length ``L``, ``i`` the number of items of lists so far, and ``s`` the sum of all numbers apart from arrays that may be
+NaN or infinite, which JSON cannot say: if one of them is, so is the sum.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ _BASE, _NAME, _ARRAY = 1, 2, 3
 """How ``rosbags`` tells what a field is; 4 is a sequence."""
 _DEEPEST = 100
 """How deeply types may be nested."""
+_MOST_FIELDS = 20_000
+"""Fields of a type with those of all types in it: each is some lines of its reader."""
+_MOST_ITEMS = 1 << 20
+"""Items of all lists of a message that are no plain numbers: each is an object of its own."""
 _HEAD = 4
 """Bytes of a CDR message before its body; places in the body are aligned from there."""
 _LITTLE = b"\0\1"
@@ -94,7 +98,7 @@ def make_decoder(
         "    L = len(b)",
         "    if L > limit: raise too_large(f'of {L} bytes')",
         "    if b[:2] != little: return other(b)" if other is not None else "",
-        f"    p, s = {_HEAD if cdr else 0}, 0.0",
+        f"    p, s, i = {_HEAD if cdr else 0}, 0.0, 0",
         "    try:",
         *source.lines,
         f"        value = {value}",
@@ -125,6 +129,7 @@ class _Source:
     _run: list[tuple[str, int, str]] = field(init=False, factory=list)
     """Numbers that are read at once: the code of ``struct``, the alignment, and the variable."""
     _within: list[str] = field(init=False, factory=list)
+    _count_fields: int = field(init=False, default=0)
     _depth: int = field(init=False, default=2)
 
     def __attrs_post_init__(self) -> None:
@@ -148,6 +153,9 @@ class _Source:
             raise UnreadableDefinitionError(f"{name} is nested too deeply")
         if name in self._within:
             raise UnreadableDefinitionError(f"{name} is part of itself")
+        self._count_fields += len(self.types[name])
+        if self._count_fields > _MOST_FIELDS:
+            raise UnreadableDefinitionError(f"{self._within[0]} has more than {_MOST_FIELDS} fields, nested ones too")
         self._within.append(name)
         found = [self._field(*item) for item in self.types[name]]
         self._within.pop()
@@ -240,7 +248,12 @@ class _Source:
             self.flush()
             count = str(size)
         variable = self._new()
-        self._write(f"{variable} = []", f"for _ in range({count}):")
+        self._write(
+            f"i += {count}",
+            f"if i > {_MOST_ITEMS}: raise Misfit('its lists have more than {_MOST_ITEMS} items, which are no numbers')",
+            f"{variable} = []",
+            f"for _ in range({count}):",
+        )
         self._depth += 1
         value = self._value(kind, item)
         self.flush()

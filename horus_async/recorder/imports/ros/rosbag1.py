@@ -6,7 +6,6 @@ It is read from its beginning, not by its index: a bag that was cut off, or that
 
 from __future__ import annotations
 
-import bz2
 from collections import OrderedDict
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import define, field, frozen
 
+from horus_async.bounds.unpacking import most_entries, most_of_file, unpack_bz2, unpack_lz4
 from horus_async.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class _Chunk:
     unpacked_size: int
 
 
+class _EnoughError(Exception):
+    """More than is read of any bag of this size."""
+
+
 @define
 class Bag1:
     """An open ROS 1 bag.
@@ -74,6 +78,7 @@ class Bag1:
     _chunks: list[_Chunk] = field(init=False, factory=list)
     _unpacked: OrderedDict[int, bytes] = field(init=False, factory=OrderedDict)
     _size: int = field(init=False, default=0)
+    _unpacked_bytes: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self._size = self.file.seek(0, 2)
@@ -115,6 +120,9 @@ class Bag1:
             try:
                 header, start, size = self._record(place)
                 self._take(header, start, size)
+            except _EnoughError as error:
+                self.problems.append(f"{self.path.name}: {error}, the most that are read: what comes after is lost")
+                return self._size
             except (StructError, KeyError, ValueError, EOFError):
                 return place
             place = start + size
@@ -156,8 +164,11 @@ class Bag1:
         if not chunk.size:
             return
         before = len(self.index)
+        if self._unpacked_bytes > most_of_file(self._size) and chunk.compression != b"none":
+            raise _EnoughError(f"its chunks become more than {most_of_file(self._size)} bytes")
         try:
             data = self._unpack(number)
+            self._unpacked_bytes += len(data)
             place = 0
             while place < len(data):
                 (length,) = _u32.unpack_from(data, place)
@@ -179,6 +190,8 @@ class Bag1:
             )
 
     def _see(self, header: Header, chunk: int, place: int) -> None:
+        if len(self.index) >= most_entries(self._size):
+            raise _EnoughError(f"it holds more than {most_entries(self._size)} messages")
         seconds, nanoseconds = _time.unpack(header[b"time"])
         connection = _u32.unpack(header[b"conn"])[0]
         self.index.append((seconds * 1_000_000_000 + nanoseconds, chunk, place, connection))
@@ -216,11 +229,9 @@ def _unpacked(data: bytes, compression: bytes) -> bytes:
     if compression == b"none":
         return data
     if compression == b"bz2":
-        return bz2.decompress(data)
+        return unpack_bz2(data)
     if compression == b"lz4":
-        import lz4.frame
-
-        return bytes(lz4.frame.decompress(data))
+        return unpack_lz4(data)
     raise ValueError(f"its compression {compression.decode('ascii', 'replace')!r} is unknown")
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from attrs import define, field, frozen
 
 from horus_async.errors import RecordingError
+from horus_async.limits.open_files import why
 
 from .definitions import as_text
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
 MAGIC = b"SQLite format 3\0"
+
+
+_FAILURES = (sqlite3.Error, MemoryError)
+"""Of SQLite: where a damaged file says that something is huge, there is no memory, however much there is."""
 
 
 @frozen
@@ -43,6 +48,12 @@ class Topic:
 
 _NUMBERED = "typeof(timestamp) = 'integer' AND typeof(topic_id) = 'integer'"
 """What SQLite does not ask of a row, as any column takes any value."""
+
+
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+_READ = ("topics", "messages", "schema", "message_definitions")
+_LONGEST = 3 << 26
+"""Bytes of a cell; a message that a topic takes has 134 MB."""
 
 
 @define
@@ -72,23 +83,26 @@ class Storage:
         self._database = _open(self.path, self.stack, self.problems, torn)
         self.stack.callback(self._database.close)
         self._database.text_factory = as_text
+        self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
         if missing:
             self._database.execute("PRAGMA writable_schema = ON")  # else SQLite refuses it as a whole
         try:
-            tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            tables = {name for (name,) in self._database.execute(_TABLES)}
             if not {"topics", "messages"} <= tables:
                 raise RecordingError(
                     f"{self.path} is an SQLite file, but no ROS 2 bag: it has no tables of topics and messages"
                 )
+            if odd := [table for table in _READ if table in tables and self._makes_columns(table)]:
+                raise RecordingError(f"{self.path} is no ROS 2 bag: its table of {odd[0]} makes up columns")
             self._read_topics(tables)
-        except sqlite3.Error as error:
-            raise RecordingError(f"{self.path} cannot be read: {error}") from error
+        except _FAILURES as error:
+            raise RecordingError(f"{self.path} cannot be read: {_reason(error)}") from error
         try:
             if missing:
                 raise sqlite3.DatabaseError(f"{missing} bytes are missing")
             self._count()
-        except sqlite3.Error as error:
-            self._save(str(error))
+        except _FAILURES as error:
+            self._save(_reason(error))
         for number in self.flows.keys() - self.topics.keys():
             self.topics[number] = Topic(number, f"topic_{number}", "?", "cdr", "", "")
 
@@ -106,12 +120,12 @@ class Storage:
             ):
                 yield topics[topic], stamp_ns, data if type(data) is bytes else _bytes(data)
                 read += 1
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             lost = sum(count for topic, (count, _, _) in self.flows.items() if topic in wanted) - read
-            self.problems.append(f"{self.path.name} is damaged ({error}): its last {lost} messages are lost")
+            self.problems.append(f"{self.path.name} is damaged ({_reason(error)}): its last {lost} messages are lost")
 
     def _read_topics(self, tables: set[str]) -> None:
-        if "ros_distro" in self._columns("schema"):
+        if "schema" in tables and "ros_distro" in self._columns("schema"):
             self.distro = next((row[0] for row in self._database.execute("SELECT ros_distro FROM schema")), "")
         definitions: dict[str, list[tuple[str, str, str]]] = {}
         if "message_definitions" in tables:
@@ -127,6 +141,10 @@ class Storage:
             known = definitions.get(kind) or definitions.get(kind.removesuffix("_Event")) or []
             form, text = _definition_of(digest, known)
             self.topics[number] = Topic(number, name or f"topic_{number}", kind or "", encoding or "", form, text)
+
+    def _makes_columns(self, table: str) -> bool:
+        """Whether what stands in a row is computed when it is read, and may be anything of any size."""
+        return any(hidden for *_, hidden in self._database.execute(f"PRAGMA table_xinfo({table})"))
 
     def _columns(self, table: str) -> set[str]:
         return {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
@@ -156,8 +174,8 @@ class Storage:
                 self._saved.append((stamp_ns, row, topic))
                 count, first_ns, last_ns = self.flows.get(topic, (0, stamp_ns, stamp_ns))
                 self.flows[topic] = count + 1, min(first_ns, stamp_ns), max(last_ns, stamp_ns)
-        except sqlite3.Error as error:
-            problem = f"{problem}; {error}" if str(error) not in problem else problem
+        except _FAILURES as error:
+            problem = f"{problem}; {_reason(error)}" if _reason(error) not in problem else problem
         self._saved.sort()
         self.problems.append(
             f"{self.path.name} is cut off or damaged ({problem}): what comes after {len(self._saved)} messages is lost"
@@ -168,7 +186,7 @@ class Storage:
         for stamp_ns, row, topic in saved:
             try:
                 data = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()[0]
-            except (sqlite3.Error, TypeError):
+            except (*_FAILURES, TypeError):
                 lost += 1
                 continue
             yield self.topics[topic], stamp_ns, _bytes(data)
@@ -207,7 +225,7 @@ def _open(path: Path, stack: ExitStack, problems: list[str], torn: int) -> sqlit
     except OSError as error:
         raise RecordingError(
             f"{path} was not closed and is read from a copy, which cannot be made in {gettempdir()} "
-            f"({error.strerror or error}): set TMPDIR to a folder with room"
+            f"({why(error)}): set TMPDIR to a folder with room"
         ) from error
     return sqlite3.connect(folder / real.name)
 
@@ -230,3 +248,7 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or "it says that something in it is larger than memory"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -219,7 +218,7 @@ def _leaves(path: str, value: Any) -> Iterable[tuple[str, Any]]:
     """The fields in nested dicts that a feature can hold; others are JSON text."""
     import numpy
 
-    from horus_async.policy.model.jsontext import encode
+    from horus_async.policy.model.jsontext import encode_read
 
     if isinstance(value, dict) and (value or not path):
         for key, item in value.items():
@@ -235,7 +234,7 @@ def _leaves(path: str, value: Any) -> Iterable[tuple[str, Any]]:
     if array.dtype.kind in "biuf" and array.size and array.ndim <= 5:
         yield path, array
     elif value is not None:
-        yield path, encode(plain(value)).decode()
+        yield path, encode_read(plain(value)).decode()
 
 
 def _bare(path: str) -> str:
@@ -253,9 +252,9 @@ def _unique(values: dict[str, Any], name: str) -> str:
 
 def _count(value: Any) -> int | None:
     """``value`` as a whole number from 0 on; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:
         return None
-    return int(value) if value >= 0 and value == int(value) else None
+    return int(value) if value == int(value) else None
 
 
 def _yes_or_no(value: Any) -> bool | None:

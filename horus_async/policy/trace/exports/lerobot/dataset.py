@@ -16,6 +16,7 @@ from attrs import Factory, define
 
 from horus_async.errors import TraceError
 from horus_async.hints.installed import install
+from horus_async.limits.open_files import why
 from horus_async.policy.trace.exports.parquet import need_pyarrow
 
 from .asked import gather
@@ -77,7 +78,7 @@ def export_lerobot(
                 output.rmdir()
             part.rename(output)
     except OSError as error:
-        raise TraceError(f"cannot write {str(output)!r}: {error.strerror or error}") from error
+        raise TraceError(f"cannot write {str(output)!r}: {why(error)}") from error
 
 
 def _write(

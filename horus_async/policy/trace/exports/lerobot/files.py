@@ -245,4 +245,5 @@ def _lists(stats: Stats) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=4, ensure_ascii=False), encoding="utf-8")
+    # Half a surrogate pair, which UTF-8 lacks, is written as JSON's own escape.
+    path.write_text(json.dumps(value, indent=4, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")

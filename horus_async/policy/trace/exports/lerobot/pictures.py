@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from horus_async.policy.model.images.opening import TooManyPixelsError, in_strips, opened
+
 if TYPE_CHECKING:
     from typing import BinaryIO
 
@@ -66,10 +68,9 @@ class Store:
 def pixels(data: bytes) -> numpy.ndarray[Any, Any]:
     """The pixels of a stored picture: height × width × 3, uint8."""
     import numpy
-    from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as image:
-        return numpy.asarray(image.convert("RGB"))
+    with opened(data) as image:
+        return in_strips(image, (3,), numpy.uint8)
 
 
 def _as_rgb(image: Any) -> tuple[bytes, str, tuple[int, int]]:
@@ -78,18 +79,22 @@ def _as_rgb(image: Any) -> tuple[bytes, str, tuple[int, int]]:
     if not isinstance(image, bytes):
         return _as_png(Image.fromarray(_height_width_channels(image)))
     try:
-        with Image.open(io.BytesIO(image)) as opened:
-            turned = opened.getexif().get(_ORIENTATION, 1) != 1
-            if opened.format in _KEPT and opened.mode == "RGB" and not turned and getattr(opened, "n_frames", 1) == 1:
-                opened.load()
-                return image, _KEPT[opened.format], opened.size
-            if opened.mode not in _SHALLOW:
-                raise PictureError(f"it has more than 8 bits a channel (mode {opened.mode})")
-            return _as_png(ImageOps.exif_transpose(opened))
+        with opened(image) as found:
+            turned = found.getexif().get(_ORIENTATION, 1) != 1
+            if found.format in _KEPT and found.mode == "RGB" and not turned and getattr(found, "n_frames", 1) == 1:
+                found.load()
+                return image, _KEPT[found.format], found.size
+            if found.mode not in _SHALLOW:
+                raise PictureError(f"it has more than 8 bits a channel (mode {found.mode})")
+            found.load()
+            ImageOps.exif_transpose(found, in_place=True)
+            return _as_png(found)
     except PictureError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureError("it is of no format that Pillow reads") from error
+        raise PictureError("it is of no format that is read") from error
+    except TooManyPixelsError as error:
+        raise PictureError(str(error)) from error
     # Pillow raises OSError, SyntaxError, ValueError, struct.error and more for damaged pictures.
     except Exception as error:
         raise PictureError(f"it cannot be decoded: {error}") from error

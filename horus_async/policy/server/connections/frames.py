@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import trio
 from hypercorn.protocol.ws_stream import Handshake, WebsocketBuffer
 from wsproto.connection import Connection, ConnectionType
 from wsproto.frame_protocol import FrameDecoder, XorMaskerSimple
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
     from wsproto.events import Message
 
-TOO_LONG = "horus.too_long"
-"""The key of a ``websocket.receive`` event whose message was longer than the limit, and was not kept."""
+    from horus_async.policy.server.admission.room import Share
+
+LEFT_OUT = "horus_async.left_out"
+"""The key of a ``websocket.receive`` event whose message was not kept: it was longer than the limit, or there was no
+room for it. Its value is the length in bytes."""
+BUFFER = "horus_async.buffer"
+"""The key of a scope under which the WebSocket's `MessageBuffer` is."""
 
 _MANY_BYTES = 4096
 
@@ -64,28 +70,48 @@ class Masker(XorMaskerSimple):
 
 
 class MessageBuffer(WebsocketBuffer):
-    """The parts of one message. One that is too long is discarded as it comes, and the application told at its end."""
+    """One message as it comes, within a limit and within the room for bodies, of which ``share`` is taken.
 
-    def __init__(self, max_length: int) -> None:
+    One that does not fit is discarded as it comes, and the application told at its end. The share of one that does is
+    given back by the application.
+    """
+
+    def __init__(self, max_length: int, share: Share) -> None:
         super().__init__(max_length)
-        self._parts: list[Any] = []
+        self.share = share
+        self.began: float | None = None
+        """When the message began that is not whole yet, by trio's clock."""
+        self._data = bytearray()
+        self._text = False
+        self._left_out = False
 
     def extend(self, event: Message[Any]) -> None:
         """Take a part."""
-        self.length += len(event.data)
-        if self.length <= self.max_length:
-            self._parts.append(event.data)
-        else:
-            self._parts.clear()
+        if self.began is None:
+            self.began = trio.current_time()
+        size = len(event.data)
+        self.length += size
+        if self._left_out:
+            return
+        # Texts are refused, so nothing of them is kept.
+        self._text = isinstance(event.data, str)
+        if self.length > self.max_length or not (self._text or self.share.take(size)):
+            self.discard()
+        elif not self._text:
+            self._data += event.data
+
+    def discard(self) -> None:
+        """Keep nothing of the message that is not whole yet."""
+        self.share.give(len(self._data))
+        self._data, self._left_out = bytearray(), True
 
     def clear(self) -> None:
         """Begin the next message."""
-        self._parts, self.length = [], 0
+        self._data, self.length, self.began, self._left_out = bytearray(), 0, None, False
 
     def to_message(self) -> dict[str, Any]:
         """The message as an event for the application."""
         event: dict[str, Any] = {"type": "websocket.receive", "bytes": None, "text": None}
-        if self.length > self.max_length:
-            return {**event, TOO_LONG: self.length}
-        text = bool(self._parts) and isinstance(self._parts[0], str)
-        return {**event, **({"text": "".join(self._parts)} if text else {"bytes": b"".join(self._parts)})}
+        if self._left_out:
+            return {**event, LEFT_OUT: self.length}
+        return {**event, **({"text": ""} if self._text else {"bytes": bytes(self._data)})}
