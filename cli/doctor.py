@@ -54,6 +54,7 @@ def examine(machine: Machine) -> Iterator[Finding]:
     """All findings about a machine, in the order they are shown in."""
     yield check_python(machine)
     yield from check_packages(machine)
+    yield check_native(machine)
     yield check_shared_memory(machine)
     yield check_topics(machine)
     yield check_timers(machine)
@@ -112,6 +113,19 @@ def _check_group(machine: Machine, extra: str, needed: list[tuple[str, str]]) ->
         detail = f"not installed; it is for {EXTRAS[extra]}"
         return Finding(check, Verdict.OK, detail, f"if you want it: {advice}", measured)
     return Finding(check, Verdict.WARNING if extra else Verdict.BROKEN, ", ".join(problems), advice, measured)
+
+
+def check_native(machine: Machine) -> Finding:
+    """Whether the native core carries the messages, or Python does."""
+    reason, broken = machine.native()
+    measured = {"in_use": not reason}
+    if not reason:
+        return Finding("native core", Verdict.OK, "in use", measured=measured)
+    detail = f"{reason}: Python does its work"
+    if broken:
+        return Finding("native core", Verdict.WARNING, detail, "install horus-async again, for this Python", measured)
+    advice = "" if "switched" in reason else "if you want it: install a C compiler, and horus-async again"
+    return Finding("native core", Verdict.OK, detail, advice, measured)
 
 
 def check_timers(machine: Machine) -> Finding:

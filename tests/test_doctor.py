@@ -64,6 +64,7 @@ class _Fake(Machine):
         self.unread: list[str] = []
         self.late: Callable[[], tuple[list[int], list[int]]] = lambda: ([20_000] * 100, [150_000] * 100)
         self.shm = OURS
+        self.core = ("", False)
         self.real_time = FakeMachine()  # type: ignore[assignment]
         for name, value in changes.items():
             assert hasattr(self, name)
@@ -77,6 +78,9 @@ class _Fake(Machine):
 
     def version_of(self, package: str) -> str | None:
         return self.installed.get(package)
+
+    def native(self) -> tuple[str, bool]:
+        return self.core
 
     def topics_folder(self) -> Path:
         return self.shm
@@ -141,6 +145,7 @@ def test_a_good_machine_is_fine() -> None:
         "python",
         "packages",
         "extra numpy",
+        "native core",
         "shared memory",
         "topics",
         "timers",
@@ -173,7 +178,7 @@ def test_a_machine_that_tells_nothing_is_unknown() -> None:
                 real_time=nothing,
             )
         )
-        if finding.check not in {"python", "timers"}
+        if finding.check not in {"python", "native core", "timers"}
     ]
 
     assert {finding.verdict for finding in found} == {Verdict.UNKNOWN}
@@ -190,6 +195,13 @@ SICK = {
         "numpy 1.9",
         "[numpy]'",
         {"installed": {"attrs": "24.1", "numpy": "1.9"}},
+    ),
+    "native core for another Python": (
+        "native core",
+        Verdict.WARNING,
+        "cannot be loaded: no such symbol: Python does its work",
+        "install horus-async again",
+        {"core": ("cannot be loaded: no such symbol", True)},
     ),
     "full shared memory": (
         "shared memory",

@@ -84,6 +84,12 @@ class Machine:
         except importlib.metadata.PackageNotFoundError:
             return None
 
+    def native(self) -> tuple[str, bool]:
+        """Why the native core is not in use, empty if it is; and whether it was built and cannot be loaded."""
+        from horus_async import native
+
+        return native.reason, native.is_broken()
+
     def topics_folder(self) -> Path:
         """Where this user's topics keep their memory."""
         return memory.root()

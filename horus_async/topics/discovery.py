@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import TopicError, TopicPermissionError
 
+from .core import GlanceCore
 from .external import notices
 from .external.leftovers import GRACE_NS, UNSEEN_GRACE_NS, reclaim
 from .external.rings import (
@@ -64,10 +65,11 @@ class _LeftOut:
         self.said = False
 
 
-class Discovery:
+class Discovery(GlanceCore):
     """Finds and maps the rings of other processes in one namespace, and shows them to the channels that listen."""
 
     def __init__(self, namespace: str, exchange: Exchange) -> None:
+        super().__init__()
         self.namespace = namespace
         self.users = 0
         self._exchange = exchange
@@ -86,7 +88,6 @@ class Discovery:
         """When a ring is to be tried again that could not be read."""
         self._settled = False
         self._said_blind = False
-        self._next_glance = 0
         self._next_sweep = 0
         self._closed = False
         self.sleepers = Sleepers(namespace, self.refresh)
@@ -104,16 +105,14 @@ class Discovery:
             self._look_if_possible(refuse=True)
             self._show(topic, channel)
 
-    def glance(self) -> bool:
-        """``refresh``, unless that was done just now; returns whether it was called."""
+    def glance_now(self) -> bool:
+        """``refresh``, but not all the time; True."""
         now = monotonic_ns()
-        if now < self._next_glance:
-            return False
-        self._next_glance = now + _GLANCE_NS
+        self.next_glance = now + _GLANCE_NS
         self.refresh()
         took = monotonic_ns() - now
         if took > _GLANCE_NS // _GLANCE_PART:  # a folder full of other things must not take the time of the nodes
-            self._next_glance = now + took * _GLANCE_PART
+            self.next_glance = now + took * _GLANCE_PART
         return True
 
     def refresh(self) -> None:

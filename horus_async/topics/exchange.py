@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
+from .core import ChannelCore
 from .ring.layout import bell_byte
 from .ring.locks import Rank, new_lock
 
@@ -30,7 +31,7 @@ class Listener(Protocol):
         """In a new process after a fork: give up a lock that a thread may hold which does not exist here."""
 
 
-class Channel:
+class Channel(ChannelCore):
     """One topic, where the buses of this process meet."""
 
     __slots__ = (
@@ -39,31 +40,27 @@ class Channel:
         "_lock",
         "bell_byte",
         "external",
-        "glance",
         "listeners",
         "renewed",
         "sleepers",
         "waitsets",
-        "watchers",
         "writers",
     )
 
     def __init__(self, topic: str, rank: Rank) -> None:
+        super().__init__()
         self.bell_byte = bell_byte(topic)[0]
         self._lock = new_lock(rank)
         # Tuples that are replaced, never changed, so that loops over them are not disturbed.
         self.writers: tuple[RingWriter, ...] = ()
         self.external: tuple[ExternalRing, ...] = ()
         """Rings of other processes."""
-        self.glance: Callable[[], bool] | None = None
-        """Looks for more of them: ``Discovery.glance``; None if nobody listens to other processes."""
         self.sleepers: Sleepers | None = None
         """Has watchers woken by other processes; None as above."""
         self.renewed = False
         """Whether such rings came or went since ``stirred`` was called."""
         self.listeners: tuple[Listener, ...] = ()
-        self.watchers: tuple[Callable[[], None], ...] = ()
-        """Wake tasks that wait, or are callbacks."""
+        self.watchers = ()
         self.waitsets: tuple[WaitSet, ...] = ()
         """Where the watchers that are tasks wait for other processes."""
         self._inner: tuple[Channel, ...] = ()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from horus_async.native import core
+
+from .core import PublisherCore
 from .external.notices import say_removed
 from .packed.marks import pack_bytes
 from .ring.memory import FileRemovedError
@@ -49,22 +52,20 @@ class _Forms(dict[type, "Pack | None"]):
         return pack
 
 
-class Publisher:
+class Publisher(PublisherCore):
     """One named publisher of one topic. Made by ``Bus.publisher``; may be used from several threads."""
 
     __slots__ = (
-        "_channel",
-        "_free",
-        "_number",
         "_open_ring",
         "_packers",
-        "_ring",
         "_turn",
         "forms",
         "name",
-        "next_seq",
         "topic",
     )
+
+    channel: Channel
+    ring: RingWriter
 
     def __init__(
         self,
@@ -75,21 +76,20 @@ class Publisher:
         channel: Channel,
         turn: Turn,
     ) -> None:
+        super().__init__()
         self.topic = topic
         self.name = name
         self._open_ring = open_ring
-        self._channel = channel
-        self.use_turn(turn)
-        self.next_seq = 0
-        """The sequence number of its next message; the ring's writer counts it."""
-        self._number = 0
+        self._turn = turn
+        self.meet(channel, turn.free)
         self._packers = _UNOPENED
-        self._ring: RingWriter
         self.forms: Mapping[type, Pack | None] = _Forms(self._describe)
         """For ``codec.encode``: packs objects that this publisher is to send."""
 
     @takes_turn
-    def publish(self, payload: Payload, stamp_ns: int, seq: int | None = None, order_ns: int | None = None) -> int:
+    def publish_slowly(
+        self, payload: Payload, stamp_ns: int, seq: int | None = None, order_ns: int | None = None
+    ) -> int:
         """Write one message into the ring and wake everybody who waits for it.
 
         Args:
@@ -108,7 +108,7 @@ class Publisher:
                 this topic (in a signal handler, or in a ``__del__``).
         """
         held: object = False
-        free = self._free
+        free = self.free
         try:
             held, free[0] = free[0], False
             while not held:  # another thread is writing
@@ -122,13 +122,13 @@ class Publisher:
             length = len(payload)
             if type(payload) is bytes and length in self._packers:
                 pack, size = self._packers[length]
-                ring = self._ring
+                ring = self.ring
                 start = ring.tail
                 end = start + size
                 if end <= ring.limit:
                     index = ring.index
                     at = ring.data_at + (start & ring.mask)
-                    pack(ring.map, at, length, index, seq, stamp_ns, order_ns, self._number, payload)
+                    pack(ring.map, at, length, index, seq, stamp_ns, order_ns, self.number, payload)
                     words = ring.words
                     # All in one line without a call: Ctrl-C must not come between these.
                     words[LATEST], ring.tail, ring.index, self.next_seq = start, end, index + 1, seq + 1
@@ -140,13 +140,20 @@ class Publisher:
         finally:
             if held:
                 held, free[0] = False, True
-        if self._channel.watchers:
-            for watcher in self._channel.watchers:
+        if self.channel.watchers:
+            for watcher in self.channel.watchers:
                 watcher()
-        if words[SLEEPERS]:  # somebody in another process
-            ring = self._ring
-            ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
+        if words[SLEEPERS]:
+            self.wake_sleepers()
         return seq
+
+    if core is None:
+        publish = publish_slowly
+
+    def wake_sleepers(self) -> None:
+        """Ring for those who sleep in other processes."""
+        ring = self.ring
+        ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
 
     def open(self) -> None:
         """Make the ring now, instead of with the first message, which then costs no more than a later one.
@@ -161,36 +168,36 @@ class Publisher:
     def use_turn(self, turn: Turn) -> None:
         """Write only while holding ``turn``, which all publishers of a ring share."""
         self._turn = turn
-        self._free = turn.free
+        self.meet(self.channel, turn.free)
 
     def _make_ready(self) -> None:
         self._open()
-        self._ring.make_ready()
+        self.ring.make_ready()
 
     def _describe(self, schema: Schema) -> bool:
         return with_turn(self._turn, lambda: self._add_schema(schema))
 
     def _add_schema(self, schema: Schema) -> bool:
         self._open()
-        return self._ring.add_schema(schema.text)
+        return self.ring.add_schema(schema.text)
 
     def _open(self) -> None:
         if self._packers is _UNOPENED:
-            self._ring = self._open_ring()
-            self._number = self._ring.add_publisher(self.name)
-            self._packers = self._ring.packers
+            self.ring = self._open_ring()
+            self.number = self.ring.add_publisher(self.name)
+            self._packers = self.ring.packers
 
     def _write(self, payload: Payload, seq: int, stamp_ns: int, order_ns: int) -> memoryview:
         """Write a message the slower way; returns the words of the ring's header."""
-        if self._packers is not _UNOPENED and self._ring.gone:
+        if self._packers is not _UNOPENED and self.ring.gone:
             self._packers = _UNOPENED
         self._open()
         try:
-            self._ring.write(payload, self._number, seq, stamp_ns, order_ns=order_ns, counting=self)
+            self.ring.write(payload, self.number, seq, stamp_ns, order_ns=order_ns, counting=self)
         except FileRemovedError as error:
             say_removed(self.topic, error.path)
-            self._ring.lose()
+            self.ring.lose()
             self._packers = _UNOPENED
             self._open()
-            self._ring.write(payload, self._number, seq, stamp_ns, order_ns=order_ns, counting=self)
-        return self._ring.words
+            self.ring.write(payload, self.number, seq, stamp_ns, order_ns=order_ns, counting=self)
+        return self.ring.words

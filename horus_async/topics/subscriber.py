@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import TopicError
 
+from .core import SubscriberCore
 from .ring.locks import Rank, new_lock
 from .ring.reader import ELSEWHERE, RingReader
 from .ring.writer import RingWriter
@@ -25,7 +26,7 @@ ENDED_LIMIT = 8
 """How many rings that have ended a subscriber keeps unread; of more, the messages of the oldest count as lost."""
 
 
-class Subscriber:
+class Subscriber(SubscriberCore):
     """Reads one topic, the rings of all its publishers merged as they were sent. Made by ``Bus.subscriber``.
 
     For one thread at a time; only ``on_message`` callbacks come from the publishers' threads.
@@ -33,29 +34,29 @@ class Subscriber:
 
     __slots__ = (
         "__weakref__",
-        "_channel",
         "_ended_arrived",
         "_ended_lost",
         "_ended_newest",
         "_lock",
-        "_only",
         "_readers",
         "_unwatch",
-        "closed",
         "newest_from",
         "reader",
         "topic",
     )
 
+    channel: Channel
+    only: RingReader | None
+
     def __init__(self, topic: str, channel: Channel) -> None:
+        super().__init__()
         self.topic = topic
-        self.closed = False
-        self._channel = channel
+        self.channel = channel
         self._lock = new_lock(Rank.SUBSCRIBER)
         """Held while the readers change (rings are attached from their publishers' threads) and where several are
         read."""
         self._readers: tuple[RingReader, ...] = ()
-        self._only: RingReader | None = None
+        self.only = None
         self.reader: RingReader | None = None
         """The one from which a message was taken last; its ``source`` is the ring."""
         self.newest_from: RingReader | None = None
@@ -91,16 +92,16 @@ class Subscriber:
 
     def has_message(self) -> bool:
         """Whether there is an unread message. Consumes nothing."""
-        only = self._only
+        only = self.only
         if only is not None and only.has_message():
             return True
-        glance = self._channel.glance
+        glance = self.channel.glance
         if glance is not None:
             glance()
         with self._lock:
             return any(reader.has_message() for reader in self._readers)
 
-    def take(self) -> Taken | None:
+    def take_slowly(self) -> Taken | None:
         """The next unread message, or None. Of several rings, that which was sent first.
 
         Returns:
@@ -109,14 +110,6 @@ class Subscriber:
         Raises:
             TopicError: this is closed.
         """
-        only = self._only
-        if only is not None:
-            # One message behind a writer of this process, which still has that message at hand.
-            index, end, near = only.writer.near
-            if index == only.index:
-                only.index = index + 1
-                only.position = end
-                return near
         return self._next(RingReader.take)
 
     def borrow(self) -> Loan | None:
@@ -129,10 +122,10 @@ class Subscriber:
 
     def latest(self) -> Taken | None:
         """The newest message, perhaps from before this was opened; None before the first. Consumes nothing."""
-        glance = self._channel.glance
+        glance = self.channel.glance
         if glance is not None:
             glance()
-        only = self._only
+        only = self.only
         if only is not None and self._ended_newest is None and not only.closed:
             # As in `take`: the writer has the newest message at hand, unless it was written the slower way.
             index, _, near = only.writer.near
@@ -162,7 +155,7 @@ class Subscriber:
         Returns:
             A function that ends this; so does ``close``.
         """
-        unwatch = self._channel.watch(callback)
+        unwatch = self.channel.watch(callback)
         self._unwatch.append(unwatch)
         return unwatch
 
@@ -177,7 +170,7 @@ class Subscriber:
         if self.has_message():
             await event_loop().checkpoint()
             return
-        channel = self._channel
+        channel = self.channel
         sleepers = channel.sleepers
         waiter = Bell() if sleepers is None else sleepers.waiter()
         channel.begin_wait(waiter.ring, waiter.waitset)
@@ -206,13 +199,13 @@ class Subscriber:
         if self.closed:
             return
         self.closed = True
-        self._channel.remove_listener(self)
+        self.channel.remove_listener(self)
         for unwatch in self._unwatch:
             unwatch()
         with self._lock:
-            self._readers, self._only = (), None
+            self._readers, self.only = (), None
             self.reader = self.newest_from = None
-        for watcher in self._channel.watchers:
+        for watcher in self.channel.watchers:
             watcher()
 
     def _change_readers(self, more: RingReader | None, less: RingReader | None) -> None:
@@ -222,13 +215,13 @@ class Subscriber:
             only = after[0] if len(after) == 1 else None
             reader = only or self.reader  # here, instead of with each message
             if self._readers is before:  # no signal handler has changed them meanwhile
-                self._readers, self._only, self.reader = after, only, reader
+                self._readers, self.only, self.reader = after, only, reader
                 return
 
     def _next(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
-        only, glance = self._only, self._channel.glance
+        only, glance = self.only, self.channel.glance
         # A new ring may hold an older message, so look for rings even while there is something to read.
         if (glance is not None and glance()) or only is None:
             return self._take_merged(take)

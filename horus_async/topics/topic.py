@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.clock.system import monotonic_ns, wall_ns
 from horus_async.errors import TopicError, TopicTypeError
+from horus_async.native import core
 
 from .borrowing import Borrowing
 from .bus import Bus, default_namespace
 from .codec import GENERAL, decode, encode
+from .core import TopicCore
 from .kinds.admission import declare
 from .kinds.checks import first_wrong
 from .message import Message
-from .packed.marks import MARK, exact
+from .packed.marks import exact
 from .ring.abandoned import close_abandoned, close_when_possible
 from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .ring.region import Taken
-    from .values.payload import Payload
+    from .subscriber import Subscriber
 
 
-class Topic:
+class Topic(TopicCore):
     """A handle on a topic, for any program: sends, and receives all that is sent after it was opened, even by itself.
 
     Close it, or use it as a context manager. For one task or thread at a time::
@@ -38,7 +40,9 @@ class Topic:
             joints.recv()   # {'shoulder': 0.5}
     """
 
-    __slots__ = ("__weakref__", "_bus", "_closed", "_forms", "_publish", "_subscriber", "_type", "name", "namespace")
+    __slots__ = ("__weakref__", "_bus", "_closed", "name", "namespace")
+
+    _subscriber: Subscriber
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Topic:
             ConfigurationError: not a name for a namespace, or not a capacity.
             TopicTypeError: ``type`` is not a class.
         """
+        super().__init__()
         self._closed = True  # for __del__, until the end of __init__
         self.name = check_topic_name(name)
         if type is not None and not isinstance(type, _type_of_types):
@@ -75,14 +80,14 @@ class Topic:
         self._bus = _acquire_bus(self.namespace, name)
         try:
             publisher = self._bus.publisher(name, f"topic-{os.getpid()}", capacity=capacity)
-            self._publish, self._forms = publisher.publish, publisher.forms
+            self._publisher, self._forms = publisher, publisher.forms
             self._subscriber = self._bus.subscriber(name)
         except BaseException:
             _release_bus(self._bus, name)
             raise
         self._closed = False
 
-    def send(self, value: Any) -> None:
+    def _send_slowly(self, value: Any) -> None:
         """Send a value to all listeners.
 
         Raises:
@@ -102,27 +107,12 @@ class Topic:
             wrong = first_wrong(value)
             if wrong is not None:
                 raise TopicTypeError(f"topic {self.name!r} carries {_title(type(value))}, {wrong}")
-        self._publish(payload, wall_ns(), None, monotonic_ns())
+        if self._publisher is None:
+            raise TopicError("this topic handle is closed")
+        self._publisher.publish(payload, wall_ns(), None, monotonic_ns())
 
-    def recv(self, default: Any = None) -> Any:
-        """The next unread value, or ``default`` if there is none.
-
-        Raises:
-            MessageDecodeError: the next message is damaged; it is consumed.
-            TopicTypeError: the next message is not of this topic's type, or a field of it is not what its class
-                annotates; it is consumed. A ``SchemaMismatchError`` if its class has other fields where it was sent.
-        """
-        message = self._subscriber.take()
-        if message is None:
-            return default
-        try:
-            value = decode(message[0])
-        except TopicError:
-            return self._value(message)  # raises it again, and says more
-        wanted = self._type
-        if wanted is not None and (type(value) is not wanted or wanted not in exact or message[0][:2] != MARK):
-            self._check_type(value, message[1])
-        return value
+    if core is None:
+        send = _send_slowly
 
     def recv_message(self) -> Message | None:
         """The next unread message with its identity, or None. Raises as ``recv`` does."""
@@ -203,7 +193,7 @@ class Topic:
         if self._closed:
             return
         self._closed = True
-        self._publish, self._forms = _closed_publish, GENERAL  # so that no closed handle keeps a ring mapped
+        self._publisher, self._forms = None, GENERAL  # so that no closed handle keeps a ring mapped
         self._subscriber.close()
         _release_bus(self._bus, self.name)
 
@@ -226,9 +216,9 @@ class Topic:
 
     def _message(self, message: Taken) -> Message:
         _, publisher, seq, stamp_ns = message
-        return Message(self._value(message), self.name, seq, stamp_ns, publisher)
+        return Message(self._value_of(message), self.name, seq, stamp_ns, publisher)
 
-    def _value(self, message: Taken) -> Any:
+    def _value_of(self, message: Taken) -> Any:
         payload, publisher = message[:2]
         try:
             value = decode(payload)
@@ -293,15 +283,6 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-
-
-def _closed_publish(
-    payload: Payload,  # noqa: ARG001
-    stamp_ns: int,  # noqa: ARG001
-    seq: int | None = None,  # noqa: ARG001
-    order_ns: int | None = None,  # noqa: ARG001
-) -> int:
-    raise TopicError("this topic handle is closed")
 
 
 def _title_of(value: Any) -> str:

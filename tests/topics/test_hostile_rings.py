@@ -350,7 +350,7 @@ def test_a_folder_full_of_other_files_is_looked_at_in_parts(
             return rings.open_region(where, name)
 
         monkeypatch.setattr(discovery, "open_region", open_region)
-        until(lambda: topic._subscriber._channel.glance and topic._subscriber._channel.glance())
+        until(lambda: topic._subscriber.channel.glance and topic._subscriber.channel.glance())
         assert 0 < len(opened) <= discovery._MOST_TRIED
         with child('with Topic("t") as t:\n    t.send("heard")\n    tell(1)\n    heard()') as sender:
             assert sender.line() == "1"

@@ -81,7 +81,7 @@ def test_new_publishers_and_new_subscribers_do_not_wait_for_each_other(namespace
 # Ctrl-C between any two lines
 
 CRITICAL: tuple[CodeType, ...] = (
-    publisher.Publisher.publish.__code__,
+    publisher.Publisher.publish_slowly.__code__,
     publisher.Publisher.open.__code__,
     publisher.Publisher._describe.__code__,
     publisher.Publisher._open.__code__,
@@ -249,7 +249,7 @@ def test_sending_in_the_middle_of_sending_is_an_error() -> None:
         @turn.takes_turn
         def interrupted() -> None:
             held: object = False
-            free = inner._free
+            free = inner.free
             try:
                 held, free[0] = free[0], False
                 with pytest.raises(TopicError, match="a signal handler or __del__ cannot"):

@@ -316,7 +316,8 @@ def test_typed_topics() -> None:
         untyped.send(m.Limited())
         with pytest.raises(TopicTypeError, match=r"opened for .*Point, but holds .*Limited"):
             topic.recv()
-        topic._publish(message("Point", {"x": "far"}), 0)
+        assert topic._publisher is not None
+        topic._publisher.publish(message("Point", {"x": "far"}), 0)
         topic.send(m.Point(x=2.0))
         with pytest.raises(MessageDecodeError, match="does not accept x = 'far'"):
             topic.recv()

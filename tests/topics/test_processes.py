@@ -179,7 +179,7 @@ def test_a_new_ring_is_merged_by_stamp_with_a_known_one(monkeypatch: pytest.Monk
             assert process.line() == "sent"
         found = topic._bus._discovery
         assert found is not None
-        until(lambda: monotonic_ns() >= found._next_glance)
+        until(lambda: monotonic_ns() >= found.next_glance)
         if borrow:
             with topic.borrow() as message:
                 assert message is not None
@@ -216,7 +216,7 @@ def test_a_subscriber_that_outlives_its_bus_gets_no_message_twice() -> None:
         assert found is not None
         sender.go()
         assert sender.line() == "sent"
-        until(lambda: monotonic_ns() >= found._next_glance)
+        until(lambda: monotonic_ns() >= found.next_glance)
         assert subscriber.take() is None
         subscriber.close()
         sender.go()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from horus_async.errors import MessageTooLargeError, TopicError
+from horus_async.native import core
 from horus_async.topics.ring import layout
 from horus_async.topics.ring.layout import RING_LIMIT, Word, record_size, rounded_capacity
 from horus_async.topics.ring.reader import ELSEWHERE, RingReader
@@ -193,6 +194,7 @@ def test_overflow_drops_the_oldest(checked: bool) -> None:
     assert len(seqs) * record_size(4) > 4096 - 2 * 4096 // layout.SEGMENTS - record_size(4)
 
 
+@pytest.mark.skipif(core is not None, reason="nothing comes in between the copying and the check of the native core")
 def test_a_lap_during_the_copy_is_noticed() -> None:
     """A record that is overwritten while it is read is never given out: the reader goes on with what is left."""
     writer = new_writer()
@@ -207,12 +209,12 @@ def test_a_lap_during_the_copy_is_noticed() -> None:
         """Lets the writer come round between the copy and the check."""
 
         def __getitem__(self, index: Any) -> Any:
-            reader.region.names = names
+            reader.names = names
             for number in range(2, 500):
                 writer.write(b"%5d" % number, 0, number, 0)
             return names[index]
 
-    reader.region.names = Late(names)
+    reader.names = Late(names)
     message = reader.take()
 
     assert message is not None

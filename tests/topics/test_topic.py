@@ -356,7 +356,7 @@ def test_waiting_and_waking_from_a_thread(backend: str) -> None:
         with Topic("t") as topic:
             got = []
             waiting = threading.Event()
-            topic._subscriber._channel.watch(waiting.set)
+            topic._subscriber.channel.watch(waiting.set)
 
             def send() -> None:
                 with Topic("t") as other:

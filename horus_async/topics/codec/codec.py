@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError
-from horus_async.topics.packed.marks import FAILURES, MARK_BYTES, is_packed, readers
+from horus_async.native import core
+from horus_async.topics.packed.marks import FAILURES, MARK_BYTES, is_packed, pack_bytes, readers
 
 from .plain import ATOMS, SHALLOW, STRICT, TOO_DEEP, is_deep
 
@@ -55,7 +56,7 @@ GENERAL: Mapping[type, Pack | None] = _NoForms()
 """For ``encode``: nothing travels packed."""
 
 
-def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
+def encode_slowly(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
     """The payload for a value, in several parts if it holds arrays or large ``bytes``, which are not copied.
 
     Args:
@@ -99,7 +100,7 @@ def encode(value: Any, forms: Mapping[type, Pack | None] = GENERAL) -> Payload:
     return _tagging()(value)
 
 
-def decode(payload: bytes | memoryview) -> Any:
+def decode_slowly(payload: bytes | memoryview) -> Any:
     """The value of a payload. Its arrays are writable and belong to the caller.
 
     A binary payload may be a ``memoryview``, whose memory then belongs to the value: large arrays stay in it.
@@ -234,3 +235,11 @@ def _needs_tags(value: Any) -> bool:
     if kind is dict:
         return any(key[:1] == "$" for key in value) or any(map(_needs_tags, value.values()))
     return False
+
+
+encode, decode = encode_slowly, decode_slowly
+"""The native core's, or the same in Python."""
+if core is not None:
+    failures = (*FAILURES, RecursionError, MemoryError)
+    core.connect_codec(dumps, loads, encode_slowly, decode_slowly, readers, GENERAL, pack_bytes, failures)
+    encode, decode = core.encode, core.decode

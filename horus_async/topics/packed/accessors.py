@@ -11,14 +11,16 @@ import sys
 from enum import Flag
 from keyword import iskeyword
 from math import nan
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
+from horus_async.native import core
 from horus_async.topics.values import classes
 
 from .layout import layout_of
 from .marks import FAILURES, MARK_BYTES
 from .rows import pack_numbers, pack_strings, read_numbers, read_strings
-from .schema import Choice, Row, Schema, Struct, Wire, leaves
+from .schema import Choice, Other, Row, Schema, Struct, Wire, leaves
 
 if TYPE_CHECKING:
     from .marks import Pack, Read
@@ -36,6 +38,21 @@ def make(described: Schema) -> tuple[Pack, Read] | None:
     whole = writer.add(record, "value")
     if not all(name.isidentifier() and not iskeyword(name) for name in writer.identifiers):
         return None
+    if core is not None:
+        native = core.Accessors(described.mark, _spec(record), _places(writer), _HELPERS)
+        return native.pack, native.read
+    return _generate(described, writer, whole)
+
+
+def generated(described: Schema) -> tuple[Pack, Read]:
+    """The functions in Python, also where the native core is in use: to compare the two."""
+    writer = _Writer()
+    whole = writer.add(described.record, "value")
+    return _generate(described, writer, whole)
+
+
+def _generate(described: Schema, writer: _Writer, whole: str) -> tuple[Pack, Read]:
+    record = described.record
     flat = struct.Struct(layout_of(record, f"{MARK_BYTES}s"))
     body = struct.Struct(layout_of(record, f"{MARK_BYTES}x"))
     names = writer.names | {"FAILURES": FAILURES, "MARK": described.mark, "NAN": nan, "modules": sys.modules}
@@ -45,6 +62,38 @@ def make(described: Schema) -> tuple[Pack, Read] | None:
     source = "\n".join([*_pack_lines(writer), *_read_lines(writer, whole, body.size)])
     exec(compile(source, f"<accessors of {record.name}>", "exec"), names)  # noqa: S102 - see above
     return names["pack"], names["read"]
+
+
+_HELPERS = (
+    sys.modules,
+    pack_numbers,
+    read_numbers,
+    pack_strings,
+    read_strings,
+    classes.flag,
+    FAILURES,
+    MemberDescriptorType,
+)
+"""What the native core calls and compares."""
+
+
+def _spec(wire: Wire, inside: type | None = None) -> Any:
+    """A schema as the native core takes it: rows of what it is, its class and its parts."""
+    if isinstance(wire, str):
+        return wire
+    if isinstance(wire, Row):
+        return "row", None, tuple(_spec(part, inside) for part in wire.items)
+    assert not isinstance(wire, Other)
+    kind: Any = classes.find_inside(wire.name, inside)
+    if isinstance(wire, Struct):
+        return "struct", kind, tuple((name, _spec(part, kind)) for name, part in wire.fields)
+    if issubclass(kind, Flag):
+        return "flag", kind, None
+    return "enum", kind, {member.value: member for member in kind}
+
+
+def _places(writer: _Writer) -> Any:
+    return tuple((kind.__module__, tuple(kind.__qualname__.split(".")), kind) for kind in writer.classes)
 
 
 class _Writer:

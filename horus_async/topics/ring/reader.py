@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import TopicError
 
+from .core import ReaderCore, unpackers
 from .layout import ALIGNMENT, INDEX_WORD, ORDER_WORD, PAD, RECORD
 from .region import CLOSED, LATEST, NEXT, OLDEST, SMALL, Cursor
 from .writer import NOTHING_NEAR
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     Loan = tuple[Taken, Cursor | None]
     """A message, and the place in the ring where its payload lies; None if the payload is a copy."""
-
-_unpackers: dict[int, tuple[Callable[..., tuple[int, int, int, int, bytes]], int]] = {}
-"""By small length, those met so far: unpacks index, seq, stamp, publisher and payload in one call; size in the ring."""
 
 
 class Elsewhere:
@@ -37,27 +35,19 @@ PATIENCE = 1000
 """How often a reader looks for what should become visible any moment, before it does without."""
 
 
-class RingReader:
+class RingReader(ReaderCore):
     """One reader's place in one ring. For one thread at a time."""
 
     __slots__ = (
         "_after",
-        "_careful",
         "_checked",
         "_damage",
-        "_data_at",
         "_first",
         "_follow",
         "_known",
         "_looks",
         "_lost",
-        "_map",
-        "_mask",
         "_say_damaged",
-        "_unpackers",
-        "_words",
-        "index",
-        "position",
         "region",
         "source",
         "writer",
@@ -80,6 +70,7 @@ class RingReader:
             source: identifies the ring.
             say_damaged: called with what is wrong with the ring, each time something is.
         """
+        super().__init__()
         self._follow = follow
         self.source = source
         self.writer = writer
@@ -120,7 +111,7 @@ class RingReader:
     @property
     def ended(self) -> bool:
         """Whether the ring is closed and read to its end."""
-        words = self._words
+        words = self.words
         closed = words[CLOSED]
         if not closed or words[LATEST] >= self.position:
             return False
@@ -135,36 +126,17 @@ class RingReader:
     @property
     def closed(self) -> bool:
         """Whether no more messages will come, or hardly any, as its file is gone."""
-        return bool(self._words[CLOSED]) or bool(getattr(self.source, "gone", False))
+        return bool(self.words[CLOSED]) or bool(getattr(self.source, "gone", False))
 
     def has_message(self) -> bool:
         """Whether ``take`` would return one."""
-        if self._careful:
+        if self.careful:
             return self._locate() is not None
-        words = self._words
+        words = self.words
         latest = words[LATEST]
         if latest >= self.position and latest >= words[OLDEST]:
             return True
         return bool(words[NEXT]) and self._locate() is not None
-
-    def take(self) -> Taken | None:
-        """The next message, or None."""
-        words = self._words
-        position = self.position
-        if words[LATEST] < position:
-            return self._take_slowly() if words[NEXT] else None
-        at = self._data_at + (position & self._mask)
-        try:
-            unpack, size = self._unpackers[words[at >> 3]]
-            index, seq, stamp_ns, publisher, payload = unpack(self._map, at)
-            message = payload, self.region.names[publisher], seq, stamp_ns
-        except (LookupError, struct.error):
-            return self._take_slowly()
-        if words[OLDEST] > position or index != self.index:
-            return self._take_slowly()
-        self.position = position + size
-        self.index = index + 1
-        return message
 
     def borrow(self) -> Loan | None:
         """The next message, or None. A binary payload stays where it is."""
@@ -179,9 +151,9 @@ class RingReader:
     def next_order(self) -> int | None:
         """The order (ns, see ``layout``) of the message that ``take`` would return, or None."""
         order: int
-        words, position = self._words, self.position
-        if not self._careful and words[LATEST] >= position:  # most often
-            word = (self._data_at + (position & self._mask)) >> 3
+        words, position = self.words, self.position
+        if not self.careful and words[LATEST] >= position:  # most often
+            word = (self.data_at + (position & self.mask)) >> 3
             try:
                 length, index, order = words[word], words[word + INDEX_WORD], words[word + ORDER_WORD]
             except IndexError:
@@ -191,7 +163,7 @@ class RingReader:
         at = self._locate()
         if at is None:
             return None
-        order = self._words[(at >> 3) + ORDER_WORD]
+        order = self.words[(at >> 3) + ORDER_WORD]
         return order - 2**64 if order >= 2**63 else order
 
     def latest(self) -> Taken | None:
@@ -221,14 +193,10 @@ class RingReader:
 
     def _enter(self, region: Region) -> None:
         self.region = region
-        self._map = region.map
-        self._words = region.words
-        self._data_at = region.data_at
-        self._mask = region.capacity - 1
-        self._checked = self._careful = region.checked
+        self.enter(region.map, region.data_at, region.capacity)
+        self.words = region.words
+        self._checked = self.careful = region.checked
         self._damage = None
-        # A ring with checksums has no unpackers, and so takes the slower way for each message.
-        self._unpackers = {} if region.checked else _unpackers
         self.position = region.capacity
         self._looks = 0
 
@@ -256,7 +224,7 @@ class RingReader:
     def _locate(self) -> int | None:
         """Skip lost messages, padding and finished generations; the next record's offset, None if there is none."""
         for _ in range(PATIENCE):  # each time it gets further, but perhaps not as fast as a writer
-            words = self._words
+            words = self.words
             following = (
                 self.region.following()
             )  # before LATEST: a ring that has a next generation is never written again
@@ -278,7 +246,7 @@ class RingReader:
             if words[OLDEST] > position:  # first of all: that word may be the last of the data
                 continue
             if padding and position == self.position:
-                self.position += self.region.capacity - (position & self._mask)
+                self.position += self.region.capacity - (position & self.mask)
                 continue
             examined = self._examine(position)
             if examined is None:
@@ -290,7 +258,7 @@ class RingReader:
     def _examine(self, position: int) -> bool | None:
         """Whether there is a message to be read here; None if not yet, False if one has to look once more."""
         found = self.region.whole(position)
-        if self._words[OLDEST] > position:
+        if self.words[OLDEST] > position:
             return False
         if self._checked:
             self.position = position
@@ -309,8 +277,8 @@ class RingReader:
         self._say_damaged(what)
         newest = self.region.newest()
         if newest is None or newest.position <= self.position or newest.index < self.index:
-            self._damage = self._words[LATEST], self._words[OLDEST]
-            self._careful = True
+            self._damage = self.words[LATEST], self.words[OLDEST]
+            self.careful = True
             return None
         self.position = newest.position
         self._settle(newest.index, 0)
@@ -326,7 +294,7 @@ class RingReader:
             return False
         self.position = newest.position
         self._settle(newest.index, 0)
-        self._damage, self._careful = None, self._checked
+        self._damage, self.careful = None, self._checked
         return True
 
     def _settle(self, index: int, size: int) -> bool:
@@ -358,7 +326,8 @@ class RingReader:
         self.position = newest.position
         return True
 
-    def _take_slowly(self) -> Taken | None:
+    def take_slowly(self) -> Taken | None:
+        """The next message, whatever is in the way, or None."""
         record = self._next(borrow=False)
         return None if record is None else record[0]
 
@@ -378,6 +347,7 @@ class RingReader:
                 self.position += record[1]
                 self.index += 1
                 self._looks = 0
+                self.names = self.region.names
                 self._learn(*record[:2])
                 return record
             if self._checked:
@@ -388,5 +358,5 @@ class RingReader:
     def _learn(message: Taken, size: int) -> None:
         """Make the next message of this length faster to take."""
         length = len(message[0])
-        if length <= SMALL and length not in _unpackers:
-            _unpackers[length] = struct.Struct(f"<8xQQq8xI4x{length}s").unpack_from, size
+        if length <= SMALL and length not in unpackers:
+            unpackers[length] = struct.Struct(f"<8xQQq8xI4x{length}s").unpack_from, size

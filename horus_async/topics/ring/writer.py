@@ -11,6 +11,7 @@ from horus_async.clock.system import monotonic_ns
 from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
+from .core import WriterCore
 from .layout import (
     DATA_AT_LIMIT,
     PAD,
@@ -76,7 +77,7 @@ class _Opened(NamedTuple):
     backed: int
 
 
-class RingWriter:
+class RingWriter(WriterCore):
     """The one writer of a ring. ``write``, ``add_publisher`` and ``close`` must not overlap: hold the ring's turn.
 
     Ctrl-C may strike between any two lines: what it interrupts is done again, or was done.
@@ -96,18 +97,13 @@ class RingWriter:
         "_told",
         "_wanted",
         "bell_byte",
-        "data_at",
         "generations",
-        "index",
-        "limit",
         "map",
-        "mask",
         "namespace",
         "near",
         "next_seq",
         "packers",
         "region",
-        "tail",
         "topic",
         "words",
     )
@@ -137,6 +133,7 @@ class RingWriter:
             back: called with a number of bytes: makes sure that as many at the beginning of the newest generation can
                 be written, and returns how many can; default: all can.
         """
+        super().__init__()
         self._allocate = allocate
         self._back = back
         self.topic = topic
@@ -145,17 +142,14 @@ class RingWriter:
         self._header = {Word.CHECKED: int(checked), Word.PID: pid, Word.STARTED_NS: started_ns}
         # A ring with checksums has no packers, and so takes the slower way for each message.
         self.packers: Packers = {} if checked else _packers
+        self.checked = checked
         self._refusal = ""
         self._gone = self._told = False
         self._opened: _Opened | None = None
         self.next_seq = 0
         """Counted where no publisher does."""
         self._tables = Tables()
-        self.index = 0
-        self.tail = 0
-        self.limit = 0
         self.near = NOTHING_NEAR
-        self.mask = 0
         self._backed = 0
         self._checkpoints: deque[int] = deque()
         self._wanted = rounded_capacity(capacity)
@@ -398,9 +392,8 @@ class RingWriter:
             self.generations[number - 1].words[NEXT] = number
         self.map = region.map
         self.words = region.words
-        self.data_at = region.data_at
+        self.enter(region.map, region.data_at, region.capacity)
         self._backed = opened.backed
-        self.mask = region.capacity - 1
         self._checkpoints = deque()
         self.tail = region.capacity
         self.limit, self._opened = region.capacity, None

@@ -1,0 +1,105 @@
+/* The native core: what every message passes through, as the Python code beside it does it, which is the reference.
+ *
+ * Each file stands for one module of the package and says which. Nothing here gives up the interpreter's lock in the
+ * middle of a ring, and so nothing here needs a turn; whatever is rare is left to Python, which the functions call.
+ */
+#ifndef HORUS_NATIVE_H
+#define HORUS_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000 /* buffers are part of it since Python 3.11 */
+#include <Python.h>
+#include <structmember.h>
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Numbers of one size at any place, little-endian like everything in a ring: other machines take the Python code. */
+static inline uint64_t get_u64(const unsigned char *at) {
+    uint64_t number;
+    memcpy(&number, at, sizeof number);
+    return number;
+}
+
+static inline void put_u64(unsigned char *at, uint64_t number) { memcpy(at, &number, sizeof number); }
+
+static inline uint32_t get_u32(const unsigned char *at) {
+    uint32_t number;
+    memcpy(&number, at, sizeof number);
+    return number;
+}
+
+static inline void put_u32(unsigned char *at, uint32_t number) { memcpy(at, &number, sizeof number); }
+
+/* ring.c */
+
+enum { LATEST = 16, OLDEST = 17, NEXT = 18, CLOSED = 19, SLEEPERS = 24 }; /* words of the header */
+
+/* A generation of a ring, mapped. */
+typedef struct {
+    Py_buffer buffer; /* its `obj` is NULL before the first */
+    uint64_t data_at, mask;
+} Mapped;
+
+static inline _Atomic uint64_t *word(const Mapped *mapped, int number) {
+    return (_Atomic uint64_t *)mapped->buffer.buf + number;
+}
+
+typedef struct {
+    PyObject_HEAD
+    Mapped mapped;
+    uint64_t tail, limit, index;
+    char checked; /* records have checksums: Python writes them */
+} Writer;
+
+typedef struct {
+    PyObject_HEAD
+    Mapped mapped;
+    PyObject *names; /* of the publishers, as far as they are known */
+    PyObject *words;
+    uint64_t position, index;
+    char careful; /* the ring has checksums, or makes no sense: Python looks at everything */
+} Reader;
+
+extern PyTypeObject *writer_type, *reader_type;
+
+/* Writes a record if there is room for it in what was claimed; returns whether it did. */
+int write_record(Writer *ring, const char *payload, uint64_t length, uint32_t publisher, uint64_t seq, int64_t stamp_ns,
+                 int64_t order_ns);
+
+/* The next message (a new reference), or None; NULL without an exception where Python has to look. */
+PyObject *take_here(Reader *self);
+
+/* codec.c */
+
+PyObject *encode_value(PyObject *value, PyObject *forms);
+PyObject *decode_payload(PyObject *payload);
+
+/* module.c */
+
+PyObject *call_method(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t count);
+
+/* Adds the types and functions of one file to the module; -1 and an exception if that fails. */
+int add_ring(PyObject *module);
+int add_codec(PyObject *module);
+int add_packed(PyObject *module);
+int add_topics(PyObject *module);
+
+/* Makes a type from its description and adds it to the module; NULL and an exception if that fails. */
+PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);
+
+/* The type of an object of ours, and the end of its `tp_dealloc`. */
+static inline PyObject *type_of(void *self) { return (PyObject *)Py_TYPE((PyObject *)self); }
+
+static inline void free_object(void *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    freefunc free = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    free(self);
+    Py_DECREF((PyObject *)type);
+}
+
+/* packed.c: calls a function with one argument, directly if it is one of an `Accessors`. */
+PyObject *call_accessor(PyObject *function, PyObject *argument);
+
+#endif
