@@ -127,6 +127,7 @@ int add_topics(PyObject *module);
 int add_ports(PyObject *module);
 int add_state(PyObject *module);
 int add_tick(PyObject *module);
+int add_records(PyObject *module);
 
 /* Makes a type from its description and adds it to the module; NULL and an exception if that fails. */
 PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);

@@ -187,8 +187,10 @@ class Ports(PortsCore):
 
     def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:
         """Publish a recorded message, and tell of it."""
-        self.publisher(topic).publish(payload, stamp_ns, seq, None if self._own_time else monotonic_ns())
-        self.tell(topic, seq, stamp_ns, payload)
+        publisher = self._publishers.get(topic) or self.publisher(topic)
+        publisher.publish(payload, stamp_ns, seq, None if self._own_time else monotonic_ns())
+        if self._audience.hears_messages:
+            self.tell(topic, seq, stamp_ns, payload)
 
     def tell(self, topic: str, seq: int, stamp_ns: int, payload: Payload, tick: int | None = None) -> None:
         """Tell of a message that went out, in the present tick if none is given."""
