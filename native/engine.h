@@ -60,7 +60,7 @@ typedef struct { /* one node in one run */
 
 typedef struct { /* the run itself */
     PyObject_HEAD
-    PyObject *audience, *pace, *order, *interludes, *began, *step, *tick, *timeline, *before_step, *at_step, *reason;
+    PyObject *audience, *pace, *order, *interludes, *began, *step, *tick, *timeline, *before_step, *at_step, *reason, *collector;
     int64_t ticks;
     char aborted, in_group, in_steps, step_open, stirred, order_known;
 } Plan;

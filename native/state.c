@@ -215,7 +215,7 @@ static PyType_Spec run_spec = {"horus_async._native.RunCore", sizeof(Run), 0, GC
 /* ---- Plan ---- */
 
 #define EACH_OF_PLAN(DO) DO(audience) DO(pace) DO(order) DO(interludes) DO(began) DO(step) DO(tick) DO(timeline) \
-    DO(before_step) DO(at_step) DO(reason)
+    DO(before_step) DO(at_step) DO(reason) DO(collector)
 HOLDS(Plan, plan, EACH_OF_PLAN)
 
 static int plan_init(Plan *self, PyObject *args, PyObject *named) {
@@ -245,6 +245,7 @@ static PyMemberDef plan_members[] = {
     OBJECT("at_step", at_step, "Called as a scheduler tick begins, before any node."),
     OBJECT("reason", reason, "Why the run ends; empty while it goes on."),
     NUMBER("ticks", ticks, "How many there were."),
+    OBJECT("collector", collector, "Says when garbage is collected; None for wherever Python does it."),
     FLAG("_aborted", aborted, "Whether the run is to end at once."),
     FLAG("_in_group", in_group, "Whether the plan is carried out by tasks."),
     FLAG("_in_steps", in_steps, "Whether there is a `STEP_END` between two ticks."),

@@ -343,6 +343,7 @@ static int begin_step(Row *self, PyObject *step) {
 static int go_on(Row *self) {
     Plan *plan = plan_of(self);
     if (self->offset_ns == NULL || !plan->in_group || plan->in_steps || !plan->order_known || plan->aborted || !plan->step_open ||
+        plan->collector != Py_None ||
         PyObject_IsTrue(plan->reason) || PyObject_Size(plan->before_step) || PyObject_Size(plan->at_step) ||
         PyObject_Size(plan->interludes) || ((Pace *)self->pace)->suspended || !is_a(plan->timeline, timeline_type))
         return PyErr_Occurred() ? -1 : 0;

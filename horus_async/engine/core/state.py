@@ -164,7 +164,8 @@ class PlanCore:
 
     __slots__ = (
         "_aborted", "_began", "_in_group", "_in_steps", "_interludes", "_order", "_order_known", "_pace", "_step",
-        "_step_open", "_stirred", "at_step", "audience", "before_step", "reason", "tick", "ticks", "timeline",
+        "_step_open", "_stirred", "at_step", "audience", "before_step", "collector", "reason", "tick", "ticks",
+        "timeline",
     )  # fmt: skip
 
     tick: int
@@ -192,6 +193,8 @@ class PlanCore:
         """Called before a scheduler tick begins, while the one before it still goes on."""
         self.at_step: list[Callable[[Step], None]] = []
         """Called as a scheduler tick begins, before any node."""
+        self.collector: Any = None
+        """Says when garbage is collected; None for wherever Python does it."""
         self.reason = ""
         """Why the run ends; empty while it goes on."""
         self._aborted = False
