@@ -284,6 +284,8 @@ def _after_in_child() -> None:
         ours: Any = ending
         ours._finish = ours._work_ended = _end_child  # noqa: SLF001 - of this module's class, and only in the child
         ours._stay_with = lambda run, _: _end_child(run)  # noqa: SLF001
+        for run in ours.runs.values():
+            run.by_hand = True  # what ends a callback is the above
         for carrier in (*ours._carriers, *(work.carrier for work in ours._works)):  # noqa: SLF001
             if carrier is not None:
                 carrier.__class__ = _ForkedCarrier
