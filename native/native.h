@@ -76,6 +76,12 @@ PyObject *take_here(Reader *self);
 PyObject *encode_value(PyObject *value, PyObject *forms);
 PyObject *decode_payload(PyObject *payload);
 
+/* sums.c */
+
+uint32_t crc32_of(const char *bytes, size_t length, uint32_t sum);
+uint32_t adler32_of(const char *bytes, size_t length, uint32_t sum);
+void prepare_sums(void);
+
 /* module.c */
 
 PyObject *call_method(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t count);
@@ -85,6 +91,7 @@ int add_ring(PyObject *module);
 int add_codec(PyObject *module);
 int add_packed(PyObject *module);
 int add_topics(PyObject *module);
+int add_lines(PyObject *module);
 
 /* Makes a type from its description and adds it to the module; NULL and an exception if that fails. */
 PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);

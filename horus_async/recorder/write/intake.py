@@ -9,7 +9,8 @@ from attrs import frozen
 
 from horus_async.observe import Execution, External, Sent, TickEnd
 
-from .feed import BACKLOG_FULL, NO_MEMORY, Gap
+from .feed import BACKLOG_FULL, NO_MEMORY
+from .lines import Gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
