@@ -92,6 +92,7 @@ int add_codec(PyObject *module);
 int add_packed(PyObject *module);
 int add_topics(PyObject *module);
 int add_lines(PyObject *module);
+int add_box(PyObject *module);
 
 /* Makes a type from its description and adds it to the module; NULL and an exception if that fails. */
 PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);

@@ -36,6 +36,13 @@ MODULES = {file_module.__file__, ring_module.__file__}
 
 
 @pytest.fixture
+def _python_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are written by the Python code, line by line; the native core writes one in a single step."""
+    monkeypatch.setattr(file_module, "core", None)
+    monkeypatch.setattr(ring_module, "core", None)
+
+
+@pytest.fixture
 def box(tmp_path: Path) -> Iterator[BlackBox]:
     """A small box."""
     with BlackBox.create(tmp_path, name="arm", size_mb=1, sync_interval=None) as box:
@@ -55,6 +62,7 @@ def interrupting(act: Callable[[FrameType], object], only: frozenset[str] | None
     return trace
 
 
+@pytest.mark.usefixtures("_python_form")
 def test_an_event_in_the_middle_of_any_line_of_another(box: BlackBox) -> None:
     """Whatever an event interrupts, both are in the box, once, and no number is missing."""
     ticked = box.tick_listener("arm")
@@ -87,6 +95,31 @@ def test_an_event_in_the_middle_of_any_line_of_another(box: BlackBox) -> None:
     assert handled > 1000
 
 
+def test_an_event_in_the_middle_of_one_that_takes_care(box: BlackBox) -> None:
+    """In either form: what interrupts one that the native core leaves to Python waits until that is written."""
+    ticked = box.tick_listener("arm")
+    handled = 0
+
+    def handle(_: FrameType) -> None:
+        nonlocal handled
+        if handled < 1000:
+            handled += 1
+            box.custom("signal", "x", number=handled)
+            ticked(handled, 1000, True)
+
+    sys.settrace(interrupting(handle, frozenset({"_put", "_put_encoded", "append", "append_body"})))
+    try:
+        for number in range(40):
+            box.custom("usual", "x" * 100, nothing=float("nan"), number=-number)
+    finally:
+        sys.settrace(None)
+    records = box.events()
+    assert [record.seq for record in records] == [*range(len(records))]
+    assert sum(record.kind == "Custom" and record.category == "usual" for record in records) == 40
+    assert sum(record.kind == "Custom" and record.category == "signal" for record in records) == handled > 100
+    assert sum(record.kind == "NodeTick" for record in records) == handled
+
+
 def test_an_event_while_a_segment_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where the ring goes on in another segment, and seals."""
     monkeypatch.setattr(SealingWorker, "_seal_full", lambda _: None)
@@ -110,6 +143,7 @@ def test_an_event_while_a_segment_is_changed(tmp_path: Path, monkeypatch: pytest
     assert sum(record.category == "signal" for record in records) == handled
 
 
+@pytest.mark.usefixtures("_python_form")
 @pytest.mark.parametrize("function", ["write", "_put"])
 def test_ctrl_c_at_any_line_leaves_a_box_that_works(box: BlackBox, function: str) -> None:
     """A `KeyboardInterrupt` between any two lines costs at most that event; other threads can still record."""
@@ -188,6 +222,7 @@ def test_a_finalizer_records(box: BlackBox) -> None:
     assert categories.count("usual") == categories.count("dropped") == 200
 
 
+@pytest.mark.usefixtures("_python_form")
 def test_a_handler_closes_the_box(box: BlackBox) -> None:
     """In the middle of an event it is closed after that event."""
     closed = 0
