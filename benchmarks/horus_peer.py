@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import horus
 
-from horus_async.clock.system import perf_ns
+from horus_async.clock.system import monotonic_ns, perf_ns
 
 from .links import Link
 from .sampling import LARGE, RATE, SMALL, microseconds_a_call
@@ -48,6 +48,26 @@ def _send_recv(value: Any, scale: float, what: Any = "bench.dict") -> float:
             raise AssertionError("the message did not arrive")
 
     return microseconds_a_call(call, scale=scale)
+
+
+def lateness(realtime: int, seconds: float) -> list[float]:
+    """One 1 kHz node of a run in real time; microseconds. It gives nodes SCHED_FIFO where that is permitted.
+
+    It does not number the ticks that it leaves out, so its grid moves with each of them: the most punctual of a hundred
+    ticks is the zero for these.
+    """
+    starts: list[int] = []
+
+    def tick(node: Any) -> None:  # noqa: ARG001 - the signature of a tick
+        starts.append(monotonic_ns())
+
+    scheduler = horus.Scheduler(tick_rate=RATE, rt=bool(realtime))
+    scheduler.add(horus.Node(name="fast", tick=tick, rate=RATE))
+    scheduler.run(duration=seconds)
+    period_ns = 1_000_000_000 // RATE
+    against_grid = [start - tick * period_ns for tick, start in enumerate(starts)][len(starts) // 10 :]
+    blocks = [against_grid[first : first + 100] for first in range(0, len(against_grid), 100)]
+    return [(late - min(block)) / 1000 for block in blocks for late in block]
 
 
 @contextmanager

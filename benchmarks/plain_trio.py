@@ -11,11 +11,16 @@ from .sampling import RATE, lateness_us
 
 def lateness(scale: float) -> list[float]:
     """A 1 kHz loop that does nothing."""
+    return lateness_for(2 * scale)
+
+
+def lateness_for(seconds: float) -> list[float]:
+    """The same for so many seconds."""
     starts: list[tuple[int, int]] = []
 
     async def loop() -> None:
         origin = trio.current_time() + 0.01
-        for tick in range(round(2 * scale * RATE)):
+        for tick in range(round(seconds * RATE)):
             await trio.sleep_until(origin + tick / RATE)
             starts.append((tick, monotonic_ns()))
 

@@ -10,6 +10,7 @@ import click
 from horus_async.errors import HorusError
 from horus_async.hints.installed import install
 
+from .health.real_time import check_real_time
 from .support.finding import MIB, Finding, Verdict, size
 from .support.machine import Machine
 from .support.render import print_json
@@ -59,6 +60,7 @@ def examine(machine: Machine) -> Iterator[Finding]:
     yield check_timers(machine)
     yield check_clock(machine)
     yield check_governor(machine)
+    yield from check_real_time(machine)
     yield check_place(machine, "recordings", machine.recordings_folder, "HORUS_RECORDINGS_DIR")
     yield check_place(machine, "black boxes", machine.blackbox_folder, "HORUS_BLACKBOX_DIR")
 
@@ -223,7 +225,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: verdict, checks.")
 @click.pass_context
 def doctor(context: click.Context, *, as_json: bool) -> None:
-    """Check this machine's shared memory, timers, clock, Python, packages and folders, and say how to fix problems.
+    """Check this machine's shared memory, timers, clock, real time, Python, packages and folders, and say what to do.
 
     Needs no privileges, changes nothing and takes about a second. Exit code 0: fine; 1: there are warnings;
     2: something is broken.

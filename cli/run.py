@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from horus_async.errors import AppError
+from horus_async.realtime.options import HIGHEST_PRIORITY, LOWEST_PRIORITY, Realtime
 from horus_async.scheduler.in_force import overriding
+from horus_async.scheduler.options import Gc
 from horus_async.scheduler.overrides import Overrides
 
 from .support.errors import prints_no_data
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
     from horus_async import Scheduler
 
 DEFAULT_BLACKBOX_MB = 16
+_GC = tuple(policy.value.replace(" ", "-") for policy in Gc)
+
+
+def _policy(value: str) -> Gc:
+    """The policy that is meant: with hyphens, or with the blank as a program has it."""
+    try:
+        return Gc(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is none of {', '.join(_GC)}") from None
 
 
 @click.command()
@@ -31,6 +42,19 @@ DEFAULT_BLACKBOX_MB = 16
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to run.")
 @click.option("--deterministic", is_flag=True, help="Run in virtual time, one node at a time.")
 @click.option("--seed", type=int, metavar="N", help="Seed of a deterministic run.")
+@click.option(
+    "--realtime", is_flag=True, help="Before all else on the machine: SCHED_FIFO, memory locked, garbage between ticks."
+)
+@click.option("--cpu", type=click.IntRange(min=0), metavar="N", help="With --realtime: the loop runs on this CPU.")
+@click.option(
+    "--priority",
+    type=click.IntRange(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+    metavar="P",
+    help=f"With --realtime: {LOWEST_PRIORITY} to {HIGHEST_PRIORITY} (default {Realtime().priority}).",
+)
+@click.option(
+    "--gc", type=_policy, metavar="|".join(_GC), help="When garbage is collected (default: as the program says)."
+)
 @click.option("--blackbox-mb", type=click.IntRange(min=1), metavar="N", help="Size of the black box (default 16).")
 @click.option("--no-blackbox", is_flag=True, help="Write no black box.")
 def run(
@@ -41,6 +65,10 @@ def run(
     duration: float | None,
     deterministic: bool,
     seed: int | None,
+    realtime: bool,
+    cpu: int | None,
+    priority: int | None,
+    gc: Gc | None,
     blackbox_mb: int | None,
     no_blackbox: bool,
 ) -> None:
@@ -50,12 +78,17 @@ def run(
     name has the program's name. A script that runs none has that of its build(args) or scheduler run. Everything after
     -- is passed to the program.
 
+    With --realtime, a run that the system does not permit is refused before the program begins: docs/realtime.md.
+
     Example: horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
+
+    Example: horus-async run --realtime --cpu 3 --priority 80 robot.py
     """
     if no_blackbox and blackbox_mb is not None:
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     if record is not None and record.startswith("-"):
         raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
+    wanted = _realtime(realtime=realtime, cpu=cpu, priority=priority, deterministic=deterministic)
     prints_no_data()
     made: list[Scheduler] = []
 
@@ -69,6 +102,8 @@ def run(
         seed=seed,
         recording=record,
         duration=duration,
+        realtime=wanted,
+        gc=gc,
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
         name=name_of(app),
@@ -84,6 +119,23 @@ def run(
             show_summary(made)
     if not overrides.used:
         _nothing_ran(app, record)
+
+
+def _realtime(*, realtime: bool, cpu: int | None, priority: int | None, deterministic: bool) -> Realtime | None:
+    """What the options ask for, once it is known to be permitted: a program that begins may already move a robot."""
+    if not realtime:
+        if cpu is not None or priority is not None:
+            raise click.UsageError(
+                f"{'--priority' if cpu is None else '--cpu'} is for --realtime: give both, or neither"
+            )
+        return None
+    if deterministic:
+        raise click.UsageError("--realtime and --deterministic contradict each other")
+    from horus_async.realtime.permission import check_permitted  # late: few runs need it
+
+    wanted = Realtime(cpu=cpu) if priority is None else Realtime(cpu=cpu, priority=priority)
+    check_permitted(wanted)
+    return wanted
 
 
 def _nothing_ran(app: str, record: str | None) -> None:

@@ -55,9 +55,12 @@ if TYPE_CHECKING:
     )
     from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
     from horus_async.nodes.node import Node, node
+    from horus_async.realtime.collector import GcStats
+    from horus_async.realtime.options import Realtime
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
     from horus_async.recorder.write.recorder import RecordingStats
     from horus_async.replay.verify.comparison import Difference, VerifyReport
+    from horus_async.scheduler.options import Gc
     from horus_async.scheduler.scheduler import Scheduler, run
     from horus_async.scheduler.stats import SchedulerStats
     from horus_async.topics import BorrowedMessage, Message, Topic
@@ -78,6 +81,8 @@ __all__ = [
     "FailurePolicy",
     "Fatal",
     "Fsync",
+    "Gc",
+    "GcStats",
     "Guard",
     "GuardFinding",
     "HorusError",
@@ -92,6 +97,7 @@ __all__ = [
     "NodeFailure",
     "NodeStats",
     "PolicyError",
+    "Realtime",
     "RecordingError",
     "RecordingOptions",
     "RecordingStats",
@@ -135,8 +141,11 @@ _HOMES = {
     "determinism.reaction": ("Guard",),
     "nodes.node": ("Node", "node"),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
+    "realtime.collector": ("GcStats",),
+    "realtime.options": ("Realtime",),
     "recorder.options": ("Fsync", "RecordingOptions", "Redact"),
     "recorder.write.recorder": ("RecordingStats",),
+    "scheduler.options": ("Gc",),
     "scheduler.scheduler": ("Scheduler", "run"),
     "scheduler.stats": ("SchedulerStats",),
     "engine.stats": ("NodeStats",),

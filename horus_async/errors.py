@@ -22,7 +22,7 @@
     ├── ReplayError                        replay options that cannot be met
     ├── BlackBoxError
     ├── TraceError                         a policy trace that cannot be read
-    ├── LimitError                         the system gives this process no thread, or no memory
+    ├── LimitError                         the system gives this process no thread, no memory, or no real time
     ├── PolicyError                        a policy that cannot be loaded or failed
     └── AppError                           a program that the command line cannot load
 
@@ -159,7 +159,7 @@ class BlackBoxError(HorusError):
 
 
 class LimitError(HorusError):
-    """The system gives this process no thread, or no memory."""
+    """The system gives this process no thread, no memory, or does not let it run in real time."""
 
 
 class TraceError(HorusError):

@@ -7,9 +7,14 @@ static PyObject *dumps, *loads;                   /* of orjson */
 static PyObject *encode_slowly, *decode_slowly;   /* of the Python code */
 static PyObject *readers;                         /* of packed messages, by mark */
 static PyObject *general;                         /* the forms where nothing travels packed */
+static PyObject *pack_bytes;                      /* of the Python code; done here */
 static PyObject *failures;                        /* what the slower way reports, or can handle */
 
 enum { DEPTH = 200, LEVELS = 250, MARK_BYTES = 8 }; /* LEVELS: see `topics/codec/plain.py` */
+
+/* Messages that are `bytes`: `topics/packed/marks.py`. */
+static const char RAW[MARK_BYTES + 1] = "\0$bytes\0";
+enum { RAW_LIMIT = 1 << 15 };
 
 /* Whether Python can be asked instead: there is no exception, or one that only says that this is not for us. */
 static int is_for_python(void) {
@@ -48,14 +53,42 @@ static PyObject *plain_text(PyObject *value) {
     return PyObject_CallFunctionObjArgs(dumps, value, NULL); /* fails with large integers and lone surrogates */
 }
 
-PyObject *encode_value(PyObject *value, PyObject *forms) {
-    PyObject *payload = plain_text(value);
-    if (payload == NULL && !PyErr_Occurred() && !PyDict_CheckExact(value)) {
-        PyObject *pack = PyObject_GetItem(forms, (PyObject *)Py_TYPE(value));
-        if (pack != NULL && pack != Py_None) payload = call_accessor(pack, value);
-        Py_XDECREF(pack);
+/* The packed message of plain bytes; NULL without an exception if they are too long for one. */
+static PyObject *packed_bytes(PyObject *value) {
+    Py_ssize_t length = PyBytes_Size(value);
+    PyObject *payload = length > RAW_LIMIT ? NULL : PyBytes_FromStringAndSize(NULL, MARK_BYTES + length);
+    if (payload != NULL) {
+        char *start = PyBytes_AsString(payload);
+        memcpy(start, RAW, MARK_BYTES);
+        memcpy(start + MARK_BYTES, PyBytes_AsString(value), (size_t)length);
+    }
+    return payload;
+}
+
+/* How the objects of a class are packed: a new reference; the forms of a publisher find out about new ones. */
+static PyObject *pack_of(PyObject *kind, PyObject *forms) {
+    PyObject *pack = PyDict_Check(forms) ? PyDict_GetItemWithError(forms, kind) : NULL;
+    if (pack == NULL) return PyErr_Occurred() ? NULL : PyObject_GetItem(forms, kind);
+    Py_INCREF(pack);
+    return pack;
+}
+
+/* The packed message of an object; NULL, perhaps with an exception, if it takes the general form. */
+static PyObject *packed(PyObject *value, PyObject *forms) {
+    PyObject *pack = pack_of((PyObject *)Py_TYPE(value), forms), *payload = NULL;
+    if (pack == pack_bytes && PyBytes_CheckExact(value)) {
+        payload = packed_bytes(value);
+    } else if (pack != NULL && pack != Py_None) {
+        payload = call_accessor(pack, value);
         if (payload == Py_None) Py_CLEAR(payload);
     }
+    Py_XDECREF(pack);
+    return payload;
+}
+
+PyObject *encode_value(PyObject *value, PyObject *forms) {
+    PyObject *payload = plain_text(value);
+    if (payload == NULL && !PyErr_Occurred() && !PyDict_CheckExact(value)) payload = packed(value, forms);
     if (payload != NULL || !is_for_python()) return payload;
     return PyObject_CallFunctionObjArgs(encode_slowly, value, forms, NULL);
 }
@@ -95,6 +128,8 @@ PyObject *decode_payload(PyObject *payload) {
     if (PyBytes_CheckExact(payload) && PyBytes_AsStringAndSize(payload, &text, &length) == 0) {
         if (memchr(text, '$', (size_t)length) == NULL) {
             if (!is_deep(text, length)) value = PyObject_CallFunctionObjArgs(loads, payload, NULL);
+        } else if (length >= MARK_BYTES && memcmp(text, RAW, MARK_BYTES) == 0) {
+            value = PyBytes_FromStringAndSize(text + MARK_BYTES, length - MARK_BYTES);
         } else if (length >= MARK_BYTES) {
             PyObject *mark = PyBytes_FromStringAndSize(text, MARK_BYTES);
             PyObject *read = mark == NULL ? NULL : PyDict_GetItemWithError(readers, mark);
@@ -113,11 +148,12 @@ PyObject *decode_payload(PyObject *payload) {
 static PyObject *decode(PyObject *Py_UNUSED(module), PyObject *payload) { return decode_payload(payload); }
 
 static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject **kept[] = {&dumps, &loads, &encode_slowly, &decode_slowly, &readers, &general, &failures};
-    PyObject *given[7];
-    if (!PyArg_ParseTuple(args, "OOOOOOO", given, given + 1, given + 2, given + 3, given + 4, given + 5, given + 6))
+    PyObject **kept[] = {&dumps, &loads, &encode_slowly, &decode_slowly, &readers, &general, &pack_bytes, &failures};
+    PyObject *given[8];
+    if (!PyArg_ParseTuple(args, "OOOOOOOO", given, given + 1, given + 2, given + 3, given + 4, given + 5, given + 6,
+                          given + 7))
         return NULL;
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         Py_INCREF(given[i]);
         Py_XDECREF(*kept[i]);
         *kept[i] = given[i];
@@ -130,7 +166,7 @@ static PyMethodDef functions[] = {
      "encode(value, forms)\n--\n\nSee `topics.codec.encode`."},
     {"decode", decode, METH_O, "decode(payload, /)\n--\n\nSee `topics.codec.decode`."},
     {"connect_codec", connect, METH_VARARGS,
-     "connect_codec(dumps, loads, encode, decode, readers, general, failures)\n--\n\nWhat `encode` and `decode` call."},
+     "connect_codec(dumps, loads, encode, decode, readers, general, pack_bytes, failures)\n--\n\nWhat `encode` and `decode` call."},
     {NULL},
 };
 

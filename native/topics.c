@@ -7,6 +7,13 @@ static PyTypeObject *channel_type, *glance_type, *publisher_type, *subscriber_ty
 static PyObject *topic_error;
 static PyObject *exact; /* classes of which nothing is packed but what is as annotated */
 
+/* The clock of `time.monotonic_ns`. */
+#ifdef __APPLE__
+#define MONOTONIC CLOCK_UPTIME_RAW
+#else
+#define MONOTONIC CLOCK_MONOTONIC
+#endif
+
 static int64_t now_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
@@ -80,7 +87,7 @@ typedef struct {
 } Glance;
 
 static PyObject *glance_glance(Glance *self, PyObject *Py_UNUSED(none)) {
-    if (now_ns(CLOCK_MONOTONIC) < self->next_glance) Py_RETURN_FALSE;
+    if (now_ns(MONOTONIC) < self->next_glance) Py_RETURN_FALSE;
     return call_method((PyObject *)self, "glance_now", NULL, 0);
 }
 
@@ -88,7 +95,7 @@ static PyObject *glance_glance(Glance *self, PyObject *Py_UNUSED(none)) {
 static int is_quiet(PyObject *glance) {
     if (glance == NULL || glance == Py_None) return 1;
     if (!PyCFunction_CheckExact(glance) || PyCFunction_GetFunction(glance) != (PyCFunction)glance_glance) return 0;
-    return now_ns(CLOCK_MONOTONIC) < ((Glance *)PyCFunction_GetSelf(glance))->next_glance;
+    return now_ns(MONOTONIC) < ((Glance *)PyCFunction_GetSelf(glance))->next_glance;
 }
 
 static void glance_dealloc(Glance *self) { free_object(self); }
@@ -342,7 +349,7 @@ static PyObject *topic_send(Topic *self, PyObject *const *args, Py_ssize_t count
         return call_method((PyObject *)self, "_send_slowly", &value, 1);
     }
     Publisher *publisher = (Publisher *)self->publisher;
-    int64_t stamp_ns = now_ns(CLOCK_REALTIME), order_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t stamp_ns = now_ns(CLOCK_REALTIME), order_ns = now_ns(MONOTONIC);
     PyObject *done = NULL;
     if (publish_here(publisher, payload, stamp_ns, publisher->next_seq, order_ns)) {
         if (wake(publisher) == 0) {

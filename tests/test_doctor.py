@@ -23,11 +23,19 @@ from horus_async.cli.support.finding import Finding, Verdict
 from horus_async.cli.support.machine import TICK_NS, Folder, Machine, Ring, Space
 from horus_async.clock.system import monotonic_ns
 
+from .realtime.fake_machine import FakeMachine
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 GIB = 2**30
 OURS = Path("/dev/shm/horus-7")
+
+KERNEL = {
+    "/proc/version": "Linux version 6.12 #1 SMP PREEMPT_RT",
+    "/proc/sys/kernel/sched_rt_runtime_us": "950000",
+    "/proc/sys/kernel/sched_rt_period_us": "1000000",
+}
 
 needs_proc_locks = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system lists no locks")
 
@@ -47,13 +55,17 @@ class _Fake(Machine):
         self.installed = {"attrs": "25.3.0", "numpy": "2.0.1"}
         self.folders: dict[Path, Folder | None] = {}
         self.spaces: dict[Path, Space | None] = {}
-        self.files = {"/sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc"}
+        self.files = {
+            "/sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc",
+            **KERNEL,
+        }
         self.cores = ["performance"] * 4
         self.found: list[Ring] = []
         self.unread: list[str] = []
         self.late: Callable[[], tuple[list[int], list[int]]] = lambda: ([20_000] * 100, [150_000] * 100)
         self.shm = OURS
         self.core = ("", False)
+        self.real_time = FakeMachine()  # type: ignore[assignment]
         for name, value in changes.items():
             assert hasattr(self, name)
             setattr(self, name, value)
@@ -139,6 +151,11 @@ def test_a_good_machine_is_fine() -> None:
         "timers",
         "clock source",
         "CPU governor",
+        "RT priority",
+        "locked memory",
+        "kernel",
+        "RT share",
+        "isolated CPUs",
         "recordings",
         "black boxes",
     }
@@ -147,6 +164,8 @@ def test_a_good_machine_is_fine() -> None:
 
 def test_a_machine_that_tells_nothing_is_unknown() -> None:
     """Without /sys, /proc and package metadata nothing crashes and nothing is called wrong."""
+    nothing = FakeMachine()
+    nothing.has_fifo = False
     found = [
         finding
         for finding in examine(
@@ -156,6 +175,7 @@ def test_a_machine_that_tells_nothing_is_unknown() -> None:
                 needed=None,
                 found=[Ring(OURS / "a/b", 1, live=None)],
                 spaces=dict.fromkeys((OURS.parent, Path("/data/recordings"), Path("/data/blackbox"))),
+                real_time=nothing,
             )
         )
         if finding.check not in {"python", "native core", "timers"}
@@ -258,7 +278,7 @@ SICK = {
         Verdict.WARNING,
         "hpet",
         "dmesg",
-        {"files": {"/sys/devices/system/clocksource/clocksource0/current_clocksource": "hpet"}},
+        {"files": {**KERNEL, "/sys/devices/system/clocksource/clocksource0/current_clocksource": "hpet"}},
     ),
     "slow cores": (
         "CPU governor",

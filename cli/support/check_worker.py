@@ -60,6 +60,7 @@ def _run(scheduler: Scheduler, variant: Variant, digests: TickDigests, job: dict
         seed=own.seed if job["seed"] is None else job["seed"],
         blackbox_mb=0,
         recording=False,
+        realtime=None,
         guard=Guard.WARN,
         namespace=default_namespace(),
     )

@@ -18,6 +18,7 @@ from attrs import frozen
 from horus_async.blackbox.place import default_blackbox_dir
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.errors import HorusError
+from horus_async.realtime.system import SYSTEM
 from horus_async.recorder.naming import recordings_root
 from horus_async.topics.ring import memory
 
@@ -63,6 +64,7 @@ class Machine:
     """The machine this process runs on. Tests substitute others."""
 
     user = os.geteuid()
+    real_time = SYSTEM
 
     def python(self) -> tuple[int, int, int]:
         """Version of the interpreter."""

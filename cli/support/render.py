@@ -16,7 +16,7 @@ from horus_async.cli.terminal.text import tell, tell_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from horus_async import Scheduler
+    from horus_async import GcStats, Scheduler
     from horus_async.recorder import Session
 
 _DECIMAL_BITS = 2048
@@ -80,6 +80,8 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
             ],
             err=True,
         )
+        if stats.gc is not None:
+            tell(_collected(stats.gc), err=True)
         if stats.recording is not None:
             files = scheduler.stop_recording()
             tell(
@@ -87,6 +89,17 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
                 f"{stats.recording.dropped} dropped: {Path(files[0]).parent if files else ''}",
                 err=True,
             )
+
+
+def _collected(stats: GcStats) -> str:
+    """When garbage was collected, for a run that has a say in it."""
+    if not stats.collects:
+        return "garbage: not collected"
+    young, middle, old = stats.collections
+    count = young + middle + old
+    counts = f"{count} collection{'' if count == 1 else 's'} ({old} of all), the longest took {stats.longest_us:.0f} µs"
+    late = f"; {stats.without_time} with no time for it" if stats.without_time else ""
+    return f"garbage: {counts}{late}"
 
 
 def progress(label: str, total: int | None) -> Any:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from horus_async.observe import Observer
+    from horus_async.realtime.collector import Collector
 
     from .node_run import NodeRun
     from .pace.pace import Waited
@@ -55,6 +56,10 @@ class Planning(Safety):
         """Called before a scheduler tick begins, while the one before it still goes on."""
         self.at_step: list[Callable[[Step], None]] = []
         """Called as a scheduler tick begins, before any node."""
+        self.when_ready: list[Callable[[], None]] = []
+        """Called once every ``init`` has ended, before the first scheduler tick."""
+        self.collector: Collector | None = None
+        """Says when garbage is collected; None for wherever Python does it."""
         self._order: list[NodeRun] = []
         self._order_known = False
         self._topics: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
@@ -110,10 +115,13 @@ class Planning(Safety):
         """Every ``init``, then tick after tick to the end."""
         assert self._pace is not None
         yield from self._init_plan()
+        self._make_ready()
         self.time_of_day.start(self._pace)
         while not self.reason:
             step = self.timeline.next_step(self._pace.late_at_ns())
             at_ns = self.timeline.end_ns if step is None else step.at_ns
+            if self.collector is not None:
+                self._collect(self.collector, at_ns)
             while not self._pace.reached(at_ns):
                 yield self._pace.reach(at_ns)
                 if self.reason:
@@ -121,6 +129,8 @@ class Planning(Safety):
                 self.audience.collect()
                 if self._stirred or self._interludes:
                     yield from self._message_pass()
+                    if self.collector is not None:
+                        self._collect(self.collector, at_ns)
             if step is None:
                 self.stop(self.timeline.end_reason)
                 return
@@ -139,11 +149,27 @@ class Planning(Safety):
             if self.reason:
                 return
 
+    def _make_ready(self) -> None:
+        while self.when_ready and not self.reason:
+            self.when_ready.pop(0)()
+
+    def _collect(self, collector: Collector, at_ns: int) -> None:
+        """Collect garbage, if that is due and there is time before ``at_ns``; a busy node may go on at any moment."""
+        if not collector.is_due():
+            return
+        pace = self._pace
+        assert pace is not None
+        if pace.virtual:
+            collector.between(None)
+        else:
+            collector.between(0 if any(run.busy for run in self._order) else at_ns - pace.elapsed_ns())
+
     def one_tick_plan(self) -> Plan:
         """One tick in real time, until all that it began has ended, and every ``init`` before the first."""
         assert self._pace is not None
         if not all(run.initialised for run in self.runs.values()):
             yield from self._init_plan()
+        self._make_ready()
         step = self.timeline.next_step(None) if not self.reason else None
         if step is None:
             return
@@ -152,6 +178,8 @@ class Planning(Safety):
         if self._stirred or self._interludes:
             yield from self._message_pass()
             yield from self._until_all_idle()
+        if self.collector is not None and self.collector.is_due():
+            self.collector.between(None)  # when the next tick comes, nobody knows
 
     def _until_all_idle(self) -> Plan:
         assert self._pace is not None

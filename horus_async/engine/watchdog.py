@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.debugger import held_before_ns, held_ns, notice_debuggers
 from horus_async.clock.system import NANOSECONDS, perf_ns
-from horus_async.limits.threads import start_thread
+from horus_async.limits.threads import make_urgent, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,7 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
+        make_urgent()
         pause = max(min(self._watched.values()) / NANOSECONDS / _LOOKS_A_TIMEOUT, _SHORTEST_PAUSE)
         while not self._stop.wait(pause):
             with suppress(MemoryError):  # it looks again soon

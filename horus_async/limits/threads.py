@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from horus_async.errors import LimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+urgent_threads: list[Callable[[], object]] = []
+"""What `make_urgent` calls: each puts the calling thread above a loop of real time."""
 
 PATIENCE = 20.0
 """Seconds after which a thread that does not begin is given up: it had no memory to begin with."""
@@ -32,6 +39,12 @@ def start_thread(thread: threading.Thread) -> None:
         raise LimitError(_refused(thread)) from error
     if thread.ident is None:
         raise LimitError(_refused(thread))
+
+
+def make_urgent() -> None:
+    """The calling thread has to get its turn whatever a loop does, as it is the one that ends it."""
+    for make in tuple(urgent_threads):
+        make()
 
 
 def _refused(thread: threading.Thread) -> str:

@@ -19,6 +19,7 @@ from horus_async.nodes.node import declared
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
 
+from .options import Gc
 from .run_log import logs_heard
 from .signals import end_held_up
 from .unawaited import noticed
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from horus_async.determinism.guard import RunGuard
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer
+    from horus_async.realtime.options import Realtime
     from horus_async.recorder import Recorder
     from horus_async.replay.options import PlayedFile, ReplayOptions
 
@@ -46,7 +48,7 @@ class Assembly:
         self.watchdog: Watchdog | None = None
         self._meanwhile = ExitStack()
 
-    def begin(self, watchdog: float | None) -> None:
+    def begin(self, watchdog: float | None, realtime: Realtime | None, policy: Gc) -> None:
         """Set the guard's traps and let the watchdog loose, in the thread of the event loop."""
         # Also where nobody ends this: who runs tick by tick may forget it.
         self._meanwhile.callback(weakref.finalize(self, hold_reserve()))
@@ -54,8 +56,30 @@ class Assembly:
         self._meanwhile.enter_context(logs_heard(self.runtime))
         if self.guard is not None:
             self.guard.begin()
+        if realtime is not None:
+            self._begin_in_real_time(realtime)
+        self._say_when_to_collect(policy, realtime)
         self.watchdog = Watchdog(self.runtime, watchdog, end_held_up)
         self.watchdog.start()
+
+    def _begin_in_real_time(self, realtime: Realtime) -> None:
+        from horus_async.realtime.loop import RealtimeLoop
+
+        loop = RealtimeLoop(realtime)
+        self._meanwhile.callback(loop.end)
+        loop.expect()
+        self.runtime.when_ready.append(loop.begin)
+        if realtime.cpu is not None:
+            self.runtime.at_step.append(loop.at_step)
+
+    def _say_when_to_collect(self, policy: Gc, realtime: Realtime | None) -> None:
+        if policy is Gc.AUTO and realtime is None:
+            return
+        from horus_async.realtime.collector import Collector
+
+        self.runtime.collector = Collector(collects=policy is not Gc.OFF)
+        self._meanwhile.callback(self.runtime.collector.end)
+        self.runtime.when_ready.insert(0, self.runtime.collector.begin)  # first, as it takes its time
 
     def ends(self) -> Iterator[Callable[[], object]]:
         """What takes away what a run leaves, threads, traps, topics and open files: to be called in this order."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import enum
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 from attrs import field, frozen
@@ -14,7 +15,36 @@ from horus_async.validators import is_not_negative, is_positive, is_shown, is_wh
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from horus_async.realtime.options import Realtime
     from horus_async.recorder import RecordingOptions
+
+
+class Gc(enum.Enum):
+    """When Python's garbage collector runs, while nodes do. It looks for cycles only: most memory is freed without it.
+
+    Wherever one of these is taken, its value is too, with hyphens or underscores for the blank.
+    """
+
+    AUTO = "auto"
+    """Between ticks in a run with ``realtime``; else as Python has it, which is wherever objects are made."""
+    BETWEEN_TICKS = "between ticks"
+    """Where there is time before the next tick; inside one only above a bound, so that memory cannot grow for ever."""
+    OFF = "off"
+    """Never, so that memory grows with each cycle: for short runs, and for programs that make none."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        plain = value.replace("-", " ").replace("_", " ") if isinstance(value, str) else ""
+        return next((policy for policy in cls if policy.value == plain), None)
+
+
+def _gc_policy(value: Any) -> Gc:
+    try:
+        return Gc(value)
+    except ValueError:
+        raise ConfigurationError(
+            f"gc={value!r}: give Gc.AUTO, Gc.BETWEEN_TICKS or Gc.OFF ('auto', 'between ticks', 'off')"
+        ) from None
 
 
 _positive = option(is_positive, "give a number above 0")
@@ -37,6 +67,22 @@ def _recording(instance: object, attribute: attrs.Attribute[Any], value: Any) ->
 
         if not isinstance(value, RecordingOptions):
             raise ConfigurationError(f"recording={value!r}: give True, a session's name or RecordingOptions(...)")
+
+
+def _as_realtime(value: Any) -> Realtime | None:
+    if value is None or value is False:
+        return None
+    from horus_async.realtime.options import realtime  # which few runs need
+
+    return realtime(value)
+
+
+def _realtime(instance: Any, attribute: attrs.Attribute[Any], value: Realtime | None) -> None:
+    if value is not None and instance.deterministic:
+        raise ConfigurationError(
+            f"{attribute.name}={value}: a deterministic run has no use for it, as its time is virtual; leave out "
+            "one of the two"
+        )
 
 
 def checked_duration(duration: float | None) -> float | None:
@@ -67,6 +113,8 @@ class SchedulerOptions:
     watchdog: float | None = field(default=None, validator=attrs.validators.optional(_positive))
     max_deadline_misses: int | None = field(default=None, validator=attrs.validators.optional(_count))
     grace: float = field(default=2.0, validator=_positive)
+    realtime: Realtime | None = field(default=None, converter=_as_realtime, validator=_realtime)
+    gc: Gc = field(default=Gc.AUTO, converter=_gc_policy)
     namespace: str = "default"
     name: str = field(default="scheduler", validator=_name)
     blackbox_wanted: bool = True

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
+from horus_async.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .options import SchedulerOptions
+    from horus_async.realtime.options import Realtime
+
+    from .options import Gc, SchedulerOptions
 
 _log = logging.getLogger("horus_async")
 _applying = threading.Lock()
@@ -33,6 +37,8 @@ class Overrides:
     blackbox_mb_by_default: int = 0
     """For a program that asked for no black box and was told nothing of it here."""
     duration: float | None = None
+    realtime: Realtime | None = None
+    gc: Gc | None = None
     name: str = ""
     """For a scheduler that the program did not name."""
     on_made: Callable[[Any], None] = lambda _: None
@@ -51,6 +57,9 @@ class Overrides:
 
         They are for the scheduler that runs first in the program's own process: children that it forks, and other
         schedulers, run as the program made them.
+
+        Raises:
+            ConfigurationError: They contradict what the program says.
         """
         if os.getpid() != self._process:
             self._say(f"scheduler {name!r} runs in a forked process")
@@ -66,17 +75,28 @@ class Overrides:
             "seed": self.seed,
             "blackbox_mb": self.blackbox_mb,
             "recording": self.recording,
+            "realtime": self.realtime,
+            "gc": self.gc,
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if options.blackbox_mb == 0 and self.blackbox_mb is None and self.blackbox_mb_by_default:
             changes |= {"blackbox_mb": self.blackbox_mb_by_default, "blackbox_wanted": False}
+        if self.deterministic and self.realtime is None:
+            changes["realtime"] = None  # what a program says of real time is for its runs in real time
         if self.name and options.name == attrs.fields(type(options)).name.default:
             changes["name"] = self.name
+        if self.realtime is not None and options.deterministic:
+            raise ConfigurationError(
+                f"--realtime: scheduler {name!r} is deterministic, and its time virtual; leave out deterministic=True"
+            )
         return attrs.evolve(options, **changes)
 
     def _say(self, what: str) -> None:
         """Once a process: somebody who asked for a recording has to know what is in it."""
-        asked = (self.deterministic, self.seed, self.recording, self.blackbox_mb, self.duration)
+        asked = (
+            *(self.deterministic, self.seed, self.recording, self.blackbox_mb, self.duration),
+            *(self.realtime, self.gc),
+        )
         if os.getpid() in self._told or all(value is None for value in asked):
             return
         self._told.append(os.getpid())

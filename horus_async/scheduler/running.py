@@ -16,7 +16,7 @@ from attrs import evolve
 
 from horus_async.engine.pace.choice import in_real_time, in_virtual_time
 from horus_async.engine.pace.loop import run_loop
-from horus_async.errors import BlackBoxError, ContextError, EmergencyStop, NodeFailure, TopicError
+from horus_async.errors import BlackBoxError, ConfigurationError, ContextError, EmergencyStop, NodeFailure, TopicError
 from horus_async.limits.open_files import expect_files, limit_and_way_out
 from horus_async.undo import undo
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from horus_async.engine.runtime import Runtime
     from horus_async.nodes.node import Node
     from horus_async.observe import Observer
+    from horus_async.realtime.options import Realtime
     from horus_async.recorder import Recorder
 
     from .assembly import Assembly
@@ -284,6 +285,8 @@ class Running(Playback):
         await in_virtual_time(work, speed=speed, offset_ns=offset_ns, on_cancel=lambda: self.stop("cancelled"))
 
     async def _whole_run(self, duration: float | None, pace: Pace) -> None:
+        if self._options.realtime is not None:
+            self._check_real_time(self._options.realtime)
         parts = self._set_up(duration if self._duration is None else self._duration)
         try:
             await parts.runtime.run(pace)
@@ -293,6 +296,12 @@ class Running(Playback):
     def _first_step(self, pace: Pace) -> Runtime:
         """The runtime of the ticks that are run one by one."""
         if not self._stepping:
+            if self._options.realtime is not None:
+                _log.warning(
+                    "realtime=%s has no effect on tick_once(), whose ticks come when they are called for: it is for "
+                    "run()",
+                    self._options.realtime,
+                )
             parts = self._set_up(None)
             self._stepping = True
             self._left_open = weakref.finalize(self, _say_left_open, self._options.name, os.getpid())
@@ -329,6 +338,13 @@ class Running(Playback):
             self._stop_asked = ""
             self._take_apart(self._parts)
 
+    def _check_real_time(self, wanted: Realtime) -> None:
+        from horus_async.realtime.permission import check_permitted
+
+        if self._virtual:
+            raise ConfigurationError(f"realtime={wanted}: a replay has no use for it, as its time is virtual")
+        check_permitted(wanted)
+
     def _set_up(self, duration: float | None) -> Assembly:
         from .assembly import assemble
 
@@ -353,7 +369,8 @@ class Running(Playback):
         if self._stop_asked:
             self._parts.runtime.stop(self._stop_asked)  # it came while the run was being put together
         try:
-            self._parts.begin(self._options.watchdog)
+            realtime = self._options.realtime if self._running else None  # not for ticks one by one
+            self._parts.begin(self._options.watchdog, realtime, self._options.gc)
         except BaseException:
             self._take_apart(self._parts)
             raise

@@ -14,7 +14,7 @@ from horus_async.nodes.node import Node
 from horus_async.spelling import did_you_mean
 
 from .in_force import given_overrides
-from .options import SchedulerOptions
+from .options import Gc, SchedulerOptions
 from .running import Running
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from horus_async.determinism.findings import GuardFinding
     from horus_async.observe import Observer
+    from horus_async.realtime.options import Realtime
     from horus_async.recorder import RecordingOptions, Session
     from horus_async.replay.verify.comparison import VerifyReport
 
@@ -49,6 +50,9 @@ class Scheduler(Running):
         max_deadline_misses: So many of one node in a row are an emergency stop.
         grace: Seconds that a run which ends waits for callbacks and threads that do not; then they are named and left
             behind.
+        realtime: True or a `Realtime`: the event loop's thread comes before all others of the machine, and memory is
+            locked. For `run` and `run_sync`; refused before a node starts where it is not permitted.
+        gc: When Python's garbage collector runs: a `Gc`, or its value (``"between ticks"``).
         namespace: Topics are seen within it; by default ``HORUS_NAMESPACE``, else ``default``.
         name: Names the run in recordings and black boxes.
 
@@ -70,6 +74,8 @@ class Scheduler(Running):
         watchdog: float | None = None,
         max_deadline_misses: int | None = None,
         grace: float = 2.0,
+        realtime: bool | Realtime | None = None,
+        gc: Gc | str = Gc.AUTO,
         namespace: str | None = None,
         name: str = "scheduler",
         **unknown: Never,
@@ -89,6 +95,8 @@ class Scheduler(Running):
             watchdog=watchdog,
             max_deadline_misses=max_deadline_misses,
             grace=grace,
+            realtime=realtime,
+            gc=gc,
             namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
             name=name,
         )
@@ -216,6 +224,7 @@ class Scheduler(Running):
             tick=-1 if runtime is None or not runtime.ticks else runtime.tick,
             nodes={} if runtime is None else {name: run.stats() for name, run in runtime.runs.items()},
             recording=None if self._recorder is None else self._recorder.stats(),
+            gc=None if runtime is None or runtime.collector is None else runtime.collector.stats(),
         )
 
     @property

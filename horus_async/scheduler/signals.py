@@ -28,6 +28,7 @@ from attrs import define, field
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, perf_ns
 from horus_async.limits import disk
+from horus_async.limits.threads import make_urgent
 from horus_async.topics.wake.wakeup import current_loop
 
 from .held_up import frame_of, held_up, raise_in
@@ -280,6 +281,7 @@ def _watch_over_ends(signum: int, name: str, only: int | None = None) -> None:
         name: what ended the runs.
         only: the thread of the event loop, if not all are to end.
     """
+    make_urgent()
     since_ns = perf_ns()
     shown_ns = since_ns
     told: set[tuple[int, int]] = set()

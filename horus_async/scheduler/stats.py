@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from horus_async.engine.stats import NodeStats
+    from horus_async.realtime.collector import GcStats
     from horus_async.recorder import RecordingStats
 
 
@@ -22,3 +23,5 @@ class SchedulerStats:
     nodes: Mapping[str, NodeStats]
     recording: RecordingStats | None
     """None when nothing is recorded."""
+    gc: GcStats | None = None
+    """None where Python's garbage collector runs as it does by itself."""

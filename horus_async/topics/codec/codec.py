@@ -32,7 +32,7 @@ from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError
 from horus_async.native import core
-from horus_async.topics.packed.marks import FAILURES, MARK_BYTES, is_packed, readers
+from horus_async.topics.packed.marks import FAILURES, MARK_BYTES, is_packed, pack_bytes, readers
 
 from .plain import ATOMS, SHALLOW, STRICT, TOO_DEEP, is_deep
 
@@ -241,5 +241,5 @@ encode, decode = encode_slowly, decode_slowly
 """The native core's, or the same in Python."""
 if core is not None:
     failures = (*FAILURES, RecursionError, MemoryError)
-    core.connect_codec(dumps, loads, encode_slowly, decode_slowly, readers, GENERAL, failures)
+    core.connect_codec(dumps, loads, encode_slowly, decode_slowly, readers, GENERAL, pack_bytes, failures)
     encode, decode = core.encode, core.decode

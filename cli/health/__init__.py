@@ -1,0 +1,1 @@
+"""What ``doctor`` examines, where it takes a page of its own."""

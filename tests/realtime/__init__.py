@@ -1,0 +1,1 @@
+"""Runs in real time proper: permission, priority, memory, garbage."""
