@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tracemalloc
 import zlib
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from horus_async.native import core
 from horus_async.observe import Execution, Received, Sent, TickEnd
+from horus_async.recorder import open_session
 from horus_async.recorder.write.feed import Feed
 from horus_async.recorder.write.line_core import TallyCore
 from horus_async.recorder.write.line_maker import LineMaker
@@ -23,6 +26,7 @@ from horus_async.topics.codec import as_bytes, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 native = pytest.mark.skipif(core is None, reason="the native core is not in use")
 
@@ -221,3 +225,58 @@ def test_the_digest_is_zlibs(messages: list[tuple[str, bytes]]) -> None:
         maker.tell(Sent("arm", topic, seq, 0, payload, 0, 0), slowly=False)
         digest = zlib.crc32(b'"arm" %b %d %b ' % (orjson.dumps(topic), seq, payload), digest)
     assert maker.maker.digest == digest
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from attrs import define
+import horus_async
+from horus_async import Ignore, Node, Scheduler
+
+@define
+class Pose:
+    x: float
+    name: str
+
+async def sense(node):
+    tick = horus_async.tick()
+    node.send("pose", Pose(tick / 3, "ü"))
+    if tick % 3 == 0:
+        node.send("raw", bytes(range(tick % 256)))
+    if tick % 7 == 0:
+        await horus_async.sleep(0.013)
+        node.send("late", {"tick": tick, "text": "x" * tick})
+
+async def control(node):
+    while (pose := node.recv("pose")) is not None:
+        node.send("command", {"x": pose.x, "has": node.has_msg("raw")})
+    if horus_async.tick() == 50:
+        raise ValueError("no")
+
+scheduler = Scheduler(tick_rate=100, deterministic=True, recording="s", recordings_dir=Path(sys.argv[1]))
+scheduler.add(Node("sensor", tick=sense, pubs=["pose", "raw", "late"]))
+scheduler.add(Node("controller", tick=control, subs=["pose", "raw"], pubs=["command"], failure_policy=Ignore()))
+scheduler.run_sync(3)
+"""
+
+
+@native
+def test_both_forms_record_the_same_session(tmp_path: Path) -> None:
+    """Each line of a run, but for when it was."""
+    sessions = []
+    program = tmp_path / "robot.py"
+    program.write_text(PROGRAM)
+    for form in ("0", "1"):
+        command = [sys.executable, str(program), str(tmp_path / form)]
+        subprocess.run(command, env=os.environ | {"HORUS_NATIVE": form}, check=True, capture_output=True)
+        session = open_session(tmp_path / form / "s")
+        lines = {
+            name: [line for line in file.lines() if not line.startswith((b'{"kind":"header"', b'{"kind":"footer"'))]
+            for name, file in (("scheduler", session.scheduler), *session.files.items())
+            if file is not None
+        }
+        footers = [file.footer and (file.footer.outputs, file.footer.topics) for file in session.files.values()]
+        sessions.append((lines, footers))
+    assert sessions[0] == sessions[1]
+    assert [len(lines) for lines in sessions[0][0].values()] == [300, 257, 300]

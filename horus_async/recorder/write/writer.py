@@ -48,7 +48,7 @@ LOG_SHARE = 8
 _LEAST_PROGRESS = 4 << 20
 """Bytes that a disk has to take in each `disk.END_PATIENCE`, for the end of a run to wait for more."""
 _PAUSE_NS = 50_000
-_AHEAD = 0.8
+_AHEAD = 0.4
 """Of an interval: so far may a deterministic run be ahead of the writer, in time that the writing takes."""
 
 
