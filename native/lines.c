@@ -240,50 +240,66 @@ static Feed *feed_of(Maker *self, PyObject *node) {
     return found != NULL && is_ready(found) ? (Feed *)found : NULL;
 }
 
-/* Where the maker's text goes in a feed, if it is no longer than usual and there is room for it; else NULL. */
-static char *place_for(Maker *self, Feed *feed) {
-    if ((long long)self->text.length > self->longest) return NULL;
-    int is_limited = self->room != NULL && self->room != Py_None;
-    if (is_limited && (!PyObject_TypeCheck(self->room, room_type) ||
-                       ((Room *)self->room)->left < (long long)self->text.length))
-        return NULL;
-    Py_ssize_t before = PyByteArray_Size(feed->text);
-    if (PyByteArray_Resize(feed->text, before + (Py_ssize_t)self->text.length) < 0) {
-        PyErr_Clear();
-        return NULL;
-    }
-    if (is_limited) ((Room *)self->room)->left -= (long long)self->text.length;
-    return PyByteArray_AsString(feed->text) + before;
+/* Whether a text of that size may be put: it is no longer than usual, and there is room. */
+static int has_room(Maker *self, size_t size) {
+    if (self->room == NULL || self->room == Py_None) return (long long)size <= self->longest;
+    return (long long)size <= self->longest && PyObject_TypeCheck(self->room, room_type) &&
+           ((Room *)self->room)->left >= (long long)size;
 }
 
-static void add_digest(Maker *self, PyObject *node, PyObject *topic, PyObject *payload) {
+static void take_room(Maker *self, size_t size) {
+    if (self->room != NULL && self->room != Py_None) ((Room *)self->room)->left -= (long long)size;
+}
+
+static int put_line(Feed *feed, const char *line, size_t size) {
+    Py_ssize_t before = PyByteArray_Size(feed->text);
+    if (PyByteArray_Resize(feed->text, before + (Py_ssize_t)size) < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    memcpy(PyByteArray_AsString(feed->text) + before, line, size);
+    return 1;
+}
+
+/* Puts the maker's text into a feed; whether it could. */
+static int put_text(Maker *self, Feed *feed) {
+    if (!has_room(self, self->text.length) || !put_line(feed, self->text.bytes, self->text.length)) return 0;
+    take_room(self, self->text.length);
+    return 1;
+}
+
+static void add_digest(Maker *self, PyObject *node, PyObject *topic, int64_t seq, PyObject *payload) {
+    char number[24];
+    int length = PyOS_snprintf(number, sizeof number, " %lld ", (long long)seq);
     self->digest = crc32_of(PyBytes_AsString(node), (size_t)PyBytes_Size(node), self->digest);
     self->digest = crc32_of(" ", 1, self->digest);
     self->digest = crc32_of(PyBytes_AsString(topic), (size_t)PyBytes_Size(topic), self->digest);
-    self->digest = crc32_of(self->text.bytes, self->text.length, self->digest); /* the number between blanks */
+    self->digest = crc32_of(number, (size_t)length, self->digest);
     self->digest = crc32_of(PyBytes_AsString(payload), (size_t)PyBytes_Size(payload), self->digest);
     self->digest = crc32_of(" ", 1, self->digest);
+}
+
+/* Whether this is the text of a message, as it stands in a line. */
+static int is_text(PyObject *payload) {
+    return PyBytes_CheckExact(payload) && PyBytes_Size(payload) > 0 && PyBytes_AsString(payload)[0] != 0;
 }
 
 static int sent_here(Maker *self, PyObject *message) {
     PyObject *of[7], *first[7], *node, *topic; /* node, topic, seq, stamp_ns, payload, tick, began */
     int64_t seq, began, waits_for;
     Feed *feed;
-    if (!unpack(message, of, 7) || (feed = feed_of(self, of[0])) == NULL || !PyBytes_CheckExact(of[4])) return 0;
+    if (!unpack(message, of, 7) || (feed = feed_of(self, of[0])) == NULL || !is_text(of[4])) return 0;
     Py_ssize_t size = PyBytes_Size(of[4]);
-    if (size == 0 || size > LONG_PAYLOAD || PyBytes_AsString(of[4])[0] == 0 || !is_number(of[2], &seq) ||
-        !is_number(of[6], &began) || (node = quoted_name(of[0])) == NULL || (topic = quoted_name(of[1])) == NULL ||
+    if (size > LONG_PAYLOAD || !is_number(of[2], &seq) || !is_number(of[6], &began) || (node = quoted_name(of[0])) == NULL || (topic = quoted_name(of[1])) == NULL ||
         feed->pending_bytes + size > PENDING_BYTES)
         return 0;
     if (PyList_Size(feed->pending) > 0 &&
         (!unpack(PyList_GetItem(feed->pending, 0), first, 7) || !is_number(first[6], &waits_for) || waits_for != began))
         return 0;
-    self->text.length = 0;
-    if (!PUT(&self->text, " ") || !put_number(&self->text, seq) || !PUT(&self->text, " ")) return 0;
     if (PyList_Append(feed->pending, message) < 0) return 0;
     self->waiting++;
     feed->pending_bytes += size;
-    add_digest(self, node, topic, of[4]);
+    add_digest(self, node, topic, seq, of[4]);
     return 1;
 }
 
@@ -297,23 +313,35 @@ static int put_input(Text *text, PyObject *taken) {
            put_number(text, seq) && PUT(text, "}");
 }
 
+static int put_message(Text *text, PyObject *topic, PyObject *payload, int64_t stamp_ns, int64_t seq) {
+    return PUT(text, "{\"topic\":") && put_name(text, topic) && PUT(text, ",\"data\":") && put_bytes(text, payload) &&
+           PUT(text, ",\"stamp_ns\":") && put_number(text, stamp_ns) && PUT(text, ",\"seq\":") && put_number(text, seq);
+}
+
 /* A message that the callback of `tick` has sent. */
 static int put_output(Text *text, Feed *feed, PyObject *sent, int64_t tick) {
     PyObject *of[7]; /* node, topic, seq, stamp_ns, payload, tick, began */
     int64_t seq, stamp_ns, sent_in, began;
     return unpack(sent, of, 7) && is_number(of[2], &seq) && is_number(of[3], &stamp_ns) && is_number(of[5], &sent_in) &&
-           is_number(of[6], &began) && began == tick && tally_of(feed, of[1]) != NULL && PyBytes_CheckExact(of[4]) &&
-           PyBytes_Size(of[4]) > 0 && PyBytes_AsString(of[4])[0] != 0 && PUT(text, "{\"topic\":") &&
-           put_name(text, of[1]) && PUT(text, ",\"data\":") && put_bytes(text, of[4]) && PUT(text, ",\"stamp_ns\":") &&
-           put_number(text, stamp_ns) && PUT(text, ",\"seq\":") && put_number(text, seq) &&
+           is_number(of[6], &began) && began == tick && tally_of(feed, of[1]) != NULL && is_text(of[4]) &&
+           put_message(text, of[1], of[4], stamp_ns, seq) &&
            (sent_in == tick || (PUT(text, ",\"tick\":") && put_number(text, sent_in))) && PUT(text, "}");
+}
+
+static int put_opening(Text *text, int64_t dt_ns, int64_t duration_ns) {
+    return PUT(text, "{\"kind\":\"tick\",\"dt_ns\":") && put_number(text, dt_ns) && PUT(text, ",\"duration_ns\":") &&
+           put_number(text, duration_ns) && PUT(text, ",\"error\":null,\"inputs\":[");
+}
+
+static int put_when(Text *text, int64_t now_ns, int64_t tick) {
+    return PUT(text, ",\"now_ns\":") && put_number(text, now_ns) && PUT(text, ",\"tick\":") && put_number(text, tick) &&
+           PUT(text, "}\n");
 }
 
 static int put_execution(Text *text, Feed *feed, PyObject **of, int64_t tick) {
     int64_t now_ns, dt_ns, duration_ns;
     if (!is_number(of[3], &now_ns) || !is_number(of[4], &dt_ns) || !is_number(of[5], &duration_ns) ||
-        !PyList_CheckExact(of[6]) || !PUT(text, "{\"kind\":\"tick\",\"dt_ns\":") || !put_number(text, dt_ns) ||
-        !PUT(text, ",\"duration_ns\":") || !put_number(text, duration_ns) || !PUT(text, ",\"error\":null,\"inputs\":["))
+        !PyList_CheckExact(of[6]) || !put_opening(text, dt_ns, duration_ns))
         return 0;
     Py_ssize_t count = PyList_Size(of[6]);
     for (Py_ssize_t i = 0; i < count; i++)
@@ -322,8 +350,7 @@ static int put_execution(Text *text, Feed *feed, PyObject **of, int64_t tick) {
     count = PyList_Size(feed->pending);
     for (Py_ssize_t i = 0; i < count; i++)
         if ((i && !PUT(text, ",")) || !put_output(text, feed, PyList_GetItem(feed->pending, i), tick)) return 0;
-    return PUT(text, "],\"now_ns\":") && put_number(text, now_ns) && PUT(text, ",\"tick\":") && put_number(text, tick) &&
-           PUT(text, "}\n");
+    return PUT(text, "]") && put_when(text, now_ns, tick);
 }
 
 static void count_outputs(Feed *feed, PyObject *outputs, Py_ssize_t count) {
@@ -340,15 +367,13 @@ static int executed_here(Maker *self, PyObject *execution) {
     PyObject *of[12]; /* kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, took_ns, cut, looks, after_ns */
     int64_t tick, after_ns;
     Feed *feed;
-    char *place;
     if (!unpack(execution, of, 12) || !PyUnicode_CheckExact(of[0]) || !is_number(of[2], &tick) || of[7] != Py_None ||
         of[9] != Py_False || of[10] != Py_None || !is_number(of[11], &after_ns) || after_ns ||
         PyUnicode_CompareWithASCIIString(of[0], "tick") != 0 || (feed = feed_of(self, of[1])) == NULL ||
         PyList_Size(feed->loose) > 0)
         return 0;
     self->text.length = 0;
-    if (!put_execution(&self->text, feed, of, tick) || (place = place_for(self, feed)) == NULL) return 0;
-    memcpy(place, self->text.bytes, self->text.length);
+    if (!put_execution(&self->text, feed, of, tick) || !put_text(self, feed)) return 0;
     Py_ssize_t count = PyList_Size(feed->pending);
     if (count) {
         count_outputs(feed, feed->pending, count);
@@ -377,7 +402,6 @@ static int put_digest(Text *text, unsigned int digest) {
 static int tick_ended_here(Maker *self, PyObject *end) {
     PyObject *of[4]; /* tick, now_ns, order, elapsed_ns */
     int64_t tick, now_ns;
-    char *place;
     if (!unpack(end, of, 4) || !is_number(of[0], &tick) || !is_number(of[1], &now_ns) || !PyList_CheckExact(of[2]) ||
         of[3] != Py_None || tick < self->last_tick || self->scheduler == NULL || !is_ready(self->scheduler) ||
         (self->waiting && self->room != NULL && self->room != Py_None))
@@ -385,15 +409,58 @@ static int tick_ended_here(Maker *self, PyObject *end) {
     Text *text = &self->text;
     text->length = 0;
     if (!PUT(text, "{\"kind\":\"tick\",\"order\":[") || !put_names(text, of[2]) || !PUT(text, "],\"digest\":\"") ||
-        !put_digest(text, self->digest) || !PUT(text, "\",\"now_ns\":") || !put_number(text, now_ns) ||
-        !PUT(text, ",\"tick\":") || !put_number(text, tick) || !PUT(text, "}\n") ||
-        (place = place_for(self, (Feed *)self->scheduler)) == NULL)
+        !put_digest(text, self->digest) || !PUT(text, "\"") || !put_when(text, now_ns, tick) ||
+        !put_text(self, (Feed *)self->scheduler))
         return 0;
-    memcpy(place, text->bytes, text->length);
     ((Feed *)self->scheduler)->ticks++;
     self->digest = 0;
     self->last_tick = tick;
     return 1;
+}
+
+/* A tick in which one node ran and sent one message: node, topic, seq, stamp_ns, payload, tick, now_ns, dt_ns. */
+static int lone_here(Maker *self, PyObject *const *of, Py_ssize_t count) {
+    int64_t seq, stamp_ns, tick, now_ns, dt_ns;
+    PyObject *node, *topic;
+    Feed *feed, *scheduler = (Feed *)self->scheduler;
+    Text *text = &self->text;
+    if (count != 8 || self->waiting || self->room == NULL || self->room == Py_None || scheduler == NULL ||
+        !is_ready(self->scheduler) || (feed = feed_of(self, of[0])) == NULL || tally_of(feed, of[1]) == NULL ||
+        (node = quoted_name(of[0])) == NULL || (topic = quoted_name(of[1])) == NULL || !is_text(of[4]) ||
+        PyBytes_Size(of[4]) > LONG_PAYLOAD || !is_number(of[2], &seq) || !is_number(of[3], &stamp_ns) ||
+        !is_number(of[5], &tick) || !is_number(of[6], &now_ns) || !is_number(of[7], &dt_ns) || tick < self->last_tick)
+        return 0;
+    text->length = 0;
+    if (!put_opening(text, dt_ns, 0) || !PUT(text, "],\"outputs\":[") ||
+        !put_message(text, of[1], of[4], stamp_ns, seq) || !PUT(text, "}]") || !put_when(text, now_ns, tick))
+        return 0;
+    size_t end = text->length;
+    unsigned int before = self->digest;
+    add_digest(self, node, topic, seq, of[4]);
+    if (!PUT(text, "{\"kind\":\"tick\",\"order\":[") || !put_bytes(text, node) || !PUT(text, "],\"digest\":\"") ||
+        !put_digest(text, self->digest) || !PUT(text, "\"") || !put_when(text, now_ns, tick) ||
+        !has_room(self, text->length) || !put_line(feed, text->bytes, end)) {
+        self->digest = before;
+        return 0;
+    }
+    if (!put_line(scheduler, text->bytes + end, text->length - end)) {
+        PyByteArray_Resize(feed->text, PyByteArray_Size(feed->text) - (Py_ssize_t)end); /* only shrinks */
+        self->digest = before;
+        return 0;
+    }
+    take_room(self, text->length);
+    scheduler->ticks++;
+    feed->ticks++;
+    feed->outputs++;
+    see(tally_of(feed, of[1]), tick, PyBytes_Size(of[4]));
+    self->digest = 0;
+    self->last_tick = tick;
+    return 1;
+}
+
+static PyObject *maker_lone(Maker *self, PyObject *const *args, Py_ssize_t count) {
+    if (lone_here(self, args, count)) Py_RETURN_TRUE;
+    return PyErr_Occurred() ? NULL : call_method((PyObject *)self, "lone_slowly", args, count);
 }
 
 static PyObject *maker_tell(Maker *self, PyObject *record, int (*here)(Maker *, PyObject *), const char *slowly) {
@@ -441,6 +508,8 @@ static PyMethodDef maker_methods[] = {
      "executed($self, execution, /)\n--\n\nSee `LineMaker.executed_slowly`."},
     {"tick_ended", (PyCFunction)maker_tick_ended, METH_O,
      "tick_ended($self, end, /)\n--\n\nSee `LineMaker.tick_ended_slowly`."},
+    {"lone", (PyCFunction)(void (*)(void))maker_lone, METH_FASTCALL,
+     "lone($self, node, topic, seq, stamp_ns, payload, tick, now_ns, dt_ns, /)\n--\n\nSee `LineMaker.lone_slowly`."},
     {NULL},
 };
 
@@ -468,6 +537,94 @@ static PyType_Slot maker_slots[] = {
 static PyType_Spec maker_spec = {"horus_async._native.LineMakerCore", sizeof(Maker), 0,
                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, maker_slots};
 
+/* ---- Intake ---- */
+
+enum { RECORD_COST = 1000 }; /* see `intake.py` */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *room;   /* a Room */
+    PyObject *append; /* of the queue */
+    long long last_tick;
+} Intake;
+
+/* Puts a record that costs so much into the queue, or has Python do it where that finds no room at once. */
+static PyObject *take_in(Intake *self, PyObject *record, Py_ssize_t cost, const char *slowly) {
+    Room *room = (Room *)self->room;
+    if (cost < 0 || self->append == NULL || self->room == NULL || !PyObject_TypeCheck(self->room, room_type) ||
+        room->left < cost)
+        return call_method((PyObject *)self, slowly, &record, 1);
+    PyObject *done = PyObject_CallFunctionObjArgs(self->append, record, NULL);
+    if (done != NULL) room->left -= cost; /* of C, and takes from the queue nowhere: nobody came in between */
+    return done;
+}
+
+static PyObject *intake_sent(Intake *self, PyObject *message) {
+    PyObject *of[7];
+    int is_usual = unpack(message, of, 7) && PyBytes_CheckExact(of[4]);
+    return take_in(self, message, is_usual ? RECORD_COST + PyBytes_Size(of[4]) : -1, "sent_slowly");
+}
+
+static PyObject *intake_executed(Intake *self, PyObject *execution) {
+    return take_in(self, execution, RECORD_COST, "executed_slowly");
+}
+
+static PyObject *intake_tick_ended(Intake *self, PyObject *end) {
+    PyObject *of[4];
+    int64_t tick;
+    int is_usual = unpack(end, of, 4) && is_number(of[0], &tick);
+    if (is_usual) self->last_tick = tick;
+    return take_in(self, end, is_usual ? RECORD_COST : -1, "tick_ended_slowly");
+}
+
+static int intake_traverse(Intake *self, visitproc visit, void *arg) {
+    Py_VISIT(type_of(self));
+    Py_VISIT(self->room);
+    Py_VISIT(self->append);
+    return 0;
+}
+
+static int intake_clear(Intake *self) {
+    Py_CLEAR(self->room);
+    Py_CLEAR(self->append);
+    return 0;
+}
+
+static void intake_dealloc(Intake *self) {
+    PyObject_GC_UnTrack(self);
+    intake_clear(self);
+    free_object(self);
+}
+
+static PyMethodDef intake_methods[] = {
+    {"sent", (PyCFunction)intake_sent, METH_O, "sent($self, message, /)\n--\n\nSee `Intake.sent_slowly`."},
+    {"executed", (PyCFunction)intake_executed, METH_O,
+     "executed($self, execution, /)\n--\n\nSee `Intake.executed_slowly`."},
+    {"tick_ended", (PyCFunction)intake_tick_ended, METH_O,
+     "tick_ended($self, end, /)\n--\n\nSee `Intake.tick_ended_slowly`."},
+    {NULL},
+};
+
+static PyMemberDef intake_members[] = {
+    {"room", T_OBJECT_EX, offsetof(Intake, room), 0, "What the records find room in."},
+    {"append", T_OBJECT_EX, offsetof(Intake, append), 0, "Puts a record into the queue."},
+    {"last_tick", T_LONGLONG, offsetof(Intake, last_tick), 0, "The last that ended."},
+    {NULL},
+};
+
+static PyType_Slot intake_slots[] = {
+    {Py_tp_doc, "Takes records for another thread."},
+    {Py_tp_traverse, intake_traverse},
+    {Py_tp_clear, intake_clear},
+    {Py_tp_dealloc, intake_dealloc},
+    {Py_tp_methods, intake_methods},
+    {Py_tp_members, intake_members},
+    {0, NULL},
+};
+
+static PyType_Spec intake_spec = {"horus_async._native.IntakeCore", sizeof(Intake), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, intake_slots};
+
 static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *names) {
     Py_INCREF(names);
     Py_XDECREF(quoted);
@@ -487,5 +644,6 @@ int add_lines(PyObject *module) {
     room_type = add_type(module, &room_spec);
     feed_type = add_type(module, &feed_spec);
     maker_type = add_type(module, &maker_spec);
+    if (add_type(module, &intake_spec) == NULL) return -1;
     return tally_type == NULL || room_type == NULL || feed_type == NULL || maker_type == NULL ? -1 : 0;
 }

@@ -59,7 +59,10 @@ EXECUTED = st.builds(
     st.sampled_from([0, 0, 0, 7]),
 )
 ENDED = st.builds(TickEnd, TICKS, NUMBERS, st.lists(NAMES, max_size=3), st.none() | NUMBERS)
-EVENTS = st.lists(SENT | SENT | EXECUTED | EXECUTED | ENDED | st.sampled_from(["settle", "take", "lose"]), max_size=40)
+LONE = st.tuples(NAMES, NAMES, NUMBERS, NUMBERS, PAYLOADS, TICKS, NUMBERS, NUMBERS)
+EVENTS = st.lists(
+    SENT | SENT | EXECUTED | EXECUTED | ENDED | LONE | st.sampled_from(["settle", "take", "lose"]), max_size=40
+)
 
 
 class Maker:
@@ -93,6 +96,8 @@ class Maker:
                 self.scheduler.refuse(1, "no room")
                 for feed in self.nodes.values():
                     feed.refuse(2, "no room", 3)
+            elif type(event) is tuple:
+                return maker.lone_slowly(*event) if slowly else maker.lone(*event)
             else:
                 make[type(event)](event)
         except (LookupError, UnicodeError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from horus_async.native import core
 from horus_async.observe import Execution, External, Sent, TickEnd
 
 from .feed import BACKLOG_FULL, NO_MEMORY
+from .line_core import IntakeCore
 from .lines import Gap
 
 if TYPE_CHECKING:
@@ -76,16 +77,19 @@ class EagerIntake:
         self.room.free(text_bytes)
 
 
-class Intake:
+class Intake(IntakeCore):
     """Takes records in a fraction of a microsecond each; the writer's thread has the lines made.
 
     When more waits than the room allows, messages and lines are left out until half of it is free again: counted, and
     announced where they would have stood.
     """
 
+    room: Room
+
     def __init__(self, maker: LineMaker, room: Room, scheduler: Feed, node_feed: Callable[[str], Feed]) -> None:
         self.room = room
         self._inbox: deque[Any] = deque()
+        self.append = self._inbox.append
         self._scheduler = scheduler
         self._node_feed = node_feed
         self._maker = maker
@@ -105,46 +109,49 @@ class Intake:
         self._short: dict[Feed, int] = {}
         """The newest callback of each file that lost a message: its end is not counted once more."""
         self._handed = 0
-        self._last_tick = 0
+        self.last_tick = 0
 
     # For the event loop's thread
 
     def initialised(self) -> None:
         """The first tick begins."""
-        self._inbox.append(_Initialised())
+        self.append(_Initialised())
 
-    def sent(self, message: Sent) -> None:
+    def sent_slowly(self, message: Sent) -> None:
         """A message went out."""
         cost = _RECORD_COST + len(message[4])
         left = self.room.left - cost
         if left >= 0:
             self.room.left = left
-            self._inbox.append(message)
+            self.append(message)
         else:
             self._put(message, cost, self._node_feed(message.node))
 
-    def executed(self, execution: Execution) -> None:
+    def executed_slowly(self, execution: Execution) -> None:
         """A callback ended."""
         left = self.room.left - _RECORD_COST
         if left >= 0:
             self.room.left = left
-            self._inbox.append(execution)
+            self.append(execution)
         else:
             self._put(execution, _RECORD_COST, self._node_feed(execution.node))
 
-    def tick_ended(self, end: TickEnd) -> None:
+    def tick_ended_slowly(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
-        self._last_tick = end[0]
+        self.last_tick = end[0]
         left = self.room.left - _RECORD_COST
         if left >= 0:
             self.room.left = left
-            self._inbox.append(end)
+            self.append(end)
         else:
             self._put(end, _RECORD_COST, self._scheduler)
 
+    if core is None:
+        sent, executed, tick_ended = sent_slowly, executed_slowly, tick_ended_slowly
+
     def missed(self, node: str, count: int) -> None:
         """So many messages of a node's threads were not told of."""
-        self._miss(self._node_feed(node), self._last_tick, count)
+        self._miss(self._node_feed(node), self.last_tick, count)
 
     def external(self, message: External) -> None:
         """An external message was taken."""
@@ -160,7 +167,7 @@ class Intake:
         if room.left >= cost or room.admit(cost):
             room.left -= cost
             self._announce()
-            self._inbox.append(record)
+            self.append(record)
             return
         if type(record) is Sent:
             if record.began is not None:

@@ -7,13 +7,15 @@ the Python form does with everything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from horus_async.native import core
 
 from .lines import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from horus_async.observe import Execution, Sent, TickEnd
 
     from .lines import Gap
@@ -96,8 +98,43 @@ class LineMakerCore:
         def tick_ended(self, end: TickEnd, /) -> None:
             """See ``LineMaker.tick_ended_slowly``, which is the same."""
 
+        def lone(  # noqa: PLR0917 - called for each message of an import: names take a tenth longer
+            self,
+            node: str,
+            topic: str,
+            seq: int,
+            stamp_ns: int,
+            payload: bytes,
+            tick: int,
+            now_ns: int,
+            dt_ns: int,
+            /,
+        ) -> bool:
+            """See ``LineMaker.lone_slowly``, which is the same."""
+
+
+class IntakeCore:
+    """Takes records for another thread."""
+
+    __slots__ = ("append", "last_tick", "room")
+
+    append: Callable[[Any], None]
+    """Puts a record into the queue."""
+    last_tick: int
+
+    if TYPE_CHECKING:
+
+        def sent(self, message: Sent, /) -> None:
+            """See ``Intake.sent_slowly``, which is the same."""
+
+        def executed(self, execution: Execution, /) -> None:
+            """See ``Intake.executed_slowly``, which is the same."""
+
+        def tick_ended(self, end: TickEnd, /) -> None:
+            """See ``Intake.tick_ended_slowly``, which is the same."""
+
 
 if not TYPE_CHECKING and core is not None:
     core.connect_lines(quoted)
     TallyCore, RoomCore = core.TallyCore, core.RoomCore
-    FeedCore, LineMakerCore = core.FeedCore, core.LineMakerCore
+    FeedCore, LineMakerCore, IntakeCore = core.FeedCore, core.LineMakerCore, core.IntakeCore

@@ -227,7 +227,7 @@ class LineMaker(LineMakerCore):
         if self._put(self.scheduler, line, end[0]):
             self.scheduler.ticks += 1
 
-    def lone(  # noqa: PLR0917 - called for each message of an import: names take a tenth longer
+    def lone_slowly(  # noqa: PLR0917 - called for each message of an import: names take a tenth longer
         self, node: str, topic: str, seq: int, stamp_ns: int, payload: bytes, tick: int, now_ns: int, dt_ns: int
     ) -> bool:
         """A tick in which one node ran, in no time, and sent one message: in one step what three calls would tell.
@@ -283,7 +283,7 @@ class LineMaker(LineMakerCore):
             feed.put_gap()
 
     if core is None:
-        sent, executed, tick_ended = sent_slowly, executed_slowly, tick_ended_slowly
+        sent, executed, tick_ended, lone = sent_slowly, executed_slowly, tick_ended_slowly, lone_slowly
 
     def _put(self, feed: Feed, line: bytes, tick: int, outputs: int = 1) -> bool:
         if len(line) > self.longest and (why := too_much(line)) is not None:
