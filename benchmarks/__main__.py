@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import horus_async
+from horus_async import native
 
 from .compare import Result, measure, percentile
 from .figures import FIGURES, Figure
@@ -37,6 +38,7 @@ def main() -> int:
     figures = [figure for figure in FIGURES if figure.name in options.only]
 
     print(f"horus-async {horus_async.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print(f"native core: {native.reason or 'in use'}")
     print(f"{rounds} rounds, the sides alternating in fresh processes\n")
     print("| what | unit | ours | peer | ratio (min to max) | goal |\n|---|---|---|---|---|---|", flush=True)
     results = _measure_all(figures, rounds, scale)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from horus_async.errors import AppError
+from horus_async.hints.installed import command
 from horus_async.realtime.options import HIGHEST_PRIORITY, LOWEST_PRIORITY, Realtime
+from horus_async.recording_state import RecordingState
 from horus_async.scheduler.in_force import overriding
 from horus_async.scheduler.options import Gc
 from horus_async.scheduler.overrides import Overrides
+from horus_async.scheduler.signals import Interrupted
 
-from .support.errors import prints_no_data
+from .support.errors import FOUND, fail, prints_no_data
 from .support.load import load_scheduler, name_of, run_script, split_app
 from .support.render import show_summary
 from .terminal import completion
@@ -21,6 +24,8 @@ from .terminal.states import tell_states
 from .terminal.text import tell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from horus_async import Scheduler
 
 DEFAULT_BLACKBOX_MB = 16
@@ -115,10 +120,16 @@ def run(
                 run_script(app, args, overrides=overrides)
             else:
                 load_scheduler(app, args).run_sync()
+        except Interrupted:
+            raise
+        except SystemExit as error:  # the script's own
+            if error.code not in {None, 0}:
+                raise
         finally:
             show_summary(made)
     if not overrides.used:
         _nothing_ran(app, record)
+    _check_recordings(made)
 
 
 def _realtime(*, realtime: bool, cpu: int | None, priority: int | None, deterministic: bool) -> Realtime | None:
@@ -144,3 +155,18 @@ def _nothing_ran(app: str, record: str | None) -> None:
     if record is not None:
         raise AppError(f"{said}: nothing was recorded as {record!r}")
     tell(f"note: {said}", err=True)
+
+
+def _check_recordings(schedulers: Sequence[Scheduler]) -> None:
+    """Exit with 1, as `record check` does, where a robot did its job and its recording lacks something."""
+    for scheduler in schedulers:
+        recorder = scheduler._recorder  # noqa: SLF001 - to say why
+        if recorder is None or recorder.path is None:
+            continue
+        stats, name = recorder.stats(), recorder.path.name
+        failed = recorder.failure if stats.state is RecordingState.FAILED else ""
+        lost = f"{stats.dropped} messages or lines are missing" if stats.dropped else ""
+        if failed or lost:
+            why = "; ".join(filter(None, (failed, lost)))
+            see = command(f"record check {name}")
+            fail(f"the run is over, and its recording {name} is not whole: {why}; see {see}", FOUND)

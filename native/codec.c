@@ -121,6 +121,38 @@ static int is_deep(const char *text, Py_ssize_t length) {
     return 0;
 }
 
+/* Who read packed messages of late, by mark: spares making an object of the mark. */
+static struct {
+    uint64_t mark;
+    PyObject *read;
+} recent[64];
+
+/* The object of a packed message; NULL, perhaps with an exception, if nobody here can read it. */
+static PyObject *unpacked(PyObject *payload, const char *text) {
+    uint64_t mark = get_u64((const unsigned char *)text);
+    int place = (int)((mark * 0x9e3779b97f4a7c15u) >> 58);
+    if (recent[place].mark != mark || recent[place].read == NULL) {
+        PyObject *key = PyBytes_FromStringAndSize(text, MARK_BYTES);
+        PyObject *read = key == NULL ? NULL : PyDict_GetItemWithError(readers, key);
+        Py_XDECREF(key);
+        if (read == NULL) return NULL;
+        Py_INCREF(read);
+        PyObject *before = recent[place].read;
+        recent[place].mark = mark;
+        recent[place].read = read;
+        Py_XDECREF(before);
+    }
+    PyObject *read = recent[place].read;
+    Py_INCREF(read); /* it may be replaced meanwhile */
+    PyObject *value = call_accessor(read, payload);
+    if (value == NULL && recent[place].read == read) { /* perhaps its class was defined anew */
+        recent[place].read = NULL;
+        Py_DECREF(read);
+    }
+    Py_DECREF(read);
+    return value;
+}
+
 PyObject *decode_payload(PyObject *payload) {
     char *text;
     Py_ssize_t length;
@@ -131,14 +163,7 @@ PyObject *decode_payload(PyObject *payload) {
         } else if (length >= MARK_BYTES && memcmp(text, RAW, MARK_BYTES) == 0) {
             value = PyBytes_FromStringAndSize(text + MARK_BYTES, length - MARK_BYTES);
         } else if (length >= MARK_BYTES) {
-            PyObject *mark = PyBytes_FromStringAndSize(text, MARK_BYTES);
-            PyObject *read = mark == NULL ? NULL : PyDict_GetItemWithError(readers, mark);
-            if (read != NULL) {
-                Py_INCREF(read);
-                value = call_accessor(read, payload);
-                Py_DECREF(read);
-            }
-            Py_XDECREF(mark);
+            value = unpacked(payload, text);
         }
     }
     if (value != NULL || !is_for_python()) return value;

@@ -488,8 +488,13 @@ static int are_in_place(Accessors *self) {
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *row = PyTuple_GetItem(self->places, i), *names = PyTuple_GetItem(row, 1);
         PyObject *found = PyDict_GetItemWithError(helper(self, MODULES), PyTuple_GetItem(row, 0));
+        Py_ssize_t first = 0;
+        if (found != NULL && PyModule_Check(found)) { /* quicker than asking it for an attribute */
+            found = PyDict_GetItemWithError(PyModule_GetDict(found), PyTuple_GetItem(names, 0));
+            first = 1;
+        }
         Py_XINCREF(found);
-        for (Py_ssize_t j = 0; found != NULL && j < PyTuple_Size(names); j++) {
+        for (Py_ssize_t j = first; found != NULL && j < PyTuple_Size(names); j++) {
             PyObject *inner = PyObject_GetAttr(found, PyTuple_GetItem(names, j));
             Py_DECREF(found);
             found = inner;

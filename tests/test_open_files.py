@@ -245,3 +245,55 @@ def test_the_reserve_is_for_what_is_urgent(no_descriptor: None) -> None:
         assert not open_files.give_up_reserve()
     finally:
         let_go()
+
+
+OWN_MAIN = """
+from horus_async import Node, Scheduler
+scheduler = Scheduler(tick_rate=100)
+for i in range(3):
+    scheduler.add(Node(name=f"n{i}", tick=lambda node, i=i: node.send(f"t{i}", i), pubs=[f"t{i}"]))
+if __name__ == "__main__":
+    scheduler.run_sync(duration=0.1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Python itself takes other numbers of files elsewhere")
+@pytest.mark.parametrize("hard", [6, 9, 12, 15, 18])
+def test_with_hardly_any_descriptors_a_program_ends_in_one_line(hard: int, tmp_path: Path) -> None:
+    """Whether it is the event loop, a topic or an import that lacks one, and however the program begins its run."""
+    app = tmp_path / "robot.py"
+    app.write_text(OWN_MAIN)
+    for where in (str(app), f"{app}:scheduler"):
+        done = limited(hard, hard, *COMMAND, "run", "--no-blackbox", where)
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("horus-async: ")
+        assert f"this process may have {hard}; raise the limit (ulimit -n)" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Python itself takes other numbers of files elsewhere")
+@pytest.mark.parametrize("hard", [6, 12])
+@pytest.mark.parametrize("command", [("--version",), ("doctor",), ("record", "list"), ("record", "check", "none")])
+def test_what_needs_few_descriptors_does_with_few(command: tuple[str, ...], hard: int) -> None:
+    """Or says what is missing; `limited` looks for tracebacks."""
+    assert limited(hard, hard, *COMMAND, *command).returncode in {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("OSError(24, 'Too many open files', '/usr/lib/python3/x.py')", "too many open files: this process may have"),
+        ("ImportError('/x/y.so: cannot open shared object file: Too many open files')", "too many open files"),
+        ("ImportError('/x/y.so: failed to map segment from shared object')", "there is no memory left"),
+    ],
+)
+def test_an_import_that_lacks_something_is_no_mistake_of_the_program(error: str, said: str, tmp_path: Path) -> None:
+    """Its line is named, and no frames of Python's own."""
+    fails = "in_python.set_exception({})\nin_python.result()\n"
+    app = tmp_path / "robot.py"
+    app.write_text(f"import concurrent.futures\nin_python = concurrent.futures.Future()\n{fails.format(error)}")
+    done = subprocess.run([*COMMAND, "run", str(app)], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "robot.py:" in line
+    assert said in line

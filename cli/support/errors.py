@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from horus_async.cli.terminal.text import tell, tell_traceback
 from horus_async.errors import AppError, ConfigurationError, ContextError, EmergencyStop, HorusError, NodeFailure
-from horus_async.limits.memory import no_memory, out_of_memory
-from horus_async.limits.open_files import too_many_files
-from horus_async.nodes.user_frames import begin_with_the_users, last_place
+from horus_async.limits.memory import is_for_want_of_memory, out_of_memory
+from horus_async.limits.open_files import limit_and_way_out, too_many_files
+from horus_async.nodes.user_frames import begin_with_the_users, is_by_the_users, last_place
 from horus_async.scheduler.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -58,14 +59,24 @@ def clear_errors() -> Iterator[None]:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone: nothing more to say
         sys.exit(FOUND)
-    except (OSError, MemoryError) as error:
-        fail(_of_the_system(error), USAGE)
+    except Exception as error:  # noqa: BLE001 - it comes out again, unless the system is to blame
+        _system_failed(error)
 
 
-def _of_the_system(error: OSError | MemoryError) -> str:
-    if isinstance(error, OSError):
-        return too_many_files(error) or no_memory(error) or str(error)
-    return out_of_memory()
+def _system_failed(error: Exception) -> None:
+    said = _of_the_system(error) or (str(error) if isinstance(error, OSError) else None)
+    if said is None:
+        raise  # noqa: PLE0704 - what is being handled
+    fail(said, USAGE)
+
+
+def _of_the_system(error: BaseException) -> str | None:
+    """What to say of an error for want of descriptors or memory, imports that fail so among them; else None."""
+    if isinstance(error, OSError) and (many := too_many_files(error)) is not None:
+        return many
+    if isinstance(error, ImportError) and os.strerror(errno.EMFILE) in str(error):
+        return f"too many open files: {limit_and_way_out()}"
+    return out_of_memory() if is_for_want_of_memory(error) else None
 
 
 class _Closed(io.RawIOBase):
@@ -140,6 +151,11 @@ def place_of(error: BaseException) -> str:
 
 
 def _app_failed(error: AppError) -> None:
-    if error.failed and error.__cause__ is not None:
-        show_traceback(error.__cause__)
+    cause = error.__cause__
+    said = None if cause is None or is_by_the_users(cause) else _of_the_system(cause)
+    if said is not None:  # an import or the event loop failed, and where in there is nobody's business
+        place = place_of(cause) if cause is not None else ""
+        fail(f"{place}{place and ': '}{said}", USAGE)
+    if error.failed and cause is not None:
+        show_traceback(cause)
     fail(str(error), FOUND if error.failed else USAGE)

@@ -18,6 +18,7 @@ import trio
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
+from horus_async.limits.memory import is_for_want_of_memory
 from horus_async.observe import NodeFailed
 
 from .coroutines import Carrier, a_cancellation
@@ -40,6 +41,9 @@ UNSAFE_PATIENCE_NS = 20_000_000
 """The same where the run was not safe any more."""
 _ATTEMPTS, _ROUNDS = 20, 10
 """How often what is left behind is cancelled by force, and in how many rounds of the event loop it may end then."""
+
+_TRIES = 3
+"""How often the end of a run is tried where there is no memory for it."""
 
 _log = logging.getLogger("horus_async")
 
@@ -97,15 +101,28 @@ class Ending(Working):
         if self.reason == self.timeline.end_reason:
             for complete in self.at_end:
                 complete(self.tick)
-        async with event_loop().group() as group:
-            self._group: Any = group
-            await self._end_in_order(unsafe=unsafe)
-            await self._force_all()
-            group.cancel_scope.cancel()
-        self.audience.collect()
-        self._end_tick()
-        self.audience.tell("run_stopped", self.reason or "stop", self.ticks)
-        self._pace.close()
+        try:
+            await self._end_in_group(unsafe=unsafe)
+        finally:
+            self.audience.collect()
+            self._end_tick()
+            self.audience.tell("run_stopped", self.reason or "stop", self.ticks)
+            self._pace.close()
+
+    async def _end_in_group(self, *, unsafe: bool) -> None:
+        """End all, and once more where there was no memory for it: what has been shut down is not again."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                async with event_loop().group() as group:
+                    self._group: Any = group
+                    await self._end_in_order(unsafe=unsafe)
+                    await self._force_all()
+                    group.cancel_scope.cancel()
+            except Exception as error:
+                if not (tries_left and is_for_want_of_memory(error)):
+                    raise
+            else:
+                return
 
     async def _end_in_order(self, *, unsafe: bool) -> None:
         """Cancel what is going on, enter every safe state if the run was ``unsafe``, and call every ``shutdown``.

@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from .safety import Job, Plan
 
 
+_UNTIL_BEGUN = 5
+"""Rounds of the event loop in which a task that was started begins."""
+
+
 class Runtime(Ending):
     """The engine of one run."""
 
@@ -74,6 +78,8 @@ class Runtime(Ending):
         """Of the worker that follows the plan now."""
         self._broken: BaseException | None = None
         """What following a plan raised, and was no node's."""
+        self._plan_over = False
+        """Whether the plan was followed to its end."""
 
     # Setting up
 
@@ -188,7 +194,8 @@ class Runtime(Ending):
             await self._follow_in_group(plan, begun)
             return
         except BaseExceptionGroup as group:
-            if not isinstance(self._broken, HorusError) or group.split(HorusError)[1] is not None:
+            alone = HorusError, MemoryError
+            if not isinstance(self._broken, alone) or group.split(alone)[1] is not None:
                 raise
         raise self._broken  # not in a group of one, which no caller expects
 
@@ -320,7 +327,7 @@ class Runtime(Ending):
         assert self._pace is not None
         done = event_loop().event()
         self._pace.take_turns()
-        self._plan_done = done
+        self._plan_done, self._plan_over = done, False
         self._in_group = True
         self._jobs: Iterator[Job] = iter(plan) if begun is None else itertools.chain((begun,), plan)
         self._group.start_soon(self._work, None)
@@ -338,8 +345,20 @@ class Runtime(Ending):
             self._in_group = False
             self._pace.let_go()
             attending.cancel()
-            with event_loop().scope(shield=True):
-                await done.wait()  # nobody follows the old plan when a new one begins
+            with event_loop().scope(shield=True):  # nobody follows the old plan when a new one begins
+                if await self._has_follower():
+                    await done.wait()
+
+    async def _has_follower(self) -> bool:
+        """Whether a worker follows the plan, or has followed it to its end.
+
+        One that has no memory for its first step, or for starting the next one, dies without a word.
+        """
+        for _ in range(_UNTIL_BEGUN):
+            if self._following is not None or self._plan_over:
+                return True
+            await event_loop().checkpoint()
+        return False
 
     async def _attend(self, scope: Scope) -> None:
         with scope:
@@ -368,6 +387,7 @@ class Runtime(Ending):
             finally:
                 self._following = None
                 if not isinstance(job, NodeRun):
+                    self._plan_over = True
                     self._plan_done.set()
             if job is not None:
                 job.scope = scope

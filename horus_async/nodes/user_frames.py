@@ -44,6 +44,12 @@ def last_place(error: BaseException) -> tuple[str, int | None] | None:
     return (theirs[-1].tb_frame.f_code.co_filename, line_of(theirs[-1])) if theirs else None
 
 
+def is_by_the_users(error: BaseException) -> bool:
+    """Whether the call that raised it is in the user's code itself, and not further in."""
+    frames = list(_frames(error.__traceback__))
+    return bool(frames) and _is_the_users(frames[-1])
+
+
 def line_of(at: TracebackType) -> int | None:
     """The line of a frame; None where a signal's handler raised at an instruction that belongs to no line."""
     line: int | None = at.tb_lineno  # typeshed knows of no None

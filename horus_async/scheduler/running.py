@@ -17,6 +17,7 @@ from attrs import evolve
 from horus_async.engine.pace.choice import in_real_time, in_virtual_time
 from horus_async.engine.pace.loop import run_loop
 from horus_async.errors import BlackBoxError, ConfigurationError, ContextError, EmergencyStop, NodeFailure, TopicError
+from horus_async.limits.memory import named
 from horus_async.limits.open_files import expect_files, limit_and_way_out
 from horus_async.undo import undo
 
@@ -101,7 +102,7 @@ class Running(Playback):
             ContextError: It runs already.
         """
         self._obey()
-        with self._only_once():
+        with self._only_once(), named():
             async with stopped_by_signals(self.stop, self._hurry, self._options.grace):
                 await self._in_its_time(functools.partial(self._whole_run, duration))
 
@@ -114,7 +115,9 @@ class Running(Playback):
         self._check_loop()
         self._obey()
         try:
-            run_loop(self.run, duration, virtual=self._virtual)
+            with named():
+                self._expect_files()  # an event loop takes some, too
+                run_loop(self.run, duration, virtual=self._virtual)
         except NodeFailure as failure:
             failure.__traceback__ = None  # what is between here and the node is no news to anybody
             raise
@@ -385,8 +388,9 @@ class Running(Playback):
         topics = len({topic for node in self._nodes.values() for topic in node.pubs})
         files = topics + (len(self._nodes) if self._options.recording is not False else 0) + _FILES_OF_A_RUN
         if expect_files(files):
+            what = f"{topics} topics" if topics else "its event loop"
             raise TopicError(
-                f"too many open files: this run needs {files} more for {topics} topics"
+                f"too many open files: this run needs {files} more for {what}"
                 f"{' and the recording of each node' if files > topics + _FILES_OF_A_RUN else ''}, and "
                 f"{limit_and_way_out()}, or use fewer"
             )

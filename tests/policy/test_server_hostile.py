@@ -332,6 +332,40 @@ async def test_a_handshake_has_no_body() -> None:
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
 
 
+GREETING = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+PING = bytes.fromhex("898000000000")
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (GREETING + PING, "sent before its handshake was answered: wait for the 101"),
+        (GREETING + b"not even a frame", "sent before its handshake was answered"),
+        (GREETING.replace(b"13", b"7"), "needs Sec-WebSocket-Version: 13"),
+        (GREETING.replace(b"-Key", b"-Lock"), "has no Sec-WebSocket-Key"),
+        (GREETING.replace(b"HTTP/1.1", b"HTTP/1.0"), "begins with a request of HTTP/1.1"),
+    ],
+    ids=["a ping too early", "bytes too early", "version", "key", "HTTP/1.0"],
+)
+async def test_a_websocket_that_is_refused_is_told_why(sent: bytes, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In the body and in the log; and it takes nobody's place afterwards."""
+    async with serving(reach, max_connections=2) as served:  # one of them is the client's that looks at its health
+        for _ in range(3):
+            async with stream_to(served) as stream:
+                await stream.send_all(sent)
+                with trio.fail_after(60):
+                    head, _, body = (await rest_of(stream)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 ")
+            answer = orjson.loads(body)
+            assert answer["error"] == "bad-http"
+            assert why in answer["message"]
+    said = [record.getMessage() for record in caplog.records if "websocket-refused" in record.msg]
+    assert said == [f"websocket-refused: {answer['message']}"] * 3
+
+
 async def test_http_2_is_not_spoken() -> None:
     """Neither after an upgrade, which is passed over, nor from the start."""
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"

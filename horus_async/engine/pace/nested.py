@@ -92,8 +92,8 @@ class NestedRun:
         bell.ring()
 
     def _in_thread(self) -> None:
-        _threads.add(threading.get_ident())
         try:
+            _threads.add(threading.get_ident())
             run_loop(self._work, virtual=True)
         except BaseException as error:  # noqa: BLE001 - raised again in the outer loop
             self._failure = error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from horus_async.errors import TopicNameError
 from horus_async.recorder.log_lines import LogLine
 from horus_async.recorder.naming import SCHEDULER_STEM
 from horus_async.recorder.records import (
@@ -20,6 +21,8 @@ from horus_async.recorder.records import (
     SchedulerTick,
     SendsRecord,
 )
+from horus_async.topics.ring.names import check_topic_name
+from horus_async.validators import is_node_name
 
 from .check_found import FileCheck, Verdict
 
@@ -49,6 +52,8 @@ class CheckedFile:
     """Messages by topic and, of external ones, publisher."""
     read_from: set[tuple[str, str, int]] = field(factory=set)
     """Topic, publisher and source of what was read."""
+    named: set[str] = field(factory=set)
+    """Topics that it names without a message of them."""
     back: int = 0
     """How often the tick of a tick line is below that of the one before."""
     last: int = -1
@@ -73,6 +78,8 @@ class CheckedFile:
         if isinstance(record, Footer):
             self.footer = record
             return
+        if isinstance(record, EarlierMessage):
+            self.named.add(record.topic)
         if isinstance(record, Header | EarlierMessage):
             return
         if isinstance(record, SendsRecord):
@@ -106,6 +113,7 @@ class CheckedFile:
                 self.inputs += len(record.inputs)
                 for taken in record.inputs:
                     self.read_from.add((taken.topic, taken.publisher, taken.source))
+                self.named.update(look.topic for look in record.looks)
         else:
             assert isinstance(record, SchedulerTick)
 
@@ -116,6 +124,8 @@ def check_file(file: RecordedFile) -> CheckedFile:
     checked = CheckedFile(FileCheck(file.path.name))
     if header is not None:
         checked.role, checked.node, checked.part = header.role, header.node, header.part
+        if header.info is not None:
+            checked.named.update(header.info.pubs, header.info.subs, header.info.on)
     checked.sealed = file.sealed
     for record in file.records():
         checked.see(record)
@@ -134,6 +144,7 @@ def _judge(file: RecordedFile, checked: CheckedFile) -> None:
     if footer is None and cut is None:
         found.problems.append("not closed: its process was killed, or it still runs")
     wrong = ([] if footer is None else list(_against_footer(checked, footer))) + _against_index(file, checked)
+    wrong += _bad_names(checked)
     found.problems += wrong
     if damage or file.header is None or wrong:
         found.verdict = Verdict.DAMAGED
@@ -143,6 +154,18 @@ def _judge(file: RecordedFile, checked: CheckedFile) -> None:
     if dropped:
         found.dropped = dropped
         found.problems.append(f"{dropped} messages or lines are missing: they could not be written in time or at all")
+
+
+def _bad_names(checked: CheckedFile) -> Iterator[str]:
+    """Names that no run gives, and that a replay refuses."""
+    if checked.role == "node" and not is_node_name(checked.node):
+        yield f"no node may have the name {ascii(checked.node)[:80]}"
+    topics = checked.named.union((topic for topic, _ in checked.topics), (topic for topic, _, _ in checked.read_from))
+    for topic in sorted(topics):
+        try:
+            check_topic_name(topic)
+        except TopicNameError as error:
+            yield f"no topic may have a name that it holds: {error}"
 
 
 def _against_footer(checked: CheckedFile, footer: Footer) -> Iterator[str]:

@@ -236,8 +236,8 @@ class SessionWriter:
             self.failure = f"{type(error).__name__}: {error}"
             self.state = RecordingState.FAILED
         finally:
+            self.intake.room.refusing = True  # first: where there is no memory, nothing else may come to be done
             _at_work.discard(self)
-            self.intake.room.refusing = True
             self._close()
         if not self._given_up:
             self._tidy()

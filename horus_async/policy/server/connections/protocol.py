@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import h11
 from hypercorn.events import Closed
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.ws_stream import WSStream
+from wsproto.handshake import WEBSOCKET_VERSION
 
 from horus_async.policy.server.admission.refusal import error_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from hypercorn.protocol.events import Event
+    from hypercorn.protocol.ws_stream import Handshake
+
+logger = logging.getLogger("horus_async.policy.http")
 
 _VERSIONS = (b"1.0", b"1.1")
 _BAD_REQUEST, _NOT_SUPPORTED = 400, 505
@@ -19,6 +28,9 @@ _BAD_REQUEST, _NOT_SUPPORTED = 400, 505
 
 class Protocol(H11Protocol):
     """One connection. HTTP/2 is not spoken, neither after an upgrade nor with one who assumes it."""
+
+    _refused = False
+    """Whether it was a WebSocket that got no further than its handshake."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Leave it at that: a wish to upgrade may be passed over."""
@@ -33,6 +45,19 @@ class Protocol(H11Protocol):
             await self._turn_away(_BAD_REQUEST, "a handshake of a WebSocket has no body")
         else:
             await super()._create_stream(request)
+
+    async def stream_send(self, event: Event) -> None:
+        """Send what answers a request or a WebSocket. Hypercorn refuses one of these without a word: say why."""
+        if self._refused:
+            return
+        if not (isinstance(self.stream, WSStream) and isinstance(event, Response) and _is_bare_refusal(event)):
+            await super().stream_send(event)
+            return
+        self._refused = True
+        why = _why_refused(self.stream.handshake)
+        logger.warning("websocket-refused: %s", why)
+        await self._close_stream()  # as Hypercorn does not tell the application, which would wait for messages
+        await self._turn_away(_BAD_REQUEST, why)
 
     async def _turn_away(self, status: int, message: str) -> None:
         await self._send_error_response(status, message)
@@ -60,3 +85,18 @@ def _is_handshake_with_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     said = {name: value.strip().lower() for name, value in headers}
     has_body = b"transfer-encoding" in said or said.get(b"content-length", b"0") != b"0"
     return has_body and said.get(b"upgrade") == b"websocket"
+
+
+def _is_bare_refusal(answer: Response) -> bool:
+    return answer.status_code == _BAD_REQUEST and (b"content-length", b"0") in answer.headers
+
+
+def _why_refused(handshake: Handshake) -> str:
+    """What is wrong with a WebSocket that Hypercorn turns away."""
+    if handshake.is_valid():
+        return "this WebSocket sent before its handshake was answered: wait for the 101 (RFC 6455, 4.1)"
+    if handshake.http_version < "1.1":
+        return "a WebSocket begins with a request of HTTP/1.1"
+    if handshake.key is None:
+        return "the handshake of this WebSocket has no Sec-WebSocket-Key"
+    return f"the handshake of this WebSocket needs Sec-WebSocket-Version: {WEBSOCKET_VERSION.decode()}"
