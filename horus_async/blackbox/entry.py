@@ -58,14 +58,14 @@ class Entry(EntryCore):
             try:
                 entry.lock.release()
             except RuntimeError:
-                pass
+                entry.inside = True
             if entry.later:
                 entry.catch_up()
 
     It matters that the lock is acquired inside ``try``: Ctrl-C may strike right after, and a lock that stays taken, or
-    a flag that stays set, would hang the robot.
-
-    The native core writes an event in one step, without the lock: it goes by `inside` alone.
+    a flag that stays set, would hang the robot. If it struck before that, another thread may have the lock, and be in
+    the middle. The native core writes an event in one step without the lock and goes by `inside` alone, so that is set
+    then: the next event takes the lock, and clears it.
     """
 
     __slots__ = ("later", "lock")

@@ -223,10 +223,10 @@ class BlackBox:
             return False
         finally:
             entry.inside = False
-            try:  # noqa: SIM105 - costs nothing
+            try:  # it may not be ours
                 entry.lock.release()
-            except RuntimeError:  # Ctrl-C came before it was acquired
-                pass
+            except RuntimeError:  # Ctrl-C came before it was acquired: see `Entry`
+                entry.inside = True
             if entry.later:
                 entry.catch_up()
         if pressed:

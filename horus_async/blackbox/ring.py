@@ -307,10 +307,10 @@ class Ring(RingCore):
                 self.next_seq += 1
             finally:
                 entry.inside = False
-                try:  # noqa: SIM105 - costs nothing
+                try:  # it may not be ours
                     release()
-                except RuntimeError:  # Ctrl-C came before it was acquired
-                    pass
+                except RuntimeError:  # Ctrl-C came before it was acquired: see `Entry`
+                    entry.inside = True
                 if later:
                     entry.catch_up()
             if pressed:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAFE = {
     "finally:",
     "entry.inside = False",
-    "try:  # noqa: SIM105 - costs nothing",
+    "try:  # it may not be ours",
     "release()",
     "entry.lock.release()",
     "self._position = end",
@@ -220,6 +220,53 @@ def test_a_finalizer_records(box: BlackBox) -> None:
     gc.collect()
     categories = [record.category for record in box.events()]
     assert categories.count("usual") == categories.count("dropped") == 200
+
+
+@pytest.mark.parametrize("event", ["line", "record"])
+def test_ctrl_c_while_another_thread_is_in_the_middle(box: BlackBox, event: str) -> None:
+    """Whoever waited for it and was struck leaves it alone: what comes next waits, too, and nothing is half written."""
+    ticked = box.tick_listener("arm")
+    entry = box._entry
+    ticked(0, 1, True)
+    struck, waits = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with entry:
+            waits.set()
+            struck.wait(60)
+
+    other = threading.Thread(target=change)
+    other.start()
+    assert waits.wait(60)
+
+    def strike(frame: FrameType) -> None:
+        if "acquire()" in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+            raise KeyboardInterrupt
+
+    def record() -> None:
+        if event == "line":
+            box.custom("a", "b")
+        else:
+            ticked(1, 1000, True)
+
+    sys.settrace(interrupting(strike, frozenset({"write", "_put"})))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            record()
+    finally:
+        sys.settrace(None)
+    assert entry.inside
+    later = threading.Thread(target=record)
+    later.start()
+    later.join(0.2)
+    assert later.is_alive(), "it waits for the other thread"
+    struck.set()
+    for thread in (other, later):
+        thread.join(60)
+        assert not thread.is_alive()
+    record()
+    assert not entry.inside
+    assert [record.seq for record in box.events()] == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("_python_form")
