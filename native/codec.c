@@ -99,12 +99,21 @@ static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *args, PyObject *n
     return PyArg_ParseTupleAndKeywords(args, named, "O|O", names, &value, &forms) ? encode_value(value, forms) : NULL;
 }
 
+/* How often a byte is in a text, at most one more than LEVELS. */
+static int count_of(char byte, const char *text, Py_ssize_t length) {
+    const char *at = text, *end = text + length;
+    int count = 0;
+    while (count <= LEVELS && at < end && (at = memchr(at, byte, (size_t)(end - at))) != NULL) {
+        count++;
+        at++;
+    }
+    return count;
+}
+
 /* Whether JSON text is nested more than LEVELS deep. */
 static int is_deep(const char *text, Py_ssize_t length) {
     int depth = 0, in_string = 0;
-    Py_ssize_t opened = 0;
-    for (Py_ssize_t i = 0; i < length; i++) opened += (text[i] | 0x20) == '{'; /* both brackets that open */
-    if (opened <= LEVELS) return 0;
+    if (length <= 2 * LEVELS || count_of('[', text, length) + count_of('{', text, length) <= LEVELS) return 0;
     for (Py_ssize_t i = 0; i < length; i++) {
         char byte = text[i];
         if (in_string) {
