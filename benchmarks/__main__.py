@@ -1,5 +1,7 @@
 """``python -m benchmarks [--quick] [--only NAME ...] [--json FILE]``: prints a Markdown table.
 
+With ``--curves [NAME ...] [--out FOLDER]`` it follows how costs grow instead, see ``curves/``.
+
 The ratio is the median over the rounds of ours / the peer's, with the smallest and the largest; below 1 we are ahead.
 Exit code 1 if a goal was missed, 0 if all were met or could not be compared. With ``--quick`` goals do not count, and
 the exit code is 1 if one of our own sides did not run.
@@ -22,6 +24,7 @@ import horus_async
 from horus_async import native
 
 from .compare import Result, measure, percentile
+from .curves import command as curves
 from .figures import FIGURES, Figure
 
 
@@ -33,12 +36,30 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each figure (default 7)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round as JSON")
+    parser.add_argument(
+        "--curves",
+        nargs="*",
+        choices=curves.NAMES,
+        metavar="NAME",
+        help="how costs grow, with pictures and exponents, instead of figures; none: all of "
+        f"{', '.join(curves.NAMES)}. For example: --curves topics seek --out pictures",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        default=Path("curves"),
+        help="for the pictures of --curves (default: curves)",
+    )
     options = parser.parse_args()
     rounds, scale = (1, 0.05) if options.quick else (options.rounds, 1.0)
     figures = [figure for figure in FIGURES if figure.name in options.only]
 
     print(f"horus-async {horus_async.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print(f"native core: {native.reason or 'in use'}")
+    if options.curves is not None:
+        print("each point in a fresh process; exponents over the upper half of the sizes\n")
+        return curves.follow(options.curves, out=options.out, quick=options.quick, json_file=options.json)
     print(f"{rounds} rounds, the sides alternating in fresh processes\n")
     print("| what | unit | ours | peer | ratio (min to max) | goal |\n|---|---|---|---|---|---|", flush=True)
     results = _measure_all(figures, rounds, scale)

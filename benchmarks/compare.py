@@ -68,7 +68,7 @@ def measure(
     for number in range(rounds):
         medians = {}
         for side in sides if number % 2 == 0 else reversed(sides):
-            new = notes[side] if side in notes else _in_fresh_process(side, scale, shared)
+            new = notes[side] if side in notes else in_fresh_process(side, scale, shared)
             advance()
             if isinstance(new, str):
                 notes[side] = new
@@ -82,8 +82,21 @@ def measure(
     return Result(figure, samples[figure.ours], peers, ratios, note)
 
 
-def _in_fresh_process(side: Side, scale: float, shared: Path) -> list[float] | str:
-    """The samples, or why there are none. The process gets its own home, folder and namespace."""
+def in_fresh_process(
+    side: Side, scale: float, shared: Path, *, first: tuple[int, ...] = (), timeout: float = _TIMEOUT
+) -> list[float] | str:
+    """The samples, or why there are none. The process gets its own home, folder and namespace.
+
+    Args:
+        side: What to call.
+        scale: 1.0 for as long as it takes to be exact.
+        shared: A folder for what takes long to make.
+        first: Arguments before those of the side.
+        timeout: Seconds until it is killed.
+
+    Raises:
+        subprocess.TimeoutExpired: It was killed.
+    """
     namespace = f"bench{uuid.uuid4().hex[:10]}"
     with tempfile.TemporaryDirectory(prefix="horus-bench-") as folder:
         own = {
@@ -93,10 +106,10 @@ def _in_fresh_process(side: Side, scale: float, shared: Path) -> list[float] | s
             "HORUS_BENCH_SHARED": str(shared),
             "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
-        call = [side.module, side.function, json.dumps(side.arguments), str(scale)]
+        call = [side.module, side.function, json.dumps([*first, *side.arguments]), str(scale)]
         command = [sys.executable, "-m", "benchmarks.worker", *call]
         done = subprocess.run(
-            command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+            command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=timeout, check=False
         )
     for pattern in (f"*{namespace}*", f"horus-*/{namespace}*"):
         for left in Path("/dev/shm").glob(pattern):  # noqa: S108 - left there by killed processes

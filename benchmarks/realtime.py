@@ -21,7 +21,7 @@ import horus_async
 from horus_async import Node, Realtime, Scheduler
 from horus_async.clock.system import monotonic_ns
 
-from .compare import _in_fresh_process, percentile
+from .compare import in_fresh_process, percentile
 from .cyclic import language
 from .figures import Side
 from .sampling import RATE, lateness_us
@@ -89,7 +89,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="horus-bench-") as shared, _busy(options.load):
         for name in options.only:
             side = _sides(options.cpu)[name]
-            samples = _in_fresh_process(side, options.seconds, Path(shared))
+            samples = in_fresh_process(side, options.seconds, Path(shared))
             print(_row(side, samples, options.seconds), flush=True)
             failed = failed or (isinstance(samples, str) and name.startswith("ours"))
     return 1 if failed else 0

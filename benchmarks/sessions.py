@@ -83,7 +83,7 @@ def info_three_topics(scale: float) -> list[float]:
 
 
 def _info(scale: float, *, topics: int) -> list[float]:
-    path = _hour(round(3600 * scale), topics=topics)
+    path = hour(round(3600 * scale), topics=topics)
     start = perf_ns()
     command = [sys.executable, "-m", "horus_async", "record", "info", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -95,7 +95,7 @@ def _info(scale: float, *, topics: int) -> list[float]:
 
 def seek(scale: float) -> list[float]:
     """Seconds to open a session and read one tick of each node, at several places."""
-    path = _hour(round(3600 * scale), topics=1)
+    path = hour(round(3600 * scale), topics=1)
     samples = []
     for part in range(1, 10):
         start = perf_ns()
@@ -124,7 +124,7 @@ def replay(scale: float) -> list[float]:
     return [took / 1e9 / seconds]
 
 
-def _hour(seconds: int, *, topics: int) -> Path:
+def hour(seconds: int, *, topics: int) -> Path:
     """Two nodes at 100 Hz, in frames of five ticks, as short as a robot's. Made once for all rounds."""
     folder = Path(os.environ["HORUS_BENCH_SHARED"])
     path = folder / f"hour_{topics}_{seconds}"

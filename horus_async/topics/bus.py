@@ -12,6 +12,7 @@ import itertools
 import os
 import warnings
 import weakref
+from collections import defaultdict
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -50,6 +51,8 @@ _exchange = Exchange()
 """Where the buses of this process meet, unless they are isolated."""
 
 _open_buses: LiveObjects[Bus] = LiveObjects()
+_open_in: defaultdict[str, set[int]] = defaultdict(set)
+"""The numbers of the open buses by namespace."""
 
 
 class Bus:
@@ -79,15 +82,17 @@ class Bus:
         self._opened = weakref.WeakKeyDictionary["Ring", "Cursor"]()
         self._discovery = None if isolated else discovery.acquire(self.namespace, self._exchange)
         try:
-            rings = self._discovery.all_rings() if self._discovery is not None and from_start else []
-            known: list[Ring] = [*self._exchange.writers(self.namespace), *rings]
-            for ring in known:
-                self._opened[ring] = ring.end()
+            if from_start:  # not for the handles of a topic: with thousands of them this would take most of their time
+                rings = self._discovery.all_rings() if self._discovery is not None else []
+                known: list[Ring] = [*self._exchange.writers(self.namespace), *rings]
+                for ring in known:
+                    self._opened[ring] = ring.end()
         except BaseException:
             if self._discovery is not None:
                 discovery.release(self._discovery)
             raise
         self._closed = False
+        _open_in[self.namespace].add(id(self))
         _open_buses.add(self)
 
     def publisher(self, topic: str, name: str, *, capacity: int | None = None, external: bool = False) -> Publisher:
@@ -169,7 +174,8 @@ class Bus:
     def _leave(self) -> None:
         if self._discovery is not None:
             discovery.release(self._discovery)
-        if not any(bus.namespace == self.namespace and not bus.closed for bus in _open_buses):
+        _open_in[self.namespace].discard(id(self))
+        if not _open_in[self.namespace]:
             doorbell.forget(self.namespace)
 
     def _close_ring(self, line: Line) -> RingWriter | None:
@@ -311,6 +317,7 @@ def _forget_all() -> None:
     for bus in _open_buses:
         bus.forked()
     _open_buses.clear()
+    _open_in.clear()
     _exchange.clear()
     forget_abandoned()
 

@@ -79,13 +79,15 @@ class Discovery(GlanceCore):
         """The same by topic."""
         self._files: dict[str, deque[RingFile]] = {}
         """Generation 0 of each external ring that is not open, by topic; those to be tried next come first."""
+        self._listed: set[str] = set()
+        """What was in the folder; of thousands of names only those that came or went are looked at."""
         self._said = 0
         """How many rings were said to be left out."""
         self._left_out: dict[str, _LeftOut] = {}
         self._stamp: tuple[int, int] | None = None
         self._stamp_seen_ns = 0
         self._retry_ns = _NEVER_NS
-        """When a ring is to be tried again that could not be read."""
+        """When the channels are to be shown a ring, or one is to be tried again that could not be read."""
         self._settled = False
         self._said_blind = False
         self._next_sweep = 0
@@ -122,6 +124,7 @@ class Discovery(GlanceCore):
             if self._closed:  # a subscriber that outlives its bus would be shown the same rings again
                 return
             if self._look_if_possible():
+                self._retry_ns = _NEVER_NS
                 for topic, channel in self._exchange.channels(self.namespace).items():
                     self._show(topic, channel)
             if monotonic_ns() >= self._next_sweep:  # after looking: rings that ended lately must be seen first
@@ -191,14 +194,11 @@ class Discovery(GlanceCore):
         return looked
 
     def _look(self) -> bool:
-        """Read the folder if it has changed; returns whether it was read."""
+        """Read the folder if it has changed; returns whether it was read, or a ring is to be shown or tried again."""
         now = monotonic_ns()
         stamp = folder_stamp(self.namespace)
         if stamp == self._stamp and self._settled:
-            due = now >= self._retry_ns
-            if due:
-                self._retry_ns = _NEVER_NS
-            return due
+            return now >= self._retry_ns
         listed = list_folder(self.namespace)
         stamp, names = (None, []) if listed is None else listed
         if stamp != self._stamp:
@@ -208,29 +208,39 @@ class Discovery(GlanceCore):
         return True
 
     def _sort(self, names: list[str]) -> None:
-        """Take note of what is in the folder."""
-        there: set[str] = set()
-        files: dict[str, deque[RingFile]] = {}
+        """Take note of what is in the folder. What was interrupted is done again by the next look."""
+        there = set(names)
         token = process_token()
-        for name in names:
+        for name in there - self._listed:
             file = ring_file(name)
             if file is not None and file.generation == 0 and file.token != token:
-                there.add(name)
-                if name in self._left_out:
-                    files.setdefault(file.component, deque()).append(file)
-                elif name not in self._rings:
-                    files.setdefault(file.component, deque()).appendleft(file)
-        self._files = files
-        self._retry_ns = _NEVER_NS
-        self._left_out = {name: left_out for name, left_out in self._left_out.items() if name in there}
-        gone = [ring for name, ring in self._rings.items() if name not in there]
-        for ring in gone:
-            self._rings.pop(ring.file.name)
-            self._open[ring.file.component].remove(ring)
-            ring.newest()
-            ring.gone = True
-            for channel in self._exchange.channels(self.namespace).values():
-                channel.remove_external(ring)
+                self._files.setdefault(file.component, deque()).appendleft(file)
+                self._retry_ns = 0  # also where only one topic is shown its rings now
+        gone = self._listed - there
+        if gone:
+            self._let_go(gone)
+        self._listed = there
+
+    def _let_go(self, names: set[str]) -> None:
+        """Forget files that are gone, and show that to the channels of their topics."""
+        channels = {
+            path_component(topic): channel for topic, channel in self._exchange.channels(self.namespace).items()
+        }
+        for file in filter(None, map(ring_file, names)):
+            self._left_out.pop(file.name, None)
+            waiting = [other for other in self._files.pop(file.component, ()) if other.name != file.name]
+            if waiting:
+                self._files[file.component] = deque(waiting)
+            ring = self._rings.get(file.name)
+            if ring is not None:
+                ring.newest()
+                ring.gone = True
+                if file.component in channels:
+                    channels[file.component].remove_external(ring)
+                others = [other for other in self._open.pop(file.component, ()) if other is not ring]
+                if others:
+                    self._open[file.component] = others
+                self._rings.pop(file.name, None)
 
     def _show(self, topic: str, channel: Channel) -> None:
         component = path_component(topic)
@@ -255,6 +265,8 @@ class Discovery(GlanceCore):
 
     def _open_ring(self, file: RingFile, *, say: bool) -> bool:
         """Open a ring; returns whether that was possible."""
+        if file.name in self._rings:  # noted twice, as it was interrupted the first time
+            return True
         failure = ""  # not the error itself: its traceback would keep the memory mapped
         try:
             region = open_region(self.namespace, file.name)
