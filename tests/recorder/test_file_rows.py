@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from horus_async.append_file import AppendFile
-from horus_async.recorder.frames import pack
+from horus_async.recorder.packing import Packer
 from horus_async.recorder.write import frame_file
 from horus_async.recorder.write.feed import Feed
 from horus_async.recorder.write.frame_file import FrameFile, Rotation
@@ -273,15 +273,16 @@ def test_a_file_without_messages_says_nothing_of_them(tmp_path: Path) -> None:
 def test_a_search_is_made_where_it_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], *, thorough: bool
 ) -> None:
-    """For the lines; the header has nothing in it to search for."""
-    asked: list[object] = []
+    """For the lines, unless told otherwise."""
+    asked: list[bool] = []
 
-    def noted(text: bytes, count: int, **options: Any) -> bytes:
-        asked.append((count, options.get("thorough")))
-        return pack(text, count, **options)
+    class Noted(Packer):
+        def __init__(self, *, thorough: bool) -> None:
+            asked.append(thorough)
+            super().__init__(thorough=thorough)
 
-    monkeypatch.setattr(frame_file, "pack", noted)
+    monkeypatch.setattr(frame_file, "Packer", Noted)
     file = new_file(tmp_path, **options)
     file.write(tick(1) + tick(2))
     file.close()
-    assert asked == [(1, None), (2, thorough)]
+    assert asked == [thorough]

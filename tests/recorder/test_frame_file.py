@@ -280,7 +280,7 @@ def test_lines_lost_for_want_of_memory_are_counted(tmp_path: Path, monkeypatch: 
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(frame_file, "pack", refuse)
+        patch.setattr("horus_async.recorder.packing.Packer.pack", refuse)
         with pytest.raises(OSError, match="memory") as raised:
             file.write(tick(1, 2))
         assert isinstance(raised.value.__cause__, MemoryError)

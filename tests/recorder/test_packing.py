@@ -13,7 +13,7 @@ import lz4.frame
 import pytest
 
 from horus_async.recorder.frame_index import IndexEntry, build_index, read_index
-from horus_async.recorder.packing import SEAL_SIZE, Seal, pack, seal_in
+from horus_async.recorder.packing import SEAL_SIZE, Packer, Seal, pack, seal_in
 from horus_async.recorder.write.index import ENTRY_TEXT, IndexBuilder
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def levels(monkeypatch: pytest.MonkeyPatch, text: int, packed: int, lines: int, 
 @pytest.mark.parametrize(
     ("text", "packed", "lines", "used"),
     [
-        (DENSE_LINE * 3 - 1, 10, 3, [0, 6]),
+        (DENSE_LINE * 3 - 1, 10, 3, [0, 5]),
         (DENSE_LINE * 3, 10, 3, [0]),
-        (DENSE_LINE * 3, 10, 4, [0, 6]),
-        (1000, 499, 10, [0, 6]),
+        (DENSE_LINE * 3, 10, 4, [0, 5]),
+        (1000, 499, 10, [0, 5]),
         (1000, 500, 10, [0]),
-        (1001, 500, 10, [0, 6]),
+        (1001, 500, 10, [0, 5]),
     ],
 )
 def test_what_is_worth_a_search(
@@ -60,6 +60,47 @@ def test_what_is_worth_a_search(
     """Lines of less than 2 kB on average, of which a quick look leaves less than half; others are looked at once."""
     assert levels(monkeypatch, text, packed, lines) == used
     assert levels(monkeypatch, text, packed, lines, thorough=False) == [0]
+
+
+@pytest.mark.parametrize(
+    ("thorough", "made", "used"),
+    [
+        (True, [10, 499, 500, 10, 10], [5, 5, 5, 0, 5]),
+        (False, [10, 10], [0, 0]),
+    ],
+)
+def test_the_frame_before_says_whether_a_search_is_worth_it(
+    monkeypatch: pytest.MonkeyPatch, made: list[int], used: list[int], *, thorough: bool
+) -> None:
+    """One call of LZ4 a frame: with a search after one that became less than half as long, and for the first."""
+    levels: list[int] = []
+    sizes = iter(made)
+
+    def compress(_: bytes, compression_level: int, **options: object) -> bytes:
+        del options
+        levels.append(compression_level)
+        return bytes(next(sizes))
+
+    packer = Packer(thorough=thorough)
+    monkeypatch.setattr("lz4.frame.compress", compress)
+    assert [len(packer.pack(bytes(1000), 10)) for _ in made] == made
+    assert levels == used
+
+
+def test_long_lines_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 2 kB on average and more."""
+    levels: list[int] = []
+
+    def compress(_: bytes, compression_level: int, **options: object) -> bytes:
+        del options
+        levels.append(compression_level)
+        return b""
+
+    monkeypatch.setattr("lz4.frame.compress", compress)
+    packer = Packer(thorough=True)
+    for size in (DENSE_LINE * 3 - 1, DENSE_LINE * 3):
+        packer.pack(bytes(size), 3)
+    assert levels == [5, 0]
 
 
 def test_a_frame_is_as_described() -> None:
@@ -78,7 +119,7 @@ def test_a_frame_is_as_described() -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("LZ4F_compressBegin failed with code: no memory")])
-@pytest.mark.parametrize("at_level", [0, 6])
+@pytest.mark.parametrize("at_level", [0, 5])
 def test_no_memory_for_a_frame_is_an_error_of_the_system(
     monkeypatch: pytest.MonkeyPatch, error: Exception, at_level: int
 ) -> None:
