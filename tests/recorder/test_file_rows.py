@@ -5,6 +5,7 @@ Each test began as a change to the code that no other test noticed.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -168,6 +169,33 @@ def test_a_next_file_that_cannot_begin_costs_what_was_to_be_in_it(
         [("tick", 0), ("footer", None)],
         [("gap", 1), ("tick", 2)],
     ]
+
+
+@pytest.mark.parametrize("then", ["write", "finish", "close"])
+def test_a_footer_that_could_not_be_synced_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """Nothing follows it in that file, and the file that it names is there, whatever comes next."""
+    file = new_file(tmp_path, Rotation(1, None, sync=True))
+    file.write(tick(0))
+
+    def refuse(_: AppendFile) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AppendFile, "sync", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            file.write(tick(1))
+    if then == "write":
+        file.write(tick(2))
+    elif then == "finish":
+        file.finish(b'{"kind":"footer"}\n')
+    file.close()
+    kinds = [[line["kind"] for line in found[1:]] for found in row(file)]
+    rest = {"write": ["gap", "tick"], "finish": ["gap", "footer"], "close": []}[then]
+    assert kinds == [["tick", "footer"], rest]
+    assert row(file)[0][-1]["next"] == file.paths[1].name
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in file.paths)
 
 
 def test_a_next_file_that_is_begun_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

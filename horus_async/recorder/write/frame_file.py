@@ -64,6 +64,8 @@ class _Part:
     """Lines that hold messages apart from those of callbacks."""
     loose: int = 0
     """Those of them that belong to no callback."""
+    ended: bool = False
+    """Whether its footer is written, which names the next one; so nothing else may be."""
 
 
 class FrameFile:
@@ -302,7 +304,9 @@ class FrameFile:
                     file.path.unlink()
 
     def _drop_next(self) -> None:
-        """Take back a file that was begun, and that nothing will be written to."""
+        """Take back a file that was begun and gets nothing; one that a footer names stays."""
+        if self._next is not None and self._part.ended:
+            self._go_on_in_next()
         begun, self._next = self._next, None
         if begun is not None and begun.file is not None:
             begun.file.close()
@@ -379,17 +383,24 @@ class FrameFile:
             except OSError:
                 self._drop_next()
                 raise
-        footer = footer_line(wall_ns(), self._part.counts, self.tallies, path.name, sends=self.sends, loose=self.loose)
-        self._append_frame(pack(footer, 1), self._index())
+        if not self._part.ended:
+            counts, tallies = self._part.counts, self.tallies
+            footer = footer_line(wall_ns(), counts, tallies, path.name, sends=self.sends, loose=self.loose)
+            self._append_frame(pack(footer, 1), self._index())
+            self._part.ended = True
         if rotation.sync:
             self.sync()
+        self._go_on_in_next()
+
+    def _go_on_in_next(self) -> None:
         following, self._next = self._next, None
+        assert following is not None
         self.close()
         self.earlier_bytes += self.written
         self._earlier.add(self._part.counts)
         self._part = following
-        self.path = path
-        self.paths.append(path)
+        self.path = part_path(self.paths[0], len(self.paths))
+        self.paths.append(self.path)
 
 
 def _split(text: bytes) -> list[bytes]:
