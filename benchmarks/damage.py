@@ -35,7 +35,7 @@ MEMORY = 30 << 20
 _COMMAND_MEMORY = 1 << 30
 """Bytes of address space for a process that runs all commands on damaged sessions, interpreter included."""
 _COMMAND_ROUNDS = 50
-_COMMAND_SECONDS = 300
+_COMMAND_SECONDS = 3600
 
 
 def havoc(data: bytes, other: bytes, noise: random.Random) -> bytes:
