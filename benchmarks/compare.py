@@ -108,17 +108,24 @@ def in_fresh_process(
         }
         call = [side.module, side.function, json.dumps([*first, *side.arguments]), str(scale)]
         command = [sys.executable, "-m", "benchmarks.worker", *call]
-        done = subprocess.run(
-            command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=timeout, check=False
-        )
-    for pattern in (f"*{namespace}*", f"horus-*/{namespace}*"):
-        for left in Path("/dev/shm").glob(pattern):  # noqa: S108 - left there by killed processes
-            shutil.rmtree(left, ignore_errors=True)
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=timeout, check=False
+            )
+        finally:
+            _clear(namespace)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         return f"exit {done.returncode}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}"
     answer = json.loads(lines[-1])
     return str(answer["missing"]) if isinstance(answer, dict) else [float(sample) for sample in answer]
+
+
+def _clear(namespace: str) -> None:
+    """Remove what killed processes left in shared memory, peers' too: gigabytes of it slow down whoever comes next."""
+    for pattern in (f"*{namespace}*", f"horus-*/{namespace}*"):
+        for left in Path("/dev/shm").glob(pattern):  # noqa: S108 - that is where they put it
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def percentile(samples: Sequence[float], percent: int) -> float:

@@ -69,8 +69,8 @@ def bare(scale: float) -> list[float]:
             await trio.lowlevel.wait_readable(bell)
             now = monotonic_ns()
             os.eventfd_read(bell)
-            (stamp,) = struct.unpack("<q", os.read(taken, 8))
-            times.append((now - stamp) / 1000)
+            stamps = struct.iter_unpack("<q", os.read(taken, 8 * 1000))  # several, if this came late
+            times += [(now - stamp) / 1000 for (stamp,) in stamps]
 
     try:
         trio.run(wait)
