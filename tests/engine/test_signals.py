@@ -181,8 +181,10 @@ def test_nothing_is_raised_where_it_would_be_lost() -> None:
         node.log.logger.removeFilter(in_log)
         sys.setprofile(in_code)
         unawaited._collection("stop", {})
-        threading.Thread(target=print).start()
+        thread = threading.Thread(target=print)
+        thread.start()
         sys.setprofile(None)
+        thread.join()
 
     def in_log(_: object) -> bool:
         return look("log")
