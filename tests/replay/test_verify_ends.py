@@ -208,6 +208,7 @@ def test_a_thread_that_nobody_knows_is_named() -> None:
 
     def node() -> Node:
         over = threading.Event()
+        threads: list[threading.Thread] = []
 
         def loop(node: Node) -> None:
             with suppress(ContextError):  # the run may end before it looks again
@@ -215,9 +216,14 @@ def test_a_thread_that_nobody_knows_is_named() -> None:
                     node.send("own", 1)
 
         def start(node: Node) -> None:
-            threading.Thread(target=loop, args=(node,), daemon=True).start()
+            threads.append(threading.Thread(target=loop, args=(node,), daemon=True))
+            threads[0].start()
 
-        return Node("own", tick=lambda n: None, init=start, shutdown=lambda n: over.set(), rate=20)
+        def shutdown(_: Node) -> None:
+            over.set()
+            threads[0].join()
+
+        return Node("own", tick=lambda n: None, init=start, shutdown=shutdown, rate=20)
 
     record("s", [node()], duration=0.2, deterministic=False)
     assert any("in_thread()" in note for note in verify("s", [node()]).notes)
