@@ -25,8 +25,6 @@ typedef struct {
     long long limit;
 } Form;
 
-static void simple_dealloc(PyObject *self) { free_object(self); }
-
 static PyMemberDef entry_members[] = {
     {"inside", T_BOOL, offsetof(Entry, inside), 0, "Whether the ring is being changed."},
     {NULL},
@@ -34,7 +32,7 @@ static PyMemberDef entry_members[] = {
 
 static PyType_Slot entry_slots[] = {
     {Py_tp_doc, "The way to one ring."},
-    {Py_tp_dealloc, simple_dealloc},
+    {Py_tp_dealloc, free_plain},
     {Py_tp_members, entry_members},
     {0, NULL},
 };
@@ -50,7 +48,7 @@ static PyMemberDef form_members[] = {
 
 static PyType_Slot form_slots[] = {
     {Py_tp_doc, "What the records of one kind and node share."},
-    {Py_tp_dealloc, simple_dealloc},
+    {Py_tp_dealloc, free_plain},
     {Py_tp_members, form_members},
     {0, NULL},
 };
@@ -68,24 +66,8 @@ typedef struct {
     unsigned int salt, record_salt;
 } Ring;
 
-static int ring_traverse(Ring *self, visitproc visit, void *arg) {
-    Py_VISIT(type_of(self));
-    Py_VISIT(self->memory);
-    Py_VISIT(self->tick);
-    return 0;
-}
-
-static int ring_clear(Ring *self) {
-    Py_CLEAR(self->memory);
-    Py_CLEAR(self->tick);
-    return 0;
-}
-
-static void ring_dealloc(Ring *self) {
-    PyObject_GC_UnTrack(self);
-    ring_clear(self);
-    free_object(self);
-}
+#define EACH_OF_RING(DO) DO(memory) DO(tick)
+HOLDS(Ring, ring, EACH_OF_RING)
 
 /* The memory, where an event of that size may be stored at the ring's position; 0 if it may not. */
 static int open_memory(Ring *self, Py_ssize_t size, Py_buffer *buffer) {
@@ -201,16 +183,13 @@ static PyMemberDef ring_members[] = {
 
 static PyType_Slot ring_slots[] = {
     {Py_tp_doc, "The writer's side of a box."},
-    {Py_tp_traverse, ring_traverse},
-    {Py_tp_clear, ring_clear},
-    {Py_tp_dealloc, ring_dealloc},
+    HOLDING(ring),
     {Py_tp_methods, ring_methods},
     {Py_tp_members, ring_members},
     {0, NULL},
 };
 
-static PyType_Spec ring_spec = {"horus_async._native.RingCore", sizeof(Ring), 0,
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, ring_slots};
+static PyType_Spec ring_spec = {"horus_async._native.RingCore", sizeof(Ring), 0, GC_BASE, ring_slots};
 
 /* ---- RecordWriter ---- */
 
@@ -340,12 +319,8 @@ static PyType_Spec record_spec = {"horus_async._native.RecordWriter", sizeof(Rec
 static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *writes, *raised;
     if (!PyArg_ParseTuple(args, "OO", &writes, &raised)) return NULL;
-    Py_INCREF(writes);
-    Py_INCREF(raised);
-    Py_XDECREF(dumps);
-    Py_XDECREF(failures);
-    dumps = writes;
-    failures = raised;
+    assign_shared(&dumps, writes);
+    assign_shared(&failures, raised);
     Py_RETURN_NONE;
 }
 

@@ -187,11 +187,7 @@ static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *args) {
     if (!PyArg_ParseTuple(args, "OOOOOOOO", given, given + 1, given + 2, given + 3, given + 4, given + 5, given + 6,
                           given + 7))
         return NULL;
-    for (int i = 0; i < 8; i++) {
-        Py_INCREF(given[i]);
-        Py_XDECREF(*kept[i]);
-        *kept[i] = given[i];
-    }
+    for (int i = 0; i < 8; i++) assign_shared(kept[i], given[i]);
     Py_RETURN_NONE;
 }
 

@@ -101,27 +101,13 @@ void end_callback(Ports *ports);
 
 static inline int is_a(PyObject *object, PyTypeObject *type) { return object != NULL && PyObject_TypeCheck(object, type); }
 
-#define VISIT(field) Py_VISIT(self->field);
-#define CLEAR(field) Py_CLEAR(self->field);
 #define BEGIN_AS_NONE(field) if (self->field == NULL) assign_shared(&self->field, Py_None);
 
-/* How objects with these fields are traversed and freed: EACH names all those that hold an object. */
-#define HOLDS(Struct, prefix, EACH)                                            \
-    static int prefix##_traverse(Struct *self, visitproc visit, void *arg) {   \
-        Py_VISIT(type_of(self));                                               \
-        EACH(VISIT)                                                            \
-        return 0;                                                              \
-    }                                                                          \
-    static int prefix##_clear(Struct *self) {                                  \
-        EACH(CLEAR)                                                            \
-        return 0;                                                              \
-    }                                                                          \
-    static void prefix##_dealloc(Struct *self) {                               \
-        PyObject_GC_UnTrack(self);                                             \
-        prefix##_clear(self);                                                  \
-        free_object(self);                                                     \
-    }
-#define HOLDING(prefix) {Py_tp_traverse, prefix##_traverse}, {Py_tp_clear, prefix##_clear}, {Py_tp_dealloc, prefix##_dealloc}
-#define GC_BASE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC)
+/* A field as Python sees it, of the struct that is THIS. T_OBJECT_EX, as Python reads such fields of objects as fast as
+ * its own. */
+#define OBJECT(name, field, doc) {name, T_OBJECT_EX, offsetof(THIS, field), 0, doc}
+#define FLAG(name, field, doc) {name, T_BOOL, offsetof(THIS, field), 0, doc}
+#define NUMBER(name, field, doc) {name, T_LONGLONG, offsetof(THIS, field), 0, doc}
+#define PLAIN(field) OBJECT(#field, field, NULL),
 
 #endif

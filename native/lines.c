@@ -35,8 +35,6 @@ static PyObject *tally_see(Tally *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static void simple_dealloc(PyObject *self) { free_object(self); }
-
 static PyMethodDef tally_methods[] = {
     {"see", (PyCFunction)tally_see, METH_VARARGS, "see($self, tick, size, /)\n--\n\nCount a message."},
     {NULL},
@@ -52,7 +50,7 @@ static PyMemberDef tally_members[] = {
 
 static PyType_Slot tally_slots[] = {
     {Py_tp_doc, "How many messages there were, how large, and in which ticks."},
-    {Py_tp_dealloc, simple_dealloc},
+    {Py_tp_dealloc, free_plain},
     {Py_tp_methods, tally_methods},
     {Py_tp_members, tally_members},
     {0, NULL},
@@ -73,7 +71,7 @@ static PyMemberDef room_members[] = {
 
 static PyType_Slot room_slots[] = {
     {Py_tp_doc, "Room that is granted in advance."},
-    {Py_tp_dealloc, simple_dealloc},
+    {Py_tp_dealloc, free_plain},
     {Py_tp_members, room_members},
     {0, NULL},
 };
@@ -92,30 +90,8 @@ typedef struct {
     long long pending_bytes, ticks, inputs, outputs;
 } Feed;
 
-static int feed_traverse(Feed *self, visitproc visit, void *arg) {
-    Py_VISIT(type_of(self));
-    Py_VISIT(self->text);
-    Py_VISIT(self->pending);
-    Py_VISIT(self->loose);
-    Py_VISIT(self->topics);
-    Py_VISIT(self->gap);
-    return 0;
-}
-
-static int feed_clear(Feed *self) {
-    Py_CLEAR(self->text);
-    Py_CLEAR(self->pending);
-    Py_CLEAR(self->loose);
-    Py_CLEAR(self->topics);
-    Py_CLEAR(self->gap);
-    return 0;
-}
-
-static void feed_dealloc(Feed *self) {
-    PyObject_GC_UnTrack(self);
-    feed_clear(self);
-    free_object(self);
-}
+#define EACH_OF_FEED(DO) DO(text) DO(pending) DO(loose) DO(topics) DO(gap)
+HOLDS(Feed, feed, EACH_OF_FEED)
 
 static PyMemberDef feed_members[] = {
     {"text", T_OBJECT_EX, offsetof(Feed, text), 0, "The lines that wait."},
@@ -132,15 +108,12 @@ static PyMemberDef feed_members[] = {
 
 static PyType_Slot feed_slots[] = {
     {Py_tp_doc, "Lines for one file, on their way to it."},
-    {Py_tp_traverse, feed_traverse},
-    {Py_tp_clear, feed_clear},
-    {Py_tp_dealloc, feed_dealloc},
+    HOLDING(feed),
     {Py_tp_members, feed_members},
     {0, NULL},
 };
 
-static PyType_Spec feed_spec = {"horus_async._native.FeedCore", sizeof(Feed), 0,
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, feed_slots};
+static PyType_Spec feed_spec = {"horus_async._native.FeedCore", sizeof(Feed), 0, GC_BASE, feed_slots};
 
 /* Whether nothing has to be put before the next line. */
 static int is_ready(PyObject *feed) {
@@ -534,8 +507,7 @@ static PyType_Slot maker_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec maker_spec = {"horus_async._native.LineMakerCore", sizeof(Maker), 0,
-                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, maker_slots};
+static PyType_Spec maker_spec = {"horus_async._native.LineMakerCore", sizeof(Maker), 0, GC_BASE, maker_slots};
 
 /* ---- Intake ---- */
 
@@ -577,24 +549,8 @@ static PyObject *intake_tick_ended(Intake *self, PyObject *end) {
     return take_in(self, end, is_usual ? RECORD_COST : -1, "tick_ended_slowly");
 }
 
-static int intake_traverse(Intake *self, visitproc visit, void *arg) {
-    Py_VISIT(type_of(self));
-    Py_VISIT(self->room);
-    Py_VISIT(self->append);
-    return 0;
-}
-
-static int intake_clear(Intake *self) {
-    Py_CLEAR(self->room);
-    Py_CLEAR(self->append);
-    return 0;
-}
-
-static void intake_dealloc(Intake *self) {
-    PyObject_GC_UnTrack(self);
-    intake_clear(self);
-    free_object(self);
-}
+#define EACH_OF_INTAKE(DO) DO(room) DO(append)
+HOLDS(Intake, intake, EACH_OF_INTAKE)
 
 static PyMethodDef intake_methods[] = {
     {"sent", (PyCFunction)intake_sent, METH_O, "sent($self, message, /)\n--\n\nSee `Intake.sent_slowly`."},
@@ -614,21 +570,16 @@ static PyMemberDef intake_members[] = {
 
 static PyType_Slot intake_slots[] = {
     {Py_tp_doc, "Takes records for another thread."},
-    {Py_tp_traverse, intake_traverse},
-    {Py_tp_clear, intake_clear},
-    {Py_tp_dealloc, intake_dealloc},
+    HOLDING(intake),
     {Py_tp_methods, intake_methods},
     {Py_tp_members, intake_members},
     {0, NULL},
 };
 
-static PyType_Spec intake_spec = {"horus_async._native.IntakeCore", sizeof(Intake), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, intake_slots};
+static PyType_Spec intake_spec = {"horus_async._native.IntakeCore", sizeof(Intake), 0, GC_BASE, intake_slots};
 
 static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *names) {
-    Py_INCREF(names);
-    Py_XDECREF(quoted);
-    quoted = names;
+    assign_shared(&quoted, names);
     Py_RETURN_NONE;
 }
 

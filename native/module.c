@@ -10,6 +10,8 @@ PyTypeObject *add_type(PyObject *module, PyType_Spec *spec) {
     return (PyTypeObject *)type; /* kept for good, like the module */
 }
 
+void free_plain(PyObject *self) { free_object(self); }
+
 PyObject *call_method(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t count) {
     PyObject *method = PyObject_GetAttrString(self, name), *result = NULL;
     PyObject *row = method == NULL ? NULL : PyTuple_New(count);

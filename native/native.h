@@ -150,6 +150,32 @@ static inline void free_object(void *self) {
     Py_DECREF((PyObject *)type);
 }
 
+/* The `tp_dealloc` of an object that holds no others. */
+void free_plain(PyObject *self);
+
+#define VISIT(field) Py_VISIT(self->field);
+#define CLEAR(field) Py_CLEAR(self->field);
+
+/* How objects with these fields are traversed and freed: EACH names all those that hold an object. */
+#define HOLDS(Struct, prefix, EACH)                                            \
+    static int prefix##_traverse(Struct *self, visitproc visit, void *arg) {   \
+        Py_VISIT(type_of(self));                                               \
+        EACH(VISIT)                                                            \
+        return 0;                                                              \
+    }                                                                          \
+    static int prefix##_clear(Struct *self) {                                  \
+        EACH(CLEAR)                                                            \
+        return 0;                                                              \
+    }                                                                          \
+    static void prefix##_dealloc(Struct *self) {                               \
+        PyObject_GC_UnTrack(self);                                             \
+        prefix##_clear(self);                                                  \
+        free_object(self);                                                     \
+    }
+#define HOLDING(prefix) {Py_tp_traverse, prefix##_traverse}, {Py_tp_clear, prefix##_clear}, {Py_tp_dealloc, prefix##_dealloc}
+#define GC_BASE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC)
+
+
 /* packed.c: calls a function with one argument, directly if it is one of an `Accessors`. */
 PyObject *call_accessor(PyObject *function, PyObject *argument);
 

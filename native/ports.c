@@ -283,8 +283,7 @@ static PyMethodDef ports_methods[] = {
     {NULL},
 };
 
-#define OBJECT(name, field, doc) {name, T_OBJECT_EX, offsetof(Ports, field), 0, doc}
-
+#define THIS Ports
 static PyMemberDef ports_members[] = {
     OBJECT("_node", node, "The name of the node."),
     OBJECT("_run", run, "The run."),
@@ -292,16 +291,17 @@ static PyMemberDef ports_members[] = {
     OBJECT("_time_of_day", time_of_day, "The time of day in it."),
     OBJECT("began", began, "The scheduler tick in which the running callback began; None while none is going on."),
     OBJECT("looks", looks, "What the running callback saw without taking it."),
-    {"_own", T_OBJECT_EX, offsetof(Ports, own), 0, "The rings of this run: a set."},
+    OBJECT("_own", own, "The rings of this run: a set."),
     {"_publishers", T_OBJECT_EX, offsetof(Ports, publishers), READONLY, "By topic."},
     {"_subscribers", T_OBJECT_EX, offsetof(Ports, subscribers), READONLY, "By topic."},
     {"inputs", T_OBJECT_EX, offsetof(Ports, inputs), READONLY, "What the running callback took."},
     {"_empty", T_OBJECT_EX, offsetof(Ports, empty), READONLY, "How often it found nothing, by topic."},
-    {"_own_time", T_BOOL, offsetof(Ports, own_time), 0, "Whether messages are in the order of their stamps."},
-    {"_has_work", T_BOOL, offsetof(Ports, has_work), 0, "Whether the node has tasks or threads of its own."},
-    {"guarded", T_BOOL, offsetof(Ports, guarded), 0, "Whether only the node's own callbacks may send without a word."},
+    FLAG("_own_time", own_time, "Whether messages are in the order of their stamps."),
+    FLAG("_has_work", has_work, "Whether the node has tasks or threads of its own."),
+    FLAG("guarded", guarded, "Whether only the node's own callbacks may send without a word."),
     {NULL},
 };
+#undef THIS
 
 static PyType_Slot ports_slots[] = {
     {Py_tp_doc, "What the messages of a node's tick pass through."},

@@ -96,8 +96,7 @@ static PyType_Slot writer_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec writer_spec = {"horus_async._native.WriterCore", sizeof(Writer), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, writer_slots};
+static PyType_Spec writer_spec = {"horus_async._native.WriterCore", sizeof(Writer), 0, GC_BASE, writer_slots};
 
 /* ---- Reader ---- */
 
@@ -210,8 +209,7 @@ static PyType_Slot reader_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec reader_spec = {"horus_async._native.ReaderCore", sizeof(Reader), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, reader_slots};
+static PyType_Spec reader_spec = {"horus_async._native.ReaderCore", sizeof(Reader), 0, GC_BASE, reader_slots};
 
 int add_ring(PyObject *module) {
     writer_type = add_type(module, &writer_spec);

@@ -5,11 +5,11 @@
 PyTypeObject *context_type, *schedule_type, *durations_type, *failure_type, *pace_type, *audience_type, *run_type, *plan_type,
     *timeline_type;
 
-/* A field as Python sees it. T_OBJECT_EX, as Python reads such fields of objects as fast as its own. */
-#define OBJECT(name, field, doc) {name, T_OBJECT_EX, offsetof(THIS, field), 0, doc}
-#define FLAG(name, field, doc) {name, T_BOOL, offsetof(THIS, field), 0, doc}
-#define NUMBER(name, field, doc) {name, T_LONGLONG, offsetof(THIS, field), 0, doc}
-#define PLAIN(field) OBJECT(#field, field, NULL),
+/* The description of a type that has fields and nothing else: `prefix_members` names them. */
+#define FIELDS(Struct, prefix, doc)                                                                                    \
+    static PyType_Slot prefix##_slots[] = {                                                                            \
+        {Py_tp_doc, doc}, HOLDING(prefix), {Py_tp_members, prefix##_members}, {0, NULL}};                              \
+    static PyType_Spec prefix##_spec = {"horus_async._native." #Struct "Core", sizeof(Struct), 0, GC_BASE, prefix##_slots};
 
 static int takes_nothing(PyObject *args, PyObject *named) {
     static char *none[] = {NULL};
@@ -25,14 +25,7 @@ HOLDS(Context, context, EACH_OF_CONTEXT)
 static PyMemberDef context_members[] = {EACH_OF_CONTEXT(PLAIN){NULL}};
 #undef THIS
 
-static PyType_Slot context_slots[] = {
-    {Py_tp_doc, "What of a context changes with each tick."},
-    HOLDING(context),
-    {Py_tp_members, context_members},
-    {0, NULL},
-};
-
-static PyType_Spec context_spec = {"horus_async._native.ContextCore", sizeof(Context), 0, GC_BASE, context_slots};
+FIELDS(Context, context, "What of a context changes with each tick.")
 
 /* ---- Schedule ---- */
 
@@ -123,10 +116,7 @@ static PyMemberDef failure_members[] = {
     OBJECT("state", state, "How the node is."), NUMBER("failures", failures, "In a row."), {NULL}};
 #undef THIS
 
-static PyType_Slot failure_slots[] = {
-    {Py_tp_doc, "How a node is."}, HOLDING(failure), {Py_tp_members, failure_members}, {0, NULL}};
-
-static PyType_Spec failure_spec = {"horus_async._native.FailureCore", sizeof(Failure), 0, GC_BASE, failure_slots};
+FIELDS(Failure, failure, "How a node is.")
 
 #define EACH_OF_PACE(DO) DO(offset_ns)
 HOLDS(Pace, pace, EACH_OF_PACE)
@@ -139,10 +129,7 @@ static PyMemberDef pace_members[] = {
 };
 #undef THIS
 
-static PyType_Slot pace_slots[] = {
-    {Py_tp_doc, "What of a pace each tick looks at."}, HOLDING(pace), {Py_tp_members, pace_members}, {0, NULL}};
-
-static PyType_Spec pace_spec = {"horus_async._native.PaceCore", sizeof(Pace), 0, GC_BASE, pace_slots};
+FIELDS(Pace, pace, "What of a pace each tick looks at.")
 
 #define EACH_OF_AUDIENCE(DO) DO(thread)
 HOLDS(Audience, audience, EACH_OF_AUDIENCE)
@@ -155,12 +142,7 @@ static PyMemberDef audience_members[] = {
 };
 #undef THIS
 
-static PyType_Slot audience_slots[] = {{Py_tp_doc, "What of an audience each message looks at."},
-                                       HOLDING(audience),
-                                       {Py_tp_members, audience_members},
-                                       {0, NULL}};
-
-static PyType_Spec audience_spec = {"horus_async._native.AudienceCore", sizeof(Audience), 0, GC_BASE, audience_slots};
+FIELDS(Audience, audience, "What of an audience each message looks at.")
 
 /* ---- Run ---- */
 
@@ -284,12 +266,7 @@ static PyMemberDef timeline_members[] = {
 };
 #undef THIS
 
-static PyType_Slot timeline_slots[] = {{Py_tp_doc, "What a timeline of even ticks goes by."},
-                                       HOLDING(timeline),
-                                       {Py_tp_members, timeline_members},
-                                       {0, NULL}};
-
-static PyType_Spec timeline_spec = {"horus_async._native.TimelineCore", sizeof(Timeline), 0, GC_BASE, timeline_slots};
+FIELDS(Timeline, timeline, "What a timeline of even ticks goes by.")
 
 int add_state(PyObject *module) {
     struct {

@@ -14,24 +14,8 @@ typedef struct {
     PyObject *glance;   /* looks for rings of other processes; None if nobody listens to them */
 } Channel;
 
-static int channel_traverse(Channel *self, visitproc visit, void *arg) {
-    Py_VISIT(type_of(self));
-    Py_VISIT(self->watchers);
-    Py_VISIT(self->glance);
-    return 0;
-}
-
-static int channel_clear(Channel *self) {
-    Py_CLEAR(self->watchers);
-    Py_CLEAR(self->glance);
-    return 0;
-}
-
-static void channel_dealloc(Channel *self) {
-    PyObject_GC_UnTrack(self);
-    channel_clear(self);
-    free_object(self);
-}
+#define EACH_OF_CHANNEL(DO) DO(watchers) DO(glance)
+HOLDS(Channel, channel, EACH_OF_CHANNEL)
 
 static PyMemberDef channel_members[] = {
     {"watchers", T_OBJECT_EX, offsetof(Channel, watchers), 0, "Called after each message: a tuple."},
@@ -41,15 +25,12 @@ static PyMemberDef channel_members[] = {
 
 static PyType_Slot channel_slots[] = {
     {Py_tp_doc, "Where the buses of a process meet on one topic."},
-    {Py_tp_traverse, channel_traverse},
-    {Py_tp_clear, channel_clear},
-    {Py_tp_dealloc, channel_dealloc},
+    HOLDING(channel),
     {Py_tp_members, channel_members},
     {0, NULL},
 };
 
-static PyType_Spec channel_spec = {"horus_async._native.ChannelCore", sizeof(Channel), 0,
-                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, channel_slots};
+static PyType_Spec channel_spec = {"horus_async._native.ChannelCore", sizeof(Channel), 0, GC_BASE, channel_slots};
 
 static int call_watchers(Channel *channel) {
     PyObject *watchers = channel->watchers;
@@ -84,8 +65,6 @@ static int is_quiet(PyObject *glance) {
     return now_ns(PYTHONS_MONOTONIC) < ((Glance *)PyCFunction_GetSelf(glance))->next_glance;
 }
 
-static void glance_dealloc(Glance *self) { free_object(self); }
-
 static PyMethodDef glance_methods[] = {
     {"glance", (PyCFunction)glance_glance, METH_NOARGS,
      "glance($self, /)\n--\n\nCall `glance_now` unless that was done just now; False if it was not called."},
@@ -99,7 +78,7 @@ static PyMemberDef glance_members[] = {
 
 static PyType_Slot glance_slots[] = {
     {Py_tp_doc, "Looks for something now and then."},
-    {Py_tp_dealloc, glance_dealloc},
+    {Py_tp_dealloc, free_plain},
     {Py_tp_methods, glance_methods},
     {Py_tp_members, glance_members},
     {0, NULL},
@@ -169,26 +148,8 @@ static PyObject *publisher_publish(Publisher *self, PyObject *const *args, Py_ss
     return call_method((PyObject *)self, "publish_slowly", args, count);
 }
 
-static int publisher_traverse(Publisher *self, visitproc visit, void *arg) {
-    Py_VISIT(type_of(self));
-    Py_VISIT(self->ring);
-    Py_VISIT((PyObject *)self->channel);
-    Py_VISIT(self->free);
-    return 0;
-}
-
-static int publisher_clear(Publisher *self) {
-    Py_CLEAR(self->ring);
-    Py_CLEAR(self->channel);
-    Py_CLEAR(self->free);
-    return 0;
-}
-
-static void publisher_dealloc(Publisher *self) {
-    PyObject_GC_UnTrack(self);
-    publisher_clear(self);
-    free_object(self);
-}
+#define EACH_OF_PUBLISHER(DO) DO(ring) DO(channel) DO(free)
+HOLDS(Publisher, publisher, EACH_OF_PUBLISHER)
 
 static PyObject *publisher_meet(Publisher *self, PyObject *args) {
     PyObject *channel, *free;
@@ -221,16 +182,14 @@ static PyMemberDef publisher_members[] = {
 
 static PyType_Slot publisher_slots[] = {
     {Py_tp_doc, "The way of a publisher's messages into the ring."},
-    {Py_tp_traverse, publisher_traverse},
-    {Py_tp_clear, publisher_clear},
-    {Py_tp_dealloc, publisher_dealloc},
+    HOLDING(publisher),
     {Py_tp_methods, publisher_methods},
     {Py_tp_members, publisher_members},
     {0, NULL},
 };
 
 static PyType_Spec publisher_spec = {"horus_async._native.PublisherCore", sizeof(Publisher), 0,
-                                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, publisher_slots};
+                                     GC_BASE, publisher_slots};
 
 /* ---- Subscriber ---- */
 
@@ -255,24 +214,8 @@ PyObject *take_message(PyObject *subscriber) { return take((Subscriber *)subscri
 
 static PyObject *subscriber_take(Subscriber *self, PyObject *Py_UNUSED(none)) { return take(self); }
 
-static int subscriber_traverse(Subscriber *self, visitproc visit, void *arg) {
-    Py_VISIT(type_of(self));
-    Py_VISIT(self->channel);
-    Py_VISIT(self->only);
-    return 0;
-}
-
-static int subscriber_clear(Subscriber *self) {
-    Py_CLEAR(self->channel);
-    Py_CLEAR(self->only);
-    return 0;
-}
-
-static void subscriber_dealloc(Subscriber *self) {
-    PyObject_GC_UnTrack(self);
-    subscriber_clear(self);
-    free_object(self);
-}
+#define EACH_OF_SUBSCRIBER(DO) DO(channel) DO(only)
+HOLDS(Subscriber, subscriber, EACH_OF_SUBSCRIBER)
 
 static PyMethodDef subscriber_methods[] = {
     {"take", (PyCFunction)subscriber_take, METH_NOARGS, "take($self, /)\n--\n\nSee `Subscriber.take_slowly`."},
@@ -288,16 +231,14 @@ static PyMemberDef subscriber_members[] = {
 
 static PyType_Slot subscriber_slots[] = {
     {Py_tp_doc, "The way of messages to a subscriber."},
-    {Py_tp_traverse, subscriber_traverse},
-    {Py_tp_clear, subscriber_clear},
-    {Py_tp_dealloc, subscriber_dealloc},
+    HOLDING(subscriber),
     {Py_tp_methods, subscriber_methods},
     {Py_tp_members, subscriber_members},
     {0, NULL},
 };
 
 static PyType_Spec subscriber_spec = {"horus_async._native.SubscriberCore", sizeof(Subscriber), 0,
-                                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, subscriber_slots};
+                                      GC_BASE, subscriber_slots};
 
 /* ---- Topic ---- */
 
@@ -382,28 +323,8 @@ static PyObject *topic_recv(Topic *self, PyObject *const *args, Py_ssize_t count
     return value;
 }
 
-static int topic_traverse(Topic *self, visitproc visit, void *arg) {
-    Py_VISIT(type_of(self));
-    Py_VISIT(self->type);
-    Py_VISIT(self->publisher);
-    Py_VISIT(self->forms);
-    Py_VISIT(self->subscriber);
-    return 0;
-}
-
-static int topic_clear(Topic *self) {
-    Py_CLEAR(self->type);
-    Py_CLEAR(self->publisher);
-    Py_CLEAR(self->forms);
-    Py_CLEAR(self->subscriber);
-    return 0;
-}
-
-static void topic_dealloc(Topic *self) {
-    PyObject_GC_UnTrack(self);
-    topic_clear(self);
-    free_object(self);
-}
+#define EACH_OF_TOPIC(DO) DO(type) DO(publisher) DO(forms) DO(subscriber)
+HOLDS(Topic, topic, EACH_OF_TOPIC)
 
 static PyMethodDef topic_methods[] = {
     {"send", (PyCFunction)(void (*)(void))topic_send, METH_FASTCALL | METH_KEYWORDS,
@@ -434,26 +355,19 @@ static PyMemberDef topic_members[] = {
 
 static PyType_Slot topic_slots[] = {
     {Py_tp_doc, "Values in, values out."},
-    {Py_tp_traverse, topic_traverse},
-    {Py_tp_clear, topic_clear},
-    {Py_tp_dealloc, topic_dealloc},
+    HOLDING(topic),
     {Py_tp_methods, topic_methods},
     {Py_tp_members, topic_members},
     {0, NULL},
 };
 
-static PyType_Spec topic_spec = {"horus_async._native.TopicCore", sizeof(Topic), 0,
-                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, topic_slots};
+static PyType_Spec topic_spec = {"horus_async._native.TopicCore", sizeof(Topic), 0, GC_BASE, topic_slots};
 
 static PyObject *connect(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *error, *classes;
     if (!PyArg_ParseTuple(args, "OO!", &error, &PySet_Type, &classes)) return NULL;
-    Py_INCREF(error);
-    Py_INCREF(classes);
-    Py_XDECREF(topic_error);
-    Py_XDECREF(exact);
-    topic_error = error;
-    exact = classes;
+    assign_shared(&topic_error, error);
+    assign_shared(&exact, classes);
     Py_RETURN_NONE;
 }
 
