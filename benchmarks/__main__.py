@@ -23,7 +23,7 @@ from rich.progress import Progress
 import horus_async
 from horus_async import native
 
-from .compare import Result, measure, percentile
+from .compare import Result, measure, number, percentile
 from .curves import command as curves
 from .figures import FIGURES, Figure
 
@@ -91,7 +91,7 @@ def _row(result: Result) -> str:
     figure = result.figure
     ratio = result.note or "-"
     if result.ratios:
-        ratio = f"**{_number(statistics.median(result.ratios))}** ({_range(result.ratios)})"
+        ratio = f"**{number(statistics.median(result.ratios))}** ({_range(result.ratios)})"
     goal = _goal(result)
     ours, peer = (_cell(samples, figure.percentiles) for samples in (result.ours, result.peer))
     labels = [side.label for side in (figure.ours, figure.peer) if side is not None]
@@ -104,9 +104,9 @@ def _row(result: Result) -> str:
 def _goal(result: Result) -> str:
     figure = result.figure
     if figure.max_ours is not None:
-        wanted = f"≤ {_number(figure.max_ours)} {figure.unit}"
+        wanted = f"≤ {number(figure.max_ours)} {figure.unit}"
     elif figure.max_ratio is not None:
-        wanted = f"≤ {_number(figure.max_ratio)}"
+        wanted = f"≤ {number(figure.max_ratio)}"
     else:
         return "-"
     return wanted + {True: ", met", False: ", **missed**", None: ""}[result.met]
@@ -116,17 +116,13 @@ def _cell(samples: list[float], percentiles: tuple[int, ...]) -> str:
     if not samples:
         return "-"
     if percentiles == (50,):
-        return f"{_number(statistics.median(samples))} ({_range(samples)})"
+        return f"{number(statistics.median(samples))} ({_range(samples)})"
     names = {100: "max"}
-    return ", ".join(f"{names.get(p, f'p{p}')} {_number(percentile(samples, p))}" for p in percentiles)
+    return ", ".join(f"{names.get(p, f'p{p}')} {number(percentile(samples, p))}" for p in percentiles)
 
 
 def _range(samples: list[float]) -> str:
-    return f"{_number(min(samples))} to {_number(max(samples))}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{number(min(samples))} to {number(max(samples))}"
 
 
 def _as_json(result: Result) -> dict[str, object]:

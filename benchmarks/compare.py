@@ -132,3 +132,8 @@ def percentile(samples: Sequence[float], percent: int) -> float:
     """The sample that this many per cent do not exceed; 100 is the largest."""
     ordered = sorted(samples)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def number(value: float) -> str:
+    """Three digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.compare import in_fresh_process
+from benchmarks.compare import in_fresh_process, number
 
 from .growth import TOLERANCE, exponent, upper_half
 
@@ -141,11 +141,6 @@ def rows(measured: Measured) -> list[str]:
 def _verdict(measured: Measured) -> str:
     said = {True: "met", False: "**grows faster**", None: "cannot tell"}[measured.within]
     return f"≤ {measured.curve.work:g} + {TOLERANCE}: {said}"
-
-
-def number(value: float) -> str:
-    """Three digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def as_json(measured: Measured) -> dict[str, object]:
