@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
 from attrs import define
+
+if TYPE_CHECKING:
+
+    class Tally(Protocol):
+        """What is counted of messages."""
+
+        count: int
+        bytes: int
+        first_tick: int
+        last_tick: int
+
+
+class Counting:
+    """How a tally counts, whatever else it has."""
+
+    __slots__ = ()
+
+    def see(self: Tally, tick: int, size: int, /) -> None:
+        """Count a message."""
+        if not self.count:
+            self.first_tick = self.last_tick = tick
+        elif tick > self.last_tick:
+            self.last_tick = tick
+        elif tick < self.first_tick:
+            self.first_tick = tick
+        self.count += 1
+        self.bytes += size
 
 
 @define
-class TopicTally:
+class TopicTally(Counting):
     """A topic in a file: what a node or an external publisher sent on it."""
 
     topic: str
@@ -18,17 +47,6 @@ class TopicTally:
     first_tick: int = 0
     """The lowest tick; meaningless without messages, as is ``last_tick``."""
     last_tick: int = 0
-
-    def see(self, tick: int, size: int) -> None:
-        """Count a message."""
-        if not self.count:
-            self.first_tick = self.last_tick = tick
-        elif tick > self.last_tick:
-            self.last_tick = tick
-        elif tick < self.first_tick:
-            self.first_tick = tick
-        self.count += 1
-        self.bytes += size
 
     def add(self, other: TopicTally) -> None:
         """Add another's counts of the same topic."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from horus_async.native import core
+from horus_async.recorder.tallies import Counting
 
 from .lines import quoted
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .lines import Gap
 
 
-class TallyCore:
+class TallyCore(Counting):
     """How many messages there were, how large, and in which ticks."""
 
     __slots__ = ("bytes", "count", "first_tick", "last_tick")
@@ -30,17 +31,6 @@ class TallyCore:
         self.count = self.bytes = 0
         self.first_tick = self.last_tick = 0
         """Meaningless without messages."""
-
-    def see(self, tick: int, size: int, /) -> None:
-        """Count a message."""
-        if not self.count:
-            self.first_tick = self.last_tick = tick
-        elif tick > self.last_tick:
-            self.last_tick = tick
-        elif tick < self.first_tick:
-            self.first_tick = tick
-        self.count += 1
-        self.bytes += size
 
 
 class RoomCore:
