@@ -221,7 +221,7 @@ with Topic("t", Speed) as topic:
 
 def mapped(name: str) -> list[Region]:
     """What this process has mapped of other processes' rings that describe such a class."""
-    regions = [region for reference in marks.sources.valuerefs() if isinstance(region := reference(), Region)]
+    regions = [region for region in marks.sources if isinstance(region, Region)]
     return [region for region in regions if name in [found.record.name for found in region.schemas()]]
 
 

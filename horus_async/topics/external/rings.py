@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from horus_async.errors import TopicError, TopicNameError
-from horus_async.topics.packed.marks import watch
+from horus_async.topics.packed.marks import sources
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import NAME_LENGTH, SLOTS_AT, TEXT_AT
 from horus_async.topics.ring.names import NAME_LIMIT, check_topic_name, path_component
@@ -140,7 +140,7 @@ def open_region(namespace: str, name: str) -> Region | None:
         topic = topic_of(region)
         if path_component(topic) != name.rpartition("@")[0]:
             raise TopicError(f"a ring is damaged: its header says topic {topic!r}")
-        watch(region)
+        sources.add(region)
     return region
 
 

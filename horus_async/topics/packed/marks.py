@@ -6,11 +6,11 @@ or comes in, as most programs send only dicts.
 
 from __future__ import annotations
 
-import itertools
 import struct
-import weakref
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
+
+from horus_async.live_objects import LiveObjects
 
 Pack: TypeAlias = Callable[[Any], bytes | None]
 """Returns the packed message of an object; None if only the general form can carry it."""
@@ -49,15 +49,8 @@ class SchemaSource(Protocol):
         """
 
 
-sources: weakref.WeakValueDictionary[int, SchemaSource] = weakref.WeakValueDictionary()
+sources: LiveObjects[SchemaSource] = LiveObjects()
 """Where to look for schemas: what this process has mapped of external rings."""
-
-_source_numbers = itertools.count()
-
-
-def watch(source: SchemaSource) -> None:
-    """Look here, too, for the schemas of messages, as long as ``source`` lives."""
-    sources[next(_source_numbers)] = source
 
 
 def pack_bytes(value: bytes) -> bytes | None:

@@ -166,14 +166,12 @@ def find(payload: bytes) -> Schema:
     mark = payload[:MARK_BYTES]
     if mark not in _known:
         damage: TopicError | None = None
-        for reference in sources.valuerefs():
-            source = reference()
-            if source is not None:
-                try:
-                    for schema in source.schemas():
-                        remember(schema)
-                except TopicError as error:
-                    damage = error
+        for source in sources:
+            try:
+                for schema in source.schemas():
+                    remember(schema)
+            except TopicError as error:
+                damage = error
         if mark not in _known:
             if damage is not None:
                 raise damage
