@@ -123,7 +123,7 @@ def run(
         except Interrupted:
             raise
         except SystemExit as error:  # the script's own
-            if error.code not in {None, 0}:
+            if error.code is not None and error.code != 0:
                 raise
         finally:
             show_summary(made)

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 MODES = pytest.mark.parametrize("mode", [(), ("--deterministic",)], ids=["real time", "deterministic"])
 
 
-def run(tmp_path: Path, *options: str, code: int = 0, body: str = "1", name: str = "") -> Result:
+def run(tmp_path: Path, *options: str, code: object = 0, body: str = "1", name: str = "") -> Result:
     """What the command makes of a robot."""
     app = tmp_path / "robot.py"
     app.write_text(ROBOT.format(body=body, code=code))
@@ -78,6 +78,13 @@ def test_an_exit_code_of_the_program_stays(tmp_path: Path, monkeypatch: pytest.M
     failed = run(tmp_path, "--record", "s", body="1 / 0")
     assert failed.exit_code == 1
     assert failed.stderr.splitlines()[-1].startswith("horus-async: node 'a' failed in tick 0: ZeroDivisionError")
+
+
+def test_a_program_may_exit_with_any_object(tmp_path: Path) -> None:
+    """Python prints it and exits with 1, also where it cannot be hashed."""
+    done = run(tmp_path, code=["broken"])
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "['broken']" in done.output
 
 
 def test_a_program_without_a_recording_is_fine(tmp_path: Path) -> None:
