@@ -11,6 +11,10 @@
 #include <Python.h>
 #include <structmember.h>
 
+/* Raise it, here and in `native/__init__.py` of the package, whenever what the two say to each other changes: a checkout
+ * that was updated and not installed again has an older core, which must not be used. */
+#define INTERFACE 1
+
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>

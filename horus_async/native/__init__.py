@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SWITCH = "HORUS_NATIVE"
 """The environment variable: 0 to do without the native core."""
 
+INTERFACE = 1
+"""What the Python code expects of the core: ``INTERFACE`` in ``native/native.h``."""
+
 _MODULE = "horus_async._native"
 
 
@@ -24,11 +27,14 @@ def _load() -> tuple[ModuleType | None, str]:
     if os.environ.get(SWITCH) == "0":
         return None, f"switched off by {SWITCH}=0"
     try:
-        return import_module(_MODULE), ""
+        module = import_module(_MODULE)
     except ModuleNotFoundError:
         return None, "not built"
     except ImportError as error:
         return None, f"cannot be loaded: {error}"
+    if getattr(module, "INTERFACE", None) != INTERFACE:
+        return None, "built from other sources than the Python code is of"
+    return module, ""
 
 
 core, reason = _load()
@@ -36,5 +42,5 @@ core, reason = _load()
 
 
 def is_broken() -> bool:
-    """Whether it was built and yet cannot be loaded."""
+    """Whether it was built and yet cannot be used."""
     return core is None and os.environ.get(SWITCH) != "0" and find_spec(_MODULE) is not None
