@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from horus_async import topics
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
-from horus_async.errors import ContextError, TopicError
+from horus_async.errors import ContextError, TopicError, TopicTypeError
 from horus_async.native import core
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, WorkContext, current
+from horus_async.nodes.node import types_of
 from horus_async.observe import Received, Sent
 from horus_async.topics.codec import as_bytes, decode, encode
 from horus_async.topics.ring.names import check_topic_name
+from horus_async.topics.typed import check_fields, check_kind, check_received
 
 from .core.state import PortsCore
 from .pace.virtual import StillPace
@@ -112,8 +114,10 @@ class Ports(PortsCore):
         self._lost = 0
         self.refused = 0
         """Messages of other processes that were left out because they are none."""
-        self._refused_newest: dict[str, tuple[str, int]] = {}
+        self._refused_last: dict[str, tuple[str, int]] = {}
         self._told: set[tuple[str, str]] = set()
+        self._sent_types: dict[str, type] = {}
+        self._read_types: dict[str, type] = {}
         self._lent_to: Node | None = None
         self.wait_scope: Scope | None = None
         """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
@@ -127,6 +131,11 @@ class Ports(PortsCore):
             ContextError: It takes part in another run.
         """
         check_free(node)
+        self._sent_types, self._read_types = types_of(node)
+        if self._sent_types:
+            self.send = self._send_typed  # type: ignore[method-assign] # past the native core, for this node alone
+        if self._read_types:
+            self.recv = self._recv_typed  # type: ignore[method-assign, assignment]
         node._ports = self  # noqa: SLF001 - here and in `detach` alone
         self._lent_to = node
 
@@ -135,6 +144,8 @@ class Ports(PortsCore):
         if self._lent_to is not None:
             self._lent_to._ports = None  # noqa: SLF001
             self._lent_to = None
+            for method in ("send", "recv"):
+                vars(self).pop(method, None)
         self.close()
 
     def publisher(self, topic: str) -> Publisher:
@@ -184,6 +195,14 @@ class Ports(PortsCore):
 
     if core is None:
         send = send_slowly
+
+    def _send_typed(self, topic: str, value: Any) -> None:
+        """In place of ``send``, for a node that declares what its topics carry."""
+        wanted = self._sent_types.get(topic)
+        if wanted is not None:
+            check_kind(topic, wanted, value)
+            check_fields(topic, value)
+        type(self).send(self, topic, value)
 
     def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:
         """Publish a recorded message, and tell of it."""
@@ -269,8 +288,12 @@ class Ports(PortsCore):
 
     def borrow(self, topic: str) -> Borrowing:
         """The next unread message, left where it is for a ``with`` block."""
+        wanted = self._read_types.get(topic)
         return topics.Borrowing(
-            topic, functools.partial(self.take_loan, topic), refuse=functools.partial(self._refuse, topic, noted=True)
+            topic,
+            functools.partial(self.take_loan, topic),
+            None if wanted is None else functools.partial(self._check_type, topic, wanted),
+            refuse=functools.partial(self._refuse, topic, noted=True),
         )
 
     def recv_slowly(self, topic: str, default: Any, taken: Taken | None = None) -> Any:
@@ -281,12 +304,18 @@ class Ports(PortsCore):
     if core is None:
         recv = recv_slowly
 
+    def _recv_typed(self, topic: str, default: Any) -> Any:
+        """In place of ``recv``, for a node that declares what its topics carry."""
+        if topic in self._read_types:
+            return self.recv_slowly(topic, default)
+        return type(self).recv(self, topic, default)
+
     def recv_all(self, topic: str) -> list[Any]:
         """All unread values, oldest first."""
         values = []
         while (taken := self._first(topic)) is not None:
             try:
-                values.append(decode(taken[0]))
+                values.append(self._value_of(topic, taken))
             except TopicError as error:
                 self._refuse(topic, taken, error)
                 continue
@@ -310,7 +339,7 @@ class Ports(PortsCore):
         taken = taken or self._first(topic)
         while taken is not None:
             try:
-                value = decode(taken[0])
+                value = self._value_of(topic, taken)
             except TopicError as error:
                 self._refuse(topic, taken, error)
                 refused += 1
@@ -323,25 +352,47 @@ class Ports(PortsCore):
             self._note(topic, None)
         return None
 
+    def _value_of(self, topic: str, taken: Taken) -> Any:
+        """The value of a message.
+
+        Raises:
+            TopicError: It cannot be read, or is not what the node declared.
+        """
+        value = decode(taken[0])
+        wanted = self._read_types.get(topic)
+        if wanted is not None:
+            self._check_type(topic, wanted, value, taken[1])
+        return value
+
+    @staticmethod
+    def _check_type(topic: str, wanted: type, value: Any, publisher: str) -> None:
+        check_received(topic, wanted, value, lambda: f"sent by {publisher!a}")
+
+    def _is_left_out(self, topic: str, error: TopicError, reader: RingReader | None) -> bool:
+        """Whether a message that cannot be taken is left out: another process sent it, or it is of another class.
+
+        All else is a mistake in the program.
+        """
+        return self._is_external(reader) or (topic in self._read_types and type(error) is TopicTypeError)
+
     def _refuse(
         self, topic: str, taken: Taken, error: TopicError, *, newest: bool = False, noted: bool = False
     ) -> None:
-        """Leave out a message of another process that is none: counted, and told once for each of its publishers.
+        """Leave out a message that is none, or another than declared: counted, and told once for each publisher.
 
         Raises:
-            TopicError: it comes from this run, and so is a mistake in the program.
+            TopicError: It is a mistake in the program.
         """
         subscriber = self._subscribers[topic]
         reader = subscriber.newest_from if newest else subscriber.reader
-        if not self._is_external(reader):
+        if not self._is_left_out(topic, error, reader):
             if self._audience.hears_messages and not (newest or noted):
                 self._note(topic, taken)
             raise error
         _, publisher, seq, _ = taken
-        if newest:
-            if self._refused_newest.get(topic) == (publisher, seq):
-                return
-            self._refused_newest[topic] = publisher, seq
+        if self._refused_last.get(topic) == (publisher, seq):
+            return  # seen before it was taken, or again after that
+        self._refused_last[topic] = publisher, seq
         self.refused += 1
         if (topic, publisher) not in self._told and len(self._told) < MOST_TOLD:
             self._told.add((topic, publisher))
@@ -361,9 +412,9 @@ class Ports(PortsCore):
         newest, value = subscriber.latest(), None
         if newest is not None:
             try:
-                value = decode(newest[0])
+                value = self._value_of(topic, newest)
             except TopicError as error:
-                if self._audience.hears_messages and not self._is_external(subscriber.newest_from):
+                if self._audience.hears_messages and not self._is_left_out(topic, error, subscriber.newest_from):
                     self._saw_newest(topic, newest, subscriber)
                 self._refuse(topic, newest, error, newest=True)
                 newest = None
@@ -408,7 +459,7 @@ class Ports(PortsCore):
                 if topic in self._empty:
                     self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
             try:
-                value = decode(taken[0])
+                value = self._value_of(topic, taken)
             except TopicError as error:
                 self._refuse(topic, taken, error)
                 continue

@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.observe import NodeInfo
-from horus_async.topics import check_topic_name
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
+from .declared import DeclaredTopics
 from .failure_policies import FailurePolicy, Miss
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from horus_async.topics import Borrowing, Message
 
     from .topic_access import TopicAccess
+
+    Topics = str | Iterable[str] | Mapping[str, type | None]
 
 Callback = "Callable[..., Any]"
 """``callback(node)``, a coroutine function or a plain function."""
@@ -46,8 +48,10 @@ class Node:
             Ctrl-C, and for ``on_miss=Miss.SAFE_MODE``.
         rate: Hz, at most the scheduler's. None (and no ``on``): every scheduler tick.
         on: One or more topics: the node ticks once for each message, and only then.
-        pubs: Topics it sends on. Declared topics are part of the causal order before the first tick.
-        subs: Topics it reads.
+        pubs: Topics it sends on. Declared topics are part of the causal order before the first tick. As a dict, with
+            the class of what each carries, ``{"drive": CmdVel}``, or None: then nothing else can be sent there.
+        subs: Topics it reads. In a dict, likewise: a message of another class is left out, counted in the node's
+            ``refused``, and told of once.
         order: Where topics leave the order open, lower ticks earlier; it also says where a feedback loop is closed.
         budget: Seconds a tick may take. An overrun is reported and has no other effect.
         deadline: Seconds from when a tick is due until it must have finished.
@@ -62,9 +66,9 @@ class Node:
 
     name: str = ""
     rate: float | None = None
-    on: str | Iterable[str] | None = None
-    pubs: str | Iterable[str] = ()
-    subs: str | Iterable[str] = ()
+    on: Topics | None = None
+    pubs: Topics = ()
+    subs: Topics = ()
     order: int = 0
     budget: float | None = None
     deadline: float | None = None
@@ -88,9 +92,9 @@ class Node:
         on_error: Callable[..., Any] | None = None,
         enter_safe_state: Callable[..., Any] | None = None,
         rate: float | None = _own,
-        on: str | Iterable[str] | None = _own,
-        pubs: str | Iterable[str] = _own,
-        subs: str | Iterable[str] = _own,
+        on: Topics | None = _own,
+        pubs: Topics = _own,
+        subs: Topics = _own,
         order: int = _own,
         budget: float | None = _own,
         deadline: float | None = _own,
@@ -137,9 +141,9 @@ class Node:
     def _settle(self) -> None:
         """Check every option, and bring those that can be given in several forms into one."""
         values = vars(self)  # past the options themselves, which would call this
-        values["on"] = _topics("on", self.on) if self.on is not None else None
-        values["pubs"] = _topics("pubs", self.pubs)
-        values["subs"] = _topics("subs", self.subs)
+        values["on"] = DeclaredTopics.of("on", self.on) if self.on is not None else None
+        values["pubs"] = DeclaredTopics.of("pubs", self.pubs)
+        values["subs"] = DeclaredTopics.of("subs", self.subs)
         self._check()
 
     def _check(self) -> None:
@@ -199,6 +203,7 @@ class Node:
 
         Raises:
             ValueNotSupportedError: No topic can carry ``value``.
+            TopicTypeError: It is not what the node declared for this topic.
             MessageTooLargeError: It can never fit into a ring.
         """
         (self._ports or self._running()).send(topic, value)
@@ -313,15 +318,6 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
     return make
 
 
-def _topics(option: str, topics: Any) -> tuple[str, ...]:
-    if isinstance(topics, str):
-        topics = (topics,)
-    try:
-        return tuple(dict.fromkeys(check_topic_name(topic) for topic in topics))
-    except TypeError:
-        raise ConfigurationError(f"{option}={topics!r}: give one or more topic names") from None
-
-
 # Functions, not methods, so that a node may have methods and attributes of these names.
 
 
@@ -342,3 +338,9 @@ def declared(node: Node) -> NodeInfo:
         order=node.order,
         compute=node.compute,
     )
+
+
+def types_of(node: Node) -> tuple[dict[str, type], dict[str, type]]:
+    """The classes that a node declares for topics which it sends on, and for those which it reads."""
+    sent, read, on = (getattr(topics, "types", {}) for topics in (node.pubs, node.subs, node.on))
+    return {**sent}, {**on, **read}
