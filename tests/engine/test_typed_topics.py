@@ -112,7 +112,7 @@ def test_types_survive_the_change_of_another_option() -> None:
 def test_what_is_no_class_is_refused_where_it_is_declared() -> None:
     """Not when the first message comes."""
     with pytest.raises(TopicTypeError, match="'cmd': its type has to be a class, not 'CmdVel'"):
-        Node("n", tick=lambda _: None, subs={"cmd": "CmdVel"})  # type: ignore[dict-item]
+        Node("n", tick=lambda _: None, subs={"cmd": "CmdVel"})
     with pytest.raises(ConfigurationError, match="give one or more topic names, or a dict"):
         Node("n", tick=lambda _: None, subs=3)  # type: ignore[arg-type]
 
@@ -139,7 +139,7 @@ def test_a_wrong_message_of_another_process_ends_nothing() -> None:
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_recorded_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool) -> None:  # noqa: FBT001
+def test_recorded_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool) -> None:
     """A node that leaves messages out does in a verification what it did."""
     monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(tmp_path))
 
