@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.errors import ConfigurationError
 from horus_async.topics import check_topic_name
-from horus_async.topics.typed import check_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+OFFERS = "__horus_offers__"
+"""Among the attributes of what a node's class has for others: parameters, services, actions."""
+
+
+def offers_anything(kind: type, root: type) -> bool:
+    """Whether a node's class offers anything to others, by what it declares below ``root``."""
+    bases = (base for base in kind.__mro__ if not issubclass(root, base))
+    return any(OFFERS in getattr(value, "__dict__", ()) for base in bases for value in vars(base).values())
 
 
 class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot have slots
@@ -39,6 +48,9 @@ class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot 
             ) from None
         kinds = topics if isinstance(topics, Mapping) else {}
         made.types = {topic: kind for topic, kind in kinds.items() if kind is not None}
-        for topic, kind in made.types.items():
-            check_type(topic, kind)
+        if made.types:
+            from horus_async.topics.typed import check_type  # late, as most nodes do without
+
+            for topic, kind in made.types.items():
+                check_type(topic, kind)
         return made
