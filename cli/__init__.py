@@ -22,6 +22,7 @@ _COMMANDS = {
     "record": "Work with recorded sessions.",
     "blackbox": "Show the events in a black box.",
     "topic": "Watch, measure and publish topics.",
+    "node": "See, pause and resume running nodes.",
     "param": "See and set parameters of running nodes.",
     "service": "See and call services of running nodes.",
     "action": "See actions of running nodes, and give them goals.",
@@ -30,7 +31,7 @@ _COMMANDS = {
     "trace": "Work with request traces of a policy server.",
 }
 
-_HOMES = {"param": "asking.param", "service": "asking.service", "action": "asking.action"}
+_HOMES = {name: f"asking.{name}" for name in ("node", "param", "service", "action")}
 """Of commands that share a folder."""
 
 

@@ -13,9 +13,7 @@ from horus_async.cli.terminal.text import tell
 from horus_async.clients.client import Client
 from horus_async.topics.codec import encode, to_json
 
-from .common import NAMESPACE, TIMEOUT, AskingGroup, as_message, plain, shown
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup, as_message, plain, shown
 
 
 @click.group(cls=AskingGroup)
@@ -28,7 +26,7 @@ def action() -> None:
 
 @action.command("list")
 @NAMESPACE
-@_JSON
+@JSON
 def list_(*, namespace: str | None, as_json: bool) -> None:
     """All actions of the nodes that run.
 
@@ -55,7 +53,7 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 @click.option("--type", "kind", metavar="CLASS", help="Send an object of it: module.Class, or of horus_async.messages.")
 @TIMEOUT
 @NAMESPACE
-@_JSON
+@JSON
 def send(
     name: str, goal: str | None, *, kind: str | None, timeout: float, namespace: str | None, as_json: bool
 ) -> None:

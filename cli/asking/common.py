@@ -16,6 +16,7 @@ from horus_async.cli.terminal.commands import Group
 from horus_async.errors import TopicError
 from horus_async.spelling import printable_json
 
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 NAMESPACE = click.option(
     "--namespace",
     metavar="N",

@@ -15,13 +15,11 @@ from horus_async.clients.client import Client
 from horus_async.errors import ParamError
 from horus_async.spelling import did_you_mean, printable
 
-from .common import NAMESPACE, TIMEOUT, AskingGroup, shown
+from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup, shown
 from .params import as_toml, as_value
 
 if TYPE_CHECKING:
     from horus_async.clients.client import Interface
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(cls=AskingGroup)
@@ -35,7 +33,7 @@ def param() -> None:
 @param.command("list")
 @click.argument("node", required=False, shell_complete=completion.param_node)
 @NAMESPACE
-@_JSON
+@JSON
 def list_(node: str | None, *, namespace: str | None, as_json: bool) -> None:
     """All parameters of the nodes that run, or those of NODE.
 
@@ -61,7 +59,7 @@ def list_(node: str | None, *, namespace: str | None, as_json: bool) -> None:
 @param.command()
 @click.argument("name", metavar="NODE.NAME", shell_complete=completion.param)
 @NAMESPACE
-@_JSON
+@JSON
 def get(name: str, *, namespace: str | None, as_json: bool) -> None:
     """The value of one parameter.
 
@@ -81,7 +79,7 @@ def get(name: str, *, namespace: str | None, as_json: bool) -> None:
 @click.argument("value", metavar="VALUE")
 @TIMEOUT
 @NAMESPACE
-@_JSON
+@JSON
 def set_(name: str, value: str, *, timeout: float, namespace: str | None, as_json: bool) -> None:
     """Set a parameter between two ticks of its node. VALUE is JSON, or a text. Exit code 2 if it cannot be set.
 

@@ -16,9 +16,7 @@ from horus_async.clients.client import Client
 from horus_async.errors import ServiceError, ServiceTimeoutError
 from horus_async.topics.codec import encode, to_json
 
-from .common import NAMESPACE, TIMEOUT, AskingGroup, as_message, plain, shown
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup, as_message, plain, shown
 
 
 @click.group(cls=AskingGroup)
@@ -31,7 +29,7 @@ def service() -> None:
 
 @service.command("list")
 @NAMESPACE
-@_JSON
+@JSON
 def list_(*, namespace: str | None, as_json: bool) -> None:
     """All services of the nodes that run.
 
@@ -57,7 +55,7 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 @click.option("--type", "kind", metavar="CLASS", help="Send an object of it: module.Class, or of horus_async.messages.")
 @TIMEOUT
 @NAMESPACE
-@_JSON
+@JSON
 def call(
     name: str, request: str | None, *, kind: str | None, timeout: float, namespace: str | None, as_json: bool
 ) -> None:

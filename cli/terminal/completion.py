@@ -155,6 +155,13 @@ def _actions(ctx: click.Context) -> Iterable[str]:
     return [name for interface in _interfaces(ctx) for name in interface.actions]
 
 
+def _running_nodes(ctx: click.Context) -> Iterable[str]:
+    from horus_async.clients.client import Client
+
+    return [str(row["node"]) for row in Client(ctx.params.get("namespace")).nodes(timeout=0.2)]
+
+
+running_node = _one_of(_running_nodes)
 param_node = _one_of(_param_nodes)
 param = _one_of(_params)
 service = _one_of(_services)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from attrs import frozen
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
+from horus_async.engine.control import TOPIC as CONTROL
 from horus_async.errors import ActionError, ParamError, ServiceError, ServiceTimeoutError
 from horus_async.nodes.interface.identity import ANNOUNCED, PARAMS, Request
 from horus_async.spelling import did_you_mean
@@ -128,6 +129,45 @@ class Client:
                 if state not in _ENDS:
                     cancel.send(asked.named())
 
+    def nodes(self, timeout: float = 1.0) -> list[dict[str, Any]]:
+        """The nodes of the programs that run in real time: name, rate, ticks, errors, deadline misses and state.
+
+        Args:
+            timeout: Seconds to wait for the answers of all of them.
+        """
+        rows: list[dict[str, Any]] = []
+        with _Conversation(self.namespace, CONTROL, "request", "reply") as talk:
+            asked = talk.ask({"do": "list"})
+            while (reply := talk.next_of(asked, timeout)) is not None:
+                found = reply.get("value")
+                rows += [row for row in (found if isinstance(found, list) else ()) if _is_row(row)]
+                timeout = min(timeout, _AFTER_THE_FIRST)
+        return sorted(rows, key=lambda row: str(row["node"]))
+
+    def pause(self, node: str, timeout: float = 1.0) -> dict[str, Any]:
+        """Have a node enter its safe state and tick no more: ``node``, ``paused``, and whether that has ``changed``.
+
+        Raises:
+            ServiceTimeoutError: No such node runs, or its program does not answer.
+        """
+        return self._control("pause", node, timeout)
+
+    def resume(self, node: str, timeout: float = 1.0) -> dict[str, Any]:
+        """Let a paused node tick again; as `pause`."""
+        return self._control("resume", node, timeout)
+
+    def _control(self, do: str, node: str, timeout: float) -> dict[str, Any]:
+        with _Conversation(self.namespace, CONTROL, "request", "reply") as talk:
+            reply = talk.next_of(talk.ask({"do": do, "node": node}), timeout)
+        value = None if reply is None else reply.get("value")
+        if isinstance(value, dict):
+            return value
+        known = [str(row["node"]) for row in self.nodes()]
+        raise ServiceTimeoutError(
+            f"no node {node!r} answers in namespace {self.namespace!r}{did_you_mean(node, known)}"
+            f"{'' if known else ': no program runs there in real time'}"
+        )
+
     def _nobody(self, name: str, timeout: float | None, part: str) -> str:
         known = {one for interface in self.interfaces().values() for one in getattr(interface, part)}
         if name in known:
@@ -135,6 +175,13 @@ class Client:
         verb = "provides a service" if part == "services" else "carries out an action"
         return f"nobody {verb} {name!r} in namespace {self.namespace!r}{did_you_mean(name, known)}"
 
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("node"), str)
+
+
+_AFTER_THE_FIRST = 0.3
+"""Seconds within which the answers of other programs come after that of the first."""
 
 _DEAF = "its node is busy, or is in a deterministic run or a replay, which take no messages from outside"
 
