@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 /* Numbers of one size at any place, little-endian like everything in a ring: other machines take the Python code. */
 static inline uint64_t get_u64(const unsigned char *at) {
@@ -31,6 +32,19 @@ static inline uint32_t get_u32(const unsigned char *at) {
 }
 
 static inline void put_u32(unsigned char *at, uint32_t number) { memcpy(at, &number, sizeof number); }
+
+/* Python's clocks. Its finest and its monotonic one are the same, which macOS calls by another name. */
+#ifdef CLOCK_UPTIME_RAW
+#define PYTHONS_MONOTONIC CLOCK_UPTIME_RAW
+#else
+#define PYTHONS_MONOTONIC CLOCK_MONOTONIC
+#endif
+
+static inline int64_t now_ns(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
+}
 
 /* ring.c */
 
@@ -76,7 +90,32 @@ PyObject *take_here(Reader *self);
 PyObject *encode_value(PyObject *value, PyObject *forms);
 PyObject *decode_payload(PyObject *payload);
 
+/* topics.c: `publish` and `take` of an object of these types. */
+
+extern PyTypeObject *publisher_type, *subscriber_type;
+
+PyObject *publish_payload(PyObject *publisher, PyObject *payload, int64_t stamp_ns, int64_t order_ns);
+PyObject *take_message(PyObject *subscriber);
+
 /* module.c */
+
+/* Stores a new reference in the place of an old one. */
+static inline void assign(PyObject **place, PyObject *object) {
+    PyObject *old = *place;
+    *place = object;
+    Py_XDECREF(old);
+}
+
+static inline void assign_shared(PyObject **place, PyObject *object) {
+    Py_INCREF(object);
+    assign(place, object);
+}
+
+/* Calls a method of that interned name with up to three arguments. */
+PyObject *call_named(PyObject *self, PyObject *name, PyObject *one, PyObject *two, PyObject *three);
+
+/* Makes a named tuple of some objects, which it takes over; NULL stands for one that could not be made. */
+PyObject *make_tuple(PyObject *type, PyObject **items, Py_ssize_t count);
 
 PyObject *call_method(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t count);
 
@@ -85,6 +124,10 @@ int add_ring(PyObject *module);
 int add_codec(PyObject *module);
 int add_packed(PyObject *module);
 int add_topics(PyObject *module);
+int add_ports(PyObject *module);
+int add_state(PyObject *module);
+int add_tick(PyObject *module);
+int add_records(PyObject *module);
 
 /* Makes a type from its description and adds it to the module; NULL and an exception if that fails. */
 PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);

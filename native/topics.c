@@ -1,24 +1,10 @@
 /* The way of a value through a topic: `topics/core.py`, whose classes these are. */
 #include "native.h"
 
-#include <time.h>
-
-static PyTypeObject *channel_type, *glance_type, *publisher_type, *subscriber_type;
+static PyTypeObject *channel_type, *glance_type;
+PyTypeObject *publisher_type, *subscriber_type;
 static PyObject *topic_error;
 static PyObject *exact; /* classes of which nothing is packed but what is as annotated */
-
-/* The clock of `time.monotonic_ns`. */
-#ifdef __APPLE__
-#define MONOTONIC CLOCK_UPTIME_RAW
-#else
-#define MONOTONIC CLOCK_MONOTONIC
-#endif
-
-static int64_t now_ns(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
-}
 
 /* ---- Channel ---- */
 
@@ -87,7 +73,7 @@ typedef struct {
 } Glance;
 
 static PyObject *glance_glance(Glance *self, PyObject *Py_UNUSED(none)) {
-    if (now_ns(MONOTONIC) < self->next_glance) Py_RETURN_FALSE;
+    if (now_ns(PYTHONS_MONOTONIC) < self->next_glance) Py_RETURN_FALSE;
     return call_method((PyObject *)self, "glance_now", NULL, 0);
 }
 
@@ -95,7 +81,7 @@ static PyObject *glance_glance(Glance *self, PyObject *Py_UNUSED(none)) {
 static int is_quiet(PyObject *glance) {
     if (glance == NULL || glance == Py_None) return 1;
     if (!PyCFunction_CheckExact(glance) || PyCFunction_GetFunction(glance) != (PyCFunction)glance_glance) return 0;
-    return now_ns(MONOTONIC) < ((Glance *)PyCFunction_GetSelf(glance))->next_glance;
+    return now_ns(PYTHONS_MONOTONIC) < ((Glance *)PyCFunction_GetSelf(glance))->next_glance;
 }
 
 static void glance_dealloc(Glance *self) { free_object(self); }
@@ -158,6 +144,15 @@ static int wake(Publisher *self) {
         return done == NULL ? -1 : 0;
     }
     return 0;
+}
+
+PyObject *publish_payload(PyObject *publisher, PyObject *payload, int64_t stamp_ns, int64_t order_ns) {
+    Publisher *self = (Publisher *)publisher;
+    uint64_t seq = self->next_seq;
+    if (publish_here(self, payload, stamp_ns, seq, order_ns))
+        return wake(self) < 0 ? NULL : PyLong_FromUnsignedLongLong(seq);
+    return PyObject_CallMethod(publisher, "publish_slowly", "OLOL", payload, (long long)stamp_ns, Py_None,
+                               (long long)order_ns);
 }
 
 static PyObject *publisher_publish(Publisher *self, PyObject *const *args, Py_ssize_t count) {
@@ -256,6 +251,8 @@ static PyObject *take(Subscriber *self) {
     return call_method((PyObject *)self, "take_slowly", NULL, 0);
 }
 
+PyObject *take_message(PyObject *subscriber) { return take((Subscriber *)subscriber); }
+
 static PyObject *subscriber_take(Subscriber *self, PyObject *Py_UNUSED(none)) { return take(self); }
 
 static int subscriber_traverse(Subscriber *self, visitproc visit, void *arg) {
@@ -349,24 +346,12 @@ static PyObject *topic_send(Topic *self, PyObject *const *args, Py_ssize_t count
         return call_method((PyObject *)self, "_send_slowly", &value, 1);
     }
     Publisher *publisher = (Publisher *)self->publisher;
-    int64_t stamp_ns = now_ns(CLOCK_REALTIME), order_ns = now_ns(MONOTONIC);
-    PyObject *done = NULL;
-    if (publish_here(publisher, payload, stamp_ns, publisher->next_seq, order_ns)) {
-        if (wake(publisher) == 0) {
-            done = Py_None;
-            Py_INCREF(done);
-        }
-    } else {
-        PyObject *seq = PyObject_CallMethod((PyObject *)publisher, "publish_slowly", "OLOL", payload,
-                                            (long long)stamp_ns, Py_None, (long long)order_ns);
-        if (seq != NULL) {
-            done = Py_None;
-            Py_INCREF(done);
-            Py_DECREF(seq);
-        }
-    }
+    int64_t stamp_ns = now_ns(CLOCK_REALTIME), order_ns = now_ns(PYTHONS_MONOTONIC);
+    PyObject *seq = publish_payload((PyObject *)publisher, payload, stamp_ns, order_ns);
     Py_DECREF(payload);
-    return done;
+    if (seq == NULL) return NULL;
+    Py_DECREF(seq);
+    Py_RETURN_NONE;
 }
 
 static PyObject *topic_recv(Topic *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {

@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 os.environ["HORUS_CHECK_LOCKS"] = "1"  # before anything of ours is imported, also in the processes that tests start
+
+# No test judges by how long it takes.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _SHARED_MEMORY = Path("/dev/shm")
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import weakref
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from horus_async.errors import BlackBoxError
+from horus_async.live_objects import LiveObjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class OpenBox(Protocol):
         """After it, in the child: forget the file."""
 
 
-_open_boxes: weakref.WeakSet[OpenBox] = weakref.WeakSet()
+_open_boxes: LiveObjects[OpenBox] = LiveObjects()
 _held: list[OpenBox] = []
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.engine.ports import Ports
 from horus_async.errors import DeterminismError
+from horus_async.native import core
 from horus_async.nodes.context import SHUTDOWN_TICK, WorkContext, current
 
 from . import traps
@@ -120,13 +121,17 @@ class GuardedPorts(Ports):
     def __init__(self, node: str, bus: Bus, run: Run, guard: RunGuard) -> None:
         super().__init__(node, bus, run)
         self._guard = guard
+        self.guarded = True
 
-    def send(self, topic: str, value: Any) -> None:
+    def send_slowly(self, topic: str, value: Any) -> None:
         """Send, and report a send from outside the node's own callbacks."""
         context = current.get(None)
         if context is None or context.node != self._node or (type(context) is WorkContext and context.in_thread):
             self._guard.stray_send(self._node, topic, sys._getframe(1))  # noqa: SLF001 - there is no other way to ask
-        Ports.send(self, topic, value)  # spares the time of super()
+        Ports.send_slowly(self, topic, value)  # spares the time of super()
+
+    if core is None:
+        send = send_slowly
 
 
 def _blame(frame: FrameType | None, trap: traps.Trap) -> tuple[FrameType | None, FrameType | None]:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .core.state import AudienceCore
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -27,15 +29,14 @@ class Listened(Protocol):
     tick_listeners: list[tuple[Observer, TickListener]]
 
 
-class Audience:
+class Audience(AudienceCore):
     """The observers of one run. What happens many times a tick has a method of its own; `tell` does for the rest."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
+        super().__init__()
         self._observers: list[Observer] = []
         self._runs: list[Listened] = []
         self._listening: tuple[Observer, ...] = ()
-        self.hears_messages = False
-        """Whether anybody wants to know of messages and callbacks: if not, none is noted."""
         self._hearing: tuple[tuple[int, Observer], ...] = ()
         self.logs_from: float = math.inf
         """From this level on somebody wants to know what is logged; nobody before the run has begun."""
@@ -79,13 +80,14 @@ class Audience:
             found = ((observer, observer.tick_listener(run.name)) for observer in self._observers)
             run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
 
-    def leave_out(self, observer: Observer) -> None:
-        """Go on without an observer that has just raised."""
+    def leave_out(self, observer: Observer, error: Exception) -> None:
+        """Go on without an observer that has just raised this."""
         with suppress(Exception):
             observer.given_up()
         self._change([other for other in self._observers if other is not observer])
         self.begin()
-        _log.exception("%s failed and is left out from here on", type(observer).__name__)  # it is to hear no more
+        # Now, as it is to hear no more.
+        _log.error("%s failed and is left out from here on", type(observer).__name__, exc_info=error)
 
     def _change(self, observers: list[Observer]) -> None:
         self._observers = observers
@@ -97,8 +99,8 @@ class Audience:
         for observer in self._observers:
             try:
                 getattr(observer, what)(*arguments)
-            except Exception:  # noqa: BLE001 - an observer must not take the robot down
-                self.leave_out(observer)
+            except Exception as error:  # noqa: BLE001 - an observer must not take the robot down
+                self.leave_out(observer, error)
 
     def logged(self, line: Logged, *, kept_back: bool) -> None:
         """Something was logged, or would have been if a level did not keep it back; from any thread."""
@@ -106,8 +108,8 @@ class Audience:
             try:
                 if line.level >= level and (not kept_back or observer.logs_kept_back):
                     observer.logged(line)
-            except Exception:  # noqa: BLE001 - as in `tell`
-                self.leave_out(observer)
+            except Exception as error:  # noqa: BLE001 - as in `tell`
+                self.leave_out(observer, error)
 
     def sent_elsewhere(self, message: Sent) -> None:
         """A message went out from another thread than the event loop's; it is told of there.
@@ -150,8 +152,8 @@ class Audience:
         for observer in self._listening:
             try:
                 observer.sent(message)
-            except Exception:  # noqa: BLE001 - as in `tell`
-                self.leave_out(observer)
+            except Exception as error:  # noqa: BLE001 - as in `tell`
+                self.leave_out(observer, error)
 
     def executed(self, execution: Execution) -> None:
         """A callback ended."""
@@ -160,8 +162,8 @@ class Audience:
         for observer in self._listening:
             try:
                 observer.executed(execution)
-            except Exception:  # noqa: BLE001 - as in `tell`
-                self.leave_out(observer)
+            except Exception as error:  # noqa: BLE001 - as in `tell`
+                self.leave_out(observer, error)
 
     def tick_ended(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
@@ -170,5 +172,5 @@ class Audience:
         for observer in self._listening:
             try:
                 observer.tick_ended(end)
-            except Exception:  # noqa: BLE001 - as in `tell`
-                self.leave_out(observer)
+            except Exception as error:  # noqa: BLE001 - as in `tell`
+                self.leave_out(observer, error)

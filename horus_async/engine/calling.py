@@ -11,8 +11,8 @@ from horus_async.errors import ConfigurationError
 from horus_async.observe import Execution, External
 from horus_async.topics.codec import as_bytes
 
+from .core.state import TICK
 from .external_sources import ExternalSources
-from .node_run import TICK
 from .planning import Planning
 from .ports import new_tuple
 from .reporting import describe
@@ -61,6 +61,10 @@ class Calling(Planning):
         if result is None:
             self._finish(run, None)
             return None
+        return self._given(run, result)
+
+    def _given(self, run: NodeRun, result: Any) -> Coroutine[Any, Any, None] | None:
+        """A callback gave something else than most do."""
         if hasattr(result, "__await__") or hasattr(result, "send"):
             return _awaited(result)
         self._finish(run, ConfigurationError(_GENERATOR) if hasattr(result, "__anext__") else None)
@@ -82,11 +86,8 @@ class Calling(Planning):
         run.reported = None
         if kind is TICK:
             run.durations.add(took_ns)
-            for observer, listener in run.tick_listeners:
-                try:
-                    listener(run.context.tick, took_ns, error is None)  # type: ignore[arg-type] # in a tick there is one
-                except Exception:  # noqa: BLE001 - an observer must not take the robot down
-                    self.audience.leave_out(observer)
+            if run.tick_listeners:
+                self._tell_listeners(run, took_ns, error is None)
         if self.audience.hears_messages and not run.never_ran:
             duration_ns = run.now() - run.began_ns if waited else 0
             self._tell_executed(run, kind, error, duration_ns, took_ns)
@@ -101,6 +102,13 @@ class Calling(Planning):
                 self._judge(run, error)
         if failure is not None or run.failure.failures:
             self._failed_or_recovered(run, kind, error, failure)
+
+    def _tell_listeners(self, run: NodeRun, took_ns: int, success: bool) -> None:  # noqa: FBT001 - as listeners take it
+        for observer, listener in run.tick_listeners:
+            try:
+                listener(run.context.tick, took_ns, success)  # type: ignore[arg-type] # in a tick there is one
+            except Exception as error:  # noqa: BLE001 - an observer must not take the robot down
+                self.audience.leave_out(observer, error)
 
     def _with_misuse(self, run: NodeRun, error: BaseException | None) -> BaseException | None:
         """What a callback fails with that did something wrong: with that, unless it failed anyway."""

@@ -12,13 +12,13 @@ import traceback
 from abc import abstractmethod
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn
-from weakref import WeakSet
 
 import trio
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.limits.memory import is_for_want_of_memory
+from horus_async.live_objects import LiveObjects
 from horus_async.observe import NodeFailed
 
 from .coroutines import Carrier, a_cancellation
@@ -253,7 +253,7 @@ async def to_the_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 # Forked children: they share the event loop's descriptors with the parent, so they may not go on with its run
 
-_going_on: WeakSet[Ending] = WeakSet()
+_going_on: LiveObjects[Ending] = LiveObjects()
 
 
 class _ForkedCarrier(Carrier):
@@ -284,6 +284,8 @@ def _after_in_child() -> None:
         ours: Any = ending
         ours._finish = ours._work_ended = _end_child  # noqa: SLF001 - of this module's class, and only in the child
         ours._stay_with = lambda run, _: _end_child(run)  # noqa: SLF001
+        for run in ours.runs.values():
+            run.by_hand = True  # what ends a callback is the above
         for carrier in (*ours._carriers, *(work.carrier for work in ours._works)):  # noqa: SLF001
             if carrier is not None:
                 carrier.__class__ = _ForkedCarrier

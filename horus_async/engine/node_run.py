@@ -13,6 +13,7 @@ from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext, cur
 from horus_async.nodes.failure_policies import Fatal
 from horus_async.nodes.node import callback_of
 
+from .core.state import TICK, Durations, RunCore
 from .rules.failure import FailureMachine
 from .rules.schedule import RateSchedule
 
@@ -23,61 +24,50 @@ if TYPE_CHECKING:
 
     from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
-    from horus_async.observe import Observer, TickListener
-    from horus_async.topics import Subscriber
 
     from .coroutines import Carrier
     from .ports import Ports
-    from .rules.schedule import Schedule, Step
+    from .rules.schedule import Step
     from .stats import NodeStats
 
-TICK, INIT, SHUTDOWN, SAFE_STATE = "tick", "init", "shutdown", "safe_state"
+INIT, SHUTDOWN, SAFE_STATE = "init", "shutdown", "safe_state"
 BACKGROUND, THREAD = "background", "a thread"
 """What a node started beside its callbacks."""
 _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
 
-_SAMPLES = 1024
-"""How many of a node's last tick durations the p99 is taken from."""
 
-
-class NodeRun:
+class NodeRun(RunCore):
     """A node while it runs. The runtime drives it; nothing here waits or does I/O.
 
     With slots: of an object with more than thirty attributes Python looks them up the slow way, and a tick needs sixty.
     """
 
     __slots__ = (
-        "__weakref__", "_ticked_for", "after_ns", "began_ns", "budget_ns", "busy", "callbacks", "carrier", "context",
-        "coroutine", "deadline_ns", "dt_ns", "due_ns", "durations", "ended_ns", "errors", "failure", "held_ns",
-        "in_a_hurry", "initialised", "kind", "last_ns", "left_behind", "misses", "misses_in_a_row", "misuse", "name",
-        "needs_init", "never_ran", "node", "nominal_dt", "now", "on", "overruns", "period_ns", "ports", "rank",
-        "rate", "real_time", "reported", "restarts", "resumed", "resumed_ns", "schedule", "scope", "shut_down",
-        "skips_next", "started_ns", "thread", "threads", "tick_listeners", "trap", "unsafe", "variables",
+        "__weakref__", "_ticked_for", "after_ns", "carrier", "ended_ns", "errors", "held_ns", "in_a_hurry",
+        "initialised", "left_behind", "misses", "never_ran", "node", "now", "overruns", "rank", "rate", "real_time",
+        "restarts", "resumed_ns", "scope", "shut_down", "thread", "threads", "unsafe",
     )  # fmt: skip
 
+    ports: Ports
+
     def __init__(self, node: Node, ports: Ports, *, tick_rate: float, seed: int) -> None:  # noqa: PLR0915 - one line a fact
+        super().__init__(
+            node.name, TickContext(node.name, seed, node.budget, lambda: self.now() - self.began_ns), copy_context()
+        )
         self.node = node
-        self.name = node.name
         self.rate = node.rate
         """Hz, for this run."""
         self.ports = ports
-        self.schedule: Schedule | None = None
-        self.on: list[Subscriber] = []
+        self.kind = TICK
+        self.durations = Durations()
+        self.by_hand = node.compute or type(self).begin is not NodeRun.begin
         if node.on:
             self.on = [ports.subscriber(topic) for topic in node.on]
         else:
             self.schedule = RateSchedule(node.rate or tick_rate, tick_rate)
         self.nominal_dt = 0.0 if node.on else 1 / (node.rate or tick_rate)
-        self.context = TickContext(node.name, seed, node.budget, self._spent_ns)
-        self.variables = copy_context()
-        """The context variables that its callbacks see and set: its own."""
         self.variables.run(current.set, self.context)
-        self.kind = TICK
         self.rank = 0
-        self.busy = False
-        """A callback of it is running; the runtime says so."""
-        self.resumed = 0
-        """How often the running callback went on after a suspension."""
         self.resumed_ns = 0
         """When it last went on, where time is real."""
         self.held_ns = 0
@@ -85,14 +75,8 @@ class NodeRun:
         self.initialised = False
         self.shut_down = False
         """Its ``shutdown`` was called."""
-        self.began_ns = 0
-        """When the running callback began, in the run's time."""
         self.after_ns = 0
         """In virtual time, how long after its scheduler tick the running callback of an event node began."""
-        self.last_ns: int | None = None
-        """When the last tick began."""
-        self.dt_ns = 0
-        self.durations = Durations()
         self.misses = 0
         self.overruns = 0
         self.errors = 0
@@ -101,14 +85,6 @@ class NodeRun:
         self.deadline_ns = None if node.deadline is None else round(node.deadline * NANOSECONDS)
         self.budget_ns = None if node.budget is None else round(node.budget * NANOSECONDS)
         self.period_ns = round(self.nominal_dt * NANOSECONDS)
-        self.due_ns = 0
-        """When the running tick was due, in the run's time."""
-        self.started_ns = 0
-        """When the running callback began, on the system's finest clock."""
-        self.coroutine: Any = None
-        """The running callback's, once it has suspended."""
-        self.trap: Any = None
-        """What it yielded when it suspended first; its carrier has what it yielded last."""
         self.scope: Scope | None = None
         """Cancels it, once it has suspended."""
         self.carrier: Carrier | None = None
@@ -126,18 +102,8 @@ class NodeRun:
         """Its tick with ``compute=True`` was cancelled before its thread began: there was none."""
         self.in_a_hurry = False
         """An emergency stop: nothing waits for a thread to end."""
-        self.reported: BaseException | None = None
-        """What the running callback raised, once the run was told of it."""
-        self.misuse: Exception | None = None
-        """What the running callback did wrong without raising anything: it fails with that when it ends."""
-        self.needs_init = False
-        """Its ``init`` has to run, again, before its next tick."""
-        self.misses_in_a_row = 0
         self.unsafe = False
         """It missed its deadline and its safe state was entered; a met deadline ends that."""
-        self.skips_next = False
-        self.tick_listeners: list[tuple[Observer, TickListener]] = []
-        """Who is told of each of its ticks."""
         self._ticked_for = 0
         self.now: Callable[[], int] = lambda: 0
         """The run's time, nanoseconds; the runtime sets it."""
@@ -145,9 +111,6 @@ class NodeRun:
         if node.compute and (tick := callbacks[TICK]) is not None:
             callbacks[TICK] = _in_thread(self, tick)
         self.callbacks = callbacks
-
-    def _spent_ns(self) -> int:
-        return self.now() - self.began_ns
 
     def messages_waiting(self) -> int:
         """How many messages on its ``on`` topics have brought no tick yet.
@@ -223,41 +186,6 @@ class NodeRun:
             lost=self.ports.lost_in_all(),
             refused=self.ports.refused,
         )
-
-
-class Durations:
-    """Execution times of one node's ticks, nanoseconds."""
-
-    __slots__ = ("_next", "_samples", "count", "longest", "total")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = 0
-        self.longest = 0
-        self._samples: list[int] = []
-        self._next = 0
-
-    def add(self, duration_ns: int) -> None:
-        """One more tick took ``duration_ns``."""
-        self.count += 1
-        self.total += duration_ns
-        if duration_ns > self.longest:
-            self.longest = duration_ns
-        samples = self._samples
-        if len(samples) < _SAMPLES:
-            samples.append(duration_ns)
-        else:
-            samples[self._next] = duration_ns
-            self._next = (self._next + 1) % _SAMPLES
-
-    def mean_us(self) -> float:
-        """Mean over all ticks, 0 before the first."""
-        return self.total / self.count / 1000 if self.count else 0.0
-
-    def p99_us(self) -> float:
-        """99th percentile (nearest rank) of the last `_SAMPLES`, 0 before the first."""
-        ordered = sorted(self._samples)
-        return ordered[-(-99 * len(ordered) // 100) - 1] / 1000 if ordered else 0.0
 
 
 def _in_thread(run: NodeRun, tick: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, None]]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS
-from horus_async.observe import TickEnd
+from horus_async.native import core
+from horus_async.observe import Execution, TickEnd
 
+from .core.state import TICK
+from .coroutines import may_suspend
 from .node_run import INIT, SHUTDOWN
 from .pace.time_of_day import TimeOfDay
+from .pace.virtual import StillPace
 from .ports import new_tuple
 from .reporting import note_undeclared
 from .rules.failure import State
@@ -18,7 +23,7 @@ from .rules.schedule import Step
 from .safety import Safety
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from horus_async.observe import Observer
     from horus_async.realtime.collector import Collector
@@ -27,6 +32,18 @@ if TYPE_CHECKING:
     from .pace.pace import Waited
     from .rules.schedule import Timeline
     from .safety import Plan
+
+
+def _row(planning: Planning, step: Step) -> Iterator[NodeRun]:  # noqa: ARG001 - the native core calls nodes itself
+    """The nodes whose turn comes in a scheduler tick, one after the other."""
+    return iter(planning._order)  # noqa: SLF001 - a part of it
+
+
+Row: Callable[[Planning, Step], Iterator[NodeRun]] = _row if core is None else core.Row
+"""The native core's carries out what most ticks are, and gives the plan the nodes of which there is more to say.
+
+It also goes on to the next scheduler tick where nothing has to be done in between.
+"""
 
 
 class StepEnd:
@@ -47,28 +64,16 @@ STEP_END = StepEnd()
 class Planning(Safety):
     """The part of `Runtime` that says what comes next: whose turn it is in a tick, and when the next one is due."""
 
+    collector: Collector | None
+
     def __init__(self, timeline: Timeline, observers: Iterable[Observer], start_ns: int) -> None:
         super().__init__(observers)
         self.timeline = timeline
-        self.ticks = 0
         self.runs: dict[str, NodeRun] = {}
-        self.before_step: list[Callable[[Step], None]] = []
-        """Called before a scheduler tick begins, while the one before it still goes on."""
-        self.at_step: list[Callable[[Step], None]] = []
-        """Called as a scheduler tick begins, before any node."""
         self.when_ready: list[Callable[[], None]] = []
         """Called once every ``init`` has ended, before the first scheduler tick."""
-        self.collector: Collector | None = None
-        """Says when garbage is collected; None for wherever Python does it."""
-        self._order: list[NodeRun] = []
-        self._order_known = False
         self._topics: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
         self._step = Step(0, 0, start_ns, start_ns / NANOSECONDS, 0.0, start_ns)
-        self._step_open = False
-        self._in_steps = False
-        """Whether there is a `STEP_END` between two ticks."""
-        self._began: list[str] = []
-        self._stirred = False
         self.time_of_day = TimeOfDay(start_ns)
 
     def declare(self, node: str, pubs: Iterable[str], subs: Iterable[str]) -> None:
@@ -225,15 +230,23 @@ class Planning(Safety):
     def _tick_pass(self, step: Step) -> Plan:  # noqa: C901, PLR0912 - the hottest loop of a run, written out
         """One scheduler tick: each node that is due, in order."""
         self._begin_step(step)
-        tick, pace = step.tick, self._pace
+        pace = self._pace
         assert pace is not None
-        for run in self._order:
+        row = Row(self, step)
+        for run in row:
+            step = self._step  # the native core may have gone on to a later one
+            if run.called:  # by the native core: the rest is to be waited for
+                run.called = False
+                if run.coroutine is not None:
+                    yield run
+                if self._interludes:
+                    yield from self._make_safe()
             schedule = run.schedule
             if schedule is None:
                 yield from self._ticks_for_messages(run)
             else:
-                while schedule.next_tick <= tick and not self._aborted:
-                    passed = schedule.advance(tick)
+                while schedule.next_tick <= step.tick and not self._aborted:
+                    passed = schedule.advance(step.tick)
                     if passed > 1 or run.busy or run.ended_ns > step.at_ns:
                         self._judge_dues(run, passed, step.at_ns)
                     if not run.busy:
@@ -319,3 +332,7 @@ class Planning(Safety):
             self.audience.tick_ended(new_tuple(TickEnd, end))
         self._began = []
         self._step_open = False
+
+
+if core is not None:
+    core.connect_ticks(TICK, State.RUNNING, CoroutineType, StillPace, Execution, may_suspend, Step)

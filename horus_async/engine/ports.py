@@ -11,17 +11,20 @@ from horus_async import topics
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError, TopicError
+from horus_async.native import core
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, WorkContext, current
 from horus_async.observe import Received, Sent
 from horus_async.topics.codec import as_bytes, decode, encode
 from horus_async.topics.ring.names import check_topic_name
+
+from .core.state import PortsCore
+from .pace.virtual import StillPace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
-    from horus_async.observe import Looks
     from horus_async.topics import Borrowing, Bus, Message, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
     from horus_async.topics.ring.region import Taken
@@ -94,10 +97,11 @@ class Guarding(CallGuard, Protocol):
         """A node's topics, watched."""
 
 
-class Ports:
+class Ports(PortsCore):
     """The topics of one node in one run."""
 
     def __init__(self, node: str, bus: Bus, run: Run) -> None:
+        super().__init__()
         self._node = node
         self._bus = bus
         self._run = run
@@ -105,29 +109,16 @@ class Ports:
         self._time_of_day = run.time_of_day
         self._own = bus.own
         self._own_time = bus.isolated
-        """Whether messages are in the order of their stamps: where nothing comes from other processes."""
-        self._publishers: dict[str, Publisher] = {}
-        self._subscribers: dict[str, Subscriber] = {}
         self._lost = 0
         self.refused = 0
         """Messages of other processes that were left out because they are none."""
         self._refused_newest: dict[str, tuple[str, int]] = {}
         self._told: set[tuple[str, str]] = set()
         self._lent_to: Node | None = None
-        self.began: int | None = None
-        """The scheduler tick in which the running callback began; None while none is going on."""
         self.wait_scope: Scope | None = None
         """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
-        self.inputs: list[Received] = []
-        """What the running callback took."""
-        self._has_work = False
-        """Whether the node has, or had, tasks or threads of its own."""
         self._work_is_over = False
         """Whether these may not send any more."""
-        self.looks: Looks | None = None
-        """What it saw without taking it."""
-        self._empty: dict[str, int] = {}
-        """How often it found nothing on a topic since it last took something there."""
 
     def attach(self, node: Node) -> None:
         """Lend these to a node, for as long as the run lasts.
@@ -164,23 +155,11 @@ class Ports:
             self._run.topic_used(self._node, topic, writes=False)
         return subscriber
 
-    def begin(self, tick: int) -> None:
-        """A callback begins, in that scheduler tick."""
-        self.began = tick
-        self.inputs = []
-        self.looks = None
-        if self._empty:
-            self._empty = {}
-
     def end_work(self) -> None:
         """Tasks and threads of the node's own may not send any more."""
         self._work_is_over = self._has_work
 
-    def end(self) -> None:
-        """The callback has ended."""
-        self.began = None
-
-    def send(self, topic: str, value: Any) -> None:
+    def send_slowly(self, topic: str, value: Any) -> None:
         """Encode a value, publish it, and tell of it."""
         if self._has_work and self._is_over():
             raise ContextError(
@@ -203,10 +182,15 @@ class Ports:
         if self._audience.hears_messages:
             self.tell(topic, seq, stamp_ns, payload, tick)
 
+    if core is None:
+        send = send_slowly
+
     def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:
         """Publish a recorded message, and tell of it."""
-        self.publisher(topic).publish(payload, stamp_ns, seq, None if self._own_time else monotonic_ns())
-        self.tell(topic, seq, stamp_ns, payload)
+        publisher = self._publishers.get(topic) or self.publisher(topic)
+        publisher.publish(payload, stamp_ns, seq, None if self._own_time else monotonic_ns())
+        if self._audience.hears_messages:
+            self.tell(topic, seq, stamp_ns, payload)
 
     def tell(self, topic: str, seq: int, stamp_ns: int, payload: Payload, tick: int | None = None) -> None:
         """Tell of a message that went out, in the present tick if none is given."""
@@ -289,10 +273,13 @@ class Ports:
             topic, functools.partial(self.take_loan, topic), refuse=functools.partial(self._refuse, topic, noted=True)
         )
 
-    def recv(self, topic: str, default: Any) -> Any:
-        """The next unread value, or ``default``."""
-        found = self._next_read(topic)
+    def recv_slowly(self, topic: str, default: Any, taken: Taken | None = None) -> Any:
+        """The next unread value, or ``default``; ``taken`` is the next message, if it was taken already."""
+        found = self._next_read(topic, taken)
         return default if found is None else found[0]
+
+    if core is None:
+        recv = recv_slowly
 
     def recv_all(self, topic: str) -> list[Any]:
         """All unread values, oldest first."""
@@ -317,17 +304,17 @@ class Ports:
         value, (_, publisher, seq, stamp_ns) = found
         return topics.Message(value, topic, seq, stamp_ns, publisher)
 
-    def _next_read(self, topic: str) -> tuple[Any, Taken] | None:
-        """The next unread value and what it was read from; those that cannot be read are refused."""
+    def _next_read(self, topic: str, taken: Taken | None = None) -> tuple[Any, Taken] | None:
+        """The next unread value and what it was read from, in ``taken`` or after; what cannot be read is refused."""
         refused = 0
-        while (taken := self._first(topic)) is not None:
+        taken = taken or self._first(topic)
+        while taken is not None:
             try:
                 value = decode(taken[0])
             except TopicError as error:
                 self._refuse(topic, taken, error)
                 refused += 1
-                if refused == MOST_REFUSED:
-                    break
+                taken = self._first(topic) if refused < MOST_REFUSED else None
                 continue
             if self._audience.hears_messages:
                 self._note(topic, taken)
@@ -474,3 +461,7 @@ class Ports:
     def request_stop(self) -> None:
         """Ask the scheduler to end the run."""
         self._run.stop()
+
+
+if core is not None:
+    core.connect_ports(current, TickContext, StillPace, Sent, Received, TopicError)

@@ -67,7 +67,6 @@ class Runtime(Ending):
         self.bus = bus
         self._guard = guard
         self._seed = info.seed
-        self._pace: Pace | None = None
         self._steps: Plan | None = None
         """The plan of a run that goes step by step in virtual time."""
         self._rest: Job | None = None
@@ -401,6 +400,9 @@ class Runtime(Ending):
         """
         for job in jobs:
             if not isinstance(job, NodeRun):
+                return job
+            if job.waits:  # the native core has called it
+                job.waits = False
                 return job
             coroutine = job.coroutine
             if coroutine is None:

@@ -30,7 +30,8 @@ from horus_async.observe import (
 )
 
 from .audience import Audience
-from .node_run import BACKGROUND, INIT, SAFE_STATE, SHUTDOWN, THREAD, TICK, NodeRun
+from .core.state import TICK, PlanCore
+from .node_run import BACKGROUND, INIT, SAFE_STATE, SHUTDOWN, THREAD, NodeRun
 from .reporting import advice_on_blocking, describe, hint, telling
 from .rules.failure import Action, Change, State
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from horus_async.observe import Observer
 
-    from .pace.pace import Busy, Pace
+    from .pace.pace import Busy
 
     Job = NodeRun | Awaitable[None]
     """A node whose callback is to be called; or something to wait for."""
@@ -61,26 +62,24 @@ class LeftBehind(Exception):  # noqa: N818 - no error: it ends the record of a c
     """A callback that did not end when the run did."""
 
 
-class Safety(ABC):
+class Safety(PlanCore, ABC):
     """Late nodes, failing nodes, and how a run ends because of them."""
 
-    _pace: Pace | None
     _order: list[NodeRun]
+    _interludes: deque[NodeRun]
+    audience: Audience
     runs: dict[str, NodeRun]
 
     def __init__(self, observers: Iterable[Observer]) -> None:
+        super().__init__()
         self.audience = Audience(observers)
         self.tick = 0
-        self.reason = ""
-        """Why the run ends; empty while it goes on."""
         self.failures: list[tuple[NodeRun, BaseException]] = []
         self.emergency: EmergencyStop | None = None
         self.max_deadline_misses: int | None = None
         self.grace_ns = 2_000_000_000
         """How long a run that ends waits for callbacks and threads that do not end."""
-        self._interludes: deque[NodeRun] = deque()
-        """Nodes whose safe state is to be entered while the run goes on."""
-        self._aborted = False
+        self._interludes = deque()
         self._made_safe = False
         """Whether the safe states were entered, at the end of the run."""
         self._stands_still = False

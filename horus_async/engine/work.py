@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from horus_async.observe import Observer
 
     from .node_run import NodeRun
-    from .pace.pace import Pace, Turn
+    from .pace.pace import Turn
     from .rules.schedule import Timeline
 
 
@@ -77,7 +77,6 @@ class Working(Calling):
     """The part of `Runtime` that runs what nodes start beside their callbacks."""
 
     _group: Any
-    _pace: Pace | None
 
     def __init__(self, timeline: Timeline, observers: Iterable[Observer], start_ns: int) -> None:
         super().__init__(timeline, observers, start_ns)
@@ -85,8 +84,6 @@ class Working(Calling):
         self._takes_work = False
         self._group_of_run = False
         """Whether the run is one that tasks may outlive a tick in: not one of single ticks in real time."""
-        self._in_group = False
-        """Whether a plan is carried out by tasks, not by `Runtime.step`."""
         self._to_start: list[Callable[[], None]] = []
         self._started: dict[str, int] = {}
         """How many tasks and threads each node has started."""

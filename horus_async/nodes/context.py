@@ -14,6 +14,7 @@ from horus_async.clock.event_loop import event_loop
 from horus_async.clock.random import tick_np_random, tick_random
 from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.errors import ContextError
+from horus_async.native import core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,24 +38,20 @@ class CallGuard(Protocol):
         """A callback made a call whose result differs from run to run; ``trap`` says what to use instead."""
 
 
-class TickContext:
+class ContextCore:
+    """What of it changes with each tick, in both forms."""
+
+    __slots__ = ("dt", "elapsed", "node", "now", "now_ns", "seed_tick", "tick")
+
+
+if not TYPE_CHECKING and core is not None:
+    ContextCore = core.ContextCore
+
+
+class TickContext(ContextCore):
     """What the functions below return in one node's callback."""
 
-    __slots__ = (
-        "_np_random",
-        "_random",
-        "_spent_ns",
-        "budget",
-        "dt",
-        "elapsed",
-        "guard",
-        "node",
-        "now",
-        "now_ns",
-        "seed",
-        "seed_tick",
-        "tick",
-    )
+    __slots__ = ("_np_random", "_random", "_spent_ns", "budget", "guard", "seed")
 
     def __init__(self, node: str, seed: int, budget: float | None, spent_ns: Callable[[], int]) -> None:
         self.node = node
@@ -145,8 +142,9 @@ def _context(function: str) -> TickContext:
 
 
 def _tick_context(function: str) -> TickContext:
-    context = _context(function)
-    if context.tick is None:
+    context = current.get(None)
+    if context is None or context.tick is None:
+        _context(function)
         raise ContextError(
             f"{function}() has no value in init, shutdown and background work: call it from a node's tick"
         )
@@ -197,9 +195,7 @@ def tick() -> int:
     Raises:
         ContextError: Outside a tick.
     """
-    number = _tick_context("tick").tick
-    assert number is not None
-    return number
+    return _tick_context("tick").tick  # type: ignore[return-value] # in a tick there is one
 
 
 def rng() -> Random:

@@ -21,6 +21,7 @@ from attrs import define, field, frozen
 
 from horus_async.bounds.text import counted
 from horus_async.bounds.unpacking import in_pieces
+from horus_async.limits.memory import out_of_memory
 
 from .frame_index import IndexEntry, build_index, read_index
 from .limits import FRAME_LIMIT, OBJECTS_LIMIT, VALUES_LIMIT, beyond, too_much
@@ -307,7 +308,8 @@ def _decode(read: Read, offset: int, size: int, most: int) -> Frame | Damage:
         else:
             text, used = lz4.frame.decompress(packed, return_bytes_read=True)
     except (RuntimeError, MemoryError, ValueError) as error:
-        return Damage(offset, size, f"a frame that cannot be decoded ({str(error).rsplit(' ', 1)[-1]})")
+        why = out_of_memory() if isinstance(error, MemoryError) else str(error).rsplit(" ", 1)[-1]
+        return Damage(offset, size, f"a frame that cannot be decoded ({why})")
     if used != size or not text.endswith(b"\n"):
         return Damage(offset, size, "a frame that does not hold whole lines")
     reason = too_much(text) if most <= _SMALL else None

@@ -1,18 +1,22 @@
 """What readers get, and the parsing of lines into it. Pure: text in, records out.
 
-cattrs makes the records; wrong types are refused, unknown fields ignored.
+cattrs makes the records, or the native core where all is as it should be. Wrong types are refused, unknown fields
+ignored.
 """
 
 from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import orjson
-from attrs import field, frozen
+from attrs import NOTHING, field, frozen
+from attrs import fields as fields_of
 
 from horus_async.errors import DamagedRecordingError, UnsupportedVersionError
+from horus_async.native import core
 from horus_async.observe import NodeInfo
 from horus_async.topics.codec import decode
 
@@ -22,6 +26,7 @@ from .tallies import TopicTally  # noqa: TC001 - cattrs looks it up
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from attrs import Attribute
     from cattrs import Converter
 
 SCHEMA_VERSION = 1
@@ -270,6 +275,15 @@ _KINDS: dict[str, type] = {
 }
 
 
+_QUICK = {
+    *(ExecutionRecord, RecordedInput, RecordedOutput, RecordedLook),
+    *(SchedulerTick, SendsRecord, ExternalMessage, EarlierMessage),
+}
+"""Of what there are many lines."""
+_FORMS = {Any: 0, int: 1, str: 2, bool: 3}
+"""As the native core knows them."""
+
+
 def parse_line(line: bytes | memoryview) -> SessionLine | None:
     """The record in a line; None if this release does not know its kind.
 
@@ -298,8 +312,7 @@ def parse_line(line: bytes | memoryview) -> SessionLine | None:
         elif kind is Header:
             check_version(fields, "recording")
             fields = _header_fields(bytes(line))
-        record: SessionLine = _structure(kind)(fields, kind)
-        return record
+        return _record(kind, fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedRecordingError(f"a line that cannot be read ({reason}): {bytes(line[:60])!r}") from error
@@ -328,6 +341,37 @@ def check_version(fields: Mapping[str, Any], what: str) -> None:
         raise UnsupportedVersionError(
             f"this {what} has schema_version {version!r}; this release reads {SCHEMA_VERSION}: install a newer one"
         )
+
+
+def _record(kind: type, fields: Any) -> SessionLine:
+    quick = _quick(kind)
+    record: SessionLine | None = None if quick is None else quick(fields)
+    if record is None:
+        record = _structure(kind)(fields, kind)
+    return record
+
+
+@cache
+def _quick(kind: type) -> Callable[[Any], Any] | None:
+    """The native core's way to make a record of this class, which gives None where cattrs has to look; None without."""
+    if core is None or kind not in _QUICK:
+        return None
+    types = get_type_hints(kind)
+    return core.RecordMaker(kind, tuple(_quick_field(kind, one, types[one.name]) for one in fields_of(kind)))  # type: ignore[no-any-return]
+
+
+def _quick_field(kind: type, one: Attribute[Any], annotated: Any) -> tuple[Any, ...]:
+    """A field for the native core: name, slot, form, whether it may be None and whether it is fixed, items, default."""
+    items: Any = 0  # it is no tuple
+    optional = isinstance(annotated, UnionType)
+    if optional:
+        (annotated,) = (each for each in get_args(annotated) if each is not NoneType)
+    elif get_origin(annotated) is tuple:
+        item = get_args(annotated)[0]
+        items = None if item is str else _quick(item)
+        annotated = Any
+    default = () if one.default is NOTHING else (one.default,)
+    return one.name, getattr(kind, one.name), _FORMS[annotated], optional, not one.init, items, default
 
 
 @cache

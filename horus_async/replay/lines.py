@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from horus_async.engine.rules.schedule import ScheduleCore
 from horus_async.recorder.records import ExecutionRecord
 
 if TYPE_CHECKING:
@@ -16,19 +17,21 @@ if TYPE_CHECKING:
     from .options import ReplayOptions
 
 
-class Lines:
+class Lines(ScheduleCore):
     """One recorded node's callbacks, in order; also a `Schedule` of its ticks."""
 
     def __init__(
         self, options: ReplayOptions, node: str, scale: float = 1.0, kinds: tuple[str, ...] = ("tick",)
     ) -> None:
+        super().__init__()
+        self.patient = True
         self._options = options
         self.node = node
         self._kinds = kinds
         self._scale = scale
         """Live ticks per recorded tick."""
         self.current: ExecutionRecord | None = None
-        self.next_tick: float = math.inf
+        self.next_tick = math.inf
         self.rewind()
 
     def rewind(self, tick: int = 0) -> None:

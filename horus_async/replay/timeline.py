@@ -94,7 +94,7 @@ class RecordedTimeline:
 
     def _moment_ns(self, line: SchedulerTick) -> int:
         if self._deterministic:
-            return int(line.tick * NANOSECONDS / self._rate)
+            return line.tick * NANOSECONDS * self._rate.denominator // self._rate.numerator
         return self._clock.elapsed_of(line)
 
     def _end(self, at_ns: int) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _CALLERS = {
     ("horus_async.engine.calling", "_call"),
     ("horus_async.engine.runtime", "_go_on"),
+    ("horus_async.engine.planning", "_tick_pass"),
     ("horus_async.engine.coroutines", "carry"),
     ("horus_async.engine.coroutines", "start_and_carry"),
     ("horus_async.engine.work", "_carry_work"),
@@ -99,6 +100,9 @@ def _locals(frame: FrameType | None) -> Iterator[Any]:
         if frame is None:
             return
         variables = frame.f_locals
+        if "row" in variables:  # of the native core, which knows whom it has called; nobody else calls out of there
+            yield getattr(variables["row"], "running", None)
+            return
         yield from (variables[name] for name in ("run", "job", "work") if name in variables)
         frame = frame.f_back
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from horus_async.errors import ConfigurationError, TopicError
+from horus_async.live_objects import LiveObjects
 from horus_async.undo import undo
 
 from . import discovery
@@ -48,7 +49,7 @@ _ring_numbers = itertools.count()
 _exchange = Exchange()
 """Where the buses of this process meet, unless they are isolated."""
 
-_open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
+_open_buses: LiveObjects[Bus] = LiveObjects()
 
 
 class Bus:
@@ -168,7 +169,7 @@ class Bus:
     def _leave(self) -> None:
         if self._discovery is not None:
             discovery.release(self._discovery)
-        if not any(bus.namespace == self.namespace and not bus.closed for bus in list(_open_buses)):
+        if not any(bus.namespace == self.namespace and not bus.closed for bus in _open_buses):
             doorbell.forget(self.namespace)
 
     def _close_ring(self, line: Line) -> RingWriter | None:
@@ -301,13 +302,13 @@ def _is_text(name: str) -> bool:
 def _close_all() -> None:
     """At exit: close the buses that nobody closed, so that no file outlives the process."""
     close_abandoned()
-    for bus in list(_open_buses):
+    for bus in _open_buses:
         bus.close()
 
 
 def _forget_all() -> None:
     """In a new process after a fork: give up all buses."""
-    for bus in list(_open_buses):
+    for bus in _open_buses:
         bus.forked()
     _open_buses.clear()
     _exchange.clear()

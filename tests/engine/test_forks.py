@@ -10,7 +10,7 @@ SCRIPT = """
 import multiprocessing, os, sys
 import tests.engine.programs as programs
 from horus_async import Node, Scheduler, sleep, tick
-children = []
+children, begun = [], []
 async def work(node):
     await sleep(0.02)
     fork()
@@ -22,7 +22,8 @@ def fork():
         return False
     return True
 async def ticks(node):
-    if tick() == 3:
+    if tick() >= 3 and not begun:  # once; in real time a machine that is busy leaves ticks out
+        begun.append(tick())
         {fork}
     node.send("t", tick())
 def off(node):

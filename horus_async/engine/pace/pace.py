@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from horus_async.clock.system import monotonic_ns
+from horus_async.native import core
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -53,16 +54,26 @@ class Turn(Protocol):
         """
 
 
-class Pace:
+class PaceCore:
+    """What of a pace each tick looks at, in both forms."""
+
+    suspended = 0
+    """How many callbacks are suspended, where `settle` has to wait for them."""
+    offset_ns: int
+    """Where virtual time stands."""
+
+
+if not TYPE_CHECKING and core is not None:
+    PaceCore = core.PaceCore
+
+
+class Pace(PaceCore):
     """How a run moves through time. Moments are nanoseconds since the run's time began."""
 
     virtual: ClassVar[bool]
 
     give_up_ns: int | None = None
     """On the monotonic clock: when `settle` and `until_idle` stop waiting for threads and for the outside world."""
-
-    suspended = 0
-    """How many callbacks are suspended, where `settle` has to wait for them."""
 
     def start(self) -> None:
         """The run's time begins here."""

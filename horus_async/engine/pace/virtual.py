@@ -6,7 +6,7 @@ import functools
 import heapq
 import math
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.lowlevel import Abort
@@ -97,7 +97,8 @@ class VirtualPace(StillPace):
     ) -> None:
         super().__init__(offset_ns)
         self._clock = clock
-        self._alone = alone and speed == math.inf
+        self._own_clock: Any = clock if alone and speed == math.inf else None
+        """A `VirtualClock` that nobody else goes by, and the machine does not pace."""
         self._in_own_loop = alone
         self._threads = set(threading.enumerate())
         self._speed = speed
@@ -130,9 +131,10 @@ class VirtualPace(StillPace):
         """Whether the clock stands there, moving it where nothing else could happen before."""
         if at_ns <= self.offset_ns and self._settled:
             return True
-        if self.suspended or not self._alone:
+        if self.suspended or self._own_clock is None:
             return False
-        self._move_to(at_ns)
+        self._own_clock.move_to(self._origin + at_ns / NANOSECONDS)
+        self.offset_ns = at_ns
         return True
 
     def _move_to(self, at_ns: int) -> None:

@@ -6,9 +6,10 @@ The table is the whole of the behaviour; the diagram in docs/safety.md is drawn 
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from horus_async.clock.system import NANOSECONDS
+from horus_async.native import core
 from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Restart, Skip
 
 
@@ -83,10 +84,22 @@ _MOST_DOUBLINGS = 40
 """Of the wait before a restart: a tenth of a second has become three thousand years by then."""
 
 
-class FailureMachine:
+class FailureCore:
+    """What of it each tick looks at, in both forms."""
+
+    __slots__ = ("failures", "state")
+
+
+if not TYPE_CHECKING and core is not None:
+    FailureCore = core.FailureCore
+
+
+class FailureMachine(FailureCore):
     """One node's state under its policy. Times are the run's, nanoseconds."""
 
-    __slots__ = ("_until_ns", "failures", "policy", "state")
+    __slots__ = ("_until_ns", "policy")
+
+    state: State
 
     def __init__(self, policy: FailurePolicy) -> None:
         self.policy = policy

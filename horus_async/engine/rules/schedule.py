@@ -6,6 +6,7 @@ from math import gcd
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from horus_async.clock.system import NANOSECONDS
+from horus_async.native import core
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,23 +61,42 @@ class Schedule(Protocol):
         """Begin (again) at ``tick``."""
 
 
-class RateSchedule:
+class ScheduleCore:
+    """What of a schedule each tick looks at, in both forms."""
+
+    __slots__ = ("_done", "even", "next_tick", "patient")
+
+    def __init__(self) -> None:
+        self.next_tick: float = 0
+        self._done = 0
+        """How many ticks were due, up to the one before ``next_tick``."""
+        self.even = False
+        """Whether the node ticks in every scheduler tick, so that ``_done`` is ``next_tick``."""
+        self.patient = False
+        """Whether no tick is ever left out: ``advance`` gives 1 each time."""
+
+
+if not TYPE_CHECKING and core is not None:
+    ScheduleCore = core.ScheduleCore
+
+
+class RateSchedule(ScheduleCore):
     """A node of ``rate`` Hz under a scheduler of ``tick_rate`` Hz: its k-th tick is the first at or after k / rate."""
 
-    __slots__ = ("_done", "_per", "_ticks", "next_tick")
+    __slots__ = ("_per", "_ticks")
 
     def __init__(self, rate: float, tick_rate: float) -> None:
+        super().__init__()
         hertz, per = ratio(rate)
         scheduler_hertz, scheduler_per = ratio(tick_rate)
         ticks, of = hertz * scheduler_per, per * scheduler_hertz
         common = gcd(ticks, of)
         self._ticks, self._per = ticks // common, of // common
-        self._done = 0
-        self.next_tick: float = 0
+        self.even = self._ticks == self._per
 
     def advance(self, tick: int) -> int:
         """Go past ``tick``; returns how many of the node's ticks were due since the last call."""
-        if self._ticks == self._per:  # by far the most frequent: every scheduler tick
+        if self.even:  # by far the most frequent: every scheduler tick
             done = self.next_tick = tick + 1
             passed = done - self._done
             self._done = done
@@ -127,7 +147,17 @@ class Timeline(Protocol):
         """
 
 
-class RateTimeline:
+class TimelineCore:
+    """What a timeline of even ticks goes by, in both forms."""
+
+    __slots__ = ("_denominator", "_end", "_next", "_numerator", "_rate", "_start", "_start_ns")
+
+
+if not TYPE_CHECKING and core is not None:
+    TimelineCore = core.TimelineCore
+
+
+class RateTimeline(TimelineCore):
     """Ticks at tick / tick_rate, as long as that is below the duration."""
 
     def __init__(self, tick_rate: float, *, start_ns: int = 0, duration: float | None = None) -> None:

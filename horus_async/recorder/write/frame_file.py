@@ -195,11 +195,6 @@ class FrameFile:
         else:
             self._gap.dropped += lost
 
-    def _gap_line(self) -> bytes:
-        gap, self._gap = self._gap, None
-        assert gap is not None
-        return gap_line(gap.tick, gap.dropped, gap.reason)
-
     # -- the file ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -230,10 +225,12 @@ class FrameFile:
         Raises:
             OSError: the disk refused. What was not written is counted as lost.
         """
-        if self._gap is not None:
-            text = self._gap_line() + text
-        self._in_hand, self._done = text, 0
+        lines, gap = text, self._gap
+        self._in_hand, self._done = lines, 0
         try:
+            if gap is not None:
+                self._in_hand = text = gap_line(gap.tick, gap.dropped, gap.reason) + lines
+                self._gap = None
             if not self.written:
                 self.open()
             while self._done < len(text):
@@ -245,7 +242,9 @@ class FrameFile:
         except (OSError, MemoryError) as error:
             refused = error if isinstance(error, OSError) else memory_error()
             if not self._given_up:
-                self.lose(text[self._done :], f"cannot write: {why(refused)}")
+                if not self._done:  # what the gap line tells is still to be told
+                    self._gap = gap
+                self.lose(text[self._done :] if self._done else lines, f"cannot write: {why(refused)}")
             raise refused from error
         finally:
             if not self._given_up:

@@ -7,7 +7,6 @@ import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from attrs import frozen
 
@@ -18,6 +17,7 @@ from horus_async.limits.disk import Beside
 from horus_async.limits.memory import memory_error
 from horus_async.limits.open_files import too_many_files, why
 from horus_async.limits.threads import start_thread
+from horus_async.live_objects import LiveObjects
 from horus_async.recorder.locking import FolderLock
 from horus_async.recording_state import RecordingState
 
@@ -386,11 +386,11 @@ def _let_others_run() -> None:
     sleep_until_monotonic(monotonic_ns() + _PAUSE_NS)
 
 
-_at_work: WeakSet[SessionWriter] = WeakSet()
+_at_work: LiveObjects[SessionWriter] = LiveObjects()
 
 
 def _let_all_go() -> None:
-    for writer in list(_at_work):
+    for writer in _at_work:
         writer.let_go()
     _at_work.clear()
 

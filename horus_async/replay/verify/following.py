@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.clock.trio_testing import wait_all_tasks_blocked
-from horus_async.engine.node_run import INIT, SHUTDOWN, TICK
+from horus_async.engine.core.state import TICK
+from horus_async.engine.node_run import INIT, SHUTDOWN
 from horus_async.engine.pace.virtual import VirtualPace
 from horus_async.engine.rules.order import causal_order
 from horus_async.engine.runtime import Runtime

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS
-from horus_async.engine.node_run import INIT, SAFE_STATE, SHUTDOWN, TICK, NodeRun
+from horus_async.engine.core.state import TICK
+from horus_async.engine.node_run import INIT, SAFE_STATE, SHUTDOWN, NodeRun
 from horus_async.engine.rules.schedule import RateSchedule
 
 if TYPE_CHECKING:

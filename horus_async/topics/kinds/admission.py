@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import ConfigurationError
+from horus_async.live_objects import LiveObjects
 
 from .annotations import parts, types_of
 from .message_kinds import is_message_kind
@@ -46,7 +47,7 @@ _PUBLIC = frozenset(
 _MOST_TOLD = 20
 """Of so many classes it is said that a message named them in vain."""
 
-_declared: weakref.WeakSet[type] = weakref.WeakSet()
+_declared: LiveObjects[type] = LiveObjects()
 _registered: set[str] = set()
 _reached: weakref.WeakSet[type] | None = None
 """All that the declared classes consist of; None until that is asked for."""

@@ -370,7 +370,6 @@ class RingWriter(WriterCore):
         self.words = region.words
         self.enter(region.map, region.data_at, region.capacity)
         self._backed = opened.backed
-        self._wanted = region.capacity
         self._checkpoints = deque()
         self.tail = region.capacity
         self.limit, self._opened = region.capacity, None
