@@ -111,7 +111,7 @@ class Subscriber(SubscriberCore):
         """
         only, glance = self.only, self.channel.glance
         # A new ring may hold an older message, so look for rings even while there is something to read.
-        if only is None or (glance is not None and glance()):
+        if (glance is not None and glance()) or only is None:
             return self._take_merged(RingReader.take)
         taken = only.take()
         if taken is None:
@@ -128,7 +128,7 @@ class Subscriber(SubscriberCore):
             TopicError: this is closed.
         """
         only, glance = self.only, self.channel.glance
-        if only is None or (glance is not None and glance()):
+        if (glance is not None and glance()) or only is None:
             return self._take_merged(RingReader.borrow)
         loan = only.borrow()
         if loan is None:
