@@ -8,8 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 
 class NoHomeError(Exception):
     """There is no home folder. Callers turn it into an error of theirs that says what to do instead."""
@@ -33,6 +31,8 @@ def user_folder(kind: Literal["data", "state"]) -> Path:
     Raises:
         NoHomeError: there is none.
     """
+    import platformdirs  # which takes time, and is not needed where folders are named
+
     make = platformdirs.user_data_path if kind == "data" else platformdirs.user_state_path
     try:
         found = make("horus", appauthor=False)

@@ -62,8 +62,9 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__native(void) {
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (add_ring(module) < 0 || add_codec(module) < 0 || add_packed(module) < 0 ||
-                           add_topics(module) < 0 || add_state(module) < 0 ||
-                           add_ports(module) < 0 || add_tick(module) < 0 || add_records(module) < 0)) {
+                           add_topics(module) < 0 || add_state(module) < 0 || add_ports(module) < 0 ||
+                           add_tick(module) < 0 || add_records(module) < 0 || add_lines(module) < 0 ||
+                           add_box(module) < 0)) {
         Py_CLEAR(module);
     }
     return module;

@@ -97,6 +97,12 @@ extern PyTypeObject *publisher_type, *subscriber_type;
 PyObject *publish_payload(PyObject *publisher, PyObject *payload, int64_t stamp_ns, int64_t order_ns);
 PyObject *take_message(PyObject *subscriber);
 
+/* sums.c */
+
+uint32_t crc32_of(const char *bytes, size_t length, uint32_t sum);
+uint32_t adler32_of(const char *bytes, size_t length, uint32_t sum);
+void prepare_sums(void);
+
 /* module.c */
 
 /* Stores a new reference in the place of an old one. */
@@ -128,6 +134,8 @@ int add_ports(PyObject *module);
 int add_state(PyObject *module);
 int add_tick(PyObject *module);
 int add_records(PyObject *module);
+int add_lines(PyObject *module);
+int add_box(PyObject *module);
 
 /* Makes a type from its description and adds it to the module; NULL and an exception if that fails. */
 PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);

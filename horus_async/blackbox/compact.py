@@ -26,11 +26,12 @@ The run waits only while the numbers are stored. Turning them into JSON is left 
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import adler32
 
 import orjson
-from attrs import define
+
+from horus_async.native import core
 
 MARK = 0xB5
 RECORD_SIZE = 48
@@ -57,15 +58,30 @@ def record_salt(salt: int) -> int:
     return salt & _VALID_HALVES
 
 
-@define(eq=False)
-class Form:
-    """What the records of one kind and node share, for the writer."""
+class FormCore:
+    """What the native core has to know of a form."""
+
+    __slots__ = ("limit", "word")
 
     word: int
     """The first field of its records."""
-    json: bytes
-    limit: int = -1
+    limit: int
     """The last offset in the current segment where a record may begin; -1 while the form itself is not in it."""
+
+
+if not TYPE_CHECKING and core is not None:
+    FormCore = core.FormCore
+
+
+class Form(FormCore):
+    """What the records of one kind and node share, for the writer."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, word: int, json: bytes) -> None:
+        self.word = word
+        self.json = json
+        self.limit = -1
 
     @classmethod
     def make(cls, number: int, run: bytes, event: dict[str, Any]) -> Form | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from horus_async.errors import BlackBoxError
 from horus_async.live_objects import LiveObjects
+from horus_async.native import core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger("horus_async.blackbox")
 
 
-class Entry:
+class EntryCore:
+    """What the native core has to know of the way to a ring."""
+
+    __slots__ = ("inside",)
+
+    inside: bool
+    """Whether the ring is being changed."""
+
+
+if not TYPE_CHECKING and core is not None:
+    EntryCore = core.EntryCore
+
+
+class Entry(EntryCore):
     """The way to one ring. A context manager; where every nanosecond counts, it is written out.
 
     ::
@@ -44,21 +58,22 @@ class Entry:
             try:
                 entry.lock.release()
             except RuntimeError:
-                pass
+                entry.inside = True
             if entry.later:
                 entry.catch_up()
 
     It matters that the lock is acquired inside ``try``: Ctrl-C may strike right after, and a lock that stays taken, or
-    a flag that stays set, would hang the robot.
+    a flag that stays set, would hang the robot. If it struck before that, another thread may have the lock, and be in
+    the middle. The native core writes an event in one step without the lock and goes by `inside` alone, so that is set
+    then: the next event takes the lock, and clears it.
     """
 
-    __slots__ = ("inside", "later", "lock")
+    __slots__ = ("later", "lock")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         """Knows its owner, which a plain lock does not."""
         self.inside = False
-        """Whether the ring is being changed."""
         self.later: deque[Callable[[], object]] = deque()
         """Calls to make when it no longer is."""
 

@@ -23,6 +23,7 @@ from horus_async.limits import disk
 from horus_async.limits.disk import Beside
 from horus_async.limits.memory import out_of_memory
 from horus_async.limits.open_files import why
+from horus_async.native import core
 
 from . import layout
 from .entry import Entry, forget, prepare
@@ -197,6 +198,8 @@ class BlackBox:
         self._record(fields)
 
     def _record(self, fields: dict[str, Any]) -> None:
+        if core is not None and self._ring.put(self._entry, fields, self._head):
+            return
         if not self._put(fields):
             self._put_with_care(fields)
 
@@ -220,10 +223,10 @@ class BlackBox:
             return False
         finally:
             entry.inside = False
-            try:  # noqa: SIM105 - costs nothing
+            try:  # it may not be ours
                 entry.lock.release()
-            except RuntimeError:  # Ctrl-C came before it was acquired
-                pass
+            except RuntimeError:  # Ctrl-C came before it was acquired: see `Entry`
+                entry.inside = True
             if entry.later:
                 entry.catch_up()
         if pressed:

@@ -21,15 +21,19 @@ Every store into the file is made in this module, so that their order can be jud
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from contextlib import suppress
 from functools import partial
+from mmap import mmap
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from zlib import adler32, crc32
 
 import lz4.block
+import orjson
 
 from horus_async.errors import BlackBoxError
+from horus_async.native import core
 
 from . import layout
 from .compact import RECORD_SIZE, Form, pack_fields, read_tick, record_salt, store_record
@@ -100,7 +104,35 @@ class Spent(NamedTuple):
     """Number and generation of each sealed segment that holds them."""
 
 
-class Ring:
+class RingCore:
+    """What the native core has to know of a ring."""
+
+    __slots__ = (
+        "_limit",
+        "_memory",
+        "_position",
+        "_record_salt",
+        "_salt",
+        "_start",
+        "_text_seq",
+        "_tick",
+        "_used_word",
+        "longest",
+        "next_seq",
+    )
+
+    if TYPE_CHECKING:
+
+        def put(self, entry: Entry, fields: dict[str, Any], head: int, /) -> bool:
+            """Write one event, if it is as usual; whether it is in the ring now. Only in the native core."""
+
+
+if not TYPE_CHECKING and core is not None:
+    core.connect_box(orjson.dumps, (TypeError, ValueError, RecursionError))
+    RingCore = core.RingCore
+
+
+class Ring(RingCore):
     """The writer's side of a box.
 
     Args:
@@ -136,26 +168,16 @@ class Ring:
         "_history",
         "_into",
         "_introduced",
-        "_limit",
         "_marks",
         "_piece",
         "_piece_end",
         "_piece_size",
-        "_position",
-        "_record_salt",
         "_run",
-        "_salt",
         "_segment_size",
         "_spent",
-        "_start",
         "_store_record",
-        "_text_seq",
-        "_tick",
-        "_used_word",
         "_useds",
         "_words",
-        "longest",
-        "next_seq",
         "promised",
     )
 
@@ -175,6 +197,8 @@ class Ring:
             raise ValueError(f"a ring needs {FEWEST_SEGMENTS} segments, {segments} were given")
         self._buffer = buffer
         self._words = words
+        self._memory = buffer if isinstance(buffer, mmap) and sys.byteorder == "little" else None
+        """What the native core writes into."""
         self._segment_size = segment_size
         self._store_record = store_record
         self._file_salt = salt
@@ -283,16 +307,19 @@ class Ring:
                 self.next_seq += 1
             finally:
                 entry.inside = False
-                try:  # noqa: SIM105 - costs nothing
+                try:  # it may not be ours
                     release()
-                except RuntimeError:  # Ctrl-C came before it was acquired
-                    pass
+                except RuntimeError:  # Ctrl-C came before it was acquired: see `Entry`
+                    entry.inside = True
                 if later:
                     entry.catch_up()
             if pressed:
                 on_full()
 
-        return write
+        if core is None or self._memory is None:
+            return write
+        native: Writer = core.RecordWriter(self, entry, forms, clock, write).write
+        return native
 
     def form(self, event: dict[str, Any]) -> Form | None:
         """The form for events with these JSON fields, which are None for numbers; None if it would be too long."""

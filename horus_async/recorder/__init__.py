@@ -1,27 +1,33 @@
-"""Recording runs, and reading what was recorded."""
+"""Recording runs, and reading what was recorded. Names are loaded on first use: who reads does without the writer."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from horus_async.lazy_names import loader
 from horus_async.recording_state import RecordingState
 
-from .log_lines import LogLine
-from .naming import recordings_root
-from .options import Fsync, RecordingOptions, Redact
-from .read.listing import SessionSummary, delete_session, list_sessions, open_session
-from .read.log import RecordedLog
-from .read.reader import RecordedFile
-from .read.session import Session
-from .records import (
-    ExecutionRecord,
-    ExternalMessage,
-    GapRecord,
-    RecordedInput,
-    RecordedLook,
-    RecordedOutput,
-    SchedulerTick,
-    SendsRecord,
-)
-from .write.lines import tick_digest
-from .write.recorder import Recorder
-from .write.writer import RecordingStats
+if TYPE_CHECKING:
+    from .log_lines import LogLine
+    from .naming import recordings_root
+    from .options import Fsync, RecordingOptions, Redact
+    from .read.listing import SessionSummary, delete_session, list_sessions, open_session
+    from .read.log import RecordedLog
+    from .read.reader import RecordedFile
+    from .read.session import Session
+    from .records import (
+        ExecutionRecord,
+        ExternalMessage,
+        GapRecord,
+        RecordedInput,
+        RecordedLook,
+        RecordedOutput,
+        SchedulerTick,
+        SendsRecord,
+    )
+    from .write.lines import tick_digest
+    from .write.recorder import Recorder
+    from .write.writer import RecordingStats
 
 __all__ = [
     "ExecutionRecord",
@@ -49,3 +55,32 @@ __all__ = [
     "recordings_root",
     "tick_digest",
 ]
+
+_HOMES = {
+    "ExecutionRecord": "records",
+    "ExternalMessage": "records",
+    "Fsync": "options",
+    "GapRecord": "records",
+    "LogLine": "log_lines",
+    "RecordedFile": "read.reader",
+    "RecordedInput": "records",
+    "RecordedLog": "read.log",
+    "RecordedLook": "records",
+    "RecordedOutput": "records",
+    "Recorder": "write.recorder",
+    "RecordingOptions": "options",
+    "RecordingStats": "write.writer",
+    "Redact": "options",
+    "SchedulerTick": "records",
+    "SendsRecord": "records",
+    "Session": "read.session",
+    "SessionSummary": "read.listing",
+    "delete_session": "read.listing",
+    "list_sessions": "read.listing",
+    "open_session": "read.listing",
+    "recordings_root": "naming",
+    "tick_digest": "write.lines",
+}
+
+if not TYPE_CHECKING:
+    __getattr__ = loader(__name__, __all__, _HOMES)

@@ -25,7 +25,7 @@ from horus_async.limits.memory import out_of_memory
 
 from .frame_index import IndexEntry, build_index, read_index
 from .limits import FRAME_LIMIT, OBJECTS_LIMIT, VALUES_LIMIT, beyond, too_much
-from .packing import MAGIC, OURS, SEAL_SIZE, SKIPPABLE, Read, Seal, pack, seal_in
+from .packing import MAGIC, OURS, SEAL_SIZE, SKIPPABLE, Packer, Read, Seal, pack, seal_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,7 @@ __all__ = [
     "Damage",
     "Frame",
     "IndexEntry",
+    "Packer",
     "Read",
     "Seal",
     "build_index",

@@ -5,7 +5,7 @@ Whoever is killed on the way leaves no session with some of its files, which wou
 
 from __future__ import annotations
 
-import secrets
+import os
 import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ def condemn(folder: Path) -> Path:
     Raises:
         OSError: it cannot be renamed.
     """
-    condemned = folder.with_name(f"{CONDEMNED}{secrets.token_hex(8)}")
+    condemned = folder.with_name(f"{CONDEMNED}{os.urandom(8).hex()}")
     return folder.rename(condemned)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAFE = {
     "finally:",
     "entry.inside = False",
-    "try:  # noqa: SIM105 - costs nothing",
+    "try:  # it may not be ours",
     "release()",
     "entry.lock.release()",
     "self._position = end",
@@ -33,6 +33,13 @@ SAFE = {
 """Lines before which no call returns: the interpreter looks for signals after calls only."""
 
 MODULES = {file_module.__file__, ring_module.__file__}
+
+
+@pytest.fixture
+def _python_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are written by the Python code, line by line; the native core writes one in a single step."""
+    monkeypatch.setattr(file_module, "core", None)
+    monkeypatch.setattr(ring_module, "core", None)
 
 
 @pytest.fixture
@@ -55,6 +62,7 @@ def interrupting(act: Callable[[FrameType], object], only: frozenset[str] | None
     return trace
 
 
+@pytest.mark.usefixtures("_python_form")
 def test_an_event_in_the_middle_of_any_line_of_another(box: BlackBox) -> None:
     """Whatever an event interrupts, both are in the box, once, and no number is missing."""
     ticked = box.tick_listener("arm")
@@ -87,6 +95,31 @@ def test_an_event_in_the_middle_of_any_line_of_another(box: BlackBox) -> None:
     assert handled > 1000
 
 
+def test_an_event_in_the_middle_of_one_that_takes_care(box: BlackBox) -> None:
+    """In either form: what interrupts one that the native core leaves to Python waits until that is written."""
+    ticked = box.tick_listener("arm")
+    handled = 0
+
+    def handle(_: FrameType) -> None:
+        nonlocal handled
+        if handled < 1000:
+            handled += 1
+            box.custom("signal", "x", number=handled)
+            ticked(handled, 1000, True)
+
+    sys.settrace(interrupting(handle, frozenset({"_put", "_put_encoded", "append", "append_body"})))
+    try:
+        for number in range(40):
+            box.custom("usual", "x" * 100, nothing=float("nan"), number=-number)
+    finally:
+        sys.settrace(None)
+    records = box.events()
+    assert [record.seq for record in records] == [*range(len(records))]
+    assert sum(record.kind == "Custom" and record.category == "usual" for record in records) == 40
+    assert sum(record.kind == "Custom" and record.category == "signal" for record in records) == handled > 100
+    assert sum(record.kind == "NodeTick" for record in records) == handled
+
+
 def test_an_event_while_a_segment_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where the ring goes on in another segment, and seals."""
     monkeypatch.setattr(SealingWorker, "_seal_full", lambda _: None)
@@ -110,6 +143,7 @@ def test_an_event_while_a_segment_is_changed(tmp_path: Path, monkeypatch: pytest
     assert sum(record.category == "signal" for record in records) == handled
 
 
+@pytest.mark.usefixtures("_python_form")
 @pytest.mark.parametrize("function", ["write", "_put"])
 def test_ctrl_c_at_any_line_leaves_a_box_that_works(box: BlackBox, function: str) -> None:
     """A `KeyboardInterrupt` between any two lines costs at most that event; other threads can still record."""
@@ -188,6 +222,54 @@ def test_a_finalizer_records(box: BlackBox) -> None:
     assert categories.count("usual") == categories.count("dropped") == 200
 
 
+@pytest.mark.parametrize("event", ["line", "record"])
+def test_ctrl_c_while_another_thread_is_in_the_middle(box: BlackBox, event: str) -> None:
+    """Whoever waited for it and was struck leaves it alone: what comes next waits, too, and nothing is half written."""
+    ticked = box.tick_listener("arm")
+    entry = box._entry
+    ticked(0, 1, True)
+    struck, waits = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with entry:
+            waits.set()
+            struck.wait(60)
+
+    other = threading.Thread(target=change)
+    other.start()
+    assert waits.wait(60)
+
+    def strike(frame: FrameType) -> None:
+        if "acquire()" in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+            raise KeyboardInterrupt
+
+    def record() -> None:
+        if event == "line":
+            box.custom("a", "b")
+        else:
+            ticked(1, 1000, True)
+
+    sys.settrace(interrupting(strike, frozenset({"write", "_put"})))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            record()
+    finally:
+        sys.settrace(None)
+    assert entry.inside
+    later = threading.Thread(target=record)
+    later.start()
+    later.join(0.2)
+    assert later.is_alive(), "it waits for the other thread"
+    struck.set()
+    for thread in (other, later):
+        thread.join(60)
+        assert not thread.is_alive()
+    record()
+    assert not entry.inside
+    assert [record.seq for record in box.events()] == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("_python_form")
 def test_a_handler_closes_the_box(box: BlackBox) -> None:
     """In the middle of an event it is closed after that event."""
     closed = 0

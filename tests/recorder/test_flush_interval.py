@@ -143,6 +143,7 @@ def _on_a_virtual_machine(
         ``path``, of the file; ``worst_ns``, how old the oldest was that was told of and missing in it, at any moment.
     """
     monkeypatch.setattr(writer_module, "threading", SimpleNamespace(Thread=_NoThread))
+    monkeypatch.setattr(writer_module, "start_thread", _NoThread.start)
     noise = random.Random(seed)
     moments = sorted(noise.randrange(SECONDS * NANOSECONDS) for _ in range(300))
     found = SimpleNamespace(worst_ns=0)

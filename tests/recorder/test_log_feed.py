@@ -54,7 +54,7 @@ def test_a_model_of_one_who_logs(steps: list[int | None]) -> None:
         else:
             feed.put(line(number, step), number)
             number += 1
-            most = max(most, len(feed._text))
+            most = max(most, len(feed.text))
     text += feed.take() + feed.take()
     there, missing = accounted(text)
     assert there + missing == number

@@ -51,6 +51,10 @@ class RecordedFile:
         self.path = Path(path).expanduser()
         self._damage: dict[int, Damage] = {}
         self._table: tuple[int, list[IndexEntry]] | None = None
+        self._last_index: tuple[int, tuple[int, list[IndexEntry]] | None] = -1, None
+        """The size that the file had, and the index that it had then."""
+        self._footer: Footer | None = None
+        """That of a closed file, once it was read."""
         self._cut: Damage | None = None
         self._rewound = False
         self._key: int | None = None
@@ -76,8 +80,8 @@ class RecordedFile:
     def footer(self) -> Footer | None:
         """The last line of a file that was closed; None if it was not."""
         entries = self._entries()
-        if not entries:
-            return None
+        if not entries or self._footer is not None:
+            return self._footer
         last = None
         with self._open() as (read, size):
             for frame in self._frames(read, size, entries[-1].offset):
@@ -85,7 +89,10 @@ class RecordedFile:
         if last is None:
             return None
         record = self._parse(last.text[last.text.rstrip().rfind(b"\n") + 1 :].rstrip(), last)
-        return record if isinstance(record, Footer) else None
+        footer = record if isinstance(record, Footer) else None
+        if self.indexed:
+            self._footer = footer
+        return footer
 
     @property
     def following(self) -> str | None:
@@ -213,7 +220,7 @@ class RecordedFile:
     def index(self) -> tuple[int, list[IndexEntry]] | None:
         """Where its index begins, and the entries; None if it has none that is valid."""
         with self._open() as (read, size):
-            return read_index(read, size)
+            return self._index_in(read, size)
 
     def survey(self) -> list[Damage]:
         """Read everything; returns all damage, and the cut if there is one."""
@@ -226,7 +233,7 @@ class RecordedFile:
 
     def _read_header(self) -> Header | None:
         with self._open() as (read, size):
-            found = read_index(read, size)
+            found = self._index_in(read, size)
             self._has_index = found is not None
             self._key = _key_of(read, size if found is None else found[0])
             for frame in self._frames(read, size):
@@ -240,13 +247,19 @@ class RecordedFile:
         """The index: the file's own, else one made by scanning every frame."""
         if self._table is None:
             with self._open() as (read, size):
-                self._table = read_index(read, size)
+                self._table = self._index_in(read, size)
                 self.indexed = self._table is not None
                 if self._table is not None:
                     self._rewound = _goes_back(self._table[1])
                 if self._table is None:
                     self._table = size, list(self._make_index(read, size))
         return self._table[1]
+
+    def _index_in(self, read: Read, size: int) -> tuple[int, list[IndexEntry]] | None:
+        """The file's own index; read once for each size that the file has had."""
+        if self._last_index[0] != size:
+            self._last_index = size, read_index(read, size)
+        return self._last_index[1]
 
     def _make_index(self, read: Read, size: int) -> Iterator[IndexEntry]:
         highest: int | None = None
@@ -262,7 +275,7 @@ class RecordedFile:
 
     def _frames(self, read: Read, size: int, offset: int = 0) -> Iterator[Frame]:
         """The frames from an offset on; damage is noted."""
-        found = read_index(read, size)
+        found = self._index_in(read, size)
         if found is not None and any(entry.offset + entry.size > found[0] for entry in found[1][-1:]):
             self._note(Damage(found[0], 0, "the index says that more frames were written before it"))
         for piece in scan(read, offset, size if found is None else found[0], self._key):

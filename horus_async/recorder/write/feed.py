@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define
-
 from horus_async.clock.system import monotonic_ns, sleep_until_monotonic
 from horus_async.recorder.tallies import Tallies, TopicTally
 
-from .lines import Counts, gap_line
+from .line_core import FeedCore, TallyCore
+from .lines import Counts, Gap, gap_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,32 +22,20 @@ NO_MEMORY = "there was no memory for it"
 _PATIENCE_MS = 1000
 
 
-@define
-class Gap:
-    """What is missing: the tick of the first of it, how much (`Counts.dropped`), and why."""
-
-    tick: int
-    dropped: int
-    reason: str
-
-
-class Feed:
+class Feed(FeedCore):
     """Whole lines for one file, and what they hold. Its attributes belong to the thread that makes the lines."""
 
     def __init__(self) -> None:
         # One growing text, not a list of lines: thousands of small objects that are kept for a while cost the caches,
         # and with them the run, more than making them does.
-        self._text = bytearray()
-        self.put_line: Callable[[bytes], None] = self._text.extend
+        self.text = bytearray()
+        self.put_line: Callable[[bytes], None] = self.text.extend
         """Takes a line, with its newline."""
-        self.pending: list[Sent] = []
-        """What a node's running callback has sent and no line holds yet, as text."""
-        self.lasting: Sent | None = None
-        """The first of it that waited when lines were made the last time."""
-        self.loose: list[Sent] = []
-        """The same of what it sent outside its callbacks."""
+        self.pending = []
+        self.loose = []
         self.pending_bytes = 0
-        """Of both."""
+        self.lasting: Sent | None = None
+        """The first of what is pending that waited when lines were made the last time."""
         self.last_loose_tick: int | None = None
         """The newest tick in which something was sent outside a callback, of all lines put so far."""
         self.ticks = self.inputs = self.outputs = 0
@@ -60,31 +47,31 @@ class Feed:
         """Of the log."""
         self.problem: str | None = None
         """Why a line could not be made, if that ever happened."""
-        self.topics: dict[str, TopicTally] = {}
-        """What the lines of a node hold of each topic."""
+        self.topics = {}
         self.external = Tallies()
         """What lines of external messages hold."""
         self.rewound = False
         """Set when ticks went back, as they do while a repeated replay is recorded: no index then."""
-        self.gap: Gap | None = None
-        """What is missing and no gap line tells of yet."""
+        self.gap = None
 
     @property
     def counts(self) -> Counts:
         """What was put, and what was not."""
         return Counts(self.ticks, self.inputs, self.outputs, self.refused + self.unwritable, self.lines)
 
-    def topic(self, topic: str) -> TopicTally:
+    def topic(self, topic: str) -> TallyCore:
         """The tally of a topic of the node."""
         tally = self.topics.get(topic)
         if tally is None:
-            tally = self.topics[topic] = TopicTally(topic)
+            tally = self.topics[topic] = TallyCore()
         return tally
 
     def tallies(self) -> Tallies:
         """What the lines hold of all topics."""
         whole = Tallies()
-        for tally in (*self.topics.values(), *self.external.values()):
+        for topic, seen in self.topics.items():
+            whole.add(TopicTally(topic, None, seen.count, seen.bytes, seen.first_tick, seen.last_tick))
+        for tally in self.external.values():
             whole.add(tally)
         return whole
 
@@ -117,8 +104,8 @@ class Feed:
 
         The other thread may go on filling it meanwhile, as each step here is one that it cannot interrupt.
         """
-        text = bytes(self._text)
-        del self._text[: len(text)]
+        text = bytes(self.text)
+        del self.text[: len(text)]
         return text
 
 

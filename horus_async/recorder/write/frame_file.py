@@ -15,14 +15,14 @@ from horus_async.append_file import AppendFile
 from horus_async.clock.system import wall_ns
 from horus_async.limits.memory import memory_error
 from horus_async.limits.open_files import why
-from horus_async.recorder.frames import Seal, pack
+from horus_async.recorder.frames import Packer, Seal, pack
 from horus_async.recorder.manifest import sync_folder
 from horus_async.recorder.naming import part_path
 from horus_async.recorder.tallies import Tallies
 
-from .feed import Feed, Gap
+from .feed import Feed
 from .index import IndexBuilder
-from .lines import Counts, count_fields, count_line, footer_line, gap_line, line_messages, line_tick
+from .lines import Counts, Gap, count_fields, count_line, footer_line, gap_line, line_messages, line_tick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +98,7 @@ class FrameFile:
         """As `Counts.dropped`: of the same."""
         self._header = header if json.loads(header).get("sealed") is True else header[:-2] + b',"sealed":true}\n'
         self._has_messages = has_messages
-        self._thorough = thorough
+        self._packer = Packer(thorough=thorough)
         self._rotation = rotation
         self._part = _Part()
         self._next: _Part | None = None
@@ -333,7 +333,7 @@ class FrameFile:
     def _write_frame(self, text: bytes) -> None:
         lines = text.count(b"\n")
         offset = self.written
-        size = self._append_frame(pack(text, lines, thorough=self._thorough))
+        size = self._append_frame(self._packer.pack(text, lines))
         first = line_tick(text[: text.index(b"\n") + 1])
         last = line_tick(text[text.rfind(b"\n", 0, -1) + 1 :])
         if self._rotation is not None:

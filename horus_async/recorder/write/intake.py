@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from horus_async.native import core
 from horus_async.observe import Execution, External, Sent, TickEnd
 
-from .feed import BACKLOG_FULL, NO_MEMORY, Gap
+from .feed import BACKLOG_FULL, NO_MEMORY
+from .line_core import IntakeCore
+from .lines import Gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from .line_maker import LineMaker
     from .room import Room
 
-PAUSE_AFTER = 32
-"""Records that are made into lines at a stretch: some 50 µs, in which no other thread runs."""
+PAUSE_AFTER = 32 if core is None else 64
+"""Records that are made into lines at a stretch: some 40 µs, in which no other thread runs."""
 
 _RECORD_COST = 1000
 _PART_BYTES = 1 << 20
@@ -74,27 +77,31 @@ class EagerIntake:
         self.room.free(text_bytes)
 
 
-class Intake:
+class Intake(IntakeCore):
     """Takes records in a fraction of a microsecond each; the writer's thread has the lines made.
 
     When more waits than the room allows, messages and lines are left out until half of it is free again: counted, and
     announced where they would have stood.
     """
 
+    room: Room
+
     def __init__(self, maker: LineMaker, room: Room, scheduler: Feed, node_feed: Callable[[str], Feed]) -> None:
         self.room = room
         self._inbox: deque[Any] = deque()
+        self.append = self._inbox.append
         self._scheduler = scheduler
         self._node_feed = node_feed
         self._maker = maker
-        self._make: dict[type, Callable[[Any], None]] = {
-            Sent: maker.sent,
-            Execution: maker.executed,
-            TickEnd: maker.tick_ended,
-            External: maker.external,
-            _Initialised: lambda _: maker.initialised(),
-            _Missing: lambda missing: missing.feed.put_gap(missing.gap),
+        self._make: dict[type, tuple[Callable[[Any], None], int, int | None]] = {
+            Sent: (maker.sent, _RECORD_COST, Sent._fields.index("payload")),
+            Execution: (maker.executed, _RECORD_COST, None),
+            TickEnd: (maker.tick_ended, _RECORD_COST, None),
+            External: (maker.external, _RECORD_COST, External._fields.index("payload")),
+            _Initialised: (lambda _: maker.initialised(), 0, None),
+            _Missing: (lambda missing: missing.feed.put_gap(missing.gap), 0, None),
         }
+        """What makes lines of a record; what that was charged, and which field of it besides."""
         self._ended = self._given_up = False
         self.has_unfinished = False
         """Whether callbacks that go on have sent what is in no line yet."""
@@ -102,50 +109,53 @@ class Intake:
         self._short: dict[Feed, int] = {}
         """The newest callback of each file that lost a message: its end is not counted once more."""
         self._handed = 0
-        self._last_tick = 0
+        self.last_tick = 0
 
     # For the event loop's thread
 
     def initialised(self) -> None:
         """The first tick begins."""
-        self._inbox.append(_Initialised())
+        self.append(_Initialised())
 
-    def sent(self, message: Sent) -> None:
+    def sent_slowly(self, message: Sent) -> None:
         """A message went out."""
         cost = _RECORD_COST + len(message[4])
         left = self.room.left - cost
         if left >= 0:
             self.room.left = left
-            self._inbox.append(message)
+            self.append(message)
         else:
             self._put(message, cost, self._node_feed(message.node))
 
-    def executed(self, execution: Execution) -> None:
+    def executed_slowly(self, execution: Execution) -> None:
         """A callback ended."""
         left = self.room.left - _RECORD_COST
         if left >= 0:
             self.room.left = left
-            self._inbox.append(execution)
+            self.append(execution)
         else:
             self._put(execution, _RECORD_COST, self._node_feed(execution.node))
 
-    def tick_ended(self, end: TickEnd) -> None:
+    def tick_ended_slowly(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
-        self._last_tick = end[0]
+        self.last_tick = end[0]
         left = self.room.left - _RECORD_COST
         if left >= 0:
             self.room.left = left
-            self._inbox.append(end)
+            self.append(end)
         else:
             self._put(end, _RECORD_COST, self._scheduler)
 
+    if core is None:
+        sent, executed, tick_ended = sent_slowly, executed_slowly, tick_ended_slowly
+
     def missed(self, node: str, count: int) -> None:
         """So many messages of a node's threads were not told of."""
-        self._miss(self._node_feed(node), self._last_tick, count)
+        self._miss(self._node_feed(node), self.last_tick, count)
 
     def external(self, message: External) -> None:
         """An external message was taken."""
-        self._put(message, _cost(message), self._maker.external_feed())
+        self._put(message, _RECORD_COST + len(message.payload), self._maker.external_feed())
 
     def end(self) -> None:
         """Nothing more will come: announce what was left out last."""
@@ -157,7 +167,7 @@ class Intake:
         if room.left >= cost or room.admit(cost):
             room.left -= cost
             self._announce()
-            self._inbox.append(record)
+            self.append(record)
             return
         if type(record) is Sent:
             if record.began is not None:
@@ -187,14 +197,15 @@ class Intake:
         Returns:
             Whether there is more.
         """
-        inbox, ended = self._inbox, self._ended
+        inbox, ended, makers = self._inbox, self._ended, self._make
         if self._given_up:
             return False
         for number in range(1, len(inbox) + 1):
             record = inbox.popleft()
-            self._handed += _cost(record)
+            make, cost, payload = makers[type(record)]
+            self._handed += cost if payload is None else cost + len(record[payload])
             try:
-                self._make[type(record)](record)
+                make(record)
             except MemoryError:
                 self._lose(record)
             if self._handed > _PART_BYTES and inbox:
@@ -236,10 +247,3 @@ class Intake:
         del text_bytes
         handed, self._handed = self._handed, 0
         self.room.free(handed)
-
-
-def _cost(record: Any) -> int:
-    """What a record was charged."""
-    if type(record) in (_Missing, _Initialised):
-        return 0
-    return _RECORD_COST + len(getattr(record, "payload", b""))

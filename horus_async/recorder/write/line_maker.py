@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from horus_async.errors import HorusError
+from horus_async.native import core
 from horus_async.recorder.frames import OBJECTS_LIMIT, too_much
 from horus_async.topics.codec import to_json
 
 from .feed import BACKLOG_FULL
+from .line_core import LineMakerCore
 from .lines import (
     DIGESTED,
     INPUT,
@@ -41,7 +43,7 @@ _LONG_NS = 100_000_000
 _UNWRITABLE = (HorusError, ValueError, TypeError, LookupError, MemoryError)
 
 
-class LineMaker:
+class LineMaker(LineMakerCore):
     """Puts lines into the feeds of the files, and keeps the digest of the tick that goes on.
 
     A message becomes text when it is told of, once. It waits in its node's feed for the callback that sent it to end,
@@ -55,6 +57,11 @@ class LineMaker:
         room: Where the text finds room; None where what is told was given room already.
     """
 
+    scheduler: Feed
+    feeds: dict[str, Feed]
+    """Those of the nodes, by name."""
+    room: Room | None
+
     def __init__(
         self,
         scheduler: Feed,
@@ -62,25 +69,24 @@ class LineMaker:
         external_feed: Callable[[], Feed],
         room: Room | None = None,
     ) -> None:
-        self._scheduler = scheduler
+        self.scheduler = scheduler
         self._node_feed = node_feed
         self.external_feed = external_feed
-        self._room = room
-        self._feeds: dict[str, Feed] = {}
-        self._waiting = 0
-        """Messages that no line holds yet."""
-        self._digest = 0
-        self._last_tick = -1
+        self.room = room
+        self.feeds = {}
+        self.waiting = self.digest = 0
+        self.last_tick = -1
+        self.longest = 3 * OBJECTS_LIMIT
         self._rewound = False
 
     def initialised(self) -> None:
         """The first tick begins: what was sent before it is in no tick's digest."""
-        self._digest = 0
+        self.digest = 0
 
-    def sent(self, message: Sent) -> None:
+    def sent_slowly(self, message: Sent) -> None:
         """A message went out."""
         node, topic, seq, _, payload, tick, began = message
-        feed = self._feeds.get(node) or self._feed(node)
+        feed = self.feeds.get(node) or self._feed(node)
         try:
             if not payload[0]:
                 payload = to_json(payload)
@@ -96,17 +102,17 @@ class LineMaker:
                 self._put_pending(feed)
                 pending = feed.pending
             pending.append(message)
-        self._waiting += 1
+        self.waiting += 1
         feed.pending_bytes += len(payload)
         if feed.pending_bytes > _PENDING_BYTES:
             self._put_loose(feed)
             self._put_pending(feed)
-        self._digest = crc32(DIGESTED % (quoted[node], quoted[topic], seq, payload), self._digest)
+        self.digest = crc32(DIGESTED % (quoted[node], quoted[topic], seq, payload), self.digest)
 
-    def executed(self, execution: Execution) -> None:
+    def executed_slowly(self, execution: Execution) -> None:
         """A callback ended: its line is whole."""
         kind, node, tick, now_ns, dt_ns, duration_ns, inputs, error, _, _, looks, after_ns = execution
-        feed = self._feeds.get(node) or self._feed(node)
+        feed = self.feeds.get(node) or self._feed(node)
         outputs = feed.pending
         quick = len(outputs) < 2 and len(inputs) < 2 and kind == "tick" and error is None
         if quick and not (looks or after_ns or feed.loose):  # what follows is `_executed`, written out for most ticks
@@ -128,7 +134,7 @@ class LineMaker:
                     dt_ns, duration_ns, taken, quoted[topic], text, stamp_ns, seq, now_ns, tick
                 )  # fmt: skip
                 outputs.clear()
-                self._waiting -= 1
+                self.waiting -= 1
                 feed.pending_bytes = 0
                 if self._put(feed, line, tick):
                     feed.ticks += 1
@@ -144,7 +150,7 @@ class LineMaker:
         if feed.pending and feed.pending[0].began != execution.tick and execution.kind == "tick":
             self._put_pending(feed)  # the end of that callback found no room
         outputs, feed.pending = feed.pending, []
-        self._waiting -= len(outputs)
+        self.waiting -= len(outputs)
         feed.pending_bytes = 0
         try:
             line = execution_line(execution, outputs)
@@ -165,8 +171,8 @@ class LineMaker:
             Whether there are such.
         """
         left = False
-        if self._waiting:
-            for feed in self._feeds.values():
+        if self.waiting:
+            for feed in self.feeds.values():
                 self._put_loose(feed)
                 if feed.pending:
                     if feed.pending[0] is feed.lasting:
@@ -178,7 +184,7 @@ class LineMaker:
 
     def _put_waiting(self, until_ns: float) -> None:
         """Put what was sent up to then by callbacks that are still going on, and all that was sent outside of any."""
-        for feed in self._feeds.values():
+        for feed in self.feeds.values():
             self._put_loose(feed)
             if feed.pending and feed.pending[0].stamp_ns <= until_ns:
                 self._put_pending(feed)
@@ -196,7 +202,7 @@ class LineMaker:
             self._put_sends(feed, outputs[0].began, outputs)
 
     def _put_sends(self, feed: Feed, tick: int | None, outputs: list[Sent]) -> None:
-        self._waiting -= len(outputs)
+        self.waiting -= len(outputs)
         feed.pending_bytes -= sum(len(one.payload) for one in outputs)
         newest = outputs[-1].tick
         try:
@@ -209,19 +215,19 @@ class LineMaker:
             for one in outputs:
                 feed.topic(one.topic).see(one.tick, len(one.payload))
 
-    def tick_ended(self, end: TickEnd) -> None:
+    def tick_ended_slowly(self, end: TickEnd) -> None:
         """A scheduler tick is over."""
-        if self._room is not None and self._waiting:  # lines are made at once; by the run's time they are the same ones
+        if self.room is not None and self.waiting:  # lines are made at once; by the run's time they are the same ones
             self._put_waiting(end[1] - _LONG_NS)
-        if end[0] < self._last_tick:
+        if end[0] < self.last_tick:
             self._rewind()
-        self._last_tick = end[0]
-        line = tick_line(end, self._digest)
-        self._digest = 0
-        if self._put(self._scheduler, line, end[0]):
-            self._scheduler.ticks += 1
+        self.last_tick = end[0]
+        line = tick_line(end, self.digest)
+        self.digest = 0
+        if self._put(self.scheduler, line, end[0]):
+            self.scheduler.ticks += 1
 
-    def lone(  # noqa: PLR0917 - called for each message of an import: names take a tenth longer
+    def lone_slowly(  # noqa: PLR0917 - called for each message of an import: names take a tenth longer
         self, node: str, topic: str, seq: int, stamp_ns: int, payload: bytes, tick: int, now_ns: int, dt_ns: int
     ) -> bool:
         """A tick in which one node ran, in no time, and sent one message: in one step what three calls would tell.
@@ -229,14 +235,14 @@ class LineMaker:
         Returns:
             Whether the lines are made. If not, the three calls have to tell of it.
         """
-        room, scheduler = self._room, self._scheduler
-        feed = self._feeds.get(node) or self._feed(node)
-        is_usual = payload[0] and not self._waiting and len(payload) <= _PENDING_BYTES and tick >= self._last_tick
+        room, scheduler = self.room, self.scheduler
+        feed = self.feeds.get(node) or self._feed(node)
+        is_usual = payload[0] and not self.waiting and len(payload) <= _PENDING_BYTES and tick >= self.last_tick
         if room is None or not is_usual or feed.gap is not None or scheduler.gap is not None:
             return False
         name, sent_on = quoted[node], quoted[topic]
         line = ONE_MESSAGE_TICK % (dt_ns, 0, b"", sent_on, payload, stamp_ns, seq, now_ns, tick)
-        digest = crc32(DIGESTED % (name, sent_on, seq, payload), self._digest)
+        digest = crc32(DIGESTED % (name, sent_on, seq, payload), self.digest)
         end = TICK % (name, digest & 0xFFFFFF, now_ns, tick)
         left = room.left - len(line) - len(end)
         if left < 0:
@@ -248,7 +254,7 @@ class LineMaker:
         feed.ticks += 1
         feed.outputs += 1
         (feed.topics.get(topic) or feed.topic(topic)).see(tick, len(payload))
-        self._digest, self._last_tick = 0, tick
+        self.digest, self.last_tick = 0, tick
         return True
 
     def external(self, message: External) -> None:
@@ -267,20 +273,23 @@ class LineMaker:
 
     def missed(self, node: str, count: int) -> None:
         """So many messages of a node's threads were not told of."""
-        feed = self._feeds.get(node) or self._feed(node)
-        feed.refuse(max(0, self._last_tick), BACKLOG_FULL, count)
+        feed = self.feeds.get(node) or self._feed(node)
+        feed.refuse(max(0, self.last_tick), BACKLOG_FULL, count)
 
     def end(self) -> None:
         """Nothing more will come: put what waits, and tell of what was left out last."""
         self._put_waiting(inf)
-        for feed in (self._scheduler, *self._feeds.values()):
+        for feed in (self.scheduler, *self.feeds.values()):
             feed.put_gap()
 
+    if core is None:
+        sent, executed, tick_ended, lone = sent_slowly, executed_slowly, tick_ended_slowly, lone_slowly
+
     def _put(self, feed: Feed, line: bytes, tick: int, outputs: int = 1) -> bool:
-        if len(line) > 3 * OBJECTS_LIMIT and (why := too_much(line)) is not None:  # shorter ones need no look
+        if len(line) > self.longest and (why := too_much(line)) is not None:
             feed.give_up(tick, f"the line would hold {why}", max(1, outputs))
             return False
-        room = self._room
+        room = self.room
         if room is not None:
             left = room.left - len(line)
             if left < 0:
@@ -295,11 +304,11 @@ class LineMaker:
         return True
 
     def _feed(self, node: str) -> Feed:
-        feed = self._feeds[node] = self._node_feed(node)
+        feed = self.feeds[node] = self._node_feed(node)
         feed.rewound = self._rewound
         return feed
 
     def _rewind(self) -> None:
         self._rewound = True
-        for feed in (self._scheduler, *self._feeds.values()):
+        for feed in (self.scheduler, *self.feeds.values()):
             feed.rewound = True

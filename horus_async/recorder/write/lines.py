@@ -174,6 +174,15 @@ def message_line(message: External) -> bytes:
 
 
 @define
+class Gap:
+    """What is missing: the tick of the first of it, how much (`Counts.dropped`), and why."""
+
+    tick: int
+    dropped: int
+    reason: str
+
+
+@define
 class Counts:
     """What a footer counts."""
 

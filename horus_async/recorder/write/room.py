@@ -8,6 +8,8 @@ from queue import Empty, SimpleQueue
 
 from horus_async.limits import disk
 
+from .line_core import RoomCore
+
 _NUDGE_BYTES = 4 << 20
 _LEAST_BYTES = 1 << 18
 """What is always ahead; the time that less takes to write says little."""
@@ -43,7 +45,7 @@ class Wake:
             self._asked.get(timeout=max(0.0, seconds))
 
 
-class Room:
+class Room(RoomCore):
     """Room for ``limit`` bytes between the thread that puts and the writer's, which makes it free again.
 
     Room is granted in advance: whoever puts ``n`` bytes takes them off ``left`` while that stays above 0, which needs
@@ -56,7 +58,6 @@ class Room:
 
     def __init__(self, limit: int, *, block: bool, ahead_ns: int = 20_000_000) -> None:
         self.left = 0
-        """Bytes that may be put without asking."""
         self.wake = Wake()
         """Set when the writer should look before its interval is over."""
         self.refusing = False
@@ -81,7 +82,8 @@ class Room:
         waiting = self._put - self._taken
         if waiting + cost > self._nudge and not self.wake.is_set():
             self.wake.set()
-        self._granted = self.left = max(cost, self._nudge - waiting)
+        step = min(self._nudge // 4, self._limit - waiting)  # beyond the nudge as well: asking for each line costs more
+        self._granted = self.left = max(cost, self._nudge - waiting, step)
         return True
 
     def _has_room(self, cost: int) -> bool:
