@@ -140,6 +140,11 @@ class Subscriber(SubscriberCore):
         glance = self.channel.glance
         if glance is not None:
             glance()
+        only = self.only
+        if only is not None and self._ended_newest is None and not only.closed:
+            taken = only.latest()
+            self.newest_from = None if taken is None else only
+            return taken
         with self._lock:
             self._let_go_of_ended()
             newest, self.newest_from = self._ended_newest, None

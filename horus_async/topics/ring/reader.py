@@ -153,6 +153,19 @@ class RingReader(ReaderCore):
 
     def latest(self) -> Taken | None:
         """The newest message of the ring, also one from before this reader began. Moves nothing."""
+        words = self.words
+        position = words[LATEST]
+        if position and not words[NEXT] and not self.careful:  # most often; the same as below, with fewer calls
+            at = self.data_at + (position & self.mask)
+            try:
+                unpack, _ = unpackers[words[at >> 3]]
+                index, seq, stamp_ns, publisher, payload = unpack(self.region.map, at)
+                message = payload, self.region.names[publisher], seq, stamp_ns
+            except (LookupError, struct.error):
+                pass
+            else:
+                if words[OLDEST] <= position and index + 1 >= self.index:
+                    return message
         found = self.newest()
         return None if found is None else found[1]
 
