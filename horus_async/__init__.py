@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     )
     from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
     from horus_async.nodes.node import Node, node
+    from horus_async.nodes.sync.stamps import SyncBy
+    from horus_async.nodes.sync.sync import Sync
     from horus_async.realtime.collector import GcStats
     from horus_async.realtime.options import Realtime
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
@@ -111,6 +113,8 @@ __all__ = [
     "SessionNameError",
     "SessionNotFoundError",
     "Skip",
+    "Sync",
+    "SyncBy",
     "Topic",
     "TopicError",
     "TopicNameError",
@@ -140,6 +144,8 @@ _HOMES = {
     "determinism.findings": ("GuardFinding",),
     "determinism.reaction": ("Guard",),
     "nodes.node": ("Node", "node"),
+    "nodes.sync.stamps": ("SyncBy",),
+    "nodes.sync.sync": ("Sync",),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "realtime.collector": ("GcStats",),
     "realtime.options": ("Realtime",),

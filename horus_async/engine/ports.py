@@ -7,7 +7,7 @@ import logging
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
-from horus_async import topics
+from horus_async import topics as bus_topics
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import ContextError, TopicError
@@ -16,15 +16,17 @@ from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickC
 from horus_async.observe import Received, Sent
 from horus_async.topics.codec import as_bytes, decode, encode
 from horus_async.topics.ring.names import check_topic_name
+from horus_async.topics.subscriber import wait_any
 
 from .core.state import PortsCore
 from .pace.virtual import StillPace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
+    from horus_async.nodes.topic_access import Synced
     from horus_async.topics import Borrowing, Bus, Message, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
     from horus_async.topics.ring.region import Taken
@@ -119,6 +121,9 @@ class Ports(PortsCore):
         """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self._work_is_over = False
         """Whether these may not send any more."""
+        self.syncs: dict[str, Synced] = {}
+        """What matches a topic's messages with those of others."""
+        self._unmatched = 0
 
     def attach(self, node: Node) -> None:
         """Lend these to a node, for as long as the run lasts.
@@ -154,6 +159,16 @@ class Ports(PortsCore):
             self._subscribers[topic] = subscriber
             self._run.topic_used(self._node, topic, writes=False)
         return subscriber
+
+    def begin_again(self) -> None:
+        """The node's ``init`` is to run again, or the run is over, and with it what has been matched by now."""
+        self._unmatched = self.unmatched
+        self.syncs = {}
+
+    @property
+    def unmatched(self) -> int:
+        """Messages that found no partners in a ``sync`` of the node."""
+        return self._unmatched + sum(sync.unmatched_in_all for sync in set(self.syncs.values()))
 
     def end_work(self) -> None:
         """Tasks and threads of the node's own may not send any more."""
@@ -269,7 +284,7 @@ class Ports(PortsCore):
 
     def borrow(self, topic: str) -> Borrowing:
         """The next unread message, left where it is for a ``with`` block."""
-        return topics.Borrowing(
+        return bus_topics.Borrowing(
             topic, functools.partial(self.take_loan, topic), refuse=functools.partial(self._refuse, topic, noted=True)
         )
 
@@ -302,7 +317,7 @@ class Ports(PortsCore):
         if found is None:
             return None
         value, (_, publisher, seq, stamp_ns) = found
-        return topics.Message(value, topic, seq, stamp_ns, publisher)
+        return bus_topics.Message(value, topic, seq, stamp_ns, publisher)
 
     def _next_read(self, topic: str, taken: Taken | None = None) -> tuple[Any, Taken] | None:
         """The next unread value and what it was read from, in ``taken`` or after; what cannot be read is refused."""
@@ -400,33 +415,45 @@ class Ports(PortsCore):
 
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
+        return (await self._receive((topic,)))[1]
+
+    async def receive_any(self, topics: Sequence[str]) -> Message:
+        """Wait for the next unread message of any of some topics."""
+        topic, value, (_, publisher, seq, stamp_ns) = await self._receive(topics)
+        return bus_topics.Message(value, topic, seq, stamp_ns, publisher)
+
+    async def _receive(self, topics: Sequence[str]) -> tuple[str, Any, Taken]:
         while True:
-            while (taken := self._first(topic)) is None:
-                if self._audience.hears_messages:
+            for topic in topics:
+                while (taken := self._first(topic)) is not None:
+                    try:
+                        value = decode(taken[0])
+                    except TopicError as error:
+                        self._refuse(topic, taken, error)
+                        continue
+                    if self._audience.hears_messages:
+                        self._note(topic, taken)
+                    return topic, value, taken
+            if self._audience.hears_messages:
+                for topic in topics:
                     self._note(topic, None)
-                await self._wait(topic)
+            await self._wait(topics)
+            for topic in topics:
                 if topic in self._empty:
                     self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
-            try:
-                value = decode(taken[0])
-            except TopicError as error:
-                self._refuse(topic, taken, error)
-                continue
-            if self._audience.hears_messages:
-                self._note(topic, taken)
-            return value
 
-    async def _wait(self, topic: str) -> None:
+    async def _wait(self, topics: Sequence[str]) -> None:
+        subscribers = [self.subscriber(topic) for topic in topics]
         context = current.get(None)
         if context is None or context.seed_tick not in (INIT_TICK, SHUTDOWN_TICK):
-            await self.subscriber(topic).wait()
+            await wait_any(subscribers)
             return
         with event_loop().scope() as self.wait_scope:
-            await self.subscriber(topic).wait()
+            await wait_any(subscribers)
         if self.wait_scope.cancelled_caught:
             raise ContextError(
-                f"node {self._node!r} waits for a message on {topic!r} before the first tick or after the last one, "
-                "when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
+                f"node {self._node!r} waits for a message on {' or '.join(map(repr, topics))} before the first tick or "
+                "after the last one, when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
             )
 
     def lost(self, topic: str) -> int:
@@ -443,6 +470,7 @@ class Ports(PortsCore):
     def close(self) -> None:
         """Let go of the topics' memory when the run is over; `lost_in_all` still answers."""
         self._lost = self.lost_in_all()
+        self.begin_again()
         for subscriber in self._subscribers.values():
             subscriber.close()
         self._subscribers.clear()

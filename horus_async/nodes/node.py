@@ -13,16 +13,19 @@ from horus_async.topics import check_topic_name
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
+from .context import tick_ns
 from .failure_policies import FailurePolicy, Miss
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
+from .sync.sync import Sync, SyncOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from horus_async.topics import Borrowing, Message
 
+    from .sync.stamps import SyncBy
     from .topic_access import TopicAccess
 
 Callback = "Callable[..., Any]"
@@ -234,6 +237,39 @@ class Node:
     def subscribe(self, topic: str) -> AsyncIterator[Any]:
         """Iterate over messages as they arrive, for ever: ``async for value in node.subscribe("scan")``."""
         return _Messages(self, topic)
+
+    def sync(
+        self,
+        *topics: str,
+        slop: float = 0.0,
+        by: SyncBy | Callable[[Any], Any] | None = None,
+        wait: float | None = None,
+        queue: int = 100,
+    ) -> Sync:
+        """What gives tuples of messages that belong together: ``for left, right in self.sync("left", "right")``.
+
+        Make it once, in ``init``. With the same arguments, a later call gives the same one.
+
+        Args:
+            topics: Two or more; it takes all of their messages.
+            slop: Seconds by which the stamps of a tuple may differ; 0: not at all.
+            by: A function that gives a value's stamp (a `Time`, int nanoseconds or float seconds), or a `SyncBy`; by
+                default ``header.stamp`` or ``stamp_ns`` of messages that have one, else when they were sent.
+            wait: Seconds after its last message was sent for which a tuple may be held back, because a better one could
+                come; by default twice the slop, which is right for sensors whose delay is steady.
+            queue: How many messages of each topic may wait for partners. The oldest goes first, and is counted.
+
+        Raises:
+            ConfigurationError: An argument is not possible, or a topic is in another `sync` of the node.
+        """
+        options = SyncOptions.checked(self.name, topics, slop=slop, by=by, wait=wait, queue=queue)
+        made = None if self._ports is None else self._ports.syncs.get(options.topics[0])
+        if isinstance(made, Sync) and made.options == options:
+            return made
+        sync = Sync(self, options, tick_ns)
+        if self._ports is not None:
+            sync.join(self._ports)
+        return sync
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before this node read them."""

@@ -18,6 +18,7 @@ from horus_async.errors import ContextError, TopicError
 from horus_async.nodes.context import WorkContext, current
 from horus_async.topics.codec import decode, encode
 from horus_async.topics.kinds.finding import is_missing
+from horus_async.topics.message import Message
 
 from .messages import Identity, View
 
@@ -44,6 +45,8 @@ class Due:
 
     name: Identity
     empty: int
+    place: int
+    """Among all that it took in the same callback."""
 
 
 class ShadowPorts(Ports):
@@ -119,10 +122,10 @@ class ShadowPorts(Ports):
         self._seen = {}
         if line is None:
             return
-        for taken in line.inputs:
+        for place, taken in enumerate(line.inputs):
             self._known.add(taken.topic)
             name = Identity(taken.topic, taken.publisher, taken.seq, taken.source)
-            self._due.setdefault(taken.topic, deque()).append(Due(name, taken.empty))
+            self._due.setdefault(taken.topic, deque()).append(Due(name, taken.empty, place))
         for look in line.looks:
             self._seen.setdefault((look.asked, look.topic), deque()).append([look, look.times])
 
@@ -261,32 +264,48 @@ class ShadowPorts(Ports):
 
     async def receive(self, topic: str) -> Any:
         """Wait for the message that the recorded node received, until it was sent."""
-        self._reads(topic)
+        return decode((await self._recorded((topic,)))[1][0])
+
+    async def receive_any(self, topics: Sequence[str]) -> Message:
+        """Wait for the message that the recorded node received first, until it was sent."""
+        topic, (payload, publisher, seq, stamp_ns) = await self._recorded(topics)
+        return Message(decode(payload), topic, seq, stamp_ns, publisher)
+
+    async def _recorded(self, topics: Sequence[str]) -> tuple[str, Taken]:
+        for topic in topics:
+            self._reads(topic)
         if self._in_task():
-            return await self._receive_in_task(topic)
+            return await self._recorded_in_task(topics)
         while True:
-            due = self._due.get(topic)
-            gives_up = due[0] if due and due[0].empty > 0 else None
-            if gives_up is None:
-                if due:
-                    await self._until_sent(due[0].name)
+            due = {topic: self._due[topic][0] for topic in topics if self._due.get(topic)}
+            ready = [topic for topic in due if not due[topic].empty]
+            if ready:
+                topics_now: Sequence[str] = (min(ready, key=lambda topic: due[topic].place),)
+                await self._until_sent(due[topics_now[0]].name)
+            else:
+                topics_now = () if due else topics
+            for topic in topics_now:
                 taken = self._take(topic)
                 if taken is not None:
-                    return decode(taken[0])
+                    return topic, taken
             self.waiting += 1
             try:
                 await self._more.wait()
             except BaseException:
-                if gives_up is not None:
-                    gives_up.empty -= 1
+                for one in due.values():
+                    one.empty -= one.empty > 0  # here the recorded node gave up
                 raise
             finally:
                 self.waiting -= 1
 
-    async def _receive_in_task(self, topic: str) -> Any:
-        while (taken := self._take_seen(topic)) is None:
-            stamp_ns = self._view(topic).next_ns()
-            wait_ns = 0 if stamp_ns is None else self._wait_ns(stamp_ns)
+    async def _recorded_in_task(self, topics: Sequence[str]) -> tuple[str, Taken]:
+        while True:
+            for topic in topics:
+                taken = self._take_seen(topic)
+                if taken is not None:
+                    return topic, taken
+            stamps = [stamp_ns for topic in topics if (stamp_ns := self._view(topic).next_ns()) is not None]
+            wait_ns = self._wait_ns(min(stamps)) if stamps else 0
             more = self._more
             with anyio.move_on_after(wait_ns / NANOSECONDS if wait_ns > 0 else math.inf):
                 self.tasks_waiting += 1
@@ -294,7 +313,6 @@ class ShadowPorts(Ports):
                     await more.wait()
                 finally:
                     self.tasks_waiting -= 1
-        return decode(taken[0])
 
     async def _until_sent(self, name: Identity) -> None:
         """Wait until a message was sent; not so long that the node would give up, as the recorded one did not."""
