@@ -74,7 +74,7 @@ class SyncOptions:
             ConfigurationError: One of them is not possible.
         """
         about = f"node {node!r}: sync()"
-        if len(topics) < 2 or len(set(topics)) < len(topics) or not all(isinstance(topic, str) for topic in topics):
+        if len(topics) < 2 or any(not isinstance(each, str) or topics.count(each) > 1 for each in topics):
             given = ", ".join(map(repr, topics))
             raise ConfigurationError(f"{about} of ({given}): give two or more topics, each once: sync('left', 'right')")
         if not is_not_negative(slop):
