@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from horus_async.topics import Borrowing, Message
 
+    from .interface.asking import Asking
+
 
 class Synced(Protocol):
     """What takes messages of several topics and matches them."""
@@ -48,11 +50,17 @@ class TopicAccess(Protocol):
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
 
-    async def receive_any(self, topics: Sequence[str]) -> Message:
+    async def receive_any(self, names: Sequence[str]) -> Message:
         """Wait for the next unread message of any of some topics."""
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before they were read."""
+
+    def asking(self, node: Any) -> Asking:
+        """What the node has asked of others."""
+
+    def note(self, category: str, message: str, data: dict[str, Any]) -> None:
+        """Tell those who watch the run of an event."""
 
     def background(self, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
         """Start a task of the node's own."""

@@ -33,7 +33,7 @@ class Reading(Protocol):
     def recv_message(self, topic: str) -> Message | None:
         """The next unread message, or None."""
 
-    async def receive_any(self, topics: Sequence[str]) -> Message:
+    async def receive_any(self, names: Sequence[str]) -> Message:
         """Wait for the next unread message of any of some topics."""
 
 
