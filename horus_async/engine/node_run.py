@@ -124,6 +124,7 @@ class NodeRun(RunCore):
             self.requests = [ports.subscriber(topic) for topic in self.answering.topics]
             callbacks[INIT] = functools.partial(self.answering.begin, callbacks[INIT])
             callbacks[REQUEST] = self.answering.answer_next
+            callbacks[SHUTDOWN] = functools.partial(self.answering.end, callbacks[SHUTDOWN])
         self.callbacks = callbacks
 
     def messages_waiting(self) -> int:
