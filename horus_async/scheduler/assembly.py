@@ -11,6 +11,7 @@ from horus_async.clock.random import system_seed
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.wall import wall_shift_ns
 from horus_async.determinism.reaction import Guard
+from horus_async.engine.control import Control
 from horus_async.engine.ports import check_free
 from horus_async.engine.rules.schedule import RateTimeline
 from horus_async.engine.runtime import Runtime
@@ -185,6 +186,8 @@ def _assemble(
                 add_played(runtime, played, nodes, ends_run=duration is None)
             for node in nodes:
                 runtime.add(node)
+            if not options.deterministic:
+                Control(runtime)
     if blackbox is not None:
         blackbox.tick_now = lambda: runtime.tick
     return Assembly(runtime, recorder, guard)
