@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from horus_async.nodes.interface.params import Param
     from horus_async.nodes.interface.policies import Goals
     from horus_async.nodes.node import Node, node
+    from horus_async.nodes.sync.stamps import SyncBy
+    from horus_async.nodes.sync.sync import Sync
     from horus_async.realtime.collector import GcStats
     from horus_async.realtime.options import Realtime
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
@@ -124,6 +126,8 @@ __all__ = [
     "SessionNameError",
     "SessionNotFoundError",
     "Skip",
+    "Sync",
+    "SyncBy",
     "Topic",
     "TopicError",
     "TopicNameError",
@@ -158,6 +162,8 @@ _HOMES = {
     "nodes.interface.declaring": ("action", "service"),
     "nodes.interface.params": ("Param",),
     "nodes.interface.policies": ("Goals",),
+    "nodes.sync.stamps": ("SyncBy",),
+    "nodes.sync.sync": ("Sync",),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "realtime.collector": ("GcStats",),
     "realtime.options": ("Realtime",),

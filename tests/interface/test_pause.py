@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from horus_async import ConfigurationError, ContextError, Miss, Node, Scheduler, service, tick
-from horus_async.clients.client import Client
+from horus_async.remote.client import Client
 from tests.interface.programs import both_modes, scheduler_of
 
 if TYPE_CHECKING:
