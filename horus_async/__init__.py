@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         DamagedRecordingError,
         DeterminismError,
         EmergencyStop,
+        ExtrapolationError,
+        FramesError,
         HorusError,
         LimitError,
         MessageDecodeError,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         UnsupportedVersionError,
         ValueNotSupportedError,
     )
+    from horus_async.frames import Frames
     from horus_async.nodes.context import (
         budget_remaining,
         dt,
@@ -78,8 +81,11 @@ __all__ = [
     "DeterminismError",
     "Difference",
     "EmergencyStop",
+    "ExtrapolationError",
     "FailurePolicy",
     "Fatal",
+    "Frames",
+    "FramesError",
     "Fsync",
     "Gc",
     "GcStats",
@@ -139,6 +145,7 @@ _HOMES = {
     "nodes.context": ("budget_remaining", "dt", "elapsed", "now", "now_ns", "np_rng", "rng", "sleep", "tick"),
     "determinism.findings": ("GuardFinding",),
     "determinism.reaction": ("Guard",),
+    "frames": ("Frames",),
     "nodes.node": ("Node", "node"),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "realtime.collector": ("GcStats",),
