@@ -20,6 +20,7 @@ from horus_async.validators import is_not_negative, is_positive
 from .arrays import turned
 from .clouds import moved_cloud, ray_times, rays
 from .intake import Intake
+from .names import MOVING, STATIC
 from .picture import EdgeInfo, edges_of, picture_of
 from .reading import all_in, frame_name, nanoseconds, read, time_of
 from .transform import RigidTransform
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from .arrays import Motions
     from .tree import Path
 
-MOVING = "frames"
-"""The topic of edges that move."""
-STATIC = "frames.static"
-"""The topic of edges that never change."""
 _STEP = 0.005
 """Seconds from one look of `Frames.wait` to the next."""
 _intakes: WeakKeyDictionary[Any, dict[tuple[str, str], Intake]] = WeakKeyDictionary()
@@ -146,13 +143,12 @@ class Frames:
             return
         intake = self._intake
         context = current.get(None)
-        if context is not None and context.tick is not None:
-            intake.clock(context.now_ns)
+        end_ns = None if context is None or context.tick is None else intake.clock(context.now_ns)
         moving, static = self._topics
         while (message := node.recv_message(static)) is not None:
             intake.take(message, static=True)
         while (message := node.recv_message(moving)) is not None:
-            intake.take(message, static=False)
+            intake.take(message, static=False, end_ns=end_ns)
 
     def clear(self) -> None:
         """Forget all edges."""

@@ -55,14 +55,18 @@ class Intake:
         if self.tree.moved != moved:
             self._tell(("moved", edge.child), f"frames: {edge.child!r} is under {edge.parent!r} now")
 
-    def take(self, message: Message, *, static: bool) -> None:
-        """Take a message's edges; what makes no sense is left out, as other programs must not end a run."""
+    def take(self, message: Message, *, static: bool, end_ns: int | None = None) -> None:
+        """Take a message's edges; what makes no sense is left out, as other programs must not end a run.
+
+        Those later than ``end_ns`` are of before the time of the run went back, and are forgotten at once.
+        """
         for one in all_in(message.value):
             child = ""
             try:
                 edge = read(one)
                 child = edge.child
-                self.add(edge, static=static)
+                if end_ns is None or edge.ns <= end_ns:
+                    self.add(edge, static=static)
             except FramesError as error:
                 self.refused += 1
                 self._tell(
@@ -71,19 +75,23 @@ class Intake:
                     f"ones of it that make no sense: {error}",
                 )
 
-    def clock(self, now_ns: int) -> None:
-        """A tick has begun; where its time is before that of the last one, what is later has not happened yet."""
+    def clock(self, now_ns: int) -> int | None:
+        """A tick has begun; where its time is before that of the last one, what is later has not happened yet.
+
+        Returns:
+            That time, if it has gone back: what waits on the topics and is later has not happened yet, either.
+        """
         before, self._now_ns = self._now_ns, now_ns
         if before is None or now_ns >= before:
-            return
+            return None
+        self.went_back += 1
         forgotten = self.tree.forget_after(now_ns)
-        if forgotten:
-            self.went_back += 1
-            self._tell(
-                ("clock",),
-                f"frames: the time of the run went back from {seconds(before)} to {seconds(now_ns)}: {forgotten} "
-                "samples of moving edges that are later are forgotten",
-            )
+        self._tell(
+            ("clock",),
+            f"frames: the time of the run went back from {seconds(before)} to {seconds(now_ns)}: {forgotten} samples of "
+            "moving edges that are later are forgotten",
+        )
+        return now_ns
 
     def _tell(self, about: tuple[str, ...], text: str) -> None:
         if about not in self._told and len(self._told) < MOST_TOLD:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import frozen
 
-from horus_async.errors import FramesError
+from horus_async.errors import ExtrapolationError, FramesError  # noqa: F401 - for the front of the room
 from horus_async.messages import (
     Header,
     Point,

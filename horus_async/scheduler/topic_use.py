@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from horus_async.frames.names import EITHER
 from horus_async.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def warn_of_unsent(topics: Declared) -> None:
     """Log each topic that is read and that nobody sends: in a run that hears no other process it has no message."""
     known = uses(topics)
     sent = [topic for topic, use in known.items() if use.writers]
+    frames = EITHER.intersection(sent)
     for topic, use in known.items():
-        if not use.writers:
+        if not use.writers and not (frames and topic in EITHER):
             who = ", ".join(map(repr, use.readers))
             _log.warning("topic %r is read by %s, and nobody sends on it%s", topic, who, did_you_mean(topic, sent))
