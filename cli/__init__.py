@@ -22,6 +22,7 @@ _COMMANDS = {
     "record": "Work with recorded sessions.",
     "blackbox": "Show the events in a black box.",
     "topic": "Watch, measure and publish topics.",
+    "frames": "Show the tree of coordinate frames.",
     "doctor": "Check this machine.",
     "serve": "Serve a learned policy over HTTP.",
     "trace": "Work with request traces of a policy server.",

@@ -1,8 +1,8 @@
 """A tree of named frames: where the parts of a robot are, and were, in each other. Names are loaded on first use.
 
-    self.frames = Frames(self)                                   # in init
-    self.frames.send(stamped("odom", "base_link", (x, y, 0), yaw=theta))
-    self.frames.lookup("map", "laser", scan.header.stamp).points(points)
+self.frames = Frames(self)                                   # in init
+self.frames.send(stamped("odom", "base_link", (x, y, 0), yaw=theta))
+self.frames.lookup("map", "laser", scan.header.stamp).points(points)
 """
 
 from __future__ import annotations

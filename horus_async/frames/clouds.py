@@ -41,7 +41,9 @@ def rays(scan: LaserScan) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     if ranges.ndim != 1:
         raise FramesError(f"the ranges of a scan have the shape {ranges.shape}; give a row of numbers")
     if not np.isfinite([scan.angle_min, scan.angle_increment]).all():
-        raise FramesError(f"the angles of a scan, {scan.angle_min} and {scan.angle_increment} for each ray, are not finite")
+        raise FramesError(
+            f"the angles of a scan, {scan.angle_min} and {scan.angle_increment} for each ray, are not finite"
+        )
     farthest = scan.range_max if scan.range_max > 0 else np.inf
     hit = np.flatnonzero(np.isfinite(ranges) & (ranges >= scan.range_min) & (ranges <= farthest))
     angles = scan.angle_min + hit * scan.angle_increment
@@ -61,7 +63,8 @@ def ray_times(scan: LaserScan, stamp_ns: int, which: NDArray[np.int64]) -> NDArr
     step = scan.time_increment * NANOSECONDS
     if not abs(step) < NANOSECONDS * 3600.0:
         raise FramesError(f"time_increment={scan.time_increment} of a scan is no time from one ray to the next")
-    return stamp_ns + np.rint(which * step).astype(np.int64)
+    found: NDArray[np.int64] = stamp_ns + np.rint(which * step).astype(np.int64)
+    return found
 
 
 def moved_cloud(cloud: PointCloud, transform: RigidTransform) -> PointCloud:
@@ -76,7 +79,13 @@ def moved_cloud(cloud: PointCloud, transform: RigidTransform) -> PointCloud:
     raw = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data).view(np.uint8)
     rows, size = cloud.height, cloud.width * cloud.point_step
     stride = cloud.row_step if rows > 1 else max(cloud.row_step, size)
-    if rows < 0 or cloud.width < 0 or cloud.point_step < 0 or stride < size or raw.size < rows * stride - (stride - size):
+    if (
+        rows < 0
+        or cloud.width < 0
+        or cloud.point_step < 0
+        or stride < size
+        or raw.size < rows * stride - (stride - size)
+    ):
         raise FramesError(
             f"a cloud of {cloud.height} × {cloud.width} points of {cloud.point_step} bytes, {cloud.row_step} a row, "
             f"does not fit its {raw.size} bytes"
@@ -107,12 +116,14 @@ def _channels(cloud: PointCloud, names: tuple[str, ...]) -> list[tuple[int, np.d
         field = fields.get(name)
         if field is None:
             return None
-        kind = _FLOATS.get(field.datatype)  # type: ignore[call-overload] # any number may stand there
+        kind = _FLOATS.get(field.datatype)
         if kind is None:
             raise FramesError(f"channel {name!r} of a cloud is {field.datatype!r}: points are FLOAT32 or FLOAT64")
         dtype = np.dtype(order + kind)
         if not 0 <= field.offset <= cloud.point_step - dtype.itemsize:
-            raise FramesError(f"channel {name!r} at byte {field.offset} is not within the {cloud.point_step} of a point")
+            raise FramesError(
+                f"channel {name!r} at byte {field.offset} is not within the {cloud.point_step} of a point"
+            )
         found.append((field.offset, dtype))
     return found
 

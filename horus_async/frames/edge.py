@@ -178,8 +178,12 @@ class Edge:
             far = f"is {milliseconds(gap)} behind: its newest is of {seconds(self.newest)}"
         else:
             far = f"begins {milliseconds(-gap)} later: its oldest is of {seconds(self.oldest)}"
-        held = "one sample" if len(self) == 1 else f"{len(self)} samples, {seconds(self.oldest)} to {seconds(self.newest)}"
-        unset = "; a stamp of 0 was perhaps never set" if 0 in (ns, self.newest) and abs(gap) > 10**8 * NANOSECONDS else ""
+        held = (
+            "one sample" if len(self) == 1 else f"{len(self)} samples, {seconds(self.oldest)} to {seconds(self.newest)}"
+        )
+        unset = (
+            "; a stamp of 0 was perhaps never set" if 0 in (ns, self.newest) and abs(gap) > 10**8 * NANOSECONDS else ""
+        )
         return ExtrapolationError(
             f"at {seconds(ns)}: edge {self} {far}; it holds {held}, and nothing is guessed beyond{unset}",
             gap / NANOSECONDS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -30,14 +32,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from horus_async.messages import Header, Time
+    from horus_async.topics import Message
 
     from .arrays import Motions
     from .tree import Path
 
+_log = logging.getLogger("horus_async")
+
 _STEP = 0.005
 """Seconds from one look of `Frames.wait` to the next."""
 _intakes: WeakKeyDictionary[Any, dict[tuple[str, str], Intake]] = WeakKeyDictionary()
-"""What a node has heard in a run, by its topics in this run: a node that is restarted has taken its messages already."""
+"""What a node has heard in a run, by its access to topics: `init` may run again, and the messages are taken already."""
 
 
 class Frames:
@@ -87,12 +92,12 @@ class Frames:
         node = self._node
         ports = None if node is None else node._ports  # noqa: SLF001 - what stands for the node's run
         if ports is None:
-            return Intake(*self._options, None if node is None else node.log)
+            return Intake(*self._options, _log.warning if node is None else partial(node.log.warning, "%s"))
         assert node is not None
         of_node = _intakes.setdefault(ports, {})
         found = of_node.get(self._topics)
         if found is None:
-            found = of_node[self._topics] = Intake(*self._options, node.log)
+            found = of_node[self._topics] = Intake(*self._options, partial(node.log.warning, "%s"))
         elif found.options != self._options:
             raise ConfigurationError(
                 f"node {node.name!r} has Frames on {self._topics[0]!r} already, with another history or reparent: give "
@@ -126,7 +131,9 @@ class Frames:
             ContextError: There is no node, or it is not running.
         """
         if self._node is None:
-            raise ContextError("these Frames have no node to send with: make them in its init, Frames(self), or use add()")
+            raise ContextError(
+                "these Frames have no node to send with: make them in its init, Frames(self), or use add()"
+            )
         given = list(all_in(transform))
         edges = [(read(one), one) for one in given]
         if static:
@@ -224,7 +231,12 @@ class Frames:
         return True
 
     async def wait(
-        self, target: str, source: str, at: float | Time | None = None, *, timeout: float = 1.0
+        self,
+        target: str,
+        source: str,
+        at: float | Time | None = None,
+        *,
+        timeout: float = 1.0,  # noqa: ASYNC109 - of the run's time
     ) -> RigidTransform:
         """Wait until `lookup` answers, at most ``timeout`` seconds of the run's time.
 
@@ -251,9 +263,7 @@ class Frames:
 
     # Moving things
 
-    def transform(
-        self, message: Any, target: str, at: float | Time | None = None, *, fixed: str | None = None
-    ) -> Any:
+    def transform(self, message: Any, target: str, at: float | Time | None = None, *, fixed: str | None = None) -> Any:
         """Take a message into another frame: a `PoseStamped`, a `PointCloud` or a `TransformStamped`.
 
         The frame and the time are those of its header. A `LaserScan` is made into points by `scan_points`.
@@ -271,11 +281,10 @@ class Frames:
             FramesError: As of `lookup`; or it is another kind of message.
         """
         if not isinstance(message, (PoseStamped, PointCloud, TransformStamped)):
-            kind = type(message).__name__
-            more = "scan_points(scan, target) gives its points" if isinstance(message, LaserScan) else ""
-            raise FramesError(
-                f"a {kind} has no frame to be taken from: {more or 'give a PoseStamped, PointCloud or TransformStamped; lookup(…).apply takes the rest'}"
-            )
+            way_out = "give a PoseStamped, PointCloud or TransformStamped; lookup(…).apply takes the rest"
+            if isinstance(message, LaserScan):
+                way_out = "scan_points(scan, target) gives its points"
+            raise FramesError(f"a {type(message).__name__} cannot be taken by its header: {way_out}")
         found = self._of_header(message.header, target, at, fixed)
         stamp = message.header.stamp if at is None else type(message.header.stamp).from_ns(found.stamp_ns or 0)
         header = attrs.evolve(message.header, frame_id=found.target, stamp=stamp)
@@ -290,7 +299,9 @@ class Frames:
         if at is None:
             return self.lookup(target, header.frame_id, header.stamp)
         if fixed is None:
-            raise FramesError("at= is the target's time: give fixed=, the frame that does not move from the message's to it")
+            raise FramesError(
+                "at= is the target's time: give fixed=, the frame that does not move from the message's to it"
+            )
         found = self.lookup(target, header.frame_id, at, source_at=header.stamp, fixed=fixed)
         return attrs.evolve(found, stamp_ns=time_of(at)[0])
 
@@ -365,9 +376,13 @@ class Frames:
         self.take()
         return edges_of(self._tree)
 
-    def picture(self) -> str:
-        """The tree as text, a line a frame."""
-        return picture_of(self.edges())
+    def picture(self, now_ns: int | None = None) -> str:
+        """The tree as text, a line a frame; with how old each edge is at ``now_ns``, if that is given."""
+        return picture_of(self.edges(), now_ns)
+
+    def add_all(self, message: Message, *, static: bool) -> list[str]:
+        """Add what edges a topic's message has; returns why some were left out, if any were."""
+        return [reason for _, reason in self._intake.add_all(message, static=static)]
 
     @property
     def refused(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import FramesError
@@ -12,29 +11,27 @@ from .reading import all_in, read
 from .tree import FrameTree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from horus_async.topics import Message
 
     from .reading import Read
 
-    Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
-
 MOST_TOLD = 100
 """Of so many different edges the log tells."""
-
-_log = logging.getLogger("horus_async")
 
 
 class Intake:
     """A tree, and what became of the edges that came for it."""
 
-    def __init__(self, history_ns: int, reparent: bool, log: Log | None) -> None:  # noqa: FBT001 - the two of `options`
+    def __init__(self, history_ns: int, reparent: bool, tell: Callable[[str], None]) -> None:  # noqa: FBT001 - the two of `options`
         self.options = history_ns, reparent
         self.tree = FrameTree(history_ns, reparent=reparent)
         self.sent_static: dict[str, Any] = {}
         """The static edges that the node has sent itself, by child."""
         self.refused = 0
         self.went_back = 0
-        self._log = log or _log
+        self._say = tell
         self._told: set[tuple[str, ...]] = set()
         self._now_ns: int | None = None
 
@@ -60,6 +57,14 @@ class Intake:
 
         Those later than ``end_ns`` are of before the time of the run went back, and are forgotten at once.
         """
+        for child, reason in self.add_all(message, static=static, end_ns=end_ns):
+            self._tell(
+                (message.topic, message.publisher, child),
+                f"frames: {reason}; it is left out, and so are further ones of it that make no sense",
+            )
+
+    def add_all(self, message: Message, *, static: bool, end_ns: int | None = None) -> Iterator[tuple[str, str]]:
+        """Add a message's edges; gives those that are left out, by their child as far as it has one, and why."""
         for one in all_in(message.value):
             child = ""
             try:
@@ -69,11 +74,7 @@ class Intake:
                     self.add(edge, static=static)
             except FramesError as error:
                 self.refused += 1
-                self._tell(
-                    (message.topic, message.publisher, child),
-                    f"frames: an edge on {message.topic!r} from {message.publisher!a} is left out, and so are further "
-                    f"ones of it that make no sense: {error}",
-                )
+                yield child, f"on {message.topic!r} from {message.publisher!a}: {error}"
 
     def clock(self, now_ns: int) -> int | None:
         """A tick has begun; where its time is before that of the last one, what is later has not happened yet.
@@ -88,12 +89,12 @@ class Intake:
         forgotten = self.tree.forget_after(now_ns)
         self._tell(
             ("clock",),
-            f"frames: the time of the run went back from {seconds(before)} to {seconds(now_ns)}: {forgotten} samples of "
-            "moving edges that are later are forgotten",
+            f"frames: the time of the run went back from {seconds(before)} to {seconds(now_ns)}: {forgotten} samples "
+            "of moving edges that are later are forgotten",
         )
         return now_ns
 
     def _tell(self, about: tuple[str, ...], text: str) -> None:
         if about not in self._told and len(self._told) < MOST_TOLD:
             self._told.add(about)
-            self._log.warning("%s", text)
+            self._say(text)

@@ -42,7 +42,9 @@ def stamped(
         rpy = (0.0, 0.0, yaw)
     if rpy is not None:
         rotation = rotation_of(*_numbers(rpy, 3, "rpy"))
-    shift = translation if isinstance(translation, (Vector3, Point)) else Vector3(*_numbers(translation, 3, "translation"))
+    shift = (
+        translation if isinstance(translation, (Vector3, Point)) else Vector3(*_numbers(translation, 3, "translation"))
+    )
     if rotation is None:
         rotation = Quaternion()
     elif not isinstance(rotation, Quaternion):

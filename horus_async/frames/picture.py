@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from horus_async.clock.system import NANOSECONDS
+from horus_async.spelling import printable
 
 if TYPE_CHECKING:
     from .tree import FrameTree
@@ -45,9 +46,9 @@ def edges_of(tree: FrameTree) -> list[EdgeInfo]:
     while waiting:
         name = waiting.pop()
         waiting += sorted(below.get(name, ()), reverse=True)
-        edge = tree.edges.get(name)
-        if edge is None:
+        if name not in tree.edges:
             continue
+        edge = tree.edges[name]
         count = len(edge)
         oldest, newest = (edge.oldest, edge.newest) if count else (None, None)
         spent = (newest or 0) - (oldest or 0)
@@ -64,11 +65,11 @@ def picture_of(edges: list[EdgeInfo], now_ns: int | None = None) -> str:
     children = {edge.child for edge in edges}
     lines = []
     for root in [parent for parent in below if parent not in children]:
-        lines.append(root)
+        lines.append(printable(root))
         waiting = [(edge, "", edge is below[root][-1]) for edge in reversed(below[root])]
         while waiting:
             edge, indent, last = waiting.pop()
-            lines.append(f"{indent}{'└─ ' if last else '├─ '}{edge.child}  {_said(edge, now_ns)}")
+            lines.append(f"{indent}{'└─ ' if last else '├─ '}{printable(edge.child)}  {_said(edge, now_ns)}")
             under, more = below.get(edge.child, []), indent + ("   " if last else "│  ")
             waiting += [(one, more, one is under[-1]) for one in reversed(under)]
     return "\n".join(lines)

@@ -42,14 +42,14 @@ def frame_name(name: Any, what: str = "a frame's name") -> str:
     Raises:
         FramesError: It is no text, empty or too long.
     """
-    if type(name) is not str and not isinstance(name, str):
+    if not isinstance(name, str):
         raise FramesError(f"{what} is {name!r:.60}; give a text such as 'base_link'")
-    name = name.removeprefix("/")
-    if not name:
+    found: str = name.removeprefix("/")
+    if not found:
         raise FramesError(f"{what} is empty; give one such as 'base_link'")
-    if len(name) > LONGEST_NAME:
-        raise FramesError(f"{what} has {len(name)} characters, '{name[:40]}…'; up to {LONGEST_NAME} are possible")
-    return name
+    if len(found) > LONGEST_NAME:
+        raise FramesError(f"{what} has {len(found)} characters, '{found[:40]}…'; up to {LONGEST_NAME} are possible")
+    return found
 
 
 def read(stamped: Any) -> Read:
@@ -63,7 +63,9 @@ def read(stamped: Any) -> Read:
         stamped = _from_dict(stamped)
     elif not isinstance(stamped, TransformStamped):
         if isinstance(stamped, Transform):
-            raise FramesError("a Transform alone does not say between which frames: send a TransformStamped, or stamped(…)")
+            raise FramesError(
+                "a Transform alone does not say between which frames: send a TransformStamped, or stamped(…)"
+            )
         raise FramesError(f"{type(stamped).__name__} {stamped!r:.40} is no TransformStamped, nor a list of them")
     try:
         header, transform = stamped.header, stamped.transform

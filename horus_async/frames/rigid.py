@@ -1,4 +1,4 @@
-"""The algebra of rigid motions, on plain numbers: a lookup of a few edges is over before NumPy has made its first array.
+"""The algebra of rigid motions, on plain numbers: a lookup is over before NumPy has made its first array.
 
 A motion is a row of seven floats: the translation x, y, z in metres, then a unit quaternion x, y, z, w. It takes a
 point p to R·p + t.

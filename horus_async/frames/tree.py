@@ -194,7 +194,9 @@ class FrameTree:
         names = sorted(self.names())
         if not names:
             return ": no edge has come yet"
-        shown = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else "")
+        shown = ", ".join(names[:_MOST_NAMED]) + (
+            f" and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else ""
+        )
         return f"; known: {shown}{did_you_mean(name, names)}"
 
     # Where frames are

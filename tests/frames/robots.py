@@ -13,7 +13,7 @@ class Base(Node):
     """Sends where the robot is, at every tick, and at first how the laser is mounted."""
 
     name, rate = "base", 100
-    pubs = ("frames", "frames.static")
+    pubs: Any = ("frames", "frames.static")
 
     async def init(self) -> None:
         """Place the laser."""

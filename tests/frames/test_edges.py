@@ -37,12 +37,12 @@ def test_a_loop_is_refused_and_named() -> None:
 def test_whatever_comes_there_is_never_a_loop(pairs: list[tuple[int, int]], reparent: bool) -> None:
     """From each frame the way up ends, and each pair of one tree can be looked up."""
     frames, parents = Frames(reparent=reparent), dict[str, str]()
-    for one, other in pairs:
+    for parent, child in pairs:
         try:
-            frames.add(edge(f"f{one}", f"f{other}", SECOND))
+            frames.add(edge(f"f{parent}", f"f{child}", SECOND))
         except FramesError:
             continue
-        parents[f"f{other}"] = f"f{one}"
+        parents[f"f{child}"] = f"f{parent}"
 
     def root(name: str) -> str:
         for _ in range(8):
@@ -62,7 +62,9 @@ def test_a_second_parent_is_refused_and_named() -> None:
     """Two programs that both place a frame are a mistake; ROS would let the tree flip to and fro."""
     frames = Frames()
     frames.add(stamped("odom", "base", (1.0, 0, 0), at=1))
-    with pytest.raises(FramesError, match=r"second parent of 'base', which is under 'odom'; .* Frames\(reparent=True\)"):
+    with pytest.raises(
+        FramesError, match=r"second parent of 'base', which is under 'odom'; .* Frames\(reparent=True\)"
+    ):
         frames.add(stamped("map", "base", at=2))
     assert frames.lookup("odom", "base").translation.x == 1.0
     assert frames.names() == ["base", "odom"]
@@ -99,10 +101,10 @@ def test_fixed_and_moving_are_not_mixed() -> None:
 def test_samples_may_come_in_any_order(order: list[int]) -> None:
     """A late one takes its place, and of two with one stamp the later to come counts."""
     frames = Frames()
-    for at in order:
-        frames.add(stamped("odom", "base", (-1.0, 0, 0), at=at))
-        frames.add(stamped("odom", "base", (float(at), 0, 0), at=at))
-    for at in (0, 0.5, 3.25, 7):
+    for number in order:
+        frames.add(stamped("odom", "base", (-1.0, 0, 0), at=number))
+        frames.add(stamped("odom", "base", (float(number), 0, 0), at=number))
+    for at in (0.0, 0.5, 3.25, 7.0):
         assert frames.lookup("odom", "base", at).translation.x == pytest.approx(at)
 
 
@@ -168,11 +170,11 @@ def changed(**fields: Any) -> Any:
         ({"child_frame_id": "x" * 256}, "has 256 characters"),
         ({"child_frame_id": "/odom"}, "'odom' cannot be its own parent"),
         ({"stamp": None}, "stamp None is no time"),
-        ({"stamp": Time("1", 0)}, "is no time"),
+        ({"stamp": Time("1", 0)}, "is no time"),  # type: ignore[arg-type]
         ({"stamp": Time(1 << 70, 0)}, "is no time"),
         ({"header": None}, "a TransformStamped with a field that is none"),
         ({"transform": 3}, "a TransformStamped with a field that is none"),
-        ({"transform": Transform(3, Quaternion())}, "without its fields"),
+        ({"transform": Transform(3, Quaternion())}, "without its fields"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_no_edge_is_refused(fields: dict[str, Any], said: str) -> None:
@@ -183,7 +185,9 @@ def test_what_is_no_edge_is_refused(fields: dict[str, Any], said: str) -> None:
     assert frames.names() == []
 
 
-@pytest.mark.parametrize("value", [None, 3, "map", Transform(), Point(), {}, {"x": 1}, {"child_frame_id": "a", "header": 3}])
+@pytest.mark.parametrize(
+    "value", [None, 3, "map", Transform(), Point(), {}, {"x": 1}, {"child_frame_id": "a", "header": 3}]
+)
 @pytest.mark.parametrize("in_list", [False, True])
 def test_what_is_no_transform_is_refused(value: Any, in_list: bool) -> None:
     """By its class or its value."""
@@ -242,7 +246,7 @@ def test_what_is_over_is_let_go() -> None:
     assert frames._tree.samples == 101
     assert len(kept._stamps) == len(kept._samples) < 101 * 2 + edge_module._SPARE
     assert frames.lookup("odom", "base", 199.25).translation.x == 19_925
-    with pytest.raises(ExtrapolationError, match="holds 101 samples, 198.990000 s to 199.990000 s"):
+    with pytest.raises(ExtrapolationError, match=r"holds 101 samples, 198\.990000 s to 199\.990000 s"):
         frames.lookup("odom", "base", 198.98)
 
 

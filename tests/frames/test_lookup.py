@@ -189,7 +189,9 @@ def test_no_time_is_the_newest_that_all_have() -> None:
 def test_edges_without_a_time_in_common_are_named() -> None:
     """One ended before the other began."""
     frames = frames_of(stamped("map", "odom", at=1), stamped("odom", "base", at=1.5))
-    with pytest.raises(ExtrapolationError, match=r"map → odom and odom → base have no time in common.*500\.000 ms") as found:
+    with pytest.raises(
+        ExtrapolationError, match=r"map → odom and odom → base have no time in common.*500\.000 ms"
+    ) as found:
         frames.lookup("map", "base")
     assert found.value.gap == pytest.approx(0.5)
 

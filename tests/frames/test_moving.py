@@ -68,7 +68,8 @@ def test_messages_are_moved_as_what_they_are() -> None:
 
     point, vector = moved.apply(Point(1.0, 2.0, 3.0)), moved.apply(Vector3(1.0, 2.0, 3.0))
     turn = t3.euler.euler2quat(0.4, 0.5, 0.6, "sxyz")
-    pose = moved.apply(Pose(Point(1.0, 2.0, 3.0), Quaternion(*turn[1:], turn[0])))
+    orientation = Quaternion(x=turn[1], y=turn[2], z=turn[3], w=turn[0])
+    pose = moved.apply(Pose(Point(1.0, 2.0, 3.0), orientation))
 
     assert (point.x, point.y, point.z) == pytest.approx(tuple(MATRIX @ [1, 2, 3, 1])[:3], abs=1e-14)
     assert (vector.x, vector.y, vector.z) == pytest.approx(tuple(MATRIX @ [1, 2, 3, 0])[:3], abs=1e-14)
@@ -79,7 +80,7 @@ def test_messages_are_moved_as_what_they_are() -> None:
         MATRIX[:3, :3] @ t3.quaternions.quat2mat(turn),
         atol=1e-14,
     )
-    assert moved.apply(Quaternion(*turn[1:], turn[0])) == found
+    assert moved.apply(orientation) == found
     assert moved.pose() == Pose(Point(*moved.motion[:3]), moved.rotation)
     assert moved.apply((1, 2, 3)).tolist() == pytest.approx([point.x, point.y, point.z], abs=1e-14)
 
@@ -117,11 +118,11 @@ def test_a_pose_goes_by_its_header() -> None:
     assert found.header == Header(Time(2), "map")
     assert found.pose.position == Point(2.0, -2.0, 0.5)
     assert pose.header.frame_id == "laser"
-    with pytest.raises(FramesError, match="1.000 ms behind"):
+    with pytest.raises(FramesError, match=r"1\.000 ms behind"):
         frames.transform(PoseStamped(Header(Time(2, 1_000_000), "laser")), "map")
-    with pytest.raises(FramesError, match=r"a LaserScan has no frame.*scan_points\(scan, target\)"):
+    with pytest.raises(FramesError, match=r"a LaserScan cannot be taken.*scan_points\(scan, target\)"):
         frames.transform(LaserScan(), "map")
-    with pytest.raises(FramesError, match="a Point has no frame"):
+    with pytest.raises(FramesError, match="a Point cannot be taken"):
         frames.transform(Point(), "map")
 
 
@@ -163,7 +164,10 @@ def scan_of(ranges: Any, **fields: Any) -> LaserScan:
 def test_a_scan_becomes_points(kind: Any) -> None:
     """Of the rays that hit something, in their order."""
     scan = scan_of(kind([1.0, math.nan, 2.0, math.inf, 0.05, 31.0, 3.0, -math.inf]), angle_min=0.5)
-    expected = [[r * math.cos(a), r * math.sin(a), 0, 1] for r, a in ((1, 0.5), (2, 0.5 + math.radians(2)), (3, 0.5 + math.radians(6)))]
+    expected = [
+        [r * math.cos(a), r * math.sin(a), 0, 1]
+        for r, a in ((1, 0.5), (2, 0.5 + math.radians(2)), (3, 0.5 + math.radians(6)))
+    ]
 
     found = placed().scan_points(scan, "map")
 
@@ -201,8 +205,8 @@ def test_each_ray_is_taken_from_where_the_sensor_was(count: int, increment: floa
 
     for index, (point, reach) in enumerate(zip(found, scan.ranges, strict=True)):
         angle = index * scan.angle_increment
-        at = Time.from_ns(SECOND + round(index * increment * SECOND))
-        ray = frames.lookup("odom", "laser", at).points([reach * math.cos(angle), reach * math.sin(angle), 0.0])
+        when = Time.from_ns(SECOND + round(index * increment * SECOND))
+        ray = frames.lookup("odom", "laser", when).points([reach * math.cos(angle), reach * math.sin(angle), 0.0])
         expected = frames.lookup("base", "odom", 1.25).points(ray) if to_base else ray
         np.testing.assert_allclose(point, expected, atol=1e-12)
 
@@ -216,7 +220,7 @@ def test_each_ray_is_taken_from_where_the_sensor_was(count: int, increment: floa
         ({"angle_increment": math.inf}, "not finite"),
         ({"time_increment": math.nan}, "time_increment=nan"),
         ({"time_increment": 1e9}, r"time_increment=1000000000\.0"),
-        ({"time_increment": 1.0}, "4.0|behind"),
+        ({"time_increment": 1.0}, "behind"),
         ({"header": Header(Time(1), "lasr")}, "did you mean 'laser'"),
     ],
 )

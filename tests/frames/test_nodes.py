@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from horus_async import ConfigurationError, Frames, FramesError, Node, Restart, Scheduler, Topic, now, now_ns, tick
-from horus_async.errors import ContextError, NodeFailure
+from horus_async.errors import ContextError, NodeFailure, TopicNameError
 from horus_async.frames import stamped
 from horus_async.messages import Header, LaserScan, Time, Transform, TransformStamped
 from horus_async.recorder import open_session
@@ -48,7 +48,10 @@ def test_who_sends_frames_ticks_before_who_asks() -> None:
         shift = newest.transform.translation
         lever = math.cos(at + 0.0) * 0.2, math.sin(at) * 0.2
         assert (shift.x, shift.y) == pytest.approx((math.cos(at) + lever[0], math.sin(at) + lever[1]))
-        assert (before.header.stamp.ns if number >= 2 else "begins" in before) in (number * 20_000_000 - 25_000_000, True)
+        if number < 2:
+            assert "begins" in before
+        else:
+            assert before.header.stamp.ns == number * 20_000_000 - 25_000_000
         assert refused == 0
 
 
@@ -163,16 +166,28 @@ def test_a_bad_edge_never_ends_a_run(caplog: pytest.LogCaptureFixture) -> None:
         frames = Frames(node)
         seen.append((frames.can_lookup("odom", "base"), frames.refused, frames.names()))
 
-    feed = {"frames": [(0, edge("odom", "base", SECOND // 2)), *((1, value) for value in BAD), *((2, value) for value in BAD)]}
+    feed = {
+        "frames": [
+            (0, edge("odom", "base", SECOND // 2)),
+            *((1, value) for value in BAD),
+            *((2, value) for value in BAD),
+        ]
+    }
     with caplog.at_level(logging.WARNING):
         run_nodes(Node("asker", tick=ask, subs=["frames"]), ticks=3, feed=feed)
 
     each = len(BAD) + 1
     assert seen == [(True, count, ["base", "odom"]) for count in (0, each, 2 * each)]
     told = [record.getMessage() for record in caplog.records]
-    assert [record.name for record in caplog.records] == ["horus_async.node.asker"] * 3, "nobody sends static ones: fine"
-    assert all(text.startswith("frames: an edge on 'frames' from 'feed' is left out") for text in told)
-    for said in ("str 'map' is no TransformStamped", "a loop: odom → base → odom", "map → base would be a second parent"):
+    assert [record.name for record in caplog.records] == ["horus_async.node.asker"] * 3, (
+        "nobody sends static ones: fine"
+    )
+    assert all(text.startswith("frames: on 'frames' from 'feed': ") and "is left out" in text for text in told)
+    for said in (
+        "str 'map' is no TransformStamped",
+        "a loop: odom → base → odom",
+        "map → base would be a second parent",
+    ):
         assert sum(said in text for text in told) == 1
 
 
@@ -212,16 +227,20 @@ def test_two_trees_of_one_node_are_one() -> None:
 
 def test_a_new_run_begins_with_an_empty_tree() -> None:
     """A node object that runs again knows nothing of the run before."""
-    node, seen = Asker(), []
+    seen: list[Any] = []
+
+    class Listing(Asker):
+        async def tick(self) -> None:
+            seen.append(self.frames.names())
+
+    node = Listing()
     run_nodes(node, Base(), ticks=2)
-    node.tick = lambda: seen.append(node.frames.names())  # type: ignore[method-assign,assignment]
     run_nodes(node, ticks=2)
-    assert seen == [[]]
+    assert seen == [["base_link", "laser", "odom"], []]
 
 
 def test_waiting_takes_the_time_of_the_run() -> None:
     """Until the edge comes, or the time-out with the reason; virtual time costs nothing."""
-    seen: list[Any] = []
 
     class Late(Node):
         name, rate, pubs = "late", 10, ("frames",)
@@ -251,7 +270,6 @@ def test_waiting_takes_the_time_of_the_run() -> None:
     assert [message.value for message in found] == [SECOND // 2, "done"]
     assert 50 <= found[0].tick <= 51
     assert 70 <= found[1].tick <= 72
-    seen.clear()
 
 
 def test_time_that_goes_back_forgets_what_has_not_happened_yet(caplog: pytest.LogCaptureFixture) -> None:
@@ -279,6 +297,7 @@ def test_time_that_goes_back_forgets_what_has_not_happened_yet(caplog: pytest.Lo
 
 def test_static_frames_of_a_node_travel_together() -> None:
     """The last message of a node has all of them, so one kept message is enough for who comes late."""
+
     class Mounts(Node):
         name, rate, pubs = "mounts", 100, ("frames.static", "frames")
 
@@ -329,7 +348,7 @@ def test_frames_without_a_running_node_say_what_to_do() -> None:
         Frames(Asker()).lookup("odom", "base")
     with pytest.raises(ContextError, match="is not running"):
         Frames(Base()).send(stamped("odom", "base"))
-    with pytest.raises(Exception, match="topic name|'a b'"):
+    with pytest.raises(TopicNameError, match="'a b'"):
         Frames(moving="a b")
 
 
@@ -359,6 +378,7 @@ def test_other_topics_may_carry_the_frames() -> None:
 
 def test_an_error_that_nobody_catches_is_the_nodes() -> None:
     """As any other: the run fails with the edge and the gap in the message."""
+
     class Careless(Asker):
         async def tick(self) -> None:
             self.frames.lookup("odom", "laser", now() + 1)
