@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from horus_async.errors import ExtrapolationError, FramesError
+from horus_async.native import core
 from horus_async.spelling import did_you_mean
 
 from .edge import Edge, milliseconds, seconds
@@ -258,8 +259,12 @@ def _oldest(edge: Edge) -> int:
     return edge.oldest
 
 
-def chain(path: Path, ns: int) -> Motion:
-    """Up from the source to the frame above both, and down to the target."""
+def chain_slowly(path: Path, ns: int) -> Motion:
+    """Up from the source to the frame above both, and down to the target.
+
+    Raises:
+        ExtrapolationError: An edge holds nothing of that time.
+    """
     there = back = None
     for edge in path.up:
         motion = edge.fixed or edge.at(ns)
@@ -270,6 +275,15 @@ def chain(path: Path, ns: int) -> Motion:
     if back is None:
         return normalised(there) if there is not None else STILL
     return normalised(inverse(back) if there is None else compose(inverse(back), there))
+
+
+def _chain(path: Path, ns: int) -> Motion:
+    found: Motion | None = native_chain(path.up, path.down, ns)
+    return chain_slowly(path, ns) if found is None else found
+
+
+native_chain = None if core is None else core.chain
+chain = chain_slowly if native_chain is None else _chain
 
 
 def _many(edges: Iterable[Edge], times: NDArray[np.int64]) -> Motions:
