@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from horus_async.determinism.reaction import Guard
     from horus_async.engine.stats import NodeStats
     from horus_async.errors import (
+        ActionError,
         AppError,
         BlackBoxError,
         ConfigurationError,
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
         MessageOverwrittenError,
         MessageTooLargeError,
         NodeFailure,
+        ParamError,
         PolicyError,
         RecordingError,
         ReplayError,
         SchemaMismatchError,
+        ServiceError,
+        ServiceTimeoutError,
         SessionExistsError,
         SessionNameError,
         SessionNotFoundError,
@@ -57,6 +61,9 @@ if TYPE_CHECKING:
         tick,
     )
     from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
+    from horus_async.nodes.interface.declaring import action, service
+    from horus_async.nodes.interface.params import Param
+    from horus_async.nodes.interface.policies import Goals
     from horus_async.nodes.node import Node, node
     from horus_async.realtime.collector import GcStats
     from horus_async.realtime.options import Realtime
@@ -72,6 +79,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActionError",
     "AppError",
     "BlackBoxError",
     "BorrowedMessage",
@@ -89,6 +97,7 @@ __all__ = [
     "Fsync",
     "Gc",
     "GcStats",
+    "Goals",
     "Guard",
     "GuardFinding",
     "HorusError",
@@ -102,6 +111,8 @@ __all__ = [
     "Node",
     "NodeFailure",
     "NodeStats",
+    "Param",
+    "ParamError",
     "PolicyError",
     "Realtime",
     "RecordingError",
@@ -113,6 +124,8 @@ __all__ = [
     "Scheduler",
     "SchedulerStats",
     "SchemaMismatchError",
+    "ServiceError",
+    "ServiceTimeoutError",
     "SessionExistsError",
     "SessionNameError",
     "SessionNotFoundError",
@@ -127,6 +140,7 @@ __all__ = [
     "ValueNotSupportedError",
     "VerifyReport",
     "__version__",
+    "action",
     "budget_remaining",
     "dt",
     "elapsed",
@@ -137,6 +151,7 @@ __all__ = [
     "register_messages",
     "rng",
     "run",
+    "service",
     "sleep",
     "tick",
 ]
@@ -147,6 +162,9 @@ _HOMES = {
     "determinism.reaction": ("Guard",),
     "frames": ("Frames",),
     "nodes.node": ("Node", "node"),
+    "nodes.interface.declaring": ("action", "service"),
+    "nodes.interface.params": ("Param",),
+    "nodes.interface.policies": ("Goals",),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "realtime.collector": ("GcStats",),
     "realtime.options": ("Realtime",),

@@ -18,7 +18,7 @@ from .options import Gc, SchedulerOptions
 from .running import Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from horus_async.determinism.findings import GuardFinding
@@ -53,6 +53,8 @@ class Scheduler(Running):
         realtime: True or a `Realtime`: the event loop's thread comes before all others of the machine, and memory is
             locked. For `run` and `run_sync`; refused before a node starts where it is not permitted.
         gc: When Python's garbage collector runs: a `Gc`, or its value (``"between ticks"``).
+        params: Values of nodes' parameters by ``node.parameter``, ``{"arm.gain": 0.5}``: they have these as a run
+            begins, and what they had before when it is over.
         namespace: Topics are seen within it; by default ``HORUS_NAMESPACE``, else ``default``.
         name: Names the run in recordings and black boxes.
 
@@ -76,6 +78,7 @@ class Scheduler(Running):
         grace: float = 2.0,
         realtime: bool | Realtime | None = None,
         gc: Gc | str = Gc.AUTO,
+        params: Mapping[str, Any] | None = None,
         namespace: str | None = None,
         name: str = "scheduler",
         **unknown: Never,
@@ -97,6 +100,7 @@ class Scheduler(Running):
             grace=grace,
             realtime=realtime,
             gc=gc,
+            params=params,
             namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
             name=name,
         )

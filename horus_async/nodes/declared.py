@@ -1,0 +1,56 @@
+"""The topics that a node declares, and what they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from horus_async.errors import ConfigurationError
+from horus_async.topics import check_topic_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+OFFERS = "__horus_offers__"
+"""Among the attributes of what a node's class has for others: parameters, services, actions."""
+
+
+def offers_anything(kind: type, root: type) -> bool:
+    """Whether a node's class offers anything to others, by what it declares below ``root``."""
+    bases = (base for base in kind.__mro__ if not issubclass(root, base))
+    return any(OFFERS in getattr(value, "__dict__", ()) for base in bases for value in vars(base).values())
+
+
+class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot have slots
+    """The names of topics, in their order; some are declared to carry objects of one class."""
+
+    types: Mapping[str, type]
+    """The class by topic, of those that have one."""
+
+    @classmethod
+    def of(cls, option: str, given: str | Iterable[str] | Mapping[str, type | None]) -> Self:
+        """Make them of what was given for an option.
+
+        Raises:
+            ConfigurationError: It is neither a name nor several.
+            TopicNameError: A name cannot be a topic's.
+            TopicTypeError: What is given for a topic is no class.
+        """
+        if isinstance(given, cls):
+            return given
+        topics: Any = (given,) if isinstance(given, str) else given
+        try:
+            made = cls(dict.fromkeys(check_topic_name(topic) for topic in topics))
+        except TypeError:
+            raise ConfigurationError(
+                f"{option}={given!r}: give one or more topic names, or a dict of them with what they carry"
+            ) from None
+        kinds = topics if isinstance(topics, Mapping) else {}
+        made.types = {topic: kind for topic, kind in kinds.items() if kind is not None}
+        if made.types:
+            from horus_async.topics.typed import check_type  # late, as most nodes do without
+
+            for topic, kind in made.types.items():
+                check_type(topic, kind)
+        return made
