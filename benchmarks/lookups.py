@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from horus_async import Frames, Node
 from horus_async.frames import stamped
 from horus_async.messages import Time
@@ -20,7 +22,7 @@ def _tree(frames: Frames) -> Frames:
         frames.add(
             [
                 stamped(parent, child, (at, index, 0.5), rpy=(0.1 * index, 0.01 * sample, 0.02 * sample), at=at)
-                for index, (parent, child) in enumerate(zip(_EDGES, _EDGES[1:], strict=False))
+                for index, (parent, child) in enumerate(pairwise(_EDGES))
             ]
         )
     return frames

@@ -15,7 +15,7 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ConfigurationError, ContextError, FramesError
 from horus_async.messages import LaserScan, PointCloud, PoseStamped, TransformStamped
 from horus_async.nodes.context import current
-from horus_async.nodes.node import Node
+from horus_async.nodes.node import Node, types_of
 from horus_async.topics import check_topic_name
 from horus_async.validators import is_not_negative, is_positive
 
@@ -124,24 +124,28 @@ class Frames:
     def send(self, transform: Any, *, static: bool = False) -> None:
         """Publish an edge, or a list of them, on the node's topic ``frames``, or ``frames.static``.
 
-        A node's static edges travel together: each message holds all that the node has sent so far.
+        Edges that move go as a message each. Static ones travel together, so that the newest message of a node has all
+        that it has sent so far; unless the topic is declared with `TransformStamped`, which is one edge.
 
         Raises:
-            FramesError: One of them is no rigid motion between two frames.
+            FramesError: One of them is no rigid motion between two frames; none is sent.
             ContextError: There is no node, or it is not running.
         """
-        if self._node is None:
+        node = self._node
+        if node is None:
             raise ContextError(
                 "these Frames have no node to send with: make them in its init, Frames(self), or use add()"
             )
         given = list(all_in(transform))
         edges = [(read(one), one) for one in given]
-        if static:
+        topic = self._topics[static]
+        if static and types_of(node)[0].get(topic) is not TransformStamped:
             kept = self._in_this_run().sent_static
             kept.update((edge.child, one) for edge, one in edges)
-            given = list(kept.values())
-        if given:
-            self._node.send(self._topics[static], given[0] if len(given) == 1 else given)
+            all_kept = list(kept.values())
+            given = [all_kept] if given and len(all_kept) > 1 else given
+        for one in given:
+            node.send(topic, one)
 
     def take(self) -> None:
         """Take what has arrived; each question does so first."""

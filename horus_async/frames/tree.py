@@ -5,7 +5,7 @@ Pure: no topics, no clock, no log. What it answers depends on what was added, in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from horus_async.errors import ExtrapolationError, FramesError
 from horus_async.native import core
@@ -282,7 +282,7 @@ def _chain(path: Path, ns: int) -> Motion:
     return chain_slowly(path, ns) if found is None else found
 
 
-native_chain = None if core is None else core.chain
+native_chain: Any = None if core is None else core.chain
 chain = chain_slowly if native_chain is None else _chain
 
 

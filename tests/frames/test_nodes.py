@@ -313,7 +313,31 @@ def test_static_frames_of_a_node_travel_together() -> None:
     sent = captured.values("frames.static")
     assert isinstance(sent[0], TransformStamped)
     assert [one.child_frame_id for one in sent[2]] == ["part0", "part1", "part2"]
-    assert [[one.child_frame_id for one in both] for both in captured.values("frames")] == [["base", "ghost"]] * 3
+    assert [one.child_frame_id for one in captured.values("frames")] == ["base", "ghost"] * 3
+
+
+def test_on_typed_topics_each_edge_is_a_message() -> None:
+    """Whoever declares `TransformStamped` gets just that, on either side."""
+    seen: list[Any] = []
+    typed = {"frames": TransformStamped, "frames.static": TransformStamped}
+
+    class Mounts(Node):
+        name, rate, pubs = "mounts", 100, typed
+
+        async def tick(self) -> None:
+            frames = Frames(self)
+            frames.send([stamped("base", "laser"), stamped("base", "camera")], static=True)
+            frames.send([stamped("odom", "base"), stamped("odom", "ghost")])
+
+    class Typed(Node):
+        name, rate, subs = "typed", 100, typed
+
+        async def tick(self) -> None:
+            seen.append(Frames(self).names())
+
+    captured = run_nodes(Typed(), Mounts(), ticks=2)
+    assert seen == [["base", "camera", "ghost", "laser", "odom"]] * 2
+    assert {type(value) for topic in typed for value in captured.values(topic)} == {TransformStamped}
 
 
 def test_a_background_task_asks_in_its_own_time() -> None:

@@ -40,7 +40,7 @@ def test_both_forms_give_the_same_bits(made: Any, data: st.DataObject) -> None:
     ns = data.draw(st.sampled_from(every) | st.integers(every[0] - SECOND, every[-1] + SECOND))
     expected = outcome(path, ns)
 
-    found = tree.native_chain(path.up, path.down, ns)  # type: ignore[misc]
+    found = tree.native_chain(path.up, path.down, ns)
 
     if isinstance(expected, str) or not (path.up or path.down):
         assert found is None
@@ -64,7 +64,7 @@ def test_both_forms_turn_alike(turn: float, flipped: bool, part: int, span: int)
     frames.add(edge("a", "b", span, (-1.0, 0.1, 0.0), (0.0, side * np.sin(turn / 2), 0.0, side * np.cos(turn / 2))))
     for ends in (("a", "b"), ("b", "a")):
         path, ns = frames._tree.path(*ends), span * part // SECOND
-        found, expected = tree.native_chain(path.up, path.down, ns), tree.chain_slowly(path, ns)  # type: ignore[misc]
+        found, expected = tree.native_chain(path.up, path.down, ns), tree.chain_slowly(path, ns)
         assert found in (expected, None)
         assert (found is None) == (span > 1 << 52 and 0 < ns < span)
 
@@ -105,7 +105,8 @@ def test_what_makes_no_sense_is_left_to_python(fields: dict[str, Any]) -> None:
         assert core.chain(*sides, 2) is None
     assert core.chain((object(),), (), 2) is None
     assert core.chain((like_an_edge(),), (), 1 << 70) is None
-    for arguments in ((), ((), ()), ([], (), 1), ((), None, 1)):
+    wrong: list[Any] = [(), ((), ()), ([], (), 1), ((), None, 1)]
+    for arguments in wrong:
         with pytest.raises(TypeError, match="chain"):
             core.chain(*arguments)
 
