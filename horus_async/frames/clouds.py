@@ -11,7 +11,7 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import FramesError
 from horus_async.messages import PointCloud, PointDatatype
 
-from .reading import numbers_of
+from .reading import FARTHEST, numbers_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,8 +44,10 @@ def rays(scan: LaserScan) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         raise FramesError(
             f"the angles of a scan, {scan.angle_min} and {scan.angle_increment} for each ray, are not finite"
         )
-    farthest = scan.range_max if scan.range_max > 0 else np.inf
+    farthest = min(scan.range_max, FARTHEST) if scan.range_max > 0 else FARTHEST
     hit = np.flatnonzero(np.isfinite(ranges) & (ranges >= scan.range_min) & (ranges <= farthest))
+    if not np.isfinite(scan.angle_min + scan.angle_increment * len(ranges)):
+        raise FramesError(f"the angles of a scan grow beyond all bounds: {scan.angle_increment} for each ray")
     angles = scan.angle_min + hit * scan.angle_increment
     found = np.zeros((len(hit), 3))
     found[:, 0], found[:, 1] = ranges[hit] * np.cos(angles), ranges[hit] * np.sin(angles)

@@ -13,7 +13,7 @@ import attrs
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ConfigurationError, ContextError, FramesError
-from horus_async.messages import LaserScan, PointCloud, PoseStamped, TransformStamped
+from horus_async.messages import LaserScan, PointCloud, PoseStamped, Time, TransformStamped
 from horus_async.nodes.context import current
 from horus_async.nodes.node import Node, types_of
 from horus_async.topics import check_topic_name
@@ -24,14 +24,14 @@ from .clouds import moved_cloud, ray_times, rays
 from .intake import Intake
 from .names import MOVING, STATIC
 from .picture import EdgeInfo, edges_of, picture_of
-from .reading import all_in, frame_name, nanoseconds, read, time_of
+from .reading import all_in, frame_name, nanoseconds, read, sense, time_of
 from .transform import RigidTransform
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from horus_async.messages import Header, Time
+    from horus_async.messages import Header
     from horus_async.topics import Message
 
     from .arrays import Motions
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("horus_async")
 
+MOST_TAKEN = 10_000
+"""So many messages of a topic are taken for one question: another program may send as fast as they are read."""
 _STEP = 0.005
 """Seconds from one look of `Frames.wait` to the next."""
 _intakes: WeakKeyDictionary[Any, dict[tuple[str, str], Intake]] = WeakKeyDictionary()
@@ -156,9 +158,13 @@ class Frames:
         context = current.get(None)
         end_ns = None if context is None or context.tick is None else intake.clock(context.now_ns)
         moving, static = self._topics
-        while (message := node.recv_message(static)) is not None:
+        for _ in range(MOST_TAKEN):
+            if (message := node.recv_message(static)) is None:
+                break
             intake.take(message, static=True)
-        while (message := node.recv_message(moving)) is not None:
+        for _ in range(MOST_TAKEN):
+            if (message := node.recv_message(moving)) is None:
+                break
             intake.take(message, static=False, end_ns=end_ns)
 
     def clear(self) -> None:
@@ -289,15 +295,16 @@ class Frames:
             if isinstance(message, LaserScan):
                 way_out = "scan_points(scan, target) gives its points"
             raise FramesError(f"a {type(message).__name__} cannot be taken by its header: {way_out}")
-        found = self._of_header(message.header, target, at, fixed)
-        stamp = message.header.stamp if at is None else type(message.header.stamp).from_ns(found.stamp_ns or 0)
-        header = attrs.evolve(message.header, frame_id=found.target, stamp=stamp)
-        if isinstance(message, PointCloud):
-            return attrs.evolve(moved_cloud(message, found), header=header)
-        if isinstance(message, PoseStamped):
-            return PoseStamped(header, found.apply(message.pose))
-        moved = found @ RigidTransform.of(message)
-        return TransformStamped(header, message.child_frame_id, moved.transform)
+        with sense(message):
+            found = self._of_header(message.header, target, at, fixed)
+            stamp = message.header.stamp if at is None else Time.from_ns(found.stamp_ns or 0)
+            header = attrs.evolve(message.header, frame_id=found.target, stamp=stamp)
+            if isinstance(message, PointCloud):
+                return attrs.evolve(moved_cloud(message, found), header=header)
+            if isinstance(message, PoseStamped):
+                return PoseStamped(header, found.apply(message.pose))
+            moved = found @ RigidTransform.of(message)
+            return TransformStamped(header, message.child_frame_id, moved.transform)
 
     def _of_header(self, header: Header, target: str, at: Any, fixed: str | None) -> RigidTransform:
         if at is None:
@@ -326,18 +333,20 @@ class Frames:
         Raises:
             FramesError: As of `lookup`; or the scan holds no numbers.
         """
-        points, which = rays(scan)
-        stamp = nanoseconds(scan.header.stamp)
-        frame = scan.header.frame_id
+        with sense(scan):
+            points, which = rays(scan)
+            stamp, frame = nanoseconds(scan.header.stamp), scan.header.frame_id
+            moves = bool(scan.time_increment) and len(which) > 0
+            times = ray_times(scan, stamp, which) if moves else which
         before = None
         if fixed is not None:
             before, target = self.lookup(target, fixed, scan.header.stamp if at is None else at), fixed
         elif at is not None:
             raise FramesError("at= is the target's time: give fixed=, a frame that does not move during the scan")
-        if scan.time_increment == 0 or not len(which):
+        if not moves:
             points = self.lookup(target, frame, scan.header.stamp).points(points)
         else:
-            motions = self.lookups(target, frame, ray_times(scan, stamp, which))
+            motions = self.lookups(target, frame, times)
             points = turned(motions, points) + motions[:, :3]
         return points if before is None else before.points(points)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from math import isfinite, sqrt, ulp
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple, Never
@@ -134,6 +135,19 @@ def numbers_of(rows: Any) -> NDArray[Any]:
     if found.dtype.kind not in "fiu":
         raise FramesError(f"an array of {found.dtype} holds no points: give numbers")
     return found
+
+
+@contextmanager
+def sense(message: Any) -> Iterator[None]:
+    """What fails meanwhile is a message whose fields hold something else than its class says, as one from outside may.
+
+    Raises:
+        FramesError: It failed.
+    """
+    try:
+        yield
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise FramesError(f"this {type(message).__name__} makes no sense: {error}") from error
 
 
 def nanoseconds(stamp: Any) -> int:

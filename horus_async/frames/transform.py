@@ -127,7 +127,8 @@ class RigidTransform:
         import numpy as np
 
         turned = self._turned(points)
-        turned += np.array(self.motion[:3], turned.dtype)
+        with np.errstate(invalid="ignore", over="ignore"):
+            turned += np.array(self.motion[:3], turned.dtype)
         return turned
 
     def vectors(self, vectors: Any) -> NDArray[Any]:
@@ -145,8 +146,9 @@ class RigidTransform:
         if rows.shape[-1:] != (3,):
             raise FramesError(f"an array of shape {rows.shape} holds no points: its last axis has to be x, y, z")
         dtype = np.float32 if rows.dtype == np.float32 else np.float64
-        turned: NDArray[Any] = rows.astype(np.float64, copy=False) @ rotation_matrix(self.motion).T
-        return turned.astype(dtype, copy=False)
+        with np.errstate(invalid="ignore", over="ignore"):  # points that are NaN or infinite stay points that are none
+            turned: NDArray[Any] = rows.astype(np.float64, copy=False) @ rotation_matrix(self.motion).T
+            return turned.astype(dtype, copy=False)
 
     def apply(self, value: Any) -> Any:
         """Take something into ``target``; what is given stays as it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from horus_async.errors import ConfigurationError, ExtrapolationError, FramesErr
 from horus_async.frames import Frames, stamped
 from horus_async.frames import edge as edge_module
 from horus_async.frames import tree as tree_module
-from horus_async.messages import Point, Quaternion, Time, Transform, TransformStamped, Vector3
+from horus_async.messages import Header, Point, Quaternion, Time, Transform, TransformStamped, Vector3
 
 from .trees import SECOND, edge
 
@@ -193,6 +194,44 @@ def test_what_is_no_transform_is_refused(value: Any, in_list: bool) -> None:
     """By its class or its value."""
     with pytest.raises(FramesError, match=r"TransformStamped|child_frame_id|dict of its fields"):
         Frames().add([value] if in_list else value)
+
+
+PARTS = ["header", "child", "stamp", "frame", "transform", "shift", "turn", "x", "w"]
+ODD: Any = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=3)
+    | st.just(1 << 2000),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["x", "sec", "frame_id", "stamp"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(data=st.data(), names=st.sets(st.sampled_from(PARTS)))
+def test_whatever_comes_is_an_edge_or_an_error(data: st.DataObject, names: set[str]) -> None:
+    """Any value in any field of an object, of a dict, or in place of them: added, or a `FramesError`."""
+
+    def odd(name: str, usual: Any) -> Any:
+        return data.draw(ODD, name) if name in names else usual
+
+    shift = odd("shift", Vector3(odd("x", 1.0), 0.0, 0.0))
+    turn = odd("turn", Quaternion(w=odd("w", 1.0)))
+    header = odd("header", Header(odd("stamp", Time(odd("x", 1))), odd("frame", "odom")))
+    message = TransformStamped(header, odd("child", "base"), odd("transform", Transform(shift, turn)))
+    for value in (message, attrs.asdict(message), {"transforms": [attrs.asdict(message)]}, data.draw(ODD)):
+        for one in (value, [value]):
+            frames = Frames()
+            with contextlib.suppress(FramesError):
+                frames.add(one)
+            assert all(
+                math.isfinite(x) for a in frames.names() for b in frames.names() for x in frames.lookup(a, b).motion
+            )
 
 
 def test_quaternions_are_normalised() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -28,6 +29,7 @@ from horus_async.messages import (
     Vector3,
 )
 
+from .test_edges import ODD
 from .trees import SECOND
 
 TURN = (0.3, -0.7, 2.1)
@@ -322,6 +324,36 @@ def test_a_cloud_that_makes_no_sense_is_refused(fields: dict[str, Any], said: st
     cloud = cloud_of(np.zeros((6, 3)), "<f4", padding=0, rows=1, structured=False, normals=False)
     with pytest.raises(FramesError, match=said):
         placed().transform(attrs.evolve(cloud, **fields), "map")
+
+
+@given(data=st.data(), kind=st.sampled_from([LaserScan, PointCloud, PoseStamped]))
+@settings(deadline=None)
+def test_whatever_is_in_a_message_it_is_moved_or_refused(data: st.DataObject, kind: Any) -> None:
+    """Fields of a message from another program hold anything: an error of ours, and no warning."""
+    frames = Frames()
+    frames.add(stamped("map", "laser", SHIFT, rpy=TURN), static=True)
+    message: Any = PoseStamped(Header(Time(1), "laser"))
+    if kind is LaserScan:
+        message = scan_of([1.0, 2.0])
+    elif kind is PointCloud:
+        message = cloud_of(np.zeros((6, 3)), "<f4", padding=0, rows=1, structured=False, normals=True)
+    names = [field.name for field in attrs.fields(kind)]
+    for name in data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2)):
+        setattr(message, name, data.draw(ODD | st.sampled_from([math.inf, 1e308, -1e308, [1e308] * 3, [math.inf]])))
+    with contextlib.suppress(FramesError):
+        if kind is LaserScan:
+            assert np.isfinite(frames.scan_points(message, "map")).all()
+        else:
+            assert frames.transform(message, "map").header.frame_id == "map"
+
+
+def test_points_that_are_none_stay_so() -> None:
+    """NaN and infinite ones, without a warning."""
+    found = (
+        placed().lookup("map", "laser").points([[math.inf, 0, 0], [math.nan, 0, 0], [1e308, 1e308, 1e308], [0, 0, 0]])
+    )
+    assert not np.isfinite(found[:2]).all(axis=1).any()
+    assert found[3].tolist() == list(SHIFT)
 
 
 def test_an_empty_cloud_stays_empty() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import math
 import subprocess
@@ -14,6 +15,7 @@ import trio
 
 from horus_async import ConfigurationError, Frames, FramesError, Node, Restart, Scheduler, Topic, now, now_ns, tick
 from horus_async.errors import ContextError, NodeFailure, TopicNameError
+from horus_async.frames import frames as frames_module
 from horus_async.frames import stamped
 from horus_async.messages import Header, LaserScan, Time, Transform, TransformStamped
 from horus_async.recorder import open_session
@@ -189,6 +191,28 @@ def test_a_bad_edge_never_ends_a_run(caplog: pytest.LogCaptureFixture) -> None:
         "map → base would be a second parent",
     ):
         assert sum(said in text for text in told) == 1
+
+
+def test_a_flood_of_messages_holds_no_question_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One takes so many; the next goes on behind them, and nothing is lost."""
+    monkeypatch.setattr(frames_module, "MOST_TAKEN", 5)
+    seen: list[int] = []
+
+    async def ask(node: Node) -> None:
+        frames = Frames(node)
+        seen.extend(len(frames.names()) for _ in range(3))
+
+    flood = [(0, stamped("map", f"f{number}")) for number in range(12)]
+    run_nodes(Node("asker", tick=ask), ticks=1, feed={"frames": flood})
+    assert seen == [6, 11, 13]
+
+
+def test_nothing_of_a_run_is_kept_when_it_is_over() -> None:
+    """What a node has heard goes with its run, however often that is."""
+    for _ in range(3):
+        run_nodes(Asker(), Base(), ticks=2)
+    gc.collect()
+    assert not frames_module._intakes
 
 
 def test_frames_survive_a_restart_of_the_node() -> None:
