@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,7 +12,7 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import FramesError
 from horus_async.messages import PointCloud, PointDatatype
 
-from .reading import FARTHEST, numbers_of
+from .reading import FARTHEST, counts, number, numbers_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,15 +41,12 @@ def rays(scan: LaserScan) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     ranges = numbers_of(scan.ranges).astype(np.float64)
     if ranges.ndim != 1:
         raise FramesError(f"the ranges of a scan have the shape {ranges.shape}; give a row of numbers")
-    if not np.isfinite([scan.angle_min, scan.angle_increment]).all():
-        raise FramesError(
-            f"the angles of a scan, {scan.angle_min} and {scan.angle_increment} for each ray, are not finite"
-        )
-    farthest = min(scan.range_max, FARTHEST) if scan.range_max > 0 else FARTHEST
-    hit = np.flatnonzero(np.isfinite(ranges) & (ranges >= scan.range_min) & (ranges <= farthest))
-    if not np.isfinite(scan.angle_min + scan.angle_increment * len(ranges)):
-        raise FramesError(f"the angles of a scan grow beyond all bounds: {scan.angle_increment} for each ray")
-    angles = scan.angle_min + hit * scan.angle_increment
+    first, step, nearest, farthest = map(number, (scan.angle_min, scan.angle_increment, scan.range_min, scan.range_max))
+    if not isfinite(first + step * len(ranges)):
+        raise FramesError(f"the angles of a scan, {first} and {step} for each ray, are not finite")
+    farthest = min(farthest, FARTHEST) if farthest > 0 else FARTHEST
+    hit = np.flatnonzero(np.isfinite(ranges) & (ranges >= nearest) & (ranges <= farthest))
+    angles = first + hit * step
     found = np.zeros((len(hit), 3))
     found[:, 0], found[:, 1] = ranges[hit] * np.cos(angles), ranges[hit] * np.sin(angles)
     return found, hit
@@ -62,7 +60,7 @@ def ray_times(scan: LaserScan, stamp_ns: int, which: NDArray[np.int64]) -> NDArr
     """
     import numpy as np
 
-    step = scan.time_increment * NANOSECONDS
+    step = number(scan.time_increment) * NANOSECONDS
     if not abs(step) < NANOSECONDS * 3600.0:
         raise FramesError(f"time_increment={scan.time_increment} of a scan is no time from one ray to the next")
     found: NDArray[np.int64] = stamp_ns + np.rint(which * step).astype(np.int64)
@@ -78,16 +76,11 @@ def moved_cloud(cloud: PointCloud, transform: RigidTransform) -> PointCloud:
     import numpy as np
 
     data = cloud.data
+    counts(cloud.height, cloud.width, cloud.point_step, cloud.row_step)
     raw = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data).view(np.uint8)
     rows, size = cloud.height, cloud.width * cloud.point_step
     stride = cloud.row_step if rows > 1 else max(cloud.row_step, size)
-    if (
-        rows < 0
-        or cloud.width < 0
-        or cloud.point_step < 0
-        or stride < size
-        or raw.size < rows * stride - (stride - size)
-    ):
+    if stride < size or raw.size < rows * stride - (stride - size):
         raise FramesError(
             f"a cloud of {cloud.height} × {cloud.width} points of {cloud.point_step} bytes, {cloud.row_step} a row, "
             f"does not fit its {raw.size} bytes"
@@ -122,7 +115,8 @@ def _channels(cloud: PointCloud, names: tuple[str, ...]) -> list[tuple[int, np.d
         if kind is None:
             raise FramesError(f"channel {name!r} of a cloud is {field.datatype!r}: points are FLOAT32 or FLOAT64")
         dtype = np.dtype(order + kind)
-        if not 0 <= field.offset <= cloud.point_step - dtype.itemsize:
+        counts(field.offset)
+        if field.offset > cloud.point_step - dtype.itemsize:
             raise FramesError(
                 f"channel {name!r} at byte {field.offset} is not within the {cloud.point_step} of a point"
             )

@@ -105,7 +105,7 @@ def motion_of(position: Any, rotation: Any) -> Motion:
     except AttributeError as error:
         raise FramesError(f"a position or rotation without its fields: {error}") from None
     if not (type(x) is type(y) is type(z) is type(i) is type(j) is type(k) is type(w) is float):
-        x, y, z, i, j, k, w = (_number(value) for value in (x, y, z, i, j, k, w))
+        x, y, z, i, j, k, w = (number(value) for value in (x, y, z, i, j, k, w))
     length = i * i + j * j + k * k + w * w
     if not (-FARTHEST <= x <= FARTHEST and -FARTHEST <= y <= FARTHEST and -FARTHEST <= z <= FARTHEST):
         raise FramesError(f"translation ({x}, {y}, {z}) is no position: give metres, finite and below {FARTHEST:g}")
@@ -190,13 +190,29 @@ def _no_time(at: Any) -> Never:
     raise FramesError(f"at={at!r:.60} is no time: give seconds as now() does, a Time such as header.stamp, or None")
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """A real number.
+
+    Raises:
+        FramesError: It is none.
+    """
     if isinstance(value, Real) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:
             pass
     raise FramesError(f"{value!r:.40} is no number")
+
+
+def counts(*values: Any) -> None:
+    """See whether these are whole numbers from 0 on.
+
+    Raises:
+        FramesError: One is not.
+    """
+    for value in values:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+            raise FramesError(f"{value!r:.40} is no number of bytes or points")
 
 
 def _from_dict(value: dict[str, Any]) -> TransformStamped:
