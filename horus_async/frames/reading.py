@@ -211,7 +211,7 @@ def counts(*values: Any) -> None:
         FramesError: One is not.
     """
     for value in values:
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        if type(value) is bool or not isinstance(value, Integral) or int(value) < 0:
             raise FramesError(f"{value!r:.40} is no number of bytes or points")
 
 
