@@ -15,9 +15,9 @@ from horus_async.scheduler.options import Gc
 from horus_async.scheduler.overrides import Overrides
 from horus_async.scheduler.signals import Interrupted
 
+from .asking.params import given_params, param_options
 from .support.errors import FOUND, fail, prints_no_data
 from .support.load import load_scheduler, name_of, run_script, split_app
-from .support.params import given_params, param_options
 from .support.render import show_summary
 from .terminal import completion
 from .terminal.logs import show_node_logs

@@ -45,10 +45,37 @@ class NodeRun(RunCore):
     """
 
     __slots__ = (
-        "__weakref__", "_requests_in_tick", "_ticked_for", "after_ns", "answering", "asked", "carrier", "ended_ns",
-        "errors", "held_ns", "in_a_hurry", "initialised", "left_behind", "misses", "never_ran", "node", "now",
-        "overruns", "rank", "rate", "real_time", "requests",
-        "restarts", "resumed_ns", "scope", "shut_down", "thread", "threads", "unsafe",
+        "__weakref__",
+        "_requests_in_tick",
+        "_ticked_for",
+        "after_ns",
+        "answering",
+        "asked",
+        "by_nature",
+        "carrier",
+        "ended_ns",
+        "errors",
+        "held_ns",
+        "in_a_hurry",
+        "initialised",
+        "left_behind",
+        "misses",
+        "never_ran",
+        "node",
+        "now",
+        "overruns",
+        "paused",
+        "rank",
+        "rate",
+        "real_time",
+        "requests",
+        "restarts",
+        "resumed_ns",
+        "scope",
+        "shut_down",
+        "thread",
+        "threads",
+        "unsafe",
     )  # fmt: skip
 
     ports: Ports
@@ -63,7 +90,9 @@ class NodeRun(RunCore):
         self.ports = ports
         self.kind = TICK
         self.durations = Durations()
-        self.by_hand = node.compute or type(self).begin is not NodeRun.begin
+        self.by_hand = self.by_nature = node.compute or type(self).begin is not NodeRun.begin
+        self.paused = False
+        """It does not tick, until somebody says so."""
         if node.on:
             self.on = [ports.subscriber(topic) for topic in node.on]
         else:
@@ -124,6 +153,7 @@ class NodeRun(RunCore):
             self.requests = [ports.subscriber(topic) for topic in self.answering.topics]
             callbacks[INIT] = functools.partial(self.answering.begin, callbacks[INIT])
             callbacks[REQUEST] = self.answering.answer_next
+            callbacks[SHUTDOWN] = functools.partial(self.answering.end, callbacks[SHUTDOWN])
         self.callbacks = callbacks
 
     def messages_waiting(self) -> int:
@@ -204,6 +234,7 @@ class NodeRun(RunCore):
             restarts=self.restarts,
             lost=self.ports.lost_in_all(),
             refused=self.ports.refused,
+            paused=self.paused,
         )
 
 

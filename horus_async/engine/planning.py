@@ -261,6 +261,8 @@ class Planning(Safety):
             else:
                 while schedule.next_tick <= step.tick and not self._aborted:
                     passed = schedule.advance(step.tick)
+                    if run.paused:
+                        continue
                     if passed > 1 or run.busy or run.ended_ns > step.at_ns:
                         self._judge_dues(run, passed, step.at_ns)
                     if not run.busy:
@@ -303,6 +305,8 @@ class Planning(Safety):
             self._stirred = False
 
     def _ticks_for_messages(self, run: NodeRun) -> Plan:
+        if run.paused:
+            return
         for _ in range(run.messages_waiting()):
             if run.busy or self._aborted or run.messages_waiting() <= 0:
                 return

@@ -25,6 +25,7 @@ from horus_async.observe import (
     EmergencyStopped,
     Incident,
     NodeFailed,
+    Noted,
     PolicyChanged,
     WatchdogFired,
 )
@@ -228,6 +229,31 @@ class Safety(PlanCore, ABC):
         if not run.asked:
             run.asked = True
             self._interludes.append((run, REQUEST))
+        if self._pace is not None:
+            self._pace.wake()
+
+    # Pausing
+
+    def pause(self, run: NodeRun) -> bool:
+        """Have a node enter its safe state and tick no more until `resume`; False if it was paused. From any thread."""
+        if run.paused:
+            return False
+        run.paused = run.by_hand = True
+        self._interludes.append((run, SAFE_STATE))
+        self._tell_paused(run, "paused")
+        return True
+
+    def resume(self, run: NodeRun) -> bool:
+        """Let a paused node tick again; False if it was not paused. From any thread."""
+        if not run.paused:
+            return False
+        run.paused, run.by_hand = False, run.by_nature
+        self._stirred = self._stirred or bool(run.on)  # messages may have come meanwhile
+        self._tell_paused(run, "resumed")
+        return True
+
+    def _tell_paused(self, run: NodeRun, what: str) -> None:
+        self._incident(Noted(run.name, "node", f"{run.name} {what}", {"node": run.name, "state": what}))
         if self._pace is not None:
             self._pace.wake()
 

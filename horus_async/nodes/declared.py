@@ -12,16 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-OFFERS = "__horus_offers__"
-"""Among the attributes of what a node's class has for others: parameters, services, actions."""
-
-
-def offers_anything(kind: type, root: type) -> bool:
-    """Whether a node's class offers anything to others, by what it declares below ``root``."""
-    bases = (base for base in kind.__mro__ if not issubclass(root, base))
-    return any(OFFERS in getattr(value, "__dict__", ()) for base in bases for value in vars(base).values())
-
-
 class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot have slots
     """The names of topics, in their order; some are declared to carry objects of one class."""
 

@@ -12,8 +12,9 @@ from horus_async.observe import NodeInfo
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
-from .declared import DeclaredTopics, offers_anything
+from .declared import DeclaredTopics
 from .failure_policies import FailurePolicy, Miss
+from .interface.marks import offers_anything
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options

@@ -20,6 +20,7 @@ from horus_async.nodes.node import declared, offers_of
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
 
+from .control import Control
 from .options import Gc
 from .run_log import logs_heard
 from .signals import end_held_up
@@ -185,6 +186,8 @@ def _assemble(
                 add_played(runtime, played, nodes, ends_run=duration is None)
             for node in nodes:
                 runtime.add(node)
+            if not options.deterministic:
+                Control(runtime)
     if blackbox is not None:
         blackbox.tick_now = lambda: runtime.tick
     return Assembly(runtime, recorder, guard)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.determinism.findings import GuardFinding
+    from horus_async.engine.node_run import NodeRun
+    from horus_async.engine.runtime import Runtime
     from horus_async.observe import Observer
     from horus_async.realtime.options import Realtime
     from horus_async.recorder import RecordingOptions, Session
@@ -216,6 +218,33 @@ class Scheduler(Running):
                 f"a live node ended the program with sys.exit({error.code!r}), so there is no result; a node ends its "
                 "run with request_stop()"
             ) from error
+
+    # While it runs
+
+    def pause(self, node: str) -> bool:
+        """Have a node enter its safe state and tick no more until `resume`; False if it was paused. From any thread.
+
+        Its tasks and threads go on, and it still answers requests.
+
+        Raises:
+            ConfigurationError: There is no such node.
+            ContextError: The scheduler does not run.
+        """
+        runtime, run = self._running_node("pause", node)
+        return runtime.pause(run)
+
+    def resume(self, node: str) -> bool:
+        """Let a paused node tick again; False if it was not paused. From any thread; raises as `pause`."""
+        runtime, run = self._running_node("resume", node)
+        return runtime.resume(run)
+
+    def _running_node(self, what: str, node: str) -> tuple[Runtime, NodeRun]:
+        runtime = self._runtime
+        if runtime is None or not (self._running or self._stepping):
+            raise ContextError(f"{what}({node!r}) is for a scheduler that runs, and this one does not")
+        if node not in runtime.runs:
+            raise ConfigurationError(f"{what}({node!r}): no such node{did_you_mean(node, runtime.runs)}")
+        return runtime, runtime.runs[node]
 
     # Looking at it
 

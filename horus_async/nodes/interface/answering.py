@@ -28,6 +28,7 @@ class Answering:
         self._node = node
         self._offers = offers
         self._answers: dict[str, Callable[[Message], Awaitable[None]]] = {}
+        self._actions: list[Carrying] = []
         self.publishes = [ANNOUNCED]
         """Topics."""
         if offers.params:
@@ -36,6 +37,7 @@ class Answering:
             self._add(name, _bound(self._serve, service, function))
         for name, (action, carry_out) in offers.actions.items():
             carrying = Carrying(node, action, carry_out)
+            self._actions.append(carrying)
             self._answers[f"{name}/goal"] = carrying.take_goal
             self._answers[f"{name}/cancel"] = carrying.give_up
             self.publishes.append(f"{name}/status")
@@ -51,8 +53,18 @@ class Answering:
 
     def begin(self, init: Callable[[], Any] | None) -> Any:
         """In place of the node's ``init``: say what it offers, and go on with that."""
+        self._cut(f"node {self._node.name} began anew")
         self._announce()
         return None if init is None else init()
+
+    def end(self, shutdown: Callable[[], Any] | None) -> Any:
+        """In place of its ``shutdown``."""
+        self._cut(f"the run of node {self._node.name} ended")
+        return None if shutdown is None else shutdown()
+
+    def _cut(self, why: str) -> None:
+        for carrying in self._actions:
+            carrying.cut(why)
 
     async def answer_next(self) -> None:
         """Answer the next request, if there is one."""

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.event_loop import event_loop
-from horus_async.errors import ActionError, ContextError, TopicTypeError
+from horus_async.errors import ActionError, TopicError, TopicTypeError
 from horus_async.topics.typed import check_fields, check_kind
 
 from .identity import Request, said_of
@@ -106,7 +106,7 @@ class Carrying:
         self._node.background(self._carry_out, handle)
 
     async def _carry_out(self, handle: Handle) -> None:
-        state, rest = "failed", {"error": f"node {self._node.name} ended"}
+        state, rest = "", {}
         try:
             with event_loop().scope() as handle.scope:
                 if handle.given_up:
@@ -116,28 +116,35 @@ class Carrying:
                     _check(self.action, self.action.result, value)
                 state, rest = "succeeded", {"value": value}
             if handle.scope.cancelled_caught:
-                state, rest = handle.given_up, {}
+                state = handle.given_up
         except Exception as error:  # noqa: BLE001 - it is told to whoever gave the goal, and the node goes on
-            rest = {"error": self._failed(error)}
+            state, rest = "failed", {"error": self._failed(error)}
         finally:
-            self._ended(handle, state, rest)
+            if state:
+                self._ended(handle, state, rest)
 
     def _failed(self, error: Exception) -> str:
-        expected = isinstance(error, (ActionError, TopicTypeError))
+        expected = isinstance(error, (ActionError, TopicError))
         text = said_of(error)
         self._node.log.warning("%s: a goal failed: %s", self.action.name, text, exc_info=None if expected else error)
         return str(error) if isinstance(error, ActionError) else text
 
     def _ended(self, handle: Handle, state: str, rest: dict[str, Any]) -> None:
-        self._present = None
         try:
             self.say(handle, state, **rest)
-            if self._waiting:
-                self._begin(self._waiting.popleft())
-        except ContextError:  # the run is over, or the node begins anew
-            for other in self._waiting:
-                self._node.log.warning("%s: the goal of %s was not begun", self.action.name, other.request.publisher)
-            self._waiting.clear()
+        except TopicError as error:  # no topic can carry its result
+            self.say(handle, "failed", error=self._failed(error))
+        self._present = None
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+
+    def cut(self, why: str) -> None:
+        """The node begins anew, or the run ends: goals that have not ended will not be carried out any further."""
+        open_ = [*([] if self._present is None else [self._present]), *self._waiting]
+        self._present = None
+        self._waiting.clear()
+        for handle in open_:
+            self.say(handle, "failed", error=why)
 
 
 def _check(action: Action, kind: type, value: Any) -> None:

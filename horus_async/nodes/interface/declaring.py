@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import frozen
 
 from horus_async.errors import ConfigurationError
-from horus_async.nodes.declared import OFFERS
 from horus_async.topics import check_topic_name
 from horus_async.topics.typed import check_type
 
+from .marks import OFFERS
 from .params import Param, key_of
 from .policies import Goals
 

@@ -8,7 +8,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from horus_async.errors import ConfigurationError, ParamError
-from horus_async.nodes.declared import OFFERS
+
+from .marks import OFFERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import ParamError
-from horus_async.nodes.node import offers_of
 from horus_async.spelling import did_you_mean
 
 from .params import key_of
@@ -21,7 +20,7 @@ def known_params(nodes: Iterable[Any]) -> dict[str, tuple[Any, Param[Any]]]:
     return {
         f"{node.name}.{name}": (node, one)
         for node in nodes
-        if (offers := offers_of(node)) is not None
+        if (offers := node._offers) is not None  # noqa: SLF001 - nodes are below this
         for name, one in offers.params.items()
     }
 
