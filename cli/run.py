@@ -63,6 +63,9 @@ def _policy(value: str) -> Gc:
     "--gc", type=_policy, metavar="|".join(_GC), help="When garbage is collected (default: as the program says)."
 )
 @param_options
+@click.option(
+    "--asyncio", "in_asyncio", is_flag=True, help="Run under asyncio, not trio: for nodes that use its libraries."
+)
 @click.option("--blackbox-mb", type=click.IntRange(min=1), metavar="N", help="Size of the black box (default 16).")
 @click.option("--no-blackbox", is_flag=True, help="Write no black box.")
 def run(
@@ -79,6 +82,7 @@ def run(
     gc: Gc | None,
     params: tuple[str, ...],
     params_file: Path | None,
+    in_asyncio: bool,
     blackbox_mb: int | None,
     no_blackbox: bool,
 ) -> None:
@@ -94,6 +98,8 @@ def run(
 
     Example: horus-async run --param arm.gain=0.5 --params tuned.toml robot.py
 
+    Example: horus-async run --asyncio examples/hardware/http_gauge.py -- http://192.168.0.20
+
     Example: horus-async run --realtime --cpu 3 --priority 80 robot.py
     """
     if no_blackbox and blackbox_mb is not None:
@@ -101,6 +107,8 @@ def run(
     if record is not None and record.startswith("-"):
         raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
     wanted = _realtime(realtime=realtime, cpu=cpu, priority=priority, deterministic=deterministic)
+    if in_asyncio and deterministic:
+        raise click.UsageError("--asyncio and --deterministic contradict each other: virtual time runs under trio")
     prints_no_data()
     made: list[Scheduler] = []
 
@@ -116,6 +124,7 @@ def run(
         duration=duration,
         realtime=wanted,
         gc=gc,
+        asyncio=in_asyncio or None,
         params=given_params(params, params_file),
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,

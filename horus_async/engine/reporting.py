@@ -64,12 +64,12 @@ def hint(error: BaseException, *, virtual: bool) -> str | None:
     if virtual:
         return (
             "virtual time (deterministic=True, or a replay) runs under trio, also inside asyncio.run(): for an asyncio "
-            "library run in real time, with asyncio.run(scheduler.run()), and replay what its node sent; or use a "
-            "library for trio or anyio, or trio-asyncio"
+            "library run in real time, with 'horus-async run --asyncio' or asyncio.run(scheduler.run()), and replay "
+            "what its node sent; or use a library for trio or anyio, or trio-asyncio"
         )
     return (
-        "this run is under trio: for an asyncio library start it with asyncio.run(scheduler.run()), or use a library "
-        "for trio or anyio, or trio-asyncio"
+        "this run is under trio: for an asyncio library start it with 'horus-async run --asyncio' or "
+        "asyncio.run(scheduler.run()), or use a library for trio or anyio, or trio-asyncio"
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
+from horus_async.clock.event_loop import in_trio
 from horus_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Overrides:
     blackbox_mb_by_default: int = 0
     """For a program that asked for no black box and was told nothing of it here."""
     duration: float | None = None
+    asyncio: bool | None = None
+    """The event loop of `Scheduler.run_sync` is asyncio's."""
     realtime: Realtime | None = None
     gc: Gc | None = None
     params: Mapping[str, Any] = field(factory=dict)
@@ -95,11 +98,28 @@ class Overrides:
             )
         return attrs.evolve(options, **changes)
 
+    def check_loop(self, options: SchedulerOptions, *, replays: bool) -> None:
+        """Whether the run can be under asyncio, as it is to be.
+
+        Raises:
+            ConfigurationError: Its time is virtual, which is trio's, or the program has started trio by itself.
+        """
+        virtual = "replays" if replays else "is deterministic" if options.deterministic else ""
+        if virtual:
+            raise ConfigurationError(
+                f"--asyncio: scheduler {options.name!r} {virtual}, and virtual time runs under trio; leave out --asyncio"
+            )
+        if in_trio() is not None:
+            raise ConfigurationError(
+                f"--asyncio: the program runs scheduler {options.name!r} under trio; let it call "
+                "scheduler.run_sync(), or asyncio.run(scheduler.run())"
+            )
+
     def _say(self, what: str) -> None:
         """Once a process: somebody who asked for a recording has to know what is in it."""
         asked = (
             *(self.deterministic, self.seed, self.recording, self.blackbox_mb, self.duration),
-            *(self.realtime, self.gc, self.params or None),
+            *(self.asyncio, self.realtime, self.gc, self.params or None),
         )
         if os.getpid() in self._told or all(value is None for value in asked):
             return

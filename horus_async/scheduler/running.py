@@ -60,6 +60,8 @@ class Running(Playback):
         self._observers: list[Observer] = []
         self._duration: float | None = None
         """What a command line says in place of the duration that `run` is given."""
+        self._asyncio = False
+        """Whether a command line says that `run_sync` takes asyncio's loop."""
         self._parts: Assembly | None = None
         """What takes part in the run that goes on, or took part in the last one."""
         self._blackbox: RunBox | None = None
@@ -112,12 +114,12 @@ class Running(Playback):
         Raises:
             ContextError: Called inside a trio run; and whatever `run` raises.
         """
-        self._check_loop()
         self._obey()
+        self._check_loop()
         try:
             with named():
                 self._expect_files()  # an event loop takes some, too
-                run_loop(self.run, duration, virtual=self._virtual)
+                run_loop(self.run, duration, virtual=self._virtual, in_asyncio=self._asyncio)
         except NodeFailure as failure:
             failure.__traceback__ = None  # what is between here and the node is no news to anybody
             raise
@@ -227,6 +229,11 @@ class Running(Playback):
                 "run_sync() was called inside a trio run: write 'await scheduler.run(...)' there (with the kit, 'await "
                 "run_nodes_async(...)')"
             )
+        if self._asyncio and _in_asyncio():
+            raise ContextError(
+                "run_sync() was called inside an asyncio loop: write 'await scheduler.run(...)' there, and leave out "
+                "--asyncio"
+            )
         if not self._virtual and _in_asyncio():
             _log.warning(
                 "run_sync() holds up the asyncio loop that it was called in until the run has ended: write 'await "
@@ -241,7 +248,9 @@ class Running(Playback):
         options = overrides.apply(self, self._options, self._options.name)
         if options is None:
             return
-        self._duration = overrides.duration
+        if overrides.asyncio:
+            overrides.check_loop(options, replays=self._replay is not None)
+        self._duration, self._asyncio = overrides.duration, bool(overrides.asyncio)
         if self._parts is not None and overrides.recording is not None:
             options = evolve(options, recording=self._recording)  # the session holds the first run
         if self._blackbox is not None and options.blackbox_mb != self._options.blackbox_mb:

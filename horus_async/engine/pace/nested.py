@@ -13,7 +13,8 @@ from horus_async.topics.wake.wakeup import Bell
 from .loop import run_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
 
 _LOOK_UP_SECONDS = 0.2
@@ -30,7 +31,7 @@ class NestedRun:
             it stand still.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[None]], *, on_cancel: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]], *, on_cancel: Callable[[], None]) -> None:
         self.ended = False
         """Whether the work is over."""
         self._work = work
@@ -114,7 +115,7 @@ class NestedRun:
                 self._on_cancel()
 
 
-async def run_in_thread(work: Callable[[], Awaitable[None]], *, on_cancel: Callable[[], None]) -> None:
+async def run_in_thread(work: Callable[[], Coroutine[Any, Any, None]], *, on_cancel: Callable[[], None]) -> None:
     """Await ``work()`` in a trio run whose clock is virtual, and raise what it raises. See `NestedRun`."""
     await NestedRun(work, on_cancel=on_cancel).go_on()
 
