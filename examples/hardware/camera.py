@@ -19,8 +19,7 @@ from horus_async.messages import Header, Image, Time
 class Camera(Node):
     """A camera that gives no picture has failed and is opened anew; a film that is over ends the run."""
 
-    name, rate = "camera", 1
-    pubs = {"image": Image, "camera.health": dict}
+    name, rate, pubs = "camera", 1, {"image": Image, "camera.health": dict}
     failure_policy = Restart(max_retries=12, backoff=0.1)
 
     def __init__(self, source: str) -> None:
@@ -35,7 +34,7 @@ class Camera(Node):
         self.over.set()  # a thread of before
         self.over = threading.Event()
         source = int(self.source) if self.source.isdigit() else self.source
-        capture = await anyio.to_thread.run_sync(cv2.VideoCapture, source)
+        capture = await anyio.to_thread.run_sync(lambda: cv2.VideoCapture(source))
         if not capture.isOpened():
             raise OSError(f"could not open camera {self.source}")
         self.count["opened"] += 1

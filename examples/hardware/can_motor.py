@@ -3,8 +3,8 @@
     horus-async run --record drive examples/hardware/can_motor.py -- socketcan can0
     horus-async replay drive --speed max --verify examples/hardware/can_motor.py --nodes cruise
 
-Needs more: ``pip install '.[hardware]'``. The motor sends its speed (frame 0x181: counter u16, rad/s f32), and takes one
-(frame 0x201: rad/s f32).
+Needs more: ``pip install '.[hardware]'``. The motor sends its speed (frame 0x181: counter u16, rad/s f32), and takes
+one (frame 0x201: rad/s f32).
 """
 
 import struct

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from horus_async import Node, Scheduler, now_ns
 
@@ -29,14 +30,14 @@ class Mqtt(Node):
 
     def init(self) -> None:
         """Start the client; it does not matter whether the broker is there."""
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self.client.connect_timeout = 1.0
         self.client.reconnect_delay_set(1, 8)
         self.client.max_queued_messages_set(QUEUED)
         self.client.on_connect = self.on_connect
         self.client.on_message = self.on_message
         self.client.connect_async(self.host, self.port, keepalive=5)
-        self.in_thread(self.client.loop_forever, 1.0, True)  # noqa: FBT003 - tries the first time, too
+        self.in_thread(self.client.loop_forever, 1.0, True)  # tries the first time, too
 
     def on_connect(self, client: mqtt.Client, *_: Any) -> None:
         """In the thread: subscribe, each time anew."""

@@ -6,6 +6,8 @@
 Needs more: ``pip install '.[hardware]'``. A line is ``roll,pitch`` in degrees.
 """
 
+import threading
+
 import serial
 
 from horus_async import Node, Restart, Scheduler, elapsed, now_ns
@@ -23,20 +25,23 @@ class SerialImu(Node):
         super().__init__()
         self.port_name = port
         self.port: serial.Serial | None = None
+        self.over = threading.Event()
         self.count = {"opened": 0, "good": 0, "cut": 0, "garbage": 0}
 
     def init(self) -> None:
         """Open the port; nobody else can, meanwhile."""
-        self.cancel()
+        self.cancel()  # a thread of before
+        self.over = threading.Event()
         self.port = serial.Serial(self.port_name, 115200, exclusive=True)
         self.count["opened"] += 1
-        self.in_thread(self.read, self.port)
+        self.in_thread(self.read, self.port, self.over)
 
-    def read(self, port: serial.Serial) -> None:
+    def read(self, port: serial.Serial, over: threading.Event) -> None:
         """In a thread: it blocks until something comes. An unplugged device raises, and so the node has failed."""
         rest, whole = b"", False
         with port:
-            while data := port.read(port.in_waiting or 1):  # nothing: it was cancelled
+            while not over.is_set():
+                data = port.read(port.in_waiting or 1)
                 stamp_ns = now_ns()
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
@@ -63,6 +68,7 @@ class SerialImu(Node):
 
     def cancel(self) -> None:
         """Let the thread come out of its read, and close the port."""
+        self.over.set()
         if self.port is not None and self.port.is_open:
             self.port.cancel_read()
 

@@ -107,7 +107,8 @@ class Overrides:
         virtual = "replays" if replays else "is deterministic" if options.deterministic else ""
         if virtual:
             raise ConfigurationError(
-                f"--asyncio: scheduler {options.name!r} {virtual}, and virtual time runs under trio; leave out --asyncio"
+                f"--asyncio: scheduler {options.name!r} {virtual}, and virtual time runs under trio; leave out "
+                "--asyncio"
             )
         if in_trio() is not None:
             raise ConfigurationError(

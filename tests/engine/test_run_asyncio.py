@@ -135,11 +135,11 @@ def test_what_cannot_be_is_refused(options: list[str], argument: str, said: str,
     assert done.stdout == ""
 
 
-def test_a_replay_is_refused(recordings_dir: Path) -> None:
+def test_a_replay_is_refused() -> None:
     """Its time is virtual, too."""
     node = Node("sends", tick=lambda node: node.send("t", 1), rate=10)
-    Scheduler(deterministic=True, recording="played", recordings_dir=recordings_dir).add(node).run_sync(0.2)
-    scheduler = Scheduler.replay_from("played", recordings_dir)
+    Scheduler(deterministic=True, recording="played").add(node).run_sync(0.2)
+    scheduler = Scheduler.replay_from("played")
     with overriding(Overrides(asyncio=True)), pytest.raises(ConfigurationError, match="replays, and virtual time"):
         scheduler.run_sync()
 

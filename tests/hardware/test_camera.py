@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from horus_async import Node
+
 from .robots import Robot, sent
 
 if TYPE_CHECKING:
@@ -17,16 +19,20 @@ np: Any = pytest.importorskip("numpy")
 PICTURES = 12
 
 
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """Grey pictures that become brighter."""
-    path = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 50.0, (64, 48))
+def made(path: Path, width: int, height: int) -> Path:
+    """A film of grey pictures that become brighter."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 50.0, (width, height))
     assert writer.isOpened()
     for number in range(PICTURES):
-        writer.write(np.full((48, 64, 3), 20 * number, np.uint8))
+        writer.write(np.full((height, width, 3), 20 * number, np.uint8))
     writer.release()
     return path
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """A small one."""
+    return made(tmp_path / "film.avi", 64, 48)
 
 
 def test_a_film_is_recorded_and_verified_without_it(film: Path, tmp_path: Path, recordings_dir: Path) -> None:
@@ -44,13 +50,22 @@ def test_a_film_is_recorded_and_verified_without_it(film: Path, tmp_path: Path, 
     robot.verify("film", "brightness", tmp_path)
 
 
-def test_every_picture_is_seen_or_counted_as_lost(film: Path, recordings_dir: Path) -> None:
-    """By the node that looks at them."""
+def test_a_slow_reader_loses_none_in_silence(tmp_path: Path, recordings_dir: Path) -> None:
+    """Every picture is seen or counted; the recording has all of them."""
+    film = made(tmp_path / "large.avi", 640, 480)
     robot = Robot("camera.py", [str(film)], "camera")
-    robot.run(lambda: robot.driver.ended, name="seen")
-    seen = sent("seen", "brightness", "brightness", recordings_dir)
-    assert len(seen) + seen[-1]["lost"] <= PICTURES
-    assert seen[-1]["lost"] == robot.scheduler.stats().nodes["brightness"].lost
+    read: list[int] = []
+
+    def look(node: Node) -> None:
+        while robot.driver.ended and node.recv("image") is not None:
+            read.append(1)
+
+    robot.scheduler.add(Node("slow", tick=look, rate=10, subs=["image"]))
+    robot.run(lambda: robot.driver.ended and len(read) > 0, name="slow")
+    lost = robot.scheduler.stats().nodes["slow"].lost
+    assert lost > 0
+    assert len(read) + lost == PICTURES
+    assert len(sent("slow", "camera", "image", recordings_dir)) == PICTURES
 
 
 def test_a_camera_that_is_not_there_yet(film: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.examples.programs import horus
+from tests.examples.programs import EXAMPLES, horus
 
 from .robots import Robot, did, sent
 
@@ -142,8 +142,6 @@ def test_a_device_that_is_not_there(robot: Robot, device: Device, recordings_dir
 
 def test_under_trio_the_error_says_what_to_type(device: Device, tmp_path: Path) -> None:
     """With the command."""
-    from .robots import EXAMPLES
-
     program = EXAMPLES / "hardware" / "http_gauge.py"
     done = horus("run", "--duration", "9", program, "--", f"http://127.0.0.1:{device.port}/live", cwd=tmp_path)
     assert done.returncode == 1

@@ -76,14 +76,16 @@ class Operator:
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
 
-    def says(self, payload: bytes | str) -> None:
-        """Send a goal, or what is none."""
-        self.client.publish("robot/goal", payload, qos=1)
+    def says(self, *payloads: bytes | str) -> None:
+        """Send goals, or what is none."""
+        for payload in payloads:
+            self.client.publish("robot/goal", payload, qos=1)
 
     def close(self) -> None:
         """Hang up."""
         self.client.disconnect()
         self.client.loop_stop()
+        del self.client  # which closes its pair of sockets
 
 
 @pytest.fixture
@@ -106,9 +108,11 @@ def operator(broker: Broker) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def robot(broker: Broker) -> Robot:
+def robot(broker: Broker) -> Iterator[Robot]:
     """The example at it."""
-    return Robot("mqtt_robot.py", ["127.0.0.1", str(broker.port)], "mqtt")
+    robot = Robot("mqtt_robot.py", ["127.0.0.1", str(broker.port)], "mqtt")
+    yield robot
+    del robot.driver.client  # which closes its pair of sockets
 
 
 def test_it_is_recorded_and_verified_without_a_broker(
@@ -119,8 +123,7 @@ def test_it_is_recorded_and_verified_without_a_broker(
     robot.run(
         robot.counted(connected=1),
         lambda: len(operator.heard) > 0,  # subscribed on both sides
-        did(lambda: [operator.says(json.dumps({"x": n, "y": 0})) for n in range(5)]),
-        did(lambda: [operator.says(payload) for payload in bad]),
+        did(operator.says, *(json.dumps({"x": n, "y": 0}) for n in range(5)), *bad),
         robot.counted(goals=5, garbage=len(bad)),
         lambda: operator.heard[-1]["at"] > 0.3,
         name="told",
@@ -139,7 +142,7 @@ def test_the_broker_restarts(robot: Robot, operator: Operator, broker: Broker) -
         robot.counted(sent=20),
         did(broker.start),
         robot.counted(connected=2),
-        lambda: operator.client.is_connected(),
+        operator.client.is_connected,
         did(operator.says, '{"x": 1, "y": 1}'),
         robot.counted(goals=1),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pty
 import tty
 from typing import TYPE_CHECKING
 
 import pytest
+
+from horus_async import Scheduler
 
 from .robots import Robot, did, sent
 
@@ -64,9 +67,7 @@ def test_it_is_recorded_and_verified_without_the_device(
 ) -> None:
     """Every whole line is in the recording, with a stamp of when it was read; what reads them does the same again."""
     lines = [f"{n}.5,{-n}" for n in range(300)]
-    robot.run(
-        robot.counted(opened=1), did(plug.say, "9,9", *lines), robot.counted(good=300), name="wired"
-    )
+    robot.run(robot.counted(opened=1), did(plug.say, "9,9", *lines), robot.counted(good=300), name="wired")
     assert robot.driver.count == {"opened": 1, "good": 300, "cut": 1, "garbage": 0}
     recorded = sent("wired", "imu_driver", "imu", recordings_dir)
     assert [(imu["roll"], imu["pitch"]) for imu in recorded] == [(n + 0.5, float(-n)) for n in range(300)]
@@ -74,6 +75,10 @@ def test_it_is_recorded_and_verified_without_the_device(
     assert stamps == sorted(stamps)
     plug.pull()
     robot.verify("wired", "level", tmp_path)
+    again = Scheduler.replay_from("wired").set_replay_speed(math.inf)
+    level = next(node for node in robot.scheduler.nodes if node.name == "level")
+    again.add(level).run_sync()  # live, at the recorded driver
+    assert level.heard > 0  # type: ignore[attr-defined]
 
 
 def test_unplugged_and_back(robot: Robot, plug: Plug, recordings_dir: Path) -> None:
