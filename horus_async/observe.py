@@ -186,6 +186,8 @@ class NodeInfo:
     subs: tuple[str, ...] = ()
     order: int = 0
     compute: bool = False
+    keep: dict[str, int] = field(factory=dict, hash=False)
+    """How many messages it keeps for late readers, by topic."""
 
 
 @frozen

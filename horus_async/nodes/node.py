@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
 from horus_async.errors import ConfigurationError, ContextError
 from horus_async.observe import NodeInfo
-from horus_async.topics import check_topic_name
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
+from .declared_topics import declared_topics
 from .failure_policies import FailurePolicy, Miss
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from horus_async.topics import Borrowing, Message
+    from horus_async.topics.keeping.keep import Keep
 
     from .topic_access import TopicAccess
 
@@ -46,7 +47,8 @@ class Node:
             Ctrl-C, and for ``on_miss=Miss.SAFE_MODE``.
         rate: Hz, at most the scheduler's. None (and no ``on``): every scheduler tick.
         on: One or more topics: the node ticks once for each message, and only then.
-        pubs: Topics it sends on. Declared topics are part of the causal order before the first tick.
+        pubs: Topics it sends on. Declared topics are part of the causal order before the first tick. In a mapping,
+            ``Keep(type, n)`` lets late readers of a topic have its last ``n`` messages: ``pubs={"map": Keep(Map)}``.
         subs: Topics it reads.
         order: Where topics leave the order open, lower ticks earlier; it also says where a feedback loop is closed.
         budget: Seconds a tick may take. An overrun is reported and has no other effect.
@@ -63,7 +65,7 @@ class Node:
     name: str = ""
     rate: float | None = None
     on: str | Iterable[str] | None = None
-    pubs: str | Iterable[str] = ()
+    pubs: str | Iterable[str] | Mapping[str, type | Keep | None] = ()
     subs: str | Iterable[str] = ()
     order: int = 0
     budget: float | None = None
@@ -89,7 +91,7 @@ class Node:
         enter_safe_state: Callable[..., Any] | None = None,
         rate: float | None = _own,
         on: str | Iterable[str] | None = _own,
-        pubs: str | Iterable[str] = _own,
+        pubs: str | Iterable[str] | Mapping[str, type | Keep | None] = _own,
         subs: str | Iterable[str] = _own,
         order: int = _own,
         budget: float | None = _own,
@@ -137,9 +139,9 @@ class Node:
     def _settle(self) -> None:
         """Check every option, and bring those that can be given in several forms into one."""
         values = vars(self)  # past the options themselves, which would call this
-        values["on"] = _topics("on", self.on) if self.on is not None else None
-        values["pubs"] = _topics("pubs", self.pubs)
-        values["subs"] = _topics("subs", self.subs)
+        values["on"] = declared_topics("on", self.on) if self.on is not None else None
+        values["pubs"] = declared_topics("pubs", self.pubs)
+        values["subs"] = declared_topics("subs", self.subs)
         self._check()
 
     def _check(self) -> None:
@@ -313,16 +315,13 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
     return make
 
 
-def _topics(option: str, topics: Any) -> tuple[str, ...]:
-    if isinstance(topics, str):
-        topics = (topics,)
-    try:
-        return tuple(dict.fromkeys(check_topic_name(topic) for topic in topics))
-    except TypeError:
-        raise ConfigurationError(f"{option}={topics!r}: give one or more topic names") from None
-
-
 # Functions, not methods, so that a node may have methods and attributes of these names.
+
+
+def keeps(node: Node) -> dict[str, int]:
+    """How many messages a node keeps for late readers, by topic."""
+    pubs = declared_topics("pubs", node.pubs)
+    return {topic: keep.n for topic, keep in pubs.keeps.items()}
 
 
 def callback_of(node: Node, name: str) -> Callable[..., Any] | None:
@@ -341,4 +340,5 @@ def declared(node: Node) -> NodeInfo:
         subs=tuple(node.subs),
         order=node.order,
         compute=node.compute,
+        keep=keeps(node),
     )

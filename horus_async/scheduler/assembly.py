@@ -140,6 +140,8 @@ def assemble(
 
                 add_played(runtime, played, nodes, ends_run=duration is None)
             for node in nodes:
+                runtime.keep(node)
+            for node in nodes:
                 runtime.add(node)
     if blackbox is not None:
         blackbox.tick_now = lambda: runtime.tick

@@ -320,7 +320,7 @@ def run_fields(run: RunInfo) -> dict[str, Any]:
 
 def node_fields(node: NodeInfo) -> dict[str, Any]:
     """What a header says of a node."""
-    return {
+    fields = {
         "rate": node.rate,
         "on": node.on,
         "pubs": node.pubs,
@@ -328,6 +328,7 @@ def node_fields(node: NodeInfo) -> dict[str, Any]:
         "order": node.order,
         "compute": node.compute,
     }
+    return {**fields, "keep": node.keep} if node.keep else fields
 
 
 def versions() -> dict[str, str]:
