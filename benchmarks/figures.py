@@ -222,6 +222,20 @@ _RUNS = (
         max_ratio=1.3,
     ),
     Figure(
+        "sync_exact",
+        "deterministic run: time a pair of messages with equal stamps, sent and matched by `sync`",
+        "µs",
+        _of("matching", "pairs", "sync", "exact"),
+        _of("matching", "pairs", "two recv", "read"),
+    ),
+    Figure(
+        "sync_near",
+        "the same with stamps a fifth of a period apart",
+        "µs",
+        _of("matching", "pairs", "sync", "near"),
+        _of("matching", "pairs", "two recv", "read"),
+    ),
+    Figure(
         "blackbox_run",
         "deterministic run, 2 nodes: time a node with the black box",
         "µs",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from horus_async.determinism.reaction import Guard
     from horus_async.engine.stats import NodeStats
     from horus_async.errors import (
+        ActionError,
         AppError,
         BlackBoxError,
         ConfigurationError,
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
         MessageOverwrittenError,
         MessageTooLargeError,
         NodeFailure,
+        ParamError,
         PolicyError,
         RecordingError,
         ReplayError,
         SchemaMismatchError,
+        ServiceError,
+        ServiceTimeoutError,
         SessionExistsError,
         SessionNameError,
         SessionNotFoundError,
@@ -54,7 +58,12 @@ if TYPE_CHECKING:
         tick,
     )
     from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
+    from horus_async.nodes.interface.declaring import action, service
+    from horus_async.nodes.interface.params import Param
+    from horus_async.nodes.interface.policies import Goals
     from horus_async.nodes.node import Node, node
+    from horus_async.nodes.sync.stamps import SyncBy
+    from horus_async.nodes.sync.sync import Sync
     from horus_async.realtime.collector import GcStats
     from horus_async.realtime.options import Realtime
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
@@ -70,6 +79,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActionError",
     "AppError",
     "BlackBoxError",
     "BorrowedMessage",
@@ -84,6 +94,7 @@ __all__ = [
     "Fsync",
     "Gc",
     "GcStats",
+    "Goals",
     "Guard",
     "GuardFinding",
     "HorusError",
@@ -98,6 +109,8 @@ __all__ = [
     "Node",
     "NodeFailure",
     "NodeStats",
+    "Param",
+    "ParamError",
     "PolicyError",
     "Realtime",
     "RecordingError",
@@ -109,10 +122,14 @@ __all__ = [
     "Scheduler",
     "SchedulerStats",
     "SchemaMismatchError",
+    "ServiceError",
+    "ServiceTimeoutError",
     "SessionExistsError",
     "SessionNameError",
     "SessionNotFoundError",
     "Skip",
+    "Sync",
+    "SyncBy",
     "Topic",
     "TopicError",
     "TopicNameError",
@@ -123,6 +140,7 @@ __all__ = [
     "ValueNotSupportedError",
     "VerifyReport",
     "__version__",
+    "action",
     "budget_remaining",
     "dt",
     "elapsed",
@@ -133,6 +151,7 @@ __all__ = [
     "register_messages",
     "rng",
     "run",
+    "service",
     "sleep",
     "tick",
 ]
@@ -142,6 +161,11 @@ _HOMES = {
     "determinism.findings": ("GuardFinding",),
     "determinism.reaction": ("Guard",),
     "nodes.node": ("Node", "node"),
+    "nodes.interface.declaring": ("action", "service"),
+    "nodes.interface.params": ("Param",),
+    "nodes.interface.policies": ("Goals",),
+    "nodes.sync.stamps": ("SyncBy",),
+    "nodes.sync.sync": ("Sync",),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "realtime.collector": ("GcStats",),
     "realtime.options": ("Realtime",),

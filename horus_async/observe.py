@@ -7,6 +7,7 @@ block it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - recordings are read by it
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from attrs import field, frozen
@@ -56,7 +57,7 @@ class Execution(NamedTuple):
     """One finished call of a node's ``tick``, ``init`` or ``shutdown``."""
 
     kind: str
-    """``tick``, ``init``, ``shutdown`` or ``safe_state``: the ``kind`` of its recorded line."""
+    """``tick``, ``init``, ``shutdown``, ``safe_state`` or ``request``: the ``kind`` of its recorded line."""
     node: str
     tick: int
     """The scheduler tick in which it began."""
@@ -126,7 +127,27 @@ class EmergencyStopped(NamedTuple):
     reason: str
 
 
-Incident = NodeFailed | DeadlineMissed | BudgetOverrun | PolicyChanged | WatchdogFired | EmergencyStopped
+class Noted(NamedTuple):
+    """Something happened in a node that is worth an event, such as the change of a parameter."""
+
+    node: str
+    category: str
+    message: str
+    data: dict[str, Any]
+
+
+Incident = NodeFailed | DeadlineMissed | BudgetOverrun | PolicyChanged | WatchdogFired | EmergencyStopped | Noted
+
+
+class Resumed(NamedTuple):
+    """A task of a node's own went on, in real time: when, so that a verification lets it go on then."""
+
+    node: str
+    task: int
+    """How many tasks and threads the node had started before."""
+    tick: int
+    now_ns: int
+    """The run's time of day, as messages that are sent now are stamped."""
 
 
 class External(NamedTuple):
@@ -186,6 +207,8 @@ class NodeInfo:
     subs: tuple[str, ...] = ()
     order: int = 0
     compute: bool = False
+    params: Mapping[str, Any] = field(factory=dict, hash=False)
+    """The values that its parameters have as the run begins, as JSON has them."""
     keep: dict[str, int] = field(factory=dict, hash=False)
     """How many messages it keeps for late readers, by topic."""
 
@@ -231,6 +254,9 @@ class Observer:
 
     def sent(self, message: Sent) -> None:
         """A message was just sent. All messages of a callback come before its `executed`."""
+
+    def resumed(self, resumed: Resumed) -> None:
+        """A task of a node's own went on, in real time."""
 
     def missed(self, node: str, count: int) -> None:
         """So many messages that threads of a node sent were not told of: the event loop was busy for too long."""

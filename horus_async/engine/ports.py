@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from horus_async import topics
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns
-from horus_async.errors import ContextError, TopicError
+from horus_async.errors import ContextError, TopicError, TopicTypeError
 from horus_async.native import core
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, WorkContext, current
-from horus_async.observe import Received, Sent
+from horus_async.nodes.node import types_of
+from horus_async.observe import Noted, Received, Sent
 from horus_async.topics.codec import as_bytes, decode, encode
 from horus_async.topics.ring.names import check_topic_name
+from horus_async.topics.subscriber import wait_any
 
 from .core.state import PortsCore
 from .pace.virtual import StillPace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from horus_async.clock.event_loop import Scope
+    from horus_async.nodes.interface.asking import Asking
+    from horus_async.nodes.interface.identity import Request
     from horus_async.nodes.node import Node
+    from horus_async.nodes.topic_access import Synced
     from horus_async.topics import Borrowing, Bus, Message, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
     from horus_async.topics.ring.region import Taken
@@ -64,12 +70,17 @@ class Run(Protocol):
     tick: int
     audience: Audience
     time_of_day: TimeOfDay
+    unordered: set[str]
+    """Topics of requests and what comes back."""
 
     def stamp_ns(self) -> int:
         """The time for a message that is sent now."""
 
     def topic_used(self, node: str, topic: str, *, writes: bool) -> None:
         """A node used a topic for the first time."""
+
+    def first_seq(self, node: str, topic: str) -> int:
+        """The number of a node's first request on a topic: in a replay it goes on where the recorded node was."""
 
     def took_external(self, topic: str, taken: Taken, reader: RingReader) -> int:
         """A node took an external message; gives the number of its source."""
@@ -112,13 +123,21 @@ class Ports(PortsCore):
         self._lost = 0
         self.refused = 0
         """Messages of other processes that were left out because they are none."""
-        self._refused_newest: dict[str, tuple[str, int]] = {}
+        self._refused_last: dict[str, tuple[str, int]] = {}
         self._told: set[tuple[str, str]] = set()
+        self._sent_types: dict[str, type] = {}
+        self._read_types: dict[str, type] = {}
         self._lent_to: Node | None = None
+        self._asking: dict[bool, Asking] = {}
+        self._apart: dict[str, Subscriber] = {}
+        """Places in topics that tasks of the node have, not its callbacks."""
         self.wait_scope: Scope | None = None
         """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self._work_is_over = False
         """Whether these may not send any more."""
+        self.syncs: dict[str, Synced] = {}
+        """What matches a topic's messages with those of others."""
+        self._unmatched = 0
 
     def attach(self, node: Node) -> None:
         """Lend these to a node, for as long as the run lasts.
@@ -127,6 +146,11 @@ class Ports(PortsCore):
             ContextError: It takes part in another run.
         """
         check_free(node)
+        self._sent_types, self._read_types = types_of(node)
+        if self._sent_types:
+            self.send = self._send_typed  # type: ignore[method-assign] # past the native core, for this node alone
+        if self._read_types:
+            self.recv = self._recv_typed  # type: ignore[method-assign, assignment]
         node._ports = self  # noqa: SLF001 - here and in `detach` alone
         self._lent_to = node
 
@@ -135,6 +159,8 @@ class Ports(PortsCore):
         if self._lent_to is not None:
             self._lent_to._ports = None  # noqa: SLF001
             self._lent_to = None
+            for method in ("send", "recv"):
+                vars(self).pop(method, None)
         self.close()
 
     def publisher(self, topic: str) -> Publisher:
@@ -155,12 +181,26 @@ class Ports(PortsCore):
             self._run.topic_used(self._node, topic, writes=False)
         return subscriber
 
+    def begin_again(self) -> None:
+        """The node's ``init`` is to run again, or the run is over, and with it what has been matched by now."""
+        self._unmatched = self.unmatched
+        self.syncs = {}
+
+    @property
+    def unmatched(self) -> int:
+        """Messages that found no partners in a ``sync`` of the node."""
+        return self._unmatched + sum(sync.unmatched_in_all for sync in set(self.syncs.values()))
+
     def end_work(self) -> None:
         """Tasks and threads of the node's own may not send any more."""
         self._work_is_over = self._has_work
 
     def send_slowly(self, topic: str, value: Any) -> None:
         """Encode a value, publish it, and tell of it."""
+        self._send(topic, value)
+
+    def _send(self, topic: str, value: Any) -> tuple[int, int]:
+        """The same; gives the number and the stamp that the message got."""
         if self._has_work and self._is_over():
             raise ContextError(
                 f"send({topic!r}) from a thread or task of node {self._node!r} that was to end: the run has ended, or "
@@ -181,9 +221,20 @@ class Ports(PortsCore):
         seq = publisher.publish(payload, stamp_ns, None, sent_ns)
         if self._audience.hears_messages:
             self.tell(topic, seq, stamp_ns, payload, tick)
+        return seq, stamp_ns
 
     if core is None:
         send = send_slowly
+
+    def _send_typed(self, topic: str, value: Any) -> None:
+        """In place of ``send``, for a node that declares what its topics carry."""
+        wanted = self._sent_types.get(topic)
+        if wanted is not None:
+            from horus_async.topics.typed import check_fields, check_kind  # late, as most nodes do without
+
+            check_kind(topic, wanted, value)
+            check_fields(topic, value)
+        type(self).send(self, topic, value)
 
     def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:
         """Publish a recorded message, and tell of it."""
@@ -269,8 +320,12 @@ class Ports(PortsCore):
 
     def borrow(self, topic: str) -> Borrowing:
         """The next unread message, left where it is for a ``with`` block."""
+        wanted = self._read_types.get(topic)
         return topics.Borrowing(
-            topic, functools.partial(self.take_loan, topic), refuse=functools.partial(self._refuse, topic, noted=True)
+            topic,
+            functools.partial(self.take_loan, topic),
+            None if wanted is None else functools.partial(self._check_type, topic, wanted),
+            refuse=functools.partial(self._refuse, topic, noted=True),
         )
 
     def recv_slowly(self, topic: str, default: Any, taken: Taken | None = None) -> Any:
@@ -281,12 +336,18 @@ class Ports(PortsCore):
     if core is None:
         recv = recv_slowly
 
+    def _recv_typed(self, topic: str, default: Any) -> Any:
+        """In place of ``recv``, for a node that declares what its topics carry."""
+        if topic in self._read_types:
+            return self.recv_slowly(topic, default)
+        return type(self).recv(self, topic, default)
+
     def recv_all(self, topic: str) -> list[Any]:
         """All unread values, oldest first."""
         values = []
         while (taken := self._first(topic)) is not None:
             try:
-                values.append(decode(taken[0]))
+                values.append(self._value_of(topic, taken))
             except TopicError as error:
                 self._refuse(topic, taken, error)
                 continue
@@ -310,7 +371,7 @@ class Ports(PortsCore):
         taken = taken or self._first(topic)
         while taken is not None:
             try:
-                value = decode(taken[0])
+                value = self._value_of(topic, taken)
             except TopicError as error:
                 self._refuse(topic, taken, error)
                 refused += 1
@@ -323,25 +384,49 @@ class Ports(PortsCore):
             self._note(topic, None)
         return None
 
+    def _value_of(self, topic: str, taken: Taken) -> Any:
+        """The value of a message.
+
+        Raises:
+            TopicError: It cannot be read, or is not what the node declared.
+        """
+        value = decode(taken[0])
+        wanted = self._read_types.get(topic)
+        if wanted is not None:
+            self._check_type(topic, wanted, value, taken[1])
+        return value
+
+    @staticmethod
+    def _check_type(topic: str, wanted: type, value: Any, publisher: str) -> None:
+        from horus_async.topics.typed import check_received  # late, as most nodes do without
+
+        check_received(topic, wanted, value, lambda: f"sent by {publisher!a}")
+
+    def _is_left_out(self, topic: str, error: TopicError, reader: RingReader | None) -> bool:
+        """Whether a message that cannot be taken is left out: another process sent it, or it is of another class.
+
+        All else is a mistake in the program.
+        """
+        return self._is_external(reader) or (topic in self._read_types and type(error) is TopicTypeError)
+
     def _refuse(
         self, topic: str, taken: Taken, error: TopicError, *, newest: bool = False, noted: bool = False
     ) -> None:
-        """Leave out a message of another process that is none: counted, and told once for each of its publishers.
+        """Leave out a message that is none, or another than declared: counted, and told once for each publisher.
 
         Raises:
-            TopicError: it comes from this run, and so is a mistake in the program.
+            TopicError: It is a mistake in the program.
         """
         subscriber = self._subscribers[topic]
         reader = subscriber.newest_from if newest else subscriber.reader
-        if not self._is_external(reader):
+        if not self._is_left_out(topic, error, reader):
             if self._audience.hears_messages and not (newest or noted):
                 self._note(topic, taken)
             raise error
         _, publisher, seq, _ = taken
-        if newest:
-            if self._refused_newest.get(topic) == (publisher, seq):
-                return
-            self._refused_newest[topic] = publisher, seq
+        if self._refused_last.get(topic) == (publisher, seq):
+            return  # seen before it was taken, or again after that
+        self._refused_last[topic] = publisher, seq
         self.refused += 1
         if (topic, publisher) not in self._told and len(self._told) < MOST_TOLD:
             self._told.add((topic, publisher))
@@ -361,9 +446,9 @@ class Ports(PortsCore):
         newest, value = subscriber.latest(), None
         if newest is not None:
             try:
-                value = decode(newest[0])
+                value = self._value_of(topic, newest)
             except TopicError as error:
-                if self._audience.hears_messages and not self._is_external(subscriber.newest_from):
+                if self._audience.hears_messages and not self._is_left_out(topic, error, subscriber.newest_from):
                     self._saw_newest(topic, newest, subscriber)
                 self._refuse(topic, newest, error, newest=True)
                 newest = None
@@ -400,33 +485,45 @@ class Ports(PortsCore):
 
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
+        return (await self._receive((topic,)))[1]
+
+    async def receive_any(self, names: Sequence[str]) -> Message:
+        """Wait for the next unread message of any of some topics."""
+        topic, value, (_, publisher, seq, stamp_ns) = await self._receive(names)
+        return topics.Message(value, topic, seq, stamp_ns, publisher)
+
+    async def _receive(self, names: Sequence[str]) -> tuple[str, Any, Taken]:
         while True:
-            while (taken := self._first(topic)) is None:
-                if self._audience.hears_messages:
+            for topic in names:
+                while (taken := self._first(topic)) is not None:
+                    try:
+                        value = self._value_of(topic, taken)
+                    except TopicError as error:
+                        self._refuse(topic, taken, error)
+                        continue
+                    if self._audience.hears_messages:
+                        self._note(topic, taken)
+                    return topic, value, taken
+            if self._audience.hears_messages:
+                for topic in names:
                     self._note(topic, None)
-                await self._wait(topic)
+            await self._wait(names)
+            for topic in names:
                 if topic in self._empty:
                     self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
-            try:
-                value = decode(taken[0])
-            except TopicError as error:
-                self._refuse(topic, taken, error)
-                continue
-            if self._audience.hears_messages:
-                self._note(topic, taken)
-            return value
 
-    async def _wait(self, topic: str) -> None:
+    async def _wait(self, names: Sequence[str]) -> None:
+        subscribers = [self.subscriber(topic) for topic in names]
         context = current.get(None)
         if context is None or context.seed_tick not in (INIT_TICK, SHUTDOWN_TICK):
-            await self.subscriber(topic).wait()
+            await wait_any(subscribers)
             return
         with event_loop().scope() as self.wait_scope:
-            await self.subscriber(topic).wait()
+            await wait_any(subscribers)
         if self.wait_scope.cancelled_caught:
             raise ContextError(
-                f"node {self._node!r} waits for a message on {topic!r} before the first tick or after the last one, "
-                "when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
+                f"node {self._node!r} waits for a message on {' or '.join(map(repr, names))} before the first tick or "
+                "after the last one, when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
             )
 
     def lost(self, topic: str) -> int:
@@ -443,10 +540,66 @@ class Ports(PortsCore):
     def close(self) -> None:
         """Let go of the topics' memory when the run is over; `lost_in_all` still answers."""
         self._lost = self.lost_in_all()
-        for subscriber in self._subscribers.values():
+        self.begin_again()
+        for subscriber in (*self._subscribers.values(), *self._apart.values()):
             subscriber.close()
         self._subscribers.clear()
+        self._apart.clear()
         self._publishers.clear()
+
+    def ask(self, topic: str, value: Any, answers: str) -> Request:
+        """Send a request, what comes back for which is read from ``answers``; says how that will name it."""
+        self._run.unordered.update((topic, answers))
+        self._answers(answers)
+        publisher = self.publisher(topic)
+        publisher.next_seq = publisher.next_seq or self._run.first_seq(self._node, topic)
+        seq, stamp_ns = self._send(topic, value)
+        from horus_async.nodes.interface.identity import Request  # late, as most nodes do without
+
+        return Request(self._node, seq, None if self._own_time else stamp_ns)
+
+    def asking(self, node: Node) -> Asking:
+        """What the node has asked of others: its callbacks, or all of its tasks."""
+        in_task = type(current.get(None)) is WorkContext
+        asking = self._asking.get(in_task)
+        if asking is None:
+            from horus_async.nodes.interface.asking import Asking  # late, as above
+
+            asking = self._asking[in_task] = Asking(node, self)
+        return asking
+
+    def _answers(self, topic: str) -> Subscriber:
+        """The place in a topic of answers: callbacks have the node's, so that theirs are inputs; tasks one apart."""
+        if type(current.get(None)) is not WorkContext:
+            return self.subscriber(topic)
+        subscriber = self._apart.get(topic)
+        if subscriber is None:
+            subscriber = self._apart[topic] = self._bus.subscriber(check_topic_name(topic), from_start=True)
+        return subscriber
+
+    async def receive_answer(self, topic: str) -> Message:
+        """Wait for the next unread message in the place that `ask` has opened."""
+        while True:
+            taken = await self._next_answer(topic)
+            with suppress(TopicError):  # else it is nobody's answer
+                return topics.Message(decode(taken[0]), topic, taken[2], taken[3], taken[1])
+
+    async def _next_answer(self, topic: str) -> Taken:
+        subscriber = self._answers(topic)
+        while (taken := subscriber.take()) is None:
+            await (self._wait((topic,)) if type(current.get(None)) is not WorkContext else subscriber.wait())
+        if self._audience.hears_messages:
+            self._took(topic, taken, subscriber.reader)
+        return taken
+
+    def gave_up(self, topic: str) -> None:
+        """A callback has waited for an answer in vain: in a verification it has to again."""
+        if self._audience.hears_messages and type(current.get(None)) is not WorkContext:
+            self._note(topic, None)
+
+    def note(self, category: str, message: str, data: dict[str, Any]) -> None:
+        """Tell those who watch the run of an event."""
+        self._audience.tell("incident", self._run.tick, Noted(self._node, category, message, data))
 
     def background(self, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
         """Start a task of the node's own."""

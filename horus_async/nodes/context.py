@@ -29,6 +29,8 @@ SHUTDOWN_TICK = -2
 """The same for ``shutdown``."""
 FIRST_WORK_TICK = -3
 """The same for the first task or thread of a node's own; the next ones count down from here."""
+FIRST_REQUEST_TICK = -1 << 48
+"""The same for the first request that a node answers in tick 0: 65,536 for each tick, counting down from here."""
 
 
 class CallGuard(Protocol):
@@ -165,6 +167,12 @@ def now_ns() -> int:
     """The same as `now`, in nanoseconds."""
     context = current.get(None)
     return wall_ns() if context is None else context.now_ns
+
+
+def tick_ns() -> int | None:
+    """The time at which the running tick began, nanoseconds; None outside of ticks."""
+    context = current.get(None)
+    return None if context is None or context.tick is None else context.now_ns
 
 
 def dt() -> float:

@@ -12,11 +12,14 @@ from horus_async.observe import NodeInfo
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
-from .declared_topics import declared_topics
+from .context import tick_ns
+from .declared import DeclaredTopics
 from .failure_policies import FailurePolicy, Miss
+from .interface.marks import offers_anything
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
+from .sync.sync import Sync, SyncOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -24,7 +27,14 @@ if TYPE_CHECKING:
     from horus_async.topics import Borrowing, Message
     from horus_async.topics.keeping.keep import Keep
 
+    from .interface.answering import Answering
+    from .interface.asking import Goal
+    from .interface.declaring import Offers
+    from .interface.params import Param
+    from .sync.stamps import SyncBy
     from .topic_access import TopicAccess
+
+    Topics = str | Iterable[str] | Mapping[str, type | None]
 
 Callback = "Callable[..., Any]"
 """``callback(node)``, a coroutine function or a plain function."""
@@ -47,9 +57,11 @@ class Node:
             Ctrl-C, and for ``on_miss=Miss.SAFE_MODE``.
         rate: Hz, at most the scheduler's. None (and no ``on``): every scheduler tick.
         on: One or more topics: the node ticks once for each message, and only then.
-        pubs: Topics it sends on. Declared topics are part of the causal order before the first tick. In a mapping,
-            ``Keep(type, n)`` lets late readers of a topic have its last ``n`` messages: ``pubs={"map": Keep(Map)}``.
-        subs: Topics it reads.
+        pubs: Topics it sends on. Declared topics are part of the causal order before the first tick. As a dict, with
+            the class of what each carries, ``{"drive": CmdVel}``, or None: then nothing else can be sent there.
+            ``Keep(class, n)`` also lets late readers of the topic have its last ``n`` messages: ``{"map": Keep(Map)}``.
+        subs: Topics it reads. In a dict, likewise: a message of another class is left out, counted in the node's
+            ``refused``, and told of once.
         order: Where topics leave the order open, lower ticks earlier; it also says where a feedback loop is closed.
         budget: Seconds a tick may take. An overrun is reported and has no other effect.
         deadline: Seconds from when a tick is due until it must have finished.
@@ -57,6 +69,9 @@ class Node:
         failure_policy: What happens when a callback raises; by default ``Fatal()``.
         compute: The tick, a plain function, runs in a worker thread and blocks no other node.
         watchdog: Seconds after which a running tick is reported; see `Scheduler`.
+        params: Of a node that is made of functions: its parameters by their names, read as ``node.gain``.
+        services: Likewise: by its name, what answers it, ``function(node, request)``.
+        actions: Likewise: by its name, what carries it out, ``async function(node, goal, handle)``.
 
     Raises:
         ConfigurationError: An option is invalid.
@@ -64,9 +79,9 @@ class Node:
 
     name: str = ""
     rate: float | None = None
-    on: str | Iterable[str] | None = None
-    pubs: str | Iterable[str] | Mapping[str, type | Keep | None] = ()
-    subs: str | Iterable[str] = ()
+    on: Topics | None = None
+    pubs: Topics | Mapping[str, type | Keep | None] = ()
+    subs: Topics = ()
     order: int = 0
     budget: float | None = None
     deadline: float | None = None
@@ -90,9 +105,9 @@ class Node:
         on_error: Callable[..., Any] | None = None,
         enter_safe_state: Callable[..., Any] | None = None,
         rate: float | None = _own,
-        on: str | Iterable[str] | None = _own,
-        pubs: str | Iterable[str] | Mapping[str, type | Keep | None] = _own,
-        subs: str | Iterable[str] = _own,
+        on: Topics | None = _own,
+        pubs: Topics | Mapping[str, type | Keep | None] = _own,
+        subs: Topics = _own,
         order: int = _own,
         budget: float | None = _own,
         deadline: float | None = _own,
@@ -100,10 +115,17 @@ class Node:
         failure_policy: FailurePolicy | None = _own,
         compute: bool = _own,
         watchdog: float | None = _own,
+        params: Mapping[str, Param[Any]] | None = None,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+        actions: Mapping[str, Callable[..., Any]] | None = None,
         **unknown: Never,
     ) -> None:
         for option in unknown:
             raise ConfigurationError(unknown_option(option))
+        if params or services or actions:
+            from .interface.declaring import made_of  # late, as most nodes do without
+
+            self.__class__ = made_of(type(self), params or {}, services or {}, actions or {})
         guard_options(type(self), OPTIONS)
         given = {
             "rate": rate,
@@ -131,6 +153,11 @@ class Node:
             raise ConfigurationError(f"node {self.name!r}: {misspelt}")
         self._functions = functions
         self._settle()
+        self._offers: Offers | None = None
+        if offers_anything(type(self), Node):
+            from .interface.declaring import declared_offers  # late, as above
+
+            self._offers = declared_offers(self, Node)
         self.log = NodeLog(self.name)
 
     def _default_name(self) -> str:
@@ -139,9 +166,9 @@ class Node:
     def _settle(self) -> None:
         """Check every option, and bring those that can be given in several forms into one."""
         values = vars(self)  # past the options themselves, which would call this
-        values["on"] = declared_topics("on", self.on) if self.on is not None else None
-        values["pubs"] = declared_topics("pubs", self.pubs)
-        values["subs"] = declared_topics("subs", self.subs)
+        values["on"] = DeclaredTopics.of("on", self.on) if self.on is not None else None
+        values["pubs"] = DeclaredTopics.of("pubs", self.pubs)
+        values["subs"] = DeclaredTopics.of("subs", self.subs)
         self._check()
 
     def _check(self) -> None:
@@ -201,6 +228,7 @@ class Node:
 
         Raises:
             ValueNotSupportedError: No topic can carry ``value``.
+            TopicTypeError: It is not what the node declared for this topic.
             MessageTooLargeError: It can never fit into a ring.
         """
         (self._ports or self._running()).send(topic, value)
@@ -236,6 +264,72 @@ class Node:
     def subscribe(self, topic: str) -> AsyncIterator[Any]:
         """Iterate over messages as they arrive, for ever: ``async for value in node.subscribe("scan")``."""
         return _Messages(self, topic)
+
+    async def call(self, service: str, request: Any = None, timeout: float | None = 1.0) -> Any:  # noqa: ASYNC109 - by the run's clock
+        """Ask a service, of this program or another one, and wait for its reply.
+
+        Args:
+            service: Its name.
+            request: What it takes.
+            timeout: Seconds of the run's time; None for as long as it takes.
+
+        Raises:
+            ServiceError: It failed; the text is its node's. A `ServiceTimeoutError` if no reply came in time.
+        """
+        return await self._running().asking(self).call(service, request, timeout)
+
+    def goal(self, action: str, goal: Any = None, timeout: float | None = 1.0) -> Goal:
+        """Give an action a goal, for an ``async with`` block; leaving it before the goal has ended gives it up.
+
+        As in::
+
+            async with self.goal("arm.move", Pose(...)) as move:
+                async for feedback in move:
+                    ...
+                reached = await move.result()
+
+        Args:
+            action: Its name.
+            goal: What it takes.
+            timeout: Seconds of the run's time until somebody takes the goal up; None for as long as it takes.
+
+        Raises:
+            ActionError: By what is awaited in the block: there is no result.
+        """
+        return self._running().asking(self).goal(action, goal, timeout)
+
+    def sync(
+        self,
+        *topics: str,
+        slop: float = 0.0,
+        by: SyncBy | Callable[[Any], Any] | None = None,
+        wait: float | None = None,
+        queue: int = 100,
+    ) -> Sync:
+        """What gives tuples of messages that belong together: ``for left, right in self.sync("left", "right")``.
+
+        Make it once, in ``init``. With the same arguments, a later call gives the same one.
+
+        Args:
+            topics: Two or more; it takes all of their messages.
+            slop: Seconds by which the stamps of a tuple may differ; 0: not at all.
+            by: A function that gives a value's stamp (a `Time`, int nanoseconds or float seconds), or a `SyncBy`; by
+                default ``header.stamp`` or ``stamp_ns`` of messages that have one, else when they were sent.
+            wait: Seconds after its last message was sent for which a tuple may be held back, because a better one could
+                come; by default twice the slop, which is right for sensors whose delay is steady.
+            queue: How many messages of each topic may wait for partners. The oldest goes first, and is counted.
+
+        Raises:
+            ConfigurationError: An argument is not possible, or a topic is in another `sync` of the node.
+        """
+        options = SyncOptions.checked(self.name, topics, slop=slop, by=by, wait=wait, queue=queue)
+        made = None if self._ports is None else self._ports.syncs.get(options.topics[0])
+        if isinstance(made, Sync) and made.options == options:
+            return made
+        sync = Sync(self, options, tick_ns)
+        if self._ports is not None:
+            sync.join(self._ports)
+        return sync
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before this node read them."""
@@ -320,8 +414,7 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
 
 def keeps(node: Node) -> dict[str, int]:
     """How many messages a node keeps for late readers, by topic."""
-    pubs = declared_topics("pubs", node.pubs)
-    return {topic: keep.n for topic, keep in pubs.keeps.items()}
+    return dict(getattr(node.pubs, "keeps", {}))
 
 
 def callback_of(node: Node, name: str) -> Callable[..., Any] | None:
@@ -341,4 +434,35 @@ def declared(node: Node) -> NodeInfo:
         order=node.order,
         compute=node.compute,
         keep=keeps(node),
+        params=_param_values(node),
     )
+
+
+def types_of(node: Node) -> tuple[dict[str, type], dict[str, type]]:
+    """The classes that a node declares for topics which it sends on, and for those which it reads."""
+    sent, read, on = (getattr(topics, "types", {}) for topics in (node.pubs, node.subs, node.on))
+    return {**sent}, {**on, **read}
+
+
+def offers_of(node: Node) -> Offers | None:
+    """What a node offers to others; None if it offers nothing."""
+    return node._offers  # noqa: SLF001 - in its own module
+
+
+def answering_of(node: Node) -> Answering | None:
+    """What answers others in one run of a node; None if it offers nothing."""
+    offers = offers_of(node)
+    if offers is None:
+        return None
+    from .interface.answering import Answering  # late, as most nodes do without
+
+    return Answering(node, offers)
+
+
+def _param_values(node: Node) -> dict[str, Any]:
+    offers = offers_of(node)
+    if offers is None:
+        return {}
+    from .interface.params import values_of
+
+    return values_of(node, offers.params)

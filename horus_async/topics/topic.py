@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.clock.system import monotonic_ns, wall_ns
-from horus_async.errors import TopicError, TopicTypeError
+from horus_async.errors import TopicError
 from horus_async.native import core
 
 from .borrowing import Borrowing
@@ -15,14 +15,12 @@ from .bus import Bus, default_namespace
 from .codec import GENERAL, decode, encode
 from .core import TopicCore
 from .keeping.keep import check_count
-from .kinds.admission import declare
-from .kinds.checks import first_wrong
 from .message import Message
 from .packed.marks import exact
 from .ring.abandoned import close_abandoned, close_when_possible
 from .ring.locks import Rank, new_lock
 from .ring.names import check_namespace, check_topic_name
-from .values.classes import is_outdated
+from .typed import check_fields, check_kind, check_received, check_type
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -76,10 +74,8 @@ class Topic(TopicCore):
         super().__init__()
         self._closed = True  # for __del__, until the end of __init__
         self.name = check_topic_name(name)
-        if type is not None and not isinstance(type, _type_of_types):
-            raise TopicTypeError(f"topic {name!r}: type= takes a class, not {type!r}")
         if type is not None:
-            declare(type)
+            check_type(name, type)
         self._type = type
         if keep is not None:
             check_count("keep", keep)
@@ -107,16 +103,11 @@ class Topic(TopicCore):
             TopicError: the handle is closed, or there is no shared memory left.
         """
         wanted = self._type
-        if wanted is not None and not isinstance(value, wanted):
-            raise TopicTypeError(
-                f"topic {self.name!r} carries {_title(wanted)}, not {_title(type(value))}"
-                f"{_redefined(wanted, type(value))}"
-            )
+        if wanted is not None:
+            check_kind(self.name, wanted, value)
         payload = encode(value, self._forms)
         if wanted is not None and (payload[0] or type(value) not in exact):  # only what is packed begins with 0
-            wrong = first_wrong(value)
-            if wrong is not None:
-                raise TopicTypeError(f"topic {self.name!r} carries {_title(type(value))}, {wrong}")
+            check_fields(self.name, value)
         if self._publisher is None:
             raise TopicError("this topic handle is closed")
         self._publisher.publish(payload, wall_ns(), None, monotonic_ns())
@@ -238,27 +229,14 @@ class Topic(TopicCore):
         return value
 
     def _check_type(self, value: Any, publisher: str) -> None:
-        wanted = self._type
-        if wanted is None:
-            return
-        if not isinstance(value, wanted):
-            raise TopicTypeError(
-                f"topic {self.name!r} was opened for {_title(wanted)}, but holds {_title_of(value)}, "
-                f"{self._sender(publisher)}{_redefined(wanted, type(value))}"
-            )
-        wrong = first_wrong(value)
-        if wrong is not None:
-            raise TopicTypeError(
-                f"topic {self.name!r} was opened for {_title(wanted)}, but holds a {_title(type(value))} "
-                f"{wrong}, {self._sender(publisher)}"
-            )
+        if self._type is not None:
+            check_received(self.name, self._type, value, lambda: self._sender(publisher))
 
     def _sender(self, publisher: str) -> str:
         processes = " or ".join(map(str, self._subscriber.processes_of(publisher)))
         return f"sent by {publisher}" + (f" in process {processes}" if processes else "")
 
 
-_type_of_types = type
 _NOTHING = object()
 
 # The handles of a topic share a bus, so that a process has one ring per topic, with one sequence of numbers.
@@ -293,22 +271,3 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-
-
-def _title_of(value: Any) -> str:
-    """The name of a value's class, which this process need not know."""
-    named = value.get("$type") if isinstance(value, dict) else None
-    return named if isinstance(named, str) else _title(type(value))
-
-
-def _redefined(wanted: type, given: type) -> str:
-    """What to do where two classes have one name, as after a notebook's cell was run again; empty for others."""
-    if _title(wanted) != _title(given):
-        return ""
-    if is_outdated(given):
-        return ": the value is of an older definition of that class; make it anew"
-    return ": the topic was opened with an older definition of that class; open it again"
-
-
-def _title(kind: type) -> str:
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

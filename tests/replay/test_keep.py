@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from horus_async import ConfigurationError, Keep, Node, Scheduler, Topic, run, tick
+from horus_async import ConfigurationError, Keep, Node, NodeFailure, Scheduler, Topic, run, tick
 from horus_async.recorder import open_session
 from horus_async.testing import run_nodes
 from tests.replay.sessions import heard, record
@@ -18,7 +18,7 @@ class Mapper(Node):
     """Sends a map now and then, and keeps the last two."""
 
     name = "mapper"
-    pubs = {"map": Keep(int, 2)}  # noqa: RUF012 - as users write it
+    pubs: Any = {"map": Keep(int, 2)}  # noqa: RUF012 - as users write it
 
     def tick(self) -> None:
         """Every fifth tick."""
@@ -160,7 +160,15 @@ def test_mistakes_are_named() -> None:
     """In one line, at the declaration."""
     for wrong in ({"subs": {"map": Keep()}}, {"pubs": {"map": Keep}}):
         with pytest.raises(ConfigurationError, match="Keep"):
-            Node("n", tick=lambda _: None, **wrong)  # type: ignore[arg-type]
+            Node("n", tick=lambda _: None, **wrong)
+
+
+def test_what_is_kept_is_checked_as_any_typed_topic() -> None:
+    """``Keep(int)`` refuses a text, and the node fails by it."""
+    node = Node("n", tick=lambda n: n.send("map", "text"), pubs={"map": Keep(int)})
+    with pytest.raises(NodeFailure) as failed:
+        run_nodes(node, ticks=1)
+    assert "map" in str(failed.value.exceptions[0])
 
 
 def test_options_that_are_set_later() -> None:

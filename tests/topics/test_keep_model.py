@@ -184,7 +184,12 @@ class Model:
     def read(self, reader: Reader) -> None:
         """All that a reader has to get, and no more."""
         found: list[str] = []
-        until(lambda: found.extend(reader.topic.recv_all()) or len(found) >= len(reader.due))
+
+        def complete() -> bool:
+            found.extend(reader.topic.recv_all())
+            return len(found) >= len(reader.due)
+
+        until(complete)
         due = reader.due
         if isinstance(self.publishers, There):  # a new ring of another process is found a little later
             found.sort(key=lambda value: value[0])

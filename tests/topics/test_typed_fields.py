@@ -332,7 +332,7 @@ def test_a_message_of_another_process_is_checked_too() -> None:
 
 def test_packed_objects_need_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are packed only if each field is what is annotated; the cost of a typed topic stays what it was."""
-    from horus_async.topics import topic as module
+    from horus_async.topics import typed as module
 
     looked: list[Any] = []
     monkeypatch.setattr(module, "first_wrong", looked.append)
@@ -355,7 +355,7 @@ def test_rows_of_numbers_are_looked_at_although_they_are_packed() -> None:
 
 def test_our_messages_need_no_look_when_they_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their rows of numbers may be of any make."""
-    from horus_async.topics import topic as module
+    from horus_async.topics import typed as module
 
     looked: list[Any] = []
     monkeypatch.setattr(module, "first_wrong", looked.append)

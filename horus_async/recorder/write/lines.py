@@ -23,7 +23,7 @@ from horus_async.topics.codec import to_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from horus_async.observe import Execution, External, Looks, NodeInfo, RunInfo, Sent, TickEnd
+    from horus_async.observe import Execution, External, Looks, NodeInfo, Resumed, RunInfo, Sent, TickEnd
     from horus_async.recorder.tallies import TopicTally
 
 
@@ -68,7 +68,9 @@ SILENT_TICK = (
     b'{"kind":"tick","dt_ns":%d,"duration_ns":%d,"error":null,"inputs":[%b],"outputs":[],"now_ns":%d,"tick":%d}\n'
 )
 """The next: that of a node which sends nothing."""
-_openings = {kind: b'{"kind":"%b",' % kind.encode() for kind in ("tick", "init", "shutdown", "safe_state")}
+KINDS = ("tick", "init", "shutdown", "safe_state", "request")
+"""Of the lines of callbacks."""
+_openings = {kind: b'{"kind":"%b",' % kind.encode() for kind in KINDS}
 INPUT = b'{"topic":%b,"publisher":%b,"seq":%d}'
 _INPUT_FROM = b'{"topic":%b,"publisher":%b,"source":%d,"seq":%d}'
 _INPUT_AFTER = b'{"topic":%b,"publisher":%b,%b"empty":%d,"seq":%d}'
@@ -105,6 +107,11 @@ def sends_line(tick: int | None, outputs: Sequence[Sent]) -> bytes:
     """The line of what a node sent while the callback of ``tick`` was going on, or outside of one."""
     sent = b",".join([_output(output, tick) for output in outputs])
     return b'{"kind":"sends","outputs":[%b],"tick":%b}\n' % (sent, b"null" if tick is None else b"%d" % tick)
+
+
+def resumed_line(resumed: Resumed) -> bytes:
+    """The line of a task that went on."""
+    return b'{"kind":"resumed","task":%d,"now_ns":%d,"tick":%d}\n' % (resumed.task, resumed.now_ns, resumed.tick)
 
 
 def _looks(looks: Looks) -> Iterator[bytes]:
@@ -213,7 +220,7 @@ def count_line(line: bytes) -> tuple[str, int, Counts]:
     return fields["kind"], tick, count_fields(fields)
 
 
-_OF_MESSAGES = frozenset({"tick", "init", "shutdown", "safe_state", "sends", "message"})
+_OF_MESSAGES = frozenset({*KINDS, "sends", "message"})
 
 
 def count_fields(fields: Mapping[str, Any]) -> Counts:
@@ -327,6 +334,7 @@ def node_fields(node: NodeInfo) -> dict[str, Any]:
         "subs": node.subs,
         "order": node.order,
         "compute": node.compute,
+        **({"params": dict(node.params)} if node.params else {}),
     }
     return {**fields, "keep": node.keep} if node.keep else fields
 
