@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -323,3 +327,17 @@ def test_tools_show_what_is_kept() -> None:
     assert late() == [1, 2]
     call("pub", "map", '"from pub"', "--keep", "1")
     assert late() == ["from pub"]
+
+
+def test_the_code_on_the_page_runs(namespace: str) -> None:
+    """As a reader would type it, with what it says about the result."""
+    page = (Path(__file__).parents[2] / "docs" / "topics.md").read_text(encoding="utf-8")
+    section = page.split("\n## Keeping the last messages\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    program = code.replace("late.recv()  #", "assert late.recv() == {'wheels': 2}  #")
+    assert program != code
+    program += "\nfrom horus_async.testing import run_nodes\n"
+    program += "assert run_nodes(MapServer(), ticks=1).values('map') == [{'resolution': 0.05}]\n"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert files(namespace) == []
