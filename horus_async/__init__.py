@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         DamagedRecordingError,
         DeterminismError,
         EmergencyStop,
+        ExtrapolationError,
+        FramesError,
         HorusError,
         LimitError,
         MessageDecodeError,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         UnsupportedVersionError,
         ValueNotSupportedError,
     )
+    from horus_async.frames import Frames
     from horus_async.nodes.context import (
         budget_remaining,
         dt,
@@ -89,8 +92,11 @@ __all__ = [
     "DeterminismError",
     "Difference",
     "EmergencyStop",
+    "ExtrapolationError",
     "FailurePolicy",
     "Fatal",
+    "Frames",
+    "FramesError",
     "Fsync",
     "Gc",
     "GcStats",
@@ -160,6 +166,7 @@ _HOMES = {
     "nodes.context": ("budget_remaining", "dt", "elapsed", "now", "now_ns", "np_rng", "rng", "sleep", "tick"),
     "determinism.findings": ("GuardFinding",),
     "determinism.reaction": ("Guard",),
+    "frames": ("Frames",),
     "nodes.node": ("Node", "node"),
     "nodes.interface.declaring": ("action", "service"),
     "nodes.interface.params": ("Param",),

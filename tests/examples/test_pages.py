@@ -15,7 +15,7 @@ from .programs import ROOT, horus, python
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONCEPTS = ["docs/params.md", "docs/services.md", "docs/actions.md", "docs/sync.md"]
+CONCEPTS = ["docs/params.md", "docs/services.md", "docs/actions.md", "docs/sync.md", "docs/frames.md"]
 PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", *CONCEPTS]
 
 

@@ -202,8 +202,6 @@ class Following(Runtime):
             if not asked:
                 return
             yield from self._perform(min(asked)[2])
-            if self.pace.suspended:
-                yield self.pace.settle()
 
     def _come_to(self, at_ns: int) -> Plan:
         """Let what goes on go on until that moment."""
@@ -270,6 +268,8 @@ class Following(Runtime):
                 yield self.pace.settle(work)
         self._prepare(run, kind, callback)
         yield run
+        if kind is REQUEST and self.pace.suspended:
+            yield self.pace.settle()
 
     def _prepare(self, run: VerifiedRun, kind: str, callback: Callback | None) -> None:
         """The next thing that the plan does is to call this callback of a node."""
