@@ -414,7 +414,12 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
 
 def keeps(node: Node) -> dict[str, int]:
     """How many messages a node keeps for late readers, by topic."""
-    return dict(getattr(node.pubs, "keeps", {}))
+    kept = dict(getattr(node.pubs, "keeps", {}))
+    if offers_of(node) is not None:
+        from .interface.identity import ANNOUNCED  # late, as most nodes do without
+
+        kept[ANNOUNCED] = 1
+    return kept
 
 
 def callback_of(node: Node, name: str) -> Callable[..., Any] | None:
