@@ -247,6 +247,19 @@ COMMANDS: dict[str, Calls] = {
     "topic bw": (("topic", "bw", "words", "-n", "1", "--window", "0.1"),),
     "topic pub": (("topic", "pub", "words", HOSTILE), ("topic", "pub", "words", "{}", "--type", HOSTILE)),
     "topic clean": (("topic", "clean", "--dry-run"), ("topic", "clean", "--namespace", HOSTILE)),
+    "node list": (("node", "list"), ("node", "list", "--namespace", HOSTILE)),
+    "node pause": (("node", "pause", HOSTILE, "--timeout", "0.1"), ("node", "pause", "talker", "--timeout", "9")),
+    "node resume": (("node", "resume", HOSTILE, "--timeout", "0.1"),),
+    "param list": (("param", "list"), ("param", "list", HOSTILE), ("param", "list", "--json")),
+    "param get": (("param", "get", HOSTILE), ("param", "get", f"{PUBLISHER}.{HOSTILE}")),
+    "param set": (("param", "set", f"{PUBLISHER}.{HOSTILE}", HOSTILE, "--timeout", "9"),),
+    "param save": (("param", "save"), ("param", "save", "-o", f"{NAME[:40]}.toml"), ("param", "save", HOSTILE)),
+    "service list": (("service", "list"),),
+    "service call": (
+        ("service", "call", "words", "--timeout", "9"), ("service", "call", HOSTILE), ("service", "call", "words", "{"),
+    ),
+    "action list": (("action", "list"),),
+    "action send": (("action", "send", "words", "--timeout", "9"), ("action", "send", HOSTILE)),
     "frames": (
         ("frames", "--moving", "words", "--window", "0.1"), ("frames", "s", "--moving", "words"),
         ("frames", "--moving", HOSTILE), ("frames", HOSTILE), ("frames", "--window", "0.1"),
@@ -302,6 +315,17 @@ def talking(namespace: str) -> Iterator[None]:
         publisher, over = bus.publisher("words", PUBLISHER), threading.Event()
         other = bus.publisher("other", f"{PUBLISHER}'")
         other.publish(HOSTILE.encode(), 1)
+        bus.keep("interfaces", PUBLISHER, 1)
+        offered = {HOSTILE: {"value": HOSTILE, "type": HOSTILE, "doc": HOSTILE, "request": HOSTILE, "policy": HOSTILE}}
+        said = {"node": PUBLISHER, "params": offered, "services": offered, "actions": offered}
+        bus.publisher("interfaces", PUBLISHER).publish(orjson.dumps(said), 1)
+        asked = {
+            "nodes/request": ("nodes/reply", {"value": [{"node": HOSTILE, "state": HOSTILE, "rate": HOSTILE}]}),
+            "params/request": ("params/reply", {"error": HOSTILE}),
+            "words/request": ("words/reply", {"error": HOSTILE}),
+            "words/goal": ("words/status", {"state": HOSTILE, "error": HOSTILE}),
+        }
+        requests = {topic: bus.subscriber(topic) for topic in asked}
         odd = memory.root() / namespace / "odd@0-0-0.0"
         odd.write_bytes(b"x")
 
@@ -309,6 +333,13 @@ def talking(namespace: str) -> Iterator[None]:
             text = orjson.dumps({HOSTILE: [HOSTILE]})
             while not over.wait(0.005):
                 publisher.publish(text, 1)
+                for topic, (answers, answer) in asked.items():
+                    while (taken := requests[topic].take()) is not None:
+                        named = {"publisher": taken[1], "seq": taken[2], "stamp_ns": taken[3], **answer}
+                        bus.publisher(answers, PUBLISHER).publish(orjson.dumps(named), 1)
+                        if "state" in answer:
+                            end = {**named, "state": "failed"}
+                            bus.publisher(answers, PUBLISHER).publish(orjson.dumps(end), 1)
 
         thread = threading.Thread(target=talk)
         thread.start()

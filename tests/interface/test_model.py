@@ -162,6 +162,9 @@ def test_the_same_for_some_robots(
 
 def _check(robot: tuple[Plan, ...], folder: Path, *, deterministic: bool) -> None:
     report = run_and_verify(
-        lambda: [made_of(plan) for plan in robot], folder, deterministic=deterministic, duration=0.25
+        lambda: [made_of(plan) for plan in robot],
+        folder,
+        deterministic=deterministic,
+        duration=0.8 if deterministic else 0.25,
     )
     assert (report.differences, report.compared > 10) == (0, True), report
