@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from horus_async.errors import AppError
 from horus_async.hints.installed import command
+from horus_async.launch.child import parent_is_gone, tell_when_up
 from horus_async.realtime.options import HIGHEST_PRIORITY, LOWEST_PRIORITY, Realtime
 from horus_async.recording_state import RecordingState
 from horus_async.scheduler.in_force import overriding
@@ -44,6 +46,12 @@ def _policy(value: str) -> Gc:
 @click.argument("app", shell_complete=completion.app)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--record", "record", metavar="NAME", help="Record the run as this session.")
+@click.option(
+    "--recordings-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="With --record: the folder of the session, whatever the program says.",
+)
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to run.")
 @click.option("--deterministic", is_flag=True, help="Run in virtual time, one node at a time.")
 @click.option("--seed", type=int, metavar="N", help="Seed of a deterministic run.")
@@ -67,6 +75,7 @@ def run(
     args: tuple[str, ...],
     *,
     record: str | None,
+    recordings_dir: Path | None,
     duration: float | None,
     deterministic: bool,
     seed: int | None,
@@ -93,6 +102,10 @@ def run(
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     if record is not None and record.startswith("-"):
         raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
+    if recordings_dir is not None and record is None:
+        raise click.UsageError("--recordings-dir is for --record NAME: give both, or neither")
+    if parent_is_gone():
+        fail("launch was killed before this program began: it is not run", FOUND)
     wanted = _realtime(realtime=realtime, cpu=cpu, priority=priority, deterministic=deterministic)
     prints_no_data()
     made: list[Scheduler] = []
@@ -100,12 +113,14 @@ def run(
     def note(scheduler: Scheduler) -> None:
         made.append(scheduler)
         tell_states(scheduler)
+        tell_when_up(scheduler)
         show_node_logs()  # now that the program has had time to set up logging itself
 
     overrides = Overrides(
         deterministic=deterministic or None,
         seed=seed,
         recording=record,
+        recordings_dir=recordings_dir,
         duration=duration,
         realtime=wanted,
         gc=gc,
