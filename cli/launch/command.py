@@ -16,7 +16,7 @@ from horus_async.cli.support.render import print_json
 from horus_async.cli.terminal.table import print_table
 from horus_async.cli.terminal.text import tell
 from horus_async.errors import LaunchError
-from horus_async.topics import check_namespace
+from horus_async.topics import check_namespace, default_namespace
 
 if TYPE_CHECKING:
     from horus_async.launch.files.schema import LaunchFile
@@ -113,14 +113,18 @@ def _write_units(file: LaunchFile, folder: Path, namespace: str | None, *, as_js
 
     written = write_units(file, folder.expanduser(), namespace=namespace)
     if as_json:
-        print_json({"files": [str(path) for path in written]})
+        print_json({"files": [str(path) for path in written.files], "notes": written.notes})
         return
-    for path in written:
+    for path in written.files:
         tell(path)
-    tell(f"systemctl --user start {written[-1].name} starts them all; docs/launch.md", err=True)
+    for note in written.notes:
+        tell(f"note: {note}", err=True)
+    tell(f"systemctl --user start {written.files[-1].name} starts them all; see docs/launch.md", err=True)
 
 
 def _run(file: LaunchFile, record: str | None, *, as_json: bool) -> int:
+    from horus_async.launch.once import only_once
+
     from .forms import JsonForm, LiveForm, PlainForm
     from .screen import Screen
 
@@ -129,6 +133,7 @@ def _run(file: LaunchFile, record: str | None, *, as_json: bool) -> int:
     form = JsonForm() if as_json else LiveForm(names) if live else PlainForm(names)
     screen = Screen(form)
     with ExitStack() as held:
+        held.enter_context(only_once(file.path, default_namespace()))
         if isinstance(form, LiveForm):
             held.callback(form.close)
         launched, code, lost = trio.run(_launch, file, record, screen)

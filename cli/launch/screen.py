@@ -77,7 +77,6 @@ class Screen:
         for line in lines:
             self._add(Printed(program, line))
         while len(self._things) > MOST and not self.in_a_hurry:
-            self._room = trio.Event()
             await self._room.wait()
 
     def hurry(self) -> None:
@@ -94,7 +93,8 @@ class Screen:
                 continue
             some = [self._things.popleft() for _ in range(min(_AT_ONCE, len(self._things)))]
             await trio.to_thread.run_sync(self.form.show, some, bool(self._things), abandon_on_cancel=True)
-            self._room.set()
+            room, self._room = self._room, trio.Event()
+            room.set()
 
     async def end(self, showing: trio.Event) -> None:
         """No more comes; return when all is shown, or after a while in which it was not."""

@@ -13,7 +13,6 @@ from horus_async.errors import TopicError
 from horus_async.topics import default_namespace
 
 from .guard import Guard
-from .once import only_once
 from .ready import Readiness, hear
 from .states import State, Status
 from .supervising import Shared, Supervised
@@ -49,13 +48,9 @@ class Launch:
         """Run all until they have ended for good; the exit code: 0, 1 if one failed, 128 + a signal that ended them.
 
         Cancelled from outside, it ends them first.
-
-        Raises:
-            LaunchError: This file runs already, in this namespace.
         """
         with ExitStack() as held:
             signals = held.enter_context(trio.open_signal_receiver(*SIGNALS))
-            held.enter_context(only_once(self.file.path, default_namespace()))
             guard = held.enter_context(Guard())
             readiness = held.enter_context(Readiness())
             async with trio.open_nursery() as nursery:

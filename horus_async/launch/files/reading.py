@@ -142,7 +142,7 @@ def _said(error: BaseException, _: type | None) -> str:
         unknown = sorted(error.extra_fields)
         return "; ".join(f"there is no key {key!r}{did_you_mean(key, _KEYS)}" for key in unknown)
     if isinstance(error, KeyError):
-        return f"{error.args[0]} is missing" + (': give the program, app = "FILE.py"' if error.args[0] == "app" else "")
+        return 'is missing: give the program, app = "FILE.py"'  # the one key that has to be there
     return str(error)
 
 
