@@ -129,8 +129,8 @@ def delete_session(
         raise RecordingError(f"{folder} is not a session: delete it by hand")
     with ExitStack() as locked:
         still_there = locked.enter_context(not_being_recorded(folder))
-        for part in read_set(folder).parts if is_set(folder) else ():
-            locked.enter_context(not_being_recorded(part.path))
+        for part in filter(_is_session, folder.iterdir()) if is_set(folder) else ():
+            locked.enter_context(not_being_recorded(part))
         if not still_there or (only is not None and not _is_still(only)):
             return False
         try:
