@@ -23,7 +23,7 @@ from horus_async.errors import TopicError
 from horus_async.topics.packed.schema import Schema, Struct
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import HEADER_WORDS, TEXT_AT, Word
-from horus_async.topics.ring.reader import ELSEWHERE, PATIENCE, RingReader
+from horus_async.topics.ring.reader import PATIENCE, RingReader
 from horus_async.topics.ring.region import Cursor, Region, adopt_region, header_crc
 from horus_async.topics.ring.writer import RingWriter
 
@@ -206,7 +206,7 @@ class Reading:
             return None
         where = self._looks.call(self._chance.choice([first.end, first.newest, lambda: None]))
         cursor = where if isinstance(where, Cursor) else Cursor(first, first.capacity, first.first_index)
-        return RingReader(cursor, self._map, ELSEWHERE, self, self.said.append)
+        return RingReader(cursor, self._map, self, self.said.append)
 
     def _map(self, generation: int) -> Region | None:
         if generation >= len(self._files):

@@ -23,10 +23,17 @@ _COMMANDS = {
     "record": "Work with recorded sessions.",
     "blackbox": "Show the events in a black box.",
     "topic": "Watch, measure and publish topics.",
+    "node": "See, pause and resume running nodes.",
+    "param": "See and set parameters of running nodes.",
+    "service": "See and call services of running nodes.",
+    "action": "See actions of running nodes, and give them goals.",
     "doctor": "Check this machine.",
     "serve": "Serve a learned policy over HTTP.",
     "trace": "Work with request traces of a policy server.",
 }
+
+_HOMES = {name: f"asking.{name}" for name in ("node", "param", "service", "action")}
+"""Of commands that share a folder."""
 
 
 class _Commands(Group):
@@ -41,7 +48,7 @@ class _Commands(Group):
         if cmd_name not in _COMMANDS:
             return None
         try:
-            module = importlib.import_module(f"horus_async.cli.{cmd_name}")
+            module = importlib.import_module(f"horus_async.cli.{_HOMES.get(cmd_name, cmd_name)}")
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("horus_async"):
                 raise

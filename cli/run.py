@@ -17,6 +17,7 @@ from horus_async.scheduler.options import Gc
 from horus_async.scheduler.overrides import Overrides
 from horus_async.scheduler.signals import Interrupted
 
+from .asking.params import given_params, param_options
 from .support.errors import FOUND, fail, prints_no_data
 from .support.load import load_scheduler, name_of, run_script, split_app
 from .support.render import show_summary
@@ -27,6 +28,7 @@ from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from horus_async import Scheduler
 
@@ -68,6 +70,7 @@ def _policy(value: str) -> Gc:
 @click.option(
     "--gc", type=_policy, metavar="|".join(_GC), help="When garbage is collected (default: as the program says)."
 )
+@param_options
 @click.option("--blackbox-mb", type=click.IntRange(min=1), metavar="N", help="Size of the black box (default 16).")
 @click.option("--no-blackbox", is_flag=True, help="Write no black box.")
 def run(
@@ -83,6 +86,8 @@ def run(
     cpu: int | None,
     priority: int | None,
     gc: Gc | None,
+    params: tuple[str, ...],
+    params_file: Path | None,
     blackbox_mb: int | None,
     no_blackbox: bool,
 ) -> None:
@@ -95,6 +100,8 @@ def run(
     With --realtime, a run that the system does not permit is refused before the program begins: docs/realtime.md.
 
     Example: horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
+
+    Example: horus-async run --param arm.gain=0.5 --params tuned.toml robot.py
 
     Example: horus-async run --realtime --cpu 3 --priority 80 robot.py
     """
@@ -124,6 +131,7 @@ def run(
         duration=duration,
         realtime=wanted,
         gc=gc,
+        params=given_params(params, params_file),
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
         name=name_of(app),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from horus_async.determinism.reaction import Guard
     from horus_async.engine.stats import NodeStats
     from horus_async.errors import (
+        ActionError,
         AppError,
         BlackBoxError,
         ConfigurationError,
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
         MessageOverwrittenError,
         MessageTooLargeError,
         NodeFailure,
+        ParamError,
         PolicyError,
         RecordingError,
         ReplayError,
         SchemaMismatchError,
+        ServiceError,
+        ServiceTimeoutError,
         SessionExistsError,
         SessionNameError,
         SessionNotFoundError,
@@ -54,6 +58,9 @@ if TYPE_CHECKING:
         tick,
     )
     from horus_async.nodes.failure_policies import FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
+    from horus_async.nodes.interface.declaring import action, service
+    from horus_async.nodes.interface.params import Param
+    from horus_async.nodes.interface.policies import Goals
     from horus_async.nodes.node import Node, node
     from horus_async.realtime.collector import GcStats
     from horus_async.realtime.options import Realtime
@@ -69,6 +76,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActionError",
     "AppError",
     "BlackBoxError",
     "BorrowedMessage",
@@ -83,6 +91,7 @@ __all__ = [
     "Fsync",
     "Gc",
     "GcStats",
+    "Goals",
     "Guard",
     "GuardFinding",
     "HorusError",
@@ -96,6 +105,8 @@ __all__ = [
     "Node",
     "NodeFailure",
     "NodeStats",
+    "Param",
+    "ParamError",
     "PolicyError",
     "Realtime",
     "RecordingError",
@@ -107,6 +118,8 @@ __all__ = [
     "Scheduler",
     "SchedulerStats",
     "SchemaMismatchError",
+    "ServiceError",
+    "ServiceTimeoutError",
     "SessionExistsError",
     "SessionNameError",
     "SessionNotFoundError",
@@ -121,6 +134,7 @@ __all__ = [
     "ValueNotSupportedError",
     "VerifyReport",
     "__version__",
+    "action",
     "budget_remaining",
     "dt",
     "elapsed",
@@ -131,6 +145,7 @@ __all__ = [
     "register_messages",
     "rng",
     "run",
+    "service",
     "sleep",
     "tick",
 ]
@@ -140,6 +155,9 @@ _HOMES = {
     "determinism.findings": ("GuardFinding",),
     "determinism.reaction": ("Guard",),
     "nodes.node": ("Node", "node"),
+    "nodes.interface.declaring": ("action", "service"),
+    "nodes.interface.params": ("Param",),
+    "nodes.interface.policies": ("Goals",),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "realtime.collector": ("GcStats",),
     "realtime.options": ("Realtime",),

@@ -19,6 +19,9 @@
     │   ├── SessionNameError (ValueError)
     │   ├── DamagedRecordingError
     │   └── UnsupportedVersionError
+    ├── ParamError (ValueError)            a parameter that there is not, or a value that it cannot have
+    ├── ServiceError                       a service that failed, or did not answer (a TimeoutError then)
+    ├── ActionError                        a goal that was refused, given up, or failed
     ├── ReplayError                        replay options that cannot be met
     ├── BlackBoxError
     ├── TraceError                         a policy trace that cannot be read
@@ -176,6 +179,25 @@ class BlackBoxError(HorusError):
 
 class LimitError(HorusError):
     """The system gives this process no thread, no memory, or does not let it run in real time."""
+
+
+class ParamError(HorusError, ValueError):
+    """There is no such parameter, or it cannot have that value."""
+
+
+class ServiceError(HorusError):
+    """A service failed: the text is that of the node that provides it."""
+
+
+class ServiceTimeoutError(ServiceError, TimeoutError):
+    """No reply came in time."""
+
+
+class ActionError(HorusError):
+    """A goal has no result: it was refused, given up, or carrying it out failed."""
+
+    state = "failed"
+    """``rejected``, ``cancelled``, ``preempted``, ``failed``, or ``lost`` where nobody took it up."""
 
 
 class TraceError(HorusError):

@@ -7,6 +7,7 @@ block it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - recordings are read by it
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from attrs import field, frozen
@@ -56,7 +57,7 @@ class Execution(NamedTuple):
     """One finished call of a node's ``tick``, ``init`` or ``shutdown``."""
 
     kind: str
-    """``tick``, ``init``, ``shutdown`` or ``safe_state``: the ``kind`` of its recorded line."""
+    """``tick``, ``init``, ``shutdown``, ``safe_state`` or ``request``: the ``kind`` of its recorded line."""
     node: str
     tick: int
     """The scheduler tick in which it began."""
@@ -126,7 +127,16 @@ class EmergencyStopped(NamedTuple):
     reason: str
 
 
-Incident = NodeFailed | DeadlineMissed | BudgetOverrun | PolicyChanged | WatchdogFired | EmergencyStopped
+class Noted(NamedTuple):
+    """Something happened in a node that is worth an event, such as the change of a parameter."""
+
+    node: str
+    category: str
+    message: str
+    data: dict[str, Any]
+
+
+Incident = NodeFailed | DeadlineMissed | BudgetOverrun | PolicyChanged | WatchdogFired | EmergencyStopped | Noted
 
 
 class External(NamedTuple):
@@ -186,6 +196,8 @@ class NodeInfo:
     subs: tuple[str, ...] = ()
     order: int = 0
     compute: bool = False
+    params: Mapping[str, Any] = field(factory=dict, hash=False)
+    """The values that its parameters have as the run begins, as JSON has them."""
 
 
 @frozen

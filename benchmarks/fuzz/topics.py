@@ -21,7 +21,7 @@ from horus_async.topics.packed.schema import Schema, Struct, find, remember
 from horus_async.topics.packed.schema import difference as difference_of
 from horus_async.topics.ring import memory
 from horus_async.topics.ring.layout import HEADER_WORDS, PUBLISHERS_AT, TEXT_AT, Word
-from horus_async.topics.ring.reader import ELSEWHERE, RingReader
+from horus_async.topics.ring.reader import RingReader
 from horus_async.topics.ring.region import Region, adopt_region, header_crc
 from horus_async.topics.wake.doorbell import Doorbell
 from horus_async.topics.wake.sleepers import Sleepers
@@ -66,7 +66,7 @@ def _read_ring(data: bytes) -> None:
     if region is None:
         return
     for begin in (functools.partial(RingReader, _begin(region)), functools.partial(RingReader, region.end())):
-        reader = begin(lambda _: None, ELSEWHERE)
+        reader = begin(lambda _: None)
         for _ in range(_TAKEN):
             taken = reader.take()
             if taken is None and not reader.has_message():

@@ -74,7 +74,9 @@ def check(found: RecordedSet, *, as_json: bool) -> None:
             bar.advance(bar.task_ids[0])
     problems = [found.problem] if found.problem else []
     if as_json:
-        print_json({"set": found.name, "path": str(found.path), "sessions": rows, "problems": problems, "whole": not bad})
+        print_json(
+            {"set": found.name, "path": str(found.path), "sessions": rows, "problems": problems, "whole": not bad}
+        )
     else:
         print_table(
             ("session", "", "lines", "dropped"),

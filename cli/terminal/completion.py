@@ -139,6 +139,39 @@ def _kinds(_: click.Context) -> Iterable[str]:
     return KINDS
 
 
+def _interfaces(ctx: click.Context) -> Iterable[Any]:
+    from horus_async.clients.client import Client
+
+    return Client(ctx.params.get("namespace")).interfaces().values()
+
+
+def _param_nodes(ctx: click.Context) -> Iterable[str]:
+    return [interface.node for interface in _interfaces(ctx) if interface.params]
+
+
+def _params(ctx: click.Context) -> Iterable[str]:
+    return [f"{interface.node}.{name}" for interface in _interfaces(ctx) for name in interface.params]
+
+
+def _services(ctx: click.Context) -> Iterable[str]:
+    return [name for interface in _interfaces(ctx) for name in interface.services]
+
+
+def _actions(ctx: click.Context) -> Iterable[str]:
+    return [name for interface in _interfaces(ctx) for name in interface.actions]
+
+
+def _running_nodes(ctx: click.Context) -> Iterable[str]:
+    from horus_async.clients.client import Client
+
+    return [str(row["node"]) for row in Client(ctx.params.get("namespace")).nodes(timeout=0.2)]
+
+
+running_node = _one_of(_running_nodes)
+param_node = _one_of(_param_nodes)
+param = _one_of(_params)
+service = _one_of(_services)
+action = _one_of(_actions)
 session = _one_of(_sessions, files=True)
 nodes = _one_of(_nodes, several=True)
 recorded_topic = _one_of(_recorded_topics)

@@ -98,4 +98,5 @@ _EVENTS: dict[type[Any], Callable[[Any], Event]] = {
     observe.PolicyChanged: lambda told: FailurePolicy(told.node, told.policy, told.from_, told.to),
     observe.WatchdogFired: lambda told: Watchdog(told.node, told.stage, told.stack),
     observe.EmergencyStopped: lambda told: EmergencyStop(told.reason),
+    observe.Noted: lambda told: Custom(told.category, told.message, told.data),
 }

@@ -48,6 +48,7 @@ class EventLoop:
     def __init__(
         self,
         *,
+        now: Callable[[], float],
         checkpoint: Callable[[], Awaitable[object]],
         wait_readable: Callable[[int], Awaitable[object]],
         sleep: Callable[[float], Awaitable[object]],
@@ -56,6 +57,8 @@ class EventLoop:
         group: Callable[[], AbstractAsyncContextManager[Any]],
         cancelled: type[BaseException],
     ) -> None:
+        self.now = now
+        """Its clock, by which scopes have deadlines: seconds."""
         self.checkpoint = checkpoint
         """Let other tasks run, and be cancelled."""
         self.wait_readable = wait_readable
@@ -64,7 +67,7 @@ class EventLoop:
         """Seconds."""
         self.event = event
         self.scope = scope
-        """Takes ``shield=True``: what is cancelled around it does not concern it."""
+        """Takes ``shield=True``: what is cancelled around it does not concern it; and ``deadline=`` of `now`."""
         self.group = group
         """Tasks that end before the body of an ``async with`` statement does: ``start_soon``, ``cancel_scope``."""
         self.cancelled = cancelled
@@ -94,6 +97,7 @@ def in_trio() -> ModuleType | None:
 @functools.cache
 def _of_trio(trio: ModuleType) -> EventLoop:
     return EventLoop(
+        now=trio.current_time,
         checkpoint=trio.lowlevel.checkpoint,
         wait_readable=trio.lowlevel.wait_readable,
         sleep=trio.sleep,
@@ -112,6 +116,7 @@ def _through_anyio() -> EventLoop:
     import anyio.lowlevel
 
     return EventLoop(
+        now=anyio.current_time,
         checkpoint=anyio.lowlevel.checkpoint,
         wait_readable=anyio.wait_readable,
         sleep=anyio.sleep,

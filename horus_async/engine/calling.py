@@ -13,6 +13,7 @@ from horus_async.topics.codec import as_bytes
 
 from .core.state import TICK
 from .external_sources import ExternalSources
+from .node_run import REQUEST
 from .planning import Planning
 from .ports import new_tuple
 from .reporting import describe
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _GENERATOR = "it returned an async generator, which nobody would run: leave out the 'yield', and send() or await"
 _log = logging.getLogger("horus_async")
+_AT_ANY_MOMENT = frozenset({TICK, REQUEST})
+"""Kinds of callbacks that may begin long after their scheduler tick did."""
 
 
 class Calling(Planning):
@@ -138,10 +141,14 @@ class Calling(Planning):
                     took_ns,
                     error is not None and self._is_cancellation(error),
                     run.ports.looks,
-                    run.after_ns if kind is TICK else 0,
+                    run.after_ns if kind in _AT_ANY_MOMENT else 0,
                 ),
             )
         )
+
+    def first_seq(self, node: str, topic: str) -> int:  # noqa: ARG002 - a replay overrides this
+        """The number of a node's first request on a topic."""
+        return 0
 
     def took_external(self, topic: str, taken: Taken, reader: RingReader) -> int:
         """A node took an external message: tell of it, once; gives the number of its source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from contextvars import copy_context
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ConfigurationError
-from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, TickContext, current
+from horus_async.nodes.context import FIRST_REQUEST_TICK, INIT_TICK, SHUTDOWN_TICK, TickContext, current
 from horus_async.nodes.failure_policies import Fatal
-from horus_async.nodes.node import callback_of
+from horus_async.nodes.node import answering_of, callback_of
 
 from .core.state import TICK, Durations, RunCore
 from .rules.failure import FailureMachine
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
     from horus_async.clock.event_loop import Scope
     from horus_async.nodes.node import Node
+    from horus_async.topics import Subscriber
 
     from .coroutines import Carrier
     from .ports import Ports
     from .rules.schedule import Step
     from .stats import NodeStats
 
-INIT, SHUTDOWN, SAFE_STATE = "init", "shutdown", "safe_state"
+INIT, SHUTDOWN, SAFE_STATE, REQUEST = "init", "shutdown", "safe_state", "request"
 BACKGROUND, THREAD = "background", "a thread"
 """What a node started beside its callbacks."""
 _CALLBACKS = {TICK: "tick", INIT: "init", SHUTDOWN: "shutdown", SAFE_STATE: "enter_safe_state"}
@@ -43,9 +45,37 @@ class NodeRun(RunCore):
     """
 
     __slots__ = (
-        "__weakref__", "_ticked_for", "after_ns", "carrier", "ended_ns", "errors", "held_ns", "in_a_hurry",
-        "initialised", "left_behind", "misses", "never_ran", "node", "now", "overruns", "rank", "rate", "real_time",
-        "restarts", "resumed_ns", "scope", "shut_down", "thread", "threads", "unsafe",
+        "__weakref__",
+        "_requests_in_tick",
+        "_ticked_for",
+        "after_ns",
+        "answering",
+        "asked",
+        "by_nature",
+        "carrier",
+        "ended_ns",
+        "errors",
+        "held_ns",
+        "in_a_hurry",
+        "initialised",
+        "left_behind",
+        "misses",
+        "never_ran",
+        "node",
+        "now",
+        "overruns",
+        "paused",
+        "rank",
+        "rate",
+        "real_time",
+        "requests",
+        "restarts",
+        "resumed_ns",
+        "scope",
+        "shut_down",
+        "thread",
+        "threads",
+        "unsafe",
     )  # fmt: skip
 
     ports: Ports
@@ -60,7 +90,9 @@ class NodeRun(RunCore):
         self.ports = ports
         self.kind = TICK
         self.durations = Durations()
-        self.by_hand = node.compute or type(self).begin is not NodeRun.begin
+        self.by_hand = self.by_nature = node.compute or type(self).begin is not NodeRun.begin
+        self.paused = False
+        """It does not tick, until somebody says so."""
         if node.on:
             self.on = [ports.subscriber(topic) for topic in node.on]
         else:
@@ -76,7 +108,8 @@ class NodeRun(RunCore):
         self.shut_down = False
         """Its ``shutdown`` was called."""
         self.after_ns = 0
-        """In virtual time, how long after its scheduler tick the running callback of an event node began."""
+        """In virtual time, how long after its scheduler tick the running callback began, of those that need not begin
+        with it: the ticks of an event node, and requests."""
         self.misses = 0
         self.overruns = 0
         self.errors = 0
@@ -107,9 +140,20 @@ class NodeRun(RunCore):
         self._ticked_for = 0
         self.now: Callable[[], int] = lambda: 0
         """The run's time, nanoseconds; the runtime sets it."""
+        self.requests: list[Subscriber] = []
+        """On which it is asked for something."""
+        self.asked = False
+        """Something was asked of it, and not answered yet."""
+        self._requests_in_tick = (-1, 0)
         callbacks = {kind: callback_of(node, name) for kind, name in _CALLBACKS.items()}
         if node.compute and (tick := callbacks[TICK]) is not None:
             callbacks[TICK] = _in_thread(self, tick)
+        self.answering = answering_of(node)
+        if self.answering is not None:
+            self.requests = [ports.subscriber(topic) for topic in self.answering.topics]
+            callbacks[INIT] = functools.partial(self.answering.begin, callbacks[INIT])
+            callbacks[REQUEST] = self.answering.answer_next
+            callbacks[SHUTDOWN] = functools.partial(self.answering.end, callbacks[SHUTDOWN])
         self.callbacks = callbacks
 
     def messages_waiting(self) -> int:
@@ -139,12 +183,17 @@ class NodeRun(RunCore):
         began_ns = self.began_ns = self.now()
         context = self.context
         if base_ns is None:
-            self.after_ns = began_ns - step.at_ns if self.on else 0
+            self.after_ns = began_ns - step.at_ns if self.on or self.kind is REQUEST else 0
             context.now_ns, context.now, context.elapsed = step.now_ns, step.now, step.elapsed
         else:
             now_ns = began_ns + base_ns
             context.now_ns, context.now = now_ns, now_ns / NANOSECONDS
             context.elapsed = (now_ns - step.origin_ns) / NANOSECONDS
+        if self.kind is REQUEST:
+            number = self._requests_in_tick[1] + 1 if self._requests_in_tick[0] == step.tick else 0
+            self._requests_in_tick = step.tick, number
+            context.tick, context.seed_tick = step.tick, FIRST_REQUEST_TICK - (step.tick << 16) - number
+            return
         if self.kind is not TICK:
             context.tick = None
             context.seed_tick = INIT_TICK if self.kind is INIT else SHUTDOWN_TICK
@@ -185,6 +234,7 @@ class NodeRun(RunCore):
             restarts=self.restarts,
             lost=self.ports.lost_in_all(),
             refused=self.ports.refused,
+            paused=self.paused,
         )
 
 

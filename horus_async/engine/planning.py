@@ -46,6 +46,10 @@ It also goes on to the next scheduler tick where nothing has to be done in betwe
 """
 
 
+MOST_ROUNDS = 1000
+"""So often nodes may ask and answer each other within one tick; they go on in the next one."""
+
+
 class StepEnd:
     """Where a run that goes step by step has come to the end of one."""
 
@@ -73,6 +77,8 @@ class Planning(Safety):
         self.when_ready: list[Callable[[], None]] = []
         """Called once every ``init`` has ended, before the first scheduler tick."""
         self._topics: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+        self.unordered: set[str] = set()
+        """Topics of requests and what comes back: they say nothing of who ticks before whom."""
         self._step = Step(0, 0, start_ns, start_ns / NANOSECONDS, 0.0, start_ns)
         self.time_of_day = TimeOfDay(start_ns)
 
@@ -93,9 +99,11 @@ class Planning(Safety):
         """A node used a topic for the first time: the causal order may have to change."""
         known = self._topics.get(node)
         if known is not None and topic not in known[0 if writes else 1]:
+            known[0 if writes else 1][topic] = None
+            if topic in self.unordered:
+                return
             if writes:
                 note_undeclared(node, topic, tuple(self.runs[node].node.pubs))
-            known[0 if writes else 1][topic] = None
             self._order_known = False
 
     @property
@@ -105,12 +113,16 @@ class Planning(Safety):
 
     def _find_order(self) -> None:
         runs = sorted(self.runs.values(), key=lambda run: run.node.order)
-        edges = topic_edges({n: t[0] for n, t in self._topics.items()}, {n: t[1] for n, t in self._topics.items()})
+        pubs, subs = ({name: self._ordering(topics[i]) for name, topics in self._topics.items()} for i in (0, 1))
+        edges = topic_edges(pubs, subs)
         names = self.order_nodes([run.name for run in runs], edges, self._step.order)
         self._order = [self.runs[name] for name in names]
         for rank, run in enumerate(self._order):
             run.rank = rank
         self._order_known = True
+
+    def _ordering(self, topics: dict[str, None]) -> Iterable[str]:
+        return [topic for topic in topics if topic not in self.unordered] if self.unordered else topics
 
     def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:  # noqa: ARG002 - a replay overrides this
         """The order in which nodes tick."""
@@ -225,7 +237,9 @@ class Planning(Safety):
         run.kind = kind
         yield run
         while run.busy and not self.reason:
-            yield self._pace.until_idle(run)
+            yield from self._answers_at_once()  # it may wait for one
+            if run.busy:
+                yield self._pace.until_idle(run)
 
     def _tick_pass(self, step: Step) -> Plan:  # noqa: C901, PLR0912 - the hottest loop of a run, written out
         """One scheduler tick: each node that is due, in order."""
@@ -240,13 +254,15 @@ class Planning(Safety):
                 if run.coroutine is not None:
                     yield run
                 if self._interludes:
-                    yield from self._make_safe()
+                    yield from self._interlude()
             schedule = run.schedule
             if schedule is None:
                 yield from self._ticks_for_messages(run)
             else:
                 while schedule.next_tick <= step.tick and not self._aborted:
                     passed = schedule.advance(step.tick)
+                    if run.paused:
+                        continue
                     if passed > 1 or run.busy or run.ended_ns > step.at_ns:
                         self._judge_dues(run, passed, step.at_ns)
                     if not run.busy:
@@ -255,10 +271,11 @@ class Planning(Safety):
                         else:  # the same, for all but a few ticks
                             yield run
                             if self._interludes:
-                                yield from self._make_safe()
+                                yield from self._interlude()
             pace = self._pace or pace  # a step may have gone on in another one
             if pace.suspended:
                 yield pace.settle()
+        yield from self._answers_at_once()
         if not self._order_known and self._stirred:
             before = self._order
             self._find_order()
@@ -267,10 +284,20 @@ class Planning(Safety):
         if pace.virtual:
             self._stirred = False  # what a loop sends back arrives in the next tick
 
+    def _answers_at_once(self) -> Plan:
+        """What nodes ask of each other in a tick is answered in it, where they are free; answers may bring requests."""
+        for _ in range(MOST_ROUNDS):
+            if self._aborted or all(run.busy or not run.initialised for run, _ in self._interludes):
+                return
+            yield from self._interlude()
+            pace = self._pace
+            if pace is not None and pace.suspended:
+                yield pace.settle()
+
     def _message_pass(self) -> Plan:
         """Something came between two ticks: the nodes that tick on it do so now."""
         self._stirred = False
-        yield from self._make_safe()
+        yield from self._interlude()
         for run in self._order:
             if run.on:
                 yield from self._ticks_for_messages(run)
@@ -278,6 +305,8 @@ class Planning(Safety):
             self._stirred = False
 
     def _ticks_for_messages(self, run: NodeRun) -> Plan:
+        if run.paused:
+            return
         for _ in range(run.messages_waiting()):
             if run.busy or self._aborted or run.messages_waiting() <= 0:
                 return
@@ -299,7 +328,7 @@ class Planning(Safety):
                 return
         yield run
         if self._interludes:
-            yield from self._make_safe()
+            yield from self._interlude()
 
     def _begin_step(self, step: Step) -> None:
         for finish in self.before_step:

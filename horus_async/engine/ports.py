@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,10 +15,9 @@ from horus_async.errors import ContextError, TopicError, TopicTypeError
 from horus_async.native import core
 from horus_async.nodes.context import INIT_TICK, SHUTDOWN_TICK, CallGuard, TickContext, WorkContext, current
 from horus_async.nodes.node import types_of
-from horus_async.observe import Received, Sent
+from horus_async.observe import Noted, Received, Sent
 from horus_async.topics.codec import as_bytes, decode, encode
 from horus_async.topics.ring.names import check_topic_name
-from horus_async.topics.typed import check_fields, check_kind, check_received
 
 from .core.state import PortsCore
 from .pace.virtual import StillPace
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from horus_async.clock.event_loop import Scope
+    from horus_async.nodes.interface.asking import Asking
+    from horus_async.nodes.interface.identity import Request
     from horus_async.nodes.node import Node
     from horus_async.topics import Borrowing, Bus, Message, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
@@ -66,12 +68,17 @@ class Run(Protocol):
     tick: int
     audience: Audience
     time_of_day: TimeOfDay
+    unordered: set[str]
+    """Topics of requests and what comes back."""
 
     def stamp_ns(self) -> int:
         """The time for a message that is sent now."""
 
     def topic_used(self, node: str, topic: str, *, writes: bool) -> None:
         """A node used a topic for the first time."""
+
+    def first_seq(self, node: str, topic: str) -> int:
+        """The number of a node's first request on a topic: in a replay it goes on where the recorded node was."""
 
     def took_external(self, topic: str, taken: Taken, reader: RingReader) -> int:
         """A node took an external message; gives the number of its source."""
@@ -119,6 +126,9 @@ class Ports(PortsCore):
         self._sent_types: dict[str, type] = {}
         self._read_types: dict[str, type] = {}
         self._lent_to: Node | None = None
+        self._asking: dict[bool, Asking] = {}
+        self._apart: dict[str, Subscriber] = {}
+        """Places in topics that tasks of the node have, not its callbacks."""
         self.wait_scope: Scope | None = None
         """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self._work_is_over = False
@@ -172,6 +182,10 @@ class Ports(PortsCore):
 
     def send_slowly(self, topic: str, value: Any) -> None:
         """Encode a value, publish it, and tell of it."""
+        self._send(topic, value)
+
+    def _send(self, topic: str, value: Any) -> tuple[int, int]:
+        """The same; gives the number and the stamp that the message got."""
         if self._has_work and self._is_over():
             raise ContextError(
                 f"send({topic!r}) from a thread or task of node {self._node!r} that was to end: the run has ended, or "
@@ -192,6 +206,7 @@ class Ports(PortsCore):
         seq = publisher.publish(payload, stamp_ns, None, sent_ns)
         if self._audience.hears_messages:
             self.tell(topic, seq, stamp_ns, payload, tick)
+        return seq, stamp_ns
 
     if core is None:
         send = send_slowly
@@ -200,6 +215,8 @@ class Ports(PortsCore):
         """In place of ``send``, for a node that declares what its topics carry."""
         wanted = self._sent_types.get(topic)
         if wanted is not None:
+            from horus_async.topics.typed import check_fields, check_kind  # late, as most nodes do without
+
             check_kind(topic, wanted, value)
             check_fields(topic, value)
         type(self).send(self, topic, value)
@@ -366,6 +383,8 @@ class Ports(PortsCore):
 
     @staticmethod
     def _check_type(topic: str, wanted: type, value: Any, publisher: str) -> None:
+        from horus_async.topics.typed import check_received  # late, as most nodes do without
+
         check_received(topic, wanted, value, lambda: f"sent by {publisher!a}")
 
     def _is_left_out(self, topic: str, error: TopicError, reader: RingReader | None) -> bool:
@@ -451,6 +470,9 @@ class Ports(PortsCore):
 
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
+        return (await self._receive(topic))[0]
+
+    async def _receive(self, topic: str) -> tuple[Any, Taken]:
         while True:
             while (taken := self._first(topic)) is None:
                 if self._audience.hears_messages:
@@ -465,7 +487,7 @@ class Ports(PortsCore):
                 continue
             if self._audience.hears_messages:
                 self._note(topic, taken)
-            return value
+            return value, taken
 
     async def _wait(self, topic: str) -> None:
         context = current.get(None)
@@ -494,10 +516,65 @@ class Ports(PortsCore):
     def close(self) -> None:
         """Let go of the topics' memory when the run is over; `lost_in_all` still answers."""
         self._lost = self.lost_in_all()
-        for subscriber in self._subscribers.values():
+        for subscriber in (*self._subscribers.values(), *self._apart.values()):
             subscriber.close()
         self._subscribers.clear()
+        self._apart.clear()
         self._publishers.clear()
+
+    def ask(self, topic: str, value: Any, answers: str) -> Request:
+        """Send a request, what comes back for which is read from ``answers``; says how that will name it."""
+        self._run.unordered.update((topic, answers))
+        self._answers(answers)
+        publisher = self.publisher(topic)
+        publisher.next_seq = publisher.next_seq or self._run.first_seq(self._node, topic)
+        seq, stamp_ns = self._send(topic, value)
+        from horus_async.nodes.interface.identity import Request  # late, as most nodes do without
+
+        return Request(self._node, seq, None if self._own_time else stamp_ns)
+
+    def asking(self, node: Node) -> Asking:
+        """What the node has asked of others: its callbacks, or all of its tasks."""
+        in_task = type(current.get(None)) is WorkContext
+        asking = self._asking.get(in_task)
+        if asking is None:
+            from horus_async.nodes.interface.asking import Asking  # late, as above
+
+            asking = self._asking[in_task] = Asking(node, self)
+        return asking
+
+    def _answers(self, topic: str) -> Subscriber:
+        """The place in a topic of answers: callbacks have the node's, so that theirs are inputs; tasks one apart."""
+        if type(current.get(None)) is not WorkContext:
+            return self.subscriber(topic)
+        subscriber = self._apart.get(topic)
+        if subscriber is None:
+            subscriber = self._apart[topic] = self._bus.subscriber(check_topic_name(topic), from_start=True)
+        return subscriber
+
+    async def receive_answer(self, topic: str) -> Message:
+        """Wait for the next unread message in the place that `ask` has opened."""
+        while True:
+            taken = await self._next_answer(topic)
+            with suppress(TopicError):  # else it is nobody's answer
+                return topics.Message(decode(taken[0]), topic, taken[2], taken[3], taken[1])
+
+    async def _next_answer(self, topic: str) -> Taken:
+        subscriber = self._answers(topic)
+        while (taken := subscriber.take()) is None:
+            await (self._wait(topic) if type(current.get(None)) is not WorkContext else subscriber.wait())
+        if self._audience.hears_messages:
+            self._took(topic, taken, subscriber.reader)
+        return taken
+
+    def gave_up(self, topic: str) -> None:
+        """A callback has waited for an answer in vain: in a verification it has to again."""
+        if self._audience.hears_messages and type(current.get(None)) is not WorkContext:
+            self._note(topic, None)
+
+    def note(self, category: str, message: str, data: dict[str, Any]) -> None:
+        """Tell those who watch the run of an event."""
+        self._audience.tell("incident", self._run.tick, Noted(self._node, category, message, data))
 
     def background(self, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
         """Start a task of the node's own."""

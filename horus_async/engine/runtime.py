@@ -12,6 +12,7 @@ Six layers share the state of a run: `Safety` judges, `Planning` says what comes
 
 from __future__ import annotations
 
+import functools
 import itertools
 from contextlib import contextmanager
 from threading import get_ident
@@ -107,14 +108,21 @@ class Runtime(Ending):
         for topic in node.subs:
             ports.subscriber(topic)
         run = self._node_run(node, ports) if make_run is None else make_run(node, ports)
+        if run.requests and run.answering is not None:
+            for topic in run.answering.publishes:
+                ports.publisher(topic).open()
         ports.attach(node)
         run.context.guard = self._guard
         self.runs[run.name] = run
         self.audience.add_node(run)
         self._tell_of_errors(run)
-        self.declare(run.name, node.pubs, (*node.subs, *(node.on or ())))
+        asked, answered = ((), ()) if run.answering is None else (run.answering.topics, run.answering.publishes)
+        self.unordered.update(asked, answered)
+        self.declare(run.name, (*node.pubs, *answered), (*node.subs, *(node.on or ()), *asked))
         for subscriber in run.on:
             subscriber.on_message(self._stir)
+        for subscriber in run.requests:
+            subscriber.on_message(functools.partial(self._asks, run))
         return run
 
     def _node_run(self, node: Node, ports: Ports) -> NodeRun:
@@ -331,7 +339,7 @@ class Runtime(Ending):
         self._jobs: Iterator[Job] = iter(plan) if begun is None else itertools.chain((begun,), plan)
         self._group.start_soon(self._work, None)
         attending = event_loop().scope()
-        if not self._virtual and any(run.on for run in self.runs.values()):
+        if not self._virtual and any(run.on or run.requests for run in self.runs.values()):
             self._group.start_soon(self._attend, attending)
         try:
             await done.wait()

@@ -25,13 +25,14 @@ from horus_async.observe import (
     EmergencyStopped,
     Incident,
     NodeFailed,
+    Noted,
     PolicyChanged,
     WatchdogFired,
 )
 
 from .audience import Audience
 from .core.state import TICK, PlanCore
-from .node_run import BACKGROUND, INIT, SAFE_STATE, SHUTDOWN, THREAD, NodeRun
+from .node_run import BACKGROUND, INIT, REQUEST, SAFE_STATE, SHUTDOWN, THREAD, NodeRun
 from .reporting import advice_on_blocking, describe, hint, telling
 from .rules.failure import Action, Change, State
 
@@ -66,7 +67,7 @@ class Safety(PlanCore, ABC):
     """Late nodes, failing nodes, and how a run ends because of them."""
 
     _order: list[NodeRun]
-    _interludes: deque[NodeRun]
+    _interludes: deque[tuple[NodeRun, str]]
     audience: Audience
     runs: dict[str, NodeRun]
 
@@ -144,7 +145,7 @@ class Safety(PlanCore, ABC):
 
         Those at which it was still busy; one with a deadline also those that the scheduler was too late to call.
         """
-        if run.kind is not TICK or run.failure.waits(self.elapsed_ns()) or not run.period_ns:
+        if run.kind not in {TICK, REQUEST} or run.failure.waits(self.elapsed_ns()) or not run.period_ns:
             return  # it starts again, makes itself safe, or rests
         first_ns = at_ns - (passed - 1) * run.period_ns
         if run.busy:
@@ -194,19 +195,67 @@ class Safety(PlanCore, ABC):
             run.skips_next = not run.busy  # one that is busy skips this tick already
         elif run.node.on_miss is Miss.SAFE_MODE and not run.unsafe:
             run.unsafe = True
-            self._interludes.append(run)
+            self._interludes.append((run, SAFE_STATE))
 
-    def _make_safe(self) -> Plan:
-        """Enter the safe states that are due while the run goes on. A node that is still busy has its turn after."""
+    def _interlude(self) -> Plan:
+        """What comes between the ticks of nodes: safe states and requests. A node that is busy has its turn after."""
         for _ in range(len(self._interludes)):
             if self._aborted:
                 return
-            run = self._interludes.popleft()
-            if run.busy:
-                self._interludes.append(run)
-            elif run.callbacks[SAFE_STATE] is not None:
-                run.kind = SAFE_STATE
+            run, kind = self._interludes.popleft()
+            if run.busy or (kind is REQUEST and self._cannot_answer(run)):
+                self._interludes.append((run, kind))
+            elif kind is REQUEST:
+                yield from self._answer(run)
+            elif run.callbacks[kind] is not None:
+                run.kind = kind
                 yield run
+
+    def _cannot_answer(self, run: NodeRun) -> bool:
+        return not run.initialised or run.needs_init or run.failure.state is not State.RUNNING
+
+    def _answer(self, run: NodeRun) -> Plan:
+        """Let a node answer the requests that wait for it, one after the other."""
+        run.asked = False
+        while not self._aborted and any(subscriber.has_message() for subscriber in run.requests):
+            if run.busy:
+                self._asks(run)
+                return
+            run.kind = REQUEST
+            yield run
+
+    def _asks(self, run: NodeRun) -> None:
+        """There is a request for a node; from any thread."""
+        if not run.asked:
+            run.asked = True
+            self._interludes.append((run, REQUEST))
+        if self._pace is not None:
+            self._pace.wake()
+
+    # Pausing
+
+    def pause(self, run: NodeRun) -> bool:
+        """Have a node enter its safe state and tick no more until `resume`; False if it was paused. From any thread."""
+        if run.paused:
+            return False
+        run.paused = run.by_hand = True
+        self._interludes.append((run, SAFE_STATE))
+        self._tell_paused(run, "paused")
+        return True
+
+    def resume(self, run: NodeRun) -> bool:
+        """Let a paused node tick again; False if it was not paused. From any thread."""
+        if not run.paused:
+            return False
+        run.paused, run.by_hand = False, run.by_nature
+        self._stirred = self._stirred or bool(run.on)  # messages may have come meanwhile
+        self._tell_paused(run, "resumed")
+        return True
+
+    def _tell_paused(self, run: NodeRun, what: str) -> None:
+        self._incident(Noted(run.name, "node", f"{run.name} {what}", {"node": run.name, "state": what}))
+        if self._pace is not None:
+            self._pace.wake()
 
     # No longer safe
 

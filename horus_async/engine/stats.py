@@ -25,3 +25,5 @@ class NodeStats:
     """Messages overwritten before the node read them."""
     refused: int = 0
     """Messages of other processes that were left out because they could not be read."""
+    paused: bool = False
+    """Whether it does not tick, as somebody has paused it."""

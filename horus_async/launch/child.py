@@ -44,6 +44,9 @@ class _Up(Observer):
 def notify(address: str, text: str) -> None:
     """Send a text in systemd's way. Who does not listen does not hear it, and the robot goes on."""
     place = f"\0{address[1:]}" if address.startswith("@") else address
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0)) as out:
+    with (
+        suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0)) as out,
+    ):
         out.setblocking(False)
         out.sendto(text.encode(), place)

@@ -43,7 +43,7 @@ class Restarts:
             return None
         if ran >= program.restart_window:
             self._doublings = 0
-        wait = min(program.backoff * 2.0**min(self._doublings, 60), program.backoff_limit)
+        wait = min(program.backoff * 2.0 ** min(self._doublings, 60), program.backoff_limit)
         self._doublings += 1
         self._recent.append(now + wait)
         self.count += 1

@@ -29,6 +29,8 @@ SHUTDOWN_TICK = -2
 """The same for ``shutdown``."""
 FIRST_WORK_TICK = -3
 """The same for the first task or thread of a node's own; the next ones count down from here."""
+FIRST_REQUEST_TICK = -1 << 48
+"""The same for the first request that a node answers in tick 0: 65,536 for each tick, counting down from here."""
 
 
 class CallGuard(Protocol):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.errors import ConfigurationError
 from horus_async.topics import check_topic_name
-from horus_async.topics.typed import check_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +38,9 @@ class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot 
             ) from None
         kinds = topics if isinstance(topics, Mapping) else {}
         made.types = {topic: kind for topic, kind in kinds.items() if kind is not None}
-        for topic, kind in made.types.items():
-            check_type(topic, kind)
+        if made.types:
+            from horus_async.topics.typed import check_type  # late, as most nodes do without
+
+            for topic, kind in made.types.items():
+                check_type(topic, kind)
         return made

@@ -14,6 +14,7 @@ from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 from .callbacks import check_callback
 from .declared import DeclaredTopics
 from .failure_policies import FailurePolicy, Miss
+from .interface.marks import offers_anything
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from horus_async.topics import Borrowing, Message
 
+    from .interface.answering import Answering
+    from .interface.asking import Goal
+    from .interface.declaring import Offers
+    from .interface.params import Param
     from .topic_access import TopicAccess
 
     Topics = str | Iterable[str] | Mapping[str, type | None]
@@ -59,6 +64,9 @@ class Node:
         failure_policy: What happens when a callback raises; by default ``Fatal()``.
         compute: The tick, a plain function, runs in a worker thread and blocks no other node.
         watchdog: Seconds after which a running tick is reported; see `Scheduler`.
+        params: Of a node that is made of functions: its parameters by their names, read as ``node.gain``.
+        services: Likewise: by its name, what answers it, ``function(node, request)``.
+        actions: Likewise: by its name, what carries it out, ``async function(node, goal, handle)``.
 
     Raises:
         ConfigurationError: An option is invalid.
@@ -102,10 +110,17 @@ class Node:
         failure_policy: FailurePolicy | None = _own,
         compute: bool = _own,
         watchdog: float | None = _own,
+        params: Mapping[str, Param[Any]] | None = None,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+        actions: Mapping[str, Callable[..., Any]] | None = None,
         **unknown: Never,
     ) -> None:
         for option in unknown:
             raise ConfigurationError(unknown_option(option))
+        if params or services or actions:
+            from .interface.declaring import made_of  # late, as most nodes do without
+
+            self.__class__ = made_of(type(self), params or {}, services or {}, actions or {})
         guard_options(type(self), OPTIONS)
         given = {
             "rate": rate,
@@ -133,6 +148,11 @@ class Node:
             raise ConfigurationError(f"node {self.name!r}: {misspelt}")
         self._functions = functions
         self._settle()
+        self._offers: Offers | None = None
+        if offers_anything(type(self), Node):
+            from .interface.declaring import declared_offers  # late, as above
+
+            self._offers = declared_offers(self, Node)
         self.log = NodeLog(self.name)
 
     def _default_name(self) -> str:
@@ -240,6 +260,39 @@ class Node:
         """Iterate over messages as they arrive, for ever: ``async for value in node.subscribe("scan")``."""
         return _Messages(self, topic)
 
+    async def call(self, service: str, request: Any = None, timeout: float | None = 1.0) -> Any:  # noqa: ASYNC109 - by the run's clock
+        """Ask a service, of this program or another one, and wait for its reply.
+
+        Args:
+            service: Its name.
+            request: What it takes.
+            timeout: Seconds of the run's time; None for as long as it takes.
+
+        Raises:
+            ServiceError: It failed; the text is its node's. A `ServiceTimeoutError` if no reply came in time.
+        """
+        return await self._running().asking(self).call(service, request, timeout)
+
+    def goal(self, action: str, goal: Any = None, timeout: float | None = 1.0) -> Goal:
+        """Give an action a goal, for an ``async with`` block; leaving it before the goal has ended gives it up.
+
+        As in::
+
+            async with self.goal("arm.move", Pose(...)) as move:
+                async for feedback in move:
+                    ...
+                reached = await move.result()
+
+        Args:
+            action: Its name.
+            goal: What it takes.
+            timeout: Seconds of the run's time until somebody takes the goal up; None for as long as it takes.
+
+        Raises:
+            ActionError: By what is awaited in the block: there is no result.
+        """
+        return self._running().asking(self).goal(action, goal, timeout)
+
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before this node read them."""
         return self._running().lost(topic)
@@ -337,6 +390,7 @@ def declared(node: Node) -> NodeInfo:
         subs=tuple(node.subs),
         order=node.order,
         compute=node.compute,
+        params=_param_values(node),
     )
 
 
@@ -344,3 +398,27 @@ def types_of(node: Node) -> tuple[dict[str, type], dict[str, type]]:
     """The classes that a node declares for topics which it sends on, and for those which it reads."""
     sent, read, on = (getattr(topics, "types", {}) for topics in (node.pubs, node.subs, node.on))
     return {**sent}, {**on, **read}
+
+
+def offers_of(node: Node) -> Offers | None:
+    """What a node offers to others; None if it offers nothing."""
+    return node._offers  # noqa: SLF001 - in its own module
+
+
+def answering_of(node: Node) -> Answering | None:
+    """What answers others in one run of a node; None if it offers nothing."""
+    offers = offers_of(node)
+    if offers is None:
+        return None
+    from .interface.answering import Answering  # late, as most nodes do without
+
+    return Answering(node, offers)
+
+
+def _param_values(node: Node) -> dict[str, Any]:
+    offers = offers_of(node)
+    if offers is None:
+        return {}
+    from .interface.params import values_of
+
+    return values_of(node, offers.params)

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from horus_async.topics import Borrowing, Message
 
+    from .interface.asking import Asking
+
 
 class TopicAccess(Protocol):
     """The topics of one node in one run. Each method is the one of the same name in `Node`."""
@@ -39,6 +41,12 @@ class TopicAccess(Protocol):
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before they were read."""
+
+    def asking(self, node: Any) -> Asking:
+        """What the node has asked of others."""
+
+    def note(self, category: str, message: str, data: dict[str, Any]) -> None:
+        """Tell those who watch the run of an event."""
 
     def background(self, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
         """Start a task of the node's own."""

@@ -266,6 +266,7 @@ _KINDS: dict[str, type] = {
     "init": ExecutionRecord,
     "shutdown": ExecutionRecord,
     "safe_state": ExecutionRecord,
+    "request": ExecutionRecord,
     "sends": SendsRecord,
     "gap": GapRecord,
     "message": ExternalMessage,

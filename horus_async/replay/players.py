@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from .options import ReplayOptions
 
-_PLAYED = ("tick", "safe_state", "init")
+_PLAYED = ("tick", "safe_state", "init", "request")
 """Kinds of lines that are played at their ticks; the ``init`` with which the run began is played before the first."""
 
 

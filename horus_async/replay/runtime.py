@@ -40,8 +40,9 @@ _SOURCES = 1 << 20
 class ReplayRuntime(Runtime):
     """A run that follows the order in which recorded nodes ticked."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, replay: ReplayOptions, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._replay = replay
         self.stands_for: dict[str, str] = {}
         """Live node to the recorded one in whose place it runs."""
         self.players: set[str] = set()
@@ -74,6 +75,13 @@ class ReplayRuntime(Runtime):
             if len(self._sources) > _SOURCES:
                 del self._sources[next(iter(self._sources))]
         self._played[topic] += 1
+
+    def first_seq(self, node: str, topic: str) -> int:
+        """The number of a node's first request on a topic: it goes on where the recorded node was."""
+        start, session = self._replay.start, self._replay.session
+        if start is None or start == session.first_tick or node not in session.nodes:
+            return 0
+        return sum(sent.topic == topic for sent in session.outputs(node, None, start - 1))
 
     def external_source(self, topic: str, publisher: str, reader: RingReader) -> int:
         """As recorded: all external publishers share a ring in a replay, which keeps their messages in order."""
@@ -165,7 +173,7 @@ def replay_runtime(
     rewinds: list[Callable[[], None]] = []
     timeline = RecordedTimeline(replay, duration=duration, on_rewind=lambda: _call_all(rewinds))
     timeline.skip = lambda ns: runtime.pace.skip(ns)  # noqa: PLW0108 - there is no pace yet
-    runtime = ReplayRuntime(replay_info(info, replay.session), bus, timeline, observers, guard)
+    runtime = ReplayRuntime(replay, replay_info(info, replay.session), bus, timeline, observers, guard)
     with runtime.closed_on_failure():
         _add_all(runtime, replay, nodes, rewinds)
         check_room()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.random import system_seed
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.wall import wall_shift_ns
 from horus_async.determinism.reaction import Guard
+from horus_async.engine.control import Control
 from horus_async.engine.ports import check_free
 from horus_async.engine.rules.schedule import RateTimeline
 from horus_async.engine.runtime import Runtime
 from horus_async.engine.watchdog import Watchdog
 from horus_async.limits.open_files import hold_reserve
-from horus_async.nodes.node import declared
+from horus_async.nodes.node import declared, offers_of
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
 
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from .options import SchedulerOptions
 
 
+_log = logging.getLogger("horus_async")
+
+
 class Assembly:
     """Everything that takes part in one run."""
 
@@ -46,6 +51,8 @@ class Assembly:
         self.recorder = recorder
         self.guard = guard
         self.watchdog: Watchdog | None = None
+        self.put_back: Callable[[], object] = lambda: None
+        """Undoes what was set for this run alone: parameters."""
         self._meanwhile = ExitStack()
 
     def begin(self, watchdog: float | None, realtime: Realtime | None, policy: Gc) -> None:
@@ -91,6 +98,7 @@ class Assembly:
         yield self.runtime.close
         if self.recorder is not None:
             yield self.recorder.stop
+        yield self.put_back
 
 
 def assemble(
@@ -108,6 +116,7 @@ def assemble(
     Raises:
         ReplayError: The replay options cannot be met.
         ContextError: A node takes part in another run.
+        ParamError: A parameter is to be set that there is not, or that cannot have such a value.
     """
     taken = {file.node for file in played if file.wins}
     nodes = [node for node in nodes if node.name not in taken]
@@ -115,6 +124,42 @@ def assemble(
         check_free(node)
     if replay is not None:
         replay.check()
+    put_back = _set_params(options, nodes, replay)
+    try:
+        assembly = _assemble(
+            options, nodes, duration, replay=replay, played=played, blackbox=blackbox, observers=observers
+        )
+    except BaseException:
+        put_back()
+        raise
+    assembly.put_back = put_back
+    return assembly
+
+
+def _set_params(options: SchedulerOptions, nodes: Sequence[Node], replay: ReplayOptions | None) -> Callable[[], None]:
+    """Set parameters: as recorded, for nodes that take a recorded one's place, and as asked for."""
+    if not options.params and all(offers_of(node) is None for node in nodes):
+        return lambda: None
+    from horus_async.nodes.interface.settings import recorded_for, set_for_run  # late, as most runs do without
+
+    recorded: dict[str, Any] = {}
+    if replay is not None:
+        recorded, notes = recorded_for(nodes, {name: info.params for name, info in replay.session.nodes.items()})
+        for note in notes:
+            _log.warning("%s", note)
+    return set_for_run(nodes, {**recorded, **options.params})
+
+
+def _assemble(
+    options: SchedulerOptions,
+    nodes: Sequence[Node],
+    duration: float | None,
+    *,
+    replay: ReplayOptions | None,
+    played: Sequence[PlayedFile],
+    blackbox: BlackBox | None,
+    observers: Sequence[Observer],
+) -> Assembly:
     recorder = _make_recorder(options)
     guard = _make_guard(options)
     shift_ns = wall_shift_ns()
@@ -141,6 +186,8 @@ def assemble(
                 add_played(runtime, played, nodes, ends_run=duration is None)
             for node in nodes:
                 runtime.add(node)
+            if not options.deterministic:
+                Control(runtime)
     if blackbox is not None:
         blackbox.tick_now = lambda: runtime.tick
     return Assembly(runtime, recorder, guard)

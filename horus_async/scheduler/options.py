@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
@@ -77,6 +78,14 @@ def _as_realtime(value: Any) -> Realtime | None:
     return realtime(value)
 
 
+def _as_params(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ConfigurationError(f"params={value!r:.100}: give a dict, as in {{'arm.gain': 0.5}}")
+    return dict(value)
+
+
 def _realtime(instance: Any, attribute: attrs.Attribute[Any], value: Realtime | None) -> None:
     if value is not None and instance.deterministic:
         raise ConfigurationError(
@@ -115,6 +124,7 @@ class SchedulerOptions:
     grace: float = field(default=2.0, validator=_positive)
     realtime: Realtime | None = field(default=None, converter=_as_realtime, validator=_realtime)
     gc: Gc = field(default=Gc.AUTO, converter=_gc_policy)
+    params: Mapping[str, Any] = field(factory=dict, converter=_as_params)
     namespace: str = "default"
     name: str = field(default="scheduler", validator=_name)
     blackbox_wanted: bool = True

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from horus_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from horus_async.realtime.options import Realtime
@@ -42,6 +42,8 @@ class Overrides:
     duration: float | None = None
     realtime: Realtime | None = None
     gc: Gc | None = None
+    params: Mapping[str, Any] = field(factory=dict)
+    """Besides those that the program sets."""
     name: str = ""
     """For a scheduler that the program did not name."""
     on_made: Callable[[Any], None] = lambda _: None
@@ -87,6 +89,8 @@ class Overrides:
             changes |= {"blackbox_mb": self.blackbox_mb_by_default, "blackbox_wanted": False}
         if self.deterministic and self.realtime is None:
             changes["realtime"] = None  # what a program says of real time is for its runs in real time
+        if self.params:
+            changes["params"] = {**options.params, **self.params}
         if self.name and options.name == attrs.fields(type(options)).name.default:
             changes["name"] = self.name
         if self.realtime is not None and options.deterministic:
@@ -99,7 +103,7 @@ class Overrides:
         """Once a process: somebody who asked for a recording has to know what is in it."""
         asked = (
             *(self.deterministic, self.seed, self.recording, self.blackbox_mb, self.duration),
-            *(self.realtime, self.gc),
+            *(self.realtime, self.gc, self.params or None),
         )
         if os.getpid() in self._told or all(value is None for value in asked):
             return

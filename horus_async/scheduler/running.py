@@ -420,7 +420,7 @@ class Running(Playback):
         if self._options.deterministic and self._replay is None:
             from .topic_use import warn_of_unsent
 
-            warn_of_unsent(parts.runtime.topics)
+            warn_of_unsent(parts.runtime.topics, parts.runtime.unordered)
 
 
 def _say_left_open(name: str, process: int) -> None:

@@ -18,10 +18,12 @@ from .options import Gc, SchedulerOptions
 from .running import Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from horus_async.determinism.findings import GuardFinding
+    from horus_async.engine.node_run import NodeRun
+    from horus_async.engine.runtime import Runtime
     from horus_async.observe import Observer
     from horus_async.realtime.options import Realtime
     from horus_async.recorder import RecordingOptions, Session
@@ -53,6 +55,8 @@ class Scheduler(Running):
         realtime: True or a `Realtime`: the event loop's thread comes before all others of the machine, and memory is
             locked. For `run` and `run_sync`; refused before a node starts where it is not permitted.
         gc: When Python's garbage collector runs: a `Gc`, or its value (``"between ticks"``).
+        params: Values of nodes' parameters by ``node.parameter``, ``{"arm.gain": 0.5}``: they have these as a run
+            begins, and what they had before when it is over.
         namespace: Topics are seen within it; by default ``HORUS_NAMESPACE``, else ``default``.
         name: Names the run in recordings and black boxes.
 
@@ -76,6 +80,7 @@ class Scheduler(Running):
         grace: float = 2.0,
         realtime: bool | Realtime | None = None,
         gc: Gc | str = Gc.AUTO,
+        params: Mapping[str, Any] | None = None,
         namespace: str | None = None,
         name: str = "scheduler",
         **unknown: Never,
@@ -97,6 +102,7 @@ class Scheduler(Running):
             grace=grace,
             realtime=realtime,
             gc=gc,
+            params=params,
             namespace=namespace or os.environ.get("HORUS_NAMESPACE") or "default",
             name=name,
         )
@@ -212,6 +218,33 @@ class Scheduler(Running):
                 f"a live node ended the program with sys.exit({error.code!r}), so there is no result; a node ends its "
                 "run with request_stop()"
             ) from error
+
+    # While it runs
+
+    def pause(self, node: str) -> bool:
+        """Have a node enter its safe state and tick no more until `resume`; False if it was paused. From any thread.
+
+        Its tasks and threads go on, and it still answers requests.
+
+        Raises:
+            ConfigurationError: There is no such node.
+            ContextError: The scheduler does not run.
+        """
+        runtime, run = self._running_node("pause", node)
+        return runtime.pause(run)
+
+    def resume(self, node: str) -> bool:
+        """Let a paused node tick again; False if it was not paused. From any thread; raises as `pause`."""
+        runtime, run = self._running_node("resume", node)
+        return runtime.resume(run)
+
+    def _running_node(self, what: str, node: str) -> tuple[Runtime, NodeRun]:
+        runtime = self._runtime
+        if runtime is None or not (self._running or self._stepping):
+            raise ContextError(f"{what}({node!r}) is for a scheduler that runs, and this one does not")
+        if node not in runtime.runs:
+            raise ConfigurationError(f"{what}({node!r}): no such node{did_you_mean(node, runtime.runs)}")
+        return runtime, runtime.runs[node]
 
     # Looking at it
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from horus_async.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     Declared = Mapping[str, tuple[Iterable[str], Iterable[str]]]
     """By node: the topics that it sends on and those that it reads, declared or used so far."""
@@ -41,11 +41,16 @@ def uses(topics: Declared) -> dict[str, TopicUse]:
     }
 
 
-def warn_of_unsent(topics: Declared) -> None:
-    """Log each topic that is read and that nobody sends: in a run that hears no other process it has no message."""
+def warn_of_unsent(topics: Declared, but: Collection[str] = ()) -> None:
+    """Log each topic that is read and that nobody sends: in a run that hears no other process it has no message.
+
+    Args:
+        topics: Of the run.
+        but: Those where that is as it should be: of requests that nobody had.
+    """
     known = uses(topics)
     sent = [topic for topic, use in known.items() if use.writers]
     for topic, use in known.items():
-        if not use.writers:
+        if not use.writers and topic not in but:
             who = ", ".join(map(repr, use.readers))
             _log.warning("topic %r is read by %s, and nobody sends on it%s", topic, who, did_you_mean(topic, sent))

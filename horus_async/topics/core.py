@@ -87,22 +87,10 @@ class SubscriberCore:
         self.only: Any = None
         """The ``RingReader``, if there is just one ring."""
 
-    def take(self) -> Taken | None:
-        """See ``Subscriber.take_slowly``."""
-        only = self.only
-        if only is not None:
-            # One message behind a writer of this process, which still has that message at hand.
-            index, end, near = only.writer.near
-            if index == only.index:
-                only.index = index + 1
-                only.position = end
-                taken: Taken | None = near
-                return taken
-        return self.take_slowly()
+    if TYPE_CHECKING:
 
-    def take_slowly(self) -> Taken | None:
-        """The next unread message, or None."""
-        raise NotImplementedError
+        def take(self) -> Taken | None:
+            """See ``Subscriber.take_slowly``, which is the same."""
 
 
 class TopicCore:

@@ -9,6 +9,7 @@ from horus_async.native import core
 from .core import PublisherCore
 from .external.notices import say_removed
 from .packed.marks import pack_bytes
+from .ring.core import packers
 from .ring.memory import FileRemovedError
 from .ring.region import LATEST, SLEEPERS
 from .ring.turn import takes_turn, with_turn
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .packed.marks import Pack
     from .packed.schema import Schema
     from .ring.turn import Turn
-    from .ring.writer import Packers, RingWriter
+    from .ring.writer import RingWriter
     from .values.payload import Payload
 
 
@@ -30,9 +31,6 @@ _SETTLED: dict[type, Pack | None] = {
     **dict.fromkeys((dict, list, tuple, str, int, float, bool, type(None)), None),
 }
 """What needs no description in the ring."""
-
-_UNOPENED: Packers = {}
-"""Stands for a ring's packers before the first message."""
 
 
 class _Forms(dict[type, "Pack | None"]):
@@ -57,7 +55,6 @@ class Publisher(PublisherCore):
 
     __slots__ = (
         "_open_ring",
-        "_packers",
         "_turn",
         "forms",
         "name",
@@ -65,7 +62,7 @@ class Publisher(PublisherCore):
     )
 
     channel: Channel
-    ring: RingWriter
+    ring: RingWriter | None
 
     def __init__(
         self,
@@ -82,7 +79,6 @@ class Publisher(PublisherCore):
         self._open_ring = open_ring
         self._turn = turn
         self.meet(channel, turn.free)
-        self._packers = _UNOPENED
         self.forms: Mapping[type, Pack | None] = _Forms(self._describe)
         """For ``codec.encode``: packs objects that this publisher is to send."""
 
@@ -118,32 +114,30 @@ class Publisher(PublisherCore):
                 seq = self.next_seq
             if order_ns is None:
                 order_ns = stamp_ns
-            # The common case is written out here instead of called: every message pays for it.
-            length = len(payload)
-            if type(payload) is bytes and length in self._packers:
-                pack, size = self._packers[length]
-                ring = self.ring
-                start = ring.tail
-                end = start + size
-                if end <= ring.limit:
-                    index = ring.index
-                    at = ring.data_at + (start & ring.mask)
-                    pack(ring.map, at, length, index, seq, stamp_ns, order_ns, self.number, payload)
-                    words = ring.words
-                    # All in one line without a call: Ctrl-C must not come between these.
-                    words[LATEST], ring.tail, ring.index, self.next_seq = start, end, index + 1, seq + 1
-                    ring.near = index, end, (payload, self.name, seq, stamp_ns)
-                else:
-                    words = self._write(payload, seq, stamp_ns, order_ns)
+            # Most messages are written here, as calls would make up half of their cost; `_write` can do it all.
+            ring, length = self.ring, len(payload)
+            pack, size = packers[length] if length in packers else (None, 0)  # noqa: SIM401 - `get` takes longer
+            if (
+                pack
+                and ring is not None
+                and type(payload) is bytes
+                and ring.tail + size <= ring.limit
+                and not ring.checked
+            ):
+                start, index, words = ring.tail, ring.index, ring.words
+                at = ring.data_at + (start & ring.mask)
+                pack(ring.map, at, length, index, seq, stamp_ns, order_ns, self.number, payload)
+                # All in one line without a call: Ctrl-C must not come between these.
+                words[LATEST], ring.tail, ring.index, self.next_seq = start, start + size, index + 1, seq + 1
             else:
-                words = self._write(payload, seq, stamp_ns, order_ns)
+                ring = self._write(payload, seq, stamp_ns, order_ns)
         finally:
             if held:
                 held, free[0] = False, True
         if self.channel.watchers:
             for watcher in self.channel.watchers:
                 watcher()
-        if words[SLEEPERS]:
+        if ring.words[SLEEPERS]:
             self.wake_sleepers()
         return seq
 
@@ -153,6 +147,7 @@ class Publisher(PublisherCore):
     def wake_sleepers(self) -> None:
         """Ring for those who sleep in other processes."""
         ring = self.ring
+        assert ring is not None  # there was a message
         ring_bells(ring.namespace, ring.sleepers(), ring.bell_byte)
 
     def open(self) -> None:
@@ -171,33 +166,32 @@ class Publisher(PublisherCore):
         self.meet(self.channel, turn.free)
 
     def _make_ready(self) -> None:
-        self._open()
-        self.ring.make_ready()
+        self._open().make_ready()
 
     def _describe(self, schema: Schema) -> bool:
         return with_turn(self._turn, lambda: self._add_schema(schema))
 
     def _add_schema(self, schema: Schema) -> bool:
-        self._open()
-        return self.ring.add_schema(schema.text)
+        return self._open().add_schema(schema.text)
 
-    def _open(self) -> None:
-        if self._packers is _UNOPENED:
-            self.ring = self._open_ring()
-            self.number = self.ring.add_publisher(self.name)
-            self._packers = self.ring.packers
+    def _open(self) -> RingWriter:
+        """The ring to write, a new one before the first message and where somebody took its file away."""
+        ring = self.ring
+        if ring is None or ring.gone:
+            ring = self._open_ring()
+            number = ring.add_publisher(self.name)
+            # In one line without a call: Ctrl-C must not come between these.
+            self.ring, self.number = ring, number
+        return ring
 
-    def _write(self, payload: Payload, seq: int, stamp_ns: int, order_ns: int) -> memoryview:
-        """Write a message the slower way; returns the words of the ring's header."""
-        if self._packers is not _UNOPENED and self.ring.gone:
-            self._packers = _UNOPENED
-        self._open()
+    def _write(self, payload: Payload, seq: int, stamp_ns: int, order_ns: int) -> RingWriter:
+        """Write a message; returns the ring that has it."""
+        ring = self._open()
         try:
-            self.ring.write(payload, self.number, seq, stamp_ns, order_ns=order_ns, counting=self)
+            ring.write(payload, self.number, seq, stamp_ns, order_ns=order_ns, counting=self)
         except FileRemovedError as error:
             say_removed(self.topic, error.path)
-            self.ring.lose()
-            self._packers = _UNOPENED
-            self._open()
-            self.ring.write(payload, self.number, seq, stamp_ns, order_ns=order_ns, counting=self)
-        return self.ring.words
+            ring.lose()
+            ring = self._open()
+            ring.write(payload, self.number, seq, stamp_ns, order_ns=order_ns, counting=self)
+        return ring

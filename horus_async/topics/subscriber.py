@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import TopicError
+from horus_async.native import core
 
 from .core import SubscriberCore
 from .ring.locks import Rank, new_lock
-from .ring.reader import ELSEWHERE, RingReader
-from .ring.writer import RingWriter
+from .ring.reader import RingReader
 from .wake.wakeup import Bell
 
 if TYPE_CHECKING:
@@ -83,12 +83,11 @@ class Subscriber(SubscriberCore):
 
     def attach(self, ring: Ring, cursor: Cursor) -> None:
         """Read one more ring, from ``cursor`` on. Idempotent."""
-        writer = ring if isinstance(ring, RingWriter) else ELSEWHERE
         with self._lock:
             if any(reader.source is ring for reader in self._readers):
                 return
             self._let_go_of_ended()
-            self._change_readers(RingReader(cursor, ring.follow, writer, ring, ring.say_damaged), None)
+            self._change_readers(RingReader(cursor, ring.follow, ring, ring.say_damaged), None)
 
     def has_message(self) -> bool:
         """Whether there is an unread message. Consumes nothing."""
@@ -110,7 +109,17 @@ class Subscriber(SubscriberCore):
         Raises:
             TopicError: this is closed.
         """
-        return self._next(RingReader.take)
+        only, glance = self.only, self.channel.glance
+        # A new ring may hold an older message, so look for rings even while there is something to read.
+        if (glance is not None and glance()) or only is None:
+            return self._take_merged(RingReader.take)
+        taken = only.take()
+        if taken is None:
+            self._forget_ended(only)
+        return taken
+
+    if core is None:
+        take = take_slowly
 
     def borrow(self) -> Loan | None:
         """As ``take``, but a binary payload is a view of the ring's own memory. Also returns where it lies.
@@ -118,7 +127,13 @@ class Subscriber(SubscriberCore):
         Raises:
             TopicError: this is closed.
         """
-        return self._next(RingReader.borrow)
+        only, glance = self.only, self.channel.glance
+        if (glance is not None and glance()) or only is None:
+            return self._take_merged(RingReader.borrow)
+        loan = only.borrow()
+        if loan is None:
+            self._forget_ended(only)
+        return loan
 
     def latest(self) -> Taken | None:
         """The newest message, perhaps from before this was opened; None before the first. Consumes nothing."""
@@ -127,11 +142,9 @@ class Subscriber(SubscriberCore):
             glance()
         only = self.only
         if only is not None and self._ended_newest is None and not only.closed:
-            # As in `take`: the writer has the newest message at hand, unless it was written the slower way.
-            index, _, near = only.writer.near
-            if near is not None and index + 1 == only.writer.index:
-                self.newest_from = only
-                return near
+            taken = only.latest()
+            self.newest_from = None if taken is None else only
+            return taken
         with self._lock:
             self._let_go_of_ended()
             newest, self.newest_from = self._ended_newest, None
@@ -218,20 +231,9 @@ class Subscriber(SubscriberCore):
                 self._readers, self.only, self.reader = after, only, reader
                 return
 
-    def _next(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
+    def _take_merged(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         if self.closed:
             raise TopicError(f"topic {self.topic!r} is closed")
-        only, glance = self.only, self.channel.glance
-        # A new ring may hold an older message, so look for rings even while there is something to read.
-        if (glance is not None and glance()) or only is None:
-            return self._take_merged(take)
-        found = take(only)
-        if found is None and only.ended:
-            with self._lock:
-                self._forget(only)
-        return found
-
-    def _take_merged(self, take: Callable[[RingReader], _Found | None]) -> _Found | None:
         with self._lock:  # a ring that ended long ago may be let go of meanwhile
             while (first := self._oldest()) is not None:
                 found = take(first)
@@ -252,6 +254,11 @@ class Subscriber(SubscriberCore):
             elif first is None or order < first_order:
                 first, first_order = reader, order
         return first
+
+    def _forget_ended(self, only: RingReader) -> None:
+        if only.ended:
+            with self._lock:
+                self._forget(only)
 
     def _let_go_of_ended(self) -> None:
         """Keep few rings that have ended: each takes memory and a descriptor, and perhaps nobody ever reads them."""

@@ -14,6 +14,7 @@ from tests.engine.programs import run_nodes, scheduler_of
 from tests.replay.test_verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -24,29 +25,45 @@ class Other:
     x: int
 
 
+def _recv(node: Node) -> list[Any]:
+    values = []
+    while (value := node.recv("cmd")) is not None:
+        values.append(value)
+    return values
+
+
+def _messages(node: Node) -> list[Any]:
+    values = []
+    while (message := node.recv_message("cmd")) is not None:
+        values.append(message.value)
+    return values
+
+
+def _borrowed(node: Node) -> list[Any]:
+    values = []
+    for _ in range(2):
+        with node.borrow("cmd") as message:
+            values += [] if message is None else [message.value]
+    return values
+
+
+_WAYS: dict[str, Callable[[Node], list[Any]]] = {
+    "recv": _recv,
+    "recv_all": lambda node: node.recv_all("cmd"),
+    "latest": lambda node: [node.latest("cmd")],
+    "recv_message": _messages,
+    "borrow": _borrowed,
+}
+
+
 def _drains(got: list[Any], how: str) -> Node:
     async def tick(node: Node) -> None:
-        if how == "recv":
-            while (value := node.recv("cmd")) is not None:
-                got.append(value)
-        elif how == "recv_all":
-            got.extend(node.recv_all("cmd"))
-        elif how == "latest":
-            got.append(node.latest("cmd"))
-        elif how == "receive":
-            got.append(await node.receive("cmd"))
-        elif how == "recv_message":
-            while (message := node.recv_message("cmd")) is not None:
-                got.append(message.value)
-        elif how == "borrow":
-            for _ in range(2):
-                with node.borrow("cmd") as message:
-                    got.extend([] if message is None else [message.value])
+        got.extend([await node.receive("cmd")] if how == "receive" else _WAYS[how](node))
 
     return Node("reader", tick=tick, subs={"cmd": CmdVel})
 
 
-@pytest.mark.parametrize("how", ["recv", "recv_all", "latest", "receive", "recv_message", "borrow"])
+@pytest.mark.parametrize("how", [*_WAYS, "receive"])
 def test_a_message_of_another_class_is_left_out_counted_and_told_once(
     how: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,7 +32,6 @@ while True:
 CRASHES = "raise SystemExit(1)"
 
 
-
 @pytest.fixture
 def left_by_killed(namespace: str) -> Iterator[None]:
     """Takes away the shared memory of programs that were killed, and that nobody started again."""
@@ -122,13 +121,20 @@ def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:
 
 def test_nothing_outlives_a_launch_that_is_killed(tmp_path: Path) -> None:
     """Neither a program, nor what a program has started, nor one that ignores SIGTERM, nor the guard itself."""
-    messy = sender() + f"""
+    messy = (
+        sender()
+        + f"""
 import pathlib, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(child.pid))
 """
+    )
     file = robot(
-        tmp_path, "[programs.arm]\n[programs.messy]\n[programs.deaf]\ngrace = 0.2", arm=sender("a"), messy=messy, deaf=STUBBORN
+        tmp_path,
+        "[programs.arm]\n[programs.messy]\n[programs.deaf]\ngrace = 0.2",
+        arm=sender("a"),
+        messy=messy,
+        deaf=STUBBORN,
     )
     with Launched(file) as launched:
         wanted = {("arm", "up"), ("messy", "up"), ("deaf", "deaf")}
@@ -203,7 +209,9 @@ def test_nobody_reads_what_is_printed_and_launch_ends_all_the_same(tmp_path: Pat
 
 def test_at_a_terminal_there_is_a_table(tmp_path: Path) -> None:
     """With the last state of each program, below what they printed."""
-    file = robot(tmp_path, "[programs.good]\n[programs.bad]", good="print('[red]hello\\x1b[2J')", bad="raise SystemExit(3)")
+    file = robot(
+        tmp_path, "[programs.good]\n[programs.bad]", good="print('[red]hello\\x1b[2J')", bad="raise SystemExit(3)"
+    )
     code, lines = at_a_terminal("launch", str(file), columns=100)
     assert code == 1
     assert any(line.rstrip() == "good | [red]hello\\x1b[2J" for line in lines)

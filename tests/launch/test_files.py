@@ -47,7 +47,10 @@ def problems(folder: Path, toml: str) -> list[str]:
         ('[programs.arm]\napp = "am.py"', "did you mean 'arm.py'?"),
         ('[programs.arm]\napp = "no module:x"', "programs.arm: app = 'no module:x': give FILE.py, FILE.py:NAME or"),
         ('[programs.arm]\napp = "--help"', "programs.arm: app = '--help': give FILE.py"),
-        ('[programs."../arm"]\napp = "arm.py"', "program name '../arm' cannot be used: it takes 1 to 64 of A-Z a-z 0-9"),
+        (
+            '[programs."../arm"]\napp = "arm.py"',
+            "program name '../arm' cannot be used: it takes 1 to 64 of A-Z a-z 0-9",
+        ),
         ('[programs."arm.2"]\napp = "arm.py"', "program name 'arm.2' cannot be used"),
         (f"{ARM}restrat = 3", "programs.arm: there is no key 'restrat'; did you mean 'restart'?"),
         (f'{ARM}restart = "on-failur"', "'on-failur' is none of never, on-failure, always; did you mean 'on-failure'?"),
@@ -63,7 +66,10 @@ def problems(folder: Path, toml: str) -> list[str]:
         (f"{ARM}required = 1", "1 is not true or false"),
         (f"{ARM}env = {{ A = 1 }}", "A = 1 is not a text: write it in quotes"),
         (f'{ARM}env = {{ "A=" = "1" }}', "env: 'A=' cannot be an environment variable"),
-        (f'{ARM}after = ["lidra"]\n[programs.lidar]\n{APP}', "after: there is no program 'lidra'; did you mean 'lidar'?"),
+        (
+            f'{ARM}after = ["lidra"]\n[programs.lidar]\n{APP}',
+            "after: there is no program 'lidra'; did you mean 'lidar'?",
+        ),
         (f'{ARM}after = ["arm"]', "programs.arm: after: it waits for itself"),
         (f'{ARM}after_topics = ["/scan"]', "programs.arm: topic name '/scan' must not begin with '/'"),
         (f'{ARM}namespace = "../x"', "programs.arm: namespace '../x' contains '/'"),
@@ -189,4 +195,6 @@ def test_lines_lose_nothing_however_they_are_cut(pieces: list[bytes]) -> None:
     text = b"".join(pieces)
     if b"\r" not in text and max(map(len, text.split(b"\n"))) <= LONGEST:
         expected = text.split(b"\n")
-        assert found == [line.decode(errors="backslashreplace") for line in (expected if expected[-1] else expected[:-1])]
+        assert found == [
+            line.decode(errors="backslashreplace") for line in (expected if expected[-1] else expected[:-1])
+        ]

@@ -107,7 +107,9 @@ after_topics = ["odom"]
         assert launched.end() == 130
         order = [(event["program"], event["state"]) for event in launched.events if event["event"] == "state"]
         places = {place: number for number, place in enumerate(order)}
-        assert places["first", "up"] < places["middle", "starting"] < places["middle", "up"] < places["last", "starting"]
+        assert (
+            places["first", "up"] < places["middle", "starting"] < places["middle", "up"] < places["last", "starting"]
+        )
         assert places["last", "stopped"] < places["middle", "stopping"]
         assert places["middle", "stopped"] < places["first", "stopping"]  # as it sent what was waited for
         assert order.count(("middle", "waiting")) == 1
@@ -158,7 +160,9 @@ def test_a_program_that_is_killed_is_said_to_be(tmp_path: Path) -> None:
 def test_all_lines_of_a_burst_come_in_order(tmp_path: Path) -> None:
     """Of two programs at once; the last one has no newline."""
     many = 100_000
-    program = f"import sys\nsys.stdout.write('\\n'.join(map(str, range({many}))))\nsys.stdout.flush()\nimport os\nos._exit(0)"
+    program = (
+        f"import sys\nsys.stdout.write('\\n'.join(map(str, range({many}))))\nsys.stdout.flush()\nimport os\nos._exit(0)"
+    )
     file = robot(tmp_path, "[programs.one]\n[programs.two]", one=program, two=program)
     with Launched(file) as launched:
         assert launched.end() == 0

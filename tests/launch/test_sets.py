@@ -89,7 +89,9 @@ def test_a_killed_and_restarted_program_is_there_in_all_its_parts(tmp_path: Path
     replayed = json.loads(done.stdout)
     assert replayed["session"] == "monday"
     assert set(replayed["node_ticks"]) == {"sender", "base.2/sender", "reader"}
-    sent = {part: json.loads(horus("record", "info", f"monday/{part}", "--json", cwd=tmp_path).stdout) for part in parts}
+    sent = {
+        part: json.loads(horus("record", "info", f"monday/{part}", "--json", cwd=tmp_path).stdout) for part in parts
+    }
     counts = {node["node"]: node["messages"] for node in sent["base.2"]["nodes"]}
     done = horus("record", "export", "monday", "--format", "jsonl", "--output", "-", "--topic", "odom", cwd=tmp_path)
     rows = [json.loads(line) for line in done.stdout.splitlines()]

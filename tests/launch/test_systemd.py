@@ -23,7 +23,22 @@ from .robots import robot
 if TYPE_CHECKING:
     from pathlib import Path
 
-AWKWARD = ["a b", "50%", "$HOME", "${X}", '"quoted"', "it's", "back\\slash", ";", "", "new\nline", "tab\t", "é", "@x", "\x07"]
+AWKWARD = [
+    "a b",
+    "50%",
+    "$HOME",
+    "${X}",
+    '"quoted"',
+    "it's",
+    "back\\slash",
+    ";",
+    "",
+    "new\nline",
+    "tab\t",
+    "é",
+    "@x",
+    "\x07",
+]
 
 TOML = """
 [programs.base]

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from horus_async.topics.packed.packed import form_of
 from horus_async.topics.ring.layout import FIRST_DATA_AT, PUBLISHERS_AT, Word
-from horus_async.topics.ring.reader import ELSEWHERE, RingReader
+from horus_async.topics.ring.reader import RingReader
 from horus_async.topics.ring.region import Cursor, Region, adopt_region
 from horus_async.topics.ring.writer import RingWriter
 from tests.topics.message_classes import Drive, Point
@@ -174,7 +174,7 @@ class DelayedModel(RuleBasedStateMachine):
         for number in range(1, len(self.files) if at_end else 1):
             region = self._adopt(number) or region
         cursor = region.end() if at_end else self._adopt_first()
-        self.reader = RingReader(cursor, self._adopt, ELSEWHERE)
+        self.reader = RingReader(cursor, self._adopt)
         self.next = None if at_end else 0
         self.at_most = len(self.sent) if at_end else 0
         self.first = 0
@@ -276,7 +276,7 @@ def scene(*payloads: bytes) -> tuple[RingWriter, list[Delayed], RingReader]:
 
     region = follow(0)
     assert region is not None
-    return writer, files, RingReader(Cursor(region, region.capacity, 0), follow, ELSEWHERE)
+    return writer, files, RingReader(Cursor(region, region.capacity, 0), follow)
 
 
 def rest(writer: RingWriter, files: list[Delayed], held: Word, payloads: list[bytes]) -> None:
@@ -297,7 +297,7 @@ def test_who_begins_while_the_newest_message_is_not_whole_gets_all_after_it() ->
     files[-1].deliver(lambda at: at < FIRST_DATA_AT)
     region = adopt_region(files[-1].seen)
     assert region is not None
-    reader = RingReader(region.end(), lambda _: None, ELSEWHERE)
+    reader = RingReader(region.end(), lambda _: None)
     assert not reader.has_message()
 
     for number in range(50):

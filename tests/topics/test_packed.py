@@ -69,6 +69,8 @@ def same(left: Any, right: Any) -> bool:
         unset = object()
         names = [field.name for field in attrs.fields(type(left))]
         return all(same(getattr(left, name, unset), getattr(right, name, unset)) for name in names)
+    if isinstance(left, np.ndarray):
+        return (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
     return left is right if isinstance(left, Enum) and not isinstance(left, Lamp) else bool(left == right)
 
 

@@ -16,7 +16,7 @@ from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.native import core
 from horus_async.topics.ring import layout
 from horus_async.topics.ring.layout import RING_LIMIT, Word, record_size, rounded_capacity
-from horus_async.topics.ring.reader import ELSEWHERE, RingReader
+from horus_async.topics.ring.reader import RingReader
 from horus_async.topics.ring.writer import RingWriter
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
@@ -37,7 +37,7 @@ def new_reader(writer: RingWriter, cursor: Cursor) -> RingReader:
     def follow(generation: int) -> Region | None:
         return writer.generations[generation] if generation < len(writer.generations) else None
 
-    return RingReader(cursor, follow, ELSEWHERE)
+    return RingReader(cursor, follow)
 
 
 def drain(reader: RingReader) -> list[Any]:

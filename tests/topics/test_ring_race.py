@@ -8,7 +8,7 @@ import pytest
 
 from horus_async.native import core
 from horus_async.topics.ring.layout import record_size
-from horus_async.topics.ring.reader import ELSEWHERE, RingReader
+from horus_async.topics.ring.reader import RingReader
 from horus_async.topics.ring.writer import RingWriter
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_a_reader_that_is_overtaken_goes_on(look: int, size: int, ask: str) -> N
     """
     writer = RingWriter(lambda _, count: bytearray(count), topic="t", namespace="n", capacity=4096, checked=False)
     writer.add_publisher("a")
-    reader = RingReader(writer.start(), lambda number: writer.generations[number], ELSEWHERE)
+    reader = RingReader(writer.start(), lambda number: writer.generations[number])
     sent = 0
 
     def send(length: int, count: int) -> None:

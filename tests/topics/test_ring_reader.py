@@ -12,7 +12,7 @@ import pytest
 from horus_async.errors import TopicError
 from horus_async.native import core
 from horus_async.topics.ring.layout import RECORD, Word, record_size
-from horus_async.topics.ring.reader import ELSEWHERE, PATIENCE, RingReader
+from horus_async.topics.ring.reader import PATIENCE, RingReader
 from horus_async.topics.ring.region import SMALL, Region
 from horus_async.topics.values.payload import WITH_BUFFERS
 from tests.topics.test_ring import drain, new_reader, new_writer
@@ -151,7 +151,7 @@ def test_the_short_way_is_not_taken_where_something_is_odd(place: int) -> None:
     writer = ring(10, 10, 10)
     region = writer.generations[0]
     told: list[str] = []
-    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    reader = RingReader(writer.start(), writer.follow, say_damaged=told.append)
     drain(new_reader(writer, writer.start()))
     region.words[(region.offset(CAPACITY) + place) >> 3] = 7_000_000
     if place:  # the order is believed without a look at the length
@@ -169,7 +169,7 @@ def test_damage_costs_what_is_before_the_newest_message() -> None:
     writer = ring(*[10] * 6)
     region = writer.generations[0]
     told: list[str] = []
-    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    reader = RingReader(writer.start(), writer.follow, say_damaged=told.append)
     assert reader.take() is not None
     region.words[region.offset(CAPACITY + 2 * record_size(10)) >> 3] = CAPACITY  # the length of message 2
     assert numbers(reader) == [1, 5]
@@ -185,7 +185,7 @@ def test_a_message_of_nobody_costs_what_is_before_the_newest() -> None:
     writer = ring(*[10] * 4)
     region = writer.generations[0]
     told: list[str] = []
-    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    reader = RingReader(writer.start(), writer.follow, say_damaged=told.append)
     region.map[region.offset(CAPACITY + record_size(10)) + 40] = 9
     assert numbers(reader) == [0, 3]
     assert (reader.lost, len(told)) == (2, 1)
@@ -223,7 +223,7 @@ def test_how_many_can_have_been_lost(index: int, *, makes_sense: bool) -> None:
     writer = ring(*[10] * 8)
     region = writer.generations[0]
     told: list[str] = []
-    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    reader = RingReader(writer.start(), writer.follow, say_damaged=told.append)
     for _ in range(3):
         reader.take()
     oldest = CAPACITY + 4 * record_size(10)
@@ -241,7 +241,7 @@ def test_where_nothing_makes_sense_a_reader_waits_for_the_next_message() -> None
     writer = ring(10, 10)
     region = writer.generations[0]
     told: list[str] = []
-    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    reader = RingReader(writer.start(), writer.follow, say_damaged=told.append)
     for position in (CAPACITY, CAPACITY + record_size(10)):
         region.words[region.offset(position) >> 3] = CAPACITY
     for _ in range(5):
@@ -262,7 +262,7 @@ def test_a_ring_that_goes_back_gives_nothing_until_it_goes_on() -> None:
     writer = ring(10, 10, 10)
     region = writer.generations[0]
     told: list[str] = []
-    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    reader = RingReader(writer.start(), writer.follow, say_damaged=told.append)
     drain(reader)
     latest = region.words[Word.LATEST]
     region.words[Word.LATEST] = CAPACITY
@@ -278,7 +278,7 @@ def test_the_newest_message_of_a_damaged_ring() -> None:
     writer = ring(10, 10)
     region = writer.generations[0]
     told: list[str] = []
-    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, say_damaged=told.append)
+    reader = RingReader(writer.start(), writer.follow, say_damaged=told.append)
     assert reader.latest() is not None
     publisher = region.offset(region.words[Word.LATEST]) + 40
     region.map[publisher] = 9
@@ -330,7 +330,7 @@ def test_a_generation_that_cannot_be_opened_is_not_the_end(error: Exception | No
         if error is not None:
             raise error
 
-    reader = RingReader(writer.start(), follow, ELSEWHERE)
+    reader = RingReader(writer.start(), follow)
     drain(reader)
     region.words[Word.CLOSED] = 2
     region.words[Word.NEXT] = 1
@@ -345,7 +345,7 @@ def test_a_ring_whose_file_is_gone_is_closed() -> None:
         gone = False
 
     writer, source = ring(10), Source()
-    reader = RingReader(writer.start(), writer.follow, ELSEWHERE, source)
+    reader = RingReader(writer.start(), writer.follow, source)
     assert not reader.closed
     source.gone = True
     assert reader.closed

@@ -102,7 +102,7 @@ def test_a_writer_killed_within_a_message_leaves_no_trace_of_it(monkeypatch: pyt
             def __init__(self, words): self.words = words
             def __getitem__(self, at): return self.words[at]
             def __setitem__(self, at, value): os.kill(os.getpid(), signal.SIGKILL)
-        ring.region.words = Words(ring.region.words)
+        ring.words = Words(ring.words)
         topic.send(b"x" * 5000)  # all but its place in the header
     """
     with Topic("t") as topic:

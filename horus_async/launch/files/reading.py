@@ -71,9 +71,11 @@ def _programs(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Progr
     for key in defaults:
         if key not in DEFAULTS:
             known = "belongs to one program" if key in _KEYS else "is no key"
-            problems.append(f"defaults: {key!r} {known}{did_you_mean(key, DEFAULTS)}; allowed are {', '.join(DEFAULTS)}")
+            problems.append(
+                f"defaults: {key!r} {known}{did_you_mean(key, DEFAULTS)}; allowed are {', '.join(DEFAULTS)}"
+            )
     if not isinstance(tables, dict) or not tables:
-        problems.append("there are no programs: write a table [programs.NAME] with app = \"FILE.py\" for each")
+        problems.append('there are no programs: write a table [programs.NAME] with app = "FILE.py" for each')
         return {}
     given = {key: value for key, value in defaults.items() if key in DEFAULTS}
     found = {}
@@ -221,7 +223,7 @@ def _strict(kind: type, name: str, *others: type) -> Any:
 
 def _texts(value: Any, _: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise TypeError(f"{value!r:.80} is not a list of texts: write [\"…\", \"…\"]")
+        raise TypeError(f'{value!r:.80} is not a list of texts: write ["…", "…"]')
     return tuple(value)
 
 

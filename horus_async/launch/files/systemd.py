@@ -155,7 +155,14 @@ def quoted(word: str, *, dollar: bool = True) -> str:
     text = word.replace("$", "$$") if dollar else word
     if _PLAIN.fullmatch(text):
         return text
-    return '"' + "".join(_ESCAPES.get(letter, letter) if letter.isprintable() or letter in _ESCAPES else _hex(letter) for letter in text) + '"'
+    return (
+        '"'
+        + "".join(
+            _ESCAPES.get(letter, letter) if letter.isprintable() or letter in _ESCAPES else _hex(letter)
+            for letter in text
+        )
+        + '"'
+    )
 
 
 def _hex(letter: str) -> str:

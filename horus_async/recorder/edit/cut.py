@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CUT_HERE = "cut_here"
 """In the line of a callback that went on after the part: what its field ``cut`` was."""
 _STEP = 4096
-_CALLBACKS = ("tick", "init", "shutdown", "safe_state")
+_CALLBACKS = ("tick", "init", "shutdown", "safe_state", "request")
 
 
 @frozen

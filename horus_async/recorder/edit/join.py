@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Line = tuple[Fields, bytes]
 
-_CALLBACKS = ("tick", "init", "shutdown", "safe_state")
+_CALLBACKS = ("tick", "init", "shutdown", "safe_state", "request")
 _STEP = 4096
 _MOST_HELD = 1000
 """Lines after that of a callback; behind more of them nothing is looked for."""

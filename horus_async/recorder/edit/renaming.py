@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .files import Fields
     from .outside import Outside
 
-_OF_CALLBACKS = ("tick", "init", "shutdown", "safe_state", "sends")
+_OF_CALLBACKS = ("tick", "init", "shutdown", "safe_state", "request", "sends")
 
 
 @frozen

@@ -68,7 +68,9 @@ SILENT_TICK = (
     b'{"kind":"tick","dt_ns":%d,"duration_ns":%d,"error":null,"inputs":[%b],"outputs":[],"now_ns":%d,"tick":%d}\n'
 )
 """The next: that of a node which sends nothing."""
-_openings = {kind: b'{"kind":"%b",' % kind.encode() for kind in ("tick", "init", "shutdown", "safe_state")}
+KINDS = ("tick", "init", "shutdown", "safe_state", "request")
+"""Of the lines of callbacks."""
+_openings = {kind: b'{"kind":"%b",' % kind.encode() for kind in KINDS}
 INPUT = b'{"topic":%b,"publisher":%b,"seq":%d}'
 _INPUT_FROM = b'{"topic":%b,"publisher":%b,"source":%d,"seq":%d}'
 _INPUT_AFTER = b'{"topic":%b,"publisher":%b,%b"empty":%d,"seq":%d}'
@@ -213,7 +215,7 @@ def count_line(line: bytes) -> tuple[str, int, Counts]:
     return fields["kind"], tick, count_fields(fields)
 
 
-_OF_MESSAGES = frozenset({"tick", "init", "shutdown", "safe_state", "sends", "message"})
+_OF_MESSAGES = frozenset({*KINDS, "sends", "message"})
 
 
 def count_fields(fields: Mapping[str, Any]) -> Counts:
@@ -327,6 +329,7 @@ def node_fields(node: NodeInfo) -> dict[str, Any]:
         "subs": node.subs,
         "order": node.order,
         "compute": node.compute,
+        **({"params": dict(node.params)} if node.params else {}),
     }
 
 

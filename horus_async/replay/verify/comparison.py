@@ -177,6 +177,8 @@ class Comparison(Observer):
         self._running: dict[str, Recorded] = {}
         self._background: dict[str, Recorded] = {}
         self.ends: dict[str, RecordedEnd] = {}
+        self.counterparts: dict[tuple[str, str], RecordedOutput | None] = {}
+        """By node and topic, the recorded message with which the last live one was compared."""
 
     def listen(self, node: str, start: int | None, stop: int | None) -> None:
         """Compare this node too."""
@@ -218,6 +220,7 @@ class Comparison(Observer):
         if expected is None:
             return
         recorded, end = expected.next_on(message.topic), self.ends[message.node]
+        self.counterparts[message.node, message.topic] = recorded
         tick = expected.tick if in_callback else message.tick
         if recorded is not None:
             end.matched(recorded, message)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.clock.system import NANOSECONDS
 from horus_async.clock.trio_testing import wait_all_tasks_blocked
 from horus_async.engine.core.state import TICK
-from horus_async.engine.node_run import INIT, SHUTDOWN
+from horus_async.engine.node_run import INIT, REQUEST, SHUTDOWN
 from horus_async.engine.pace.virtual import VirtualPace
 from horus_async.engine.rules.order import causal_order
 from horus_async.engine.runtime import Runtime
@@ -157,6 +157,8 @@ class Following(Runtime):
         for run in self._order:
             if not run.follows:
                 yield from self._own_turns(run, step.tick)
+        yield from self._requests(step.tick)
+        for run in self._order:
             yield from self._catch_up(run, step.tick + 1)
 
     def _waiting_tasks(self) -> bool:
@@ -181,15 +183,32 @@ class Following(Runtime):
             yield from self._perform(run)
         line = run.recorded.next
         if line is not None and line.kind == TICK and line.tick == tick:
-            began_ns = self._step.at_ns + self._after_ns(line)
-            while not (self.pace.reached(began_ns) or self.reason):
-                yield self.pace.reach(began_ns)
+            yield from self._come_to(self._step.at_ns + self._after_ns(line))
             yield from self._perform(run)
         elif not run.busy:
             callback = run.recorded.take_open()
             if run.recorded.gap or callback.has_lines:
                 self._prepare(run, TICK, callback)
                 yield run
+
+    def _requests(self, tick: int) -> Plan:
+        """What the recorded nodes were asked for after their turns, in the order of the moments at which they were."""
+        while not self._aborted:
+            asked = [
+                (self._after_ns(line), place, run)
+                for place, run in enumerate(self._order)
+                if (line := run.recorded.next) is not None and line.kind == REQUEST and line.tick == tick
+            ]
+            if not asked:
+                return
+            yield from self._perform(min(asked)[2])
+            if self.pace.suspended:
+                yield self.pace.settle()
+
+    def _come_to(self, at_ns: int) -> Plan:
+        """Let what goes on go on until that moment."""
+        while not (self.pace.reached(at_ns) or self.reason):
+            yield self.pace.reach(at_ns)
 
     def _after_ns(self, line: ExecutionRecord) -> int:
         """How long after its scheduler tick began a recorded tick did."""
@@ -240,6 +259,8 @@ class Following(Runtime):
             run.stuck = run.busy
         callback = run.recorded.take()
         kind = KINDS[line.kind]
+        if kind is REQUEST:
+            yield from self._come_to(self._step.at_ns + self._after_ns(line))
         if run.busy or run.callbacks[kind] is None:
             self._comparison.left_out(run.name, callback)
             return

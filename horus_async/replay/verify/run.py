@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from horus_async.engine.pace.choice import in_virtual_time
 from horus_async.engine.pace.nested import run_in_thread
 from horus_async.errors import ConfigurationError, NodeFailure, ReplayError
+from horus_async.nodes.interface.settings import recorded_for, set_for_run
 from horus_async.recorder import open_session
 from horus_async.replay.options import ReplayOptions, check_missing
 from horus_async.replay.program import learn_classes
@@ -80,13 +81,20 @@ async def verify(
 async def _verify_nodes(replay: ReplayOptions, live: list[Node], comparison: Comparison) -> tuple[str, ...]:
     running: list[Verification] = []
 
+    recorded = {name: info.params for name, info in replay.session.nodes.items()}
+    values, notes = recorded_for(live, recorded)
+
     async def work(pace: Pace) -> None:
-        runtime = Verification.of(replay, live, comparison)
-        running.append(runtime)
+        put_back = set_for_run(live, values)
         try:
-            await runtime.run(pace)
+            runtime = Verification.of(replay, live, comparison)
+            running.append(runtime)
+            try:
+                await runtime.run(pace)
+            finally:
+                runtime.close()
         finally:
-            runtime.close()
+            put_back()
 
     def cancel() -> None:
         for runtime in running:
@@ -108,7 +116,7 @@ async def _verify_nodes(replay: ReplayOptions, live: list[Node], comparison: Com
         raise ReplayError(
             f"node {failure.node} failed ({type(cause).__name__}: {cause}); {unknown_class(name, topic)}"
         ) from failure
-    return running[0].notes()
+    return *notes, *running[0].notes()
 
 
 def _chosen(session: Session, live: Sequence[Node], nodes: tuple[str, ...] | None) -> list[Node]:

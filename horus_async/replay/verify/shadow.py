@@ -16,6 +16,7 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.ports import Ports
 from horus_async.errors import ContextError, TopicError
 from horus_async.nodes.context import WorkContext, current
+from horus_async.nodes.interface.identity import Request
 from horus_async.topics.codec import decode, encode
 from horus_async.topics.kinds.finding import is_missing
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from horus_async.engine.ports import Run
     from horus_async.recorder import Session
-    from horus_async.recorder.records import ExecutionRecord, RecordedLook
+    from horus_async.recorder.records import ExecutionRecord, RecordedLook, RecordedOutput
     from horus_async.topics import Bus
     from horus_async.topics.ring.reader import Loan
     from horus_async.topics.ring.region import Taken
@@ -63,6 +64,7 @@ class ShadowPorts(Ports):
         place: A message is sent: gives its place among all of the verification.
         sent_live: Gives the places of the messages that a live node has sent on a topic.
         tell_tasks: Has tasks of all nodes that wait for messages look whether this was theirs.
+        counterpart: Gives the recorded message with which the last one on a topic was compared.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class ShadowPorts(Ports):
         place: Callable[[], int],
         sent_live: Callable[[str, str], Sequence[int]],
         tell_tasks: Callable[[], None],
+        counterpart: Callable[[str], RecordedOutput | None],
     ) -> None:
         super().__init__(node, bus, run)
         self._session = session
@@ -89,6 +92,7 @@ class ShadowPorts(Ports):
         self._place = place
         self._sent_live = sent_live
         self._tell_tasks = tell_tasks
+        self._counterpart = counterpart
         info = session.nodes[node]
         self._known = {*info.subs, *info.on}
         self._read_everywhere: set[str] | None = None
@@ -96,6 +100,7 @@ class ShadowPorts(Ports):
         self._seen: dict[tuple[str, str], deque[list[Any]]] = {}
         self._views: dict[str, View] = {}
         self._positions: dict[str, int] = {}
+        self._apart_positions: dict[str, int] = {}
         self._used: set[str] = set()
         """Topics that this node has read here."""
         self._places: dict[str, array[int]] = {}
@@ -212,11 +217,12 @@ class ShadowPorts(Ports):
         """Whether this is a task of the node's own: what it takes is in no file, so it gets what was sent by then."""
         return self._has_work and type(current.get(None)) is WorkContext
 
-    def _take_seen(self, topic: str) -> Taken | None:
-        found = self._view(topic).get(self._positions.get(topic, 0))
+    def _take_seen(self, topic: str, positions: dict[str, int] | None = None) -> Taken | None:
+        positions = self._positions if positions is None else positions
+        found = self._view(topic).get(positions.get(topic, 0))
         if found is None:
             return None
-        self._positions[topic] = found[0] + 1
+        positions[topic] = found[0] + 1
         return found[1]
 
     def take_loan(self, topic: str) -> Loan | None:
@@ -259,11 +265,20 @@ class ShadowPorts(Ports):
         """Nothing is lost here."""
         return 0
 
-    async def receive(self, topic: str) -> Any:
+    def ask(self, topic: str, value: Any, answers: str) -> Request:
+        """Send a request; what comes back was recorded, and names the recorded one."""
+        self._run.unordered.update((topic, answers))
+        self.send(topic, value)
+        recorded = self._counterpart(topic)
+        if recorded is None:  # one more than there was: nothing comes back
+            return Request(self._node, -1, None)
+        return Request(self._node, recorded.seq, None if self._session.deterministic else recorded.stamp_ns)
+
+    async def _receive(self, topic: str) -> tuple[Any, Taken]:
         """Wait for the message that the recorded node received, until it was sent."""
         self._reads(topic)
         if self._in_task():
-            return await self._receive_in_task(topic)
+            return await self._receive_in_task(topic, self._positions)
         while True:
             due = self._due.get(topic)
             gives_up = due[0] if due and due[0].empty > 0 else None
@@ -272,7 +287,7 @@ class ShadowPorts(Ports):
                     await self._until_sent(due[0].name)
                 taken = self._take(topic)
                 if taken is not None:
-                    return decode(taken[0])
+                    return decode(taken[0]), taken
             self.waiting += 1
             try:
                 await self._more.wait()
@@ -283,8 +298,36 @@ class ShadowPorts(Ports):
             finally:
                 self.waiting -= 1
 
-    async def _receive_in_task(self, topic: str) -> Any:
-        while (taken := self._take_seen(topic)) is None:
+    async def _next_answer(self, topic: str) -> Taken:
+        """Wait for the answer that the recorded node took next, until it was sent; several may wait at once."""
+        self._reads(topic)
+        if type(current.get(None)) is WorkContext:
+            return (await self._receive_in_task(topic, self._apart_positions))[1]
+        while True:
+            due = self._due.get(topic)
+            if due and due[0].empty <= 0:
+                name = due[0].name
+                await self._until_sent(name)
+                taken = self._take(topic) if due and due[0].name is name and due[0].empty <= 0 else None
+                if taken is not None:
+                    return taken
+                continue
+            self.waiting += 1
+            try:
+                await self._more.wait()
+            finally:
+                self.waiting -= 1
+
+    def gave_up(self, topic: str) -> None:
+        """Somebody has waited in vain, as was recorded: others who wait may be given what came then."""
+        due = self._due.get(topic)
+        if due and type(current.get(None)) is not WorkContext:
+            due[0].empty -= 1
+            more, self._more = self._more, anyio.Event()
+            more.set()
+
+    async def _receive_in_task(self, topic: str, positions: dict[str, int]) -> tuple[Any, Taken]:
+        while (taken := self._take_seen(topic, positions)) is None:
             stamp_ns = self._view(topic).next_ns()
             wait_ns = 0 if stamp_ns is None else self._wait_ns(stamp_ns)
             more = self._more
@@ -294,7 +337,7 @@ class ShadowPorts(Ports):
                     await more.wait()
                 finally:
                     self.tasks_waiting -= 1
-        return decode(taken[0])
+        return decode(taken[0]), taken
 
     async def _until_sent(self, name: Identity) -> None:
         """Wait until a message was sent; not so long that the node would give up, as the recorded one did not."""

@@ -82,6 +82,7 @@ class Verification(Following):
             place=self._places.__next__,
             sent_live=lambda name, topic: self._verified[name].ports.sent_live(topic) if name in self._verified else (),
             tell_tasks=self._stir_tasks,
+            counterpart=lambda topic: self._comparison.counterparts.get((node.name, topic)),
         )
         run = VerifiedRun(node, ports, session, callbacks)
         self.add(node, lambda _node, _ports: run, ports)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.clock.system import NANOSECONDS
 from horus_async.engine.core.state import TICK
-from horus_async.engine.node_run import INIT, SAFE_STATE, SHUTDOWN, NodeRun
+from horus_async.engine.node_run import INIT, REQUEST, SAFE_STATE, SHUTDOWN, NodeRun
 from horus_async.engine.rules.schedule import RateSchedule
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .callbacks import Callbacks
     from .shadow import ShadowPorts
 
-KINDS = {kind: kind for kind in (TICK, INIT, SHUTDOWN, SAFE_STATE)}
+KINDS = {kind: kind for kind in (TICK, INIT, SHUTDOWN, SAFE_STATE, REQUEST)}
 """The kinds of callbacks by the kinds of lines. The engine tells kinds apart by identity."""
 
 
@@ -47,7 +47,7 @@ class VerifiedRun(NodeRun):
         if not node.on and (recorded.on or node.rate != recorded.rate):
             self.own_schedule = RateSchedule(node.rate or session.tick_rate, session.tick_rate)
         self.schedule = None
-        self.on = []
+        self.on, self.requests = [], []
         self.deadline_ns = self.budget_ns = None
 
     @property

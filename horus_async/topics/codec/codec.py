@@ -32,7 +32,7 @@ from orjson import JSONDecodeError, dumps, loads
 
 from horus_async.errors import MessageDecodeError
 from horus_async.native import core
-from horus_async.topics.packed.marks import FAILURES, MARK_BYTES, is_packed, pack_bytes, readers
+from horus_async.topics.packed.marks import FAILURES, MARK_BYTES, RAW, is_packed, pack_bytes, readers
 
 from .plain import ATOMS, SHALLOW, STRICT, TOO_DEEP, is_deep
 
@@ -111,7 +111,10 @@ def decode_slowly(payload: bytes | memoryview) -> Any:
     if type(payload) is not bytes:
         return _untagging()(payload)
     if _DOLLAR in payload:  # in every payload that is packed or has tags, otherwise only in the user's strings
-        read = readers.get(payload[:MARK_BYTES])
+        mark = payload[:MARK_BYTES]
+        if mark == RAW:
+            return payload[MARK_BYTES:]
+        read = readers.get(mark)
         if read is not None:
             try:
                 return read(payload)

@@ -30,7 +30,7 @@ RAW = MARK + b"bytes\0"
 _RAW_LIMIT = 1 << 15
 """Longer ``bytes`` travel as buffers, which are copied only once on their way out of a ring."""
 
-readers: dict[bytes, Read] = {RAW: lambda payload: payload[MARK_BYTES:]}
+readers: dict[bytes, Read] = {}
 """By mark, for the classes of this process. Hot: ``codec.decode`` looks here itself."""
 
 

@@ -105,7 +105,7 @@ def to_value(payload: bytes, decode_json: Callable[[bytes], Any]) -> Any:
         TopicError: the header of the ring that describes it is damaged.
     """
     if payload[:MARK_BYTES] == RAW:
-        return readers[RAW](payload)
+        return payload[MARK_BYTES:]
     written = schema.find(payload)
     kind = classes.find(written.record.name)
     form = None if kind is None else form_of(kind)

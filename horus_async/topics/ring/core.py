@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from .region import Memory, Taken
 
+packers: dict[int, tuple[Callable[..., None], int]] = {}
+"""By small length, those met so far: packs a record with its payload in one call; the record's size in the ring."""
+
 unpackers: dict[int, tuple[Callable[..., tuple[int, int, int, int, bytes]], int]] = {}
 """By small length, those met so far: unpacks index, seq, stamp, publisher and payload in one call; size in the ring."""
 

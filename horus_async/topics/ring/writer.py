@@ -11,7 +11,7 @@ from horus_async.clock.system import monotonic_ns
 from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
-from .core import WriterCore
+from .core import WriterCore, packers
 from .layout import (
     DATA_AT_LIMIT,
     PAD,
@@ -48,20 +48,9 @@ if TYPE_CHECKING:
 
     from horus_async.topics.values.payload import Payload
 
-    from .region import Memory, Region, Taken
-
-    Near = tuple[int, int, Taken | None]
-    """Index of the newest message, the position after it, and the message itself."""
-
-    Packers = dict[int, tuple[Callable[..., None], int]]
-    """By small length: packs a record with its payload in one call; the record's size in the ring."""
+    from .region import Memory, Region
 
 _log = logging.getLogger("horus_async")
-
-NOTHING_NEAR: Near = (-1, 0, None)
-
-_packers: Packers = {}
-"""For the lengths met so far."""
 
 
 class Counting(Protocol):
@@ -100,9 +89,7 @@ class RingWriter(WriterCore):
         "generations",
         "map",
         "namespace",
-        "near",
         "next_seq",
-        "packers",
         "region",
         "topic",
         "words",
@@ -140,8 +127,6 @@ class RingWriter(WriterCore):
         self.namespace = namespace
         self.bell_byte = bell_byte(topic)
         self._header = {Word.CHECKED: int(checked), Word.PID: pid, Word.STARTED_NS: started_ns}
-        # A ring with checksums has no packers, and so takes the slower way for each message.
-        self.packers: Packers = {} if checked else _packers
         self.checked = checked
         self._refusal = ""
         self._gone = self._told = False
@@ -149,7 +134,6 @@ class RingWriter(WriterCore):
         self.next_seq = 0
         """Counted where no publisher does."""
         self._tables = Tables()
-        self.near = NOTHING_NEAR
         self._backed = 0
         self._checkpoints: deque[int] = deque()
         self._wanted = rounded_capacity(capacity)
@@ -227,9 +211,6 @@ class RingWriter(WriterCore):
     ) -> None:
         """Write one message of any size, over the oldest ones if need be.
 
-        It is not kept at hand in ``near``. So the first message of a generation never is, and a reader whose next
-        message is the one at hand has already reached its generation.
-
         Args:
             payload: of the message.
             publisher: its number.
@@ -245,16 +226,15 @@ class RingWriter(WriterCore):
         parts = [payload] if isinstance(payload, bytes) else payload
         length = sum(map(len, parts))
         size = record_size(length)
-        if length <= SMALL and length not in _packers:
-            _packers[length] = struct.Struct(f"<QQQqqI4x{length}s").pack_into, size
-        start, limit = self.tail, self.limit
-        if start + size > limit:
-            start, limit = self.make_room(size)
-        region, counter = self.region, self if counting is None else counting
+        if length <= SMALL and length not in packers:
+            packers[length] = struct.Struct(f"<QQQqqI4x{length}s").pack_into, size
+        if self.tail + size > self.limit:
+            self.make_room(size)
+        start, memory, words = self.tail, self.map, self.words
+        counter = self if counting is None else counting
         fields = length, self.index, seq, stamp_ns, stamp_ns if order_ns is None else order_ns, publisher
-        crc = checksum(start, payload, *fields) if region.checked else 0
-        memory, words = region.map, region.words
-        at = region.offset(start)
+        crc = checksum(start, payload, *fields) if self.checked else 0
+        at = self.data_at + (start & self.mask)
         RECORD.pack_into(memory, at, *fields, crc)
         at += RECORD.size
         for part in parts:
@@ -262,9 +242,7 @@ class RingWriter(WriterCore):
             at += len(part)
         # All in one line without a call: Ctrl-C must not come between these.
         words[LATEST], self.tail, self.index, counter.next_seq = start, start + size, self.index + 1, seq + 1
-        # Only now: the first message of a generation must not be written elsewhere than here.
-        self.limit = 0 if self.region.cut else limit
-        if region.checked:
+        if self.checked:
             words[COUNT] = self.index
 
     def make_ready(self) -> None:
@@ -313,11 +291,8 @@ class RingWriter(WriterCore):
         self._refusal = reason
         self.limit = 0  # so that the hot path needs no check of its own
 
-    def make_room(self, size: int) -> tuple[int, int]:
-        """Claim the next stretch of the ring, at least ``size`` bytes.
-
-        Returns:
-            The position of the next record, and how far may be written.
+    def make_room(self, size: int) -> None:
+        """Claim the next stretch of the ring, at least ``size`` bytes from ``tail`` to ``limit``.
 
         Raises:
             MessageTooLargeError: it can never fit.
@@ -355,8 +330,9 @@ class RingWriter(WriterCore):
         self.words[OLDEST] = checkpoints[0]
         if start != self.tail:
             self.words[self.region.offset(self.tail) >> 3] = PAD | self.tail
-        self.tail = start
-        return start, limit
+        if self.region.cut:
+            limit = 0  # so that the next message looks
+        self.tail, self.limit = start, limit
 
     def _open_generation(self, capacity: int) -> None:
         number = len(self.generations)

@@ -1,0 +1,1 @@
+"""Commands that ask nodes of running programs for something."""

@@ -1,0 +1,81 @@
+"""``horus-async action``: actions of running nodes."""
+
+from __future__ import annotations
+
+import click
+import orjson
+
+from horus_async.cli.support.errors import FOUND, fail
+from horus_async.cli.support.render import print_json
+from horus_async.cli.terminal import completion
+from horus_async.cli.terminal.table import print_table
+from horus_async.cli.terminal.text import tell
+from horus_async.clients.client import Client
+from horus_async.topics.codec import encode, to_json
+
+from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup, as_message, plain, shown
+
+
+@click.group(cls=AskingGroup)
+def action() -> None:
+    """See the actions of running nodes, and give them goals.
+
+    Example: horus-async action send arm.move '{"x": 1.0}'
+    """
+
+
+@action.command("list")
+@NAMESPACE
+@JSON
+def list_(*, namespace: str | None, as_json: bool) -> None:
+    """All actions of the nodes that run.
+
+    Example: horus-async action list
+    """
+    client = Client(namespace)
+    parts = ("goal", "feedback", "result", "policy")
+    rows = [
+        {"action": name, "node": interface.node, **{part: said.get(part) for part in parts}}
+        for interface in client.interfaces().values()
+        for name, said in interface.actions.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        tell(f"no node with actions runs in namespace {client.namespace!r}", err=True)
+    print_table(("action", "node", *parts), [tuple(plain(cell) for cell in row.values()) for row in rows])
+
+
+@action.command(context_settings={"ignore_unknown_options": True})  # -1 is a value
+@click.argument("name", shell_complete=completion.action)
+@click.argument("goal", metavar="[JSON]", required=False)
+@click.option("--type", "kind", metavar="CLASS", help="Send an object of it: module.Class, or of horus_async.messages.")
+@TIMEOUT
+@NAMESPACE
+@JSON
+def send(
+    name: str, goal: str | None, *, kind: str | None, timeout: float, namespace: str | None, as_json: bool
+) -> None:
+    """Give an action a goal, and print its feedback and its result; Ctrl-C gives it up.
+
+    Exit code 1 if it did not succeed, 2 if nobody takes it up.
+
+    Example: horus-async action send arm.move '{"x": 1.0}'
+    """
+    said = {}
+    states = Client(namespace).goal(name, as_message(goal, kind), timeout)
+    try:
+        for said in states:
+            line = {key: said[key] for key in ("state", "value", "error") if key in said}
+            if "value" in line:
+                line["value"] = orjson.loads(to_json(encode(line["value"])))
+            if as_json:
+                print_json(line)
+            else:
+                rest = line.get("error") or (shown(line["value"]) if "value" in line else "")
+                tell(f"{line['state']}{': ' if rest else ''}{rest}")
+    finally:
+        states.close()  # type: ignore[attr-defined] # a generator: it gives up what has not ended
+    if said.get("state") != "succeeded":
+        fail(f"{name}: {said.get('error') or said.get('state')}", FOUND)

@@ -1,0 +1,1 @@
+"""Parameters, services and actions of nodes."""
