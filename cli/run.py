@@ -28,7 +28,6 @@ from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from horus_async import Scheduler
 
@@ -109,10 +108,7 @@ def run(
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     if record is not None and record.startswith("-"):
         raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
-    if recordings_dir is not None and record is None:
-        raise click.UsageError("--recordings-dir is for --record NAME: give both, or neither")
-    if parent_is_gone():
-        fail("launch was killed before this program began: it is not run", FOUND)
+    _check_parent(record, recordings_dir)
     wanted = _realtime(realtime=realtime, cpu=cpu, priority=priority, deterministic=deterministic)
     prints_no_data()
     made: list[Scheduler] = []
@@ -153,6 +149,14 @@ def run(
     if not overrides.used:
         _nothing_ran(app, record)
     _check_recordings(made)
+
+
+def _check_parent(record: str | None, recordings_dir: Path | None) -> None:
+    """What is for programs that launch has started."""
+    if recordings_dir is not None and record is None:
+        raise click.UsageError("--recordings-dir is for --record NAME: give both, or neither")
+    if parent_is_gone():
+        fail("launch was killed before this program began: it is not run", FOUND)
 
 
 def _realtime(*, realtime: bool, cpu: int | None, priority: int | None, deterministic: bool) -> Realtime | None:

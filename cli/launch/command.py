@@ -101,10 +101,7 @@ def _show(file: LaunchFile, *, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(file.path), "programs": rows})
         return
-    table = [
-        (row["program"], ", ".join(row["after"]), row["restart"], " ".join(row["command"][4:]))  # type: ignore[arg-type]
-        for row in rows
-    ]
+    table = [(row["program"], ", ".join(row["after"]), row["restart"], " ".join(row["command"][5:])) for row in rows]
     print_table(("program", "starts after", "restart", "horus-async run"), table)
 
 

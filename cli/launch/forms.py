@@ -21,7 +21,6 @@ from .screen import Note, Printed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from enum import Enum
 
     from rich.console import Console
     from rich.live import Live

@@ -156,9 +156,9 @@ def _show_diff(a: RecordedSet, b: RecordedSet, found: SetDiff) -> None:
     messages = sum(one.differences for one in found.sessions.values())
     if messages > len(found.shown):
         tell(f"... and {messages - len(found.shown)} more (--limit shows more)")
-    for sessions, one in ((found.only_a, a), (found.only_b, b)):
+    for sessions, side in ((found.only_a, a), (found.only_b, b)):
         if sessions:
-            tell(f"only {one.name} has {', '.join(sessions)}")
+            tell(f"only {side.name} has {', '.join(sessions)}")
     for name, one in found.sessions.items():
         for topics, which in ((one.only_a, a), (one.only_b, b)):
             if topics:

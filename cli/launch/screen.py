@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     class Form(Protocol):
         """A way of showing it; called in one thread at a time."""
 
-        def show(self, things: Sequence[Printed | Note | Status], left: bool) -> None:
+        def show(self, things: Sequence[Printed | Note | Status], left: bool) -> None:  # noqa: FBT001 - to a thread
             """Show these, in order; ``left``: more is to come at once."""
 
 

@@ -15,7 +15,7 @@ class Watch(Node):
         """Print the newest."""
         odom = self.latest("odom")
         if odom is not None:
-            print(f"at {odom.pose.pose.position.x:.2f} m")  # noqa: T201 - that is what it is for
+            print(f"at {odom.pose.pose.position.x:.2f} m")
 
 
 def build(args: list[str]) -> Scheduler:

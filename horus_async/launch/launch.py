@@ -19,7 +19,7 @@ from .supervising import Shared, Supervised
 from .topics import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from .files.schema import LaunchFile, Program
     from .states import Reporter
@@ -70,8 +70,8 @@ class Launch:
             for scope in self._scopes:
                 scope.cancel()
 
-    async def _obey(self, signals: trio.abc.ReceiveStream) -> None:
-        async for number in signals:  # type: ignore[attr-defined]
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
             if self._signal is None:
                 self._signal = number
                 self.reporter.note(f"{signal.Signals(number).name}: ending all programs; once more kills them")

@@ -51,6 +51,7 @@ class Life:
         Raises:
             OSError: It cannot be started.
         """
+        code = 0
         with trio.CancelScope(shield=True):
             process = await trio.lowlevel.open_process(
                 command,
@@ -72,7 +73,7 @@ class Life:
                 self.stop.set()
                 self.kill.set()
             self.guard.forget(process.pid)
-            return code
+        return code
 
     async def _read(self, process: trio.Process) -> None:
         assert process.stdout is not None
@@ -83,7 +84,7 @@ class Life:
             await self.printed(b"", last)
 
     async def _piece(self, stream: trio.abc.ReceiveStream) -> bytes:
-        """What comes next; nothing at the end, or when a process outside of the group keeps the pipe open in silence."""
+        """What comes next; nothing at the end, or when a process outside of the group keeps the pipe in silence."""
         found = b""
         async with trio.open_nursery() as nursery:
 
@@ -115,7 +116,7 @@ class Life:
             return
         self.note("it left processes behind, which are ended with it")
         with trio.move_on_after(self.grace):
-            while _signal(group, 0):
+            while _signal(group, 0):  # noqa: ASYNC110 - nobody tells when another one's children are gone
                 await trio.sleep(_LOOK)
         _signal(group, signal.SIGKILL)
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.engine.programs import PATIENCE, ROOT, environment
@@ -76,7 +76,7 @@ class Launched:
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Read events up to one that is wanted."""
         for line in self._lines:
-            event = json.loads(line)
+            event: dict[str, Any] = json.loads(line)
             self.events.append(event)
             if wanted(event):
                 return event
@@ -162,5 +162,5 @@ def wait_until_gone(pids: list[int]) -> None:
     for _ in range(PATIENCE * 20):
         if not any(map(is_there, pids)):
             return
-        time.sleep(0.05)
+        threading.Event().wait(0.05)
     raise AssertionError(f"still there: {[pid for pid in pids if is_there(pid)]}")

@@ -34,7 +34,7 @@ CRASHES = "raise SystemExit(1)"
 
 @pytest.fixture
 def left_by_killed(namespace: str) -> Iterator[None]:
-    """Takes away the shared memory of programs that were killed, and that nobody started again."""
+    """Takes away the shared memory of programs that were killed, or ended while they started, and not started again."""
     yield
     shutil.rmtree(memory.root() / namespace, ignore_errors=True)
 
@@ -56,6 +56,7 @@ after = ["runs"]
     ("program", "state"),
     [("waits", "waiting"), ("runs", "starting"), ("runs", "up"), ("again", "restarting"), ("other", "up")],
 )
+@pytest.mark.usefixtures("left_by_killed")
 def test_ctrl_c_at_any_moment_ends_all(tmp_path: Path, program: str, state: str) -> None:
     """While some wait, are starting, are up, or wait for their restart: each has an end, and nothing is left."""
     file = robot(tmp_path, ROBOT, runs=sender(), waits="pass", again=CRASHES, other=sender("other"))
@@ -68,6 +69,7 @@ def test_ctrl_c_at_any_moment_ends_all(tmp_path: Path, program: str, state: str)
         assert not any(map(is_there, launched.pids()))
 
 
+@pytest.mark.usefixtures("left_by_killed")
 @pytest.mark.parametrize("lines", range(0, 12, 2))
 def test_ctrl_c_while_half_of_the_programs_are_starting(tmp_path: Path, lines: int) -> None:
     """After each of the first events."""
@@ -119,6 +121,7 @@ def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:
         assert not any(map(is_there, launched.pids()))
 
 
+@pytest.mark.usefixtures("left_by_killed")
 def test_nothing_outlives_a_launch_that_is_killed(tmp_path: Path) -> None:
     """Neither a program, nor what a program has started, nor one that ignores SIGTERM, nor the guard itself."""
     messy = (
@@ -145,6 +148,7 @@ pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(child.pid))
         wait_until_gone([*launched.pids(), int((tmp_path / "pid").read_text()), *guards])
 
 
+@pytest.mark.usefixtures("left_by_killed")
 @pytest.mark.parametrize("events", [0, 1, 3])
 def test_nothing_outlives_a_launch_that_is_killed_while_it_starts(tmp_path: Path, events: int) -> None:
     """A program whose parent is gone before it runs anything does not run."""

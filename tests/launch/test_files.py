@@ -95,7 +95,18 @@ def test_an_error_is_named(tmp_path: Path, toml: str, said: str) -> None:
 
 def test_all_errors_are_named_at_once(tmp_path: Path) -> None:
     """Of all programs; and by the command, a line each."""
-    toml = f'[programs.a]\napp = "x.py"\nafter = ["c"]\n[programs.b]\n{APP}\ngrace = "1"\nfoo = 2\n[programs.c]\n{APP}\nafter = ["a"]'
+    toml = f"""
+[programs.a]
+app = "x.py"
+after = ["c"]
+[programs.b]
+{APP}
+grace = "1"
+foo = 2
+[programs.c]
+{APP}
+after = ["a"]
+"""
     found = problems(tmp_path, toml)
     assert len(found) == 4
     done = horus("launch", "robot.toml", "--dry-run", cwd=tmp_path)
@@ -128,18 +139,18 @@ def test_parameters_are_passed_to_run(tmp_path: Path) -> None:
     file = read_launch_file(robot(tmp_path, toml, arm=""))
     program = file.programs["arm"]
     assert command_of(program, python="python") == [
-        *("python", "-m", "horus_async", "run"),
+        *("python", "-P", "-m", "horus_async", "run"),
         *("--param", "arm.gain=0.5", "--param", "arm.pid.kp=[1,2]", "--param", 'name="a b"', "--param", "on=true"),
         "arm.py",
     ]
     recorded = command_of(program, record=(tmp_path, "arm.2"), python="python")
-    assert recorded[4:8] == ["--recordings-dir", str(tmp_path), "--record", "arm.2"]
+    assert recorded[5:9] == ["--recordings-dir", str(tmp_path), "--record", "arm.2"]
 
 
 def test_arguments_stay_the_programs(tmp_path: Path) -> None:
     """Also those that look like options of run."""
     program = Program(app="arm.py", args=("--record", "x"), options=("--seed", "3"), namespace="left", env={"A": "1"})
-    assert command_of(program, python="python")[4:] == ["--seed", "3", "arm.py", "--", "--record", "x"]
+    assert command_of(program, python="python")[5:] == ["--seed", "3", "arm.py", "--", "--record", "x"]
     env = environment_of(program, notify=str(tmp_path))
     assert (env["A"], env["HORUS_NAMESPACE"]) == ("1", "left")
 
@@ -153,7 +164,7 @@ def test_the_dry_run_shows_what_would_be_started(tmp_path: Path) -> None:
     assert done.returncode == 0
     rows = json.loads(done.stdout)["programs"]
     assert [row["program"] for row in rows] == ["a", "b"]
-    assert rows[0]["command"] == ["python", "-m", "horus_async", "run", "a.py", "--", "1"]
+    assert rows[0]["command"] == ["python", "-P", "-m", "horus_async", "run", "a.py", "--", "1"]
     assert rows[1]["after"] == ["a", "topic scan"]
 
 

@@ -264,3 +264,39 @@ namespace = "right"
         assert (one["namespace"], two["namespace"]) == ("left", "right")
         assert two["env"]["B"] == "all"
         assert one["cwd"] == str(tmp_path)
+
+
+def test_files_of_the_robot_take_no_modules_place(tmp_path: Path) -> None:
+    """A program may be called as a module of Python or of ours is."""
+    file = robot(tmp_path, "[programs.select]\n[programs.trio]", select="print('here')", trio="print('there')")
+    with Launched(file) as launched:
+        assert launched.end() == 0
+        assert launched.lines("select")[0] == "here"
+        assert launched.lines("trio")[0] == "there"
+
+
+def test_parameters_reach_the_nodes(tmp_path: Path) -> None:
+    """Before the first tick."""
+    program = """
+from horus_async import Node, Param, Scheduler
+class Arm(Node):
+    name = "arm"
+    gain = Param(1.0)
+    label = Param("none")
+    async def tick(self):
+        print(self.gain, self.label, flush=True)
+        self.request_stop()
+def build(args):
+    return Scheduler().add(Arm())
+"""
+    toml = """
+[programs.one]
+params = { arm.gain = 0.5, "arm.label" = "left arm" }
+[programs.two]
+params = { arm.gian = 1 }
+"""
+    file = robot(tmp_path, toml, one=program, two=program)
+    with Launched(file) as launched:
+        assert launched.end() == 1
+        assert launched.lines("one")[0] == "0.5 left arm"
+        assert launched.why("two") == "exit code 2"

@@ -223,7 +223,8 @@ def test_a_lost_or_hostile_set_file_takes_nothing_away(recordings_dir: Path, tmp
     assert list(open_session("both").nodes) == ["sender"]
     assert "set.json cannot be read" in horus("record", "info", "both", cwd=tmp_path).stderr
     assert horus("record", "check", "both", cwd=tmp_path).returncode == 1
-    rows = [{"session": name} for name in ("../alone", "alone/../../alone", "..", 3, None, {}, "a\x1b")]
+    names: list[Any] = ["../alone", "alone/../../alone", "..", 3, None, {}, "a\x1b"]
+    rows = [{"session": name} for name in names]
     fields = {"schema_version": 1, "programs": {"arm": {"parts": rows}, "base": 3, "\x1b[2J": {"app": 3, "parts": 3}}}
     (folder / "set.json").write_text(json.dumps(fields))
     assert [part.session for part in read_set(folder).parts] == ["arm"]

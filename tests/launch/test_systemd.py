@@ -120,7 +120,7 @@ def test_units_say_what_the_file_says(tmp_path: Path) -> None:
     assert {key: values(text, key) for key in expected} == {key: [value] for key, value in expected.items()}
     environment = [read_back(value, command=False)[0] for value in values(text, "Environment")]
     assert environment == ['A=50% of "$HOME"', "HORUS_NAMESPACE=left", "PYTHONUNBUFFERED=1"]
-    assert values(text, "ExecStartPre")[0].endswith("-m horus_async topic echo -n 1 scan")
+    assert values(text, "ExecStartPre")[0].endswith("-P -m horus_async topic echo -n 1 scan")
     assert values(units.files[0].read_text(), "Restart") == ["no"]
 
 
@@ -139,7 +139,7 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     write_units(file, tmp_path)
     (tmp_path / "robot-base.service").write_text("[Unit]\n")
     (tmp_path / "robot-arm.service").unlink()
-    with pytest.raises(LaunchError, match="robot-base.service is there and not of launch"):
+    with pytest.raises(LaunchError, match=r"robot-base\.service is there and not of launch"):
         write_units(file, tmp_path)
     assert not (tmp_path / "robot-arm.service").exists()
 

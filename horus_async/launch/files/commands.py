@@ -30,7 +30,8 @@ def command_of(program: Program, *, record: tuple[Path, str] | None = None, pyth
         record: The folder of sessions, and the name of this one; None for no recording.
         python: The interpreter, by default this one.
     """
-    command = [python or sys.executable, "-m", "horus_async", "run"]
+    # -P: what lies in the folder of the robot (select.py, queue.py) takes no module's place
+    command = [python or sys.executable, "-P", "-m", "horus_async", "run"]
     if record is not None:
         command += ["--recordings-dir", str(record[0]), "--record", record[1]]
     command += program.options

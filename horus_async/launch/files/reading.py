@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import partial
+from operator import eq
 from typing import TYPE_CHECKING, Any
 
 from cattrs import Converter, transform_error
@@ -15,8 +17,8 @@ from horus_async.folders import NoHomeError, expanded
 from horus_async.spelling import did_you_mean
 from horus_async.topics.ring.names import check_namespace, check_topic_name
 
-from .schema import DEFAULTS, LaunchFile, Program, Restart
 from .order import circles
+from .schema import DEFAULTS, LaunchFile, Program, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +31,7 @@ _LARGEST = 1 << 20
 _OURS = ("--record", "--recordings-dir", "--param", "--params")
 """Options of ``run`` that launch itself gives."""
 _TOP = ("programs", "defaults")
-_KEYS = tuple(attribute.name for attribute in Program.__attrs_attrs__)  # type: ignore[attr-defined]
+_KEYS = tuple(attribute.name for attribute in Program.__attrs_attrs__)
 
 
 def read_launch_file(path: Path) -> LaunchFile:
@@ -50,7 +52,7 @@ def read_launch_file(path: Path) -> LaunchFile:
         line = data.count(b"\n", 0, error.start) + 1
         raise LaunchError.of(path, [f"is not UTF-8: byte {data[error.start]:#04x} in line {line}"]) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise LaunchError.of(path, [f"is not TOML: {error or 'it is nested too deeply'}"]) from None
+        raise LaunchError.of(path, [f"is not TOML: {error}"]) from None
     problems: list[str] = []
     programs = _programs(fields, problems)
     found = LaunchFile(path=path.resolve(), programs=programs)
@@ -161,6 +163,11 @@ def _wrong(file: LaunchFile, name: str, program: Program, fields: Mapping[str, A
         elif other not in fields["programs"]:
             known = [key for key in fields["programs"] if key != name]
             yield f"after: there is no program {other!r}{did_you_mean(other, known)}"
+    yield from _wrong_words(program)
+
+
+def _wrong_words(program: Program) -> Iterator[str]:
+    """What cannot stand on a command line, or in an environment."""
     for option in program.options:
         if option.partition("=")[0] in _OURS:
             yield f"options: {option!r} is for launch to give (launch --record NAME; params of the program)"
@@ -259,7 +266,7 @@ def _converter() -> Converter:
     made.register_structure_hook(Restart, _restart)
     others = ((str | None, _strict(str, "a text")), (tuple[str, ...], _texts), (dict[str, str], _environment))
     for kind, hook in (*others, (dict[str, Any], _params)):
-        made.register_structure_hook_func(lambda asked, kind=kind: asked == kind, hook)
+        made.register_structure_hook_func(partial(eq, kind), hook)
     made.register_structure_hook(Program, make_dict_structure_fn(Program, made, _cattrs_forbid_extra_keys=True))
     return made
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import attrs
 
-DEFAULTS = ("namespace", "env", "options", "restart", "backoff", "backoff_limit", "max_restarts", "restart_window")
-DEFAULTS += ("wait_timeout", "grace")
+DEFAULTS = (
+    *("namespace", "env", "options", "restart", "backoff", "backoff_limit", "max_restarts", "restart_window"),
+    *("wait_timeout", "grace"),
+)
 """Keys of a program that may stand in ``[defaults]``, for all of them."""
 
 

@@ -9,7 +9,6 @@ import math
 import os
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -21,6 +20,7 @@ from .schema import Restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from .schema import LaunchFile, Program
 
@@ -108,7 +108,7 @@ def _service(file: LaunchFile, title: str, name: str, namespace: str | None) -> 
     for key, value in {**_environment(program, namespace), "PYTHONUNBUFFERED": "1"}.items():
         yield f"Environment={quoted(f'{key}={value}', dollar=False)}"
     for topic in program.after_topics:
-        yield f"ExecStartPre={_line([sys.executable, '-m', 'horus_async', 'topic', 'echo', '-n', '1', topic])}"
+        yield f"ExecStartPre={_line([sys.executable, '-P', '-m', 'horus_async', 'topic', 'echo', '-n', '1', topic])}"
     yield f"ExecStart={_line(command_of(program))}"
     yield f"TimeoutStartSec={program.wait_timeout * (1 + len(program.after_topics)):g}"
     yield f"TimeoutStopSec={program.grace:g}"

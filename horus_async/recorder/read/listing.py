@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -25,6 +25,7 @@ from .set_file import is_set, read_set
 DENIED = "permission denied"
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _log = logging.getLogger("horus_async.recorder")
@@ -127,10 +128,7 @@ def delete_session(
         if not folder.exists():
             return False
         raise RecordingError(f"{folder} is not a session: delete it by hand")
-    with ExitStack() as locked:
-        still_there = locked.enter_context(not_being_recorded(folder))
-        for part in filter(_is_session, folder.iterdir()) if is_set(folder) else ():
-            locked.enter_context(not_being_recorded(part))
+    with _not_recorded(folder) as still_there:
         if not still_there or (only is not None and not _is_still(only)):
             return False
         try:
@@ -143,6 +141,16 @@ def delete_session(
     if condemned.exists():
         raise RecordingError(f"session {name!r} is gone, but its files in {condemned} cannot be removed")
     return True
+
+
+@contextmanager
+def _not_recorded(folder: Path) -> Iterator[bool]:
+    """Lock out recordings into a session, or into a set and each of its sessions; gives whether it is there."""
+    with ExitStack() as locked:
+        still_there = locked.enter_context(not_being_recorded(folder))
+        for part in filter(_is_session, folder.iterdir()) if is_set(folder) else ():
+            locked.enter_context(not_being_recorded(part))
+        yield still_there
 
 
 def _is_still(summary: SessionSummary) -> bool:

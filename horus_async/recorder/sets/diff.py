@@ -22,7 +22,7 @@ class SetDiff:
     """What a comparison of two sets found."""
 
     sessions: dict[str, SessionDiff] = field(factory=dict)
-    """Of each session that both have: a program's first process with its first, a restarted one with a restarted one."""
+    """Of each session that both have: a program's first process with its first, a restart with a restart."""
     only_a: list[str] = field(factory=list)
     """Sessions that only the first set has; each is a difference."""
     only_b: list[str] = field(factory=list)

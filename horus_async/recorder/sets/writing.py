@@ -143,7 +143,7 @@ class SetWriter:
             text = json.dumps(self._fields, indent=2).encode() + b"\n"
             while text:
                 text = text[os.write(descriptor, text) :]
-            os.replace(partial, self.path / SET)
+            partial.replace(self.path / SET)
         except OSError:
             with suppress(OSError):
                 partial.unlink()
