@@ -15,11 +15,12 @@ from .programs import ROOT, horus, python
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md"]
+PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", "docs/launch.md"]
 
 
 @pytest.mark.parametrize(
-    ("page", "at_least", "times"), [("README.md", 6, 1), ("docs/tutorial.md", 20, 2), ("docs/from_ros2.md", 2, 2)]
+    ("page", "at_least", "times"),
+    [("README.md", 6, 1), ("docs/tutorial.md", 20, 2), ("docs/from_ros2.md", 2, 2), ("docs/launch.md", 5, 1)],
 )
 def test_every_block_of_a_page_runs(page: str, at_least: int, times: int, tmp_path: Path) -> None:
     """Files are written, commands exit as the page says, and the Python code, read as one program, raises nothing.

@@ -16,7 +16,8 @@ from horus_async.launch.files.reading import read_launch_file
 from horus_async.launch.files.schema import Program, Restart
 from horus_async.launch.lines import LONGEST, MORE, Lines
 from horus_async.launch.restarts import Restarts
-from tests.examples.programs import horus
+from tests.examples.pages import blocks_of
+from tests.examples.programs import EXAMPLES, horus
 
 from .robots import robot
 
@@ -209,3 +210,21 @@ def test_lines_lose_nothing_however_they_are_cut(pieces: list[bytes]) -> None:
         assert found == [
             line.decode(errors="backslashreplace") for line in (expected if expected[-1] else expected[:-1])
         ]
+
+
+def test_the_file_for_those_who_know_ros_2_is_one(tmp_path: Path) -> None:
+    """And says what its remarks promise."""
+    (text,) = [block.text for block in blocks_of("docs/from_ros2.md") if block.language == "toml"]
+    (tmp_path / "robot.toml").write_text(text)
+    for name in ("driver", "planner"):
+        (tmp_path / f"{name}.py").touch()
+    file = read_launch_file(tmp_path / "robot.toml")
+    driver, planner = file.programs["driver"], file.programs["planner"]
+    assert (driver.restart, driver.namespace, driver.backoff) == (Restart.ALWAYS, "left", 2.0)
+    assert (planner.params, planner.required) == ({"planner.speed": 0.5}, True)
+
+
+def test_the_example_is_a_robot_of_four_programs() -> None:
+    """Each is there."""
+    file = read_launch_file(EXAMPLES / "fleet" / "robot.toml")
+    assert in_order(file) == ["base", "lidar", "watch", "planner"]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.examples.programs import EXAMPLES, horus
+
 from .robots import Launched, is_there, reader, robot, sender
 
 if TYPE_CHECKING:
@@ -300,3 +302,15 @@ params = { arm.gian = 1 }
         assert launched.end() == 1
         assert launched.lines("one")[0] == "0.5 left arm"
         assert launched.why("two") == "exit code 2"
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    """The robot drives, and somebody watches it; all of it is recorded, and the planner does it again."""
+    with Launched(EXAMPLES / "fleet" / "robot.toml", "--record", "fleet") as launched:
+        launched.until(lambda event: event.get("program") == "watch" and event.get("text", "").startswith("at "))
+        launched.signal()
+        assert launched.end() == 130
+        assert all(launched.states(name)[-1] == "stopped" for name in ("base", "lidar", "planner", "watch"))
+    planner = EXAMPLES / "fleet" / "planner.py"
+    done = horus("replay", "fleet/planner", "--speed", "max", "--verify", planner, "--", "1.2", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr

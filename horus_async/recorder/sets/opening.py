@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from horus_async.errors import RecordingError, SessionNotFoundError
 from horus_async.folders import NoHomeError, expanded
-from horus_async.recorder.edit.merge import merge_named
 from horus_async.recorder.locking import is_being_recorded
 from horus_async.recorder.naming import is_session_name, recordings_root
 from horus_async.recorder.read import listing
@@ -156,6 +155,8 @@ def _put_together(
     folder: Path,
     progress: Callable[[int], None] | None,
 ) -> None:
+    from horus_async.recorder.edit.merge import merge_named  # late: it brings the writer
+
     unfinished = found.path / f"{_UNFINISHED}{secrets.token_hex(4)}"
     sessions = [session for _, session in parts]
     try:
