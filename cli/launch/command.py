@@ -133,11 +133,21 @@ def _run(file: LaunchFile, record: str | None, *, as_json: bool) -> int:
         held.enter_context(only_once(file.path, default_namespace()))
         if isinstance(form, LiveForm):
             held.callback(form.close)
-        launched, code, lost = trio.run(_launch, file, record, screen)
+        try:
+            launched, code, lost = trio.run(_launch, file, record, screen)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
     if screen.unshown:
         tell(f"horus-async: {screen.unshown} lines could not be shown: nobody took them", err=True)
     _summary(launched, record, table=isinstance(form, PlainForm) and not live)
     return code or (FOUND if lost or screen.unshown else 0)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong, out of the groups in which it comes."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _launch(file: LaunchFile, record: str | None, screen: Screen) -> tuple[Launch, int, int]:

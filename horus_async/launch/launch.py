@@ -50,7 +50,8 @@ class Launch:
         Cancelled from outside, it ends them first.
         """
         with ExitStack() as held:
-            signals = held.enter_context(trio.open_signal_receiver(*SIGNALS))
+            heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as by nohup
+            signals = held.enter_context(trio.open_signal_receiver(*heard)) if heard else _nothing()
             guard = held.enter_context(Guard())
             readiness = held.enter_context(Readiness())
             async with trio.open_nursery() as nursery:
@@ -146,6 +147,11 @@ class Launch:
                 yield scope
             finally:
                 self._scopes.discard(scope)
+
+
+async def _nothing() -> AsyncIterator[int]:
+    await trio.sleep_forever()
+    yield 0
 
 
 def namespace_of(program: Program) -> str:

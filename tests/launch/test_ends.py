@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from horus_async.topics.ring import memory
-from tests.engine.programs import PATIENCE, ROOT, environment
+from tests.engine.programs import PATIENCE, ROOT, environment, run_script
 from tests.terminal import at_a_terminal
 
 from .robots import Launched, is_there, robot, sender, wait_until_gone
@@ -250,3 +250,35 @@ def children_of(pid: int) -> set[int]:
         with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:  # noqa: PTH123 - no file of ours
             of_main.update(map(int, file.read().split()))
     return of_main
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As under nohup."""
+    file = robot(tmp_path, "[programs.arm]", arm=sender())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        launched = Launched(file)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with launched:
+        launched.until_state("arm", "up")
+        launched.signal(signal.SIGHUP)
+        launched.signal(signal.SIGTERM)
+        assert launched.end() == 143
+
+
+def test_a_system_that_gives_no_process_is_one_line(tmp_path: Path) -> None:
+    """Not a traceback of a group."""
+    file = robot(tmp_path, "[programs.arm]", arm=sender())
+    program = """
+import subprocess, sys
+from horus_async.cli import main
+def refuse(*args, **more):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+subprocess.Popen = refuse
+sys.argv = ["horus-async", "launch", sys.argv[1]]
+main()
+"""
+    done = run_script(program, str(file))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["horus-async: [Errno 11] Resource temporarily unavailable"]

@@ -308,6 +308,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
     """The robot drives, and somebody watches it; all of it is recorded, and the planner does it again."""
     with Launched(EXAMPLES / "fleet" / "robot.toml", "--record", "fleet") as launched:
         launched.until(lambda event: event.get("program") == "watch" and event.get("text", "").startswith("at "))
+        horus("topic", "echo", "cmd_vel", "-n", "1", cwd=tmp_path)
         launched.signal()
         assert launched.end() == 130
         assert all(launched.states(name)[-1] == "stopped" for name in ("base", "lidar", "planner", "watch"))
