@@ -38,7 +38,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from .spelling import printable_lines
+from .spelling import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -158,7 +158,7 @@ class LaunchError(HorusError):
     @classmethod
     def of(cls, file: os.PathLike[str], problems: Iterable[str]) -> Self:
         """The error of a file with these problems."""
-        found = tuple(f"{os.fspath(file)}: {problem}" for problem in problems)
+        found = tuple(printable(f"{os.fspath(file)}: {problem}") for problem in problems)
         self = cls("\n".join(found))
         self.problems = found
         return self

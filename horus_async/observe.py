@@ -139,6 +139,17 @@ class Noted(NamedTuple):
 Incident = NodeFailed | DeadlineMissed | BudgetOverrun | PolicyChanged | WatchdogFired | EmergencyStopped | Noted
 
 
+class Resumed(NamedTuple):
+    """A task of a node's own went on, in real time: when, so that a verification lets it go on then."""
+
+    node: str
+    task: int
+    """How many tasks and threads the node had started before."""
+    tick: int
+    now_ns: int
+    """The run's time of day, as messages that are sent now are stamped."""
+
+
 class External(NamedTuple):
     """An external message, under the tick in which a node first read it."""
 
@@ -241,6 +252,9 @@ class Observer:
 
     def sent(self, message: Sent) -> None:
         """A message was just sent. All messages of a callback come before its `executed`."""
+
+    def resumed(self, resumed: Resumed) -> None:
+        """A task of a node's own went on, in real time."""
 
     def missed(self, node: str, count: int) -> None:
         """So many messages that threads of a node sent were not told of: the event loop was busy for too long."""

@@ -165,6 +165,10 @@ def _files_of_others() -> Inputs:
     yield "fuzz-ulog", "that ends in a message of no known kind", b"ULog\x01\x12\x35\x01" + bytes(8) + cut
     yield "fuzz-mcap", "a chunk of a terabyte", b"\x89MCAP0\r\n" + struct.pack("<BQ", 6, 1 << 40) + bytes(100)
     yield "fuzz-mcap", "a record of minus one byte", b"\x89MCAP0\r\n" + struct.pack("<BQ", 1, (1 << 64) - 1)
+    attachment = struct.pack("<QQIIQI", 1, 2, 0, 0, 0, 0)
+    footer = struct.pack("<BQQQI", 2, 20, 0, 0, 0)
+    record = struct.pack("<BQ", 9, len(attachment)) + attachment
+    yield "fuzz-mcap", "an attachment before all else", b"\x89MCAP0\r\n" + record + footer + b"\x89MCAP0\r\n"
     yield "fuzz-bag1", "a header of 4 GB", b"#ROSBAG V2.0\n" + struct.pack("<I", (1 << 32) - 1)
     yield "fuzz-sqlite", "a page and no more", b"SQLite format 3\0" + bytes(84)
     yield "fuzz-definition", "an array of a terabyte", b"\1uint8[1099511627776] data\n"

@@ -14,11 +14,13 @@ from horus_async.errors import ConfigurationError, ContextError, LimitError
 from horus_async.limits.threads import start_thread
 from horus_async.nodes.context import WorkContext, current
 from horus_async.nodes.node import callback_of
+from horus_async.observe import Resumed
 from horus_async.topics.wake.wakeup import Bell
 
 from .calling import Calling
 from .coroutines import Carrier, start_and_carry
 from .node_run import BACKGROUND, THREAD
+from .pace.pace import nowhere
 from .reporting import finished, name_of, tell, telling
 
 if TYPE_CHECKING:
@@ -102,11 +104,22 @@ class Working(Calling):
     def _start_task(self, work: Work, start: Callable[[], Awaitable[Any]]) -> None:
         assert self._pace is not None
         work.scope = event_loop().scope()
-        turn = self._pace.suspend(work)  # from now on, as time may move before the task runs
+        turn = self.turn_of(work, self._pace.suspend(work))  # from now on, as time may move before the task runs
         on_error = callback_of(work.run.node, "on_error")
         if on_error is not None:
             start = telling(start, on_error, functools.partial(self._report_work, work))
         self._group.start_soon(self._carry_work, work, turn, start)
+
+    def turn_of(self, work: Work, turn: Turn) -> Turn:
+        """What a task awaits before it goes on, each time; in real time those who watch are told of it."""
+        if self._virtual or not self.audience.hears_messages:
+            return turn
+
+        async def told(into_thread: Callable[[], bool] = nowhere) -> None:
+            await turn(into_thread)
+            self.audience.tell("resumed", Resumed(work.run.name, work.number, self.tick, self.stamp_ns()))
+
+        return told
 
     def spawn(self, run: NodeRun, work: Callable[[Turn], Awaitable[None]]) -> bool:
         """Run a task of the run itself beside the plan, in the place of a node; False where no plan is carried out now.

@@ -168,6 +168,17 @@ class SendsRecord:
 
 
 @frozen
+class ResumedRecord:
+    """A task of the node's own went on, in real time."""
+
+    task: int
+    """How many tasks and threads the node had started before."""
+    now_ns: int
+    tick: int
+    kind: str = field(default="resumed", init=False)
+
+
+@frozen
 class GapRecord:
     """Something is missing here."""
 
@@ -249,6 +260,7 @@ SessionLine = (
     Header
     | ExecutionRecord
     | SendsRecord
+    | ResumedRecord
     | GapRecord
     | SchedulerTick
     | ExternalMessage
@@ -268,6 +280,7 @@ _KINDS: dict[str, type] = {
     "safe_state": ExecutionRecord,
     "request": ExecutionRecord,
     "sends": SendsRecord,
+    "resumed": ResumedRecord,
     "gap": GapRecord,
     "message": ExternalMessage,
     "earlier": EarlierMessage,

@@ -11,7 +11,6 @@ from horus_async.clock.random import system_seed
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
 from horus_async.clock.wall import wall_shift_ns
 from horus_async.determinism.reaction import Guard
-from horus_async.engine.control import Control
 from horus_async.engine.ports import check_free
 from horus_async.engine.rules.schedule import RateTimeline
 from horus_async.engine.runtime import Runtime
@@ -21,6 +20,7 @@ from horus_async.nodes.node import declared, offers_of
 from horus_async.observe import RunInfo
 from horus_async.topics import Bus
 
+from .control import Control
 from .options import Gc
 from .run_log import logs_heard
 from .signals import end_held_up

@@ -15,12 +15,19 @@ from .programs import ROOT, horus, python
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", "docs/launch.md"]
+CONCEPTS = ["docs/params.md", "docs/services.md", "docs/actions.md"]
+PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", "docs/launch.md", *CONCEPTS]
 
 
 @pytest.mark.parametrize(
     ("page", "at_least", "times"),
-    [("README.md", 6, 1), ("docs/tutorial.md", 20, 2), ("docs/from_ros2.md", 2, 2), ("docs/launch.md", 5, 1)],
+    [
+        ("README.md", 6, 1),
+        ("docs/tutorial.md", 20, 2),
+        ("docs/from_ros2.md", 2, 2),
+        ("docs/launch.md", 5, 1),
+        *((page, 3, 1) for page in CONCEPTS),
+    ],
 )
 def test_every_block_of_a_page_runs(page: str, at_least: int, times: int, tmp_path: Path) -> None:
     """Files are written, commands exit as the page says, and the Python code, read as one program, raises nothing.

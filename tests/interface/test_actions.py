@@ -36,11 +36,8 @@ class Way:
     steps: int
 
 
-def arm(policy: Goals = Goals.REJECT, step: float = 0.02, *, shows: bool = True) -> Node:
-    """A node with an action that counts, and ticks meanwhile; they show the count, or not.
-
-    In real time a tick that began just before or after the task went on may see another count in a verification.
-    """
+def arm(policy: Goals = Goals.REJECT, step: float = 0.02) -> Node:
+    """A node with an action that counts, and ticks meanwhile that show the count."""
 
     class Arm(Node):
         name, rate = "arm", 50
@@ -66,7 +63,7 @@ def arm(policy: Goals = Goals.REJECT, step: float = 0.02, *, shows: bool = True)
             return f"{goal.steps} steps"
 
         def tick(self) -> None:
-            self.send("at", self.at if shows else tick())
+            self.send("at", self.at)
 
     return Arm()
 
@@ -98,7 +95,7 @@ def test_a_goal_is_carried_out_with_feedback_beside_the_ticks(*, deterministic: 
     got: list[Any] = []
 
     def make() -> list[Node]:
-        return [giver(whole), arm(shows=deterministic), collector(got, "got")]
+        return [giver(whole), arm(), collector(got, "got")]
 
     report = run_and_verify(make, tmp_path, deterministic=deterministic, duration=0.5)
     assert got[0] == [[0, 1, 2], "3 steps", "succeeded"]
@@ -141,7 +138,7 @@ def test_a_goal_that_is_given_up_is_cancelled_and_cleans_up(
     def make() -> list[Node]:
         return [
             giver(script, whole, at=20),
-            arm(shows=deterministic),
+            arm(),
             collector(got, "got"),
             collector(cleaned, "cleaned", name="c2"),
         ]
@@ -186,7 +183,7 @@ def test_failures_come_back_and_the_node_goes_on(*, deterministic: bool, tmp_pat
     def make() -> list[Node]:
         return [
             giver(failing, blocked, wrong, lost, whole, at=40),
-            arm(step=0.01, shows=deterministic),
+            arm(step=0.01),
             collector(got, "got"),
         ]
 
@@ -236,7 +233,7 @@ def test_a_further_goal_goes_by_the_policy(
 
         return [
             *(Node(name, tick=ask) for name in ("first", "second")),
-            arm(policy, shows=deterministic),
+            arm(policy),
             Node("keep", tick=keep),
         ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import stat
+import struct
+import zlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 from horus_async.recorder import open_session
 from horus_async.recorder.imports.importing import import_file
 from horus_async.recorder.imports.mcap_records import McapRecords
+from horus_async.recorder.imports.opening import open_source
 
 from .mcap_files import START_NS, json_mcap, messages_of, stamped, write_mcap
 from .sessions import call, call_json
@@ -350,6 +353,22 @@ def test_first_message_is_that_of_the_chosen_topics(recordings_dir: Path, tmp_pa
     found = call_json("import", path, "--name", "x", "--tick-rate", "100", "--topic", "a")
     assert (found["ticks"], found["left_out"]) == (2, {"/early": 1})
     assert open_session("x").start_ns == START_NS
+
+
+def test_an_attachment_before_all_else_is_kept(tmp_path: Path) -> None:
+    """Its length is its own, not what the file's first bytes happen to say."""
+    content = struct.pack("<QQ", 1, 2) + b"".join(
+        struct.pack(f"<{size}", len(part)) + part
+        for size, part in (("I", b"a.txt"), ("I", b"text/plain"), ("Q", b"fx"))
+    )
+    content += struct.pack("<I", zlib.crc32(content))
+    footer = struct.pack("<BQQQI", 2, 20, 0, 0, 0)
+    path = tmp_path / "x.mcap"
+    path.write_bytes(b"\x89MCAP0\r\n" + struct.pack("<BQ", 9, len(content)) + content + footer + b"\x89MCAP0\r\n")
+    with open_source(path) as source:
+        assert list(source.messages()) == []
+        assert [(one.name, one.load()) for one in source.enclosed] == [("a.txt", b"fx")]
+        assert not [note for note in source.notes if "checksum" in note]
 
 
 def test_attachments_and_metadata_are_kept(recordings_dir: Path, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ANNOUNCED = "interfaces"
 """Where nodes say what they offer."""
+CONTROL = "nodes"
+"""The service with which runs themselves are asked: ``{"do": "list"}``, or ``{"do": "pause", "node": name}``."""
 PARAMS = "params"
 """The service with which parameters are set and read."""
 

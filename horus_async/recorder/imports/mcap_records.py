@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Stored = tuple[int, int, int, bytes]
     """A message: its log time, channel, sequence number and data."""
 
+_MAGIC_BYTES = 8
 _RECORD_HEAD = 9
 _LENGTH = Struct("<xQ")
 _MESSAGE = Struct("<xQHIQ8x")
@@ -161,7 +162,7 @@ class McapRecords:
             self._stream, skip_magic=not is_whole, emit_chunks=True, validate_crcs=is_whole, record_size_limit=limit
         )
         records = iter(reader.records)
-        offset = begin
+        offset = begin or _MAGIC_BYTES
         while (record := next(records, None)) is not None:
             yield offset, record
             if isinstance(record, Footer):
@@ -204,7 +205,7 @@ class McapRecords:
         _, attachment = next(self._from(offset))
         self._stream.seek(offset)
         head = self._stream.read(_RECORD_HEAD)
-        content = self._stream.read(int.from_bytes(head[1:], "little"))
+        content = self._stream.read(min(int.from_bytes(head[1:], "little"), self.size))  # a file may promise anything
         promised = int.from_bytes(content[-_CRC:], "little")
         if promised and promised != zlib.crc32(content[:-_CRC]):
             self._notes.append(f"attachment {name}: its checksum is wrong: it may be damaged")

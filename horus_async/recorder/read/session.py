@@ -22,6 +22,7 @@ from horus_async.recorder.records import (
     GapRecord,
     Header,
     RecordedOutput,
+    ResumedRecord,
     SchedulerTick,
     SendsRecord,
 )
@@ -184,6 +185,14 @@ class Session:
             RecordingError: no such node was recorded.
         """
         return self._file_of(node).sends(start)
+
+    def resumed(self, node: str, start: int | None = None) -> Iterator[ResumedRecord]:
+        """When tasks of a node's own went on, from a tick on; of a run in real time.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
+        return (record for record in self._file_of(node).records(start, None) if isinstance(record, ResumedRecord))
 
     def output_topics(self, node: str) -> set[str]:
         """The topics that a node sent messages on.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from horus_async.native import core
-from horus_async.observe import Execution, External, Sent, TickEnd
+from horus_async.observe import Execution, External, Resumed, Sent, TickEnd
 
 from .feed import BACKLOG_FULL, NO_MEMORY
 from .line_core import IntakeCore
@@ -57,6 +57,7 @@ class EagerIntake:
         self.room = room
         self.initialised = maker.initialised
         self.missed = maker.missed
+        self.resumed = maker.resumed
         self.sent = maker.sent
         self.executed = maker.executed
         self.tick_ended = maker.tick_ended
@@ -98,6 +99,7 @@ class Intake(IntakeCore):
             Execution: (maker.executed, _RECORD_COST, None),
             TickEnd: (maker.tick_ended, _RECORD_COST, None),
             External: (maker.external, _RECORD_COST, External._fields.index("payload")),
+            Resumed: (maker.resumed, _RECORD_COST, None),
             _Initialised: (lambda _: maker.initialised(), 0, None),
             _Missing: (lambda missing: missing.feed.put_gap(missing.gap), 0, None),
         }
@@ -153,6 +155,10 @@ class Intake(IntakeCore):
         """So many messages of a node's threads were not told of."""
         self._miss(self._node_feed(node), self.last_tick, count)
 
+    def resumed(self, resumed: Resumed) -> None:
+        """A task of a node went on."""
+        self._put(resumed, _RECORD_COST, self._node_feed(resumed.node))
+
     def external(self, message: External) -> None:
         """An external message was taken."""
         self._put(message, _RECORD_COST + len(message.payload), self._maker.external_feed())
@@ -162,7 +168,7 @@ class Intake(IntakeCore):
         self._announce()
         self._ended = True
 
-    def _put(self, record: Sent | Execution | TickEnd | External, cost: int, feed: Feed) -> None:
+    def _put(self, record: Sent | Execution | TickEnd | External | Resumed, cost: int, feed: Feed) -> None:
         room = self.room
         if room.left >= cost or room.admit(cost):
             room.left -= cost

@@ -24,6 +24,7 @@ from .lines import (
     input_text,
     message_line,
     quoted,
+    resumed_line,
     sends_line,
     tick_line,
 )
@@ -31,7 +32,7 @@ from .lines import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.observe import Execution, External, Sent, TickEnd
+    from horus_async.observe import Execution, External, Resumed, Sent, TickEnd
 
     from .feed import Feed
     from .room import Room
@@ -214,6 +215,11 @@ class LineMaker(LineMakerCore):
             feed.outputs += len(outputs)
             for one in outputs:
                 feed.topic(one.topic).see(one.tick, len(one.payload))
+
+    def resumed(self, resumed: Resumed) -> None:
+        """A task went on."""
+        feed = self.feeds.get(resumed.node) or self._feed(resumed.node)
+        self._put(feed, resumed_line(resumed), resumed.tick)
 
     def tick_ended_slowly(self, end: TickEnd) -> None:
         """A scheduler tick is over."""

@@ -23,7 +23,7 @@ from horus_async.topics.codec import to_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from horus_async.observe import Execution, External, Looks, NodeInfo, RunInfo, Sent, TickEnd
+    from horus_async.observe import Execution, External, Looks, NodeInfo, Resumed, RunInfo, Sent, TickEnd
     from horus_async.recorder.tallies import TopicTally
 
 
@@ -107,6 +107,11 @@ def sends_line(tick: int | None, outputs: Sequence[Sent]) -> bytes:
     """The line of what a node sent while the callback of ``tick`` was going on, or outside of one."""
     sent = b",".join([_output(output, tick) for output in outputs])
     return b'{"kind":"sends","outputs":[%b],"tick":%b}\n' % (sent, b"null" if tick is None else b"%d" % tick)
+
+
+def resumed_line(resumed: Resumed) -> bytes:
+    """The line of a task that went on."""
+    return b'{"kind":"resumed","task":%d,"now_ns":%d,"tick":%d}\n' % (resumed.task, resumed.now_ns, resumed.tick)
 
 
 def _looks(looks: Looks) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from horus_async.observe import Execution, External, Incident, Logged, NodeInfo, RunInfo, Sent, TickEnd
+    from horus_async.observe import Execution, External, Incident, Logged, NodeInfo, Resumed, RunInfo, Sent, TickEnd
     from horus_async.recorder.options import RecordingOptions
 
 _log = logging.getLogger("horus_async.recorder")
@@ -202,6 +202,13 @@ class Recorder(Observer):
         """Count what nobody could be told of."""
         if self._writer is not None and not self._stopped and (self._screen is None or self._screen.takes_node(node)):
             self._writer.intake.missed(node, count)
+
+    def resumed(self, resumed: Resumed) -> None:
+        """Record when a task of a node went on."""
+        if self._writer is None or self._stopped:
+            return
+        if self._screen is None or self._screen.takes_node(resumed.node):
+            self._writer.intake.resumed(resumed)
 
     def executed(self, execution: Execution) -> None:
         """Record a callback of a node that is recorded. As with `sent`, the intake itself stands here where it can."""

@@ -22,12 +22,15 @@ from .callbacks import Callbacks
 from .following import Following
 from .messages import Messages, Moment
 from .shadow import ShadowPorts
+from .tasks import TaskMoments
 from .verified import VerifiedRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from horus_async.engine.node_run import NodeRun
+    from horus_async.engine.pace.pace import Turn
+    from horus_async.engine.work import Work
     from horus_async.nodes.node import Node
     from horus_async.replay.options import ReplayOptions
 
@@ -41,6 +44,7 @@ class Verification(Following):
         super().__init__(replay, comparison, *arguments)
         self._places = itertools.count()
         """Of what the live nodes send, in the order in which they do."""
+        self._task_moments: dict[str, TaskMoments] = {}
         self._failed_here: list[str] = []
         """Failures after which the live nodes' policies go on, in words."""
 
@@ -89,6 +93,7 @@ class Verification(Following):
         if run.own_schedule is not None:
             run.own_schedule.rewind(replay.start or 0)
         self._verified[node.name] = run
+        self._task_moments[node.name] = TaskMoments(session, node.name, replay.start)
         self._comparison.listen(node.name, replay.start, replay.stop)
         self._comparison.ends[node.name].threads = ports.thread_topics
 
@@ -156,6 +161,10 @@ class Verification(Following):
         clock = self._replay.session.clock
         elapsed_ns = clock.sent_ns(run.line.now_ns, run.line.tick) + run.now() - run.began_ns
         return Moment(self.tick, elapsed_ns + clock.origin_ns(self.tick), self._begun)
+
+    def turn_of(self, work: Work, turn: Turn) -> Turn:
+        """A task of a live node goes on when the recorded one did."""
+        return self._task_moments[work.run.name].turn(work.number, turn, self._elapsed_ns)
 
     def _elapsed_ns(self) -> int:
         """How long it is since the first scheduler tick, in the session's own time."""

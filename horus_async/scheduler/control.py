@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import TopicError
+from horus_async.nodes.interface.identity import CONTROL
 from horus_async.topics.codec import decode, encode
 
 if TYPE_CHECKING:
-    from .node_run import NodeRun
-    from .rules.schedule import Step
-    from .runtime import Runtime
-
-TOPIC = "nodes"
-"""Requests come on ``nodes/request``, as ``{"do": "list"}`` or ``{"do": "pause", "node": name}``; answers go to
-``nodes/reply``, from each run that is meant."""
+    from horus_async.engine.node_run import NodeRun
+    from horus_async.engine.rules.schedule import Step
+    from horus_async.engine.runtime import Runtime
 
 
 class Control:
@@ -23,7 +20,7 @@ class Control:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._subscriber = runtime.bus.subscriber(f"{TOPIC}/request", from_start=True)
+        self._subscriber = runtime.bus.subscriber(f"{CONTROL}/request", from_start=True)
         runtime.at_step.append(self.look)
 
     def look(self, step: Step) -> None:
@@ -52,7 +49,7 @@ class Control:
 
     def _send(self, answer: dict[str, Any]) -> None:
         runtime = self._runtime
-        publisher = runtime.bus.publisher(f"{TOPIC}/reply", runtime.info.name)
+        publisher = runtime.bus.publisher(f"{CONTROL}/reply", runtime.info.name)
         publisher.publish(encode(answer, publisher.forms), runtime.stamp_ns(), None, monotonic_ns())
 
 
