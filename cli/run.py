@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,13 @@ def _policy(value: str) -> Gc:
         raise click.BadParameter(f"{value!r} is none of {', '.join(_GC)}") from None
 
 
+def _name(value: str) -> str:
+    """A name for a scheduler, which becomes one of files."""
+    if re.fullmatch("[A-Za-z0-9_-]{1,80}", value) is None:
+        raise click.BadParameter(f"{value!r:.80} cannot be used: it takes 1 to 80 of A-Z a-z 0-9 _ -")
+    return value
+
+
 @click.command()
 @click.argument("app", shell_complete=completion.app)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
@@ -52,6 +60,9 @@ def _policy(value: str) -> Gc:
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     help="With --record: the folder of the session, whatever the program says.",
+)
+@click.option(
+    "--name", type=_name, metavar="N", help="Of a scheduler that the program did not name, and of its black box."
 )
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to run.")
 @click.option("--deterministic", is_flag=True, help="Run in virtual time, one node at a time.")
@@ -78,6 +89,7 @@ def run(
     *,
     record: str | None,
     recordings_dir: Path | None,
+    name: str | None,
     duration: float | None,
     deterministic: bool,
     seed: int | None,
@@ -130,7 +142,7 @@ def run(
         params=given_params(params, params_file),
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
-        name=name_of(app),
+        name=name or name_of(app),
         on_made=note,
     )
     with overriding(overrides):

@@ -197,10 +197,11 @@ def launch_files(folder: Path) -> None:
     """One with programs whose every word is hostile, and one with every error."""
     words = json.dumps(HOSTILE).replace("\\u0000", "").replace("\x7f", "\\u007f")
     (folder / "loud.py").write_text(f"import sys\nprint({HOSTILE!r}, sys.argv)\nraise SystemExit({HOSTILE!r})\n")
-    loud = f'[programs.loud]\napp = "loud.py"\nargs = [{words}]\nenv = {{ X = {words} }}\nparams = {{ {words} = {words} }}\n'
-    (folder / "robot.toml").write_text(loud.partition("params")[0])
+    loud = f'[programs.loud]\napp = "loud.py"\nargs = [{words}]\nenv = {{ X = {words} }}\n'
+    (folder / "robot.toml").write_text(loud)
     (folder / "wrong.toml").write_text(
-        f'[programs.{words}]\napp = "loud.py"\n[programs.arm]\napp = {words}\nafter = [{words}]\nafter_topics = [{words}]\n'
+        f'[programs.{words}]\napp = "loud.py"\n[programs.arm]\napp = {words}\nafter = [{words}]\n'
+        f"after_topics = [{words}]\n"
         f"namespace = {words}\n{words} = 1\noptions = [{words}]\nenv = {{ {words} = 1 }}\nrestart = {words}\n"
         f"[programs.base]\napp = {words}\nafter = [{words}]\nnamespace = {words}\nparams = {{ {words} = 1979-01-01 }}\n"
         f"{words} = 1\n[defaults]\n{words} = 1\n"
@@ -223,7 +224,9 @@ COMMANDS: dict[str, Calls] = {
     ),
     "check": (("check", "robot.py", "--duration", "0.1", "--runs", "2"), ("check", "robot.py:broken", "--runs", "2")),
     "record list": (("record", "list"), ("record", "list", "--long")),
-    "record info": (("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild"), ("record", "info", "set")),
+    "record info": (
+        ("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild"), ("record", "info", "set"),
+    ),
     "record replay": (("record", "replay", "mild"), ("record", "replay", "forged", "--nodes", "x")),
     "record inject": (
         ("record", "inject", "forged", "--nodes", ","), ("record", "inject", "s", "--nodes", HOSTILE),
@@ -252,7 +255,8 @@ COMMANDS: dict[str, Calls] = {
         ("record", "merge", "s", "other", "--name", "three", "--prefix"),
     ),
     "record check": (
-        ("record", "check", "s"), ("record", "check", "forged"), ("record", "check", "huge"), ("record", "check", "set"),
+        ("record", "check", "s"), ("record", "check", "forged"), ("record", "check", "huge"),
+        ("record", "check", "set"),
         ("record", "check", "traces"), ("record", "check", f"traces/{NAME[:60]}.jsonl"),
     ),
     "record clean": (("record", "clean", "--max-age-days", "0", "--dry-run"),),

@@ -96,7 +96,7 @@ def _show(file: LaunchFile, *, as_json: bool) -> None:
     for name in in_order(file):
         program = file.programs[name]
         waits = [*program.after, *(f"topic {topic}" for topic in program.after_topics)]
-        command = command_of(program, python="python")
+        command = command_of(name, program, python="python")
         rows.append({"program": name, "after": waits, "restart": program.restart.value, "command": command})
     if as_json:
         print_json({"file": str(file.path), "programs": rows})

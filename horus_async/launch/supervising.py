@@ -188,7 +188,7 @@ class Supervised:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_in_its_turn, shared, life)
-                command = command_of(self.program, record=record)
+                command = command_of(self.name, self.program, record=record)
                 env = environment_of(self.program, notify=self.notify)
                 code = await life.run(command, shared.folder, env, started)
                 nursery.cancel_scope.cancel()

@@ -139,19 +139,28 @@ def test_parameters_are_passed_to_run(tmp_path: Path) -> None:
     toml = '[programs.arm]\n[programs.arm.params]\n"arm.gain" = 0.5\narm.pid.kp = [1, 2]\nname = "a b"\non = true'
     file = read_launch_file(robot(tmp_path, toml, arm=""))
     program = file.programs["arm"]
-    assert command_of(program, python="python") == [
-        *("python", "-P", "-m", "horus_async", "run"),
+    assert command_of("arm", program, python="python") == [
+        *("python", "-P", "-m", "horus_async", "run", "--name", "arm"),
         *("--param", "arm.gain=0.5", "--param", "arm.pid.kp=[1,2]", "--param", 'name="a b"', "--param", "on=true"),
         "arm.py",
     ]
-    recorded = command_of(program, record=(tmp_path, "arm.2"), python="python")
+    recorded = command_of("arm", program, record=(tmp_path, "arm.2"), python="python")
     assert recorded[5:9] == ["--recordings-dir", str(tmp_path), "--record", "arm.2"]
 
 
 def test_arguments_stay_the_programs(tmp_path: Path) -> None:
     """Also those that look like options of run."""
     program = Program(app="arm.py", args=("--record", "x"), options=("--seed", "3"), namespace="left", env={"A": "1"})
-    assert command_of(program, python="python")[5:] == ["--seed", "3", "arm.py", "--", "--record", "x"]
+    assert command_of("arm", program, python="python")[5:] == [
+        "--name",
+        "arm",
+        "--seed",
+        "3",
+        "arm.py",
+        "--",
+        "--record",
+        "x",
+    ]
     env = environment_of(program, notify=str(tmp_path))
     assert (env["A"], env["HORUS_NAMESPACE"]) == ("1", "left")
 
@@ -165,7 +174,7 @@ def test_the_dry_run_shows_what_would_be_started(tmp_path: Path) -> None:
     assert done.returncode == 0
     rows = json.loads(done.stdout)["programs"]
     assert [row["program"] for row in rows] == ["a", "b"]
-    assert rows[0]["command"] == ["python", "-P", "-m", "horus_async", "run", "a.py", "--", "1"]
+    assert rows[0]["command"] == ["python", "-P", "-m", "horus_async", "run", "--name", "a", "a.py", "--", "1"]
     assert rows[1]["after"] == ["a", "topic scan"]
 
 

@@ -315,3 +315,17 @@ def test_the_example_runs(tmp_path: Path) -> None:
     planner = EXAMPLES / "fleet" / "planner.py"
     done = horus("replay", "fleet/planner", "--speed", "max", "--verify", planner, "--", "1.2", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_many_programs_of_one_app_have_boxes_of_their_own(tmp_path: Path, blackbox_dir: Path) -> None:
+    """By their names: none is in another one's way."""
+    names = [f"p{number}" for number in range(11)]
+    toml = "".join(f'[programs.{name}]\napp = "p.py"\nargs = ["{name}"]\n' for name in names)
+    (tmp_path / "p.py").write_text(
+        sender().replace('"odom"', "TOPIC").replace("(args):", "(args):\n    global TOPIC\n    TOPIC = args[0]")
+    )
+    with Launched(robot(tmp_path, toml)) as launched:
+        launched.until(lambda _: all("up" in launched.states(name) for name in names))
+        assert sorted(path.name for path in blackbox_dir.iterdir()) == sorted(f"{name}.hbb" for name in names)
+        launched.signal()
+        assert launched.end() == 130

@@ -103,7 +103,7 @@ def test_units_say_what_the_file_says(tmp_path: Path) -> None:
     assert units.notes == ["base is required: systemd does not end the others with it"]
     text = units.files[1].read_text()
     assert text.startswith(MARK)
-    assert read_back(values(text, "ExecStart")[0], command=True) == command_of(file.programs["arm"])
+    assert read_back(values(text, "ExecStart")[0], command=True) == command_of("arm", file.programs["arm"])
     assert values(text, "After") == values(text, "Wants") == ["robot-base.service"]
     expected = {
         "Type": "notify",

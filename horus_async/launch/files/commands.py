@@ -22,11 +22,14 @@ READY = "NOTIFY_SOCKET"
 """The environment variable with the socket on which a program says that it is up: systemd's, as it is its protocol."""
 
 
-def command_of(program: Program, *, record: tuple[Path, str] | None = None, python: str | None = None) -> list[str]:
+def command_of(
+    name: str, program: Program, *, record: tuple[Path, str] | None = None, python: str | None = None
+) -> list[str]:
     """What to run.
 
     Args:
-        program: Of which program.
+        name: The program's, which its scheduler and black box get.
+        program: What the file says of it.
         record: The folder of sessions, and the name of this one; None for no recording.
         python: The interpreter, by default this one.
     """
@@ -34,9 +37,9 @@ def command_of(program: Program, *, record: tuple[Path, str] | None = None, pyth
     command = [python or sys.executable, "-P", "-m", "horus_async", "run"]
     if record is not None:
         command += ["--recordings-dir", str(record[0]), "--record", record[1]]
-    command += program.options
-    for name, value in program.params.items():
-        command += ["--param", f"{name}={orjson.dumps(value).decode()}"]
+    command += ["--name", name, *program.options]
+    for param, value in program.params.items():
+        command += ["--param", f"{param}={orjson.dumps(value).decode()}"]
     command.append(str(expanded(program.app)) if program.app.startswith("~") else program.app)
     return [*command, "--", *program.args] if program.args else command
 

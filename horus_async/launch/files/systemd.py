@@ -109,7 +109,7 @@ def _service(file: LaunchFile, title: str, name: str, namespace: str | None) -> 
         yield f"Environment={quoted(f'{key}={value}', dollar=False)}"
     for topic in program.after_topics:
         yield f"ExecStartPre={_line([sys.executable, '-P', '-m', 'horus_async', 'topic', 'echo', '-n', '1', topic])}"
-    yield f"ExecStart={_line(command_of(program))}"
+    yield f"ExecStart={_line(command_of(name, program))}"
     yield f"TimeoutStartSec={program.wait_timeout * (1 + len(program.after_topics)):g}"
     yield f"TimeoutStopSec={program.grace:g}"
     yield "KillMode=mixed"
