@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from horus_async import native
+
 
 @frozen
 class Side:
@@ -194,6 +196,22 @@ _PROCESSES = (
     ),
 )
 
+_FRAMES = (
+    Figure(
+        "frame_lookup",
+        "frame lookup, five edges that move",
+        "µs",
+        _of("lookups", "five_edges"),
+        max_ours=20.0 if native.core is None else 5.0,
+    ),
+    Figure(
+        "frame_lookup_node",
+        "the same in a node, which looks for new ones first",
+        "µs",
+        _of("lookups", "in_a_node"),
+    ),
+)
+
 _RUNS = (
     _beside_horus(
         "deterministic_2",
@@ -220,6 +238,20 @@ _RUNS = (
         _of("ours", "time_a_node", "Guard.WARN", 2),
         _of("ours", "deterministic_unguarded", "Guard.OFF"),
         max_ratio=1.3,
+    ),
+    Figure(
+        "sync_exact",
+        "deterministic run: time a pair of messages with equal stamps, sent and matched by `sync`",
+        "µs",
+        _of("matching", "pairs", "sync", "exact"),
+        _of("matching", "pairs", "two recv", "read"),
+    ),
+    Figure(
+        "sync_near",
+        "the same with stamps a fifth of a period apart",
+        "µs",
+        _of("matching", "pairs", "sync", "near"),
+        _of("matching", "pairs", "two recv", "read"),
     ),
     Figure(
         "blackbox_run",
@@ -354,4 +386,4 @@ _POLICIES = (
     ),
 )
 
-FIGURES = (*_TOPICS, *_PROCESSES, *_RUNS, *_RECORDINGS, *_POLICIES)
+FIGURES = (*_TOPICS, *_PROCESSES, *_FRAMES, *_RUNS, *_RECORDINGS, *_POLICIES)

@@ -23,6 +23,7 @@ _COMMANDS = {
     "record": "Work with recorded sessions.",
     "blackbox": "Show the events in a black box.",
     "topic": "Watch, measure and publish topics.",
+    "frames": "Show the tree of coordinate frames.",
     "node": "See, pause and resume running nodes.",
     "param": "See and set parameters of running nodes.",
     "service": "See and call services of running nodes.",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         DamagedRecordingError,
         DeterminismError,
         EmergencyStop,
+        ExtrapolationError,
+        FramesError,
         HorusError,
         LaunchError,
         LimitError,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
         UnsupportedVersionError,
         ValueNotSupportedError,
     )
+    from horus_async.frames import Frames
     from horus_async.nodes.context import (
         budget_remaining,
         dt,
@@ -63,6 +66,8 @@ if TYPE_CHECKING:
     from horus_async.nodes.interface.params import Param
     from horus_async.nodes.interface.policies import Goals
     from horus_async.nodes.node import Node, node
+    from horus_async.nodes.sync.stamps import SyncBy
+    from horus_async.nodes.sync.sync import Sync
     from horus_async.realtime.collector import GcStats
     from horus_async.realtime.options import Realtime
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
@@ -87,8 +92,11 @@ __all__ = [
     "DeterminismError",
     "Difference",
     "EmergencyStop",
+    "ExtrapolationError",
     "FailurePolicy",
     "Fatal",
+    "Frames",
+    "FramesError",
     "Fsync",
     "Gc",
     "GcStats",
@@ -126,6 +134,8 @@ __all__ = [
     "SessionNameError",
     "SessionNotFoundError",
     "Skip",
+    "Sync",
+    "SyncBy",
     "Topic",
     "TopicError",
     "TopicNameError",
@@ -156,10 +166,13 @@ _HOMES = {
     "nodes.context": ("budget_remaining", "dt", "elapsed", "now", "now_ns", "np_rng", "rng", "sleep", "tick"),
     "determinism.findings": ("GuardFinding",),
     "determinism.reaction": ("Guard",),
+    "frames": ("Frames",),
     "nodes.node": ("Node", "node"),
     "nodes.interface.declaring": ("action", "service"),
     "nodes.interface.params": ("Param",),
     "nodes.interface.policies": ("Goals",),
+    "nodes.sync.stamps": ("SyncBy",),
+    "nodes.sync.sync": ("Sync",),
     "nodes.failure_policies": ("FailurePolicy", "Fatal", "Ignore", "Miss", "Restart", "Skip"),
     "realtime.collector": ("GcStats",),
     "realtime.options": ("Realtime",),

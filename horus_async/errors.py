@@ -25,6 +25,8 @@
     ├── ReplayError                        replay options that cannot be met
     ├── BlackBoxError
     ├── TraceError                         a policy trace that cannot be read
+    ├── FramesError (LookupError)          no such frame, no way between two, or an edge that makes no sense
+    │   └── ExtrapolationError             an edge of the tree of frames holds nothing of the time asked for
     ├── LimitError                         the system gives this process no thread, no memory, or no real time
     ├── PolicyError                        a policy that cannot be loaded or failed
     ├── LaunchError                        a launch file with errors, or programs that cannot be started together
@@ -175,6 +177,22 @@ class BlackBoxError(HorusError):
     """True if another run writes into the box of this name."""
     no_place = False
     """True if there is no home folder, or nothing can be made in the folder for boxes."""
+
+
+class FramesError(HorusError, LookupError):
+    """A frame that is not known, two that are not connected, or an edge between frames that makes no sense."""
+
+
+class ExtrapolationError(FramesError):
+    """An edge on the way holds nothing of the time asked for, and nothing is guessed.
+
+    ``gap`` is how far off that time is, in seconds: above 0 after the edge's newest sample, so that it may still come;
+    below 0 before its oldest, so that it is gone.
+    """
+
+    def __init__(self, message: str, gap: float = 0.0) -> None:
+        super().__init__(message)
+        self.gap = gap
 
 
 class LimitError(HorusError):

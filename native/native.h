@@ -13,7 +13,7 @@
 
 /* Raise it, here and in `native/__init__.py` of the package, whenever what the two say to each other changes: a checkout
  * that was updated and not installed again has an older core, which must not be used. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -140,6 +140,7 @@ int add_tick(PyObject *module);
 int add_records(PyObject *module);
 int add_lines(PyObject *module);
 int add_box(PyObject *module);
+int add_frames(PyObject *module);
 
 /* Makes a type from its description and adds it to the module; NULL and an exception if that fails. */
 PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);

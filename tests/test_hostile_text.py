@@ -30,6 +30,7 @@ from horus_async.cli import main
 from horus_async.cli.terminal.logs import PrintableFormatter
 from horus_async.cli.terminal.text import below
 from horus_async.errors import NodeFailure, TopicError
+from horus_async.frames import stamped
 from horus_async.policy.replay.plots import plot
 from horus_async.recorder.limits import JSON_FILE_LIMIT
 from horus_async.spelling import printable, printable_html
@@ -163,6 +164,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with BlackBox.create(folder / "boxes", name="scheduler", size_mb=1) as box:
         box.record(NodeError(HOSTILE, HOSTILE, HOSTILE), 0, 0)
         box.custom(HOSTILE, HOSTILE, x=HOSTILE, **{HOSTILE: [HOSTILE]})
+    hostile = HOSTILE[:250]  # as long as the name of a frame may be
+    placed = [stamped(hostile, "laser"), stamped("laser", f"{hostile}2"), stamped("laser", hostile)]
+    scheduler = Scheduler(deterministic=True, recording="placed", recordings_dir=recordings)
+    scheduler.add(Node("talker", tick=lambda node: node.send("frames", placed), rate=10)).run_sync(0.3)
     hostile_mcap(folder / "bag.mcap")
     (folder / "bad.mcap").write_bytes((folder / "bag.mcap").read_bytes()[:-300])
     (folder / "policy.py").write_text(
@@ -272,6 +277,11 @@ COMMANDS: dict[str, Calls] = {
     "topic bw": (("topic", "bw", "words", "-n", "1", "--window", "0.1"),),
     "topic pub": (("topic", "pub", "words", HOSTILE), ("topic", "pub", "words", "{}", "--type", HOSTILE)),
     "topic clean": (("topic", "clean", "--dry-run"), ("topic", "clean", "--namespace", HOSTILE)),
+    "frames": (
+        ("frames", "--moving", "words", "--window", "0.1"), ("frames", "s", "--moving", "words"),
+        ("frames", "--moving", HOSTILE), ("frames", HOSTILE), ("frames", "--window", "0.1"),
+        ("frames", "placed", "--lookup", HOSTILE, "laser"),
+    ),
     "doctor": (("doctor",),),
     "serve": (("serve", "export"), ("serve", "policy.py:none"), ("serve", f"{NAME}:x")),
     "trace list": (("trace", "list", "traces"),),

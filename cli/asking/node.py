@@ -10,7 +10,7 @@ from horus_async.cli.support.render import print_json
 from horus_async.cli.terminal import completion
 from horus_async.cli.terminal.table import print_table
 from horus_async.cli.terminal.text import tell
-from horus_async.clients.client import Client
+from horus_async.remote.client import Client
 from horus_async.spelling import printable
 
 from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup

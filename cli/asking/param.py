@@ -11,15 +11,15 @@ from horus_async.cli.support.render import print_json
 from horus_async.cli.terminal import completion
 from horus_async.cli.terminal.table import print_table
 from horus_async.cli.terminal.text import tell
-from horus_async.clients.client import Client
 from horus_async.errors import ParamError
+from horus_async.remote.client import Client
 from horus_async.spelling import did_you_mean, printable
 
 from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup, shown
 from .params import as_toml, as_value
 
 if TYPE_CHECKING:
-    from horus_async.clients.client import Interface
+    from horus_async.remote.client import Interface
 
 
 @click.group(cls=AskingGroup)

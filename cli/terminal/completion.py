@@ -140,7 +140,7 @@ def _kinds(_: click.Context) -> Iterable[str]:
 
 
 def _interfaces(ctx: click.Context) -> Iterable[Any]:
-    from horus_async.clients.client import Client
+    from horus_async.remote.client import Client
 
     return Client(ctx.params.get("namespace")).interfaces().values()
 
@@ -162,7 +162,7 @@ def _actions(ctx: click.Context) -> Iterable[str]:
 
 
 def _running_nodes(ctx: click.Context) -> Iterable[str]:
-    from horus_async.clients.client import Client
+    from horus_async.remote.client import Client
 
     return [str(row["node"]) for row in Client(ctx.params.get("namespace")).nodes(timeout=0.2)]
 

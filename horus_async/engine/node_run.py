@@ -234,6 +234,7 @@ class NodeRun(RunCore):
             restarts=self.restarts,
             lost=self.ports.lost_in_all(),
             refused=self.ports.refused,
+            unmatched=self.ports.unmatched,
             paused=self.paused,
         )
 

@@ -18,17 +18,19 @@ from horus_async.nodes.node import types_of
 from horus_async.observe import Noted, Received, Sent
 from horus_async.topics.codec import as_bytes, decode, encode
 from horus_async.topics.ring.names import check_topic_name
+from horus_async.topics.subscriber import wait_any
 
 from .core.state import PortsCore
 from .pace.virtual import StillPace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from horus_async.clock.event_loop import Scope
     from horus_async.nodes.interface.asking import Asking
     from horus_async.nodes.interface.identity import Request
     from horus_async.nodes.node import Node
+    from horus_async.nodes.topic_access import Synced
     from horus_async.topics import Borrowing, Bus, Message, Publisher, Subscriber
     from horus_async.topics.ring.reader import Loan, RingReader
     from horus_async.topics.ring.region import Taken
@@ -133,6 +135,9 @@ class Ports(PortsCore):
         """Where ``init`` or ``shutdown`` waits for a message: to be cancelled if none can come."""
         self._work_is_over = False
         """Whether these may not send any more."""
+        self.syncs: dict[str, Synced] = {}
+        """What matches a topic's messages with those of others."""
+        self._unmatched = 0
 
     def attach(self, node: Node) -> None:
         """Lend these to a node, for as long as the run lasts.
@@ -175,6 +180,16 @@ class Ports(PortsCore):
             self._subscribers[topic] = subscriber
             self._run.topic_used(self._node, topic, writes=False)
         return subscriber
+
+    def begin_again(self) -> None:
+        """The node's ``init`` is to run again, or the run is over, and with it what has been matched by now."""
+        self._unmatched = self.unmatched
+        self.syncs = {}
+
+    @property
+    def unmatched(self) -> int:
+        """Messages that found no partners in a ``sync`` of the node."""
+        return self._unmatched + sum(sync.unmatched_in_all for sync in set(self.syncs.values()))
 
     def end_work(self) -> None:
         """Tasks and threads of the node's own may not send any more."""
@@ -470,36 +485,45 @@ class Ports(PortsCore):
 
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
-        return (await self._receive(topic))[0]
+        return (await self._receive((topic,)))[1]
 
-    async def _receive(self, topic: str) -> tuple[Any, Taken]:
+    async def receive_any(self, names: Sequence[str]) -> Message:
+        """Wait for the next unread message of any of some topics."""
+        topic, value, (_, publisher, seq, stamp_ns) = await self._receive(names)
+        return topics.Message(value, topic, seq, stamp_ns, publisher)
+
+    async def _receive(self, names: Sequence[str]) -> tuple[str, Any, Taken]:
         while True:
-            while (taken := self._first(topic)) is None:
-                if self._audience.hears_messages:
+            for topic in names:
+                while (taken := self._first(topic)) is not None:
+                    try:
+                        value = self._value_of(topic, taken)
+                    except TopicError as error:
+                        self._refuse(topic, taken, error)
+                        continue
+                    if self._audience.hears_messages:
+                        self._note(topic, taken)
+                    return topic, value, taken
+            if self._audience.hears_messages:
+                for topic in names:
                     self._note(topic, None)
-                await self._wait(topic)
+            await self._wait(names)
+            for topic in names:
                 if topic in self._empty:
                     self._empty[topic] -= 1  # it counts where it gives up, not how often it wakes for nothing
-            try:
-                value = self._value_of(topic, taken)
-            except TopicError as error:
-                self._refuse(topic, taken, error)
-                continue
-            if self._audience.hears_messages:
-                self._note(topic, taken)
-            return value, taken
 
-    async def _wait(self, topic: str) -> None:
+    async def _wait(self, names: Sequence[str]) -> None:
+        subscribers = [self.subscriber(topic) for topic in names]
         context = current.get(None)
         if context is None or context.seed_tick not in (INIT_TICK, SHUTDOWN_TICK):
-            await self.subscriber(topic).wait()
+            await wait_any(subscribers)
             return
         with event_loop().scope() as self.wait_scope:
-            await self.subscriber(topic).wait()
+            await wait_any(subscribers)
         if self.wait_scope.cancelled_caught:
             raise ContextError(
-                f"node {self._node!r} waits for a message on {topic!r} before the first tick or after the last one, "
-                "when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
+                f"node {self._node!r} waits for a message on {' or '.join(map(repr, names))} before the first tick or "
+                "after the last one, when no node sends any: receive it in a tick, or let the node tick on it (on=...)"
             )
 
     def lost(self, topic: str) -> int:
@@ -516,6 +540,7 @@ class Ports(PortsCore):
     def close(self) -> None:
         """Let go of the topics' memory when the run is over; `lost_in_all` still answers."""
         self._lost = self.lost_in_all()
+        self.begin_again()
         for subscriber in (*self._subscribers.values(), *self._apart.values()):
             subscriber.close()
         self._subscribers.clear()
@@ -562,7 +587,7 @@ class Ports(PortsCore):
     async def _next_answer(self, topic: str) -> Taken:
         subscriber = self._answers(topic)
         while (taken := subscriber.take()) is None:
-            await (self._wait(topic) if type(current.get(None)) is not WorkContext else subscriber.wait())
+            await (self._wait((topic,)) if type(current.get(None)) is not WorkContext else subscriber.wait())
         if self._audience.hears_messages:
             self._took(topic, taken, subscriber.reader)
         return taken

@@ -362,6 +362,7 @@ class Safety(PlanCore, ABC):
             if self.end_work(run.name):
                 return  # the old tasks still clean up: it may when it is due again
             run.needs_init = False
+            run.ports.begin_again()
             if run.callbacks[INIT] is not None:
                 run.kind = INIT
                 yield run

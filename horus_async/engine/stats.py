@@ -25,5 +25,7 @@ class NodeStats:
     """Messages overwritten before the node read them."""
     refused: int = 0
     """Messages of other processes that were left out because they could not be read."""
+    unmatched: int = 0
+    """Messages that found no partners in a ``sync`` of the node."""
     paused: bool = False
     """Whether it does not tick, as somebody has paused it."""

@@ -169,6 +169,12 @@ def now_ns() -> int:
     return wall_ns() if context is None else context.now_ns
 
 
+def tick_ns() -> int | None:
+    """The time at which the running tick began, nanoseconds; None outside of ticks."""
+    context = current.get(None)
+    return None if context is None or context.tick is None else context.now_ns
+
+
 def dt() -> float:
     """Seconds from the node's last tick to this one.
 

@@ -12,12 +12,14 @@ from horus_async.observe import NodeInfo
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name, is_positive
 
 from .callbacks import check_callback
+from .context import tick_ns
 from .declared import DeclaredTopics
 from .failure_policies import FailurePolicy, Miss
 from .interface.marks import offers_anything
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
+from .sync.sync import Sync, SyncOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from .interface.asking import Goal
     from .interface.declaring import Offers
     from .interface.params import Param
+    from .sync.stamps import SyncBy
     from .topic_access import TopicAccess
 
     Topics = str | Iterable[str] | Mapping[str, type | None]
@@ -292,6 +295,39 @@ class Node:
             ActionError: By what is awaited in the block: there is no result.
         """
         return self._running().asking(self).goal(action, goal, timeout)
+
+    def sync(
+        self,
+        *topics: str,
+        slop: float = 0.0,
+        by: SyncBy | Callable[[Any], Any] | None = None,
+        wait: float | None = None,
+        queue: int = 100,
+    ) -> Sync:
+        """What gives tuples of messages that belong together: ``for left, right in self.sync("left", "right")``.
+
+        Make it once, in ``init``. With the same arguments, a later call gives the same one.
+
+        Args:
+            topics: Two or more; it takes all of their messages.
+            slop: Seconds by which the stamps of a tuple may differ; 0: not at all.
+            by: A function that gives a value's stamp (a `Time`, int nanoseconds or float seconds), or a `SyncBy`; by
+                default ``header.stamp`` or ``stamp_ns`` of messages that have one, else when they were sent.
+            wait: Seconds after its last message was sent for which a tuple may be held back, because a better one could
+                come; by default twice the slop, which is right for sensors whose delay is steady.
+            queue: How many messages of each topic may wait for partners. The oldest goes first, and is counted.
+
+        Raises:
+            ConfigurationError: An argument is not possible, or a topic is in another `sync` of the node.
+        """
+        options = SyncOptions.checked(self.name, topics, slop=slop, by=by, wait=wait, queue=queue)
+        made = None if self._ports is None else self._ports.syncs.get(options.topics[0])
+        if isinstance(made, Sync) and made.options == options:
+            return made
+        sync = Sync(self, options, tick_ns)
+        if self._ports is not None:
+            sync.join(self._ports)
+        return sync
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before this node read them."""

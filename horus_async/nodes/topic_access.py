@@ -5,15 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from horus_async.topics import Borrowing, Message
 
     from .interface.asking import Asking
 
 
+class Synced(Protocol):
+    """What takes messages of several topics and matches them."""
+
+    @property
+    def unmatched_in_all(self) -> int:
+        """How many of them found no partners."""
+
+
 class TopicAccess(Protocol):
     """The topics of one node in one run. Each method is the one of the same name in `Node`."""
+
+    syncs: dict[str, Synced]
+    """What matches a topic's messages with those of others; another dict once ``init`` runs again."""
 
     def send(self, topic: str, value: Any) -> None:
         """Send a value."""
@@ -38,6 +49,9 @@ class TopicAccess(Protocol):
 
     async def receive(self, topic: str) -> Any:
         """Wait for the next unread value."""
+
+    async def receive_any(self, names: Sequence[str]) -> Message:
+        """Wait for the next unread message of any of some topics."""
 
     def lost(self, topic: str) -> int:
         """How many messages were overwritten before they were read."""

@@ -18,9 +18,9 @@ from horus_async.engine.watchdog import Watchdog
 from horus_async.limits.open_files import hold_reserve
 from horus_async.nodes.node import declared, offers_of
 from horus_async.observe import RunInfo
+from horus_async.remote.control import Control
 from horus_async.topics import Bus
 
-from .control import Control
 from .options import Gc
 from .run_log import logs_heard
 from .signals import end_held_up

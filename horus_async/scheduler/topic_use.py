@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from horus_async.frames.names import EITHER
 from horus_async.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def warn_of_unsent(topics: Declared, but: Collection[str] = ()) -> None:
     """
     known = uses(topics)
     sent = [topic for topic, use in known.items() if use.writers]
+    frames = EITHER.intersection(sent)
     for topic, use in known.items():
-        if not use.writers and topic not in but:
+        if not use.writers and topic not in but and not (frames and topic in EITHER):
             who = ", ".join(map(repr, use.readers))
             _log.warning("topic %r is read by %s, and nobody sends on it%s", topic, who, did_you_mean(topic, sent))

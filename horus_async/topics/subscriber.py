@@ -14,7 +14,7 @@ from .ring.reader import RingReader
 from .wake.wakeup import Bell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .exchange import Channel, Ring
     from .ring.reader import Loan
@@ -180,28 +180,7 @@ class Subscriber(SubscriberCore):
         Raises:
             TopicError: this is closed, or was closed while waiting.
         """
-        if self.has_message():
-            await event_loop().checkpoint()
-            return
-        channel = self.channel
-        sleepers = channel.sleepers
-        waiter = Bell() if sleepers is None else sleepers.waiter()
-        channel.begin_wait(waiter.ring, waiter.waitset)
-        try:
-            while not self.closed:
-                if sleepers is not None:
-                    sleepers.arm(channel)
-                if self.has_message():
-                    break
-                await waiter.wait()
-                if self.has_message():
-                    break
-        finally:
-            channel.end_wait(waiter.ring, waiter.waitset)
-            if sleepers is not None:
-                sleepers.leave(waiter)
-        if self.closed:
-            raise TopicError(f"topic {self.topic!r} is closed")
+        await wait_any((self,))
 
     def forked(self) -> None:
         """In a new process after a fork: a thread that does not exist here may hold the lock."""
@@ -281,6 +260,43 @@ class Subscriber(SubscriberCore):
             newest = order, (bytes(message[0]), *message[1:])  # may be decoded more than once
         self._ended_newest = max(filter(None, (self._ended_newest, newest)), key=_order, default=None)
         self._change_readers(None, reader)
+
+
+async def wait_any(subscribers: Sequence[Subscriber]) -> None:
+    """Wait until one of some subscribers of one bus has a message; see `Subscriber.wait`."""
+    if _is_over(subscribers):
+        await event_loop().checkpoint()
+    else:
+        await _wait_at(subscribers)
+    for subscriber in subscribers:
+        if subscriber.closed:
+            raise TopicError(f"topic {subscriber.topic!r} is closed")
+
+
+async def _wait_at(subscribers: Sequence[Subscriber]) -> None:
+    channels = [subscriber.channel for subscriber in subscribers]
+    sleepers = channels[0].sleepers
+    waiter = Bell() if sleepers is None else sleepers.waiter()
+    for channel in channels:
+        channel.begin_wait(waiter.ring, waiter.waitset)
+    try:
+        while not _is_over(subscribers):
+            if sleepers is not None:
+                for channel in channels:
+                    sleepers.arm(channel)
+                if _is_over(subscribers):
+                    break
+            await waiter.wait()
+    finally:
+        for channel in channels:
+            channel.end_wait(waiter.ring, waiter.waitset)
+        if sleepers is not None:
+            sleepers.leave(waiter)
+
+
+def _is_over(subscribers: Sequence[Subscriber]) -> bool:
+    """Whether there is nothing to wait for any more."""
+    return any(subscriber.has_message() or subscriber.closed for subscriber in subscribers)
 
 
 def _order(found: tuple[int, Taken]) -> int:

@@ -8,7 +8,7 @@ import trio
 from attrs import frozen
 from hypothesis import strategies as st
 
-from horus_async import Miss, Node, dt, elapsed, now_ns, rng, sleep, tick
+from horus_async import Miss, Node, Sync, dt, elapsed, now_ns, rng, sleep, tick
 from horus_async.nodes.failure_policies import Ignore
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 TOPICS = ("a", "b", "c", "d")
 OUTSIDE = "outside"
-READS = ("recv", "recv_twice", "recv_all", "recv_message", "latest", "has_msg", "borrow", "lost")
-WAITS = ("sleep", "receive", "poll", "thread")
+READS = ("recv", "recv_twice", "recv_all", "recv_message", "latest", "has_msg", "borrow", "lost", "sync")
+WAITS = ("sleep", "receive", "poll", "thread", "receive_sync")
 
 
 @frozen
@@ -117,6 +117,9 @@ class _Robot:
             elif part.what == "receive":
                 with trio.move_on_after(part.number * 0.0047):
                     self._heard.append(await node.receive(part.topic))
+            elif part.what == "receive_sync":
+                with trio.move_on_after(part.number * 0.0047):
+                    self._heard.append(await _pairs(node).receive())
             elif part.what == "poll":
                 for _ in range(part.number * 2):
                     heard = node.recv(part.topic)
@@ -143,8 +146,8 @@ class _Robot:
             heard.append(node.recv(topic))
         elif part.what == "recv_twice":
             heard.extend((node.recv(topic), node.recv(topic, "none")))
-        elif part.what == "recv_all":
-            heard.append(node.recv_all(topic))
+        elif part.what in {"recv_all", "sync"}:
+            heard.append(node.recv_all(topic) if part.what == "recv_all" else _pairs(node).recv_all())
         elif part.what == "recv_message":
             message = node.recv_message(topic)
             heard.append(None if message is None else (message.seq, message.publisher, message.stamp_ns))
@@ -166,6 +169,10 @@ class _Robot:
             if self._plan.bad is not None and self._count >= self._plan.bad:
                 value["n"] = -1
             node.send(part.topic, value)
+
+
+def _pairs(node: Node) -> Sync:
+    return node.sync("a", "b", slop=0.003)
 
 
 def _small(value: Any) -> Any:

@@ -45,6 +45,8 @@ class Due:
 
     name: Identity
     empty: int
+    place: int
+    """Among all that it took in the same callback."""
 
 
 class ShadowPorts(Ports):
@@ -124,10 +126,10 @@ class ShadowPorts(Ports):
         self._seen = {}
         if line is None:
             return
-        for taken in line.inputs:
+        for place, taken in enumerate(line.inputs):
             self._known.add(taken.topic)
             name = Identity(taken.topic, taken.publisher, taken.seq, taken.source)
-            self._due.setdefault(taken.topic, deque()).append(Due(name, taken.empty))
+            self._due.setdefault(taken.topic, deque()).append(Due(name, taken.empty, place))
         for look in line.looks:
             self._seen.setdefault((look.asked, look.topic), deque()).append([look, look.times])
 
@@ -274,26 +276,30 @@ class ShadowPorts(Ports):
             return Request(self._node, -1, None)
         return Request(self._node, recorded.seq, None if self._session.deterministic else recorded.stamp_ns)
 
-    async def _receive(self, topic: str) -> tuple[Any, Taken]:
-        """Wait for the message that the recorded node received, until it was sent."""
-        self._reads(topic)
+    async def _receive(self, names: Sequence[str]) -> tuple[str, Any, Taken]:
+        """Wait for the message that the recorded node received first, until it was sent."""
+        for topic in names:
+            self._reads(topic)
         if self._in_task():
-            return await self._receive_in_task(topic, self._positions)
+            return await self._receive_in_task(names, self._positions)
         while True:
-            due = self._due.get(topic)
-            gives_up = due[0] if due and due[0].empty > 0 else None
-            if gives_up is None:
-                if due:
-                    await self._until_sent(due[0].name)
+            due = {topic: self._due[topic][0] for topic in names if self._due.get(topic)}
+            ready = [topic for topic in due if due[topic].empty <= 0]
+            if ready:
+                there: Sequence[str] = (min(ready, key=lambda topic: due[topic].place),)
+                await self._until_sent(due[there[0]].name)
+            else:
+                there = () if due else names
+            for topic in there:
                 taken = self._take(topic)
                 if taken is not None:
-                    return decode(taken[0]), taken
+                    return topic, decode(taken[0]), taken
             self.waiting += 1
             try:
                 await self._more.wait()
             except BaseException:
-                if gives_up is not None:
-                    gives_up.empty -= 1
+                for one in due.values():
+                    one.empty -= one.empty > 0  # here the recorded node gave up
                 raise
             finally:
                 self.waiting -= 1
@@ -302,7 +308,7 @@ class ShadowPorts(Ports):
         """Wait for the answer that the recorded node took next, until it was sent; several may wait at once."""
         self._reads(topic)
         if type(current.get(None)) is WorkContext:
-            return (await self._receive_in_task(topic, self._apart_positions))[1]
+            return (await self._receive_in_task((topic,), self._apart_positions))[2]
         while True:
             due = self._due.get(topic)
             if due and due[0].empty <= 0:
@@ -326,10 +332,14 @@ class ShadowPorts(Ports):
             more, self._more = self._more, anyio.Event()
             more.set()
 
-    async def _receive_in_task(self, topic: str, positions: dict[str, int]) -> tuple[Any, Taken]:
-        while (taken := self._take_seen(topic, positions)) is None:
-            stamp_ns = self._view(topic).next_ns()
-            wait_ns = 0 if stamp_ns is None else self._wait_ns(stamp_ns)
+    async def _receive_in_task(self, names: Sequence[str], positions: dict[str, int]) -> tuple[str, Any, Taken]:
+        while True:
+            for topic in names:
+                taken = self._take_seen(topic, positions)
+                if taken is not None:
+                    return topic, decode(taken[0]), taken
+            stamps = [stamp_ns for topic in names if (stamp_ns := self._view(topic).next_ns()) is not None]
+            wait_ns = self._wait_ns(min(stamps)) if stamps else 0
             more = self._more
             with anyio.move_on_after(wait_ns / NANOSECONDS if wait_ns > 0 else math.inf):
                 self.tasks_waiting += 1
@@ -337,7 +347,6 @@ class ShadowPorts(Ports):
                     await more.wait()
                 finally:
                     self.tasks_waiting -= 1
-        return decode(taken[0]), taken
 
     async def _until_sent(self, name: Identity) -> None:
         """Wait until a message was sent; not so long that the node would give up, as the recorded one did not."""

@@ -1,0 +1,5 @@
+"""``horus-async frames``."""
+
+from .command import frames
+
+__all__ = ["frames"]

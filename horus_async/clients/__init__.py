@@ -1,1 +1,0 @@
-"""A program that is no node asks nodes of running programs: parameters, services and actions."""

@@ -1,0 +1,1 @@
+"""Programs ask nodes of other running programs, and runs themselves: both ends of it."""
