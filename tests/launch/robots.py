@@ -49,6 +49,11 @@ def robot(folder: Path, toml: str, **programs: str) -> Path:
     """Write a launch file and its programs; ``[programs.x]`` without an app has ``x.py``."""
     for name, text in programs.items():
         (folder / f"{name}.py").write_text(text)
+    grace = "" if "grace" in toml else f"grace = {PATIENCE}\n"  # on a busy machine an end takes its time
+    if "[defaults]" in toml:
+        toml = toml.replace("[defaults]\n", f"[defaults]\n{grace}")
+    else:
+        toml = f"[defaults]\n{grace}{toml}"
     lines = []
     for line in toml.splitlines():
         lines.append(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from horus_async.topics.ring import memory
 from tests.engine.programs import PATIENCE, ROOT, environment, run_script
 from tests.terminal import at_a_terminal
 
 from .robots import Launched, is_there, robot, sender, wait_until_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 STUBBORN = """
@@ -30,14 +27,6 @@ while True:
 """
 
 CRASHES = "raise SystemExit(1)"
-
-
-@pytest.fixture
-def left_by_killed(namespace: str) -> Iterator[None]:
-    """Takes away the shared memory of programs that were killed, or ended while they started, and not started again."""
-    yield
-    shutil.rmtree(memory.root() / namespace, ignore_errors=True)
-
 
 ROBOT = """
 [programs.runs]
