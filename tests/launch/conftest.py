@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture
-def left_by_killed(namespace: str) -> Iterator[None]:
-    """Takes away the shared memory of programs that were killed, or ended while they started, and not started again."""
+@pytest.fixture(autouse=True)
+def nothing_left(namespace: str) -> Iterator[None]:
+    """Takes away the shared memory of programs that were killed, or ended at one moment, each for the others to read.
+
+    It is reclaimed when the next one starts, and here none does.
+    """
     yield
     shutil.rmtree(memory.root() / namespace, ignore_errors=True)

@@ -45,7 +45,6 @@ after = ["runs"]
     ("program", "state"),
     [("waits", "waiting"), ("runs", "starting"), ("runs", "up"), ("again", "restarting"), ("other", "up")],
 )
-@pytest.mark.usefixtures("left_by_killed")
 def test_ctrl_c_at_any_moment_ends_all(tmp_path: Path, program: str, state: str) -> None:
     """While some wait, are starting, are up, or wait for their restart: each has an end, and nothing is left."""
     file = robot(tmp_path, ROBOT, runs=sender(), waits="pass", again=CRASHES, other=sender("other"))
@@ -58,7 +57,6 @@ def test_ctrl_c_at_any_moment_ends_all(tmp_path: Path, program: str, state: str)
         assert not any(map(is_there, launched.pids()))
 
 
-@pytest.mark.usefixtures("left_by_killed")
 @pytest.mark.parametrize("lines", range(0, 12, 2))
 def test_ctrl_c_while_half_of_the_programs_are_starting(tmp_path: Path, lines: int) -> None:
     """After each of the first events."""
@@ -95,7 +93,6 @@ def test_a_program_that_ignores_sigterm_is_killed_and_that_is_said(tmp_path: Pat
         assert launched.why("deaf") == "did not end within its grace of 0.2 s, and was killed"
 
 
-@pytest.mark.usefixtures("left_by_killed")
 def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:
     """Also those whose turn has not come: they wait for one that does not end."""
     toml = '[programs.first]\ngrace = 1000\n[programs.deaf]\ngrace = 1000\nafter = ["first"]\n'
@@ -110,7 +107,6 @@ def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:
         assert not any(map(is_there, launched.pids()))
 
 
-@pytest.mark.usefixtures("left_by_killed")
 def test_nothing_outlives_a_launch_that_is_killed(tmp_path: Path) -> None:
     """Neither a program, nor what a program has started, nor one that ignores SIGTERM, nor the guard itself."""
     messy = (
@@ -137,7 +133,6 @@ pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(child.pid))
         wait_until_gone([*launched.pids(), int((tmp_path / "pid").read_text()), *guards])
 
 
-@pytest.mark.usefixtures("left_by_killed")
 @pytest.mark.parametrize("events", [0, 1, 3])
 def test_nothing_outlives_a_launch_that_is_killed_while_it_starts(tmp_path: Path, events: int) -> None:
     """A program whose parent is gone before it runs anything does not run."""

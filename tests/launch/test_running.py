@@ -304,7 +304,6 @@ params = { arm.gian = 1 }
         assert launched.why("two") == "exit code 2"
 
 
-@pytest.mark.usefixtures("left_by_killed")
 def test_the_example_runs(tmp_path: Path) -> None:
     """The robot drives, and somebody watches it; all of it is recorded, and the planner does it again."""
     with Launched(EXAMPLES / "fleet" / "robot.toml", "--record", "fleet") as launched:
