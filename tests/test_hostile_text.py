@@ -188,7 +188,29 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"def tick(node):\n    node.send('words', {{{HOSTILE!r}: 'x'}})\n"
         "def build(args):\n    return Scheduler(deterministic=True).add(Node('talker', tick=tick, rate=10))\n"
     )
+    launch_files(folder)
+    (recordings / "set" / "arm").mkdir(parents=True)
+    part = {"session": "arm", "started_at": HOSTILE, "ended_at": HOSTILE, "why": HOSTILE}
+    programs = {HOSTILE: {"app": HOSTILE, "parts": [{"session": HOSTILE}]}, "arm": {"app": HOSTILE, "parts": [part]}}
+    told = {"schema_version": 1, "started_at": HOSTILE, "file": HOSTILE, "programs": programs}
+    (recordings / "set" / "set.json").write_bytes(orjson.dumps(told))
+    forged_session(recordings / "set" / "base", "talker")
     return folder
+
+
+def launch_files(folder: Path) -> None:
+    """One with programs whose every word is hostile, and one with every error."""
+    words = json.dumps(HOSTILE).replace("\\u0000", "").replace("\x7f", "\\u007f")
+    (folder / "loud.py").write_text(f"import sys\nprint({HOSTILE!r}, sys.argv)\nraise SystemExit({HOSTILE!r})\n")
+    loud = f'[programs.loud]\napp = "loud.py"\nargs = [{words}]\nenv = {{ X = {words} }}\n'
+    (folder / "robot.toml").write_text(loud)
+    (folder / "wrong.toml").write_text(
+        f'[programs.{words}]\napp = "loud.py"\n[programs.arm]\napp = {words}\nafter = [{words}]\n'
+        f"after_topics = [{words}]\n"
+        f"namespace = {words}\n{words} = 1\noptions = [{words}]\nenv = {{ {words} = 1 }}\nrestart = {words}\n"
+        f"[programs.base]\napp = {words}\nafter = [{words}]\nnamespace = {words}\nparams = {{ {words} = 1979-01-01 }}\n"
+        f"{words} = 1\n[defaults]\n{words} = 1\n"
+    )
 
 
 Calls = tuple[tuple[str, ...], ...]
@@ -200,9 +222,16 @@ COMMANDS: dict[str, Calls] = {
         ("replay", "s", "--override", HOSTILE), ("replay", "forged", "--override", "x=1"),
         ("replay", "traces/t.jsonl", "--model", "policy.py:fails"), ("replay", "s", "--topic", HOSTILE),
     ),
+    "launch": (
+        ("launch", "robot.toml"), ("launch", "wrong.toml", "--dry-run"), ("launch", f"{NAME}.toml"),
+        ("launch", "robot.toml", "--dry-run"), ("launch", "robot.toml", "--systemd", "--output", "units"),
+        ("launch", "robot.toml", "--record", HOSTILE),
+    ),
     "check": (("check", "robot.py", "--duration", "0.1", "--runs", "2"), ("check", "robot.py:broken", "--runs", "2")),
     "record list": (("record", "list"), ("record", "list", "--long")),
-    "record info": (("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild")),
+    "record info": (
+        ("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild"), ("record", "info", "set"),
+    ),
     "record replay": (("record", "replay", "mild"), ("record", "replay", "forged", "--nodes", "x")),
     "record inject": (
         ("record", "inject", "forged", "--nodes", ","), ("record", "inject", "s", "--nodes", HOSTILE),
@@ -232,6 +261,7 @@ COMMANDS: dict[str, Calls] = {
     ),
     "record check": (
         ("record", "check", "s"), ("record", "check", "forged"), ("record", "check", "huge"),
+        ("record", "check", "set"),
         ("record", "check", "traces"), ("record", "check", f"traces/{NAME[:60]}.jsonl"),
     ),
     "record clean": (("record", "clean", "--max-age-days", "0", "--dry-run"),),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONCEPTS = ["docs/params.md", "docs/services.md", "docs/actions.md", "docs/sync.md", "docs/frames.md"]
-PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", *CONCEPTS]
+PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", "docs/launch.md", *CONCEPTS]
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.m
         ("README.md", 6, 1),
         ("docs/tutorial.md", 20, 2),
         ("docs/from_ros2.md", 3, 2),
+        ("docs/launch.md", 5, 1),
         *((page, 3, 1) for page in CONCEPTS),
     ],
 )
