@@ -144,11 +144,18 @@ class View:
         start: The first tick that is verified; None for the first.
         sent_live: Gives the places of the messages that a live node has sent on a topic, among all of the verification.
             In virtual time they tell in which order those of one instant were sent, which no file says.
+        reader: The node. What it sends itself it can see once it has.
     """
 
     def __init__(
-        self, session: Session, topic: str, start: int | None, sent_live: Callable[[str, str], Sequence[int]]
+        self,
+        session: Session,
+        topic: str,
+        start: int | None,
+        sent_live: Callable[[str, str], Sequence[int]],
+        reader: str,
     ) -> None:
+        self._reader = reader
         self._deterministic = session.deterministic
         self._clock = session.clock
         self._topic = topic
@@ -192,6 +199,8 @@ class View:
             return message.tick <= moment.tick
         if message.stamp_ns != moment.stamp_ns or not self._deterministic:
             return message.stamp_ns < moment.stamp_ns
+        if node == self._reader:
+            return self._place(number) < math.inf
         if node in moment.begun or -1 < moment.began_ns < message.stamp_ns:
             return True
         return self._place(number) < math.inf  # by a task, before its node's turn
