@@ -201,6 +201,10 @@ COMMANDS: dict[str, Calls] = {
         ("replay", "traces/t.jsonl", "--model", "policy.py:fails"), ("replay", "s", "--topic", HOSTILE),
     ),
     "check": (("check", "robot.py", "--duration", "0.1", "--runs", "2"), ("check", "robot.py:broken", "--runs", "2")),
+    "record start": (
+        ("record", "start", "heard", "--duration", "0.5"), ("record", "start", HOSTILE, "--duration", "0.5"),
+        ("record", "start", "none", "--duration", "0.5", "--topic", HOSTILE),
+    ),
     "record list": (("record", "list"), ("record", "list", "--long")),
     "record info": (("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild")),
     "record replay": (("record", "replay", "mild"), ("record", "replay", "forged", "--nodes", "x")),
