@@ -23,7 +23,7 @@ CONCEPTS = [
     "docs/frames.md",
     "docs/record_start.md",
 ]
-PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", *CONCEPTS]
+PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", "docs/launch.md", *CONCEPTS]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.m
         ("README.md", 6, 1),
         ("docs/tutorial.md", 20, 2),
         ("docs/from_ros2.md", 3, 2),
+        ("docs/launch.md", 5, 1),
         *((page, 2, 1) for page in CONCEPTS),
     ],
 )

@@ -72,14 +72,22 @@ class Listening:
         """Listen no more. Idempotent."""
         self._bus.close()
 
-    def look(self) -> None:
+    def behind(self) -> Callable[[], bool]:
+        """Tells whether some of what has been sent by now is still to be read."""
+        sent = [(place.subscriber, place.subscriber.arrived) for place in self._places.values()]
+        return lambda: any(subscriber.consumed < arrived for subscriber, arrived in sent)
+
+    def look(self, *, at_once: bool = False) -> None:
         """Look for new topics, now and then.
+
+        Args:
+            at_once: However short ago that was.
 
         Raises:
             TopicPermissionError: the namespace's folder is not ours.
         """
         now_ns = monotonic_ns()
-        if now_ns < self._next_look_ns:
+        if now_ns < self._next_look_ns and not at_once:
             return
         self._next_look_ns = now_ns + LOOK_NS
         for topic in self._bus.published():

@@ -125,6 +125,12 @@ class RunningSession:
         Raises:
             TopicError: the namespace's topics cannot be read.
         """
+        heard = self._step()
+        self._pause_ns = _SHORTEST_PAUSE_NS if heard else min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
+        return self._pause_ns
+
+    def _step(self) -> bool:
+        """Record what has come, or a part of it; whether anything has."""
         self._listening.look()
         now_tick = self._now()
         if self._open and now_tick > self._tick:
@@ -134,14 +140,15 @@ class RunningSession:
         if not self._open and now_tick - self._tick >= _BEAT_TICKS:
             self._go_to(now_tick)
             self._note_lost(thorough=True)
-        self._pause_ns = _SHORTEST_PAUSE_NS if heard else min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
-        return self._pause_ns
+        return heard
 
     def finish(self, reason: str) -> None:
         """Record what has come by now, and close the session. Idempotent."""
         try:
-            for _ in range(2):  # the second one for what a step leaves for the next
-                self.step()
+            self._listening.look(at_once=True)
+            behind = self._listening.behind()
+            while self._step() and behind():
+                pass
             self._note_lost(thorough=True)
             self._go_to(max(self._now(), self._tick))
             self._end_tick()

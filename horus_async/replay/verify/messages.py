@@ -150,6 +150,7 @@ class View:
         self, session: Session, topic: str, start: int | None, sent_live: Callable[[str, str], Sequence[int]]
     ) -> None:
         self._deterministic = session.deterministic
+        self._clock = session.clock
         self._topic = topic
         self._sent_live = sent_live
         self._sources: list[tuple[str | None, Iterator[Any]]] = [
@@ -204,8 +205,9 @@ class View:
         return places[count] if count < len(places) else math.inf
 
     def next_ns(self) -> int | None:
-        """The stamp of the next message that has not been sent yet; None if there is none."""
-        return min((head.stamp_ns for head in self._heads if head is not None), default=None)
+        """When the next message was sent that has not been yet, in the session's own time; None if there is none."""
+        heads = (head for head in self._heads if head is not None)
+        return min((self._clock.sent_ns(head.stamp_ns, head.tick) for head in heads), default=None)
 
     def newest(self) -> Taken | None:
         """The newest message."""
