@@ -366,6 +366,34 @@ def test_a_run_in_virtual_time_is_recorded_with_its_stamps(recordings_dir: Path,
     assert check_session(session).condition == "whole"
 
 
+KEEPER = """
+import sys
+from horus_async import Topic
+
+with Topic("map", keep=2) as topic:
+    for number in range(5):
+        topic.send({"n": number})
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_what_publishers_keep_is_there_at_the_start(recordings_dir: Path) -> None:
+    """As for any late reader: the last messages of a topic that was published before."""
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", KEEPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    _started.append(keeper)
+    assert keeper.stdout is not None
+    assert keeper.stdout.readline() == "ready\n"
+    recording = Recording(recordings_dir, "s")
+    recording.has(2)
+    assert recording.ended()[0] == 130, recording.errors
+    keeper.communicate("\n")
+    assert [data["n"] for data in values(open_session("s"), "map")] == [3, 4]
+    assert check_session(open_session("s")).condition == "whole"
+
+
 def test_killed_it_leaves_what_was_written(recordings_dir: Path) -> None:
     """A session that is cut, of which nothing is damaged, with all messages up to somewhere."""
     with Talker("t") as talker:
