@@ -353,7 +353,7 @@ def talking(namespace: str) -> Iterator[None]:
         offered = {HOSTILE: {"value": HOSTILE, "type": HOSTILE, "doc": HOSTILE, "request": HOSTILE, "policy": HOSTILE}}
         said = {"node": PUBLISHER, "params": offered, "services": offered, "actions": offered}
         bus.publisher("interfaces", PUBLISHER).publish(orjson.dumps(said), 1)
-        asked = {
+        asked: dict[str, tuple[str, dict[str, Any]]] = {
             "nodes/request": ("nodes/reply", {"value": [{"node": HOSTILE, "state": HOSTILE, "rate": HOSTILE}]}),
             "params/request": ("params/reply", {"error": HOSTILE}),
             "words/request": ("words/reply", {"error": HOSTILE}),
