@@ -43,6 +43,7 @@ _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
 
 _ELSEWHERE = {
+    "start": ("recording.start", "start", "Record what the programs of a namespace publish, from outside."),
     "replay": ("replay", "replay", "Replay a recorded session, as the command replay does."),
     "inject": ("inject", "inject", "Let recorded nodes play among live ones."),
     "diff": ("record_data", "diff", "Compare every message of two sessions."),
@@ -52,7 +53,21 @@ _ELSEWHERE = {
     "import": ("record_data", "import_", "Make a session of an MCAP file, a ROS bag or a PX4 log."),
 }
 """Commands whose modules are imported only when called, so that the others start quickly: module, name, help."""
-_ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "cut", "merge", "check", "clean", "delete")
+_ORDER = (
+    "start",
+    "list",
+    "info",
+    "replay",
+    "inject",
+    "diff",
+    "export",
+    "import",
+    "cut",
+    "merge",
+    "check",
+    "clean",
+    "delete",
+)
 
 
 class _Group(Group):

@@ -219,9 +219,12 @@ def _show_replayed(opened: Session, scheduler: Scheduler, *, as_json: bool) -> N
         )
     if as_json:
         fields = {"session": opened.name, "tick": stats.tick, "node_ticks": ticks}
+        fields |= {"from_outside": scheduler.from_outside}
         print_json({**fields, "left_out": left_out, "sent_before_start": kept})
         return
-    tell(f"replayed {opened.name} to tick {stats.tick}: {len(ticks)} nodes, {sum(ticks.values())} node ticks")
+    outside = f", {scheduler.from_outside} messages of other programs" if scheduler.from_outside else ""
+    nodes = f"{len(ticks)} nodes, {sum(ticks.values())} node ticks"
+    tell(f"replayed {opened.name} to tick {stats.tick}: {nodes}{outside}")
     if kept:
         tell(f"before the start it published the last message of what was sent once: {', '.join(sorted(kept))}")
     if left_out:

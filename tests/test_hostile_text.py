@@ -228,6 +228,10 @@ COMMANDS: dict[str, Calls] = {
         ("launch", "robot.toml", "--record", HOSTILE),
     ),
     "check": (("check", "robot.py", "--duration", "0.1", "--runs", "2"), ("check", "robot.py:broken", "--runs", "2")),
+    "record start": (
+        ("record", "start", "heard", "--duration", "0.5"), ("record", "start", HOSTILE, "--duration", "0.5"),
+        ("record", "start", "none", "--duration", "0.5", "--topic", HOSTILE),
+    ),
     "record list": (("record", "list"), ("record", "list", "--long")),
     "record info": (
         ("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild"), ("record", "info", "set"),

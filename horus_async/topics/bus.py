@@ -166,6 +166,16 @@ class Bus:
         channel.add_listener(subscriber, self._beginning if from_start else _begin if kept else _end)
         return subscriber
 
+    def published(self) -> list[str]:
+        """The topics that other processes publish, ended ones included as long as they can be read.
+
+        From the first call on these processes know that somebody listens, as they do from a first subscriber.
+
+        Raises:
+            TopicPermissionError: the namespace's folder is not ours.
+        """
+        return [] if self._discovery is None else self._discovery.topics()
+
     def close(self) -> None:
         """Mark all rings as ended and remove their files. Readers that have them mapped can still read the rest."""
         with self._lock:
