@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from .asks import Answer, Ask, Asker, Call, Give, SetParam
 from .clock.system import NANOSECONDS
 from .engine.rules.schedule import exact
 from .errors import ConfigurationError
@@ -33,6 +34,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     Feed = Mapping[str, Iterable[tuple[int, Any]]]
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Captured",
+    "CapturedError",
+    "CapturedMessage",
+    "Give",
+    "SetParam",
+    "run_nodes",
+    "run_nodes_async",
+    "unique_namespace",
+]
 
 FEEDER = "feed"
 """The publisher of the messages that a test feeds in."""
@@ -76,6 +90,8 @@ class Captured:
     ticks: dict[str, list[int]] = field(factory=dict)
     """The scheduler ticks in which each node ticked, one entry per tick of the node."""
     errors: list[CapturedError] = field(factory=list)
+    answers: list[Answer] = field(factory=list)
+    """What came of what was asked, in the order of ``asks``."""
     known: frozenset[str] | None = field(default=None, repr=False)
     """The topics that the nodes declare or use; None if that is open, and any may be asked for."""
 
@@ -107,6 +123,8 @@ def run_nodes(
     seed: int = 0,
     feed: Feed | None = None,
     kept: Mapping[str, Iterable[Any]] | None = None,
+    asks: Iterable[Ask] = (),
+    params: Mapping[str, Any] | None = None,
     namespace: str | None = None,
 ) -> Captured:
     """Run nodes in virtual time and capture every message. Inside an event loop, use `run_nodes_async`.
@@ -121,6 +139,9 @@ def run_nodes(
             tick.
         kept: For each topic, the messages that a publisher kept for late readers (`Keep`) before the run began: nodes
             can read them from ``init`` on.
+        asks: What is asked of the nodes, and in which ticks: `Call`, `Give` and `SetParam`. What comes of each is in
+            the result's ``answers``, in their order.
+        params: Values of parameters as the run begins, by ``node.parameter``.
         namespace: Of the topics; by default a new one.
 
     Raises:
@@ -136,6 +157,8 @@ def run_nodes(
         seed=seed,
         feed=feed,
         kept=kept,
+        asks=asks,
+        params=params,
         namespace=namespace,
     )
     with _names_checked(capture.captured, scheduler, (*(feed or ()), *(kept or ()))):
@@ -151,6 +174,8 @@ async def run_nodes_async(
     seed: int = 0,
     feed: Feed | None = None,
     kept: Mapping[str, Iterable[Any]] | None = None,
+    asks: Iterable[Ask] = (),
+    params: Mapping[str, Any] | None = None,
     namespace: str | None = None,
 ) -> Captured:
     """The same as `run_nodes`, for tests that are coroutines, under pytest-trio or anyio."""
@@ -162,6 +187,8 @@ async def run_nodes_async(
         seed=seed,
         feed=feed,
         kept=kept,
+        asks=asks,
+        params=params,
         namespace=namespace,
     )
     with _names_checked(capture.captured, scheduler, (*(feed or ()), *(kept or ()))):
@@ -290,6 +317,8 @@ def _prepared(
     seed: int,
     feed: Feed | None,
     kept: Mapping[str, Iterable[Any]] | None,
+    asks: Iterable[Ask],
+    params: Mapping[str, Any] | None,
     namespace: str | None,
 ) -> tuple[_Capture, Scheduler, float]:
     if not nodes:
@@ -301,6 +330,7 @@ def _prepared(
         tick_rate=tick_rate,
         deterministic=True,
         seed=seed,
+        params=params,
         namespace=namespace or unique_namespace(),
     ).observe(capture)
     seconds, count = _length(duration, ticks, tick_rate)
@@ -308,6 +338,10 @@ def _prepared(
         feeder = _Feeder(feed or {}, kept or {})
         feeder.check_ticks(count)
         scheduler.add(feeder)
+    if asks := list(asks):
+        asker = Asker(asks, count)
+        capture.captured.answers = asker.answers
+        scheduler.add(asker)
     for node in nodes:
         scheduler.add(node)
     return capture, scheduler, seconds
