@@ -42,7 +42,7 @@ class Control:
         if do == "list":
             return {"value": [_row(run) for run in runs.values()]}
         run = runs.get(asked["node"]) if isinstance(asked.get("node"), str) else None
-        if run is None or do not in {"pause", "resume"}:
+        if run is None or do not in ("pause", "resume"):
             return None
         changed = self._runtime.pause(run) if do == "pause" else self._runtime.resume(run)
         return {"value": {"node": run.name, "paused": run.paused, "changed": changed}}
