@@ -9,6 +9,7 @@ import pytest
 
 from horus_async import Node, Param, Topic, action, service, sleep
 from horus_async.remote.client import Client
+from horus_async.topics.codec import decode, encode
 from tests.interface.programs import scheduler_of
 
 NONSENSE: list[Any] = [
@@ -65,6 +66,8 @@ def test_nonsense_from_other_programs_ends_no_run() -> None:
     scheduler = scheduler_of([Arm()], deterministic=False)
     namespace = scheduler._options.namespace
     got: list[Any] = []
+    for value in NONSENSE:
+        decode(encode(value))  # so that nothing is imported in a thread, where pytest would rewrite it
 
     def attack() -> None:
         rng = random.Random(17)
