@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from horus_async.topics import Borrowing, Message
+    from horus_async.topics.keeping.keep import Keep
 
     from .interface.answering import Answering
     from .interface.asking import Goal
@@ -58,6 +59,7 @@ class Node:
         on: One or more topics: the node ticks once for each message, and only then.
         pubs: Topics it sends on. Declared topics are part of the causal order before the first tick. As a dict, with
             the class of what each carries, ``{"drive": CmdVel}``, or None: then nothing else can be sent there.
+            ``Keep(class, n)`` also lets late readers of the topic have its last ``n`` messages: ``{"map": Keep(Map)}``.
         subs: Topics it reads. In a dict, likewise: a message of another class is left out, counted in the node's
             ``refused``, and told of once.
         order: Where topics leave the order open, lower ticks earlier; it also says where a feedback loop is closed.
@@ -78,7 +80,7 @@ class Node:
     name: str = ""
     rate: float | None = None
     on: Topics | None = None
-    pubs: Topics = ()
+    pubs: Topics | Mapping[str, type | Keep | None] = ()
     subs: Topics = ()
     order: int = 0
     budget: float | None = None
@@ -104,7 +106,7 @@ class Node:
         enter_safe_state: Callable[..., Any] | None = None,
         rate: float | None = _own,
         on: Topics | None = _own,
-        pubs: Topics = _own,
+        pubs: Topics | Mapping[str, type | Keep | None] = _own,
         subs: Topics = _own,
         order: int = _own,
         budget: float | None = _own,
@@ -410,6 +412,16 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
 # Functions, not methods, so that a node may have methods and attributes of these names.
 
 
+def keeps(node: Node) -> dict[str, int]:
+    """How many messages a node keeps for late readers, by topic."""
+    kept = dict(getattr(node.pubs, "keeps", {}))
+    if offers_of(node) is not None:
+        from .interface.identity import ANNOUNCED  # late, as most nodes do without
+
+        kept[ANNOUNCED] = 1
+    return kept
+
+
 def callback_of(node: Node, name: str) -> Callable[..., Any] | None:
     """The callback of that name, bound to its node; None if there is none."""
     function = node._functions.get(name)  # noqa: SLF001 - in its own module
@@ -426,6 +438,7 @@ def declared(node: Node) -> NodeInfo:
         subs=tuple(node.subs),
         order=node.order,
         compute=node.compute,
+        keep=keeps(node),
         params=_param_values(node),
     )
 

@@ -189,7 +189,7 @@ class Session:
         Raises:
             RecordingError: no such node was recorded.
         """
-        return (record for record in self._file_of(node).records(start, None) if isinstance(record, ResumedRecord))
+        return self._file_of(node).resumed(start)
 
     def output_topics(self, node: str) -> set[str]:
         """The topics that a node sent messages on.

@@ -327,7 +327,7 @@ def run_fields(run: RunInfo) -> dict[str, Any]:
 
 def node_fields(node: NodeInfo) -> dict[str, Any]:
     """What a header says of a node."""
-    return {
+    fields = {
         "rate": node.rate,
         "on": node.on,
         "pubs": node.pubs,
@@ -336,6 +336,7 @@ def node_fields(node: NodeInfo) -> dict[str, Any]:
         "compute": node.compute,
         **({"params": dict(node.params)} if node.params else {}),
     }
+    return {**fields, "keep": node.keep} if node.keep else fields
 
 
 def versions() -> dict[str, str]:

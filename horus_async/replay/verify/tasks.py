@@ -55,7 +55,8 @@ class TaskMoments:
 
             await turn(seen)
             now_ns = elapsed_ns()
-            used = bisect_left(moments, now_ns, used)
+            if used:  # it begins when it is started, perhaps a little later than the recorded one
+                used = bisect_left(moments, now_ns, used)
             if used == len(moments):
                 return  # it was cut: what it does now is not compared
             wait_ns = moments[used] - now_ns
