@@ -23,6 +23,7 @@ from attrs import evolve
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns, perf_ns
 from horus_async.errors import HorusError
+from horus_async.nodes.interface.marks import ANNOUNCED
 from horus_async.nodes.node import declared, keeps
 from horus_async.undo import undo
 
@@ -129,7 +130,7 @@ class Runtime(Ending):
     def keep(self, node: Node) -> None:
         """Have topics keep what the node says. Before any node reads them: what it kept in its last run goes."""
         for topic, count in keeps(node).items():
-            self.bus.keep(topic, node.name, count)
+            self.bus.keep(topic, node.name, count, stays=topic != ANNOUNCED)
             self.bus.publisher(topic, node.name).open()
 
     def _node_run(self, node: Node, ports: Ports) -> NodeRun:

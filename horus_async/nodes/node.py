@@ -15,11 +15,10 @@ from .callbacks import check_callback
 from .context import tick_ns
 from .declared import DeclaredTopics
 from .failure_policies import FailurePolicy, Miss
-from .interface.marks import offers_anything
+from .interface.marks import ANNOUNCED, offers_anything
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
-from .sync.sync import Sync, SyncOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from .interface.declaring import Offers
     from .interface.params import Param
     from .sync.stamps import SyncBy
+    from .sync.sync import Sync
     from .topic_access import TopicAccess
 
     Topics = str | Iterable[str] | Mapping[str, type | None]
@@ -322,6 +322,8 @@ class Node:
         Raises:
             ConfigurationError: An argument is not possible, or a topic is in another `sync` of the node.
         """
+        from .sync.sync import Sync, SyncOptions  # late, as most nodes do without
+
         options = SyncOptions.checked(self.name, topics, slop=slop, by=by, wait=wait, queue=queue)
         made = None if self._ports is None else self._ports.syncs.get(options.topics[0])
         if isinstance(made, Sync) and made.options == options:
@@ -416,8 +418,6 @@ def keeps(node: Node) -> dict[str, int]:
     """How many messages a node keeps for late readers, by topic."""
     kept = dict(getattr(node.pubs, "keeps", {}))
     if offers_of(node) is not None:
-        from .interface.identity import ANNOUNCED  # late, as most nodes do without
-
         kept[ANNOUNCED] = 1
     return kept
 

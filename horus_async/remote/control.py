@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import TopicError
-from horus_async.nodes.interface.identity import CONTROL
+from horus_async.nodes.interface.marks import CONTROL
 from horus_async.topics.codec import decode, encode
 
 if TYPE_CHECKING:

@@ -282,6 +282,7 @@ class ExternalPlayer:
         payload: Payload = text if len(text) <= MESSAGE_LIMIT else fitting(text, publisher.forms)
         publisher.publish(payload, self._options.stamp_of(message), message.seq)
         self._played(name, message.source)
+        self._options.outside += 1
 
 
 def _in_order(messages: list[ExternalMessage]) -> list[ExternalMessage]:

@@ -130,11 +130,11 @@ class Bus:
                 )
             return line.publishers[name]
 
-    def keep(self, topic: str, name: str, count: int) -> None:
+    def keep(self, topic: str, name: str, count: int, *, stays: bool = True) -> None:
         """Let the publisher ``name`` of ``topic`` keep its last ``count`` messages for late readers.
 
-        If it does so already, the larger number counts. It gets a ring of its own, unless it is a publisher already:
-        then it has to be the only one of this bus on this topic.
+        With ``stays``, also after this bus is closed. If it does so already, the larger number counts. It gets a ring
+        of its own, unless it is a publisher already: then it has to be the only one of this bus on this topic.
 
         Raises:
             TopicNameError: not a name for a topic.
@@ -144,6 +144,7 @@ class Bus:
         line = shared if name in shared.publishers else self._line(topic, name)
         assert line.publishers.keys() <= {name}, "what others send would be kept as well"
         with_turn(line.turn, lambda: line.want_keep(count))
+        line.stays = stays
 
     def subscriber(self, topic: str, *, from_start: bool = False, kept: bool = True) -> Subscriber:
         """A new place to read ``topic`` from.
@@ -164,6 +165,16 @@ class Bus:
         subscriber = Subscriber(topic, channel)
         channel.add_listener(subscriber, self._beginning if from_start else _begin if kept else _end)
         return subscriber
+
+    def published(self) -> list[str]:
+        """The topics that other processes publish, ended ones included as long as they can be read.
+
+        From the first call on these processes know that somebody listens, as they do from a first subscriber.
+
+        Raises:
+            TopicPermissionError: the namespace's folder is not ours.
+        """
+        return [] if self._discovery is None else self._discovery.topics()
 
     def close(self) -> None:
         """Mark all rings as ended and remove their files. Readers that have them mapped can still read the rest."""
@@ -203,7 +214,7 @@ class Bus:
     def _close_ring(self, line: Line, *, may_stay: bool = False) -> RingWriter | None:
         """End the ring of a line; with ``may_stay``, what it keeps for late readers stays."""
         ring, line.ring = line.ring, None
-        if ring is not None and may_stay and ring.keeps and not ring.gone:
+        if ring is not None and may_stay and line.stays and ring.keeps and not ring.gone:
             (name,) = line.publishers
             undo((ring.close, lambda: ended.hold(self.namespace, ring, name, line.channel, line.files)))
         elif ring is not None:

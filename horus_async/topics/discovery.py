@@ -25,6 +25,7 @@ from .external.rings import (
     list_folder,
     open_region,
     ring_file,
+    topic_of,
 )
 from .ring import guard, memory
 from .ring.layout import FOR_ALL
@@ -138,6 +139,16 @@ class Discovery(GlanceCore):
             for files in self._files.values():
                 self._try(files, len(files), say=False)  # a run does not hear what is said before it has begun
             return list(self._rings.values())
+
+    def topics(self) -> list[str]:
+        """The topics that other processes publish. From now on these processes know that somebody listens here."""
+        with self._lock:
+            if not self.sleepers.listening:
+                self.sleepers.open()
+            self._look_if_possible(refuse=True)
+            for files in self._files.values():
+                self._try(files, len(files))
+            return [topic_of(rings[0].generations[0]) for rings in self._open.values() if rings]
 
     # Beginning and end
 

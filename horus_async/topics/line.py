@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Line:
     """One topic of a bus. Its publishers share one ring, which is made with their first message."""
 
-    __slots__ = ("capacity", "channel", "files", "keep", "public", "publishers", "ring", "turn")
+    __slots__ = ("capacity", "channel", "files", "keep", "public", "publishers", "ring", "stays", "turn")
 
     def __init__(self, channel: Channel, public: Channel | None = None) -> None:
         """Begin without a ring.
@@ -36,6 +36,8 @@ class Line:
         self.channel = channel
         self.public = public
         self.turn = Turn()
+        self.stays = True
+        """Whether what it keeps for late readers outlives the bus."""
         self.publishers: dict[str, Publisher] = {}
         self.capacity: int | None = None
         """The most bytes that were asked for."""

@@ -15,8 +15,15 @@ from .programs import ROOT, horus, python
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONCEPTS = ["docs/params.md", "docs/services.md", "docs/actions.md", "docs/sync.md", "docs/frames.md"]
-PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", *CONCEPTS]
+CONCEPTS = [
+    "docs/params.md",
+    "docs/services.md",
+    "docs/actions.md",
+    "docs/sync.md",
+    "docs/frames.md",
+    "docs/record_start.md",
+]
+PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", "docs/launch.md", *CONCEPTS]
 
 
 @pytest.mark.parametrize(
@@ -25,7 +32,8 @@ PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.m
         ("README.md", 6, 1),
         ("docs/tutorial.md", 20, 2),
         ("docs/from_ros2.md", 3, 2),
-        *((page, 3, 1) for page in CONCEPTS),
+        ("docs/launch.md", 5, 1),
+        *((page, 2, 1) for page in CONCEPTS),
     ],
 )
 def test_every_block_of_a_page_runs(page: str, at_least: int, times: int, tmp_path: Path) -> None:

@@ -167,15 +167,20 @@ def external_text(payload: bytes) -> bytes:
     return orjson.dumps(orjson.loads(to_json(payload)))
 
 
-def message_line(message: External) -> bytes:
+def message_line(message: External, text: bytes | None = None) -> bytes:
     """The line of an external message.
+
+    Args:
+        message: The message.
+        text: Its data, where `external_text` has made that already.
 
     Raises:
         ValueError: the payload, which another process made, is not JSON.
     """
     tick, topic, publisher, seq, stamp_ns, payload, source = message
-    text = to_json(payload)
-    orjson.loads(text)
+    if text is None:
+        text = to_json(payload)
+        orjson.loads(text)
     which = b'"source":%d,' % source if source else b""
     return _MESSAGE % (quoted[topic], quoted[publisher], which, text, stamp_ns, seq, tick)
 

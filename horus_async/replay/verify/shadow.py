@@ -409,6 +409,6 @@ class ShadowPorts(Ports):
     def _view(self, topic: str) -> View:
         view = self._views.get(topic)
         if view is None:
-            view = self._views[topic] = View(self._session, topic, self._start, self._sent_live)
+            view = self._views[topic] = View(self._session, topic, self._start, self._sent_live, self._node)
         view.come_to(self._moment())
         return view
