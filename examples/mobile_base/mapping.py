@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grid import CELL, Grid
 from world import CORNER
 
-from horus_async import Frames, Node, Param, ServiceError, now, now_ns, service
+from horus_async import Frames, Keep, Node, Param, ServiceError, now, now_ns, service
 from horus_async.frames import RigidTransform, stamped
 from horus_async.messages import LaserScan, OccupancyGrid, Odometry
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _JUMP = 0.3
 """No robot gets this far from one scan to the next, metres: then the odometry has begun anew."""
@@ -22,7 +24,7 @@ class Mapper(Node):
 
     name, rate = "mapper", 20
     subs = {"scan": LaserScan, "odom": Odometry, "frames": None, "frames.static": None}  # noqa: RUF012
-    pubs = {"map": OccupancyGrid, "frames": None}  # noqa: RUF012
+    pubs = {"map": Keep(OccupancyGrid, 1), "frames": None}  # noqa: RUF012
     hit = Param(3, min=1, max=20, doc="Evidence for something where a ray ends.")
     free = Param(1, min=1, max=20, doc="Evidence against it where a ray passes.")
     most_turn = Param(0.9, min=0.0, max=5.0, unit="rad/s", doc="Scans of a robot that turns faster are left out.")
@@ -69,8 +71,8 @@ class Mapper(Node):
         points = self.frames.scan_points(scan, "odom")
         x, y, yaw = *self.map_from_odom.motion[:2], self.map_from_odom.yaw
         found = self.grid.match(points[:, :2], x, y, yaw)
-        better = (old + self.trust * (new - old) for old, new in zip((x, y, yaw), found, strict=True))
-        self.map_from_odom = _flat(*better, self.map_from_odom.stamp_ns)
+        x, y, yaw = (old + self.trust * (new - old) for old, new in zip((x, y, yaw), found, strict=True))
+        self.map_from_odom = _flat(x, y, yaw, self.map_from_odom.stamp_ns)
         sensor = self.map_from_odom @ self.frames.lookup("odom", "laser", scan.header.stamp)
         ends = self.map_from_odom.points(points)[:, :2]
         self.grid.add(sensor.motion[:2], ends, hit=self.hit, free=self.free)

@@ -20,7 +20,9 @@ class Motors(Node):
     deadline, on_miss = 0.015, Miss.SAFE_MODE
     max_speed = Param(0.5, min=0.0, max=1.0, unit="m/s")
     max_turn = Param(1.5, min=0.0, max=3.0, unit="rad/s")
-    acceleration = Param(1.0, min=0.1, max=5.0, unit="m/s²", doc="Also when it slows down, but not when it has to stop.")
+    acceleration = Param(
+        1.0, min=0.1, max=5.0, unit="m/s²", doc="Also when it slows down, but not when it has to stop."
+    )
 
     async def init(self) -> None:
         """Stand, and know of no command."""
@@ -56,7 +58,10 @@ class Motors(Node):
 
     def drive(self) -> None:
         """Tell each wheel its speed, rad/s."""
-        wheels = [(self.speed - self.turn * HALF_AXLE) / WHEEL_RADIUS, (self.speed + self.turn * HALF_AXLE) / WHEEL_RADIUS]
+        wheels = [
+            (self.speed - self.turn * HALF_AXLE) / WHEEL_RADIUS,
+            (self.speed + self.turn * HALF_AXLE) / WHEEL_RADIUS,
+        ]
         self.send("wheels", JointCommand(name=["left", "right"], velocity=wheels))
 
     async def enter_safe_state(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -17,6 +18,10 @@ STEP = 0.05
 """From one command to the next, seconds."""
 _PATIENCE = 5.0
 """Seconds for which there may be no way before a goal fails: perhaps what is in it goes on."""
+_TOO_CLOSE = 0.06
+"""Metres ahead of the robot."""
+_BACK_OFF = 1.5
+"""Seconds."""
 
 
 @frozen
@@ -91,11 +96,21 @@ class Navigator(Node):
                     self.send("cmd_vel", CmdVel())
                     await sleep(0.5)
                     continue
+                if self.gap < _TOO_CLOSE:
+                    await self.back_off()
+                    way = []
+                    continue
                 self.send("cmd_vel", self.command(way, x, y, heading))
                 handle.feedback(Progress(round(length_of([(x, y), *way]), 3), ways))
                 await sleep(STEP)
         finally:
             self.send("cmd_vel", CmdVel())
+
+    async def back_off(self) -> None:
+        """Something came in its way: go back to where it has room to turn, and to search another way."""
+        for _ in range(round(_BACK_OFF / STEP)):
+            self.send("cmd_vel", CmdVel(-0.2, 0.0))
+            await sleep(STEP)
 
     async def known_pose(self) -> tuple[float, float, float]:
         """Wait for a map and for the frames, which other programs send, and give the pose."""
@@ -142,12 +157,12 @@ def _is_past(point: tuple[float, float], following: tuple[float, float], x: floa
 
 def length_of(way: list[tuple[float, float]]) -> float:
     """Metres."""
-    return sum(math.dist(one, other) for one, other in zip(way, way[1:], strict=False))
+    return sum(math.dist(one, other) for one, other in pairwise(way))
 
 
 def point_ahead(way: list[tuple[float, float]], metres: float) -> tuple[float, float]:
     """The point of the way that is so far from its start, or its end."""
-    for one, other in zip(way, way[1:], strict=False):
+    for one, other in pairwise(way):
         length = math.dist(one, other)
         if length >= metres > 0:
             part = metres / length

@@ -66,7 +66,9 @@ class Estimator(Node):
     subs = {"imu": Imu}  # noqa: RUF012 - options of a node
     pubs = {"odom": Odometry, "frames": None}  # noqa: RUF012
     wheel_sigma = Param(0.02, min=1e-4, max=1.0, unit="m/s", doc="How far the wheels' speeds are trusted.")
-    slip_sigma = Param(0.2, min=1e-4, max=10.0, unit="rad/s", doc="How far the wheels are trusted in turns, as they slip.")
+    slip_sigma = Param(
+        0.2, min=1e-4, max=10.0, unit="rad/s", doc="How far the wheels are trusted in turns, as they slip."
+    )
     gyro_sigma = Param(0.01, min=1e-4, max=1.0, unit="rad/s", doc="How far the gyroscope is trusted.")
 
     async def init(self) -> None:
@@ -80,9 +82,9 @@ class Estimator(Node):
         reading = self.recv("encoders")
         rates = [imu.angular_velocity.z for imu in self.recv_all("imu")]
         last, self.last = self.last, reading
-        seconds = 0.0 if last is None else (reading.header.stamp.ns - last.header.stamp.ns) / 1e9
-        if seconds <= 0:
+        if last is None or reading.header.stamp.ns <= last.header.stamp.ns:
             return
+        seconds = (reading.header.stamp.ns - last.header.stamp.ns) / 1e9
         left, right = (
             (new - old) * 2 * math.pi * WHEEL_RADIUS / TICKS_PER_TURN / seconds
             for new, old in zip(reading.position, last.position, strict=True)
@@ -106,7 +108,7 @@ class Estimator(Node):
         self.send("odom", Odometry(Header(header.stamp, "odom"), "base_link", pose, twist))
 
     @service("base.reset_odometry")
-    async def reset(self, request: Any) -> Any:
+    async def reset(self, _: Any) -> Any:
         """Begin anew at the origin; gives where it was. The map stays where it is: the mapper sees the jump."""
         x, y, heading = map(float, self.filter.state[:3])
         bias = self.filter.state[BIAS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Costs:
     def of(cls, grid: OccupancyGrid, inflation: float) -> Costs:
         """From a map; ``inflation`` in metres is how far the robot keeps from what is occupied."""
         about = grid.info
-        data = np.asarray(grid.data).reshape(about.height, about.width) >= _OCCUPIED
+        data: Any = np.asarray(grid.data).reshape(about.height, about.width) >= _OCCUPIED
         height, width = about.height // COARSE, about.width // COARSE
         data = data[: height * COARSE, : width * COARSE].reshape(height, COARSE, width, COARSE).any(axis=(1, 3))
         cell = about.resolution * COARSE
@@ -54,15 +55,15 @@ class Costs:
     def is_inside(self, row: int, column: int) -> bool:
         """Whether that is on the map."""
         height, width = self.blocked.shape
-        return 0 <= row < height and 0 <= column < width
+        return bool(0 <= row < height and 0 <= column < width)
 
     def is_free(self, row: int, column: int) -> bool:
         """Whether the robot may be there."""
-        return self.is_inside(row, column) and not self.blocked[row, column]
+        return self.is_inside(row, column) and not bool(self.blocked[row, column])
 
     def is_way(self, points: list[tuple[float, float]]) -> bool:
         """Whether straight lines between these lead through free cells."""
-        for (x, y), (to_x, to_y) in zip(points, points[1:], strict=False):
+        for (x, y), (to_x, to_y) in pairwise(points):
             steps = max(1, math.ceil(2 * math.hypot(to_x - x, to_y - y) / self.cell))
             for step in range(1, steps + 1):
                 if not self.is_free(*self.cell_of(x + (to_x - x) * step / steps, y + (to_y - y) * step / steps)):
@@ -105,10 +106,10 @@ def find_way(costs: Costs, start: tuple[float, float], goal: tuple[float, float]
             if not costs.is_free(*there):
                 if costs.is_free(*here) or math.dist(there, begin) > 5 or not costs.is_inside(*there):
                     continue
-                length *= 10
+                dearer = 10.0
             else:
-                length *= 1 + costs.cost[there]
-            total = spent[here] + length
+                dearer = 1 + costs.cost[there]
+            total = spent[here] + length * dearer
             if total < spent.get(there, math.inf):
                 spent[there], came[there] = total, here
                 heapq.heappush(queue, (total + math.dist(there, end), there))
@@ -118,7 +119,7 @@ def find_way(costs: Costs, start: tuple[float, float], goal: tuple[float, float]
 def _straightened(costs: Costs, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Leave out points where a straight line of up to a metre does as well."""
     kept = [points[0]]
-    for point, following in zip(points[1:], points[2:], strict=False):
+    for point, following in pairwise(points[1:]):
         if math.dist(kept[-1], following) > 1.0 or not costs.is_way([kept[-1], following]):
             kept.append(point)
     return [*kept, points[-1]]

@@ -67,7 +67,9 @@ class Simulation(Node):
             self.frames.send(self.mounted, static=True)
         noise = np_rng().normal(0.0, self.gyro_noise, 3)
         gyro = measured[0:3] + noise + [0.0, 0.0, self.gyro_bias]
-        self.send("imu", Imu(self.header("imu"), angular_velocity=_vector(gyro), linear_acceleration=_vector(measured[3:6])))
+        self.send(
+            "imu", Imu(self.header("imu"), angular_velocity=_vector(gyro), linear_acceleration=_vector(measured[3:6]))
+        )
         if number % 2 == 0:
             ticks = np.floor(measured[6:8] / (2 * math.pi) * TICKS_PER_TURN)
             self.send("encoders", JointState(self.header("base_link"), ["left", "right"], position=ticks.tolist()))

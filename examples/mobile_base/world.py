@@ -72,9 +72,7 @@ def _wall(start: tuple[float, float], end: tuple[float, float]) -> str:
 def xml() -> str:
     """The whole model."""
     things = [_wall(*wall) for wall in WALLS]
-    things += [
-        f'<geom type="box" size="{a} {b} 0.25" pos="{x} {y} 0.25" rgba=".8 .4 .2 1"/>' for x, y, a, b in BOXES
-    ]
+    things += [f'<geom type="box" size="{a} {b} 0.25" pos="{x} {y} 0.25" rgba=".8 .4 .2 1"/>' for x, y, a, b in BOXES]
     things += [f'<geom type="cylinder" size="{r} 0.3" pos="{x} {y} 0.3" rgba=".3 .5 .8 1"/>' for x, y, r in PILLARS]
     return f"""
 <mujoco model="mobile_base">
