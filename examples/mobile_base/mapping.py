@@ -47,6 +47,8 @@ class Mapper(Node):
     async def tick(self) -> None:
         """Draw what has come."""
         for scan, odom in self.pairs:
+            if not self.frames.can_lookup("odom", "laser", scan.header.stamp):
+                continue  # this program has just begun, and the frames of others are still to come
             self.place(odom)
             if abs(odom.twist.twist.angular.z) <= self.most_turn:
                 self.draw(scan)

@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 
 from horus_async import ActionError, EmergencyStop, Miss, Node, Scheduler, sleep, tick
-from horus_async.messages import CmdVel, MapMetaData, OccupancyGrid, Point, Pose, Pose2D
+from horus_async.messages import (
+    CmdVel,
+    Header,
+    LaserScan,
+    MapMetaData,
+    OccupancyGrid,
+    Odometry,
+    Point,
+    Pose,
+    Pose2D,
+    Time,
+)
 from horus_async.testing import run_nodes, unique_namespace
 
 from .pages import as_program, blocks_of
@@ -181,6 +192,17 @@ def test_it_goes_around_an_obstacle_that_comes_in_its_way(part: Callable[[str], 
     assert math.dist((truth[-1].x, truth[-1].y), (0.0, 2.6)) < 0.25
     assert min(math.dist((pose.x, pose.y), (0.0, 1.4)) for pose in truth[40:]) > 0.42
     assert len(captured["path"]) >= 2
+
+
+def test_the_mapper_waits_for_frames_of_other_programs(part: Callable[[str], Any], tmp_path: Path) -> None:
+    """Scans whose place nobody knows are left out; it once failed."""
+    feed = {
+        "scan": [(number, LaserScan(Header(Time.from_ns(number * 10**7), "laser"))) for number in range(0, 50, 10)],
+        "odom": [(number, Odometry(Header(Time.from_ns(number * 10**7), "odom"))) for number in range(0, 50, 2)],
+    }
+    captured = run_nodes(part("mapping").Mapper(tmp_path), ticks=50, feed=feed)
+    assert captured.values("frames") == []
+    assert len(captured["map"]) == 1
 
 
 @needs_mujoco
