@@ -23,7 +23,15 @@ CONCEPTS = [
     "docs/frames.md",
     "docs/record_start.md",
 ]
-PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", "docs/launch.md", *CONCEPTS]
+PAGES = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/from_ros2.md",
+    "docs/notebooks.md",
+    "docs/launch.md",
+    "docs/mobile_base.md",
+    *CONCEPTS,
+]
 
 
 @pytest.mark.parametrize(

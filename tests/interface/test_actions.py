@@ -19,6 +19,8 @@ from horus_async import (
     Restart,
     ServiceError,
     action,
+    elapsed,
+    now_ns,
     sleep,
     tick,
 )
@@ -395,3 +397,32 @@ def test_feedback_and_results_of_another_class_are_mistakes_of_the_node() -> Non
     assert got[0] == "bad: TopicTypeError: topic 'bad' carries int, not str"
     assert got[1] == "worse: TopicTypeError: topic 'worse' carries int, not str"
     assert "worst: ValueNotSupportedError: value['value'] is not supported: object" in got[2]
+
+
+@both_modes
+def test_a_goal_that_waits_for_a_thread_and_tells_the_time_is_verified(*, deterministic: bool, tmp_path: Path) -> None:
+    """A thread takes no time in a verification, which once waited for it for ever; the task's time is the recorded."""
+
+    def make() -> list[Node]:
+        class Planner(Node):
+            name, rate = "planner", 50
+
+            @action("plan")
+            async def plan(self, goal: Any, handle: Any) -> Any:
+                for number in range(goal):
+                    found = await anyio.to_thread.run_sync(sum, range(number + 2000))
+                    handle.feedback([found, now_ns(), elapsed()])
+                    await sleep(0.02)
+
+            def tick(self) -> None:
+                """Nothing."""
+
+        async def ask(node: Node) -> None:
+            if tick() == 5:
+                async with node.goal("plan", 5, timeout=5.0) as plan:
+                    node.send("got", [said async for said in plan])
+
+        return [Node("giver", tick=ask), Planner()]
+
+    report = run_and_verify(make, tmp_path, deterministic=deterministic, duration=0.5)
+    assert (report.differences, report.compared > 8) == (0, True), report
