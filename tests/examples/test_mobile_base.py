@@ -55,7 +55,7 @@ def wheels_of(captured: Any) -> dict[int, list[float]]:
 
 def test_the_wheels_stand_when_nobody_commands(part: Callable[[str], Any]) -> None:
     """From 0.2 s after the last command on, at once; the hand comes before the navigator."""
-    feed = {
+    feed: dict[str, Any] = {
         "cmd_vel": [(number, CmdVel(0.4, 0.0)) for number in range(0, 100, 5)],
         "teleop.cmd_vel": [(number, CmdVel(-0.1, 0.0)) for number in range(20, 80, 5)],
     }
@@ -196,7 +196,7 @@ def test_it_goes_around_an_obstacle_that_comes_in_its_way(part: Callable[[str], 
 
 def test_the_mapper_waits_for_frames_of_other_programs(part: Callable[[str], Any], tmp_path: Path) -> None:
     """Scans whose place nobody knows are left out; it once failed."""
-    feed = {
+    feed: dict[str, Any] = {
         "scan": [(number, LaserScan(Header(Time.from_ns(number * 10**7), "laser"))) for number in range(0, 50, 10)],
         "odom": [(number, Odometry(Header(Time.from_ns(number * 10**7), "odom"))) for number in range(0, 50, 2)],
     }

@@ -66,8 +66,9 @@ def test_nonsense_from_other_programs_ends_no_run() -> None:
     scheduler = scheduler_of([Arm()], deterministic=False)
     namespace = scheduler._options.namespace
     got: list[Any] = []
-    for value in NONSENSE:
-        decode(encode(value))  # so that nothing is imported in a thread, where pytest would rewrite it
+    for value in NONSENSE:  # so that nothing is imported in a thread, where pytest would rewrite it
+        payload = encode(value)
+        decode(payload if isinstance(payload, bytes) else b"".join(payload))
 
     def attack() -> None:
         rng = random.Random(17)
