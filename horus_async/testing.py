@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from .asks import Answer, Ask, Asker, Call, Give, SetParam
 from .clock.system import NANOSECONDS
 from .engine.rules.schedule import exact
 from .errors import ConfigurationError
 from .nodes.node import Node
 from .observe import Execution, Observer, Sent
+from .remote.asks import Answer, Ask, Asker, Call, Give, SetParam
 from .scheduler.scheduler import Scheduler
 from .spelling import did_you_mean
 from .topics.codec import decode, encode

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from .errors import ActionError, ConfigurationError, HorusError, ServiceError
-from .nodes.node import Node
-from .validators import is_whole_from
+from horus_async.errors import ActionError, ConfigurationError, HorusError, ServiceError
+from horus_async.nodes.node import Node
+from horus_async.validators import is_whole_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,7 +113,7 @@ class Asker(Node):
 
     def tick(self) -> None:
         """Ask what is to be asked now."""
-        from .nodes.context import tick as current_tick  # `tick` is this method here
+        from horus_async.nodes.context import tick as current_tick  # `tick` is this method here
 
         now = current_tick()
         for answer in self.answers:
