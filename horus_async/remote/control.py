@@ -26,7 +26,10 @@ class Control:
     def look(self, step: Step) -> None:
         """A scheduler tick begins."""
         del step
-        while (taken := self._subscriber.take()) is not None:
+        while self._subscriber.has_message():
+            taken = self._subscriber.take()
+            if taken is None:
+                return
             payload, publisher, seq, stamp_ns = taken
             try:
                 asked = decode(payload)
