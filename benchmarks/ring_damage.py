@@ -125,6 +125,8 @@ def make(chance: random.Random, *, checked: bool, laps: int, grows: bool) -> Ori
     for name in names:
         writer.add_publisher(name)
     writer.add_schema(Schema.of(Struct("some.Speed", (("linear", "float"), ("angular", "float")))).text)
+    if chance.random() < 0.3:
+        writer.keep(chance.choice([1, 3, 50]))
     sent = set()
     lengths = [chance.randrange(10, 900) for _ in range(20 + laps * 20)]
     if grows:
@@ -204,7 +206,7 @@ class Reading:
         first = self._looks.call(lambda: self._map(0))
         if not isinstance(first, Region):
             return None
-        where = self._looks.call(self._chance.choice([first.end, first.newest, lambda: None]))
+        where = self._looks.call(self._chance.choice([first.end, first.newest, first.kept, lambda: None]))
         cursor = where if isinstance(where, Cursor) else Cursor(first, first.capacity, first.first_index)
         return RingReader(cursor, self._map, self, self.said.append)
 

@@ -17,6 +17,7 @@ from .terminal.commands import Group
 _COMMANDS = {
     "demo": "Record, replay and verify a simulated robot, start to finish.",
     "run": "Run a robot program.",
+    "launch": "Run several programs as one robot.",
     "replay": "Replay a recorded session.",
     "check": "Check that a program does the same each time.",
     "record": "Work with recorded sessions.",

@@ -21,6 +21,7 @@ from horus_async.recorder import delete_session, list_sessions, open_session, re
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.origin import ATTACHMENTS, ORIGIN
 from horus_async.recorder.read.listing import DENIED
+from horus_async.recorder.read.set_file import is_set
 from horus_async.recorder.removal import remove_condemned
 
 from .support.errors import FOUND, clear_errors, prints_no_data
@@ -42,6 +43,7 @@ _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
 
 _ELSEWHERE = {
+    "start": ("recording.start", "start", "Record what the programs of a namespace publish, from outside."),
     "replay": ("replay", "replay", "Replay a recorded session, as the command replay does."),
     "inject": ("inject", "inject", "Let recorded nodes play among live ones."),
     "diff": ("record_data", "diff", "Compare every message of two sessions."),
@@ -51,7 +53,21 @@ _ELSEWHERE = {
     "import": ("record_data", "import_", "Make a session of an MCAP file, a ROS bag or a PX4 log."),
 }
 """Commands whose modules are imported only when called, so that the others start quickly: module, name, help."""
-_ORDER = ("list", "info", "replay", "inject", "diff", "export", "import", "cut", "merge", "check", "clean", "delete")
+_ORDER = (
+    "start",
+    "list",
+    "info",
+    "replay",
+    "inject",
+    "diff",
+    "export",
+    "import",
+    "cut",
+    "merge",
+    "check",
+    "clean",
+    "delete",
+)
 
 
 class _Group(Group):
@@ -137,6 +153,8 @@ def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any] | Non
         "path": str(summary.path),
         "problem": summary.problem,
     }
+    if summary.path.is_dir() and is_set(summary.path):
+        return _listed_set(summary, row, with_more=with_more)
     try:
         session = open_session(summary.path)
         row["duration"], row["bytes"] = session_duration(session), session_bytes(session)
@@ -154,9 +172,26 @@ def _listed(summary: SessionSummary, *, with_more: bool) -> dict[str, Any] | Non
     return row
 
 
+def _listed_set(summary: SessionSummary, row: dict[str, Any], *, with_more: bool) -> dict[str, Any] | None:
+    """The row of several programs' sessions under one name."""
+    from horus_async.recorder.read.set_file import read_set
+    from horus_async.recorder.sets.info import set_info
+
+    try:
+        found = set_info(read_set(summary.path))
+    except (RecordingError, OSError) as error:
+        return {**row, "problem": row["problem"] or str(error)} if summary.path.exists() else None
+    row |= {"duration": found.duration, "bytes": found.bytes, "programs": list(summary.programs)}
+    if with_more:
+        modes = sorted({part.info.mode for part in found.parts if part.info is not None})
+        row |= {"tick_rate": None, "mode": ", ".join(modes), "seed": None, "messages": found.messages}
+    return row
+
+
 def _list_row(row: dict[str, Any], *, as_long: bool) -> list[Any]:
     duration = None if row["duration"] is None else f"{row['duration']:.2f}"
-    cells = [row["name"], row["started_at"], duration, ", ".join(row["nodes"]), size_text(row["bytes"])]
+    names = row.get("programs") or row["nodes"]
+    cells = [row["name"], row["started_at"], duration, ", ".join(names), size_text(row["bytes"])]
     return [*cells, row.get("tick_rate"), row.get("mode"), row.get("seed"), row.get("messages")] if as_long else cells
 
 
@@ -177,12 +212,19 @@ def info(session: str, *, as_json: bool) -> None:
     """Show the nodes and topics of SESSION, and what is missing from it.
 
     A recording that was closed is not read for this: its own counts are shown, at once. Use "check" to have every line
-    read.
+    read. Of what "launch --record" recorded it shows each program, on one time axis; SESSION/PROGRAM is one of them.
 
     Example: horus-async record info demo
     """
     from horus_async.recorder.read.info import session_info
+    from horus_async.recorder.sets.opening import find_set
 
+    together = find_set(session)
+    if together is not None:
+        from .launch.recorded import show_info
+
+        show_info(together, as_json=as_json)
+        return
     found = session_info(open_session(session))
     if as_json:
         print_json({**attrs.asdict(found), "messages": found.messages})
@@ -254,6 +296,14 @@ def check(session: str, *, as_json: bool) -> None:
         from .support.traces import check_files
 
         check_files([Path(session)], as_json=as_json)
+        return
+    from horus_async.recorder.sets.opening import find_set
+
+    together = find_set(session)
+    if together is not None:
+        from .launch.recorded import check as check_set
+
+        check_set(together, as_json=as_json)
         return
     opened = _open_to_check(session, as_json=as_json)
     files = len(opened.all_files())
@@ -382,6 +432,9 @@ def delete(session: str, *, force: bool) -> None:
     Example: horus-async record delete demo
     """
     prints_no_data()
+    name, slash, part = session.partition("/")
+    if slash and is_set(recordings_root() / name):
+        raise RecordingError(f"{part} is a part of {name!r}, which is deleted as a whole: record delete {name}")
     if session not in {summary.name for summary in list_sessions()}:
         open_session(session)  # raises if there is none, naming those there are
         raise RecordingError(f"give the name of a session in {recordings_root()}; delete a folder elsewhere by hand")

@@ -57,12 +57,19 @@ def diff(session_a: str, session_b: str, *, tolerance: float, limit: int, as_jso
 
     A message that only one has is a difference; 1 equals 1.0; stamps are not compared. Exit code 0 when at least one
     message of each topic that both have was compared and all are equal, 1 when they differ, 2 when a session is
-    missing or nothing could be compared.
+    missing or nothing could be compared. Of what "launch --record" recorded, program is compared with program.
 
     Example: horus-async record diff monday tuesday --tolerance 1e-9
     """
     from horus_async.recorder.read.diff import diff_sessions
+    from horus_async.recorder.sets.opening import find_set
 
+    set_a, set_b = find_set(session_a), find_set(session_b)
+    if set_a is not None and set_b is not None:
+        from .launch.recorded import diff as diff_sets
+
+        diff_sets(set_a, set_b, tolerance=tolerance, limit=limit, as_json=as_json)
+        return
     a, b = open_session(session_a), open_session(session_b)
     with _messages_bar("comparing", a) as report:
         found = diff_sessions(a, b, tolerance=tolerance, limit=limit, progress=report)

@@ -147,6 +147,8 @@ def replay(
     build(args) or a Scheduler named scheduler, or FILE.py:NAME or MODULE:NAME; it is not run. Everything after -- is
     passed as args.
 
+    What "launch --record" recorded under one name is replayed on one time axis; SESSION/PROGRAM is one program of it.
+
     From --start-tick or --start-time on; first comes the last message of each topic that was sent once before that,
     such as a map.
 
@@ -159,6 +161,8 @@ def replay(
     Example: horus-async replay traces/FILE.jsonl.gz --model ./export/B --fail-on actions
     """
     prints_no_data(unless=as_json)
+    if app is not None:
+        _refuse_set(session, app)
     opened = open_session(session)
     names = None if nodes is None else [name.strip() for name in nodes.split(",")]
     start_tick = _start(opened, start_tick, start_time)
@@ -192,6 +196,16 @@ def replay(
     _show_replayed(opened, scheduler, as_json=as_json)
 
 
+def _refuse_set(session: str, app: str) -> None:
+    """A verification is of one program."""
+    from horus_async.recorder.sets.opening import find_set
+
+    found = find_set(session)
+    if found is not None:
+        each = ", ".join(f"{found.name}/{part.session}" for part in found.parts if part.is_there) or "nothing"
+        raise click.UsageError(f"{found.name} is of several programs, and {app} is one: give one of {each}")
+
+
 def _show_replayed(opened: Session, scheduler: Scheduler, *, as_json: bool) -> None:
     stats = scheduler.stats()
     ticks = {name: node.ticks for name, node in stats.nodes.items()}
@@ -205,9 +219,12 @@ def _show_replayed(opened: Session, scheduler: Scheduler, *, as_json: bool) -> N
         )
     if as_json:
         fields = {"session": opened.name, "tick": stats.tick, "node_ticks": ticks}
+        fields |= {"from_outside": scheduler.from_outside}
         print_json({**fields, "left_out": left_out, "sent_before_start": kept})
         return
-    tell(f"replayed {opened.name} to tick {stats.tick}: {len(ticks)} nodes, {sum(ticks.values())} node ticks")
+    outside = f", {scheduler.from_outside} messages of other programs" if scheduler.from_outside else ""
+    nodes = f"{len(ticks)} nodes, {sum(ticks.values())} node ticks"
+    tell(f"replayed {opened.name} to tick {stats.tick}: {nodes}{outside}")
     if kept:
         tell(f"before the start it published the last message of what was sent once: {', '.join(sorted(kept))}")
     if left_out:

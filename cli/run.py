@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from horus_async.errors import AppError
 from horus_async.hints.installed import command
+from horus_async.launch.child import parent_is_gone, tell_when_up
 from horus_async.realtime.options import HIGHEST_PRIORITY, LOWEST_PRIORITY, Realtime
 from horus_async.recording_state import RecordingState
 from horus_async.scheduler.in_force import overriding
@@ -26,7 +29,6 @@ from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from horus_async import Scheduler
 
@@ -42,10 +44,26 @@ def _policy(value: str) -> Gc:
         raise click.BadParameter(f"{value!r} is none of {', '.join(_GC)}") from None
 
 
+def _name(value: str) -> str:
+    """A name for a scheduler, which becomes one of files."""
+    if re.fullmatch("[A-Za-z0-9_-]{1,80}", value) is None:
+        raise click.BadParameter(f"{value!r:.80} cannot be used: it takes 1 to 80 of A-Z a-z 0-9 _ -")
+    return value
+
+
 @click.command()
 @click.argument("app", shell_complete=completion.app)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--record", "record", metavar="NAME", help="Record the run as this session.")
+@click.option(
+    "--recordings-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="With --record: the folder of the session, whatever the program says.",
+)
+@click.option(
+    "--name", type=_name, metavar="N", help="Of a scheduler that the program did not name, and of its black box."
+)
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to run.")
 @click.option("--deterministic", is_flag=True, help="Run in virtual time, one node at a time.")
 @click.option("--seed", type=int, metavar="N", help="Seed of a deterministic run.")
@@ -73,6 +91,8 @@ def run(
     args: tuple[str, ...],
     *,
     record: str | None,
+    recordings_dir: Path | None,
+    name: str | None,
     duration: float | None,
     deterministic: bool,
     seed: int | None,
@@ -106,6 +126,7 @@ def run(
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
     if record is not None and record.startswith("-"):
         raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
+    _check_parent(record, recordings_dir)
     wanted = _realtime(realtime=realtime, cpu=cpu, priority=priority, deterministic=deterministic)
     if in_asyncio and deterministic:
         raise click.UsageError("--asyncio and --deterministic contradict each other: virtual time runs under trio")
@@ -115,12 +136,14 @@ def run(
     def note(scheduler: Scheduler) -> None:
         made.append(scheduler)
         tell_states(scheduler)
+        tell_when_up(scheduler)
         show_node_logs()  # now that the program has had time to set up logging itself
 
     overrides = Overrides(
         deterministic=deterministic or None,
         seed=seed,
         recording=record,
+        recordings_dir=recordings_dir,
         duration=duration,
         realtime=wanted,
         gc=gc,
@@ -128,7 +151,7 @@ def run(
         params=given_params(params, params_file),
         blackbox_mb=0 if no_blackbox else blackbox_mb,
         blackbox_mb_by_default=DEFAULT_BLACKBOX_MB,
-        name=name_of(app),
+        name=name or name_of(app),
         on_made=note,
     )
     with overriding(overrides):
@@ -147,6 +170,14 @@ def run(
     if not overrides.used:
         _nothing_ran(app, record)
     _check_recordings(made)
+
+
+def _check_parent(record: str | None, recordings_dir: Path | None) -> None:
+    """What is for programs that launch has started."""
+    if recordings_dir is not None and record is None:
+        raise click.UsageError("--recordings-dir is for --record NAME: give both, or neither")
+    if parent_is_gone():
+        fail("launch was killed before this program began: it is not run", FOUND)
 
 
 def _realtime(*, realtime: bool, cpu: int | None, priority: int | None, deterministic: bool) -> Realtime | None:

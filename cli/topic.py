@@ -18,6 +18,7 @@ from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, de
 from horus_async.topics.codec import to_json
 from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings, survey
+from horus_async.topics.keeping.keep import KEEP_LIMIT
 
 from .support.errors import clear_errors, prints_no_data
 from .support.in_order import ended_in_order
@@ -85,7 +86,7 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
             ring.pid,
             ring.messages,
             ring.memory // 1024,
-            "live" if ring.live else "left over",
+            _state(ring),
         )
         for ring in found
     ]
@@ -124,10 +125,11 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     tell(f"topic     {name}")
     tell(f"namespace {namespace}")
     for ring in found:
-        state = "live" if ring.live else "left over"
+        keeps = f"keeps the last {ring.keep} for late readers, " if ring.keep else ""
         text = (
-            f"ring      process {ring.pid}, {state}, since {clock_face(ring.started_ns)}: {ring.messages} messages, "
-            f"capacity {ring.capacity} bytes, publishers {', '.join(ring.publishers) or 'none'}"
+            f"ring      process {ring.pid}, {_state(ring)}, {keeps}since {clock_face(ring.started_ns)}: "
+            f"{ring.messages} messages, capacity {ring.capacity} bytes, "
+            f"publishers {', '.join(ring.publishers) or 'none'}"
         )
         tell_lines(fold(text, indent=10))
         for schema in ring.schemas:
@@ -154,6 +156,8 @@ def _hint(name: str, namespace: str) -> None:
 @_JSON
 def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool) -> None:
     """Print messages as they come, until Ctrl-C. Standard error says how many came too fast to be printed.
+
+    What publishers keep for late readers is printed first.
 
     Example: horus-async topic echo arm.joints -n 3
     """
@@ -243,9 +247,22 @@ def bw(name: str, *, window: float, number: int | None, namespace: str | None, a
     metavar="CLASS",
     help="Send an object of it: module.Class, or a class of horus_async.messages.",
 )
+@click.option(
+    "--keep",
+    type=click.IntRange(1, KEEP_LIMIT),
+    metavar="N",
+    help="Late readers first get the last N messages, while other processes take part in the namespace.",
+)
 @_NAMESPACE
 def pub(
-    name: str, value: str, *, rate: float | None, count: int | None, kind: str | None, namespace: str | None
+    name: str,
+    value: str,
+    *,
+    rate: float | None,
+    count: int | None,
+    kind: str | None,
+    keep: int | None,
+    namespace: str | None,
 ) -> None:
     """Send a value.
 
@@ -259,7 +276,7 @@ def pub(
         message = structure(kind, message)
     if count is None:
         count = 1 if rate is None else None
-    with Topic(name, namespace=_namespace(namespace)) as handle:
+    with Topic(name, namespace=_namespace(namespace), keep=keep) as handle:
         start, sent = monotonic_ns(), 0
         while True:
             handle.send(message)
@@ -275,12 +292,12 @@ def pub(
 @_NAMESPACE
 @_JSON
 def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
-    """Remove the memory that dead processes left behind. Live ones keep theirs.
+    """Remove the memory that dead processes left behind, kept messages included. Live ones keep theirs.
 
     Example: horus-async topic clean --dry-run
     """
     prints_no_data(unless=as_json or dry_run)
-    removed = reclaim(_namespace(namespace), dry_run=dry_run)
+    removed = reclaim(_namespace(namespace), dry_run=dry_run, kept=True)
     if as_json:
         print_json({"removed": removed, "dry_run": dry_run})
         return
@@ -291,6 +308,12 @@ def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
 
 def _namespace(given: str | None) -> str:
     return check_namespace(default_namespace() if given is None else given)
+
+
+def _state(ring: RingInfo) -> str:
+    if ring.live:
+        return "live"
+    return "kept" if ring.keep else "left over"
 
 
 def _ring_as_dict(ring: RingInfo) -> dict[str, Any]:

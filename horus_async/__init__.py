@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ExtrapolationError,
         FramesError,
         HorusError,
+        LaunchError,
         LimitError,
         MessageDecodeError,
         MessageOverwrittenError,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from horus_async.scheduler.scheduler import Scheduler, run
     from horus_async.scheduler.stats import SchedulerStats
     from horus_async.topics import BorrowedMessage, Message, Topic
+    from horus_async.topics.keeping.keep import Keep
     from horus_async.topics.kinds.admission import register_messages
 
 __version__ = "0.1.0"
@@ -104,6 +106,8 @@ __all__ = [
     "GuardFinding",
     "HorusError",
     "Ignore",
+    "Keep",
+    "LaunchError",
     "LimitError",
     "Message",
     "MessageDecodeError",
@@ -181,6 +185,7 @@ _HOMES = {
     "scheduler.stats": ("SchedulerStats",),
     "engine.stats": ("NodeStats",),
     "topics": ("BorrowedMessage", "Message", "Topic"),
+    "topics.keeping.keep": ("Keep",),
     "topics.kinds.admission": ("register_messages",),
     "replay.verify.comparison": ("Difference", "VerifyReport"),
 }

@@ -29,6 +29,7 @@
     │   └── ExtrapolationError             an edge of the tree of frames holds nothing of the time asked for
     ├── LimitError                         the system gives this process no thread, no memory, or no real time
     ├── PolicyError                        a policy that cannot be loaded or failed
+    ├── LaunchError                        a launch file with errors, or programs that cannot be started together
     └── AppError                           a program that the command line cannot load
 
 Messages name the bad value and say what to do about it.
@@ -36,12 +37,13 @@ Messages name the bad value and say what to do about it.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
-from .spelling import printable_lines
+from .spelling import printable, printable_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class HorusError(Exception):
@@ -148,6 +150,20 @@ class DamagedRecordingError(RecordingError):
 
 class UnsupportedVersionError(RecordingError):
     """A recording written by a format version this release does not know."""
+
+
+class LaunchError(HorusError):
+    """A launch file has errors, or its programs cannot be started together. ``problems`` names each, in one line."""
+
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, file: os.PathLike[str], problems: Iterable[str]) -> Self:
+        """The error of a file with these problems."""
+        found = tuple(printable(f"{os.fspath(file)}: {problem}") for problem in problems)
+        self = cls("\n".join(found))
+        self.problems = found
+        return self
 
 
 class ReplayError(HorusError):

@@ -209,6 +209,8 @@ class NodeInfo:
     compute: bool = False
     params: Mapping[str, Any] = field(factory=dict, hash=False)
     """The values that its parameters have as the run begins, as JSON has them."""
+    keep: dict[str, int] = field(factory=dict, hash=False)
+    """How many messages it keeps for late readers, by topic."""
 
 
 @frozen

@@ -66,15 +66,17 @@ class HorusFixture:
 
 
 @pytest.fixture
-def horus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HorusFixture:
+def horus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[HorusFixture, None, None]:
     """A topic namespace, a recordings folder and a black box folder for one test."""
     from .testing import unique_namespace
+    from .topics.keeping.ended import release
 
     fixture = HorusFixture(unique_namespace(), tmp_path / "recordings", tmp_path / "blackbox")
     monkeypatch.setenv("HORUS_NAMESPACE", fixture.namespace)
     monkeypatch.setenv("HORUS_RECORDINGS_DIR", str(fixture.recordings_dir))
     monkeypatch.setenv("HORUS_BLACKBOX_DIR", str(fixture.blackbox_dir))
-    return fixture
+    yield fixture
+    release(fixture.namespace)  # what was kept for late readers, which else stays as long as the process
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,9 +23,11 @@ from .engine.rules.schedule import exact
 from .errors import ConfigurationError
 from .nodes.node import Node
 from .observe import Execution, Observer, Sent
+from .remote.asks import Answer, Ask, Asker, Call, Give, SetParam
 from .scheduler.scheduler import Scheduler
 from .spelling import did_you_mean
 from .topics.codec import decode, encode
+from .topics.keeping.keep import Keep
 from .validators import is_positive, is_whole_from
 
 if TYPE_CHECKING:
@@ -33,8 +35,22 @@ if TYPE_CHECKING:
 
     Feed = Mapping[str, Iterable[tuple[int, Any]]]
 
+__all__ = [
+    "Answer",
+    "Call",
+    "Captured",
+    "CapturedError",
+    "CapturedMessage",
+    "Give",
+    "SetParam",
+    "run_nodes",
+    "run_nodes_async",
+    "unique_namespace",
+]
+
 FEEDER = "feed"
 """The publisher of the messages that a test feeds in."""
+_KEPT = "give a list of messages for each topic, as in {'map': [grid]}"
 _FEED = "give pairs of a scheduler tick and a value for each topic, as in {'scan': [(0, 1.5), (1, 1.6)]}"
 
 
@@ -74,6 +90,8 @@ class Captured:
     ticks: dict[str, list[int]] = field(factory=dict)
     """The scheduler ticks in which each node ticked, one entry per tick of the node."""
     errors: list[CapturedError] = field(factory=list)
+    answers: list[Answer] = field(factory=list)
+    """What came of what was asked, in the order of ``asks``."""
     known: frozenset[str] | None = field(default=None, repr=False)
     """The topics that the nodes declare or use; None if that is open, and any may be asked for."""
 
@@ -104,6 +122,9 @@ def run_nodes(
     tick_rate: float = 100.0,
     seed: int = 0,
     feed: Feed | None = None,
+    kept: Mapping[str, Iterable[Any]] | None = None,
+    asks: Iterable[Ask] = (),
+    params: Mapping[str, Any] | None = None,
     namespace: str | None = None,
 ) -> Captured:
     """Run nodes in virtual time and capture every message. Inside an event loop, use `run_nodes_async`.
@@ -116,6 +137,11 @@ def run_nodes(
         seed: Of the random numbers.
         feed: Messages to send: for each topic, pairs of a scheduler tick and a value. They are sent before the nodes
             tick.
+        kept: For each topic, the messages that a publisher kept for late readers (`Keep`) before the run began: nodes
+            can read them from ``init`` on.
+        asks: What is asked of the nodes, and in which ticks: `Call`, `Give` and `SetParam`. What comes of each is in
+            the result's ``answers``, in their order.
+        params: Values of parameters as the run begins, by ``node.parameter``.
         namespace: Of the topics; by default a new one.
 
     Raises:
@@ -124,9 +150,18 @@ def run_nodes(
             topic that no node declares or uses.
     """
     capture, scheduler, seconds = _prepared(
-        nodes, duration=duration, ticks=ticks, tick_rate=tick_rate, seed=seed, feed=feed, namespace=namespace
+        nodes,
+        duration=duration,
+        ticks=ticks,
+        tick_rate=tick_rate,
+        seed=seed,
+        feed=feed,
+        kept=kept,
+        asks=asks,
+        params=params,
+        namespace=namespace,
     )
-    with _names_checked(capture.captured, scheduler, feed):
+    with _names_checked(capture.captured, scheduler, (*(feed or ()), *(kept or ()))):
         scheduler.run_sync(seconds)
     return capture.captured
 
@@ -138,19 +173,31 @@ async def run_nodes_async(
     tick_rate: float = 100.0,
     seed: int = 0,
     feed: Feed | None = None,
+    kept: Mapping[str, Iterable[Any]] | None = None,
+    asks: Iterable[Ask] = (),
+    params: Mapping[str, Any] | None = None,
     namespace: str | None = None,
 ) -> Captured:
     """The same as `run_nodes`, for tests that are coroutines, under pytest-trio or anyio."""
     capture, scheduler, seconds = _prepared(
-        nodes, duration=duration, ticks=ticks, tick_rate=tick_rate, seed=seed, feed=feed, namespace=namespace
+        nodes,
+        duration=duration,
+        ticks=ticks,
+        tick_rate=tick_rate,
+        seed=seed,
+        feed=feed,
+        kept=kept,
+        asks=asks,
+        params=params,
+        namespace=namespace,
     )
-    with _names_checked(capture.captured, scheduler, feed):
+    with _names_checked(capture.captured, scheduler, (*(feed or ()), *(kept or ()))):
         await scheduler.run(seconds)
     return capture.captured
 
 
 @contextmanager
-def _names_checked(captured: Captured, scheduler: Scheduler, feed: Feed | None) -> Iterator[None]:
+def _names_checked(captured: Captured, scheduler: Scheduler, fed: Iterable[str]) -> Iterator[None]:
     """Meanwhile a run goes on; then see whether what was fed was read, which only the run can tell.
 
     Raises:
@@ -159,22 +206,22 @@ def _names_checked(captured: Captured, scheduler: Scheduler, feed: Feed | None) 
     try:
         yield
     except Exception as error:
-        misfed = _misfed(scheduler, feed)
+        misfed = _misfed(scheduler, fed)
         if misfed is not None:
             error.add_note(misfed)  # perhaps it failed for want of that message
         raise
     captured.known = frozenset(scheduler.topics())
-    misfed = _misfed(scheduler, feed)
+    misfed = _misfed(scheduler, fed)
     if misfed is not None:
         raise ConfigurationError(misfed)
 
 
-def _misfed(scheduler: Scheduler, feed: Feed | None) -> str | None:
+def _misfed(scheduler: Scheduler, fed: Iterable[str]) -> str | None:
     topics = scheduler.topics()
     if not topics:  # it did not begin
         return None
     others = {topic for topic, use in topics.items() if {*use.readers, *use.writers} - {FEEDER}}
-    for topic in feed or ():
+    for topic in fed:
         if topic not in others:
             meant = did_you_mean(topic, others) or "; if one reads it only at times, declare it in its subs"
             return f"feed: no node has read {topic!r}{meant}"
@@ -204,11 +251,17 @@ class _Capture(Observer):
 
 
 class _Feeder(Node):
-    """Sends the messages that a test feeds in."""
+    """Sends the messages that a test feeds in, and first those that were kept before."""
 
-    def __init__(self, feed: Feed) -> None:
-        pairs = [(topic, tick, value) for topic, messages in _items(feed) for tick, value in _pairs(topic, messages)]
-        super().__init__(FEEDER, pubs=tuple(feed), order=-(1 << 31))
+    def __init__(self, feed: Feed, kept: Mapping[str, Iterable[Any]]) -> None:
+        self._kept = {topic: _kept_values(topic, values) for topic, values in _items(kept, "kept", _KEPT)}
+        pairs = [
+            (topic, tick, value)
+            for topic, messages in _items(feed, "feed", _FEED)
+            for tick, value in _pairs(topic, messages)
+        ]
+        keeps = {topic: Keep(n=len(values)) for topic, values in self._kept.items() if values}
+        super().__init__(FEEDER, pubs=dict.fromkeys((*feed, *kept)) | keeps, order=-(1 << 31))
         self._by_tick: dict[int, list[tuple[str, Any]]] = {}
         for topic, tick, value in pairs:
             encode(value)
@@ -222,6 +275,11 @@ class _Feeder(Node):
                     f"feed: {messages[0][0]!r} has a message for tick {tick!r}; the run has ticks 0 to {ticks - 1}"
                 )
 
+    def init(self) -> None:
+        for topic, values in self._kept.items():
+            for value in values:
+                self.send(topic, value)
+
     def tick(self) -> None:
         from .nodes.context import tick as current_tick  # `tick` is this method here
 
@@ -229,10 +287,18 @@ class _Feeder(Node):
             self.send(topic, value)
 
 
-def _items(feed: Any) -> Iterable[tuple[str, Any]]:
-    if not hasattr(feed, "items"):
-        raise ConfigurationError(f"feed={feed!r}: {_FEED}")
-    return feed.items()  # type: ignore[no-any-return] # a mapping's
+def _items(given: Any, option: str, way_out: str) -> Iterable[tuple[str, Any]]:
+    if not hasattr(given, "items"):
+        raise ConfigurationError(f"{option}={given!r}: {way_out}")
+    return given.items()  # type: ignore[no-any-return] # a mapping's
+
+
+def _kept_values(topic: str, values: Any) -> list[Any]:
+    if not isinstance(values, list | tuple):
+        raise ConfigurationError(f"kept: {topic!r} has {values!r}: {_KEPT}")
+    for value in values:
+        encode(value)
+    return list(values)
 
 
 def _pairs(topic: str, messages: Any) -> list[tuple[int, Any]]:
@@ -250,6 +316,9 @@ def _prepared(
     tick_rate: float,
     seed: int,
     feed: Feed | None,
+    kept: Mapping[str, Iterable[Any]] | None,
+    asks: Iterable[Ask],
+    params: Mapping[str, Any] | None,
     namespace: str | None,
 ) -> tuple[_Capture, Scheduler, float]:
     if not nodes:
@@ -261,13 +330,18 @@ def _prepared(
         tick_rate=tick_rate,
         deterministic=True,
         seed=seed,
+        params=params,
         namespace=namespace or unique_namespace(),
     ).observe(capture)
     seconds, count = _length(duration, ticks, tick_rate)
-    if feed:
-        feeder = _Feeder(feed)
+    if feed or kept:
+        feeder = _Feeder(feed or {}, kept or {})
         feeder.check_ticks(count)
         scheduler.add(feeder)
+    if asks := list(asks):
+        asker = Asker(asks, count)
+        capture.captured.answers = asker.answers
+        scheduler.add(asker)
     for node in nodes:
         scheduler.add(node)
     return capture, scheduler, seconds

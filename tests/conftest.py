@@ -99,6 +99,9 @@ def no_leaks(namespace: str) -> Iterator[None]:
     yield
     locks = sys.modules.get("horus_async.topics.ring.locks")
     assert locks is None or not locks.violations, locks.violations
+    ended = sys.modules.get("horus_async.topics.keeping.ended")
+    if ended is not None:
+        ended.release(namespace)  # what is kept stays as long as the process
     left = _leaks(namespace, threads_before, files_before)
     if left:
         gc.collect()  # An object in a reference cycle is not a leak.

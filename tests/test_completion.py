@@ -63,6 +63,7 @@ def sessions(recordings_dir: Path) -> None:
         ("horus-async record cut w", ["walk"]),
         ("horus-async record cut drive --ticks 0-1 --name ", []),
         ("horus-async record merge walk d", ["drive"]),
+        ("horus-async record st", ["start"]),
         ("horus-async record check w", ["walk"]),
         ("horus-async record inject dr", ["drive"]),
         ("horus-async replay drive --topic li", ["lidar/out"]),

@@ -188,7 +188,29 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"def tick(node):\n    node.send('words', {{{HOSTILE!r}: 'x'}})\n"
         "def build(args):\n    return Scheduler(deterministic=True).add(Node('talker', tick=tick, rate=10))\n"
     )
+    launch_files(folder)
+    (recordings / "set" / "arm").mkdir(parents=True)
+    part = {"session": "arm", "started_at": HOSTILE, "ended_at": HOSTILE, "why": HOSTILE}
+    programs = {HOSTILE: {"app": HOSTILE, "parts": [{"session": HOSTILE}]}, "arm": {"app": HOSTILE, "parts": [part]}}
+    told = {"schema_version": 1, "started_at": HOSTILE, "file": HOSTILE, "programs": programs}
+    (recordings / "set" / "set.json").write_bytes(orjson.dumps(told))
+    forged_session(recordings / "set" / "base", "talker")
     return folder
+
+
+def launch_files(folder: Path) -> None:
+    """One with programs whose every word is hostile, and one with every error."""
+    words = json.dumps(HOSTILE).replace("\\u0000", "").replace("\x7f", "\\u007f")
+    (folder / "loud.py").write_text(f"import sys\nprint({HOSTILE!r}, sys.argv)\nraise SystemExit({HOSTILE!r})\n")
+    loud = f'[programs.loud]\napp = "loud.py"\nargs = [{words}]\nenv = {{ X = {words} }}\n'
+    (folder / "robot.toml").write_text(loud)
+    (folder / "wrong.toml").write_text(
+        f'[programs.{words}]\napp = "loud.py"\n[programs.arm]\napp = {words}\nafter = [{words}]\n'
+        f"after_topics = [{words}]\n"
+        f"namespace = {words}\n{words} = 1\noptions = [{words}]\nenv = {{ {words} = 1 }}\nrestart = {words}\n"
+        f"[programs.base]\napp = {words}\nafter = [{words}]\nnamespace = {words}\nparams = {{ {words} = 1979-01-01 }}\n"
+        f"{words} = 1\n[defaults]\n{words} = 1\n"
+    )
 
 
 Calls = tuple[tuple[str, ...], ...]
@@ -200,9 +222,20 @@ COMMANDS: dict[str, Calls] = {
         ("replay", "s", "--override", HOSTILE), ("replay", "forged", "--override", "x=1"),
         ("replay", "traces/t.jsonl", "--model", "policy.py:fails"), ("replay", "s", "--topic", HOSTILE),
     ),
+    "launch": (
+        ("launch", "robot.toml"), ("launch", "wrong.toml", "--dry-run"), ("launch", f"{NAME}.toml"),
+        ("launch", "robot.toml", "--dry-run"), ("launch", "robot.toml", "--systemd", "--output", "units"),
+        ("launch", "robot.toml", "--record", HOSTILE),
+    ),
     "check": (("check", "robot.py", "--duration", "0.1", "--runs", "2"), ("check", "robot.py:broken", "--runs", "2")),
+    "record start": (
+        ("record", "start", "heard", "--duration", "0.5"), ("record", "start", HOSTILE, "--duration", "0.5"),
+        ("record", "start", "none", "--duration", "0.5", "--topic", HOSTILE),
+    ),
     "record list": (("record", "list"), ("record", "list", "--long")),
-    "record info": (("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild")),
+    "record info": (
+        ("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild"), ("record", "info", "set"),
+    ),
     "record replay": (("record", "replay", "mild"), ("record", "replay", "forged", "--nodes", "x")),
     "record inject": (
         ("record", "inject", "forged", "--nodes", ","), ("record", "inject", "s", "--nodes", HOSTILE),
@@ -232,6 +265,7 @@ COMMANDS: dict[str, Calls] = {
     ),
     "record check": (
         ("record", "check", "s"), ("record", "check", "forged"), ("record", "check", "huge"),
+        ("record", "check", "set"),
         ("record", "check", "traces"), ("record", "check", f"traces/{NAME[:60]}.jsonl"),
     ),
     "record clean": (("record", "clean", "--max-age-days", "0", "--dry-run"),),
@@ -247,6 +281,19 @@ COMMANDS: dict[str, Calls] = {
     "topic bw": (("topic", "bw", "words", "-n", "1", "--window", "0.1"),),
     "topic pub": (("topic", "pub", "words", HOSTILE), ("topic", "pub", "words", "{}", "--type", HOSTILE)),
     "topic clean": (("topic", "clean", "--dry-run"), ("topic", "clean", "--namespace", HOSTILE)),
+    "node list": (("node", "list"), ("node", "list", "--namespace", HOSTILE)),
+    "node pause": (("node", "pause", HOSTILE, "--timeout", "0.1"), ("node", "pause", "talker", "--timeout", "9")),
+    "node resume": (("node", "resume", HOSTILE, "--timeout", "0.1"),),
+    "param list": (("param", "list"), ("param", "list", HOSTILE), ("param", "list", "--json")),
+    "param get": (("param", "get", HOSTILE), ("param", "get", f"{PUBLISHER}.{HOSTILE}")),
+    "param set": (("param", "set", f"{PUBLISHER}.{HOSTILE}", HOSTILE, "--timeout", "9"),),
+    "param save": (("param", "save"), ("param", "save", "-o", f"{NAME[:40]}.toml"), ("param", "save", HOSTILE)),
+    "service list": (("service", "list"),),
+    "service call": (
+        ("service", "call", "words", "--timeout", "9"), ("service", "call", HOSTILE), ("service", "call", "words", "{"),
+    ),
+    "action list": (("action", "list"),),
+    "action send": (("action", "send", "words", "--timeout", "9"), ("action", "send", HOSTILE)),
     "frames": (
         ("frames", "--moving", "words", "--window", "0.1"), ("frames", "s", "--moving", "words"),
         ("frames", "--moving", HOSTILE), ("frames", HOSTILE), ("frames", "--window", "0.1"),
@@ -302,6 +349,17 @@ def talking(namespace: str) -> Iterator[None]:
         publisher, over = bus.publisher("words", PUBLISHER), threading.Event()
         other = bus.publisher("other", f"{PUBLISHER}'")
         other.publish(HOSTILE.encode(), 1)
+        bus.keep("interfaces", PUBLISHER, 1)
+        offered = {HOSTILE: {"value": HOSTILE, "type": HOSTILE, "doc": HOSTILE, "request": HOSTILE, "policy": HOSTILE}}
+        said = {"node": PUBLISHER, "params": offered, "services": offered, "actions": offered}
+        bus.publisher("interfaces", PUBLISHER).publish(orjson.dumps(said), 1)
+        asked: dict[str, tuple[str, dict[str, Any]]] = {
+            "nodes/request": ("nodes/reply", {"value": [{"node": HOSTILE, "state": HOSTILE, "rate": HOSTILE}]}),
+            "params/request": ("params/reply", {"error": HOSTILE}),
+            "words/request": ("words/reply", {"error": HOSTILE}),
+            "words/goal": ("words/status", {"state": HOSTILE, "error": HOSTILE}),
+        }
+        requests = {topic: bus.subscriber(topic) for topic in asked}
         odd = memory.root() / namespace / "odd@0-0-0.0"
         odd.write_bytes(b"x")
 
@@ -309,6 +367,13 @@ def talking(namespace: str) -> Iterator[None]:
             text = orjson.dumps({HOSTILE: [HOSTILE]})
             while not over.wait(0.005):
                 publisher.publish(text, 1)
+                for topic, (answers, answer) in asked.items():
+                    while (taken := requests[topic].take()) is not None:
+                        named = {"publisher": taken[1], "seq": taken[2], "stamp_ns": taken[3], **answer}
+                        bus.publisher(answers, PUBLISHER).publish(orjson.dumps(named), 1)
+                        if "state" in answer:
+                            end = {**named, "state": "failed"}
+                            bus.publisher(answers, PUBLISHER).publish(orjson.dumps(end), 1)
 
         thread = threading.Thread(target=talk)
         thread.start()

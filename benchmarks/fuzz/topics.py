@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import struct
 import uuid
@@ -65,8 +64,8 @@ def _read_ring(data: bytes) -> None:
     region = adopt_region(bytearray(data[: len(data) & -8]))
     if region is None:
         return
-    for begin in (functools.partial(RingReader, _begin(region)), functools.partial(RingReader, region.end())):
-        reader = begin(lambda _: None)
+    for cursor in filter(None, (_begin(region), region.kept(), region.end())):
+        reader = RingReader(cursor, lambda _: None)
         for _ in range(_TAKEN):
             taken = reader.take()
             if taken is None and not reader.has_message():

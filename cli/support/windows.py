@@ -38,7 +38,7 @@ class Window:
 def windows(topic: str, namespace: str, seconds: float, number: int | None) -> Iterator[Window]:
     """Listen to a topic for ``number`` windows of ``seconds`` each, one right after the other; None: endlessly."""
     with Bus(namespace, from_start=False) as bus:
-        subscriber = bus.subscriber(topic)
+        subscriber = bus.subscriber(topic, kept=False)  # what is kept came before
         done = lost_before = 0
         while done != number:
             start, found = monotonic_ns(), []

@@ -70,8 +70,14 @@ def _silence() -> Iterator[None]:
 def _sessions(_: click.Context) -> Iterable[str]:
     from horus_async.recorder import recordings_root
     from horus_async.recorder.naming import MANIFEST
+    from horus_async.recorder.read.set_file import SET
 
-    return [path.parent.name for path in recordings_root().glob(f"*/{MANIFEST}")]
+    root = recordings_root()
+    names = [path.parent.name for path in root.glob(f"*/{MANIFEST}")]
+    for path in root.glob(f"*/{SET}"):
+        parts = path.parent.glob(f"[!.]*/{MANIFEST}")
+        names += [path.parent.name, *(f"{path.parent.name}/{part.parent.name}" for part in parts)]
+    return names
 
 
 def _opened(ctx: click.Context) -> Any:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _GENERATOR = "it returned an async generator, which nobody would run: leave out the 'yield', and send() or await"
 _log = logging.getLogger("horus_async")
-_AT_ANY_MOMENT = frozenset({TICK, REQUEST})
-"""Kinds of callbacks that may begin long after their scheduler tick did."""
 
 
 class Calling(Planning):
@@ -141,7 +139,7 @@ class Calling(Planning):
                     took_ns,
                     error is not None and self._is_cancellation(error),
                     run.ports.looks,
-                    run.after_ns if kind in _AT_ANY_MOMENT else 0,
+                    run.after_ns if kind is REQUEST or (kind is TICK and run.on) else 0,
                 ),
             )
         )

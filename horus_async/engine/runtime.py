@@ -23,7 +23,8 @@ from attrs import evolve
 from horus_async.clock.event_loop import event_loop
 from horus_async.clock.system import monotonic_ns, perf_ns
 from horus_async.errors import HorusError
-from horus_async.nodes.node import declared
+from horus_async.nodes.interface.marks import ANNOUNCED
+from horus_async.nodes.node import declared, keeps
 from horus_async.undo import undo
 
 from .coroutines import ENDED, Carrier, carry, may_suspend
@@ -103,6 +104,7 @@ class Runtime(Ending):
         if ports is None:
             make_ports = Ports if self._guard is None else self._guard.ports
             ports = make_ports(node.name, self.bus, self)
+            self.keep(node)
             for topic in node.pubs:
                 ports.publisher(topic).open()
         for topic in node.subs:
@@ -124,6 +126,12 @@ class Runtime(Ending):
         for subscriber in run.requests:
             subscriber.on_message(functools.partial(self._asks, run))
         return run
+
+    def keep(self, node: Node) -> None:
+        """Have topics keep what the node says. Before any node reads them: what it kept in its last run goes."""
+        for topic, count in keeps(node).items():
+            self.bus.keep(topic, node.name, count, stays=topic != ANNOUNCED)
+            self.bus.publisher(topic, node.name).open()
 
     def _node_run(self, node: Node, ports: Ports) -> NodeRun:
         return NodeRun(node, ports, tick_rate=self.info.tick_rate, seed=self.info.seed)

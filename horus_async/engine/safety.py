@@ -223,6 +223,9 @@ class Safety(PlanCore, ABC):
                 return
             run.kind = REQUEST
             yield run
+            pace = self._pace
+            if pace is not None and pace.suspended:
+                yield pace.settle()  # a goal's task, for one, begins before the next request
 
     def _asks(self, run: NodeRun) -> None:
         """There is a request for a node; from any thread."""

@@ -112,12 +112,15 @@ class Working(Calling):
 
     def turn_of(self, work: Work, turn: Turn) -> Turn:
         """What a task awaits before it goes on, each time; in real time those who watch are told of it."""
-        if self._virtual or not self.audience.hears_messages:
+        if self._virtual:
             return turn
 
         async def told(into_thread: Callable[[], bool] = nowhere) -> None:
             await turn(into_thread)
-            self.audience.tell("resumed", Resumed(work.run.name, work.number, self.tick, self.stamp_ns()))
+            now_ns = self.stamp_ns()
+            work.context.went_on(now_ns, now_ns - self.time_of_day.dial.began_ns)
+            if self.audience.hears_messages:
+                self.audience.tell("resumed", Resumed(work.run.name, work.number, self.tick, now_ns))
 
         return told
 

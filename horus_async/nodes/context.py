@@ -92,9 +92,13 @@ class TickContext(ContextCore):
 
 
 class WorkContext(TickContext):
-    """What the functions below answer in a task or thread of a node's own: time goes on, and there is no tick."""
+    """What the functions below answer in a task or thread of a node's own: there is no tick.
 
-    __slots__ = ("_elapsed_ns", "_now_ns", "in_thread", "over")
+    In a thread time goes on. In a task it stands, as in a tick, from when the task went on until it waits again: that
+    moment is recorded, so that a verification has it again.
+    """
+
+    __slots__ = ("_elapsed_ns", "_now_ns", "_stands_at", "in_thread", "over")
 
     def __init__(
         self, node: str, seed: int, number: int, now_ns: Callable[[], int], elapsed_ns: Callable[[], int]
@@ -111,23 +115,28 @@ class WorkContext(TickContext):
         """It may not send any more: the run has ended, or the node's ``init`` ran again."""
         self._now_ns = now_ns
         self._elapsed_ns = elapsed_ns
+        self._stands_at: tuple[int, int] | None = None
         self._random = None
         self._np_random = None
 
+    def went_on(self, now_ns: int, elapsed_ns: int) -> None:
+        """It is a task, and goes on: this is its time until it waits again."""
+        self._stands_at = now_ns, elapsed_ns
+
     @property
     def now_ns(self) -> int:  # type: ignore[override]
-        """The time of the run, which goes on."""
-        return self._now_ns()
+        """The time of the run."""
+        return self._now_ns() if self._stands_at is None else self._stands_at[0]
 
     @property
     def now(self) -> float:  # type: ignore[override]
         """The same in seconds."""
-        return self._now_ns() / NANOSECONDS
+        return self.now_ns / NANOSECONDS
 
     @property
     def elapsed(self) -> float:  # type: ignore[override]
         """Seconds since the run began."""
-        return self._elapsed_ns() / NANOSECONDS
+        return (self._elapsed_ns() if self._stands_at is None else self._stands_at[1]) / NANOSECONDS
 
 
 current: ContextVar[TickContext] = ContextVar("horus_async_tick")

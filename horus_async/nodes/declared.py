@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from horus_async.errors import ConfigurationError
 from horus_async.topics import check_topic_name
+from horus_async.topics.keeping.keep import Keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,13 +18,15 @@ class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot 
 
     types: Mapping[str, type]
     """The class by topic, of those that have one."""
+    keeps: Mapping[str, int]
+    """How many messages late readers are to get, by topic, where that was said."""
 
     @classmethod
-    def of(cls, option: str, given: str | Iterable[str] | Mapping[str, type | None]) -> Self:
+    def of(cls, option: str, given: str | Iterable[str] | Mapping[str, type | Keep | None]) -> Self:
         """Make them of what was given for an option.
 
         Raises:
-            ConfigurationError: It is neither a name nor several.
+            ConfigurationError: It is neither a name nor several; or only who sends on a topic can keep its messages.
             TopicNameError: A name cannot be a topic's.
             TopicTypeError: What is given for a topic is no class.
         """
@@ -37,7 +40,13 @@ class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot 
                 f"{option}={given!r}: give one or more topic names, or a dict of them with what they carry"
             ) from None
         kinds = topics if isinstance(topics, Mapping) else {}
-        made.types = {topic: kind for topic, kind in kinds.items() if kind is not None}
+        made.keeps = {topic: kind.n for topic, kind in kinds.items() if isinstance(kind, Keep)}
+        if any(kind is Keep for kind in kinds.values()):
+            raise ConfigurationError(f"{option}={given!r}: Keep lacks its brackets; write Keep(), or Keep(n=2)")
+        if made.keeps and option != "pubs":
+            raise ConfigurationError(f"{option}={given!r}: Keep goes into the pubs of the node that sends the messages")
+        types = {topic: kind.type if isinstance(kind, Keep) else kind for topic, kind in kinds.items()}
+        made.types = {topic: kind for topic, kind in types.items() if kind is not None}
         if made.types:
             from horus_async.topics.typed import check_type  # late, as most nodes do without
 

@@ -15,22 +15,23 @@ from .callbacks import check_callback
 from .context import tick_ns
 from .declared import DeclaredTopics
 from .failure_policies import FailurePolicy, Miss
-from .interface.marks import offers_anything
+from .interface.marks import ANNOUNCED, offers_anything
 from .log import NodeLog
 from .misspelt import CALLBACKS, OPTIONS, find_misspelt, nearest_tick, unknown_option
 from .options import guard_options
-from .sync.sync import Sync, SyncOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from horus_async.topics import Borrowing, Message
+    from horus_async.topics.keeping.keep import Keep
 
     from .interface.answering import Answering
     from .interface.asking import Goal
     from .interface.declaring import Offers
     from .interface.params import Param
     from .sync.stamps import SyncBy
+    from .sync.sync import Sync
     from .topic_access import TopicAccess
 
     Topics = str | Iterable[str] | Mapping[str, type | None]
@@ -58,6 +59,7 @@ class Node:
         on: One or more topics: the node ticks once for each message, and only then.
         pubs: Topics it sends on. Declared topics are part of the causal order before the first tick. As a dict, with
             the class of what each carries, ``{"drive": CmdVel}``, or None: then nothing else can be sent there.
+            ``Keep(class, n)`` also lets late readers of the topic have its last ``n`` messages: ``{"map": Keep(Map)}``.
         subs: Topics it reads. In a dict, likewise: a message of another class is left out, counted in the node's
             ``refused``, and told of once.
         order: Where topics leave the order open, lower ticks earlier; it also says where a feedback loop is closed.
@@ -78,7 +80,7 @@ class Node:
     name: str = ""
     rate: float | None = None
     on: Topics | None = None
-    pubs: Topics = ()
+    pubs: Topics | Mapping[str, type | Keep | None] = ()
     subs: Topics = ()
     order: int = 0
     budget: float | None = None
@@ -104,7 +106,7 @@ class Node:
         enter_safe_state: Callable[..., Any] | None = None,
         rate: float | None = _own,
         on: Topics | None = _own,
-        pubs: Topics = _own,
+        pubs: Topics | Mapping[str, type | Keep | None] = _own,
         subs: Topics = _own,
         order: int = _own,
         budget: float | None = _own,
@@ -320,6 +322,8 @@ class Node:
         Raises:
             ConfigurationError: An argument is not possible, or a topic is in another `sync` of the node.
         """
+        from .sync.sync import Sync, SyncOptions  # late, as most nodes do without
+
         options = SyncOptions.checked(self.name, topics, slop=slop, by=by, wait=wait, queue=queue)
         made = None if self._ports is None else self._ports.syncs.get(options.topics[0])
         if isinstance(made, Sync) and made.options == options:
@@ -410,6 +414,14 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
 # Functions, not methods, so that a node may have methods and attributes of these names.
 
 
+def keeps(node: Node) -> dict[str, int]:
+    """How many messages a node keeps for late readers, by topic."""
+    kept = dict(getattr(node.pubs, "keeps", {}))
+    if offers_of(node) is not None:
+        kept[ANNOUNCED] = 1
+    return kept
+
+
 def callback_of(node: Node, name: str) -> Callable[..., Any] | None:
     """The callback of that name, bound to its node; None if there is none."""
     function = node._functions.get(name)  # noqa: SLF001 - in its own module
@@ -426,6 +438,7 @@ def declared(node: Node) -> NodeInfo:
         subs=tuple(node.subs),
         order=node.order,
         compute=node.compute,
+        keep=keeps(node),
         params=_param_values(node),
     )
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .log_lines import LogLine
     from .naming import recordings_root
     from .options import Fsync, RecordingOptions, Redact
-    from .read.listing import SessionSummary, delete_session, list_sessions, open_session
+    from .read.listing import SessionSummary, delete_session, list_sessions
     from .read.log import RecordedLog
     from .read.reader import RecordedFile
     from .read.session import Session
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SchedulerTick,
         SendsRecord,
     )
+    from .sets.opening import open_session
     from .write.lines import tick_digest
     from .write.recorder import Recorder
     from .write.writer import RecordingStats
@@ -77,7 +78,7 @@ _HOMES = {
     "SessionSummary": "read.listing",
     "delete_session": "read.listing",
     "list_sessions": "read.listing",
-    "open_session": "read.listing",
+    "open_session": "sets.opening",
     "recordings_root": "naming",
     "tick_digest": "write.lines",
 }

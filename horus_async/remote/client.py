@@ -9,7 +9,8 @@ from attrs import frozen
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import ActionError, ParamError, ServiceError, ServiceTimeoutError
-from horus_async.nodes.interface.identity import ANNOUNCED, CONTROL, PARAMS, Request
+from horus_async.nodes.interface.identity import PARAMS, Request
+from horus_async.nodes.interface.marks import ANNOUNCED, CONTROL
 from horus_async.spelling import did_you_mean
 from horus_async.topics import Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.inspection import rings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.system import monotonic_ns
 from horus_async.errors import TopicError
-from horus_async.nodes.interface.identity import CONTROL
+from horus_async.nodes.interface.marks import CONTROL
 from horus_async.topics.codec import decode, encode
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ class Control:
     def look(self, step: Step) -> None:
         """A scheduler tick begins."""
         del step
-        while (taken := self._subscriber.take()) is not None:
+        while self._subscriber.has_message():
+            taken = self._subscriber.take()
+            if taken is None:
+                return
             payload, publisher, seq, stamp_ns = taken
             try:
                 asked = decode(payload)
@@ -42,7 +45,7 @@ class Control:
         if do == "list":
             return {"value": [_row(run) for run in runs.values()]}
         run = runs.get(asked["node"]) if isinstance(asked.get("node"), str) else None
-        if run is None or do not in {"pause", "resume"}:
+        if run is None or do not in ("pause", "resume"):
             return None
         changed = self._runtime.pause(run) if do == "pause" else self._runtime.resume(run)
         return {"value": {"node": run.name, "paused": run.paused, "changed": changed}}

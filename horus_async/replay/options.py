@@ -55,6 +55,9 @@ class ReplayOptions:
     kept: dict[str, int] = field(factory=dict)
     """How many messages from before the start were played, by topic: the last of what was sent once."""
 
+    outside: int = 0
+    """How many messages of other programs were played."""
+
     def set_start_time(self, moment: Moment) -> None:
         """Begin at the first tick at or after a moment."""
         self.start = tick_at(self.session, moment)

@@ -17,6 +17,7 @@ from horus_async.observe import Observer
 from horus_async.topics import Message
 from horus_async.topics.codec import decode, encode
 from horus_async.topics.codec.compact import fitting
+from horus_async.topics.keeping.keep import KEEP_LIMIT, Keep
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .choosing.kept import kept_external, kept_outputs
@@ -37,6 +38,16 @@ if TYPE_CHECKING:
 
 _PLAYED = ("tick", "safe_state", "init", "request")
 """Kinds of lines that are played at their ticks; the ``init`` with which the run began is played before the first."""
+
+
+def _pubs(options: ReplayOptions, node: str) -> dict[str, Keep | None]:
+    """The topics that a recorded node is to send on, with what it keeps there."""
+    found: dict[str, Keep | None] = dict.fromkeys(sorted(options.played_topics(node)))
+    for topic, count in options.session.nodes[node].keep.items():
+        name = options.choice.played_as(topic)
+        if name in found:
+            found[name] = Keep(n=min(max(count, 1), KEEP_LIMIT))
+    return found
 
 
 class Player:
@@ -62,7 +73,7 @@ class Player:
             tick=self._play,
             init=(lambda _: self._play_special("init")) if whole_start else None,
             shutdown=(lambda _: self._play_special("shutdown")) if whole_end else None,
-            pubs=options.played_topics(node),
+            pubs=_pubs(options, node),
             order=info.order if order is None else order,
         )
         self._replacements = {topic: value for (name, topic), value in options.overrides.items() if name == node}
@@ -271,6 +282,7 @@ class ExternalPlayer:
         payload: Payload = text if len(text) <= MESSAGE_LIMIT else fitting(text, publisher.forms)
         publisher.publish(payload, self._options.stamp_of(message), message.seq)
         self._played(name, message.source)
+        self._options.outside += 1
 
 
 def _in_order(messages: list[ExternalMessage]) -> list[ExternalMessage]:

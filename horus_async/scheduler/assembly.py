@@ -185,6 +185,8 @@ def _assemble(
 
                 add_played(runtime, played, nodes, ends_run=duration is None)
             for node in nodes:
+                runtime.keep(node)
+            for node in nodes:
                 runtime.add(node)
             if not options.deterministic:
                 Control(runtime)

@@ -15,6 +15,7 @@ from horus_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from horus_async.realtime.options import Realtime
 
@@ -34,6 +35,8 @@ class Overrides:
     deterministic: bool | None = None
     seed: int | None = None
     recording: str | None = None
+    recordings_dir: Path | None = None
+    """Where it is recorded, whatever the program says."""
     blackbox_mb: int | None = None
     blackbox_mb_by_default: int = 0
     """For a program that asked for no black box and was told nothing of it here."""
@@ -80,6 +83,7 @@ class Overrides:
             "seed": self.seed,
             "blackbox_mb": self.blackbox_mb,
             "recording": self.recording,
+            "recordings_dir": self.recordings_dir,
             "realtime": self.realtime,
             "gc": self.gc,
         }

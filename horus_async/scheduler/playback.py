@@ -152,6 +152,11 @@ class Playback:
         return dict(self._replaying("sent_before_start").kept)
 
     @property
+    def from_outside(self) -> int:
+        """How many messages of other programs, which the recorded run took or `record start` has, were replayed."""
+        return self._replaying("from_outside").outside
+
+    @property
     def stamps_changed(self) -> dict[str, int]:
         """How many messages had stamps beyond 64 bits with sign and were replayed with the nearest, by topic."""
         return dict(self._replaying("stamps_changed").stamps_changed)

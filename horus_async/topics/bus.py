@@ -24,6 +24,7 @@ from horus_async.undo import undo
 from . import discovery
 from .exchange import Exchange
 from .external.notices import say_cut
+from .keeping import ended
 from .line import Line
 from .publisher import Publisher
 from .ring.abandoned import close_abandoned, close_when_possible, forget_abandoned
@@ -74,7 +75,8 @@ class Bus:
         self.isolated = isolated
         self._exchange = Exchange(inner=True) if isolated else _exchange
         self._lock = new_lock(Rank.BUS)
-        self._lines: dict[tuple[str, bool], Line] = {}
+        self._lines: dict[tuple[str, bool | str], Line] = {}
+        """By topic, and whether it is external; those of a publisher that keeps messages by topic and its name."""
         self.own: set[object] = set()
         """The rings of this bus, except those that stand for other processes."""
         self._process = os.getpid()
@@ -84,9 +86,10 @@ class Bus:
         try:
             if from_start:  # not for the handles of a topic: with thousands of them this would take most of their time
                 rings = self._discovery.all_rings() if self._discovery is not None else []
+                ended.drop_removed(self.namespace)
                 known: list[Ring] = [*self._exchange.writers(self.namespace), *rings]
                 for ring in known:
-                    self._opened[ring] = ring.end()
+                    self._opened[ring] = ring.begin()
         except BaseException:
             if self._discovery is not None:
                 discovery.release(self._discovery)
@@ -111,7 +114,7 @@ class Bus:
             ConfigurationError: not a name for a publisher, or not a capacity.
             TopicError: the bus is closed.
         """
-        line = self._line(check_topic_name(topic), external=external)
+        line = self._line(check_topic_name(topic), self._kind(topic, name, external=external))
         if not name or len(name.encode("utf-8", "surrogatepass")) > PUBLISHER_NAME_LIMIT or not _is_text(name):
             raise ConfigurationError(f"a publisher's name is 1 to {PUBLISHER_NAME_LIMIT} bytes of UTF-8, not {name!r}")
         with self._lock:
@@ -121,18 +124,35 @@ class Bus:
                 line.publishers[name] = Publisher(
                     topic,
                     name,
-                    open_ring=partial(self._open_ring, topic, external=external),
+                    open_ring=partial(self._open_ring, topic, name, external=external),
                     channel=line.channel,
                     turn=line.turn,
                 )
             return line.publishers[name]
 
-    def subscriber(self, topic: str, *, from_start: bool = False) -> Subscriber:
+    def keep(self, topic: str, name: str, count: int, *, stays: bool = True) -> None:
+        """Let the publisher ``name`` of ``topic`` keep its last ``count`` messages for late readers.
+
+        With ``stays``, also after this bus is closed. If it does so already, the larger number counts. It gets a ring
+        of its own, unless it is a publisher already: then it has to be the only one of this bus on this topic.
+
+        Raises:
+            TopicNameError: not a name for a topic.
+            TopicError: the bus is closed.
+        """
+        shared = self._line(check_topic_name(topic))
+        line = shared if name in shared.publishers else self._line(topic, name)
+        assert line.publishers.keys() <= {name}, "what others send would be kept as well"
+        with_turn(line.turn, lambda: line.want_keep(count))
+        line.stays = stays
+
+    def subscriber(self, topic: str, *, from_start: bool = False, kept: bool = True) -> Subscriber:
         """A new place to read ``topic`` from.
 
         Args:
             topic: name of the topic.
             from_start: begin with what was published since this bus was opened, instead of from now on.
+            kept: begin with what publishers keep for late readers.
 
         Raises:
             TopicNameError: not a name for a topic.
@@ -140,10 +160,21 @@ class Bus:
         """
         channel = self._line(check_topic_name(topic)).channel
         if self._discovery is not None:
+            ended.drop_removed(self.namespace)
             self._discovery.listen(topic, channel)
         subscriber = Subscriber(topic, channel)
-        channel.add_listener(subscriber, self._beginning if from_start else _end)
+        channel.add_listener(subscriber, self._beginning if from_start else _begin if kept else _end)
         return subscriber
+
+    def published(self) -> list[str]:
+        """The topics that other processes publish, ended ones included as long as they can be read.
+
+        From the first call on these processes know that somebody listens, as they do from a first subscriber.
+
+        Raises:
+            TopicPermissionError: the namespace's folder is not ours.
+        """
+        return [] if self._discovery is None else self._discovery.topics()
 
     def close(self) -> None:
         """Mark all rings as ended and remove their files. Readers that have them mapped can still read the rest."""
@@ -161,10 +192,12 @@ class Bus:
     def _close_line(self, line: Line) -> None:
         ring = None
         try:
-            ring = with_turn(line.turn, lambda: self._close_ring(line))
+            ring = with_turn(line.turn, lambda: self._close_ring(line, may_stay=not self.isolated))
         finally:
             for channel in filter(None, (line.channel, line.public)):
-                if ring is not None:
+                if ring is not None and ended.holds(ring):
+                    channel.wake()
+                elif ring is not None:
                     channel.remove_writer(ring)
                 channel.end_relay(line.channel)
             if ring is not None:
@@ -178,9 +211,13 @@ class Bus:
         if not _open_in[self.namespace]:
             doorbell.forget(self.namespace)
 
-    def _close_ring(self, line: Line) -> RingWriter | None:
+    def _close_ring(self, line: Line, *, may_stay: bool = False) -> RingWriter | None:
+        """End the ring of a line; with ``may_stay``, what it keeps for late readers stays."""
         ring, line.ring = line.ring, None
-        if ring is not None:
+        if ring is not None and may_stay and line.stays and ring.keeps and not ring.gone:
+            (name,) = line.publishers
+            undo((ring.close, lambda: ended.hold(self.namespace, ring, name, line.channel, line.files)))
+        elif ring is not None:
             undo((ring.close, lambda: line.give_up_files(keep=self._others_listen())))
         return ring
 
@@ -222,24 +259,28 @@ class Bus:
     def __repr__(self) -> str:
         return f"<Bus {self.namespace!r} of {len(self._lines)} topics{', closed' if self._closed else ''}>"
 
-    def _line(self, topic: str, *, external: bool = False) -> Line:
+    def _kind(self, topic: str, name: str, *, external: bool) -> bool | str:
+        """Which of the lines of a topic is that of a publisher."""
+        return name if not external and (topic, name) in self._lines else external
+
+    def _line(self, topic: str, kind: bool | str = False) -> Line:  # noqa: FBT001, FBT002 - a key
         with self._lock:
             if self._closed:
                 raise TopicError(f"topic {topic!r}: the bus is closed")
-            if (topic, external) not in self._lines:
+            if (topic, kind) not in self._lines:
                 channel = self._exchange.channel(self.namespace, topic)
                 public = _exchange.channel(self.namespace, topic) if self.isolated else None
                 if public is not None:
                     public.relay(channel)
-                self._lines[topic, external] = Line(channel, public)
-            return self._lines[topic, external]
+                self._lines[topic, kind] = Line(channel, public)
+            return self._lines[topic, kind]
 
     def _beginning(self, ring: Ring) -> Cursor:
         return self._opened.get(ring) or ring.start()
 
-    def _open_ring(self, topic: str, *, external: bool) -> RingWriter:
-        """The ring of a topic, made now if this is its first message. The caller holds the line's turn."""
-        line = self._line(topic, external=external)
+    def _open_ring(self, topic: str, name: str, *, external: bool) -> RingWriter:
+        """The ring of a publisher, made now if this is its first message. The caller holds the line's turn."""
+        line = self._line(topic, self._kind(topic, name, external=external))
         schemas: tuple[bytes, ...] = ()
         if line.ring is not None and line.ring.gone:
             schemas = line.ring.schemas
@@ -251,6 +292,8 @@ class Bus:
                 self._tidied = True
                 with suppress(OSError, TopicError):  # if it matters, making the ring says so
                     discovery.tidy(self.namespace)
+            if line.keep and not self.isolated:
+                ended.replace(self.namespace, topic, name, others_listen=self._others_listen())
             process = f"{self._process:x}-{discovery.process_token()}"
             file_name = f"{path_component(topic)}@{process}-{next(_ring_numbers):x}"
             line.ring = line.new_ring(topic, self.namespace, file_name, self._process)
@@ -282,6 +325,10 @@ class Bus:
             return discovery.others_listen(self.namespace)
         except (OSError, TopicError):  # cannot tell
             return False
+
+
+def _begin(ring: Ring) -> Cursor:
+    return ring.begin()
 
 
 def _end(ring: Ring) -> Cursor:

@@ -17,7 +17,7 @@ from horus_async.errors import TopicError, TopicPermissionError
 
 from .core import GlanceCore
 from .external import notices
-from .external.leftovers import GRACE_NS, UNSEEN_GRACE_NS, reclaim
+from .external.leftovers import GRACE_NS, UNSEEN_GRACE_NS, end_life, reclaim
 from .external.rings import (
     ExternalRing,
     RingFile,
@@ -25,6 +25,7 @@ from .external.rings import (
     list_folder,
     open_region,
     ring_file,
+    topic_of,
 )
 from .ring import guard, memory
 from .ring.layout import FOR_ALL
@@ -139,6 +140,16 @@ class Discovery(GlanceCore):
                 self._try(files, len(files), say=False)  # a run does not hear what is said before it has begun
             return list(self._rings.values())
 
+    def topics(self) -> list[str]:
+        """The topics that other processes publish. From now on these processes know that somebody listens here."""
+        with self._lock:
+            if not self.sleepers.listening:
+                self.sleepers.open()
+            self._look_if_possible(refuse=True)
+            for files in self._files.values():
+                self._try(files, len(files))
+            return [topic_of(rings[0].generations[0]) for rings in self._open.values() if rings]
+
     # Beginning and end
 
     def close(self) -> None:
@@ -157,6 +168,8 @@ class Discovery(GlanceCore):
                     if not others_listen(self.namespace):
                         reclaim(self.namespace, grace_ns=0, mine=process_token())
                     remove_folder(self.namespace)
+        with suppress(OSError, TopicError):
+            end_life(self.namespace)
 
     def forked(self) -> None:
         """In a new process after a fork: close the copies of descriptors."""
@@ -321,6 +334,9 @@ def process_token() -> str:
 
 def acquire(namespace: str, exchange: Exchange) -> Discovery:
     """The discovery of a namespace, for one more bus; ``release`` it afterwards."""
+    if namespace not in _open:
+        with suppress(OSError, TopicError):  # before this process takes part: what was kept is stale if nobody does
+            end_life(namespace)
     with _lock:
         discovery = _open.get(namespace)
         if discovery is None:
@@ -354,6 +370,7 @@ def tidy(namespace: str) -> None:
     start = monotonic_ns()
     if start < _next_tidy.get(namespace, 0):
         return
+    end_life(namespace)
     with _lock:
         discovery = _open.get(namespace)
     listening = (discovery is not None and bool(discovery.sleepers.slots)) or others_listen(namespace)

@@ -77,6 +77,10 @@ class Channel(ChannelCore):
         """Forget a closed ring. Its readers still read it to its end."""
         with self._lock:
             self.writers = tuple(other for other in self.writers if other is not writer)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let those who wait look: a ring has ended."""
         for watcher in self.watchers:
             watcher()
 

@@ -32,6 +32,8 @@ class RingInfo:
     pid: int
     live: bool
     """Whether its process is alive and has not closed it."""
+    keep: int
+    """How many of its messages are kept for late readers; 0: none."""
     publishers: tuple[str, ...]
     messages: int
     """Written since the ring was opened."""
@@ -118,6 +120,7 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
         topic=topic_of(region),
         pid=region.words[Word.PID],
         live=not newest.words[CLOSED] and _locked(folder / first.name),
+        keep=region.words[Word.KEEP],
         publishers=tuple(newest.names),
         messages=end.index,
         capacity=newest.capacity,

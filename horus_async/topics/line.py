@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Line:
     """One topic of a bus. Its publishers share one ring, which is made with their first message."""
 
-    __slots__ = ("capacity", "channel", "files", "public", "publishers", "ring", "turn")
+    __slots__ = ("capacity", "channel", "files", "keep", "public", "publishers", "ring", "stays", "turn")
 
     def __init__(self, channel: Channel, public: Channel | None = None) -> None:
         """Begin without a ring.
@@ -36,9 +36,13 @@ class Line:
         self.channel = channel
         self.public = public
         self.turn = Turn()
+        self.stays = True
+        """Whether what it keeps for late readers outlives the bus."""
         self.publishers: dict[str, Publisher] = {}
         self.capacity: int | None = None
         """The most bytes that were asked for."""
+        self.keep = 0
+        """How many messages are kept for late readers."""
         self.ring: RingWriter | None = None
         self.files: list[SharedFile] = []
         """One for each generation of the ring."""
@@ -54,6 +58,12 @@ class Line:
         self.capacity = max(capacity, self.capacity or 0)
         if self.ring is not None:
             self.ring.want_capacity(capacity)
+
+    def want_keep(self, count: int) -> None:
+        """Let the ring keep at least its last ``count`` messages for late readers. The caller holds the turn."""
+        self.keep = max(count, self.keep)
+        if self.ring is not None:
+            self.ring.keep(self.keep)
 
     def new_ring(self, topic: str, namespace: str, file_name: str, pid: int) -> RingWriter:
         """A ring in files ``<file_name>.<generation>`` in the namespace's folder. The caller holds the turn.
@@ -91,6 +101,8 @@ class Line:
             back=back,
         )
         made = weakref.ref(writer)  # the guard must not keep what is closed
+        if self.keep:
+            writer.keep(self.keep)
         return writer
 
     def give_up_files(self, *, keep: bool) -> None:

@@ -11,6 +11,7 @@ from horus_async.native import core
 from .core import SubscriberCore
 from .ring.locks import Rank, new_lock
 from .ring.reader import RingReader
+from .ring.region import KEEP
 from .wake.wakeup import Bell
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class Subscriber(SubscriberCore):
 
     def _let_go_of_ended(self) -> None:
         """Keep few rings that have ended: each takes memory and a descriptor, and perhaps nobody ever reads them."""
-        ended = [reader for reader in self._readers if reader.closed]
+        ended = [reader for reader in self._readers if reader.closed and not reader.words[KEEP]]
         for reader in ended:
             if reader.ended:
                 self._forget(reader)

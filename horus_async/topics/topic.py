@@ -14,6 +14,7 @@ from .borrowing import Borrowing
 from .bus import Bus, default_namespace
 from .codec import GENERAL, decode, encode
 from .core import TopicCore
+from .keeping.keep import check_count
 from .message import Message
 from .packed.marks import exact
 from .ring.abandoned import close_abandoned, close_when_possible
@@ -49,6 +50,7 @@ class Topic(TopicCore):
         *,
         capacity: int | None = None,
         namespace: str | None = None,
+        keep: int | None = None,
     ) -> None:
         """Open it.
 
@@ -60,10 +62,13 @@ class Topic(TopicCore):
                 itself for larger messages.
             namespace: topics meet only within one namespace; default: the environment's ``HORUS_NAMESPACE``, else
                 ``default``.
+            keep: late readers first get the last so many messages that this process sends, also after this handle was
+                closed, as long as the namespace lives; default: none. If several handles of a process ask for it, the
+                largest number counts for all of them.
 
         Raises:
             TopicNameError: not a name for a topic.
-            ConfigurationError: not a name for a namespace, or not a capacity.
+            ConfigurationError: not a name for a namespace, not a capacity, or not a number of messages.
             TopicTypeError: ``type`` is not a class.
         """
         super().__init__()
@@ -72,10 +77,15 @@ class Topic(TopicCore):
         if type is not None:
             check_type(name, type)
         self._type = type
+        if keep is not None:
+            check_count("keep", keep)
         self.namespace = check_namespace(default_namespace() if namespace is None else namespace)
         self._bus = _acquire_bus(self.namespace, name)
         try:
-            publisher = self._bus.publisher(name, f"topic-{os.getpid()}", capacity=capacity)
+            own = f"topic-{os.getpid()}"
+            if keep is not None:
+                self._bus.keep(name, own, keep)
+            publisher = self._bus.publisher(name, own, capacity=capacity)
             self._publisher, self._forms = publisher, publisher.forms
             self._subscriber = self._bus.subscriber(name)
         except BaseException:

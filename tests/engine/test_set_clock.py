@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -140,15 +141,18 @@ class Worker:
 
 
 def test_background_work_sees_time_go_on() -> None:
-    """In a task and in a thread elapsed() goes on as the monotonic clock does, and now() follows the wall clock."""
+    """In a task and in a thread elapsed() goes on as the monotonic clock does, and now() follows the wall clock.
+
+    In a task from wait to wait: in between time stands.
+    """
     worker = Worker(-3)
     with fake_wall() as wall:
         changes = {2: HOUR_NS, 4: -6 * HOUR_NS, 6: 2 * HOUR_NS}
         run_nodes(setter(wall, changes, 10**9), worker.node, duration=300, deterministic=False)
     for where, rows in worker.rows.items():
-        first = rows[0]
-        for row in rows:
-            assert (row[0] - first[3]) / 1e9 - 1e-6 <= row[1] - first[1] <= (row[3] - first[0]) / 1e9 + 1e-6
+        for start, first, before, row in zip(repeat(rows[0]), repeat(rows[1]), rows[1:], rows[2:], strict=False):
+            since, until = (before, start) if where == "task" else (row, first)
+            assert (since[0] - first[3]) / 1e9 - 1e-6 <= row[1] - first[1] <= (row[3] - until[0]) / 1e9 + 1e-6
         assert {worker.hours(where, number) for number in range(len(rows))} <= {0, 1, -5, -3}
 
 

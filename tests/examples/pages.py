@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .programs import ROOT, horus, python
 
-_BLOCK = re.compile(r"^```(python|sh)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(python|sh|toml)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
@@ -27,6 +27,7 @@ def blocks_of(page: str) -> list[Block]:
     """The blocks of a page that a reader can type; for a set-up command, the reader of the tests has done that."""
     text = (ROOT / page).read_text(encoding="utf-8")
     blocks = [Block(*match.groups(default="")) for match in _BLOCK.finditer(text)]
+    blocks = [block for block in blocks if block.file or block.language != "toml"]  # a piece of one is not to be typed
     return [block for block in blocks if not block.text.startswith("python3 -m venv")]
 
 

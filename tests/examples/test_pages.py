@@ -15,8 +15,24 @@ from .programs import ROOT, horus, python
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONCEPTS = [f"docs/{name}.md" for name in ("params", "services", "actions", "sync", "frames")]
-PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.md", "docs/hardware.md", *CONCEPTS]
+CONCEPTS = [
+    "docs/params.md",
+    "docs/services.md",
+    "docs/actions.md",
+    "docs/sync.md",
+    "docs/frames.md",
+    "docs/record_start.md",
+]
+PAGES = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/from_ros2.md",
+    "docs/notebooks.md",
+    "docs/launch.md",
+    "docs/hardware.md",
+    "docs/mobile_base.md",
+    *CONCEPTS,
+]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +42,8 @@ PAGES = ["README.md", "docs/tutorial.md", "docs/from_ros2.md", "docs/notebooks.m
         ("docs/tutorial.md", 20, 2),
         ("docs/from_ros2.md", 3, 2),
         ("docs/hardware.md", 1, 1),
-        *((page, 3, 1) for page in CONCEPTS),
+        ("docs/launch.md", 5, 1),
+        *((page, 2, 1) for page in CONCEPTS),
     ],
 )
 def test_every_block_of_a_page_runs(page: str, at_least: int, times: int, tmp_path: Path) -> None:

@@ -40,6 +40,14 @@ def run_and_verify(
     return trio.run(verify)
 
 
+def count(node: Node) -> int:
+    """Which tick of the node this is, from 0; in real time the scheduler may leave some of its own out."""
+    node.state = -1 if node.state is None else node.state
+    node.state += 1
+    number: int = node.state
+    return number
+
+
 def collector(got: list[Any], *topics: str, name: str = "collector") -> Node:
     """A node that keeps what is sent on these topics."""
 

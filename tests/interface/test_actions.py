@@ -19,10 +19,12 @@ from horus_async import (
     Restart,
     ServiceError,
     action,
+    elapsed,
+    now_ns,
     sleep,
     tick,
 )
-from tests.interface.programs import both_modes, collector, run_and_verify, scheduler_of
+from tests.interface.programs import both_modes, collector, count, run_and_verify, scheduler_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,8 +74,8 @@ def giver(*scripts: Callable[[Node], Awaitable[Any]], at: int = 5, name: str = "
     """A node that carries out a script in its tick, and sends what comes of it."""
 
     async def give(node: Node) -> None:
-        number = tick() // at - 1
-        if tick() % at == 0 and 0 <= number < len(scripts):
+        number, rest = divmod(count(node) - at, at)
+        if not rest and 0 <= number < len(scripts):
             try:
                 node.send("got", await scripts[number](node))
             except (ActionError, ServiceError) as error:
@@ -187,7 +189,7 @@ def test_failures_come_back_and_the_node_goes_on(*, deterministic: bool, tmp_pat
             collector(got, "got"),
         ]
 
-    report = run_and_verify(make, tmp_path, deterministic=deterministic, duration=2.3)
+    report = run_and_verify(make, tmp_path, deterministic=deterministic, duration=4.0)
     assert got[:4] == [
         ["ActionError", "move: ValueError: unlucky", "failed"],
         ["ActionError", "move: the way is blocked", "failed"],
@@ -220,7 +222,7 @@ def test_a_further_goal_goes_by_the_policy(
     def make() -> list[Node]:
         async def ask(node: Node) -> None:
             at = 3 if node.name == "first" else 8
-            if tick() == at:
+            if count(node) == at:
                 async with node.goal("move", Way(5), timeout=5.0) as move:
                     try:
                         node.send("got", await move.result())
@@ -247,7 +249,7 @@ def test_a_goal_that_waits_may_be_given_up() -> None:
     got: list[Any] = []
 
     async def ask(node: Node) -> None:
-        if tick() == 5:
+        if count(node) == 5:
             async with node.goal("move", Way(5)) as one, node.goal("move", Way(6)) as two:
                 await sleep(0.03)
                 two.cancel()
@@ -279,7 +281,7 @@ def test_a_goal_preempted_while_it_is_being_given_up() -> None:
             """Nothing."""
 
     async def ask(node: Node) -> None:
-        if tick() == 5:
+        if count(node) == 5:
             async with node.goal("move", 1) as one:
                 await sleep(0.05)
                 one.cancel()
@@ -309,7 +311,7 @@ def test_a_goal_ends_where_its_node_begins_anew() -> None:
                 raise ValueError("it breaks")
 
     async def ask(node: Node) -> None:
-        if tick() == 5:
+        if count(node) == 5:
             async with node.goal("move", 1) as one:
                 with pytest.raises(ActionError) as caught:
                     await one.result()
@@ -324,7 +326,7 @@ def test_the_end_of_the_run_ends_goals() -> None:
     node = arm()
 
     async def ask(giver: Node) -> None:
-        if tick() == 5:
+        if count(giver) == 5:
             async with giver.goal("move", Way(10**9)) as move:
                 await move.result()
 
@@ -368,7 +370,7 @@ def test_feedback_and_results_of_another_class_are_mistakes_of_the_node() -> Non
         handle.feedback("two")
 
     async def ask(node: Node) -> None:
-        if tick() == 5:
+        if count(node) == 5:
             for name in ("bad", "worse", "worst"):
                 async with node.goal(name, 1) as move:
                     try:
@@ -395,3 +397,32 @@ def test_feedback_and_results_of_another_class_are_mistakes_of_the_node() -> Non
     assert got[0] == "bad: TopicTypeError: topic 'bad' carries int, not str"
     assert got[1] == "worse: TopicTypeError: topic 'worse' carries int, not str"
     assert "worst: ValueNotSupportedError: value['value'] is not supported: object" in got[2]
+
+
+@both_modes
+def test_a_goal_that_waits_for_a_thread_and_tells_the_time_is_verified(*, deterministic: bool, tmp_path: Path) -> None:
+    """A thread takes no time in a verification, which once waited for it for ever; the task's time is the recorded."""
+
+    def make() -> list[Node]:
+        class Planner(Node):
+            name, rate = "planner", 50
+
+            @action("plan")
+            async def plan(self, goal: Any, handle: Any) -> Any:
+                for number in range(goal):
+                    found = await anyio.to_thread.run_sync(sum, range(number + 2000))
+                    handle.feedback([found, now_ns(), elapsed()])
+                    await sleep(0.02)
+
+            def tick(self) -> None:
+                """Nothing."""
+
+        async def ask(node: Node) -> None:
+            if tick() == 5:
+                async with node.goal("plan", 5, timeout=5.0) as plan:
+                    node.send("got", [said async for said in plan])
+
+        return [Node("giver", tick=ask), Planner()]
+
+    report = run_and_verify(make, tmp_path, deterministic=deterministic, duration=0.5)
+    assert (report.differences, report.compared > 8) == (0, True), report

@@ -11,9 +11,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from horus_async import ConfigurationError, Node, Param, ParamError, Scheduler, ServiceError, tick
+from horus_async import ConfigurationError, Node, Param, ParamError, Scheduler, ServiceError
 from horus_async.recorder import open_session
-from tests.interface.programs import both_modes, collector, run_and_verify, scheduler_of
+from tests.interface.programs import both_modes, collector, count, run_and_verify, scheduler_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +47,9 @@ def setter(*changes: tuple[int, dict[str, Any]], node: str = "arm") -> Node:
     """A node that sets parameters at these ticks, and sends what comes of it."""
 
     async def ask(self: Node) -> None:
+        number = count(self)
         for at, values in changes:
-            if at == tick():
+            if at == number:
                 try:
                     self.send("answer", await self.call("params", {"node": node, "set": values}, timeout=5.0))
                 except ServiceError as error:

@@ -9,7 +9,7 @@ import trio
 
 from horus_async import ConfigurationError, ContextError, Miss, Node, Scheduler, service, tick
 from horus_async.remote.client import Client
-from tests.interface.programs import both_modes, scheduler_of
+from tests.interface.programs import both_modes, count, scheduler_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,12 +49,13 @@ def boss(scheduler: Scheduler, got: list[Any], pause: int = 10, resume: int = 20
     """Pauses the arm, twice, and resumes it, twice."""
 
     async def command(node: Node) -> None:
-        if tick() == pause:
+        number = count(node)
+        if number == pause:
             got.extend([scheduler.pause("arm"), scheduler.pause("arm")])
-        if tick() == pause + 3:
+        if number == pause + 3:
             got.append(await node.call("arm.ask", "still there?", timeout=5.0))
             got.append(scheduler.stats().nodes["arm"].paused)
-        if tick() == resume:
+        if number == resume:
             got.extend([scheduler.resume("arm"), scheduler.resume("arm")])
 
     return Node("boss", tick=command, order=-1)
@@ -63,17 +64,18 @@ def boss(scheduler: Scheduler, got: list[Any], pause: int = 10, resume: int = 20
 @both_modes
 def test_a_paused_node_stands_still_in_its_safe_state(*, deterministic: bool, tmp_path: Path) -> None:
     """It misses nothing meanwhile, answers, and ticks on afterwards."""
-    arm, got = Arm(deadline=0.5, on_miss=Miss.STOP), list[Any]()
+    arm, got = Arm(deadline=60.0, on_miss=Miss.STOP), list[Any]()
     scheduler = scheduler_of(
         [arm], deterministic=deterministic, blackbox_mb=1, blackbox_dir=tmp_path, recording="run",
         recordings_dir=tmp_path,
     )  # fmt: skip
-    scheduler.add(boss(scheduler, got, pause=10, resume=90)).run_sync(1.2)
+    scheduler.add(boss(scheduler, got, pause=10, resume=90)).run_sync(1.2 if deterministic else 5.0)
     assert got == [True, False, "still there?", True, True, False]
-    assert not [at for at in arm.ticked if 12 <= at < 90]
-    assert [at for at in arm.ticked if at < 10]
-    assert [at for at in arm.ticked if at >= 90]
-    assert arm.safe == [len([at for at in arm.ticked if at < 12])]
+    assert len(arm.safe) == 1
+    before, after = arm.ticked[: arm.safe[0]], arm.ticked[arm.safe[0] :]
+    assert before
+    assert after
+    assert after[0] - before[-1] >= 70
     stats = scheduler.stats().nodes["arm"]
     assert (stats.deadline_misses, stats.paused) == (0, False)
     assert scheduler.blackbox is not None

@@ -10,7 +10,8 @@ from horus_async.spelling import did_you_mean
 from horus_async.topics.typed import check_fields, check_kind
 
 from .carrying import Carrying
-from .identity import ANNOUNCED, PARAMS, Request, said_of
+from .identity import PARAMS, Request, said_of
+from .marks import ANNOUNCED
 from .params import key_of, plain, values_of
 
 if TYPE_CHECKING:

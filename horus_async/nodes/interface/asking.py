@@ -71,7 +71,7 @@ class Asking:
 
     def _hand_over(self, message: Message) -> None:
         named = Request.named_in(message.value)
-        if named is None or named.publisher != self._node.name:
+        if named is None or named.publisher != self._node.name or named.stamp_ns is None:
             return
         for asked in self._open:
             if asked.answers == message.topic and asked.request.is_meant_by(named):

@@ -13,10 +13,6 @@ from attrs import frozen
 if TYPE_CHECKING:
     from horus_async.topics import Message
 
-ANNOUNCED = "interfaces"
-"""Where nodes say what they offer."""
-CONTROL = "nodes"
-"""The service with which runs themselves are asked: ``{"do": "list"}``, or ``{"do": "pause", "node": name}``."""
 PARAMS = "params"
 """The service with which parameters are set and read."""
 

@@ -1,5 +1,9 @@
 """What marks the attributes of a node's class that it has for others."""
 
+ANNOUNCED = "interfaces"
+"""Where nodes say what they offer."""
+CONTROL = "nodes"
+"""The service with which runs themselves are asked: ``{"do": "list"}``, or ``{"do": "pause", "node": name}``."""
 OFFERS = "__horus_offers__"
 
 

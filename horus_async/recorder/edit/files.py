@@ -245,7 +245,7 @@ def manifest_of(session: Session) -> dict[str, Any]:
     if found is not None:
         return found
     file = session.scheduler or next(iter(session.files.values()))
-    left_out = {"kind", "role", "node", "rate", "on", "pubs", "subs", "order", "compute", "params", "origin_ns"}
+    left_out = {"kind", "role", "node", "rate", "on", "pubs", "subs", "order", "compute", "params", "keep", "origin_ns"}
     fields = {key: value for key, value in header_fields(file).items() if key not in left_out}
     return {**fields, "name": session.scheduler_name, "reason": None}
 

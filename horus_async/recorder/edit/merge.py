@@ -63,7 +63,33 @@ def merge_sessions(
     if not prefix and of_one_run(sessions):
         return join_parts(sessions, name, root, progress)
     names = _node_names(sessions, prefix=prefix)
-    return _Merge(list(sessions), names, Axis.of(sessions), progress).write(name, root)
+    return merge_named(sessions, names, name, root=root, progress=progress)
+
+
+def merge_named(
+    sessions: Sequence[Session],
+    names: list[dict[str, str]],
+    name: str,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    progress: Callable[[int], None] | None = None,
+    manifest: Fields | None = None,
+) -> Edited:
+    """Lay sessions, at least one, side by side under new names of their nodes.
+
+    Args:
+        sessions: What is merged.
+        names: The new name of each node, by session; no two are the same.
+        name: The new session's.
+        root: The folder for sessions; None for the usual one.
+        progress: Told the tick that was reached, now and then.
+        manifest: What the new manifest says besides.
+
+    Raises:
+        RecordingError: They have no time in common, or the new one cannot be written.
+        SessionExistsError: There is a session of that name.
+    """
+    return _Merge(list(sessions), names, Axis.of(sessions), progress, manifest or {}).write(name, root)
 
 
 def _node_names(sessions: Sequence[Session], *, prefix: bool) -> list[dict[str, str]]:
@@ -90,6 +116,8 @@ class _Merge:
     names: list[dict[str, str]]
     axis: Axis
     progress: Callable[[int], None] | None
+    manifest: Fields
+    """What the new one's says besides."""
     notes: list[str] = field(factory=list)
 
     def write(self, name: str, root: str | os.PathLike[str] | None) -> Edited:
@@ -123,9 +151,8 @@ class _Merge:
         ends = [session.ended_at for session in self.sessions if session.ended_at]
         fields = {key: value for key, value in manifest_of(first).items() if key not in _OF_ONE_SESSION}
         merged = [session.name for session in self.sessions]
-        edited.finish(
-            {**fields, **self._run(), "ended_at": max(ends, default=None), "reason": "merge", "merged": merged}
-        )
+        of_merge = {"ended_at": max(ends, default=None), "reason": "merge", "merged": merged}
+        edited.finish({**fields, **self._run(), **of_merge, **self.manifest})
 
     def _run(self) -> Fields:
         """What all headers and the manifest say of the run."""

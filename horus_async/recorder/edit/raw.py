@@ -16,6 +16,7 @@ from horus_async.recorder.records import (
     Footer,
     GapRecord,
     Header,
+    ResumedRecord,
     SchedulerTick,
     SendsRecord,
     parse_line,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _OF_ALL = (Header, GapRecord, Footer)
 _OF_ROLE: dict[str, tuple[type, ...]] = {
     SCHEDULER_STEM: (SchedulerTick,),
-    "node": (ExecutionRecord, SendsRecord),
+    "node": (ExecutionRecord, SendsRecord, ResumedRecord),
     EXTERNAL_STEM: (ExternalMessage, EarlierMessage),
     LOG_STEM: (LogLine,),
 }

@@ -18,6 +18,7 @@ from horus_async.recorder.records import (
     Footer,
     GapRecord,
     Header,
+    ResumedRecord,
     SchedulerTick,
     SendsRecord,
 )
@@ -115,7 +116,7 @@ class CheckedFile:
                     self.read_from.add((taken.topic, taken.publisher, taken.source))
                 self.named.update(look.topic for look in record.looks)
         else:
-            assert isinstance(record, SchedulerTick)
+            assert isinstance(record, SchedulerTick | ResumedRecord)
 
 
 def check_file(file: RecordedFile) -> CheckedFile:

@@ -177,7 +177,7 @@ def session_bytes(session: Session) -> int:
 
 def session_notes(session: Session) -> list[str]:
     """What is known to be missing, one line each; damage shows only in what was read so far."""
-    notes = [f"{name}: {cut}" for name, cut in session.cuts.items()]
+    notes = [*session.notes, *(f"{name}: {cut}" for name, cut in session.cuts.items())]
     notes += [f"{name}: {piece}" for name, pieces in session.damage.items() for piece in pieces]
     notes += [f"{name} cannot be read: {why}" for name, why in session.unreadable.items()]
     notes += [f"{name}: {gaps_note(gaps)}" for name, gaps in session.gaps().items()]

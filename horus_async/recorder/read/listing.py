@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -20,10 +20,12 @@ from horus_async.recorder.removal import CONDEMNED, condemn, remove_condemned
 from horus_async.spelling import did_you_mean
 
 from .session import Session
+from .set_file import is_set, read_set
 
 DENIED = "permission denied"
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _log = logging.getLogger("horus_async.recorder")
@@ -82,10 +84,12 @@ class SessionSummary:
     """Why it cannot be read."""
     is_open: bool = False
     """Whether a live process is recording it."""
+    programs: tuple[str, ...] = ()
+    """Of a set: its sessions, each ``NAME/PROGRAM``."""
 
 
 def list_sessions(root: str | os.PathLike[str] | None = None) -> list[SessionSummary]:
-    """Every session under the root, oldest first, including those that cannot be read."""
+    """Every session and set under the root, oldest first, including those that cannot be read."""
     home = recordings_root(root)
     try:
         folders = [folder for folder in home.iterdir() if not _is_condemned(folder) and _is_listed(folder)]
@@ -100,7 +104,7 @@ def list_sessions(root: str | os.PathLike[str] | None = None) -> list[SessionSum
 def delete_session(
     name: str, root: str | os.PathLike[str] | None = None, *, only: SessionSummary | None = None
 ) -> bool:
-    """Delete a session; False if there is none of that name.
+    """Delete a session, or a set with all of its sessions; False if there is none of that name.
 
     It goes at once and as a whole, whoever else lists, reads or deletes sessions: its folder gets another name first.
 
@@ -120,11 +124,11 @@ def delete_session(
         return False
     if problem := _denied(folder):
         raise RecordingError(f"session {name!r} cannot be deleted: {problem}")
-    if not _is_session(folder):
+    if not _is_session(folder) and not is_set(folder):
         if not folder.exists():
             return False
         raise RecordingError(f"{folder} is not a session: delete it by hand")
-    with not_being_recorded(folder) as still_there:
+    with _not_recorded(folder) as still_there:
         if not still_there or (only is not None and not _is_still(only)):
             return False
         try:
@@ -137,6 +141,16 @@ def delete_session(
     if condemned.exists():
         raise RecordingError(f"session {name!r} is gone, but its files in {condemned} cannot be removed")
     return True
+
+
+@contextmanager
+def _not_recorded(folder: Path) -> Iterator[bool]:
+    """Lock out recordings into a session, or into a set and each of its sessions; gives whether it is there."""
+    with ExitStack() as locked:
+        still_there = locked.enter_context(not_being_recorded(folder))
+        for part in filter(_is_session, folder.iterdir()) if is_set(folder) else ():
+            locked.enter_context(not_being_recorded(part))
+        yield still_there
 
 
 def _is_still(summary: SessionSummary) -> bool:
@@ -154,6 +168,8 @@ def keep_within(newest: Path, limit: int | None, count: int | None) -> None:
         limit: Bytes of all sessions; None for no limit.
         count: The number of sessions; None for no limit.
     """
+    if is_set(newest.parent):
+        newest = newest.parent  # it counts as one, and no program takes away what another one records beside it
     try:
         there = list_sessions(newest.parent)
     except RecordingError as error:
@@ -186,7 +202,7 @@ def _is_session(folder: Path) -> bool:
 
 
 def _is_listed(folder: Path) -> bool:
-    return _is_session(folder) or (is_session_name(folder.name) and _denied(folder) is not None)
+    return _is_session(folder) or is_set(folder) or (is_session_name(folder.name) and _denied(folder) is not None)
 
 
 def _name_in_list(summary: SessionSummary) -> str:
@@ -225,13 +241,35 @@ def _summary_if_there(folder: Path) -> SessionSummary | None:
         problem = f"cannot be read: {problem}"
         return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, problem=problem)
     try:
-        summary = _summary(folder)
+        summary = _summary_of_set(folder) if is_set(folder) else _summary(folder)
     except OSError as error:
         if not folder.exists():
             return None
         problem = f"cannot be read: {why(error)}"
         return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, problem=problem)
     return summary if summary.problem is None or folder.exists() else None
+
+
+def _summary_of_set(folder: Path) -> SessionSummary:
+    try:
+        found = read_set(folder)
+    except UnsupportedVersionError as error:
+        return SessionSummary(folder.name, folder, "", None, 0.0, deterministic=False, problem=str(error))
+    parts = [_summary(part.path) for part in found.parts if part.is_there]
+    started = [part.started_at for part in parts if part.started_at]
+    return SessionSummary(
+        found.name,
+        folder,
+        found.started_at or min(started, default=""),
+        found.ended_at,
+        0.0,
+        deterministic=bool(parts) and all(part.deterministic for part in parts),
+        nodes=tuple(dict.fromkeys(node for part in parts for node in part.nodes)),
+        bytes=sum(part.bytes for part in parts),
+        problem=found.problem or None,
+        is_open=is_being_recorded(folder) or any(part.is_open for part in parts),
+        programs=tuple(f"{found.name}/{part.session}" for part in found.parts if part.is_there),
+    )
 
 
 def _summary(folder: Path) -> SessionSummary:

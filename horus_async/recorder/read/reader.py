@@ -23,6 +23,7 @@ from horus_async.recorder.records import (
     Footer,
     GapRecord,
     Header,
+    ResumedRecord,
     SendsRecord,
     SessionLine,
     parse_line,
@@ -181,6 +182,16 @@ class RecordedFile:
             offset = entries[position].offset
         for record in self._records(offset, holding=b'"sends"'):
             if isinstance(record, SendsRecord):
+                yield record
+
+    def resumed(self, start: int | None = None) -> Iterator[ResumedRecord]:
+        """When tasks went on, in real time; perhaps from before ``start`` too. No other line is parsed."""
+        entries = self._entries() if start is not None else []
+        position = 0 if start is None else bisect_left(entries, start, key=_last_tick)
+        if entries and position == len(entries):
+            return
+        for record in self._records(entries[position].offset if entries else 0, holding=b'"resumed"'):
+            if isinstance(record, ResumedRecord):
                 yield record
 
     def lines(self, start: int | None = None) -> Iterator[bytes]:
@@ -394,6 +405,10 @@ def until(records: Iterator[SessionLine], start: int | None, stop: int | None) -
     for record in records:
         if isinstance(record, SendsRecord):
             if _overlaps(record, start, stop):
+                yield record
+            continue
+        if isinstance(record, ResumedRecord):  # it stands before the line of a callback that goes on, too
+            if (start is None or record.tick >= start) and (stop is None or record.tick <= stop):
                 yield record
             continue
         tick = _tick_of(record)

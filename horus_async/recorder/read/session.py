@@ -90,6 +90,9 @@ class Session:
         ended = manifest.get("ended_at")
         self.ended_at = ended if isinstance(ended, str) else None
         """ISO 8601, UTC; None if the recording was not closed."""
+        notes = manifest.get("notes")
+        self.notes = [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
+        """What was missing when it was made of others."""
         self._order_nodes(manifest.get("nodes"))
         self.missing_nodes = self._find_missing(manifest)
         """Recorded nodes of whose file nothing can be read, and why."""
@@ -189,7 +192,7 @@ class Session:
         Raises:
             RecordingError: no such node was recorded.
         """
-        return (record for record in self._file_of(node).records(start, None) if isinstance(record, ResumedRecord))
+        return self._file_of(node).resumed(start)
 
     def output_topics(self, node: str) -> set[str]:
         """The topics that a node sent messages on.

@@ -55,6 +55,7 @@ class EagerIntake:
 
     def __init__(self, maker: LineMaker, room: Room) -> None:
         self.room = room
+        self._maker = maker
         self.initialised = maker.initialised
         self.missed = maker.missed
         self.resumed = maker.resumed
@@ -64,6 +65,14 @@ class EagerIntake:
         self.lone = maker.lone
         self.external = maker.external
         self.end = maker.end
+
+    def miss_external(self, tick: int, count: int, reason: str) -> None:
+        """So many external messages were never taken."""
+        maker = self._maker
+        feed = maker.external_feed()
+        feed.refused += count
+        feed.put_gap()
+        feed.put_gap(Gap(tick, count, reason))
 
     def make_lines(self, pause: Callable[[], None]) -> bool:  # noqa: ARG002 - there is nothing to make
         """They are made already."""
@@ -162,6 +171,13 @@ class Intake(IntakeCore):
     def external(self, message: External) -> None:
         """An external message was taken."""
         self._put(message, _RECORD_COST + len(message.payload), self._maker.external_feed())
+
+    def miss_external(self, tick: int, count: int, reason: str) -> None:
+        """So many external messages were never taken: told of where they would have stood."""
+        feed = self._maker.external_feed()
+        feed.refused += count
+        self._announce()
+        self._inbox.append(_Missing(feed, Gap(tick, count, reason)))
 
     def end(self) -> None:
         """Nothing more will come: announce what was left out last."""

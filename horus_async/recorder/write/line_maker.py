@@ -268,14 +268,14 @@ class LineMaker(LineMakerCore):
         feed = self.external_feed()
         feed.rewound = feed.rewound or self._rewound
         try:
-            message = message._replace(payload=external_text(message.payload))
-            line = message_line(message)
+            text = external_text(message.payload)
+            line = message_line(message, text)
         except _UNWRITABLE as error:
             feed.give_up(message.tick, str(error))
             return
         if self._put(feed, line, message.tick):
             feed.inputs += 1
-            feed.external.see(message.topic, message.publisher, message.tick, len(message.payload))
+            feed.external.see(message.topic, message.publisher, message.tick, len(text))
 
     def missed(self, node: str, count: int) -> None:
         """So many messages of a node's threads were not told of."""

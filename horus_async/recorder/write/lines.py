@@ -167,15 +167,20 @@ def external_text(payload: bytes) -> bytes:
     return orjson.dumps(orjson.loads(to_json(payload)))
 
 
-def message_line(message: External) -> bytes:
+def message_line(message: External, text: bytes | None = None) -> bytes:
     """The line of an external message.
+
+    Args:
+        message: The message.
+        text: Its data, where `external_text` has made that already.
 
     Raises:
         ValueError: the payload, which another process made, is not JSON.
     """
     tick, topic, publisher, seq, stamp_ns, payload, source = message
-    text = to_json(payload)
-    orjson.loads(text)
+    if text is None:
+        text = to_json(payload)
+        orjson.loads(text)
     which = b'"source":%d,' % source if source else b""
     return _MESSAGE % (quoted[topic], quoted[publisher], which, text, stamp_ns, seq, tick)
 
@@ -327,7 +332,7 @@ def run_fields(run: RunInfo) -> dict[str, Any]:
 
 def node_fields(node: NodeInfo) -> dict[str, Any]:
     """What a header says of a node."""
-    return {
+    fields = {
         "rate": node.rate,
         "on": node.on,
         "pubs": node.pubs,
@@ -336,6 +341,7 @@ def node_fields(node: NodeInfo) -> dict[str, Any]:
         "compute": node.compute,
         **({"params": dict(node.params)} if node.params else {}),
     }
+    return {**fields, "keep": node.keep} if node.keep else fields
 
 
 def versions() -> dict[str, str]:

@@ -48,7 +48,8 @@ class Recorder(Observer):
 
     ``root`` is the folder for sessions; None for the usual one (``recordings_root``). Without ``resume`` a recording
     that cannot be written is over and says nothing of it: whoever records asks for its ``failure``. Without
-    ``thorough`` the files take less time and more room (`frames.pack`).
+    ``thorough`` the files take less time and more room (`frames.pack`). Without ``gives_way`` the other thread works
+    through, as suits a process that does nothing but record.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class Recorder(Observer):
         block: bool,
         resume: bool = True,
         thorough: bool = True,
+        gives_way: bool = True,
     ) -> None:
         self._options = options
         self._root = root
         self._block = block
         self._resume = resume
         self._thorough = thorough
+        self._gives_way = gives_way
         self._writer: SessionWriter | None = None
         self._screen = Screen(options) if Screen.needed(options) else None
         self._held: list[Sent] = []
@@ -118,6 +121,7 @@ class Recorder(Observer):
             # What is called many times a tick goes straight through.
             intake = self._writer.intake
             self.sent, self.executed, self.tick_ended = intake.sent, intake.executed, intake.tick_ended  # type: ignore[method-assign]
+            self.received_external = intake.external  # type: ignore[method-assign]
             if isinstance(intake, EagerIntake):
                 self.lone = intake.lone  # type: ignore[method-assign]
 
@@ -138,6 +142,7 @@ class Recorder(Observer):
                     screen=self._screen,
                     resume=self._resume,
                     thorough=self._thorough,
+                    gives_way=self._gives_way,
                 )
             except FileExistsError:
                 continue
@@ -172,6 +177,11 @@ class Recorder(Observer):
         kept = message if self._screen is None else self._screen.external(message)
         if kept is not None:
             self._writer.intake.external(kept)
+
+    def missed_external(self, tick: int, count: int, reason: str) -> None:
+        """Note that so many external messages were lost before anybody took them."""
+        if self._writer is not None and not self._stopped:
+            self._writer.intake.miss_external(tick, count, reason)
 
     def initialised(self) -> None:
         """The first tick begins."""
@@ -250,7 +260,7 @@ class Recorder(Observer):
         self._screen_held()
         self._stopped = True
         if self._screen is None:
-            del self.sent, self.executed, self.tick_ended
+            del self.sent, self.executed, self.tick_ended, self.received_external
             self.__dict__.pop("lone", None)
         self._writer.finish(reason)
 

@@ -86,12 +86,14 @@ class SessionWriter:
         screen: Screen | None = None,
         resume: bool = True,
         thorough: bool = True,
+        gives_way: bool = True,
     ) -> None:
         self.folder = folder
         self.state = RecordingState.ON
         self.failure = ""
         """Why it stopped writing, if it did."""
         self._resumes = resume
+        self._pause = _let_others_run if gives_way else _go_on
         self._interval = options.interval
         self._limit = limit = int(options.memory_mb * (1 << 20))
         self._room = Room(limit, block=block, ahead_ns=int(self._interval * _AHEAD * NANOSECONDS))
@@ -281,7 +283,7 @@ class SessionWriter:
         while more:
             began_ns = monotonic_ns()
             try:
-                more = self.intake.make_lines(_let_others_run)
+                more = self.intake.make_lines(self._pause)
                 written = self._write_lines()
             except MemoryError:  # what waits goes on waiting, until there is no room for more
                 self._fail(memory_error())
@@ -384,6 +386,10 @@ class SessionWriter:
 def _let_others_run() -> None:
     """Stop for a moment: whoever waits for the interpreter gets it, which merely giving it away does not ensure."""
     sleep_until_monotonic(monotonic_ns() + _PAUSE_NS)
+
+
+def _go_on() -> None:
+    """Without a pause."""
 
 
 _at_work: LiveObjects[SessionWriter] = LiveObjects()

@@ -1,14 +1,16 @@
-"""What was sent once, before the tick at which a replay starts: maps, descriptions, static transforms.
+"""What was sent to last, before the tick at which a replay starts: maps, descriptions, static transforms.
 
-That is what a publisher sent on a topic where it sent nothing else in the whole session. It is played as the replay
-starts, so that who listens has what the original had. Of what was sent more often nothing is: it must not be taken for
-news.
+That is what its node kept for late readers then (``Keep``), and what a publisher sent on a topic where it sent nothing
+else in the whole session. It is played as the replay starts, so that who listens has what the original had. Of what
+was sent more often without being kept nothing is: it must not be taken for news.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
+from horus_async.recorder.records import RecordedOutput
 from horus_async.recorder.tallies import Tallies
 
 if TYPE_CHECKING:
@@ -16,22 +18,30 @@ if TYPE_CHECKING:
 
     from horus_async.recorder import Session
     from horus_async.recorder.read.reader import RecordedFile
-    from horus_async.recorder.records import ExternalMessage, RecordedOutput
+    from horus_async.recorder.records import ExternalMessage
     from horus_async.recorder.tallies import TopicTally
 
-_Message = TypeVar("_Message", "RecordedOutput", "ExternalMessage")
+_Message = TypeVar("_Message", RecordedOutput, "ExternalMessage")
 
 
 def kept_outputs(session: Session, node: str, start: int | None) -> list[RecordedOutput]:
-    """What a node sent before ``start`` on topics where it sent nothing else, in the order of sending."""
+    """What a node kept at ``start``, or sent before on topics where it sent nothing else, in the order of sending."""
     if _begins_there(session, start):
         return []
     assert start is not None
     tallies = _tallies(session.files[node], lambda: ((sent.topic, None, sent.tick) for sent in session.outputs(node)))
+    keep = session.nodes[node].keep
     found = []
     for tally in _once(tallies, start):
-        at = tally.last_tick
-        found += _last(session.outputs(node, at, at), tally) or _last(session.outputs(node, None, at), tally)
+        if tally.topic not in keep:
+            at = tally.last_tick
+            found += _last(session.outputs(node, at, at), tally) or _last(session.outputs(node, None, at), tally)
+    if keep:
+        kept = {topic: deque[RecordedOutput](maxlen=count) for topic, count in keep.items() if count > 0}
+        for sent in session.outputs(node, None, start - 1):
+            if sent.topic in kept and sent.tick < start:
+                kept[sent.topic].append(sent)
+        found += [sent for of_topic in kept.values() for sent in of_topic]
     return sorted(found, key=lambda sent: (sent.tick, sent.stamp_ns))
 
 

@@ -183,6 +183,8 @@ class Following(Runtime):
             yield from self._perform(run)
         line = run.recorded.next
         if line is not None and line.kind == TICK and line.tick == tick:
+            if not self._replay.session.deterministic:
+                yield from self._requests(tick, self._after_ns(line))
             yield from self._come_to(self._step.at_ns + self._after_ns(line))
             yield from self._perform(run)
         elif not run.busy:
@@ -191,8 +193,8 @@ class Following(Runtime):
                 self._prepare(run, TICK, callback)
                 yield run
 
-    def _requests(self, tick: int) -> Plan:
-        """What the recorded nodes were asked for after their turns, in the order of the moments at which they were."""
+    def _requests(self, tick: int, until_ns: int | None = None) -> Plan:
+        """What the recorded nodes were asked for in a tick, up to a moment, in the order in which they were."""
         while not self._aborted:
             asked = [
                 (self._after_ns(line), place, run)
@@ -201,9 +203,10 @@ class Following(Runtime):
             ]
             if not asked:
                 return
-            yield from self._perform(min(asked)[2])
-            if self.pace.suspended:
-                yield self.pace.settle()
+            after_ns, _, run = min(asked)
+            if until_ns is not None and after_ns > until_ns:
+                return
+            yield from self._perform(run)
 
     def _come_to(self, at_ns: int) -> Plan:
         """Let what goes on go on until that moment."""
@@ -270,6 +273,8 @@ class Following(Runtime):
                 yield self.pace.settle(work)
         self._prepare(run, kind, callback)
         yield run
+        if kind is REQUEST and self.pace.suspended:
+            yield self.pace.settle()
 
     def _prepare(self, run: VerifiedRun, kind: str, callback: Callback | None) -> None:
         """The next thing that the plan does is to call this callback of a node."""

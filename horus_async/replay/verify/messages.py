@@ -144,12 +144,20 @@ class View:
         start: The first tick that is verified; None for the first.
         sent_live: Gives the places of the messages that a live node has sent on a topic, among all of the verification.
             In virtual time they tell in which order those of one instant were sent, which no file says.
+        reader: The node. What it sends itself it can see once it has.
     """
 
     def __init__(
-        self, session: Session, topic: str, start: int | None, sent_live: Callable[[str, str], Sequence[int]]
+        self,
+        session: Session,
+        topic: str,
+        start: int | None,
+        sent_live: Callable[[str, str], Sequence[int]],
+        reader: str,
     ) -> None:
+        self._reader = reader
         self._deterministic = session.deterministic
+        self._clock = session.clock
         self._topic = topic
         self._sent_live = sent_live
         self._sources: list[tuple[str | None, Iterator[Any]]] = [
@@ -191,6 +199,8 @@ class View:
             return message.tick <= moment.tick
         if message.stamp_ns != moment.stamp_ns or not self._deterministic:
             return message.stamp_ns < moment.stamp_ns
+        if node == self._reader:
+            return self._place(number) < math.inf
         if node in moment.begun or -1 < moment.began_ns < message.stamp_ns:
             return True
         return self._place(number) < math.inf  # by a task, before its node's turn
@@ -204,8 +214,9 @@ class View:
         return places[count] if count < len(places) else math.inf
 
     def next_ns(self) -> int | None:
-        """The stamp of the next message that has not been sent yet; None if there is none."""
-        return min((head.stamp_ns for head in self._heads if head is not None), default=None)
+        """When the next message was sent that has not been yet, in the session's own time; None if there is none."""
+        heads = (head for head in self._heads if head is not None)
+        return min((self._clock.sent_ns(head.stamp_ns, head.tick) for head in heads), default=None)
 
     def newest(self) -> Taken | None:
         """The newest message."""

@@ -46,14 +46,22 @@ class TaskMoments:
 
         async def at_its_moment(into_thread: Callable[[], bool] = nowhere) -> None:
             nonlocal used
-            await turn(into_thread)
+            holds_token = False
+
+            def seen() -> bool:
+                nonlocal holds_token
+                holds_token = into_thread()
+                return holds_token
+
+            await turn(seen)
             now_ns = elapsed_ns()
-            used = bisect_left(moments, now_ns, used)
+            if used:  # it begins when it is started, perhaps a little later than the recorded one
+                used = bisect_left(moments, now_ns, used)
             if used == len(moments):
                 return  # it was cut: what it does now is not compared
             wait_ns = moments[used] - now_ns
             used += 1
-            if wait_ns > 0:
+            if wait_ns > 0 and not holds_token:  # time stands still for a thread, also for one that will begin
                 with event_loop().scope(shield=True):  # a cancellation has a moment, too
                     await event_loop().sleep(wait_ns / NANOSECONDS)
                 await turn(into_thread)

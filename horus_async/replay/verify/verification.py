@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.clock.system import wall_ns
 from horus_async.engine.node_run import BACKGROUND
 from horus_async.engine.reporting import describe
+from horus_async.nodes.context import WorkContext, current
 from horus_async.nodes.failure_policies import Fatal
 from horus_async.nodes.node import declared
 from horus_async.observe import RunInfo
@@ -159,6 +160,8 @@ class Verification(Following):
         if self._replay.session.deterministic or run.line is None:
             return Moment(self.tick, self.stamp_ns(), self._begun, self._step.now_ns)
         clock = self._replay.session.clock
+        if type(current.get(None)) is WorkContext:
+            return Moment(self.tick, self._elapsed_ns() + clock.origin_ns(self.tick), self._begun)
         elapsed_ns = clock.sent_ns(run.line.now_ns, run.line.tick) + run.now() - run.began_ns
         return Moment(self.tick, elapsed_ns + clock.origin_ns(self.tick), self._begun)
 
@@ -168,6 +171,8 @@ class Verification(Following):
 
     def _elapsed_ns(self) -> int:
         """How long it is since the first scheduler tick, in the session's own time."""
+        if not self.ticks:
+            return 0  # before the first tick nothing takes time
         return self.stamp_ns() - self._replay.session.clock.origin_ns(self.tick)
 
     # Failing

@@ -101,6 +101,11 @@ class ExternalRing:
         region = self.newest()
         return region.end()
 
+    def begin(self) -> Cursor:
+        """Where a late reader begins: with what is kept, or else where the next message will be."""
+        newest = self.newest()
+        return next(filter(None, (region.kept() for region in self.generations)), None) or newest.end()
+
     def arm(self, slot: int) -> None:
         """Have the doorbell ``slot`` rung with the next message."""
         region = self.newest()

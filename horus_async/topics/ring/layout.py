@@ -53,13 +53,19 @@ forms; a schema is in the table before the first message of its class, also for 
 the next generation, in a new file, and store its number in ``NEXT`` of the old one, which is never written again.
 Readers finish the old generation and follow. ``FIRST_INDEX`` is the index of a generation's first record.
 
+**Keeping.** A writer that keeps its last ``KEEP`` messages for late readers never overwrites them, nor one more while
+it writes: the ring grows instead. ``KEPT`` is the position of the oldest of them in a generation; a late reader begins
+at the first generation that has one. The words are 0 in a ring that keeps nothing, as they are in older rings.
+
 **Ending.** The writer holds an exclusive ``flock`` on the file as long as it lives. A clean end stores the monotonic
 clock in ``CLOSED_NS`` and then 1 + the number of messages in ``CLOSED`` of every generation, after the last record, and
 removes the files; a process that has them mapped can still read. If
 the folder has doorbells of other processes, which may not have seen the ring yet, the writer leaves the files to them:
 they remove each five seconds after ``CLOSED_NS``, or one second if nobody else listens. A process that finds a
 file that nobody has locked (its writer died) stores ``CLOSED_NS`` and 1 in ``CLOSED`` and removes it, holding the lock
-meanwhile.
+meanwhile. The files of a ring that keeps messages stay after either end; the process that wrote them holds its locks
+as long as it lives. They are removed when the writer's name opens a ring of that topic again, and by who finds that no
+file in the folder is locked: then no process takes part in the namespace any more.
 
 **Waking.** A process that listens has a doorbell: a FIFO named ``bell-`` and its slot, a number below ``SLOTS``, in the
 folder of the rings, which it holds open for reading, locked by ``flock``; one more for each further event loop that
@@ -108,6 +114,8 @@ class Word(IntEnum):
     """Bytes of the schema table; grows after they are written."""
     HEADER_CRC = 11
     """Of the header up to here and of the names."""
+    KEEP = 12
+    """How many messages are kept for late readers."""
     LATEST = 16
     """Position of the newest record; 0 before the first. From here on, words change while the ring is in use."""
     OLDEST = 17
@@ -121,6 +129,8 @@ class Word(IntEnum):
     """Messages written, stored after LATEST; only where CHECKED is 1."""
     CLOSED_NS = 22
     """The monotonic clock when it was closed."""
+    KEPT = 23
+    """Position of the oldest message of this generation that is kept; 0 if there is none."""
     SLEEPERS = 24
     """Not 0 if a reader sleeps."""
 

@@ -58,6 +58,8 @@ OLDEST = int(Word.OLDEST)
 NEXT = int(Word.NEXT)
 CLOSED = int(Word.CLOSED)
 COUNT = int(Word.COUNT)
+KEEP = int(Word.KEEP)
+KEPT = int(Word.KEPT)
 SLEEPERS = int(Word.SLEEPERS)
 SCHEMA_AT = int(Word.SCHEMA_AT)
 SCHEMA_LENGTH = int(Word.SCHEMA_LENGTH)
@@ -231,6 +233,24 @@ class Region:
             if words[OLDEST] <= position and words[LATEST] == position:
                 return cursor
         return cursor
+
+    def kept(self) -> Cursor | None:
+        """The oldest message of this generation that is kept for late readers; None if there is none."""
+        words = self.words
+        if not words[KEEP]:
+            return None
+        for _ in self._looks():
+            position = words[KEPT]
+            if not position:
+                return None
+            found = self.whole(position)
+            if words[KEPT] != position or words[OLDEST] > position:
+                continue  # it was overwritten after it was kept no longer
+            if found is not None:
+                return Cursor(self, position, found[0])
+            if not self.checked:
+                return None  # damaged: it will not change by being looked at
+        return Cursor(self, position, self._count(position)) if self.checked else None
 
     def whole(self, position: int) -> tuple[int, int] | None:
         """Index and size in the ring of the record at ``position``; None if not all of it is visible, or it is none.

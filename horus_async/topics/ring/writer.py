@@ -12,6 +12,7 @@ from horus_async.errors import MessageTooLargeError, TopicError
 from horus_async.topics.values.payload import MESSAGE_LIMIT
 
 from .core import WriterCore, packers
+from .kept import KeptMessages, stretch
 from .layout import (
     DATA_AT_LIMIT,
     PAD,
@@ -19,7 +20,6 @@ from .layout import (
     RING_LIMIT,
     ROOM_FOR,
     SCHEMAS_LIMIT,
-    SEGMENTS,
     SLOTS,
     SLOTS_AT,
     Word,
@@ -31,6 +31,7 @@ from .layout import (
 from .region import (
     CLOSED,
     COUNT,
+    KEEP,
     LATEST,
     NEXT,
     OLDEST,
@@ -80,6 +81,7 @@ class RingWriter(WriterCore):
         "_checkpoints",
         "_gone",
         "_header",
+        "_kept",
         "_opened",
         "_refusal",
         "_tables",
@@ -136,6 +138,7 @@ class RingWriter(WriterCore):
         self._tables = Tables()
         self._backed = 0
         self._checkpoints: deque[int] = deque()
+        self._kept: KeptMessages | None = None
         self._wanted = rounded_capacity(capacity)
         self.generations: list[Region] = []
         self._open_generation(self._wanted)
@@ -170,6 +173,33 @@ class RingWriter(WriterCore):
     def want_capacity(self, capacity: int) -> None:
         """Let the ring grow to ``capacity`` bytes with the next message that needs room."""
         self._wanted = max(self._wanted, rounded_capacity(capacity))
+
+    def keep(self, count: int) -> None:
+        """Keep the last ``count`` messages written from now on for late readers, or more if it does already."""
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = KeptMessages(count)
+        kept.count = max(kept.count, count)
+        self._header[Word.KEEP] = kept.count
+        for region in self.generations:
+            region.words[KEEP] = kept.count
+        self.limit = 0  # each message makes room for itself, and so none is written elsewhere than in `write`
+
+    def keep_no_longer(self) -> None:
+        """It is closed, and late readers are not to begin with what it kept; who reads it already goes on."""
+        now = monotonic_ns()
+        for region in self.generations:
+            region.words[Word.CLOSED_NS] = now  # so long it stays for those
+            region.words[KEEP] = 0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it has messages for late readers."""
+        return self._kept is not None and self.index > 0
+
+    def begin(self) -> Cursor:
+        """Where a late reader begins: with what is kept, or else where the next message will be."""
+        return next(filter(None, (region.kept() for region in self.generations)), None) or self.end()
 
     def add_publisher(self, name: str) -> int:
         """Enter a publisher into the table; returns its number.
@@ -223,6 +253,9 @@ class RingWriter(WriterCore):
             MessageTooLargeError: it can never fit.
             TopicError: the ring is closed, or there is no shared memory left to grow.
         """
+        kept = self._kept
+        if kept is not None:
+            kept.note(self.region, self.tail)  # Ctrl-C may have come in between the last time
         parts = [payload] if isinstance(payload, bytes) else payload
         length = sum(map(len, parts))
         size = record_size(length)
@@ -244,6 +277,8 @@ class RingWriter(WriterCore):
         words[LATEST], self.tail, self.index, counter.next_seq = start, start + size, self.index + 1, seq + 1
         if self.checked:
             words[COUNT] = self.index
+        if kept is not None:
+            kept.note(self.region, self.tail)
 
     def make_ready(self) -> None:
         """Let the first message find room."""
@@ -310,15 +345,12 @@ class RingWriter(WriterCore):
             )
         capacity = self.mask + 1
         wanted = max(self._wanted, capacity if size * ROOM_FOR <= capacity else capacity_for(capacity, length))
+        if self._kept is not None:
+            wanted = max(wanted, self._kept.capacity(self.topic, self.region, self.tail, size))
         if wanted > capacity:
             capacity = wanted
             self._open_generation(capacity)
-        start = self.tail
-        behind = start & self.mask
-        if behind + size > capacity:
-            start += capacity - behind
-        segment = capacity // SEGMENTS
-        limit = (start + size + segment - 1) & -segment
+        start, limit = stretch(self.tail, size, capacity)
         needed = self.data_at + min(limit - capacity, capacity)
         if needed > self._backed:
             assert self._back is not None
@@ -330,7 +362,7 @@ class RingWriter(WriterCore):
         self.words[OLDEST] = checkpoints[0]
         if start != self.tail:
             self.words[self.region.offset(self.tail) >> 3] = PAD | self.tail
-        if self.region.cut:
+        if self.region.cut or self._kept is not None:
             limit = 0  # so that the next message looks
         self.tail, self.limit = start, limit
 

@@ -1,0 +1,7 @@
+"""``horus-async launch``."""
+
+from __future__ import annotations
+
+from .command import launch
+
+__all__ = ["launch"]

@@ -1,0 +1,1 @@
+"""Making sessions of what other programs do."""

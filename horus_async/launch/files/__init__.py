@@ -1,0 +1,1 @@
+"""What launch files say, and what becomes of it: command lines and units."""

@@ -1,0 +1,1 @@
+"""Recording what runs, from outside."""

@@ -1,0 +1,1 @@
+"""Sets: what several programs recorded under one name."""
