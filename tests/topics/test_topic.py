@@ -196,7 +196,7 @@ def test_typed_topics() -> None:
             topic.recv()
 
         assert topic.recv() == Twist(2.0)
-        with pytest.raises(TopicTypeError, match="takes a class, not 'Twist'"):
+        with pytest.raises(TopicTypeError, match="its type has to be a class, not 'Twist'"):
             Topic("t", "Twist")  # type: ignore[arg-type]
 
 
