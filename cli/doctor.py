@@ -34,6 +34,7 @@ EXTRAS = {
     "protobuf": "import of protobuf messages in MCAP",
     "ulog": "import of PX4 logs",
     "lerobot": "datasets for LeRobot from traces",
+    "hardware": "drivers in examples/hardware: serial, CAN, camera, MQTT, HTTP",
     "sim": "the simulated arm of examples/policy",
 }
 """What each extra is for; those for developing this package are left out."""

@@ -21,6 +21,7 @@ from horus_async.messages import Header, LaserScan, Time, Transform, TransformSt
 from horus_async.recorder import open_session
 from horus_async.testing import run_nodes
 from horus_async.topics.codec import decode
+from tests.engine.programs import environment
 
 from .robots import Asker, Base, Both
 from .trees import SECOND, edge
@@ -128,7 +129,7 @@ def test_frames_of_another_process_are_recorded_and_verified(tmp_path: Path) -> 
     program.write_text(PROGRAM)
 
     def start(what: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, program, what])
+        return subprocess.Popen([sys.executable, program, what], env=environment())
 
     with start("asker") as asker, start("base") as base:
         assert asker.wait(300) == 0
@@ -141,6 +142,7 @@ def test_frames_of_another_process_are_recorded_and_verified(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=False,
+        env=environment(),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     answers = [decode(message.payload) for message in messages_on("asker", "laser")]
