@@ -484,7 +484,7 @@ from horus_async.topics.subscriber import Subscriber
 def spin(_):
     while True:
         pass
-Subscriber.take_slowly = spin  # which is what is called where nobody has sent yet
+Subscriber.take_slowly = Subscriber.take = spin  # which is what is called where nobody has sent yet
 node = Node("n", tick=lambda node: node.recv("t"), rate=100, subs=["t"], shutdown=lambda node: print("shut down"))
 try:
     Scheduler(tick_rate=100, watchdog=0.05, grace=0.2).add(node).run_sync()
