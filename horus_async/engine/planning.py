@@ -275,7 +275,8 @@ class Planning(Safety):
             pace = self._pace or pace  # a step may have gone on in another one
             if pace.suspended:
                 yield pace.settle()
-        yield from self._answers_at_once()
+        if self._interludes:
+            yield from self._answers_at_once()
         if not self._order_known and self._stirred:
             before = self._order
             self._find_order()
@@ -287,7 +288,7 @@ class Planning(Safety):
     def _answers_at_once(self) -> Plan:
         """What nodes ask of each other in a tick is answered in it, where they are free; answers may bring requests."""
         for _ in range(MOST_ROUNDS):
-            if self._aborted or all(run.busy or not run.initialised for run, _ in self._interludes):
+            if self._aborted or all(self._is_held_up(run, kind) for run, kind in self._interludes):
                 return
             yield from self._interlude()
             pace = self._pace

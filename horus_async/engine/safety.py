@@ -203,7 +203,7 @@ class Safety(PlanCore, ABC):
             if self._aborted:
                 return
             run, kind = self._interludes.popleft()
-            if run.busy or (kind is REQUEST and self._cannot_answer(run)):
+            if self._is_held_up(run, kind):
                 self._interludes.append((run, kind))
             elif kind is REQUEST:
                 yield from self._answer(run)
@@ -211,8 +211,11 @@ class Safety(PlanCore, ABC):
                 run.kind = kind
                 yield run
 
-    def _cannot_answer(self, run: NodeRun) -> bool:
-        return not run.initialised or run.needs_init or run.failure.state is not State.RUNNING
+    def _is_held_up(self, run: NodeRun, kind: str) -> bool:
+        """Whether a node cannot do that now: it is busy, or has to begin before it answers."""
+        if kind is not REQUEST:
+            return run.busy
+        return run.busy or not run.initialised or run.needs_init or run.failure.state is not State.RUNNING
 
     def _answer(self, run: NodeRun) -> Plan:
         """Let a node answer the requests that wait for it, one after the other."""

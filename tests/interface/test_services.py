@@ -13,6 +13,7 @@ from horus_async import (
     ConfigurationError,
     Miss,
     Node,
+    Restart,
     Scheduler,
     ServiceError,
     ServiceTimeoutError,
@@ -25,6 +26,7 @@ from horus_async import (
     sleep,
     tick,
 )
+from horus_async.engine.safety import Safety
 from tests.interface.programs import both_modes, collector, run_and_verify, scheduler_of
 
 if TYPE_CHECKING:
@@ -364,6 +366,38 @@ def test_a_handler_that_takes_long_makes_its_node_miss_periods() -> None:
     scheduler.run_sync(0.5)
     stats = scheduler.stats().nodes["provider"]
     assert (stats.ticks, stats.deadline_misses) == (20, 5)
+
+
+def test_a_request_to_a_node_that_begins_anew_waits_without_being_looked_at_over_and_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is answered once the node has begun; until then a look a tick is enough."""
+    looks: list[None] = []
+    interlude = Safety._interlude
+
+    def counted(self: Safety) -> Any:
+        looks.append(None)
+        yield from interlude(self)
+
+    monkeypatch.setattr(Safety, "_interlude", counted)
+    got: list[Any] = []
+
+    def fail_once(_: Node) -> None:
+        if tick() == 2:
+            raise ValueError("it breaks")
+
+    fragile = Node(
+        "fragile", tick=fail_once, rate=100, services={"ask": lambda _node, request: request},
+        failure_policy=Restart(backoff=0.2),
+    )  # fmt: skip
+
+    async def ask(node: Node) -> None:
+        if tick() == 4:
+            got.append((await node.call("ask", 1, timeout=5.0), tick()))
+
+    scheduler_of([fragile, caller(ask, rate=100)], deterministic=True).run_sync(0.5)
+    assert got == [(1, 4)]
+    assert len(looks) < 200
 
 
 def test_plain_programs_may_ask_with_topics() -> None:
