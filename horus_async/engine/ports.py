@@ -230,10 +230,9 @@ class Ports(PortsCore):
         """In place of ``send``, for a node that declares what its topics carry."""
         wanted = self._sent_types.get(topic)
         if wanted is not None:
-            from horus_async.topics.typed import check_fields, check_kind  # late, as most nodes do without
+            from horus_async.topics.typed import check_sent  # late, as most nodes do without
 
-            check_kind(topic, wanted, value)
-            check_fields(topic, value)
+            check_sent(topic, wanted, value)
         type(self).send(self, topic, value)
 
     def play(self, topic: str, payload: Payload, stamp_ns: int, seq: int) -> None:

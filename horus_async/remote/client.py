@@ -9,7 +9,7 @@ from attrs import frozen
 
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import ActionError, ParamError, ServiceError, ServiceTimeoutError
-from horus_async.nodes.interface.identity import PARAMS, Request
+from horus_async.nodes.interface.identity import ENDS, PARAMS, Request
 from horus_async.nodes.interface.marks import ANNOUNCED, CONTROL
 from horus_async.spelling import did_you_mean
 from horus_async.topics import Topic, check_namespace, check_topic_name, default_namespace
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LOOK_NS = 2_000_000
-_ENDS = frozenset({"succeeded", "failed", "rejected", "cancelled", "preempted"})
 
 
 @frozen
@@ -117,7 +116,7 @@ class Client:
         ):
             asked, state = talk.ask(goal), "asked"
             try:
-                while state not in _ENDS:
+                while state not in ENDS:
                     said = talk.next_of(asked, timeout if state == "asked" else None)
                     if said is None:
                         error = ActionError(self._nobody(action, timeout, "actions"))
@@ -126,7 +125,7 @@ class Client:
                     state = str(said.get("state"))
                     yield said
             finally:
-                if state not in _ENDS:
+                if state not in ENDS:
                     cancel.send(asked.named())
 
     def nodes(self, timeout: float = 1.0) -> list[dict[str, Any]]:

@@ -48,6 +48,17 @@ def check_fields(topic: str, value: Any) -> None:
         raise TopicTypeError(f"topic {topic!r} carries {_title(type(value))}, {wrong}")
 
 
+def check_sent(topic: str, wanted: type | None, value: Any) -> None:
+    """See whether a value that is to be sent is all that the topic's class says; None takes anything.
+
+    Raises:
+        TopicTypeError: It is not.
+    """
+    if wanted is not None:
+        check_kind(topic, wanted, value)
+        check_fields(topic, value)
+
+
 def check_received(topic: str, wanted: type, value: Any, sender: Callable[[], str]) -> None:
     """See whether a value that came is what this reader declared the topic to carry.
 

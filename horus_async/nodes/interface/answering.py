@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.errors import ParamError, ServiceError, TopicTypeError
 from horus_async.spelling import did_you_mean
-from horus_async.topics.typed import check_fields, check_kind
+from horus_async.topics.typed import check_sent
 
 from .carrying import Carrying
 from .identity import PARAMS, Request, said_of
@@ -92,11 +92,11 @@ class Answering:
     async def _serve(self, service: Service, function: Callable[[Any], Any], message: Message) -> None:
         topic, request = f"{service.name}/reply", Request.of(message)
         try:
-            _check(f"{service.name}/request", service.request, message.value)
+            check_sent(f"{service.name}/request", service.request, message.value)
             value = function(message.value)
             if inspect.isawaitable(value):
                 value = await value
-            _check(topic, service.reply, value)
+            check_sent(topic, service.reply, value)
             self._node.send(topic, request.named(value=value))
         except Exception as error:  # noqa: BLE001 - it is the caller's answer, and the node goes on
             self._node.send(topic, request.named(error=self._failed(service.name, error)))
@@ -149,9 +149,3 @@ def _bound(function: Callable[..., Awaitable[None]], *first: Any) -> Callable[[M
         return function(*first, message)
 
     return answer
-
-
-def _check(topic: str, kind: type | None, value: Any) -> None:
-    if kind is not None:
-        check_kind(topic, kind, value)
-        check_fields(topic, value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import ActionError, ContextError, ServiceError, ServiceTimeoutError
 
-from .identity import Request
+from .identity import ENDS, Request
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from horus_async.topics import Message
 
     from .identity import Asker
-
-_ENDS = {"succeeded", "failed", "rejected", "cancelled", "preempted"}
-"""Of a goal."""
 
 
 class Asked:
@@ -184,7 +181,7 @@ class Goal:
         state = said.get("state")
         if state != "feedback":
             self.state = str(state)
-        if state in _ENDS:
+        if state in ENDS:
             self._end = said
         return said
 

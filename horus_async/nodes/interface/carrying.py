@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import ActionError, TopicError, TopicTypeError
-from horus_async.topics.typed import check_fields, check_kind
+from horus_async.topics.typed import check_sent
 
 from .identity import Request, said_of
 from .policies import Goals
@@ -39,8 +39,7 @@ class Handle:
             TopicTypeError: It is not of the class that the action declares.
         """
         action = self._carrying.action
-        if action.feedback is not None:
-            _check(action, action.feedback, value)
+        check_sent(action.name, action.feedback, value)
         self._carrying.say(self, "feedback", value=value)
 
 
@@ -62,8 +61,7 @@ class Carrying:
         """A goal came."""
         handle = Handle(self, Request.of(message), message.value)
         try:
-            if self.action.goal is not None:
-                _check(self.action, self.action.goal, handle.goal)
+            check_sent(self.action.name, self.action.goal, handle.goal)
         except TopicTypeError as error:
             self._node.log.warning("%s: a goal of %s is refused: %s", self.action.name, message.publisher, error)
             self.say(handle, "rejected", error=str(error))
@@ -112,8 +110,7 @@ class Carrying:
                 if handle.given_up:
                     handle.scope.cancel()
                 value = await self._function(handle.goal, handle)
-                if self.action.result is not None:
-                    _check(self.action, self.action.result, value)
+                check_sent(self.action.name, self.action.result, value)
                 state, rest = "succeeded", {"value": value}
             if handle.scope.cancelled_caught:
                 state = handle.given_up
@@ -145,8 +142,3 @@ class Carrying:
         self._waiting.clear()
         for handle in open_:
             self.say(handle, "failed", error=why)
-
-
-def _check(action: Action, kind: type, value: Any) -> None:
-    check_kind(action.name, kind, value)
-    check_fields(action.name, value)

@@ -13,6 +13,8 @@ from attrs import frozen
 if TYPE_CHECKING:
     from horus_async.topics import Message
 
+ENDS = frozenset({"succeeded", "failed", "rejected", "cancelled", "preempted"})
+"""The states in which a goal has ended."""
 PARAMS = "params"
 """The service with which parameters are set and read."""
 
