@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +19,14 @@ from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings, survey
 from horus_async.topics.keeping.keep import KEEP_LIMIT
 
-from .support.errors import clear_errors, prints_no_data
-from .support.in_order import ended_in_order
+from .support.errors import prints_no_data
+from .support.in_order import OrderedGroup
 from .support.render import print_json
 from .support.shared_memory import other_users
-from .support.typed import structure
+from .support.typed import parse_message
 from .support.windows import LOOK_NS, windows
 from .terminal import completion
-from .terminal.commands import Group
+from .terminal.options import JSON, NAMESPACE
 from .terminal.table import fold, print_table
 from .terminal.text import styled, tell, tell_lines
 
@@ -35,27 +34,13 @@ if TYPE_CHECKING:
     from horus_async.topics.inspection import RingInfo
     from horus_async.topics.ring.region import Taken
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_NAMESPACE = click.option(
-    "--namespace",
-    metavar="N",
-    shell_complete=completion.namespace,
-    help="Namespace of the topics. Default: HORUS_NAMESPACE, else default.",
-)
-
 _WINDOW = click.option(
     "--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds per window."
 )
 _WINDOWS = click.option("-n", "--number", type=click.IntRange(1), help="Stop after this many windows.")
 
 
-class _Group(Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        with clear_errors(), ended_in_order():
-            return super().invoke(ctx)
-
-
-@click.group(cls=_Group)
+@click.group(cls=OrderedGroup)
 def topic() -> None:
     """Watch, measure and write topics of running programs, deterministic and replayed ones included.
 
@@ -64,8 +49,8 @@ def topic() -> None:
 
 
 @topic.command("list")
-@_NAMESPACE
-@_JSON
+@NAMESPACE
+@JSON
 def list_(*, namespace: str | None, as_json: bool) -> None:
     """All topics, who publishes them, and what they take.
 
@@ -95,8 +80,8 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 
 @topic.command()
 @click.argument("name", shell_complete=completion.topic)
-@_NAMESPACE
-@_JSON
+@NAMESPACE
+@JSON
 def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     """One topic: its rings, their publishers, and the newest message. Exit code 2 if nobody publishes it.
 
@@ -152,8 +137,8 @@ def _hint(name: str, namespace: str) -> None:
 @topic.command()
 @click.argument("name", shell_complete=completion.topic)
 @click.option("-n", "--number", type=click.IntRange(1), help="Stop after this many messages.")
-@_NAMESPACE
-@_JSON
+@NAMESPACE
+@JSON
 def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool) -> None:
     """Print messages as they come, until Ctrl-C. Standard error says how many came too fast to be printed.
 
@@ -189,8 +174,8 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
 @click.argument("name", shell_complete=completion.topic)
 @_WINDOW
 @_WINDOWS
-@_NAMESPACE
-@_JSON
+@NAMESPACE
+@JSON
 def hz(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
     """How often messages come: the mean rate, and the shortest and longest gap by their time stamps.
 
@@ -217,8 +202,8 @@ def hz(name: str, *, window: float, number: int | None, namespace: str | None, a
 @click.argument("name", shell_complete=completion.topic)
 @_WINDOW
 @_WINDOWS
-@_NAMESPACE
-@_JSON
+@NAMESPACE
+@JSON
 def bw(name: str, *, window: float, number: int | None, namespace: str | None, as_json: bool) -> None:
     """How many bytes of messages come per second. Lost messages count with the mean size of the others.
 
@@ -253,7 +238,7 @@ def bw(name: str, *, window: float, number: int | None, namespace: str | None, a
     metavar="N",
     help="Late readers first get the last N messages, while other processes take part in the namespace.",
 )
-@_NAMESPACE
+@NAMESPACE
 def pub(
     name: str,
     value: str,
@@ -268,12 +253,7 @@ def pub(
 
     Example: horus-async topic pub cmd_vel '{"linear": 0.5}' --type CmdVel -r 10 -n 50
     """
-    try:
-        message = json.loads(value)
-    except ValueError as error:
-        raise TopicError(f"{value!r:.60} is not JSON: {error}; text needs quotes: '\"text\"'") from None
-    if kind is not None:
-        message = structure(kind, message)
+    message = parse_message(value, kind)
     if count is None:
         count = 1 if rate is None else None
     with Topic(name, namespace=_namespace(namespace), keep=keep) as handle:
@@ -289,8 +269,8 @@ def pub(
 
 @topic.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@_NAMESPACE
-@_JSON
+@NAMESPACE
+@JSON
 def clean(*, dry_run: bool, namespace: str | None, as_json: bool) -> None:
     """Remove the memory that dead processes left behind, kept messages included. Live ones keep theirs.
 

@@ -6,17 +6,18 @@ import click
 import orjson
 
 from horus_async.cli.support.errors import FOUND, fail
+from horus_async.cli.support.in_order import OrderedGroup
 from horus_async.cli.support.render import print_json
 from horus_async.cli.terminal import completion
-from horus_async.cli.terminal.table import print_table
+from horus_async.cli.terminal.options import JSON, NAMESPACE
 from horus_async.cli.terminal.text import tell
 from horus_async.remote.client import Client
 from horus_async.topics.codec import encode, to_json
 
-from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup, as_message, plain, shown
+from .common import TIMEOUT, TYPE, as_message, show_offered, shown
 
 
-@click.group(cls=AskingGroup)
+@click.group(cls=OrderedGroup)
 def action() -> None:
     """See the actions of running nodes, and give them goals.
 
@@ -39,18 +40,13 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
         for interface in client.interfaces().values()
         for name, said in interface.actions.items()
     ]
-    if as_json:
-        print_json(rows)
-        return
-    if not rows:
-        tell(f"no node with actions runs in namespace {client.namespace!r}", err=True)
-    print_table(("action", "node", *parts), [tuple(plain(cell) for cell in row.values()) for row in rows])
+    show_offered(rows, ("action", "node", *parts), client.namespace, as_json=as_json)
 
 
 @action.command(context_settings={"ignore_unknown_options": True})  # -1 is a value
 @click.argument("name", shell_complete=completion.action)
 @click.argument("goal", metavar="[JSON]", required=False)
-@click.option("--type", "kind", metavar="CLASS", help="Send an object of it: module.Class, or of horus_async.messages.")
+@TYPE
 @TIMEOUT
 @NAMESPACE
 @JSON

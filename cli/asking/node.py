@@ -6,17 +6,19 @@ from typing import Any
 
 import click
 
+from horus_async.cli.support.in_order import OrderedGroup
 from horus_async.cli.support.render import print_json
 from horus_async.cli.terminal import completion
+from horus_async.cli.terminal.options import JSON, NAMESPACE
 from horus_async.cli.terminal.table import print_table
 from horus_async.cli.terminal.text import tell
 from horus_async.remote.client import Client
 from horus_async.spelling import printable
 
-from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup
+from .common import TIMEOUT
 
 
-@click.group(cls=AskingGroup)
+@click.group(cls=OrderedGroup)
 def node() -> None:
     """See the nodes of running programs, pause one, and let it go on.
 

@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from horus_async.cli.support.in_order import OrderedGroup
 from horus_async.cli.support.render import print_json
 from horus_async.cli.terminal import completion
+from horus_async.cli.terminal.options import JSON, NAMESPACE
 from horus_async.cli.terminal.table import print_table
 from horus_async.cli.terminal.text import tell
 from horus_async.errors import ParamError
 from horus_async.remote.client import Client
 from horus_async.spelling import did_you_mean, printable
 
-from .common import JSON, NAMESPACE, TIMEOUT, AskingGroup, shown
+from .common import TIMEOUT, shown
 from .params import as_toml, as_value
 
 if TYPE_CHECKING:
     from horus_async.remote.client import Interface
 
 
-@click.group(cls=AskingGroup)
+@click.group(cls=OrderedGroup)
 def param() -> None:
     """See and set the parameters of running nodes.
 

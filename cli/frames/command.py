@@ -11,6 +11,7 @@ import click
 from horus_async.cli.support.errors import FOUND, clear_errors
 from horus_async.cli.support.render import print_json
 from horus_async.cli.terminal import completion
+from horus_async.cli.terminal.options import JSON, NAMESPACE
 from horus_async.cli.terminal.text import tell
 from horus_async.clock.system import NANOSECONDS, wall_ns
 from horus_async.errors import FramesError, TopicError
@@ -39,13 +40,8 @@ DAY_NS = 86_400 * NANOSECONDS
 @click.option(
     "--static", default=STATIC, show_default=True, metavar="TOPIC", help="Where edges come that never change."
 )
-@click.option(
-    "--namespace",
-    metavar="N",
-    shell_complete=completion.namespace,
-    help="Namespace of the topics. Default: HORUS_NAMESPACE, else default.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@NAMESPACE
+@JSON
 def frames(
     session: str | None,
     *,

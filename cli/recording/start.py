@@ -14,6 +14,7 @@ from horus_async.cli.support.errors import FOUND, fail, prints_no_data
 from horus_async.cli.support.render import print_json
 from horus_async.cli.support.shared_memory import other_users
 from horus_async.cli.terminal import completion
+from horus_async.cli.terminal.options import NAMESPACE
 from horus_async.cli.terminal.states import say
 from horus_async.cli.terminal.text import tell
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
@@ -55,12 +56,7 @@ _MOST_NAMED = 10
     shell_complete=completion.topic,
     help="Not topics like GLOB; may be repeated.",
 )
-@click.option(
-    "--namespace",
-    metavar="N",
-    shell_complete=completion.namespace,
-    help="Namespace of the topics. Default: HORUS_NAMESPACE, else default.",
-)
+@NAMESPACE
 @click.option(
     "--duration",
     type=click.FloatRange(min=0, min_open=True),

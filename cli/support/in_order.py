@@ -6,10 +6,25 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from horus_async.cli.terminal.commands import Group
+
+from .errors import clear_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import click
+
+
+class OrderedGroup(Group):
+    """A group of commands that work with running programs: errors are one line, and signals end them in order."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call a command."""
+        with clear_errors(), ended_in_order():
+            return super().invoke(ctx)
 
 
 @contextmanager

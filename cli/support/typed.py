@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from functools import partial
 from operator import eq
 from typing import Any
@@ -17,6 +18,19 @@ _MESSAGES = "horus_async.messages"
 
 class _UnfitError(ValueError):
     """A value that its field cannot hold."""
+
+
+def parse_message(text: str, kind: str | None) -> Any:
+    """The value of JSON, as an object of that class if one is given.
+
+    Raises:
+        TopicError: It is not JSON; and what `structure` raises.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise TopicError(f"{text!r:.60} is not JSON: {error}; text needs quotes: '\"text\"'") from None
+    return value if kind is None else structure(kind, value)
 
 
 def structure(name: str, fields: Any) -> Any:
