@@ -124,16 +124,56 @@ def assemble(
         check_free(node)
     if replay is not None:
         replay.check()
-    put_back = _set_params(options, nodes, replay)
-    try:
-        assembly = _assemble(
-            options, nodes, duration, replay=replay, played=played, blackbox=blackbox, observers=observers
-        )
-    except BaseException:
-        put_back()
-        raise
-    assembly.put_back = put_back
-    return assembly
+    with ExitStack() as on_failure:
+        on_failure.callback(_set_params(options, nodes, replay))
+        recorder = _make_recorder(options)
+        guard = _make_guard(options)
+        shift_ns = wall_shift_ns()
+        info = _run_info(options, nodes, monotonic_ns() + shift_ns)
+        audience = [*_box_observer(blackbox), *([] if recorder is None else [recorder]), *observers]
+        bus = Bus(options.namespace, isolated=options.deterministic or replay is not None)
+        if replay is not None:
+            from horus_async.replay.runtime import replay_runtime
+
+            runtime: Runtime = replay_runtime(
+                info, bus, nodes, duration=duration, replay=replay, observers=audience, guard=guard
+            )
+        else:
+            timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
+            runtime = Runtime(info, bus, timeline, audience, guard)
+            _add_all(runtime, options, nodes, played, shift_ns, ends_run=duration is None)
+        if blackbox is not None:
+            blackbox.tick_now = lambda: runtime.tick
+        assembly = Assembly(runtime, recorder, guard)
+        assembly.put_back = on_failure.pop_all().close
+        return assembly
+
+
+def _add_all(
+    runtime: Runtime,
+    options: SchedulerOptions,
+    nodes: Sequence[Node],
+    played: Sequence[PlayedFile],
+    shift_ns: int,
+    *,
+    ends_run: bool,
+) -> None:
+    """What takes part in a run that is no replay."""
+    runtime.max_deadline_misses = options.max_deadline_misses
+    if not options.deterministic:
+        runtime.time_of_day.follow_wall(shift_ns)
+    runtime.grace_ns = round(options.grace * NANOSECONDS)
+    with runtime.closed_on_failure():
+        if played:
+            from horus_async.replay.runtime import add_played
+
+            add_played(runtime, played, nodes, ends_run=ends_run)
+        for node in nodes:
+            runtime.keep(node)
+        for node in nodes:
+            runtime.add(node)
+        if not options.deterministic:
+            Control(runtime)
 
 
 def _set_params(options: SchedulerOptions, nodes: Sequence[Node], replay: ReplayOptions | None) -> Callable[[], None]:
@@ -144,55 +184,10 @@ def _set_params(options: SchedulerOptions, nodes: Sequence[Node], replay: Replay
 
     recorded: dict[str, Any] = {}
     if replay is not None:
-        recorded, notes = recorded_for(nodes, {name: info.params for name, info in replay.session.nodes.items()})
+        recorded, notes = recorded_for(nodes, replay.session.nodes)
         for note in notes:
             _log.warning("%s", note)
     return set_for_run(nodes, {**recorded, **options.params})
-
-
-def _assemble(
-    options: SchedulerOptions,
-    nodes: Sequence[Node],
-    duration: float | None,
-    *,
-    replay: ReplayOptions | None,
-    played: Sequence[PlayedFile],
-    blackbox: BlackBox | None,
-    observers: Sequence[Observer],
-) -> Assembly:
-    recorder = _make_recorder(options)
-    guard = _make_guard(options)
-    shift_ns = wall_shift_ns()
-    info = _run_info(options, nodes, monotonic_ns() + shift_ns)
-    audience = [*_box_observer(blackbox), *([] if recorder is None else [recorder]), *observers]
-    bus = Bus(options.namespace, isolated=options.deterministic or replay is not None)
-    if replay is not None:
-        from horus_async.replay.runtime import replay_runtime
-
-        runtime: Runtime = replay_runtime(
-            info, bus, nodes, duration=duration, replay=replay, observers=audience, guard=guard
-        )
-    else:
-        timeline = RateTimeline(options.tick_rate, start_ns=info.start_ns, duration=duration)
-        runtime = Runtime(info, bus, timeline, audience, guard)
-        runtime.max_deadline_misses = options.max_deadline_misses
-        if not options.deterministic:
-            runtime.time_of_day.follow_wall(shift_ns)
-        runtime.grace_ns = round(options.grace * NANOSECONDS)
-        with runtime.closed_on_failure():
-            if played:
-                from horus_async.replay.runtime import add_played
-
-                add_played(runtime, played, nodes, ends_run=duration is None)
-            for node in nodes:
-                runtime.keep(node)
-            for node in nodes:
-                runtime.add(node)
-            if not options.deterministic:
-                Control(runtime)
-    if blackbox is not None:
-        blackbox.tick_now = lambda: runtime.tick
-    return Assembly(runtime, recorder, guard)
 
 
 def _run_info(options: SchedulerOptions, nodes: Sequence[Node], started_ns: int) -> RunInfo:

@@ -10,7 +10,9 @@ from horus_async.spelling import did_you_mean
 from .params import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from horus_async.observe import NodeInfo
 
     from .params import Param
 
@@ -63,12 +65,12 @@ def _known(name: str, known: Mapping[str, Any]) -> str:
     raise ParamError(f"no parameter {name!r:.100}{did_you_mean(name, known)}; there are {', '.join(sorted(known))}")
 
 
-def recorded_for(nodes: Iterable[Any], recorded: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+def recorded_for(nodes: Sequence[Any], recorded: Mapping[str, NodeInfo]) -> tuple[dict[str, Any], list[str]]:
     """What live nodes are to be set to so that they are as the recorded ones of their names were.
 
     Args:
         nodes: The live ones.
-        recorded: By node, the values that its parameters had.
+        recorded: By node, what it declared.
 
     Returns:
         Values by ``node.parameter``; and sentences on those that live nodes cannot have any more.
@@ -76,9 +78,10 @@ def recorded_for(nodes: Iterable[Any], recorded: Mapping[str, Mapping[str, Any]]
     values: dict[str, Any] = {}
     notes = []
     known = known_params(nodes)
-    for node in {node.name for node, _ in known.values()} | {node.name for node in nodes}:
-        for name, value in recorded.get(node, {}).items():
-            full = f"{node}.{name}"
+    for node in nodes:
+        params = recorded[node.name].params if node.name in recorded else {}
+        for name, value in params.items():
+            full = f"{node.name}.{name}"
             try:
                 values[full] = known[full][1].check(value)
             except KeyError:

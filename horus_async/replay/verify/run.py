@@ -81,8 +81,7 @@ async def verify(
 async def _verify_nodes(replay: ReplayOptions, live: list[Node], comparison: Comparison) -> tuple[str, ...]:
     running: list[Verification] = []
 
-    recorded = {name: info.params for name, info in replay.session.nodes.items()}
-    values, notes = recorded_for(live, recorded)
+    values, notes = recorded_for(live, replay.session.nodes)
 
     async def work(pace: Pace) -> None:
         put_back = set_for_run(live, values)

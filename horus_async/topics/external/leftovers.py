@@ -226,10 +226,4 @@ def _is_locked(folder: int, name: str) -> bool:
         descriptor = open_file(name, memory.EXISTING_FLAGS, folder=folder)
     except OSError:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return memory.is_locked(descriptor)

@@ -225,6 +225,17 @@ def open_namespace(namespace: str, *, make: bool) -> int:
         os.close(outer)
 
 
+def is_locked(descriptor: int) -> bool:
+    """Whether the process that made a file lives; closes the file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def map_existing(folder: int, name: str) -> mmap.mmap | None:
     """Map another process's file; None if it is gone, not ours, not a plain file, or not finished yet."""
     try:
