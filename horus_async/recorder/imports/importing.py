@@ -100,7 +100,7 @@ def import_file(
     with open_source(path) as source:
         if not source.count:
             raise RecordingError("; ".join([f"{path} holds no messages: there is nothing to import", *source.notes]))
-        names, nodes = topic_names(source.topics), node_names(source.publishers)
+        names, nodes = topic_names(source.topics, source.named), node_names(source.publishers)
         wanted, notes = Choice(topics, exclude).wanted(names)
         source.choose(wanted.__contains__)
         source.notes += notes
@@ -130,7 +130,11 @@ def import_file(
             ticks=ticks,
             tick_rate=clock.rate,
             topics=counted,
-            renamed={topic: names[topic] for topic in source.topics if topic.lstrip("/") != names[topic]},
+            renamed={
+                topic: names[topic]
+                for topic in source.topics
+                if names[topic] not in {topic.lstrip("/"), source.named.get(topic)}
+            },
             notes=[*source.notes, *source.faults.notes()],
             left_out=source.left_out,
             missing=missing,

@@ -121,6 +121,8 @@ class Source(ABC):
         self.metadata: list[tuple[str, dict[str, Any]]] = []
         """Names and values that the file keeps beside its messages."""
         self.enclosed: list[Enclosed] = []
+        self.named: dict[str, str] = {}
+        """What topics are called in the session, where the file says so, by their names in the file."""
         self.start_ns: int | None = None
         """When tick 0 was, if the file says so."""
         self.faults = Faults()
