@@ -80,7 +80,7 @@ class _Source:
 
     def __attrs_post_init__(self) -> None:
         self.names = {
-            "__builtins__": {"len": len, "range": range},
+            "__builtins__": {"len": len, "range": range, "type": type},
             "Misfit": MisfitError,
             "base64": to_base64,
             "errors": ERRORS,

@@ -146,7 +146,7 @@ def row(code: str, dtype: str, count: int | None) -> Callable[[Any], bytes | mem
             raise MisfitError(f"{len(found)} bytes are no row of {dtype}")
         if count is not None and len(found) != count * size:
             raise MisfitError(f"{len(found) // size} numbers where there must be {count}")
-        return found
+        return found if count is None else bytes(found)  # `struct` takes nothing else
 
     return packed
 
