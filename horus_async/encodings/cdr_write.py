@@ -52,6 +52,8 @@ def make_writer(shape: Shape, name: str, *, recorded: bool) -> Write:
         "    put = out.append",
         "    try:",
         *source.lines,
+        "    except Misfit as error:",
+        "        raise Misfit(f'{name} cannot hold it: {error}') from None",
         "    except errors as error:",
         "        raise Misfit(f'{name} cannot hold it: {type(error).__name__}: {error}'[:300]) from error",
         "    return join(out)",

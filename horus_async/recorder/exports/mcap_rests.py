@@ -13,6 +13,7 @@ import lz4.frame
 import orjson
 from attrs import define, field
 
+from horus_async.encodings import MisfitError
 from horus_async.encodings.rest import rest_of, with_rest
 
 if TYPE_CHECKING:
@@ -65,11 +66,7 @@ class RestWriter:
         if flow is None:
             flow = self._flows[topic, publisher] = _Flow(topic, publisher, message.seq, message.seq)
         flow.last = message.seq
-        text = orjson.dumps(message.data)
-        read = channel.read(data)
-        if flow.rest:
-            read = with_rest(read, flow.rest)
-        if orjson.dumps(read) != text:
+        if not _is_whole(channel.read(data), flow.rest, message.data):
             rest = rest_of(channel.read(data), message.data) or None
             flow.rest = rest
             line = orjson.dumps([message.seq & 0xFFFFFFFF, rest])
@@ -102,3 +99,11 @@ class RestWriter:
             self.count += 1
         self._flows.clear()
         self._size = 0
+
+
+def _is_whole(read: Any, rest: Any, message: Any) -> bool:
+    """Whether a message that was read is, with this rest, what it was."""
+    try:
+        return orjson.dumps(with_rest(read, rest) if rest else read) == orjson.dumps(message)
+    except MisfitError:
+        return False
