@@ -89,7 +89,7 @@ class _Source:
             "tagged": tagged,
         }
 
-    def part(self, shape: Shape) -> str:
+    def part(self, shape: Shape) -> str:  # noqa: C901, PLR0911 - a case for each shape
         """Read a part of the message; the expression of its value, which is made at the end."""
         match shape:
             case Filler():

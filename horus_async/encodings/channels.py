@@ -59,7 +59,8 @@ def channel_for(kind: type, topic: str = "") -> Channel | None:
 
     Args:
         kind: The class of the topic's messages.
-        topic: Its name: on ``frames`` and ``frames.static`` a `TransformStamped`, or a list of them, is a ``TFMessage``.
+        topic: Its name: on ``frames`` and ``frames.static`` a `TransformStamped`, or a list of them, is a
+            ``TFMessage``.
     """
     return recorded_channel(f"{kind.__module__}.{kind.__qualname__}", topic)
 

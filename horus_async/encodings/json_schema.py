@@ -51,9 +51,8 @@ def merged_schema(a: dict[str, Any] | None, b: dict[str, Any]) -> dict[str, Any]
         return {"type": "array", "items": merged_schema(a.get("items"), b["items"])} if "items" in b else a
     if set(kinds) == {"integer", "number"}:
         return {"type": "number"}
-    if kinds == ("string", "string"):
-        return {"type": "string"}  # one of them is base64
-    return {}  # anything
+    # One of two texts is base64; of everything else, anything may come.
+    return {"type": "string"} if kinds == ("string", "string") else {}
 
 
 def readable(title: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def real(value: Any) -> float:
 def real32(value: Any) -> float:
     """The same, within what a float32 holds."""
     number = real(value)
-    return number if -LARGEST32 <= number <= LARGEST32 else number if math.isnan(number) else math.copysign(math.inf, number)
+    return math.copysign(math.inf, number) if abs(number) > LARGEST32 else number
 
 
 def whole(value: Any) -> int:
@@ -49,8 +49,8 @@ def whole(value: Any) -> int:
         value = _scalar(value)
     if isinstance(value, Integral):
         return int(value)
-    if isinstance(value, Real) and float(value).is_integer():
-        return int(value)
+    if isinstance(value, Real) and (number := float(value)).is_integer():
+        return int(number)
     raise MisfitError(f"{value!r:.40} is no whole number")
 
 
@@ -117,38 +117,45 @@ def row(code: str, dtype: str, count: int | None) -> Callable[[Any], bytes | mem
         count: How many there must be; None for any number.
     """
     size = array(code).itemsize
-    item = {"f": real32, "d": real}.get(code, whole)
+    item: Callable[[Any], float] = {"f": real32, "d": real}.get(code, whole)
 
     def packed(value: Any) -> bytes | memoryview:
-        if type(value) is dict:
-            if "$tuple" in value:
-                return packed(value["$tuple"])
-            found = value["$ndarray"]
-            if found["dtype"] == dtype and isinstance(found["data"], str) and "scalar" not in found:
-                return checked(from_base64(found["data"]))
-            return checked(_converted(arrays.from_fields(found, _as_it_is, from_base64), dtype))
+        if type(value) is dict and "$tuple" in value:
+            value = value["$tuple"]
         if isinstance(value, (list, tuple)):
-            try:
-                made = array(code, value)
-            except (TypeError, OverflowError):  # tags, or numbers of other kinds
-                made = array(code, list(map(item, value)))
-            if sys.byteorder == "big":
-                made.byteswap()
-            return checked(made.tobytes())
-        if arrays.is_array(value):
-            if value.dtype.str == dtype:
-                return checked(arrays.bytes_of(value))
-            return checked(_converted(value, dtype))
-        raise MisfitError(f"{value!r:.40} is no list of numbers")
-
-    def checked(found: bytes | memoryview) -> bytes | memoryview:
+            found: bytes | memoryview = _listed(value, code, item)
+        elif type(value) is dict:
+            found = _recorded(value["$ndarray"], dtype)
+        elif arrays.is_array(value):
+            found = arrays.bytes_of(value) if value.dtype.str == dtype else _converted(value, dtype)
+        else:
+            raise MisfitError(f"{value!r:.40} is no list of numbers")
         if len(found) % size:
             raise MisfitError(f"{len(found)} bytes are no row of {dtype}")
-        if count is not None and len(found) != count * size:
+        if count is None:
+            return found
+        if len(found) != count * size:
             raise MisfitError(f"{len(found) // size} numbers where there must be {count}")
-        return found if count is None else bytes(found)  # `struct` takes nothing else
+        return bytes(found)  # `struct` takes nothing else
 
     return packed
+
+
+def _listed(value: Any, code: str, item: Callable[[Any], float]) -> bytes:
+    try:
+        made = array(code, value)
+    except (TypeError, OverflowError):  # tags, or numbers of other kinds
+        made = array(code, list(map(item, value)))
+    if sys.byteorder == "big":
+        made.byteswap()
+    return made.tobytes()
+
+
+def _recorded(fields: dict[str, Any], dtype: str) -> bytes:
+    """An array in a recording."""
+    if fields["dtype"] == dtype and isinstance(fields["data"], str) and "scalar" not in fields:
+        return from_base64(fields["data"])
+    return _converted(arrays.from_fields(fields, _as_it_is, from_base64), dtype)
 
 
 def _converted(value: Any, dtype: str) -> bytes:

@@ -1,7 +1,7 @@
 """What a message had that its ROS 2 type has no place for: the rest, by which it is made whole again.
 
-CDR has float32 for a float, an array for a list, a uint8 for a member of an enum. So a message that was written and read
-may be the same robot's in another form. The rest says where: a list of ``[path, what, how]``, where ``what`` is
+CDR has float32 for a float, an array for a list, a number for a member of an enum. So a message that was written and
+read may be there in another form. The rest says where: a list of ``[path, what, how]``, where ``what`` is
 
 - ``"as"``: the numbers or bytes that are there, as a ``"list"``, a ``"tuple"``, or the ``$ndarray`` of ``how``;
 - ``"is"``: the value ``how``, whatever is there.
@@ -9,6 +9,8 @@ may be the same robot's in another form. The rest says where: a list of ``[path,
 
 from __future__ import annotations
 
+from struct import calcsize, unpack
+from struct import error as StructError  # noqa: N812 - a class
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,6 +23,10 @@ from .leaves import MisfitError
 if TYPE_CHECKING:
     Rest = list[list[Any]]
     """JSON's own types only."""
+
+
+FAILURES = (AttributeError, LookupError, OverflowError, StructError, TypeError, ValueError)
+"""What comes of a rest that does not fit."""
 
 
 def rest_of(read: Any, message: Any) -> Rest:
@@ -45,7 +51,7 @@ def with_rest(read: Any, rest: Rest) -> Any:
             if not _has_parts(at):
                 raise ValueError("it has no such part")
             at[path[-1]] = _made(at[path[-1]], what, how)
-    except (LookupError, OverflowError, TypeError, ValueError) as error:
+    except FAILURES as error:
         raise MisfitError(f"what is kept beside it does not fit: {type(error).__name__}: {error}"[:300]) from error
     return read
 
@@ -65,7 +71,7 @@ def _differences(read: Any, message: Any, path: list[Any]) -> Any:
         how = _form(message)
         try:
             fits = how is not None and _same(_made(read, "as", how), message)
-        except (LookupError, OverflowError, TypeError, ValueError):
+        except FAILURES:
             fits = False
         yield [path, "as", how] if fits else [path, "is", message]
 
@@ -122,9 +128,10 @@ def _data(read: dict[str, Any], dtype: Any) -> str:
 
 def _numbers(read: dict[str, Any]) -> list[Any]:
     fields = read["$ndarray"]
-    view = memoryview(from_base64(fields["data"]))
-    return view.cast(_CODES[fields["dtype"]]).tolist()
+    code = _CODES[fields["dtype"]]
+    data = from_base64(fields["data"])
+    return [*unpack(f"<{len(data) // calcsize(code)}{code}", data)]
 
 
 _CODES = {"|i1": "b", "<f4": "f", "<f8": "d"}
-"""Of the rows that there are, as `memoryview` calls them; on processors with the little end first."""
+"""Of the rows that there are, as `struct` calls them."""

@@ -243,8 +243,8 @@ def test_a_real_robots_log_comes_back_from_mcap(tmp_path: Path) -> None:
     found = import_file(tmp_path / "drive.mcap", "again", tick_rate=session.tick_rate)
     assert (found.notes, found.missing) == ([], 0)
     before, after = (sorted(session_messages(one), key=_identity) for one in (session, open_session("again")))
-    assert [_identity(message) + (message.data,) for message in before] == [
-        _identity(message) + (message.data,) for message in after
+    assert [(*_identity(message), message.data) for message in before] == [
+        (*_identity(message), message.data) for message in after
     ]
 
     export_session(session, tmp_path / "scans.mcap", ExportFormat.MCAP, topics=["scan", "frames", "frames.static"])

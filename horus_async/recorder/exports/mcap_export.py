@@ -1,10 +1,11 @@
 """A session as an MCAP file (https://mcap.dev/spec), through the official library, for Foxglove and similar tools.
 
 One channel per topic and publisher. A topic whose messages are all of one class of `horus_async.messages` is CDR under
-the ROS 2 name of that class, as ROS itself and all viewers take it; what CDR has no place for stands beside the messages
-(see `mcap_rests`), so that an import gives the same values again. All other topics are JSON: a message's data is the
-recorded text with the codec's tags, the schema is derived from all messages of the topic. Viewers expect objects: where
-any message of a topic is not one, all of them become ``{"value": message}``, and the channel's metadata says so.
+the ROS 2 name of that class, as ROS itself and all viewers take it; what CDR has no place for stands beside the
+messages (see `mcap_rests`), so that an import gives the same values again. All other topics are JSON: a message's data
+is the recorded text with the codec's tags, the schema is derived from all messages of the topic. Viewers expect
+objects: where any message of a topic is not one, all of them become ``{"value": message}``, and the channel's metadata
+says so.
 
 ``log_time`` and ``publish_time`` are the stamp, ``sequence`` the low 32 bits of ``seq``. What an imported session keeps
 of its file goes back: names, metadata, attachments.
@@ -106,7 +107,9 @@ def export_mcap(
     return Exported({output: sum(topic.count for topic in found.values())}, notes)
 
 
-def _survey(session: Session, topics: Collection[str], progress: Progress | None) -> tuple[dict[str, _Topic], list[str]]:
+def _survey(
+    session: Session, topics: Collection[str], progress: Progress | None
+) -> tuple[dict[str, _Topic], list[str]]:
     """What topics there are and how they are written; one more pass where a topic turns out to be no class's."""
     found: dict[str, _Topic] = {}
     misfits: dict[str, str] = {}

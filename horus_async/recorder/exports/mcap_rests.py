@@ -1,8 +1,9 @@
 """Writes what CDR has no place for beside the messages: attachments of an MCAP file, which viewers pass over.
 
 An attachment is an LZ4 frame of JSON lines, one for each channel that needs it: ``{"topic", "publisher", "first",
-"last", "rests": [[sequence, rest], …]}``. A rest (see `horus_async.encodings.rest`) holds from that message on up to the
-next one that is named; null where there is none. Nothing depends on an earlier attachment, so each is good by itself.
+"last", "rests": [[sequence, rest], …]}``. A rest (see `horus_async.encodings.rest`) holds from that message on up to
+the next one that is named; null where there is none. Nothing depends on an earlier attachment, so each is good by
+itself.
 """
 
 from __future__ import annotations
