@@ -24,6 +24,7 @@ _COMMANDS = {
     "blackbox": "Show the events in a black box.",
     "topic": "Watch, measure and publish topics.",
     "frames": "Show the tree of coordinate frames.",
+    "foxglove": "Show robots and sessions to Foxglove.",
     "node": "See, pause and resume running nodes.",
     "param": "See and set parameters of running nodes.",
     "service": "See and call services of running nodes.",

@@ -30,6 +30,7 @@ EXTRAS = {
     "otel": "OpenTelemetry spans of policy requests",
     "parquet": "Parquet files",
     "mcap": "MCAP files, as of Foxglove",
+    "foxglove": "horus-async foxglove: viewers of running robots and sessions",
     "bags": "import of ROS messages and bags",
     "protobuf": "import of protobuf messages in MCAP",
     "ulog": "import of PX4 logs",

@@ -47,15 +47,19 @@ class Recorded(Protocol):
     def external_file(self) -> Any:
         """None where there is none."""
 
-    def outputs(self, node: str, /) -> Iterable[RecordedOutput]:
-        """What a node sent."""
+    def outputs(self, node: str, start: int | None = None, /) -> Iterable[RecordedOutput]:
+        """What a node sent, from a tick on."""
 
-    def external(self) -> Iterable[ExternalMessage]:
-        """What came from outside."""
+    def external(self, start: int | None = None, /) -> Iterable[ExternalMessage]:
+        """What came from outside, from a tick on."""
 
 
 def session_messages(
-    session: Recorded, topics: Collection[str] = (), progress: Progress | None = None
+    session: Recorded,
+    topics: Collection[str] = (),
+    progress: Progress | None = None,
+    *,
+    start: int | None = None,
 ) -> Iterator[RecordedMessage]:
     """All messages, external ones included, in the order of their ticks and within a tick of their stamps.
 
@@ -63,10 +67,11 @@ def session_messages(
         session: Read frame by frame; memory does not grow with its length.
         topics: Only messages of these; all if empty.
         progress: Told how far it is, with every message read.
+        start: The tick to begin with; None for the first.
     """
-    sources = [_node_messages(session, node) for node, file in session.files.items() if _may_hold(file, topics)]
+    sources = [_node_messages(session, node, start) for node, file in session.files.items() if _may_hold(file, topics)]
     if session.external_file is not None and _may_hold(session.external_file, topics):
-        sources.append(_external_messages(session))
+        sources.append(_external_messages(session, start))
     for count, message in enumerate(heapq.merge(*sources, key=_when)):
         if progress is not None:
             progress(count)
@@ -97,11 +102,11 @@ def _when(message: RecordedMessage) -> tuple[int, int]:
     return message[:2]
 
 
-def _node_messages(session: Recorded, node: str) -> Iterator[RecordedMessage]:
-    for sent in session.outputs(node):
+def _node_messages(session: Recorded, node: str, start: int | None) -> Iterator[RecordedMessage]:
+    for sent in session.outputs(node, start):
         yield RecordedMessage(sent.tick, sent.stamp_ns, node, sent.topic, sent.seq, sent.data)
 
 
-def _external_messages(session: Recorded) -> Iterator[RecordedMessage]:
-    for taken in session.external():
+def _external_messages(session: Recorded, start: int | None) -> Iterator[RecordedMessage]:
+    for taken in session.external(start):
         yield RecordedMessage(taken.tick, taken.stamp_ns, taken.publisher, taken.topic, taken.seq, taken.data)

@@ -1,0 +1,129 @@
+"""``horus-async foxglove``: running robots and recorded sessions in Foxglove and other viewers."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from horus_async.errors import HorusError
+from horus_async.hints.installed import install
+from horus_async.topics import check_namespace, default_namespace
+
+from .support.errors import USAGE, fail
+from .support.render import print_json
+from .terminal import completion
+from .terminal.options import JSON, NAMESPACE
+from .terminal.text import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import trio
+
+    from horus_async.foxglove.serving import Served
+
+
+@click.command()
+@click.argument("session", required=False, shell_complete=completion.session)
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0: any that is free.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="The address to listen at; who reaches it may read all."
+)
+@NAMESPACE
+@JSON
+def foxglove(session: str | None, *, port: int, host: str, namespace: str | None, as_json: bool) -> None:
+    """Show running robots, or SESSION, to Foxglove, Lichtblick or PlotJuggler, until Ctrl-C.
+
+    Of running robots: their topics, the graph of nodes, parameters, which can be set, and services, which can be
+    called. Of a session: its messages, with play, pause, seek and speed. Only topics that a viewer watches are read,
+    and a viewer that is too slow loses the oldest messages; a robot never waits for one.
+
+    Ends with exit code 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
+
+    Example: horus-async foxglove
+
+    Example: horus-async foxglove drive --port 0
+    """
+    try:
+        from horus_async.foxglove import serving
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("horus_async"):
+            raise
+        fail(f"showing robots to viewers needs {error.name}: {install('foxglove')}", USAGE)
+    if session is None:
+        chosen = check_namespace(default_namespace() if namespace is None else namespace)
+        serve = partial(serving.serve_live, chosen, host, port)
+    else:
+        if namespace is not None:
+            raise click.UsageError("--namespace is of running robots: give it or SESSION")
+        from horus_async.recorder import open_session
+
+        serve = partial(serving.serve_session, open_session(session), host, port)
+    number, served = _until_ended(serve, partial(_say_where, as_json=as_json))
+    _say_what(served, as_json=as_json)
+    raise SystemExit(128 + number)
+
+
+def _say_where(url: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"url": url})
+    else:
+        tell(f"serving at {url}: open it as a Foxglove WebSocket connection; Ctrl-C ends it")
+
+
+def _say_what(served: Served, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"shown": served.shown, "lost": dict(served.lost), "unread": dict(served.unread)})
+        return
+    tell(f"{served.shown} messages were shown")
+    for topic, count in sorted(served.lost.items()):
+        tell(f"{topic}: {count} messages came too fast", err=True)
+    for topic, count in sorted(served.unread.items()):
+        tell(f"{topic}: {count} messages could not be read", err=True)
+
+
+def _until_ended(
+    serve: Callable[[Callable[[str], object], trio.Event], Awaitable[Served]], begun: Callable[[str], object]
+) -> tuple[int, Served]:
+    """Serve until a signal arrives; its number, and what was done."""
+    import trio
+
+    async def wait_for_signal(stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.open_signal_receiver(*_ending_signals()) as signals:
+            task_status.started()
+            received.append(await anext(aiter(signals)))
+            stop.set()
+
+    async def main() -> Served:
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(wait_for_signal, stop)
+            try:
+                return await serve(begun, stop)
+            finally:
+                nursery.cancel_scope.cancel()
+
+    received: list[int] = []
+    try:
+        served = trio.run(main)
+    except BaseExceptionGroup as group:
+        raise _first_of_ours(group) from None
+    return received[0], served
+
+
+def _ending_signals() -> list[signal.Signals]:
+    """Ctrl-C, SIGTERM, and SIGHUP of a closed terminal, unless ``nohup`` has the server outlive it."""
+    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
+
+
+def _first_of_ours(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The error that ended the server, out of the groups that trio wraps it in."""
+    ours = group.subgroup(HorusError)
+    found: BaseException = ours if ours is not None else group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

@@ -1,0 +1,134 @@
+"""Sessions in a viewer: play, pause, seek and speed."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from horus_async import Node, Scheduler, tick
+from horus_async.messages import LaserScan
+from horus_async.recorder import open_session
+from horus_async.recorder.messages import session_messages
+
+pytest.importorskip("foxglove")
+
+from foxglove.websocket import PlaybackCommand
+
+from horus_async.foxglove.playback import Player
+from horus_async.foxglove.recording import Recording
+
+from .viewer import server, viewer
+
+PLAYING, PAUSED, ENDED = 0, 1, 3
+
+
+@pytest.fixture
+def recorded() -> str:
+    """A session of ten seconds: a scan ten times a second, a map once, at the second second."""
+
+    def drive(node: Node) -> None:
+        node.send("scan", LaserScan(ranges=[float(tick())]))
+        if tick() == 20:
+            node.send("map", {"cells": [1, 2]})
+
+    node = Node(name="robot", tick=drive, pubs=["scan", "map"])
+    scheduler = Scheduler(tick_rate=10, deterministic=True, recording="drive", blackbox=False)
+    scheduler.add(node).run_sync(duration=10)
+    return "drive"
+
+
+def test_a_session_is_played_to_its_end_and_again_from_any_time(recorded: str) -> None:
+    """Each message once, at its time; after a seek the newest of each topic, however old, and then what follows."""
+    expected = [message.stamp_ns for message in session_messages(open_session(recorded), ["scan"])]
+    with server(recorded, ends_with=signal.SIGINT) as (url, summary), viewer(url) as seen:
+        seen.until(lambda seen: {"/scan", "/map"} <= seen.channels.keys() and seen.of("serverInfo"))
+        info = seen.of("serverInfo")[-1]
+        assert "playbackControl" in info["capabilities"]
+        start = info["dataStartTime"]["sec"] * 10**9 + info["dataStartTime"]["nsec"]
+        assert start == expected[0]
+        seen.control(play=False, seek=start)
+        seen.until(lambda seen: seen.states)
+        seen.heard.clear()
+
+        seen.control(play=True, speed=50.0)
+        seen.until(lambda seen: seen.states[-1][0] == ENDED)
+        assert [message.time_ns for message in seen.heard["/scan"]] == expected
+        assert len(seen.heard["/map"]) == 1
+        seen.heard.clear()
+
+        seen.control(play=False, seek=start + 9_000_000_000)
+        seen.until(lambda seen: seen.heard["/scan"] and seen.heard["/map"])
+        assert json.loads(seen.heard["/map"][0].data) == {"cells": [1, 2]}
+        assert seen.heard["/scan"][0].time_ns == start + 8_900_000_000
+        assert seen.states[-1][:2] == (PAUSED, start + 9_000_000_000)
+        seen.heard.clear()
+
+        seen.control(play=True, speed=50.0)
+        seen.until(lambda seen: seen.states[-1][0] == ENDED)
+        assert [message.time_ns for message in seen.heard["/scan"]] == expected[90:]
+    assert summary["shown"] >= len(expected) + 10
+
+
+@given(
+    asked=st.lists(
+        st.tuples(
+            st.booleans(),
+            st.sampled_from([0.5, 1.0, 20.0, 0.0, -1.0, 1e9]),
+            st.none() | st.integers(0, 2**63),
+            st.integers(0, 3 * 10**9),
+        ),
+        max_size=20,
+    )
+)
+def test_a_player_stays_within_its_session(
+    asked: list[tuple[bool, float, int | None, int]], monkeypatch_module: pytest.MonkeyPatch
+) -> None:
+    """Whatever viewers ask for, and whenever: time goes on only while it plays, and never out of the session."""
+    now = [0]
+    monkeypatch_module.setattr("horus_async.foxglove.playback.monotonic_ns", lambda: now[0])
+    span = 10**18, 10**18 + 5 * 10**9
+    player = Player(span)
+    before = span[0]
+    for play, speed, seek, wait in asked:
+        at, _, plays = player.where()
+        assert span[0] <= at <= span[1]
+        assert at >= before
+        assert plays or at == before
+        state = player.control(Request(play, speed, seek))
+        assert state.playback_speed > 0
+        before = state.current_time
+        assert span[0] <= before <= span[1]
+        now[0] += wait
+
+
+class Request:
+    """What a viewer asks for, as the SDK has it."""
+
+    def __init__(self, play: bool, speed: float, seek: int | None) -> None:  # noqa: FBT001 - as they are drawn
+        self.playback_command = PlaybackCommand.Play if play else PlaybackCommand.Pause
+        self.playback_speed = speed
+        self.seek_time = seek
+        self.request_id = "r"
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module() -> pytest.MonkeyPatch:
+    """One for all examples of a property."""
+    return pytest.MonkeyPatch()
+
+
+def test_messages_from_any_time(recorded: str) -> None:
+    """Those from that time on are what all of them have of it; before it, the newest of each topic."""
+    session = open_session(recorded)
+    recording = Recording(session)
+    recording.survey(lambda _: None)
+    everything = [*session_messages(session)]
+    first, last = recording.span
+    for at_ns in (first - 1, first, first + 1, first + 123_456_789, first + 2_000_000_000, last, last + 1):
+        assert [*recording.messages_from(at_ns)] == [one for one in everything if one.stamp_ns >= at_ns]
+        newest = {one.topic: one for one in everything if one.stamp_ns < at_ns}
+        assert {one.topic: one for one in recording.latest_before(at_ns)} == newest
