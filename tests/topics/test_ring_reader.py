@@ -461,3 +461,42 @@ def test_the_newest_message_comes_with_its_order(*, checked: bool) -> None:
         region.map[region.offset(region.words[Word.LATEST]) + RECORD.size - 4] ^= 1
         assert reader.newest() == expected
         assert reader.latest() == expected[1]
+
+
+# -- a writer that is faster -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [10, 300, 900])
+@pytest.mark.parametrize("faster", [1.5, 3, 40])
+def test_a_reader_that_is_slower_than_its_writer_still_reads(
+    monkeypatch: pytest.MonkeyPatch, size: int, faster: float
+) -> None:
+    """At the oldest message each time, its copies would all be overwritten. What it does not read is counted."""
+    writer = ring(*[size] * 500)
+    reader = new_reader(writer, writer.start())
+    original = Region.copy
+    sent, due, tries = 500, 0.0, 0
+
+    def copy(region: Region, position: int, *, borrow: bool = False, last_try: bool = False) -> Any:
+        """While it copies one, the writer writes some."""
+        nonlocal sent, due, tries
+        tries += 1
+        due += faster
+        while due >= 1:
+            send(writer, sent, size)
+            sent, due = sent + 1, due - 1
+        return original(region, position, borrow=borrow, last_try=last_try)
+
+    monkeypatch.setattr(Region, "copy", copy)
+    taken = []
+    while tries < 300:
+        record = reader.take_slowly()
+        if record is not None:
+            assert record[0] == b"%d" % (record[2] % 10) * size
+            taken.append(record[2])
+    assert taken == sorted(set(taken))
+    held = CAPACITY // record_size(size)
+    assert len(taken) >= (tries * 0.6 if faster < held / 2 else 0)
+    monkeypatch.undo()
+    taken += numbers(reader)
+    assert len(taken) + reader.lost == sent

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 1000
 """How often a reader looks for what should become visible any moment, before it does without."""
+_STRIDE = 64
+"""How many messages a reader passes over at most where a writer overwrites what it is reading."""
 
 
 class RingReader(ReaderCore):
@@ -332,6 +334,8 @@ class RingReader(ReaderCore):
     def _next(self, *, borrow: bool) -> tuple[Taken, int, int] | None:
         """The next message, its size in the ring and its order."""
         for _ in range(PATIENCE):
+            if borrow and self.words[OLDEST] > self.position:
+                self._give_way()  # what is borrowed has to stay for a while
             if self._locate() is None:
                 break
             last_try = self._checked and not self._should_look_again()
@@ -350,7 +354,32 @@ class RingReader(ReaderCore):
                 return record
             if self._checked:
                 return None  # not all of it is visible to this processor yet
+            self._give_way()
         return None
+
+    def _give_way(self) -> None:
+        """Go on half-way to the newest message, or a few on; those before it count as lost.
+
+        A writer that copies faster than this reader would overwrite the oldest message each time it is being read.
+        """
+        region, words = self.region, self.words
+        position, index = words[OLDEST], -1
+        middle = position + (words[LATEST] - position) // 2
+        for _ in range(_STRIDE):
+            found = region.whole(position)
+            if found is None and words[region.offset(position) >> 3] == PAD | position:
+                position += region.capacity - (position & self.mask)
+                continue
+            if found is None or words[OLDEST] > position:
+                return  # it is further already, or `_locate` says what is wrong
+            index = found[0]
+            if position >= middle:
+                break
+            position += found[1]
+            index += 1
+        if position > self.position and index >= self.index:
+            self.position = position
+            self._settle(index, 0)
 
     @staticmethod
     def _learn(message: Taken, size: int) -> None:
