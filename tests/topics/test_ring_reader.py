@@ -463,6 +463,18 @@ def test_the_newest_message_comes_with_its_order(*, checked: bool) -> None:
         assert reader.latest() == expected[1]
 
 
+def test_the_newest_message_is_none_where_none_can_begin() -> None:
+    """Another process wrote into ``LATEST``: what lies there was never sent."""
+    writer = ring()
+    region = writer.generations[0]
+    reader = new_reader(writer, writer.start())
+    for number in (5, 6):
+        send(writer, number, 40)
+    assert numbers(reader) == [5, 6]
+    region.words[Word.LATEST] = CAPACITY + (1 << 40) + 4
+    assert reader.latest() is None
+
+
 # -- faster writers ----------------------------------------------------------------------------------------------------
 
 

@@ -163,7 +163,8 @@ class RingReader(ReaderCore):
         """The newest message of the ring, also one from before this reader began. Moves nothing."""
         words = self.words
         position = words[LATEST]
-        if position and not words[NEXT] and not self.careful:  # most often; the same as below, with fewer calls
+        # most often; the same as below, with fewer calls
+        if position and not position & (ALIGNMENT - 1) and not words[NEXT] and not self.careful:
             at = self.data_at + (position & self.mask)
             try:
                 unpack, _ = unpackers[words[at >> 3]]
