@@ -193,7 +193,7 @@ def _chosen(session: Session, patterns: tuple[str, ...]) -> tuple[str, ...]:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", required=True, metavar="S", help="The session's name.")
 @click.option(
-    "--tick-rate", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Default: one tick per message."
+    "--tick-rate", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Default: the file's own, if it is of a run in virtual time; else a tick per message."
 )
 @click.option("--topic", "topics", multiple=True, metavar="GLOB", help="Only topics that fit; may be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not these topics; may be repeated.")
