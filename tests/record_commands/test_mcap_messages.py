@@ -185,7 +185,7 @@ def test_what_is_the_same_in_every_message_is_written_once(recordings_dir: Path,
 def test_ticks_come_back_by_themselves(
     tmp_path_factory: pytest.TempPathFactory, rate: float, waits: list[float]
 ) -> None:
-    """A run in virtual time comes back at its own ticks, without a word about their rate: also what was sent between."""
+    """A run in virtual time comes back at its own ticks, without a word about their rate, also what came between."""
     root, turns = tmp_path_factory.mktemp("x"), itertools.cycle(waits)
 
     async def tick(node: Node) -> None:
