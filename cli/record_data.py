@@ -139,8 +139,8 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
 
     csv, jsonl and parquet are flat tables, one per topic, with the columns tick, stamp_ns, seq, publisher and then the
     message's fields with dots: F itself for one topic, else F's name with the topic before its ending. mcap is one
-    file with all topics, for Foxglove, Rerun, PlotJuggler and ROS. A pipe, a device or what a link leads to is written into, never
-    replaced. parquet needs the extra parquet, mcap the extra mcap.
+    file with all topics, for Foxglove, Rerun, PlotJuggler and ROS. A pipe, a device or what a link leads to is written
+    into, never replaced. parquet needs the extra parquet, mcap the extra mcap.
 
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
 
