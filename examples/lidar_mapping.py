@@ -7,6 +7,10 @@ Without a log, the robot drives along a simulated corridor. A log is plain text,
 from 0: 0 is the time stamp in microseconds, 2 and 3 are the left and right wheel's encoder ticks, 24 to 705 are 682
 lidar ranges in millimetres over 240°, from the robot's right to its left, 0 for no return. The stamps need not be
 evenly spaced. At the end of the log, the map is written as a PNG: light is free, dark is occupied, grey is unknown.
+
+Scans and frames are common messages, so viewers show them without set-up:
+
+    horus-async record export mines --format mcap --output mines.mcap
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ import numpy.typing as npt
 from attrs import frozen
 
 from horus_async import HorusError, Node, Scheduler, elapsed, sleep
+from horus_async.frames import stamped
+from horus_async.messages import Header, LaserScan, Time
 
 STOP_DISTANCE_M = 0.55
 """The guard commands a stop when something ahead is closer to the lidar than this, metres."""
@@ -37,8 +43,10 @@ TICKS_PER_TURN = 2000
 LIDAR_AHEAD_M = 0.145
 """From the axle to the lidar."""
 BEAM_ANGLES = np.radians(np.linspace(-120.0, 120.0, 682))
-NEAREST_MM = 20
+NEAREST_M = 0.02
 """The lidar reports faults as smaller numbers, and no return as 0."""
+FARTHEST_M = 5.6
+SCAN_TIME_S = 0.1
 GUARDED_ANGLE = math.radians(30)
 """The guard looks this far to either side of straight ahead."""
 
@@ -60,13 +68,31 @@ class Scan:
     right: int
     ranges_mm: Ranges
 
+    def message(self) -> LaserScan:
+        """The scan as all programs know it, in the frame ``laser``."""
+        return LaserScan(
+            header=Header(stamp_of(self.stamp_us), "laser"),
+            angle_min=float(BEAM_ANGLES[0]),
+            angle_max=float(BEAM_ANGLES[-1]),
+            angle_increment=float(BEAM_ANGLES[1] - BEAM_ANGLES[0]),
+            scan_time=SCAN_TIME_S,
+            range_min=NEAREST_M,
+            range_max=FARTHEST_M,
+            ranges=self.ranges_mm.astype(np.float32) / np.float32(1000),
+        )
+
+
+def stamp_of(stamp_us: int) -> Time:
+    """A stamp of the log: scans and frames go by the same clock."""
+    return Time.from_ns(1000 * stamp_us)
+
 
 class Driver(Node):
     """Plays the log: each line is sent at its own stamp, counted from the first."""
 
     name = "driver"
     rate = DRIVER_RATE
-    pubs = ("encoders", "scan")
+    pubs = {"encoders": dict, "scan": LaserScan}  # noqa: RUF012
 
     def __init__(self, log: list[Scan]) -> None:
         super().__init__()
@@ -91,18 +117,22 @@ class Driver(Node):
                 at = due
             self.next_line += 1
             self.send("encoders", {"stamp_us": scan.stamp_us, "left": scan.left, "right": scan.right})
-            self.send("scan", {"stamp_us": scan.stamp_us, "ranges_mm": scan.ranges_mm})
+            self.send("scan", scan.message())
 
 
 class Odometry(Node):
-    """Estimates where the robot is from how far each wheel has turned (differential drive)."""
+    """Estimates where the robot is from how far each wheel has turned (differential drive).
+
+    It says so twice: as a pose, and as the frame ``base_link`` in the frame ``odom``.
+    """
 
     name = "odometry"
     on = "encoders"
-    pubs = ("pose",)
+    pubs = ("pose", "frames", "frames.static")
 
     async def init(self) -> None:
-        """Start in the middle, facing along x."""
+        """Start in the middle, facing along x; the lidar stays where it is on the robot."""
+        self.send("frames.static", stamped("base_link", "laser", (LIDAR_AHEAD_M, 0.0, 0.0), at=0.0))
         self.last: dict[str, int] | None = None
         self.x = self.y = self.theta = 0.0
 
@@ -119,6 +149,8 @@ class Odometry(Node):
         self.theta += turn
         self.last = reading
         self.send("pose", {"stamp_us": reading["stamp_us"], "x": self.x, "y": self.y, "theta": self.theta})
+        at = stamp_of(reading["stamp_us"])
+        self.send("frames", stamped("odom", "base_link", (self.x, self.y, 0.0), yaw=self.theta, at=at))
 
 
 class Mapper(Node):
@@ -138,17 +170,17 @@ class Mapper(Node):
     async def tick(self) -> None:
         """Draw the scan of one pose."""
         pose, scan = self.recv("pose"), self.recv("scan")
-        assert scan["stamp_us"] == pose["stamp_us"]
-        self.draw(pose, scan["ranges_mm"])
+        assert scan.header.stamp == stamp_of(pose["stamp_us"])
+        self.draw(pose, scan.ranges)
         self.scans += 1
         occupied = int(np.count_nonzero(self.grid > 0))
         self.send("map.update", {"scans": self.scans, "occupied": occupied, "crc": zlib.crc32(self.grid.tobytes())})
 
-    def draw(self, pose: dict[str, float], ranges_mm: Ranges) -> None:
+    def draw(self, pose: dict[str, float], distances: npt.NDArray[np.float32]) -> None:
         """Add one scan; what lies outside of the map is left out."""
-        seen = ranges_mm >= NEAREST_MM
+        seen = distances >= NEAREST_M
         angles = BEAM_ANGLES[seen] + pose["theta"]
-        ranges = ranges_mm[seen] / 1000
+        ranges = distances[seen].astype(np.float64)
         x = pose["x"] + LIDAR_AHEAD_M * math.cos(pose["theta"])
         y = pose["y"] + LIDAR_AHEAD_M * math.sin(pose["theta"])
         along = np.arange(0.0, ranges.max(initial=0.0), CELL_M)
@@ -180,8 +212,8 @@ class Guard(Node):
     async def tick(self) -> None:
         """Judge one scan by the nearest thing ahead."""
         scan = self.recv("scan")
-        ahead = scan["ranges_mm"][np.abs(BEAM_ANGLES) < GUARDED_ANGLE]
-        nearest_m = int(ahead[ahead >= NEAREST_MM].min(initial=32767)) / 1000
+        ahead = scan.ranges[np.abs(BEAM_ANGLES) < GUARDED_ANGLE]
+        nearest_m = round(float(ahead[ahead >= NEAREST_M].min(initial=FARTHEST_M)), 3)
         self.send("cmd", {"stop": nearest_m < STOP_DISTANCE_M, "nearest_m": nearest_m})
 
 

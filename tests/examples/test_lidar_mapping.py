@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 
 from horus_async.recorder import Session, open_session
+from horus_async.recorder.exports.export import ExportFormat, export_session
+from horus_async.recorder.imports.importing import import_file
+from horus_async.recorder.messages import RecordedMessage, session_messages
 
 from .programs import EXAMPLES, LIDAR_AHEAD_M, ROOT, WALL_M, WIDTH_M, horus, write_log
 
@@ -19,8 +23,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = EXAMPLES / "lidar_mapping.py"
 REAL_LOG = ROOT.parent / "shared" / "data" / "mines_exp2.dat"
-TOPICS = 5
-"""Messages a scan: encoders, scan, pose, map.update, cmd."""
+TOPICS = 6
+"""Messages a scan: encoders, scan, pose, frames, map.update, cmd."""
+ONCE = 1
+"""Where the lidar is on the robot."""
 
 
 def _record(folder: Path, log: Path, *options: str, name: str = "drive", **env: str) -> Session:
@@ -30,8 +36,9 @@ def _record(folder: Path, log: Path, *options: str, name: str = "drive", **env: 
 
 
 def _sent(session: Session, node: str) -> list[tuple[int, int, dict[str, Any]]]:
-    """Tick, stamp and data of all that a node sent."""
-    return [(output.tick, output.stamp_ns, output.data) for output in session.outputs(node)]
+    """Tick, stamp and data of all that a node sent, without frames."""
+    outputs = (output for output in session.outputs(node) if not output.topic.startswith("frames"))
+    return [(output.tick, output.stamp_ns, output.data) for output in outputs]
 
 
 def _pixels(png: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
@@ -76,6 +83,33 @@ def test_the_odometry_and_the_guard_see_what_there_is(tmp_path: Path) -> None:
     assert {command["stop"] for command in commands} == {False, True}
 
 
+def test_an_export_shows_the_scan_in_its_frame(tmp_path: Path) -> None:
+    """Viewers find a scan of ROS's kind, and its frame is connected to the root at the time of each scan."""
+    scans = write_log(tmp_path / "log.dat")
+    session = _record(tmp_path, tmp_path / "log.dat", "--deterministic")
+    export_session(session, tmp_path / "drive.mcap", ExportFormat.MCAP, topics=["scan", "frames", "frames.static"])
+    edges, found = {}, []
+    with AnyReader([tmp_path / "drive.mcap"]) as reader:
+        for connection, _, raw in reader.messages():
+            message: Any = reader.deserialize(raw, connection.msgtype)
+            if connection.topic == "/scan":
+                found.append(message)
+                assert connection.msgtype == "sensor_msgs/msg/LaserScan"
+            else:
+                (edge,) = message.transforms
+                key = connection.topic, edge.child_frame_id, (edge.header.stamp.sec, edge.header.stamp.nanosec)
+                edges[key] = edge.header.frame_id
+    assert len(found) == len(scans)
+    for scan in found:
+        assert scan.header.frame_id == "laser"
+        assert edges["/tf_static", "laser", (0, 0)] == "base_link"
+        assert edges["/tf", "base_link", (scan.header.stamp.sec, scan.header.stamp.nanosec)] == "odom"
+    import_file(tmp_path / "drive.mcap", "again")
+    assert [output.data for output in open_session("again").outputs("odometry")] == [
+        output.data for output in session.outputs("odometry") if output.topic.startswith("frames")
+    ]
+
+
 def test_the_map_shows_the_corridor(tmp_path: Path) -> None:
     """Dark where the walls are, light where the robot drove, grey behind the wall."""
     write_log(tmp_path / "log.dat")
@@ -110,11 +144,11 @@ def test_verify_compares_every_message_and_finds_a_changed_constant(tmp_path: Pa
     same = horus(*verify, EXAMPLE, "--", "log.dat", cwd=tmp_path)
     other = horus(*verify, "changed.py", "--", "log.dat", cwd=tmp_path)
 
-    assert (same.returncode, same.stdout) == (0, f"compared {TOPICS * len(scans)} messages, 0 differ\n")
+    assert (same.returncode, same.stdout) == (0, f"compared {TOPICS * len(scans) + ONCE} messages, 0 differ\n")
     now_stopped = [n for n, (_, ahead) in enumerate(scans) if 0.55 <= ahead < 0.8]
     tick = _sent(session, "guard")[now_stopped[0]][0]
     assert other.returncode == 1
-    assert f"compared {TOPICS * len(scans)} messages, {len(now_stopped)} differ" in other.stdout
+    assert f"compared {TOPICS * len(scans) + ONCE} messages, {len(now_stopped)} differ" in other.stdout
     assert f"tick {tick}, node guard, topic cmd, field stop: recorded False, live True" in other.stdout
     assert not (tmp_path / "map.png").exists()
 
@@ -158,7 +192,7 @@ def test_without_a_log_it_drives_along_a_corridor(tmp_path: Path) -> None:
     assert picture[middle, middle + 20] > 150  # free, 1 m ahead
     assert picture[middle - 20 : middle - 18, middle + 20].min() < 64  # the wall to the left
     verified = horus("replay", "corridor", "--speed", "max", "--verify", EXAMPLE, cwd=tmp_path)
-    assert (verified.returncode, verified.stdout) == (0, f"compared {TOPICS * 60} messages, 0 differ\n")
+    assert (verified.returncode, verified.stdout) == (0, f"compared {TOPICS * 60 + ONCE} messages, 0 differ\n")
 
 
 def test_in_real_time_every_scan_is_handled_too(tmp_path: Path) -> None:
@@ -198,4 +232,31 @@ def test_a_real_robots_log(tmp_path: Path) -> None:
     verified = horus("replay", "drive", "--speed", "max", "--verify", EXAMPLE, "--", REAL_LOG, cwd=tmp_path)
 
     assert len(_sent(session, "mapper")) == 641
-    assert (verified.returncode, verified.stdout) == (0, f"compared {641 * TOPICS} messages, 0 differ\n")
+    assert (verified.returncode, verified.stdout) == (0, f"compared {641 * TOPICS + ONCE} messages, 0 differ\n")
+
+
+@pytest.mark.skipif(not REAL_LOG.is_file(), reason="the real robot's log is not on this machine")
+def test_a_real_robots_log_comes_back_from_mcap(tmp_path: Path) -> None:
+    """Every message of the drive, exported and imported, is the same; rosbags reads each scan that was sent."""
+    session = _record(tmp_path, REAL_LOG, "--deterministic")
+    export_session(session, tmp_path / "drive.mcap", ExportFormat.MCAP)
+    found = import_file(tmp_path / "drive.mcap", "again", tick_rate=session.tick_rate)
+    assert (found.notes, found.missing) == ([], 0)
+    before, after = (sorted(session_messages(one), key=_identity) for one in (session, open_session("again")))
+    assert [(*_identity(message), message.data) for message in before] == [
+        (*_identity(message), message.data) for message in after
+    ]
+
+    export_session(session, tmp_path / "scans.mcap", ExportFormat.MCAP, topics=["scan", "frames", "frames.static"])
+    scans = iter([message.value for message in session_messages(session, ["scan"])])
+    with AnyReader([tmp_path / "scans.mcap"]) as reader:
+        for connection, _, raw in reader.messages():
+            message: Any = reader.deserialize(raw, connection.msgtype)
+            if connection.topic == "/scan":
+                assert np.array_equal(message.ranges, next(scans).ranges)
+    assert next(scans, None) is None
+
+
+def _identity(message: RecordedMessage) -> tuple[Any, ...]:
+    """What names a message, and when it was sent."""
+    return message.publisher, message.topic, message.seq, message.stamp_ns

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcap.reader import make_reader
 
+from horus_async.encodings import merged_schema, schema_of
 from horus_async.recorder.exports.flatten import FIXED, row_of
-from horus_async.recorder.exports.mcap_export import merged_schema, schema_of
 from horus_async.recorder.exports.tables import table_paths
 from horus_async.recorder.messages import RecordedMessage
 from horus_async.topics.codec import decode
@@ -257,7 +257,7 @@ def test_official_reader_returns_the_same_messages(recordings_dir: Path, tmp_pat
             sent.setdefault(tick, []).append(("n", f"topic{random.integers(3)}", value))
     session = make(recordings_dir, "s", sent, ticks=40)
     expected = [
-        (output.topic, output.stamp_ns, output.seq, output.data)
+        (f"/{output.topic}", output.stamp_ns, output.seq, output.data)
         for line in session.executions("n")
         for output in getattr(line, "outputs", ())
     ]

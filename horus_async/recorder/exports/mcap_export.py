@@ -1,11 +1,14 @@
 """A session as an MCAP file (https://mcap.dev/spec), through the official library, for Foxglove and similar tools.
 
-One channel per topic and publisher, in JSON: a message's data is the recorded text with the codec's tags, so that
-nothing is lost and an import gives the same values again. The JSON schema of a topic is derived from all its messages.
-Foxglove expects objects: where any message of a topic is not one, all of them become ``{"value": message}``, and the
-channel's metadata says so. ``log_time`` and ``publish_time`` are the stamp, ``sequence`` the low 32 bits of ``seq``.
+One channel per topic and publisher. A topic whose messages are all of one class of `horus_async.messages` is CDR under
+the ROS 2 name of that class, as ROS itself and all viewers take it; what CDR has no place for stands beside the
+messages (see `mcap_rests`), so that an import gives the same values again. All other topics are JSON: a message's data
+is the recorded text with the codec's tags, the schema is derived from all messages of the topic. Viewers expect
+objects: where any message of a topic is not one, all of them become ``{"value": message}``, and the channel's metadata
+says so.
 
-What an imported session keeps of its file goes back: names, metadata, attachments.
+``log_time`` and ``publish_time`` are the stamp, ``sequence`` the low 32 bits of ``seq``. What an imported session keeps
+of its file goes back: names, metadata, attachments.
 """
 
 from __future__ import annotations
@@ -15,36 +18,51 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field
 
+from horus_async.encodings import MisfitError, merged_schema, recorded_channel, schema_of, viewer_names
+from horus_async.encodings.json_schema import readable
+from horus_async.frames.names import EITHER
 from horus_async.recorder.messages import session_messages
 from horus_async.recorder.origin import Origin, attachment_path, read_origin
 
+from .mcap_rests import RestWriter
 from .output import Exported, check_found, need, writing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from horus_async.recorder.messages import Progress
+    from horus_async.encodings import RecordedChannel
+    from horus_async.recorder.messages import Progress, RecordedMessage
     from horus_async.recorder.read.session import Session
 
 WRAPPED = "horus_wrapped"
 """Channel metadata: the key under which messages that are not objects lie."""
 PUBLISHERS = "horus_publishers"
 """Channel metadata: who published on the channel, as a JSON list. Version 0.1.0 had one channel for several."""
+TOPIC = "horus_topic"
+"""Channel metadata: what the session calls the topic."""
+CLASS = "horus_class"
+"""Channel metadata: the class of the messages, where they are CDR."""
 SESSION = "horus_session"
 """The metadata record that says when tick 0 was, and the tick rate."""
-
-_MAX_DEPTH = 12
-_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
+RESTS = "rests"
+"""In that record: how many attachments there are of what CDR has no place for."""
+REGULAR = "deterministic"
+"""In that record: whether ticks follow from stamps and the tick rate, ``true`` or ``false``."""
 
 
 @define
 class _Topic:
+    kind: str | None
+    """The class of its messages, as long as they are all of one that CDR has."""
+    channel: RecordedChannel | None
     schema: dict[str, Any] | None = None
     wrapped: bool = False
     channels: dict[str, int] = field(factory=dict)
     """By publisher; 0 before they are made."""
     count: int = 0
+    name: str = ""
+    """In the file."""
 
 
 def export_mcap(
@@ -60,58 +78,118 @@ def export_mcap(
         from mcap.writer import CompressionType, Writer
     except ImportError:
         raise need("mcap", "mcap", "--format mcap") from None
-    found = _survey(session, topics, progress)
+    found, notes = _survey(session, topics, progress)
+    origin = read_origin(session.path)
+    names = viewer_names(found) if origin is None else {name: origin.topic(name) for name in found}
+    origin = origin or Origin()
+    for name, topic in found.items():
+        topic.name = names[name]
     with writing(output) as stream:
         writer: Any = Writer(stream, compression=CompressionType.LZ4)
-        writer.start(profile="", library="horus-async")
-        origin = read_origin(session.path) or Origin()
-        for name, topic in found.items():
-            _make_channels(writer, name, topic, origin)
+        is_ros = all(topic.channel is not None for topic in found.values())
+        writer.start(profile="ros2" if is_ros else "", library="horus-async")
+        _make_channels(writer, found, origin)
+        rests = RestWriter(writer)
         for message in session_messages(session, topics, progress):
             topic = found[message.topic]
-            data = {"value": message.data} if topic.wrapped else message.data
+            if topic.channel is not None:
+                data = rests.encoded(topic.channel, topic.name, origin.node(message.publisher), message)
+            else:
+                data = orjson.dumps({"value": message.data} if topic.wrapped else message.data)
             writer.add_message(
                 topic.channels[message.publisher],
                 log_time=max(0, message.stamp_ns),
                 publish_time=max(0, message.stamp_ns),
                 sequence=message.seq & 0xFFFFFFFF,
-                data=orjson.dumps(data),
+                data=data,
             )
-        _write_besides(writer, session, origin)
+        rests.finish()
+        _write_besides(writer, session, origin, rests.count)
         writer.finish()
-    return Exported({output: sum(topic.count for topic in found.values())})
+    return Exported({output: sum(topic.count for topic in found.values())}, notes)
 
 
-def _survey(session: Session, topics: Collection[str], progress: Progress | None) -> dict[str, _Topic]:
+def _survey(
+    session: Session, topics: Collection[str], progress: Progress | None
+) -> tuple[dict[str, _Topic], list[str]]:
+    """What topics there are and how they are written; one more pass where a topic turns out to be no class's."""
     found: dict[str, _Topic] = {}
+    misfits: dict[str, str] = {}
+    plain: set[str] = set()
     for message in session_messages(session, topics, progress):
-        topic = found.setdefault(message.topic, _Topic())
+        name = message.topic
+        topic = found.get(name)
+        if topic is None:
+            kind = _kind_of(message)
+            topic = found[name] = _Topic(kind, None if kind is None else recorded_channel(kind, name))
         topic.count += 1
         topic.channels[message.publisher] = 0
-        topic.wrapped = topic.wrapped or not isinstance(message.data, dict)
-        topic.schema = merged_schema(topic.schema, schema_of(message.data))
+        if topic.channel is None:
+            if name not in plain:
+                _describe(topic, message)
+            continue
+        try:
+            if _kind_of(message) != topic.kind:
+                plain.add(name)
+            else:
+                topic.channel.write(message.data)
+        except MisfitError as error:
+            plain.add(name)
+            misfits[name] = f"topic {name}, number {message.seq} of {message.publisher}: {error}; so the topic is JSON"
+        if name in plain:
+            topic.channel = None
     check_found(session, topics, found)
-    return found
+    if plain:
+        for message in session_messages(session, plain, progress):
+            _describe(found[message.topic], message)
+    return found, [*misfits.values()]
 
 
-def _make_channels(writer: Any, name: str, found: _Topic, origin: Origin) -> None:
-    topic = origin.topic(name)
-    schema = found.schema or {}
-    if found.wrapped:
-        schema = {"type": "object", "properties": {"value": schema}}
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": topic, **schema}
-    number = writer.register_schema(name=topic, encoding="jsonschema", data=orjson.dumps(schema))
-    for publisher in found.channels:
-        metadata = {PUBLISHERS: orjson.dumps([origin.node(publisher)]).decode()}
-        if found.wrapped:
-            metadata[WRAPPED] = "value"
-        found.channels[publisher] = writer.register_channel(
-            topic=topic, message_encoding="json", schema_id=number, metadata=metadata
-        )
+def _describe(topic: _Topic, message: RecordedMessage) -> None:
+    topic.wrapped = topic.wrapped or not isinstance(message.data, dict)
+    topic.schema = merged_schema(topic.schema, schema_of(message.data))
 
 
-def _write_besides(writer: Any, session: Session, origin: Origin) -> None:
-    writer.add_metadata(SESSION, {"start_ns": str(session.start_ns), "tick_rate": repr(session.tick_rate)})
+def _kind_of(message: RecordedMessage) -> str | None:
+    """The class of a message, if it is one that CDR has."""
+    data = message.data
+    if type(data) is list and data and message.topic in EITHER:
+        kinds = {part.get("$type") if type(part) is dict else None for part in data}
+        if len(kinds) > 1:
+            return None
+        data = data[0]
+    kind = data.get("$type") if type(data) is dict else None
+    return kind if type(kind) is str and recorded_channel(kind, message.topic) is not None else None
+
+
+def _make_channels(writer: Any, found: dict[str, _Topic], origin: Origin) -> None:
+    schemas: dict[str, int] = {}
+    for name, topic in found.items():
+        channel, metadata = topic.channel, {TOPIC: name}
+        if channel is not None:
+            metadata[CLASS] = channel.kind
+            if channel.schema_name not in schemas:
+                form = channel.schema_encoding
+                schemas[channel.schema_name] = writer.register_schema(channel.schema_name, form, channel.schema_data)
+            number = schemas[channel.schema_name]
+        else:
+            schema = topic.schema or {}
+            if topic.wrapped:
+                metadata[WRAPPED] = "value"
+                schema = {"type": "object", "properties": {"value": schema}}
+            number = writer.register_schema(topic.name, "jsonschema", orjson.dumps(readable(topic.name, schema)))
+        for publisher in topic.channels:
+            topic.channels[publisher] = writer.register_channel(
+                topic=topic.name,
+                message_encoding="json" if channel is None else channel.encoding,
+                schema_id=number,
+                metadata={PUBLISHERS: orjson.dumps([origin.node(publisher)]).decode(), **metadata},
+            )
+
+
+def _write_besides(writer: Any, session: Session, origin: Origin, rests: int) -> None:
+    told = {"start_ns": str(session.start_ns), "tick_rate": repr(session.tick_rate), RESTS: str(rests)}
+    writer.add_metadata(SESSION, {**told, REGULAR: str(session.deterministic).lower()})
     for record in origin.metadata:
         texts = {
             key: value if isinstance(value, str) else orjson.dumps(value).decode()
@@ -126,36 +204,3 @@ def _write_besides(writer: Any, session: Session, origin: Origin) -> None:
             media_type=attachment.media_type,
             data=attachment_path(session.path, attachment).read_bytes(),
         )
-
-
-def schema_of(data: Any, depth: int = 0) -> dict[str, Any]:
-    """The JSON schema of one value."""
-    if depth > _MAX_DEPTH:
-        return {}
-    if isinstance(data, dict):
-        properties = {key: schema_of(item, depth + 1) for key, item in data.items()}
-        if "$bytes" in properties:
-            properties["$bytes"] = {"type": "string", "contentEncoding": "base64"}
-        return {"type": "object", "properties": properties}
-    if isinstance(data, list):
-        items: dict[str, Any] | None = None
-        for item in data:
-            items = merged_schema(items, schema_of(item, depth + 1))
-        return {"type": "array"} if items is None else {"type": "array", "items": items}
-    return {"type": _NAMES[type(data)]}
-
-
-def merged_schema(a: dict[str, Any] | None, b: dict[str, Any]) -> dict[str, Any]:
-    """A schema that both values match; ``a`` itself where it says it all."""
-    if a is None or a == b:
-        return b
-    if a.get("type") == b.get("type") == "object":
-        mine, others = a["properties"], b["properties"]
-        properties = {key: merged_schema(mine.get(key), item) for key, item in others.items()}
-        return {"type": "object", "properties": {**mine, **properties}}
-    if a.get("type") == b.get("type") == "array":
-        return {"type": "array", "items": merged_schema(a.get("items"), b["items"])} if "items" in b else a
-    types = {a.get("type"), b.get("type")}
-    if types == {"integer", "number"}:
-        return {"type": "number"}
-    return {}  # anything

@@ -82,7 +82,8 @@ def import_file(
         path: An MCAP file, a ROS 1 bag (``.bag``), a ROS 2 bag (its folder, or one ``.db3`` file), a PX4 log
             (``.ulg``), or one of these compressed by zstd.
         name: The session's.
-        tick_rate: Hz of its clock; None for one tick per message.
+        tick_rate: Hz of its clock; None for that of a session recorded in virtual time, if the file is an export of
+            one, else for one tick per message.
         topics: Patterns of ``fnmatch``: import only the topics that fit one of them; empty for all.
         exclude: Patterns of topics that are left out although ``topics`` fits them.
         root: The folder for sessions; None for the usual one.
@@ -100,11 +101,12 @@ def import_file(
     with open_source(path) as source:
         if not source.count:
             raise RecordingError("; ".join([f"{path} holds no messages: there is nothing to import", *source.notes]))
-        names, nodes = topic_names(source.topics), node_names(source.publishers)
+        names, nodes = topic_names(source.topics, source.named), node_names(source.publishers)
         wanted, notes = Choice(topics, exclude).wanted(names)
         source.choose(wanted.__contains__)
         source.notes += notes
         _check_stamps(path, source)
+        tick_rate = tick_rate or source.tick_rate
         clock = TickClock.regular(source, tick_rate) if tick_rate is not None else TickClock.by_message(source)
         recorder = Recorder(RecordingOptions(name=name), root, block=True, resume=False, thorough=False)
         recorder.run_started(_run_info(path, clock, [nodes[publisher] for publisher in source.publishers]))
@@ -130,7 +132,11 @@ def import_file(
             ticks=ticks,
             tick_rate=clock.rate,
             topics=counted,
-            renamed={topic: names[topic] for topic in source.topics if topic.lstrip("/") != names[topic]},
+            renamed={
+                topic: names[topic]
+                for topic in source.topics
+                if names[topic] not in {topic.lstrip("/"), source.named.get(topic)}
+            },
             notes=[*source.notes, *source.faults.notes()],
             left_out=source.left_out,
             missing=missing,

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from math import isfinite
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from horus_async.bounds.unpacking import most_entries, most_of_file
-from horus_async.recorder.exports.mcap_export import PUBLISHERS, SESSION
+from horus_async.errors import TopicNameError
+from horus_async.recorder.exports.mcap_export import PUBLISHERS, REGULAR, RESTS, SESSION, TOPIC
+from horus_async.recorder.exports.mcap_rests import REST
 from horus_async.recorder.exports.output import need
+from horus_async.topics.ring.names import check_topic_name
 
 from .mcap_records import McapRecords, Piece, of_chunk, stored
+from .mcap_rests import Rests, is_rest, own_channel
 from .mcap_values import decoder_of
 from .source import ALL_TOPICS, LEFT_OUT, Source, SourceMessage
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .mcap_records import Stored
+    from .source import Enclosed
 
     Decode = Callable[[Any], Any]
 
@@ -55,6 +61,13 @@ class _Mcap(Source):
         self._pieces = survey.pieces
         self._schemas, self._channels = survey.schemas, survey.channels
         self._publishers = self._name_publishers()
+        self._rests = Rests(survey.rests, self.notes)
+        if (told := survey.told_rests or 0) > self._rests.found:
+            self.notes.append(
+                f"{told - self._rests.found} of {told} attachments {REST} are missing: numbers and arrays of their "
+                "messages are as CDR has them"
+            )
+        self.named = _named(self._channels)
         self._made: dict[Any, Decode] = {}
         for number, (count, first_ns, last_ns) in survey.flows.items():
             channel = self._channels.get(number)
@@ -67,20 +80,26 @@ class _Mcap(Source):
         self._note_claims(survey.statistics)
 
     def messages(self) -> Iterator[SourceMessage]:
-        routes: dict[int, tuple[Decode, str, str, bool]] = {}
+        routes: dict[int, tuple[Decode | None, Any, str, str, bool]] = {}
         for stamp_ns, number, sequence, data in self._in_order():
             route = routes.get(number)
             if route is None:
-                channel = self._channels[number]
-                decode = decoder_of(self._schemas.get(channel.schema_id), channel, self._made)
-                is_ours = PUBLISHERS in channel.metadata  # of others a sequence number may mean anything
-                route = routes[number] = decode, channel.topic, self._publishers[number], is_ours
-            decode, topic, publisher, is_ours = route
+                route = routes[number] = self._route(number)
+            decode, decode_own, topic, publisher, is_ours = route
             try:
-                value = decode(data)
+                value = decode_own(data, sequence) if decode is None else decode(data)
             except Exception as error:  # noqa: BLE001 - as in Source.decoded, which one call more would be
                 value = self.undecoded(topic, stamp_ns, data, error)
             yield SourceMessage(stamp_ns, topic, publisher, value, data, sequence if is_ours else None)
+
+    def _route(self, number: int) -> tuple[Decode | None, Any, str, str, bool]:
+        channel, publisher = self._channels[number], self._publishers[number]
+        schema = self._schemas.get(channel.schema_id)
+        is_ours = PUBLISHERS in channel.metadata  # of others a sequence number may mean anything
+        own = own_channel(schema, channel)
+        if own is not None:
+            return None, self._rests.decoder(own, channel.topic, publisher), channel.topic, publisher, is_ours
+        return decoder_of(schema, channel, self._made), None, channel.topic, publisher, is_ours
 
     def _in_order(self) -> Iterator[Stored]:
         """The messages by log time, and at one time in the order of the file."""
@@ -142,6 +161,8 @@ class _Survey:
         self.schemas: dict[int, Any] = {}
         self.channels: dict[int, Any] = {}
         self.statistics: Any = None
+        self.rests: list[Enclosed] = []
+        self.told_rests: int | None = None
         self.flows: dict[int, tuple[int, int, int]] = {}
         """By channel: the number of its messages, and the lowest and the highest stamp."""
         self._records = records
@@ -168,9 +189,12 @@ class _Survey:
             self._end_run()
             self._take_chunk(offset, record)
         elif kind == "Attachment":
-            self._source.enclosed.append(self._records.enclosed(offset, record))
+            into = self.rests if is_rest(record) else self._source.enclosed
+            into.append(self._records.enclosed(offset, record))
         elif kind == "Metadata" and record.name == SESSION:
             self._source.start_ns = _whole(record.metadata.get("start_ns"))
+            self._source.tick_rate = _rate(record.metadata)
+            self.told_rests = _whole(record.metadata.get(RESTS))
         elif kind == "Metadata":
             self._source.metadata.append((record.name, dict(record.metadata)))
         elif kind == "Statistics":
@@ -247,6 +271,31 @@ def _told_publishers(channel: Any) -> list[str]:
         return names
     caller = metadata.get("callerid", "")
     return [caller] if caller else []
+
+
+def _named(channels: dict[int, Any]) -> dict[str, str]:
+    """The names that the file gives to the topics of the session, from those in the file; none where it gives two."""
+    told: dict[str, set[str]] = {}
+    for channel in channels.values():
+        told.setdefault(channel.topic, set()).add(channel.metadata.get(TOPIC, ""))
+    return {topic: name for topic, (name, *more) in told.items() if not more and _is_topic_name(name)}
+
+
+def _is_topic_name(name: str) -> bool:
+    try:
+        check_topic_name(name)
+    except TopicNameError:
+        return False
+    return True
+
+
+def _rate(told: dict[str, str]) -> float | None:
+    """The tick rate of a session whose ticks follow from it."""
+    try:
+        rate = float(told.get("tick_rate", "")) if told.get(REGULAR) == "true" else 0.0
+    except ValueError:
+        return None
+    return rate if isfinite(rate) and rate > 0 else None
 
 
 def _whole(text: str | None) -> int | None:

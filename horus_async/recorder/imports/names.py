@@ -21,9 +21,11 @@ _NUMBER_LIMIT = 10
 """Characters that tell names apart, as in ``_2``."""
 
 
-def topic_names(originals: Iterable[str]) -> dict[str, str]:
-    """A valid topic name for each in the file, all different."""
-    return dict(_unique(originals, _topic_name))
+def topic_names(originals: Iterable[str], named: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A valid topic name for each in the file, all different; the one in ``named``, where it has one."""
+    known = named or {}
+    in_order = sorted(originals, key=lambda original: original not in known)
+    return dict(_unique(in_order, lambda original: known.get(original) or _topic_name(original)))
 
 
 def node_names(originals: Iterable[str]) -> dict[str, str]:

@@ -121,8 +121,12 @@ class Source(ABC):
         self.metadata: list[tuple[str, dict[str, Any]]] = []
         """Names and values that the file keeps beside its messages."""
         self.enclosed: list[Enclosed] = []
+        self.named: dict[str, str] = {}
+        """What topics are called in the session, where the file says so, by their names in the file."""
         self.start_ns: int | None = None
         """When tick 0 was, if the file says so."""
+        self.tick_rate: float | None = None
+        """The rate of its ticks, Hz, if the file says so, and ticks follow from it."""
         self.faults = Faults()
         self._flows: dict[tuple[str, str], _Flow] = {}
         self._left_out: dict[str, int] = {}
