@@ -108,9 +108,12 @@ def in_fresh_process(
         }
         call = [side.module, side.function, json.dumps([*first, *side.arguments]), str(scale)]
         command = [sys.executable, "-m", "benchmarks.worker", *call]
+        environment = os.environ | own
+        if environment.pop("PYTHONDONTWRITEBYTECODE", ""):  # what is installed has bytecode: do not time the compiler
+            environment.setdefault("PYTHONPYCACHEPREFIX", str(shared / "bytecode"))
         try:
             done = subprocess.run(
-                command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=timeout, check=False
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
             )
         finally:
             _clear(namespace)

@@ -148,6 +148,14 @@ def time_a_node(nodes: int, scale: float) -> list[float]:
     return [took / (ticks - 2) / nodes / 1000]
 
 
+def whole_run(scale: float) -> list[float]:
+    """Milliseconds of all that a run of two nodes takes, by ``tick_once`` as above, from its scheduler to its end."""
+    ticks = round(20_000 * scale)
+    start_ns = perf_ns()
+    _two_nodes(ticks - 1, recording=False)  # and one tick that it does not measure
+    return [(perf_ns() - start_ns) / 1e6]
+
+
 def recording_extra(scale: float) -> list[float]:
     """What recording adds; short, as a session ends at 100 MB."""
     ticks = round(3_000 * scale)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import trio
 
 import horus_async
 from horus_async import Guard, Node, Scheduler, Topic
@@ -146,6 +147,31 @@ def time_a_node(nodes: int, scale: float, **options: Any) -> list[float]:
     if received != ticks * (nodes // 2):
         raise AssertionError(f"{received} of {ticks * (nodes // 2)} messages arrived")
     return [took / (ticks - 2) / nodes / 1000]
+
+
+def whole_run(scale: float) -> list[float]:
+    """Milliseconds of a deterministic run of two nodes from nothing to its end; what it imports late counts, too."""
+    ticks = round(20_000 * scale)
+    received = 0
+    start_ns = perf_ns()
+
+    async def sense(node: Node) -> None:
+        tick = horus_async.tick()
+        node.send("sensor.reading", {"value": math.sin(tick * 0.01), "tick": tick})
+
+    async def control(node: Node) -> None:
+        nonlocal received
+        if node.recv("sensor.reading") is not None:
+            received += 1
+
+    scheduler = Scheduler(tick_rate=RATE, deterministic=True)
+    scheduler.add(Node("sensor", tick=sense, pubs=["sensor.reading"]))
+    scheduler.add(Node("controller", tick=control, subs=["sensor.reading"]))
+    trio.run(scheduler.run, ticks / RATE)
+    took = perf_ns() - start_ns
+    if received != ticks:
+        raise AssertionError(f"{received} of {ticks} messages arrived")
+    return [took / 1e6]
 
 
 def deterministic_unguarded(scale: float) -> list[float]:

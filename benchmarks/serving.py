@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
+
+from .sampling import CannotMeasureError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,14 +26,24 @@ def answers(ask: Callable[[int, int], Awaitable[list[float]]], requests: int, *a
     """Start ``python ARGUMENTS``, which prints an address that ends in its port, and ask it so many times.
 
     Returns what ``ask(port, requests)`` returns, a duration for each answer.
+
+    Raises:
+        CannotMeasureError: it did not start.
     """
     environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as server:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        ) as server,
+    ):
         try:
             assert server.stdout is not None
-            port = int(server.stdout.readline().rsplit(":", 1)[1])
-            return trio.run(ask, port, requests)
+            _, _, port = server.stdout.readline().rpartition(":")
+            if not port:
+                server.wait()
+                errors.seek(0)
+                raise CannotMeasureError((errors.read().strip().splitlines() or ["the server printed nothing"])[-1])
+            return trio.run(ask, int(port), requests)
         finally:
             server.terminate()

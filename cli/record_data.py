@@ -139,8 +139,8 @@ def export(session: str, *, output: str, form: str, topics: tuple[str, ...], as_
 
     csv, jsonl and parquet are flat tables, one per topic, with the columns tick, stamp_ns, seq, publisher and then the
     message's fields with dots: F itself for one topic, else F's name with the topic before its ending. mcap is one
-    file with a channel per topic, for Foxglove. A pipe, a device or what a link leads to is written into, never
-    replaced. parquet needs the extra parquet, mcap the extra mcap.
+    file with all topics, for Foxglove, Rerun, PlotJuggler and ROS. A pipe, a device or what a link leads to is written
+    into, never replaced. parquet needs the extra parquet, mcap the extra mcap.
 
     Example: horus-async record export demo --format csv --output demo.csv --topic scan
 
@@ -193,7 +193,10 @@ def _chosen(session: Session, patterns: tuple[str, ...]) -> tuple[str, ...]:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", required=True, metavar="S", help="The session's name.")
 @click.option(
-    "--tick-rate", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Default: one tick per message."
+    "--tick-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="HZ",
+    help="Default: that of an exported run in virtual time; else one tick per message.",
 )
 @click.option("--topic", "topics", multiple=True, metavar="GLOB", help="Only topics that fit; may be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not these topics; may be repeated.")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 HEAD = b"\0\1\0\0"
 """How a message in plain CDR begins that has the little end first."""
-ERRORS = (StructError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
-"""What comes of fields that hold something else than their class says."""
+ERRORS = (StructError, AttributeError, ImportError, LookupError, OverflowError, TypeError, ValueError)
+"""What comes of fields that hold something else than their class says; of arrays, also where NumPy is not installed."""
 _ROOM = 8
 """No number is aligned to more."""
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     """JSON's own types only."""
 
 
-FAILURES = (AttributeError, LookupError, OverflowError, StructError, TypeError, ValueError)
-"""What comes of a rest that does not fit."""
+FAILURES = (AttributeError, ImportError, LookupError, OverflowError, StructError, TypeError, ValueError)
+"""What comes of a rest that does not fit, or that takes NumPy where it is not installed."""
 
 
 def rest_of(read: Any, message: Any) -> Rest:

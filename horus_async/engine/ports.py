@@ -288,21 +288,30 @@ class Ports(PortsCore):
             self._empty[topic] = self._empty.get(topic, 0) + 1
 
     def take_loan(self, topic: str) -> Loan | None:
-        """The next unread message, left where it is."""
+        """The next unread message, left where it is, not noted yet."""
         subscriber = self._subscribers.get(topic) or self.subscriber(topic)
         loan = subscriber.borrow()
-        if not self._audience.hears_messages:
-            return loan
-        if loan is None:
-            self._empty[topic] = self._empty.get(topic, 0) + 1
-        else:
-            (taken, place), reader = loan, subscriber.reader
-            if place is not None and self._is_external(reader):  # it is recorded: whole or not at all
-                taken = as_bytes(taken[0]), *taken[1:]
-                if place.overwritten():
-                    return loan
-            self._took(topic, taken, reader)
+        if loan is None and self._audience.hears_messages:
+            self._note(topic, None)
         return loan
+
+    async def receive_loan(self, topic: str) -> Loan:
+        """Wait for the next unread message, and leave it where it is."""
+        while (loan := self.take_loan(topic)) is None:
+            await self._wait((topic,))
+            if topic in self._empty:
+                self._empty[topic] -= 1  # as in `_receive`
+        return loan
+
+    def _note_loan(self, topic: str, loan: Loan) -> None:
+        if not self._audience.hears_messages:
+            return
+        (taken, place), reader = loan, self._subscribers[topic].reader
+        if place is not None and self._is_external(reader):  # it is recorded: whole or not at all
+            taken = as_bytes(taken[0]), *taken[1:]
+            if place.overwritten():
+                return  # which is an error in the node
+        self._took(topic, taken, reader)
 
     def _took(self, topic: str, taken: Taken, reader: RingReader | None) -> None:
         source = 0
@@ -318,13 +327,15 @@ class Ports(PortsCore):
         return reader is not None and reader.source not in self._own
 
     def borrow(self, topic: str) -> Borrowing:
-        """The next unread message, left where it is for a ``with`` block."""
+        """The next unread message, left where it is for a ``with`` or ``async with`` block."""
         wanted = self._read_types.get(topic)
         return topics.Borrowing(
             topic,
             functools.partial(self.take_loan, topic),
-            None if wanted is None else functools.partial(self._check_type, topic, wanted),
-            refuse=functools.partial(self._refuse, topic, noted=True),
+            functools.partial(self.receive_loan, topic),
+            check_type=None if wanted is None else functools.partial(self._check_type, topic, wanted),
+            took=functools.partial(self._note_loan, topic),
+            refuse=functools.partial(self._refuse, topic),
         )
 
     def recv_slowly(self, topic: str, default: Any, taken: Taken | None = None) -> Any:
@@ -366,21 +377,26 @@ class Ports(PortsCore):
 
     def _next_read(self, topic: str, taken: Taken | None = None) -> tuple[Any, Taken] | None:
         """The next unread value and what it was read from, in ``taken`` or after; what cannot be read is refused."""
-        refused = 0
-        taken = taken or self._first(topic)
-        while taken is not None:
+        found = self._next_readable(topic, taken)
+        if found is None and self._audience.hears_messages:
+            self._note(topic, None)
+        return found
+
+    def _next_readable(self, topic: str, taken: Taken | None = None) -> tuple[Any, Taken] | None:
+        """The same; that there is none is not noted."""
+        for _ in range(MOST_REFUSED):
+            taken = taken or self._first(topic)
+            if taken is None:
+                return None
             try:
                 value = self._value_of(topic, taken)
             except TopicError as error:
                 self._refuse(topic, taken, error)
-                refused += 1
-                taken = self._first(topic) if refused < MOST_REFUSED else None
+                taken = None
                 continue
             if self._audience.hears_messages:
                 self._note(topic, taken)
             return value, taken
-        if self._audience.hears_messages:
-            self._note(topic, None)
         return None
 
     def _value_of(self, topic: str, taken: Taken) -> Any:
@@ -408,9 +424,7 @@ class Ports(PortsCore):
         """
         return self._is_external(reader) or (topic in self._read_types and type(error) is TopicTypeError)
 
-    def _refuse(
-        self, topic: str, taken: Taken, error: TopicError, *, newest: bool = False, noted: bool = False
-    ) -> None:
+    def _refuse(self, topic: str, taken: Taken, error: TopicError, *, newest: bool = False) -> None:
         """Leave out a message that is none, or another than declared: counted, and told once for each publisher.
 
         Raises:
@@ -419,7 +433,7 @@ class Ports(PortsCore):
         subscriber = self._subscribers[topic]
         reader = subscriber.newest_from if newest else subscriber.reader
         if not self._is_left_out(topic, error, reader):
-            if self._audience.hears_messages and not (newest or noted):
+            if self._audience.hears_messages and not newest:
                 self._note(topic, taken)
             raise error
         _, publisher, seq, _ = taken
@@ -494,15 +508,9 @@ class Ports(PortsCore):
     async def _receive(self, names: Sequence[str]) -> tuple[str, Any, Taken]:
         while True:
             for topic in names:
-                while (taken := self._first(topic)) is not None:
-                    try:
-                        value = self._value_of(topic, taken)
-                    except TopicError as error:
-                        self._refuse(topic, taken, error)
-                        continue
-                    if self._audience.hears_messages:
-                        self._note(topic, taken)
-                    return topic, value, taken
+                found = self._next_readable(topic)
+                if found is not None:
+                    return topic, *found
             if self._audience.hears_messages:
                 for topic in names:
                     self._note(topic, None)

@@ -246,7 +246,10 @@ class Node:
         return self._running().recv_message(topic)
 
     def borrow(self, topic: str) -> Borrowing:
-        """The next unread message, without copying its arrays, for a ``with`` block; see `Topic.borrow`."""
+        """The next unread message, without copying its arrays; see `Topic.borrow`.
+
+        For an ``async with`` block, which waits for it, or a ``with`` block, in which it is None if there is none.
+        """
         return self._running().borrow(topic)
 
     def latest(self, topic: str) -> Any:

@@ -96,8 +96,8 @@ class Subscriber(SubscriberCore):
         if only is not None and only.has_message():
             return True
         glance = self.channel.glance
-        if glance is not None:
-            glance()
+        if (glance is None or not glance()) and only is not None and only is self.only:
+            return False
         with self._lock:
             return any(reader.has_message() for reader in self._readers)
 
@@ -281,13 +281,15 @@ async def _wait_at(subscribers: Sequence[Subscriber]) -> None:
     for channel in channels:
         channel.begin_wait(waiter.ring, waiter.waitset)
     try:
-        while not _is_over(subscribers):
+        while True:
             if sleepers is not None:
                 for channel in channels:
                     sleepers.arm(channel)
-                if _is_over(subscribers):
-                    break
+            if _is_over(subscribers):  # a message that came before it was armed wakes nobody
+                break
             await waiter.wait()
+            if _is_over(subscribers):
+                break
     finally:
         for channel in channels:
             channel.end_wait(waiter.ring, waiter.waitset)
@@ -297,7 +299,10 @@ async def _wait_at(subscribers: Sequence[Subscriber]) -> None:
 
 def _is_over(subscribers: Sequence[Subscriber]) -> bool:
     """Whether there is nothing to wait for any more."""
-    return any(subscriber.has_message() or subscriber.closed for subscriber in subscribers)
+    for subscriber in subscribers:  # noqa: SIM110 - a generator would take longer than what it asks
+        if subscriber.has_message() or subscriber.closed:
+            return True
+    return False
 
 
 def _order(found: tuple[int, Taken]) -> int:

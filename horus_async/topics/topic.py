@@ -25,6 +25,7 @@ from .typed import check_fields, check_kind, check_received, check_type
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .ring.reader import Loan
     from .ring.region import Taken
     from .subscriber import Subscriber
 
@@ -132,7 +133,11 @@ class Topic(TopicCore):
     def borrow(self) -> Borrowing:
         """Read the next unread message without copying its arrays: they are read-only views of shared memory.
 
-        For a ``with`` block; in it is the message, or None if there is none::
+        For an ``async with`` block, which waits for it as ``receive`` does, or a ``with`` block, in which the message
+        is None if there is none::
+
+            async with camera.borrow() as message:
+                brightness = message.value.data.mean()
 
             with camera.borrow() as message:
                 if message is not None:
@@ -146,8 +151,16 @@ class Topic(TopicCore):
             MessageOverwrittenError: on leaving the block (or on entering it), also in place of an error that torn data
                 caused. A larger ``capacity=`` gives more time.
             MessageDecodeError, TopicTypeError: on entering it, as ``recv``.
+            TopicError: on entering it: the handle is closed, or was closed while waiting.
         """
-        return Borrowing(self.name, self._subscriber.borrow, self._check_type)
+        return Borrowing(self.name, self._subscriber.borrow, self._receive_loan, check_type=self._check_type)
+
+    async def _receive_loan(self) -> Loan:
+        while True:
+            await self._subscriber.wait()
+            loan = self._subscriber.borrow()
+            if loan is not None:
+                return loan
 
     def latest(self) -> Any:
         """The newest value, perhaps sent before the handle was opened; None before the first.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+import subprocess
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -173,6 +175,28 @@ def test_what_stands_beside_a_message_changes_no_other(rest: Any, kind: type) ->
     with suppress(MisfitError):
         with_rest(found.read(data), rest)
     assert orjson.dumps(found.read(data)) == before
+
+
+def test_arrays_of_ros_kinds_need_no_numpy() -> None:
+    """Where NumPy is not installed, they are written and read all the same; other kinds of array are a misfit."""
+    script = """
+import sys
+sys.modules["numpy"] = None
+from horus_async.encodings import MisfitError, recorded_channel
+from horus_async.encodings.rest import rest_of, with_rest
+scan = recorded_channel("horus_async.messages.LaserScan")
+message = scan.read(scan.encode(__import__("horus_async.messages").messages.LaserScan(ranges=[1.0])))
+message["value"]["ranges"]["$ndarray"]["shape"] = [1, 1]
+read = scan.read(scan.write(message))
+assert with_rest(read, rest_of(scan.read(scan.write(message)), message)) == message
+message["value"]["ranges"]["$ndarray"]["dtype"] = "<i4"
+try:
+    scan.write(message)
+except MisfitError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "numpy" in done.stdout
 
 
 def test_other_classes_and_values_are_json() -> None:

@@ -56,14 +56,21 @@ _WAYS: dict[str, Callable[[Node], list[Any]]] = {
 }
 
 
+async def _awaited(node: Node, how: str) -> Any:
+    if how == "receive":
+        return await node.receive("cmd")
+    async with node.borrow("cmd") as message:
+        return message.value
+
+
 def _drains(got: list[Any], how: str) -> Node:
     async def tick(node: Node) -> None:
-        got.extend([await node.receive("cmd")] if how == "receive" else _WAYS[how](node))
+        got.extend(_WAYS[how](node) if how in _WAYS else [await _awaited(node, how)])
 
     return Node("reader", tick=tick, subs={"cmd": CmdVel})
 
 
-@pytest.mark.parametrize("how", [*_WAYS, "receive"])
+@pytest.mark.parametrize("how", [*_WAYS, "receive", "await_borrow"])
 def test_a_message_of_another_class_is_left_out_counted_and_told_once(
     how: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy
-import pyarrow.parquet as pq
 import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from horus_async.cli.trace import trace as trace_command
 from horus_async.policy import ExportFormat, Filter, ImageMode, export, matching
 from horus_async.policy.model.wire import WireFormat, pack
+from tests.parquet import read_parquet
 from tests.policy.traces import exchange, foreign_lines, record, write_lines
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def a_trace(path: Path, requests: list[dict[str, Any]], **line: Any) -> Path:
 
 def parquet(path: Path) -> tuple[list[dict[str, Any]], set[str]]:
     """The rows of a table, and the columns that hold JSON."""
-    table = pq.read_table(io.BytesIO(path.read_bytes()))
+    table = read_parquet(path)
     marked = {field.name for field in table.schema if b"json" in (field.metadata or {})}
     return table.to_pylist(), marked
 
@@ -335,7 +335,7 @@ def test_the_state_of_openpi_clients_is_the_state(tmp_path: Path) -> None:
     with numpy.load(tmp_path / "npz") as table:
         assert table["state"].tolist() == table["observation/state"].tolist() == [[0.0, 1.0, 2.0]]
         assert table["state_dim"].tolist() == [3]
-    row = pq.read_table(tmp_path / "parquet").to_pylist()[0]
+    row = read_parquet(tmp_path / "parquet").to_pylist()[0]
     assert row["state"] == row["observation/state"] == [0.0, 1.0, 2.0]
 
 

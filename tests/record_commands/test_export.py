@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from horus_async.recorder.exports.flatten import FIXED, row_of
 from horus_async.recorder.exports.tables import table_paths
 from horus_async.recorder.messages import RecordedMessage
 from horus_async.topics.codec import decode
+from tests.parquet import read_parquet
 
 from .sessions import call, call_json, make, outsider, robot
 
@@ -112,7 +112,7 @@ def test_fields_with_one_path_have_columns_of_their_own(recordings_dir: Path, tm
     elif form == "jsonl":
         rows = [orjson.loads(line) for line in output.read_bytes().splitlines()]
     else:
-        rows = pq.read_table(output).to_pylist()
+        rows = read_parquet(output).to_pylist()
     assert {name for name in rows[0] if name not in FIXED} == NAMES.keys()
     for row in rows:
         found = {name: value for name, value in row.items() if name not in FIXED and value not in (None, "")}
@@ -159,7 +159,7 @@ def test_parquet_has_typed_columns(recordings_dir: Path, tmp_path: Path) -> None
     rich(recordings_dir)
     output = tmp_path / "t.parquet"
     assert call("export", "s", "--format", "parquet", "--output", output).exit_code == 0
-    table = pq.read_table(output)
+    table = read_parquet(output)
     types = {
         name: str(table.schema.field(name).type) for name in ("tick", "publisher", "pose.x", "ok", "late", "ranges")
     }
@@ -213,7 +213,7 @@ def test_messages_that_are_no_dicts(recordings_dir: Path, tmp_path: Path) -> Non
     call("export", "s", "--format", "csv", "--output", tmp_path / "t.csv")
     assert [(row["value"], row["x"]) for row in read_csv(tmp_path / "t.csv")] == [("1.5", ""), ("[1,2]", ""), ("", "1")]
     call("export", "s", "--format", "parquet", "--output", tmp_path / "t.parquet")
-    assert [row["value"] for row in pq.read_table(tmp_path / "t.parquet").to_pylist()] == ["1.5", "[1,2]", None]
+    assert [row["value"] for row in read_parquet(tmp_path / "t.parquet").to_pylist()] == ["1.5", "[1,2]", None]
 
 
 def test_keys_with_one_text_are_all_kept(recordings_dir: Path, tmp_path: Path) -> None:

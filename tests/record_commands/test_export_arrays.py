@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from horus_async.recorder.exports.kinds import form as form_of
 from horus_async.recorder.exports.kinds import kind_of, merge
 from horus_async.recorder.exports.text import csv_line, json_text
+from tests.parquet import read_parquet
 
 from .sessions import call, make
 
@@ -86,7 +86,7 @@ def test_parquet_keeps_the_type_and_shape_of_arrays(recordings_dir: Path, tmp_pa
     """An array of constant shape is a flat list of that size, of the same type, and its shape is with the column."""
     arrays = [np.arange(24).reshape(2, 4, 3).astype(dtype) + np.dtype(dtype).type(step) for step in (0, 1)]
     output, notes = export(recordings_dir, tmp_path, [{"v": array} for array in arrays], "parquet")
-    table = pq.read_table(output)
+    table = read_parquet(output)
     field = table.schema.field("v")
     assert str(field.type).startswith("fixed_size_list<")
     assert field.type.list_size == 24
@@ -102,13 +102,13 @@ def test_parquet_nests_lists_where_shapes_vary(recordings_dir: Path, tmp_path: P
     clouds = [np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(4, 3), np.zeros((0, 3))]
     values: list[Any] = [{"v": cloud} for cloud in clouds]
     output, _ = export(recordings_dir, tmp_path, [*values, {"w": 1}], "parquet")
-    assert pq.read_table(output)["v"].to_pylist() == [*(cloud.tolist() for cloud in clouds), None]
+    assert read_parquet(output)["v"].to_pylist() == [*(cloud.tolist() for cloud in clouds), None]
 
 
 def test_parquet_with_arrays_in_some_messages_only(recordings_dir: Path, tmp_path: Path) -> None:
     """Null stands for an array that a message lacks, in a column of fixed size too."""
     output, _ = export(recordings_dir, tmp_path, [{"v": None}, {"v": np.array([1, 2], "u1")}, {}], "parquet")
-    table = pq.read_table(output)
+    table = read_parquet(output)
     assert table["v"].to_pylist() == [None, [1, 2], None]
     assert table.schema.field("v").type.list_size == 2
 
@@ -145,7 +145,7 @@ def test_parquet_of_several_kinds(
     """Whatever a column holds, it has a type that holds all of it exactly; where that is text, a note says so."""
     values, kind, wanted, note = case
     output, notes = export(recordings_dir, tmp_path, [{"v": value} for value in values], "parquet")
-    table = pq.read_table(output)
+    table = read_parquet(output)
     assert str(table.schema.field("v").type) == kind
     assert table["v"].to_pylist() == wanted
     assert (note in notes) if note else not notes
@@ -157,7 +157,7 @@ def test_a_column_that_comes_late_or_changes_its_kind(recordings_dir: Path, tmp_
     values: list[dict[str, Any]] = [{"x": 1, "a": [1]} for _ in range(5000)]
     output, _ = export(recordings_dir, tmp_path, [*values, {"x": 1.5, "a": ["s"], "late": np.zeros(2)}], form)
     if form == "parquet":
-        rows = pq.read_table(output).to_pylist()
+        rows = read_parquet(output).to_pylist()
         assert (rows[0]["a"], rows[-1]["a"]) == ("[1]", '["s"]')
     elif form == "jsonl":
         rows = [orjson.loads(line) for line in output.read_bytes().splitlines()]
@@ -212,7 +212,7 @@ def test_no_mixture_is_too_odd(recordings_dir: Path, tmp_path: Path, values: lis
     for form in ("csv", "jsonl", "parquet"):
         result = call("export", "s", "--format", form, "--output", tmp_path / f"t.{form}")
         assert result.exit_code == 0, result.output
-    assert pq.read_table(tmp_path / "t.parquet").num_rows == len(values)
+    assert read_parquet(tmp_path / "t.parquet").num_rows == len(values)
     assert len((tmp_path / "t.jsonl").read_bytes().splitlines()) == len(values)
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import orjson
-import pyarrow.parquet as pq
 import pytest
 from mcap.reader import make_reader
 
+from tests.parquet import read_parquet
 from tests.terminal import at_a_terminal
 
 from .sessions import call, call_json, make, robot
@@ -37,7 +37,7 @@ def rows_in(data: bytes, form: str, folder: Path) -> int:
             return len(list(make_reader(stream, validate_crcs=True).iter_messages()))
     if form == "parquet":
         (folder / "copy.parquet").write_bytes(data)
-        rows: int = pq.read_table(folder / "copy.parquet").num_rows
+        rows: int = read_parquet(folder / "copy.parquet").num_rows
         return rows
     return len(data.splitlines()) - (form == "csv")
 

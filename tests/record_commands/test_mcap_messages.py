@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from mcap.reader import make_reader
 from mcap.writer import Writer
 from rosbags.highlevel import AnyReader
 
+from horus_async import Node, Scheduler, now, now_ns, sleep
 from horus_async.encodings import viewer_names
 from horus_async.encodings.ros_types import CLASSES
 from horus_async.encodings.shapes import shape_of
@@ -172,6 +175,36 @@ def test_what_is_the_same_in_every_message_is_written_once(recordings_dir: Path,
     assert len(attachment.data) < 1000
     import_file(tmp_path / "s.mcap", "again", tick_rate=100)
     assert everything(open_session("again")) == everything(session)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rate=st.sampled_from([3.0, 7.0, 33.3, 60.0, 100.0, 1000.0]),
+    waits=st.lists(st.floats(0, 0.5), min_size=1, max_size=6),
+)
+def test_ticks_come_back_by_themselves(
+    tmp_path_factory: pytest.TempPathFactory, rate: float, waits: list[float]
+) -> None:
+    """A run in virtual time comes back at its own ticks, without a word about their rate, also what came between."""
+    root, turns = tmp_path_factory.mktemp("x"), itertools.cycle(waits)
+
+    async def tick(node: Node) -> None:
+        node.send("a", now())
+        await sleep(next(turns))
+        node.send("a", Time.from_ns(now_ns()))
+
+    scheduler = Scheduler(tick_rate=rate, deterministic=True, recording="s", recordings_dir=root)
+    scheduler.add(Node("n", tick=tick, pubs=["a"])).run_sync(duration=2.0)
+    session = open_session("s", root)
+    export_session(session, root / "s.mcap", ExportFormat.MCAP)
+    import_file(root / "s.mcap", "again", root=root)
+    again = open_session("again", root)
+    before, after = everything(session), everything(again)
+    assert [row[1:] for row in after] == [row[1:] for row in before]
+    for old, new in zip(before, after, strict=True):
+        begins = int(new[0] * 1_000_000_000 / Fraction(str(rate)))
+        assert old[0] == new[0] or (old[0] == new[0] - 1 and old[1] == begins)  # at the very instant
+    assert (again.tick_rate, again.start_ns) == (rate, session.start_ns)
 
 
 def rewritten(source: Path, target: Path, *, attachments: bool, change: Any = None) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TOPICS = ("a", "b", "c", "d")
 OUTSIDE = "outside"
 READS = ("recv", "recv_twice", "recv_all", "recv_message", "latest", "has_msg", "borrow", "lost", "sync")
-WAITS = ("sleep", "receive", "poll", "thread", "receive_sync")
+WAITS = ("sleep", "receive", "poll", "thread", "receive_sync", "await_borrow")
 
 
 @frozen
@@ -117,6 +117,10 @@ class _Robot:
             elif part.what == "receive":
                 with trio.move_on_after(part.number * 0.0047):
                     self._heard.append(await node.receive(part.topic))
+            elif part.what == "await_borrow":
+                with trio.move_on_after(part.number * 0.0047):
+                    async with node.borrow(part.topic) as message:
+                        self._heard.append(("lent", message.value))
             elif part.what == "receive_sync":
                 with trio.move_on_after(part.number * 0.0047):
                     self._heard.append(await _pairs(node).receive())

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import orjson
-import pyarrow.parquet as pq
 import pytest
 from mcap.reader import make_reader
+
+from tests.parquet import read_parquet
 
 pydantic = pytest.importorskip("pydantic")
 
@@ -138,7 +139,7 @@ def test_tables_have_the_fields(robot: Path) -> None:
     row = orjson.loads((robot / "t.jsonl").read_bytes().splitlines()[0])
     assert row["at.x"] == 1.0
     assert row["trail"] == [{"x": 0.0, "y": 0.0}, {"x": 1.0, "y": 0.0}]
-    table = pq.read_table(robot / "t.parquet")
+    table = read_parquet(robot / "t.parquet")
     assert table.column("at.x").to_pylist()[:2] == [1.0, 2.0]
     with (robot / "t.mcap").open("rb") as stream:
         messages = {channel.topic: orjson.loads(one.data) for _, channel, one in make_reader(stream).iter_messages()}

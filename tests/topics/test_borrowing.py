@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import numpy as np
 import orjson
 import pytest
+import trio
+import trio.testing
 from attrs import evolve, frozen
 
 from horus_async import (
@@ -22,6 +26,8 @@ from horus_async import (
     Topic,
     TopicError,
     TopicTypeError,
+    now_ns,
+    sleep,
     tick,
 )
 from horus_async.clock.system import NANOSECONDS, monotonic_ns
@@ -34,6 +40,9 @@ from tests.replay.test_verify import verify
 from tests.topics.test_arrays import CHOSEN
 from tests.topics.test_processes import child, until
 from tests.topics.test_ring import new_reader, new_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MIB = 1 << 20
 
@@ -225,7 +234,7 @@ def test_nothing_is_made_of_a_message_that_was_overwritten_before_it_was_read(
         lend = iter([topic._subscriber.borrow()]).__next__
         overwrite(topic)
         monkeypatch.setattr("horus_async.topics.codec.decoding._Untagger.untag", lambda *_: pytest.fail("torn"))
-        with pytest.raises(MessageOverwrittenError), Borrowing("t", lend):
+        with pytest.raises(MessageOverwrittenError), Borrowing("t", lend, topic._receive_loan):
             pass
 
 
@@ -363,6 +372,142 @@ def test_several_publishers_are_merged_by_stamp() -> None:
             found += [int(decode(loan[0][0])[0]), int(decode(taken[0])[0])]
         assert found == list(range(8))
         assert subscriber.borrow() is None
+
+
+# Waiting for one
+
+
+async def awaited(topic: Topic) -> BorrowedMessage:
+    """The next message, waited for, the block left at once."""
+    async with topic.borrow() as message:
+        return message
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_async_with_waits_for_the_next_message(backend: str) -> None:
+    """It comes as with ``receive``, one after the other, and lies in the ring."""
+
+    async def main() -> list[int]:
+        seen: list[int] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look, seen)
+            for number in range(3):
+                while len(seen) < number:
+                    await anyio.lowlevel.checkpoint()
+                await anyio.wait_all_tasks_blocked()
+                topic.send(image(number))
+        return seen
+
+    async def look(seen: list[int]) -> None:
+        while len(seen) < 3:
+            async with topic.borrow() as message:
+                region = topic._subscriber._readers[0].region
+                assert np.shares_memory(message.value, np.frombuffer(region.view, np.uint8))
+                assert not message.value.flags.writeable
+                assert (message.value == image(message.seq)).all()
+                seen.append(message.seq)
+
+    with Topic("t") as topic:
+        assert anyio.run(main, backend=backend) == [0, 1, 2]
+        assert topic.lost == 0
+        assert not topic.has_msg()
+
+
+async def test_who_is_cancelled_while_waiting_has_taken_nothing() -> None:
+    """The next message is still there, be it sent later or there already."""
+    with Topic("t") as topic:
+        with trio.move_on_after(0.01) as scope:
+            await awaited(topic)
+        assert scope.cancelled_caught
+        topic.send(image(1))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await awaited(topic)
+        assert scope.cancelled_caught
+        assert ((await awaited(topic)).value == image(1)).all()
+
+
+async def test_who_waits_at_a_handle_that_is_closed_gets_an_error() -> None:
+    """As by ``receive``."""
+
+    async def wait() -> None:
+        with pytest.raises(TopicError, match="closed"):
+            await awaited(topic)
+
+    with Topic("t") as topic:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            topic.close()
+    await wait()
+
+
+async def test_a_waited_for_message_that_is_overwritten_is_an_error() -> None:
+    """Leaving the block raises, also where others had their turn meanwhile; what was cancelled stays cancelled."""
+    with Topic("t", capacity=4 * MIB) as topic:
+        topic.send(image())
+
+        async def use() -> None:
+            async with topic.borrow() as message:
+                await trio.lowlevel.checkpoint()
+                overwrite(topic)
+                assert not message.valid
+
+        with pytest.raises(MessageOverwrittenError, match="message 0"):
+            await use()
+        topic.recv_all()
+        topic.send(image())
+        with trio.CancelScope() as scope:
+            async with topic.borrow():
+                overwrite(topic)
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+        assert scope.cancelled_caught
+
+
+async def test_a_wrong_message_that_is_waited_for_is_an_error() -> None:
+    """One that is damaged or of another class is consumed, as by ``receive``."""
+    with Topic("t", Picture) as topic, Topic("t") as other, Bus() as bus:
+        bus.publisher("t", "p").publish(b"\0\1\0\0garbage that is no message", 5)
+        with pytest.raises(MessageDecodeError):
+            await awaited(topic)
+        other.send(5)
+        with pytest.raises(TopicTypeError, match=r"Picture.*int"):
+            await awaited(topic)
+        assert not topic.has_msg()
+
+
+SHOOTS = """
+import numpy as np
+with Topic("t", capacity=1 << 23) as topic:
+    tell("ready")
+    for number in range(int(sys.argv[1])):
+        heard()
+        topic.send({"n": number, "data": np.full(300_000, number, np.uint8)})
+    heard()
+"""
+
+
+def test_images_of_another_process_are_waited_for_in_place() -> None:
+    """Each wakes the one that waits, and is a view of the other's memory."""
+    count = 5
+
+    async def look() -> None:
+        for number in range(count):
+            await trio.to_thread.run_sync(camera.go)  # most often this one sleeps by then
+            async with topic.borrow() as message:
+                data = message.value["data"]
+                assert message.value["n"] == number
+                assert (data == number).all()
+                assert not data.flags.writeable
+                region = topic._subscriber._readers[0].region
+                assert region.pid == camera.process.pid
+                assert np.shares_memory(data, np.frombuffer(region.view, np.uint8))
+
+    with Topic("t") as topic, child(SHOOTS, count) as camera:
+        assert camera.line() == "ready"
+        trio.run(look)
+        camera.go()
 
 
 HUNTED = """
@@ -508,6 +653,56 @@ def detector() -> Node:
     return Node("detector", tick=look, subs="image", pubs="sum")
 
 
+def patient_detector() -> Node:
+    """The same by a task of one tick that never ends, and waits for each image."""
+
+    async def look(node: Node) -> None:
+        while True:
+            with trio.move_on_after(0.0007):  # it often waits in vain
+                async with node.borrow("image") as message:
+                    pixels = message.value["data"]
+                    await sleep(0.0003)
+                    node.send("sum", [message.seq, int(pixels.sum()), pixels.flags.writeable, message.valid])
+
+    return Node("detector", tick=look, subs="image", pubs="sum")
+
+
+def waiting_detector() -> Node:
+    """The same, one image a tick, waited for."""
+
+    async def look(node: Node) -> None:
+        async with node.borrow("image") as message:
+            pixels = message.value["data"]
+            node.send("sum", [message.seq, int(pixels.sum()), pixels.flags.writeable, message.valid])
+
+    return Node("detector", tick=look, subs="image", pubs="sum")
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_borrowed_message_that_was_waited_for_is_an_input_like_any_other(
+    deterministic: bool, recordings_dir: Path
+) -> None:
+    """It is recorded as taken, and a verification gives it to the node again."""
+    record("s", [waiting_detector(), camera()], deterministic=deterministic)
+
+    lines = open_session("s", recordings_dir).executions("detector")
+    ticks = [line for line in lines if isinstance(line, ExecutionRecord)]
+    assert sum(len(line.inputs) for line in ticks) > 3
+    report = verify("s", [waiting_detector()], nodes=["detector"])
+    assert report.passed, str(report.first_difference)
+    assert report.compared > 3
+
+
+def test_a_tick_that_waits_for_borrowed_messages_is_verified(recordings_dir: Path) -> None:
+    """How often it gave up is recorded, too."""
+    record("s", [patient_detector(), camera()], deterministic=True)
+
+    assert len(list(open_session("s", recordings_dir).outputs("detector"))) > 3
+    report = verify("s", [patient_detector()], nodes=["detector"])
+    assert report.passed, str(report.first_difference)
+    assert report.compared > 3
+
+
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_a_borrowed_message_is_an_input_like_any_other(deterministic: bool, recordings_dir: Path) -> None:
     """It is recorded as taken, and the node does the same in a verification, with read-only arrays."""
@@ -522,19 +717,39 @@ def test_a_borrowed_message_is_an_input_like_any_other(deterministic: bool, reco
     assert report.compared > 3
 
 
-def test_a_borrowed_message_from_outside_is_recorded(recordings_dir: Path) -> None:
+@pytest.mark.parametrize("make", [detector, waiting_detector])
+def test_a_borrowed_message_from_outside_is_recorded(make: Callable[[], Node], recordings_dir: Path) -> None:
     """Its bytes lie in ``external``, and the node gets them from there when it is verified."""
 
     def drive(node: Node) -> None:
         outside.send({"n": tick(), "data": image(tick(), 90_000)})
 
     with Topic("image") as outside:
-        record("s", [detector(), Node("driver", tick=drive, rate=50)], deterministic=False)
+        record("s", [make(), Node("driver", tick=drive, rate=50)], deterministic=False)
     found = [decode(message.payload) for message in open_session("s", recordings_dir).external()]
     assert len(found) > 3
     for value in found:
         assert (value["data"] == image(value["n"], 90_000)).all()
-    report = verify("s", [detector()], nodes=["detector"])
+    report = verify("s", [make()], nodes=["detector"])
+    assert report.passed, str(report.first_difference)
+    assert report.compared > 3
+
+
+@pytest.mark.parametrize("make", [detector, waiting_detector])
+def test_what_cannot_be_borrowed_is_no_input(make: Callable[[], Node], recordings_dir: Path) -> None:
+    """A message of another process that is none is left out and counted, and no verification misses it."""
+
+    def drive(node: Node) -> None:
+        publisher.publish(b"\0\1\0\0garbage that is no message", now_ns())
+        publisher.publish(encode({"data": image(tick(), 90_000)}), now_ns())
+
+    with Bus() as bus:
+        publisher = bus.publisher("image", "stranger")
+        scheduler = Scheduler(recording="s").add(make()).add(Node("driver", tick=drive, rate=50))
+        scheduler.run_sync(duration=0.5)
+    assert scheduler.stats().nodes["detector"].refused > 3
+    assert len([*open_session("s", recordings_dir).external()]) > 3
+    report = verify("s", [make()], nodes=["detector"])
     assert report.passed, str(report.first_difference)
     assert report.compared > 3
 

@@ -461,3 +461,79 @@ def test_the_newest_message_comes_with_its_order(*, checked: bool) -> None:
         region.map[region.offset(region.words[Word.LATEST]) + RECORD.size - 4] ^= 1
         assert reader.newest() == expected
         assert reader.latest() == expected[1]
+
+
+def test_the_newest_message_is_none_where_none_can_begin() -> None:
+    """Another process wrote into ``LATEST``: what lies there was never sent."""
+    writer = ring()
+    region = writer.generations[0]
+    reader = new_reader(writer, writer.start())
+    for number in (5, 6):
+        send(writer, number, 40)
+    assert numbers(reader) == [5, 6]
+    region.words[Word.LATEST] = CAPACITY + (1 << 40) + 4
+    assert reader.latest() is None
+
+
+# -- faster writers ----------------------------------------------------------------------------------------------------
+
+
+def overtaken(size: int, *, messages: int = 100, capacity: int = 1 << 20) -> tuple[RingReader, list[int]]:
+    """A reader overtaken by so many messages while it copies its first; what it gets then."""
+    armed: list[int] = []
+
+    class Memory(bytearray):
+        """Lets the writer come round before a payload is copied."""
+
+        def __getitem__(self, key: Any) -> Any:
+            if armed:
+                for number in range(1, armed.pop()):
+                    writer.write(b"x" * size, 0, number, number)
+            return super().__getitem__(key)
+
+    writer = new_writer(capacity, memory=Memory)
+    writer.add_publisher("p")
+    reader = new_reader(writer, writer.start())
+    writer.write(b"x" * size, 0, 0, 0)
+    armed.append(messages)
+    return reader, numbers(reader)
+
+
+def test_who_is_overtaken_by_large_messages_goes_on_in_the_middle() -> None:
+    """The oldest one left would be overwritten while it is copied. All before it count as lost."""
+    reader, found = overtaken(1 << 16)
+    assert found == list(range(found[0], 100))
+    assert reader.lost == found[0]
+    assert 6 <= len(found) <= 8  # of 15 in the ring
+
+
+@pytest.mark.skipif(core is not None, reason="nothing comes in between the copying and the check of the native core")
+def test_who_is_overtaken_by_small_ones_goes_on_with_the_oldest_left() -> None:
+    """They are copied faster than a stretch of the ring is written."""
+    reader, found = overtaken(1000, messages=5000)
+    assert found == list(range(found[0], 5000))
+    assert reader.lost == found[0]
+    assert len(found) > 950  # of about 1000
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_whose_borrowed_message_is_overwritten_goes_on_in_the_middle(*, noticed: bool) -> None:
+    """If that was noticed: one that was done with it in time goes on with the oldest one left."""
+    payload = WITH_BUFFERS + bytes(1 << 16)
+    writer = new_writer(1 << 20)
+    writer.add_publisher("p")
+    reader = new_reader(writer, writer.start())
+    writer.write(payload, 0, 0, 0)
+    loan = reader.borrow()
+    assert loan is not None
+    assert loan[1] is not None
+    for number in range(1, 100):
+        writer.write(payload, 0, number, number)
+    if noticed:
+        assert loan[1].overwritten()
+    again = reader.borrow()
+    assert again is not None
+    found = [again[0][2], *numbers(reader)]
+    assert found == list(range(found[0], 100))
+    assert reader.lost == found[0] - 1
+    assert 6 <= len(found) <= 8 if noticed else len(found) >= 13

@@ -47,6 +47,8 @@ SESSION = "horus_session"
 """The metadata record that says when tick 0 was, and the tick rate."""
 RESTS = "rests"
 """In that record: how many attachments there are of what CDR has no place for."""
+REGULAR = "deterministic"
+"""In that record: whether ticks follow from stamps and the tick rate, ``true`` or ``false``."""
 
 
 @define
@@ -187,7 +189,7 @@ def _make_channels(writer: Any, found: dict[str, _Topic], origin: Origin) -> Non
 
 def _write_besides(writer: Any, session: Session, origin: Origin, rests: int) -> None:
     told = {"start_ns": str(session.start_ns), "tick_rate": repr(session.tick_rate), RESTS: str(rests)}
-    writer.add_metadata(SESSION, told)
+    writer.add_metadata(SESSION, {**told, REGULAR: str(session.deterministic).lower()})
     for record in origin.metadata:
         texts = {
             key: value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -82,7 +82,8 @@ def import_file(
         path: An MCAP file, a ROS 1 bag (``.bag``), a ROS 2 bag (its folder, or one ``.db3`` file), a PX4 log
             (``.ulg``), or one of these compressed by zstd.
         name: The session's.
-        tick_rate: Hz of its clock; None for one tick per message.
+        tick_rate: Hz of its clock; None for that of a session recorded in virtual time, if the file is an export of
+            one, else for one tick per message.
         topics: Patterns of ``fnmatch``: import only the topics that fit one of them; empty for all.
         exclude: Patterns of topics that are left out although ``topics`` fits them.
         root: The folder for sessions; None for the usual one.
@@ -105,6 +106,7 @@ def import_file(
         source.choose(wanted.__contains__)
         source.notes += notes
         _check_stamps(path, source)
+        tick_rate = tick_rate or source.tick_rate
         clock = TickClock.regular(source, tick_rate) if tick_rate is not None else TickClock.by_message(source)
         recorder = Recorder(RecordingOptions(name=name), root, block=True, resume=False, thorough=False)
         recorder.run_started(_run_info(path, clock, [nodes[publisher] for publisher in source.publishers]))

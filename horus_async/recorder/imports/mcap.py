@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from math import isfinite
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import orjson
 
 from horus_async.bounds.unpacking import most_entries, most_of_file
 from horus_async.errors import TopicNameError
-from horus_async.recorder.exports.mcap_export import PUBLISHERS, RESTS, SESSION, TOPIC
+from horus_async.recorder.exports.mcap_export import PUBLISHERS, REGULAR, RESTS, SESSION, TOPIC
 from horus_async.recorder.exports.mcap_rests import REST
 from horus_async.recorder.exports.output import need
 from horus_async.topics.ring.names import check_topic_name
@@ -192,6 +193,7 @@ class _Survey:
             into.append(self._records.enclosed(offset, record))
         elif kind == "Metadata" and record.name == SESSION:
             self._source.start_ns = _whole(record.metadata.get("start_ns"))
+            self._source.tick_rate = _rate(record.metadata)
             self.told_rests = _whole(record.metadata.get(RESTS))
         elif kind == "Metadata":
             self._source.metadata.append((record.name, dict(record.metadata)))
@@ -285,6 +287,15 @@ def _is_topic_name(name: str) -> bool:
     except TopicNameError:
         return False
     return True
+
+
+def _rate(told: dict[str, str]) -> float | None:
+    """The tick rate of a session whose ticks follow from it."""
+    try:
+        rate = float(told.get("tick_rate", "")) if told.get(REGULAR) == "true" else 0.0
+    except ValueError:
+        return None
+    return rate if isfinite(rate) and rate > 0 else None
 
 
 def _whole(text: str | None) -> int | None:

@@ -125,6 +125,8 @@ class Source(ABC):
         """What topics are called in the session, where the file says so, by their names in the file."""
         self.start_ns: int | None = None
         """When tick 0 was, if the file says so."""
+        self.tick_rate: float | None = None
+        """The rate of its ticks, Hz, if the file says so, and ticks follow from it."""
         self.faults = Faults()
         self._flows: dict[tuple[str, str], _Flow] = {}
         self._left_out: dict[str, int] = {}

@@ -30,6 +30,8 @@ class TickClock:
     start_ns: int
     rate: float
     is_regular: bool
+    is_own: bool = False
+    """Whether the file is of a session with this clock: then a message was sent in the tick that had begun last."""
     _ratio: tuple[int, int] = field(init=False)
     """Ticks in so many seconds: a fraction would take longer than the rest of a message's import."""
 
@@ -52,7 +54,8 @@ class TickClock:
                 f"the stamps span {(last_ns - first_ns) / NANOSECONDS:.0f} s, which at {rate:g} Hz is "
                 f"{ticks:.0f} ticks: a stamp is wrong, or give a lower rate, or none for one tick a message"
             )
-        return cls(first_ns, rate, is_regular=True)
+        is_own = rate == source.tick_rate and first_ns == source.start_ns
+        return cls(first_ns, rate, is_regular=True, is_own=is_own)
 
     @classmethod
     def by_message(cls, source: Source) -> TickClock:
@@ -62,13 +65,17 @@ class TickClock:
         return cls(source.first_ns, rate, is_regular=False)
 
     def tick_of(self, stamp_ns: int) -> int:
-        """The first tick at or after a stamp."""
+        """The first tick at or after a stamp; of an own clock, the last one that begins by then."""
         ticks, seconds = self._ratio
+        if self.is_own:
+            return max(0, -(-(stamp_ns + 1 - self.start_ns) * ticks // (seconds * NANOSECONDS)) - 1)
         return max(0, -(-(stamp_ns - self.start_ns) * ticks // (seconds * NANOSECONDS)))
 
     def now_ns(self, tick: int) -> int:
         """When a tick begins."""
         ticks, seconds = self._ratio
+        if self.is_own:  # as `RateTimeline` has it
+            return self.start_ns + tick * NANOSECONDS * seconds // ticks
         return self.start_ns - (-tick * NANOSECONDS * seconds // ticks)
 
 

@@ -233,6 +233,13 @@ class ShadowPorts(Ports):
         taken = self.take(topic)
         return None if taken is None else (taken, None)
 
+    async def receive_loan(self, topic: str) -> Loan:
+        """The same, when the recorded node got it."""
+        return (await self._receive((topic,)))[2], None
+
+    def _note_loan(self, topic: str, loan: Loan) -> None:
+        """The recording has it."""
+
     def latest(self, topic: str) -> Any:
         """What was the newest to the recorded node at this point."""
         self._reads(topic)

@@ -80,6 +80,8 @@ class ExternalRing:
     def newest(self) -> Region:
         """The last generation."""
         region = self.generations[-1]
+        if not region.following():  # most often
+            return region
         with suppress(TopicError, OSError):
             while (following := region.following()) and (found := self.follow(following)) is not None:
                 region = found

@@ -24,8 +24,9 @@ remain; it does so for a whole stretch of the ring at a time. It writes the reco
 
 **Reading** at position p: if ``LATEST`` < p there is nothing yet. Otherwise copy the record at p, and only then read
 ``OLDEST``: if it is greater than p, the copy may be torn; drop it and go on at ``OLDEST``. Otherwise the copy is whole
-and the next record is at p + size. Record indices have no gaps, so the index of the next record that is read tells
-exactly how many were lost.
+and the next record is at p + size. (Better go on further ahead than ``OLDEST`` where a large record was torn: the
+writer is faster than a copy.) Record indices have no gaps, so the index of the next record that is read tells exactly
+how many were lost.
 
 **Order of rings.** Readers merge the rings of a topic, and tell which message is the newest, by the order of each
 record: the monotonic clock (``CLOCK_MONOTONIC``, nanoseconds, the same for all processes of a machine) when it was

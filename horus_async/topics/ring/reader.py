@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from horus_async.errors import TopicError
+from horus_async.topics.values.payload import LARGE
 
 from .core import ReaderCore, unpackers
 from .layout import ALIGNMENT, INDEX_WORD, ORDER_WORD, PAD, RECORD
@@ -34,6 +35,7 @@ class RingReader(ReaderCore):
         "_first",
         "_follow",
         "_known",
+        "_lent",
         "_looks",
         "_lost",
         "_say_damaged",
@@ -68,6 +70,8 @@ class RingReader(ReaderCore):
         """``LATEST`` and ``OLDEST`` where the ring makes no sense: there is nothing to read until they change."""
         self._known: tuple[int, Taken] | None = None
         """Order and message of the newest one, as far as it was seen whole; only where ``CHECKED``."""
+        self._lent: Cursor | None = None
+        """Where the message lies that was borrowed last."""
         self._enter(cursor.region)
         self.position = cursor.position
 
@@ -125,13 +129,17 @@ class RingReader(ReaderCore):
 
     def borrow(self) -> Loan | None:
         """The next message, or None. A binary payload stays where it is."""
+        lent, self._lent = self._lent, None
+        if lent is not None and lent.torn:
+            self._go_ahead()
         record = self._next(borrow=not self._checked)
         if record is None:
             return None
         message, size, _ = record
         if self._checked or isinstance(message[0], bytes):
             return message, None  # there, what is in the ring may change before OLDEST is seen to
-        return message, Cursor(self.region, self.position - size, self.index - 1)
+        self._lent = Cursor(self.region, self.position - size, self.index - 1)
+        return message, self._lent
 
     def next_order(self) -> int | None:
         """The order (ns, see ``layout``) of the message that ``take`` would return, or None."""
@@ -155,7 +163,8 @@ class RingReader(ReaderCore):
         """The newest message of the ring, also one from before this reader began. Moves nothing."""
         words = self.words
         position = words[LATEST]
-        if position and not words[NEXT] and not self.careful:  # most often; the same as below, with fewer calls
+        # most often; the same as below, with fewer calls
+        if position and not position & (ALIGNMENT - 1) and not words[NEXT] and not self.careful:
             at = self.data_at + (position & self.mask)
             try:
                 unpack, _ = unpackers[words[at >> 3]]
@@ -194,7 +203,7 @@ class RingReader(ReaderCore):
         self.enter(region.map, region.data_at, region.capacity)
         self.words = region.words
         self._checked = self.careful = region.checked
-        self._damage = None
+        self._damage = self._lent = None
         self.position = region.capacity
         self._looks = 0
 
@@ -350,7 +359,29 @@ class RingReader(ReaderCore):
                 return record
             if self._checked:
                 return None  # not all of it is visible to this processor yet
+            self._go_ahead()
         return None
+
+    def _go_ahead(self) -> None:
+        """A message was overwritten while it was read: if they are large, go on in the middle of what is left.
+
+        The writer is faster than that, so the oldest one left is the next to go.
+        """
+        region, words = self.region, self.words
+        latest, position = words[LATEST], max(words[OLDEST], self.position)
+        goal = position + (latest - position) // 2
+        for _ in range(PATIENCE):
+            if words[region.offset(position & -ALIGNMENT) >> 3] == PAD | position:
+                position += region.capacity - (position & self.mask)
+            found = region.whole(position)
+            if found is None or found[1] < LARGE or position >= goal:
+                break
+            position += found[1]
+        if found is None or found[1] < LARGE or words[OLDEST] > position:
+            return  # what that means is for the usual way to say
+        if 0 <= found[0] - max(self.index, region.first_index) <= (position - self.position) // RECORD.size:
+            self.position = position
+            self._settle(found[0], 0)
 
     @staticmethod
     def _learn(message: Taken, size: int) -> None:

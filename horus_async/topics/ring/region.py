@@ -77,10 +77,12 @@ _INDEX_LIMIT = 1 << 62
 class Cursor:
     """A place in a ring."""
 
-    __slots__ = ("after", "index", "position", "region")
+    __slots__ = ("after", "index", "position", "region", "torn")
 
     def __init__(self, region: Region, position: int, index: int, *, after: bool = False) -> None:
         self.region = region
+        self.torn = False
+        """Whether it was noticed that the message is gone."""
         self.position = position
         self.index = index
         """Of the message at this position."""
@@ -89,7 +91,8 @@ class Cursor:
 
     def overwritten(self) -> bool:
         """Whether the message may be gone, or is being overwritten now."""
-        return bool(self.region.words[OLDEST] > self.position)
+        self.torn = bool(self.region.words[OLDEST] > self.position)
+        return self.torn
 
 
 class Region:
