@@ -212,6 +212,16 @@ _FRAMES = (
     ),
 )
 
+_VIEWERS = (
+    Figure(
+        "to_a_viewer",
+        "from a send, 1,000 a second, to a client of horus-async foxglove: 99th percentile",
+        "ms",
+        _of("viewing", "to_a_viewer"),
+        max_ours=2.0,
+    ),
+)
+
 _RUNS = (
     _beside_horus(
         "deterministic_2",
@@ -392,4 +402,4 @@ _POLICIES = (
     ),
 )
 
-FIGURES = (*_TOPICS, *_PROCESSES, *_FRAMES, *_RUNS, *_RECORDINGS, *_POLICIES)
+FIGURES = (*_TOPICS, *_PROCESSES, *_FRAMES, *_VIEWERS, *_RUNS, *_RECORDINGS, *_POLICIES)

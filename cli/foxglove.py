@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import trio
 
     from horus_async.foxglove.serving import Served
+
+_SWITCH_SECONDS = 0.0005
+"""What is sent on waits no longer than this for a thread that asks nodes."""
 
 
 @click.command()
@@ -107,6 +111,7 @@ def _until_ended(
                 nursery.cancel_scope.cancel()
 
     received: list[int] = []
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         served = trio.run(main)
     except BaseExceptionGroup as group:

@@ -299,6 +299,7 @@ COMMANDS: dict[str, Calls] = {
         ("frames", "--moving", HOSTILE), ("frames", HOSTILE), ("frames", "--window", "0.1"),
         ("frames", "placed", "--lookup", HOSTILE, "laser"),
     ),
+    "foxglove": (("foxglove", HOSTILE), ("foxglove", "--host", HOSTILE, "--port", "0"), ("foxglove", "s", "-h")),
     "doctor": (("doctor",),),
     "serve": (("serve", "export"), ("serve", "policy.py:none"), ("serve", f"{NAME}:x")),
     "trace list": (("trace", "list", "traces"),),

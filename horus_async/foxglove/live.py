@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 from foxglove import StatusLevel
 
 from horus_async.errors import TopicError
+from horus_async.spelling import printable
 from horus_async.topics.bus import Bus
 
 from .outlets import live
@@ -76,10 +78,8 @@ class Live:
                 continue
             if topic not in self._quiet:
                 self._quiet[topic] = self._bus.subscriber(topic)
-            newest = self._quiet[topic].latest()
-            if newest is not None:
+            if self._offer(topic, self._quiet[topic]):
                 self._quiet.pop(topic).close()
-                self._show(topic, newest, only_offer=True)
         for topic in [topic for topic in self._quiet if topic not in published]:
             self._quiet.pop(topic).close()
 
@@ -114,17 +114,35 @@ class Live:
         finally:
             subscriber.close()
 
-    def _show(self, topic: str, taken: Taken, *, only_offer: bool = False) -> None:
-        outlet = self._server.outlets.of(topic)
-        try:
-            message = live(topic, taken)
-            if only_offer:
-                outlet.offer(message)
+    def _offer(self, topic: str, subscriber: Subscriber) -> bool:
+        """Have viewers know a topic, by its newest message, or by the first since then that can be read."""
+        newest = subscriber.latest()
+        if newest is None:
+            return False
+        with suppress(TopicError):
+            self._server.outlets.of(topic).offer(live(topic, newest))
+            return True
+        for _ in range(_AT_ONCE):
+            taken = subscriber.take()
+            if taken is None:
+                break
+            try:
+                self._server.outlets.of(topic).offer(live(topic, taken))
+            except TopicError as error:
+                self._count_unread(topic, error)
             else:
-                outlet.show(message)
+                return True
+        return False
+
+    def _show(self, topic: str, taken: Taken) -> None:
+        try:
+            self._server.outlets.of(topic).show(live(topic, taken))
         except TopicError as error:
-            self.unread[topic] += 1
-            self._say(f"{topic}: {self.unread[topic]} messages cannot be read: {error}", f"unread {topic}")
+            self._count_unread(topic, error)
+
+    def _count_unread(self, topic: str, error: TopicError) -> None:
+        self.unread[topic] += 1
+        self._say(f"{topic}: {self.unread[topic]} messages cannot be read: {printable(str(error))}", f"unread {topic}")
 
     def _count_lost(self, topic: str, more: int) -> None:
         self.lost[topic] += more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -36,7 +37,7 @@ def recorded() -> str:
             node.send("map", {"cells": [1, 2]})
 
     node = Node(name="robot", tick=drive, pubs=["scan", "map"])
-    scheduler = Scheduler(tick_rate=10, deterministic=True, recording="drive", blackbox=False)
+    scheduler = Scheduler(tick_rate=10, deterministic=True, recording="drive")
     scheduler.add(node).run_sync(duration=10)
     return "drive"
 
@@ -98,7 +99,7 @@ def test_a_player_stays_within_its_session(
         assert span[0] <= at <= span[1]
         assert at >= before
         assert plays or at == before
-        state = player.control(Request(play, speed, seek))
+        state = player.control(cast("Any", Request(play, speed, seek)))
         assert state.playback_speed > 0
         before = state.current_time
         assert span[0] <= before <= span[1]
@@ -108,7 +109,7 @@ def test_a_player_stays_within_its_session(
 class Request:
     """What a viewer asks for, as the SDK has it."""
 
-    def __init__(self, play: bool, speed: float, seek: int | None) -> None:  # noqa: FBT001 - as they are drawn
+    def __init__(self, play: bool, speed: float, seek: int | None) -> None:
         self.playback_command = PlaybackCommand.Play if play else PlaybackCommand.Pause
         self.playback_speed = speed
         self.seek_time = seek

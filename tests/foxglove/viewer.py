@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from tests.engine.programs import environment
 
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from websockets.sync.client import ClientConnection
-    from websockets.typing import Subprotocol
 
 PATIENCE = 60.0
-_SUBPROTOCOL = "foxglove.sdk.v1"
+_SUBPROTOCOL = Subprotocol("foxglove.sdk.v1")
 _MESSAGE, _TIME, _REPLY, _STATE = 1, 2, 3, 5
 
 
@@ -111,8 +111,7 @@ def _any(topic: str) -> bool:
 @contextmanager
 def viewer(url: str, watches: Callable[[str], bool] = _any) -> Iterator[Viewer]:
     """Connected, with what it hears of the server."""
-    protocol: Subprotocol = _SUBPROTOCOL  # type: ignore[assignment] - a new type of text
-    with connect(url, subprotocols=[protocol], max_size=None, open_timeout=PATIENCE) as socket:
+    with connect(url, subprotocols=[_SUBPROTOCOL], max_size=None, open_timeout=PATIENCE) as socket:
         yield Viewer(socket, watches)
 
 
