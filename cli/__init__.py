@@ -34,7 +34,10 @@ _COMMANDS = {
     "trace": "Work with request traces of a policy server.",
 }
 
-_HOMES = {name: f"asking.{name}" for name in ("node", "param", "service", "action")}
+_HOMES = {
+    **{name: f"asking.{name}" for name in ("node", "param", "service", "action")},
+    "foxglove": "seeing.foxglove",
+}
 """Of commands that share a folder."""
 
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from horus_async.cli.support.errors import USAGE, fail
+from horus_async.cli.support.render import print_json
+from horus_async.cli.terminal import completion
+from horus_async.cli.terminal.options import JSON, NAMESPACE
+from horus_async.cli.terminal.text import tell
 from horus_async.errors import HorusError
 from horus_async.hints.installed import install
 from horus_async.topics import check_namespace, default_namespace
-
-from .support.errors import USAGE, fail
-from .support.render import print_json
-from .terminal import completion
-from .terminal.options import JSON, NAMESPACE
-from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,0 +1,1 @@
+"""Commands to look at robots and sessions, in other programs and in pages."""
