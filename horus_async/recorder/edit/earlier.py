@@ -79,19 +79,20 @@ def _find(places: Iterable[Iterable[Fields]], wanted: dict[Stream, set[int]]) ->
 
 def _outputs(session: Session, node: str, first: int) -> Iterator[Iterator[Fields]]:
     for start in (max(0, first - _NEAR), None):
-        yield (_line(sent, node) for sent in session.outputs(node, start, first - 1))
+        yield (earlier_line(sent, node) for sent in session.outputs(node, start, first - 1))
 
 
 def _external(session: Session, first: int) -> Iterator[Fields]:
-    return (_line(message, message.publisher, message.source) for message in session.external(None, first - 1))
+    return (earlier_line(message, message.publisher, message.source) for message in session.external(None, first - 1))
 
 
 def _again(session: Session) -> Iterator[Fields]:
     """Those that a session which was cut has of before itself."""
-    return (_line(message, message.publisher, message.source) for message in session.earlier())
+    return (earlier_line(message, message.publisher, message.source) for message in session.earlier())
 
 
-def _line(message: RecordedOutput | ExternalMessage | EarlierMessage, publisher: str, source: int = 0) -> Fields:
+def earlier_line(message: RecordedOutput | ExternalMessage | EarlierMessage, publisher: str, source: int = 0) -> Fields:
+    """The line of a message from before a part."""
     which = {"source": source} if source else {}
     named = {"kind": "earlier", "topic": message.topic, "publisher": publisher, **which}
     return {**named, "data": message.data, "stamp_ns": message.stamp_ns, "seq": message.seq, "tick": message.tick}

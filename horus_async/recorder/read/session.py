@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from horus_async.errors import (
     DamagedRecordingError,
     RecordingError,
+    SessionNotFoundError,
     UnsupportedVersionError,
 )
 from horus_async.recorder.manifest import read_manifest
-from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, MANIFEST, SCHEDULER_STEM, SUFFIX, missing_part_name
+from horus_async.recorder.naming import (
+    EXTERNAL_STEM,
+    KEPT_STEM,
+    LOG_STEM,
+    MANIFEST,
+    SCHEDULER_STEM,
+    SUFFIX,
+    missing_part_name,
+)
 from horus_async.recorder.records import (
     EarlierMessage,
     ExecutionRecord,
@@ -61,6 +70,8 @@ class Session:
         """The file of the external messages; None if there were none."""
         self.log_file: RecordedFile | None = None
         """The file of what was logged; None if there was nothing."""
+        self.kept_file: RecordedFile | None = None
+        """Of a window: the file of earlier messages that may still be read."""
         self.nodes: dict[str, NodeInfo] = {}
         """The recorded nodes, in the order in which they were added."""
         self._topics: dict[str, set[str]] = {}
@@ -85,6 +96,8 @@ class Session:
         self.started_at = header.started_at
         """ISO 8601, UTC."""
         self.namespace = header.namespace
+        self.window = header.window
+        """Whether its oldest files were taken away, again and again, while it was recorded."""
         self.filtered = isinstance(manifest.get("filter"), dict)
         """Whether something was left out on purpose."""
         ended = manifest.get("ended_at")
@@ -123,7 +136,7 @@ class Session:
 
     def all_files(self) -> list[RecordedFile]:
         """All files: the scheduler's, the nodes', those for external messages and the log; all parts of each."""
-        files = (self.scheduler, *self.files.values(), self.external_file, self.log_file)
+        files = (self.scheduler, *self.files.values(), self.external_file, self.log_file, self.kept_file)
         whole = [file for file in files if file is not None]
         return [part for file in whole for part in (file.parts if isinstance(file, RecordedParts) else [file])]
 
@@ -251,11 +264,11 @@ class Session:
                     yield record
 
     def earlier(self) -> Iterator[EarlierMessage]:
-        """Of a session that was cut: the messages from before it that were read in it."""
-        if self.external_file is not None:
-            for record in self.external_file.records():
+        """Of a session that was cut: the messages from before it that were read in it; of a window those that may be."""
+        for file in (self.kept_file, self.external_file):
+            for record in () if file is None else file.records():
                 if not isinstance(record, EarlierMessage):
-                    return  # they come first
+                    break  # they come first
                 yield record
 
     @property
@@ -279,6 +292,8 @@ class Session:
                 file = RecordedFile(path)
             except UnsupportedVersionError:
                 raise
+            except SessionNotFoundError:  # a window has gone on meanwhile; others miss it where they name it
+                continue
             except RecordingError as error:
                 self.unreadable[path.name] = str(error)
                 continue
@@ -311,9 +326,10 @@ class Session:
         assert header is not None
         last = parts[-1].header
         assert last is not None
-        if len(parts) <= last.part:
+        first = header.part if header.window else 0
+        if len(parts) <= last.part - first:
             here = {part.header.part for part in parts if part.header is not None}
-            for number in sorted(set(range(last.part)) - here):
+            for number in sorted(set(range(first, last.part)) - here):
                 self._miss(missing_part_name(parts[0].path, number))
         following = parts[-1].following
         if following is not None and not (self.path / following).exists():
@@ -324,6 +340,8 @@ class Session:
             self.external_file = self.external_file or file
         elif header.role == LOG_STEM:
             self.log_file = self.log_file or file
+        elif header.role == KEPT_STEM:
+            self.kept_file = self.kept_file or file
         elif header.info is not None and header.node not in self.files:
             self.files[header.node] = file
             self.nodes[header.node] = header.info
