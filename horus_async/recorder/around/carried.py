@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.recorder.edit.files import Fields
-    from horus_async.recorder.tallies import Tallies
     from horus_async.recorder.write.frame_file import EndedPart
 
 _log = logging.getLogger("horus_async.recorder")
@@ -47,13 +46,12 @@ class Carried:
         self._header: Fields = {}
         self._near: EndedPart | None = None
 
-    def take(self, part: EndedPart, later: Sequence[Tallies], file: FrameFile) -> None:
-        """A file is about to be taken away: keep what no later one of its row makes up for."""
+    def take(self, part: EndedPart, later: Sequence[EndedPart], file: FrameFile) -> None:
+        """A file is about to be taken away: keep what none of these, which come after it in its row, makes up for."""
         wanted: dict[tuple[str, str | None], int] = {}
-        later = [*later, file.part_tallies]
-        for (topic, publisher), _ in part.tallies.items():
+        for topic, publisher in part.tallies:
             most = max(1, file.keep.get(topic, 1))
-            newer = sum(tallies[topic, publisher].count for tallies in later if (topic, publisher) in tallies)
+            newer = sum(tally.count for one in later if (tally := one.tallies.get((topic, publisher))) is not None)
             if newer < most:
                 wanted[topic, publisher] = most - newer
         if not wanted:

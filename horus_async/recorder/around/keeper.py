@@ -40,6 +40,8 @@ WINDOW = "window"
 """Behind the name of a recording: the session of its last seconds."""
 SETTLED = 0.1
 """Seconds of the run's time after which all that was sent in a tick is in lines, in virtual time."""
+SLACK = 1.0
+"""Seconds of the run's time that are kept besides: what was sent then may be read later."""
 _LONGEST_TEXT = 200
 _FLUSH_PATIENCE = 5.0
 
@@ -59,7 +61,7 @@ class AroundRecorder(Recorder):
         """Kind, what and text of what has happened since the newest tick ended; from any thread."""
         self._window = Window(0, 1.0, Carried())
         self._ranges = Ranges(0, 0)
-        self._settled = 0
+        self._settled = self._slack = 0
         self._now_ns = 0
         self._job: Job | None = None
         self._job_range: Range | None = None
@@ -99,7 +101,8 @@ class AroundRecorder(Recorder):
     def run_started(self, run: RunInfo) -> None:
         """Make the window's folder and files; see `Recorder.run_started`."""
         before, after = (ceil(seconds * run.tick_rate) for seconds in (self._around.before, self._around.after))
-        self._window = Window(before, run.tick_rate, Carried())
+        self._slack = ceil(SLACK * run.tick_rate)
+        self._window = Window(before + self._slack, run.tick_rate, Carried())
         self._ranges = Ranges(before, after)
         self._settled = ceil(SETTLED * run.tick_rate) + 1
         self._now_ns = run.start_ns
@@ -137,7 +140,7 @@ class AroundRecorder(Recorder):
         if self._job is not None or self._ranges.waiting is not None:
             self._go_on(end.tick - self._settled)
         window = self._window
-        window.kept_from = self._ranges.kept_from(end.tick)
+        window.kept_from = self._ranges.kept_from(end.tick) - self._slack
         window.tick = end.tick
 
     # -- making sessions -----------------------------------------------------------------------------------------------
@@ -182,6 +185,7 @@ class AroundRecorder(Recorder):
             self._name,
             due.first,
             due.last,
+            due.first - self._slack,
             self._told(due),
             due.session,
             options.fsync is Fsync.INTERVAL,

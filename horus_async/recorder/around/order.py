@@ -30,6 +30,8 @@ class Order:
     """The new session's, without its number."""
     first: int
     last: int
+    complete_from: int
+    """The tick from which on the window has everything for certain."""
     trigger: dict[str, Any]
     """For its manifest."""
     replaces: str | None
@@ -72,6 +74,7 @@ def make(order: Order, progress: Callable[[int], None]) -> Made:
                 root=root,
                 progress=progress,
                 also={"trigger": order.trigger},
+                complete_from=order.complete_from,
             )
         except SessionExistsError:
             continue  # another program has just taken it

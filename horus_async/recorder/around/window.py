@@ -74,16 +74,18 @@ class Window:
             self._take_away(oldest if kept_from is None else min(oldest, kept_from))
 
     def _take_away(self, oldest: int) -> None:
-        old: list[tuple[FrameFile, _Closed]] = []
+        """Of what is older, the newest file of each row stays: what was sent last before is in it, as a rule."""
+        old: list[tuple[FrameFile, EndedPart]] = []
         for file, closed in self._closed.items():
-            while closed and closed[0].last_tick < oldest:
-                first = closed.popleft()
-                self._carried.take(first.part, [one.part.tallies for one in closed], file)
-                old.append((file, first))
+            past = [one.part for one in closed if one.last_tick < oldest]
+            for number, part in enumerate(past[:-1], 1):
+                self._carried.take(part, past[number:], file)
+                old.append((file, part))
+                closed.popleft()
         with suppress(OSError):  # where the disk is full, it is tried again when there is room
             self._carried.write()
-        for file, one in old:
-            file.forget(one.part)
+        for file, part in old:
+            file.forget(part)
             with suppress(FileNotFoundError):
-                one.part.path.unlink()
+                part.path.unlink()
         self._carried.write()

@@ -58,6 +58,7 @@ def cut_session(
     root: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
     also: Mapping[str, Any] | None = None,
+    complete_from: int | None = None,
 ) -> Edited:
     """Make a session of some of a session's ticks.
 
@@ -71,6 +72,7 @@ def cut_session(
         root: The folder for sessions; None for the usual one.
         progress: Told the tick that was reached, now and then.
         also: What its manifest is to say besides.
+        complete_from: Of a window: the tick from which on it has everything for certain (`Earlier`).
 
     Raises:
         RecordingError: It has no such ticks, or ticks go back in it, or the new one cannot be written.
@@ -84,7 +86,7 @@ def cut_session(
         headers = [(file, {"origin_ns": origin_ns, **header}) for file, header in headers]
     notes: list[str] = []
     with new_session(name, root, identity_of(session)) as edited:
-        earlier = Earlier()
+        earlier = Earlier(complete_from)
         earlier.see_outside(session, first, last)
         for file, header in headers:
             if file is not session.external_file:

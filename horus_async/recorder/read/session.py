@@ -106,6 +106,9 @@ class Session:
         notes = manifest.get("notes")
         self.notes = [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
         """What was missing when it was made of others."""
+        trigger = manifest.get("trigger")
+        self.trigger: dict[str, Any] | None = trigger if isinstance(trigger, dict) else None
+        """What it was made around, if it was."""
         self._order_nodes(manifest.get("nodes"))
         self.missing_nodes = self._find_missing(manifest)
         """Recorded nodes of whose file nothing can be read, and why."""

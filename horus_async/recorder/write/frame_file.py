@@ -178,11 +178,6 @@ class FrameFile:
         return self.feed.tallies().rows()
 
     @property
-    def part_tallies(self) -> Tallies:
-        """What the current file of a row holds of each topic so far."""
-        return self._part.tallies
-
-    @property
     def sends(self) -> int | None:
         """How many lines of messages apart from callbacks the current file has; None for the scheduler's."""
         return self._part.sends if self._has_messages else None
@@ -416,7 +411,7 @@ class FrameFile:
         path = part_path(self._first, self._number + 1)
         if self._next is None:
             header = self._header[:-2] + b',"part":%d}\n' % (self._number + 1)
-            self._next = _Part()
+            self._next = _Part(index=IndexBuilder(self._part.index.highest, self.feed.last_loose_tick))
             try:
                 self._begin(self._next, path, header)
             except OSError:
