@@ -157,10 +157,7 @@ def run(
     """
     if no_blackbox and blackbox_mb is not None:
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
-    if record is not None and record.startswith("-"):
-        raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
-    if (around is not None and record is None) or (kinds and around is None):
-        raise click.UsageError("--around is for --record NAME, and --on for --around: give both, or neither")
+    _check_recording(record, around, kinds)
     _check_parent(record, recordings_dir)
     wanted = _realtime(realtime=realtime, cpu=cpu, priority=priority, deterministic=deterministic)
     if in_asyncio and deterministic:
@@ -206,6 +203,13 @@ def run(
     if not overrides.used:
         _nothing_ran(app, record)
     _check_recordings(made)
+
+
+def _check_recording(record: str | None, around: tuple[float, float] | None, kinds: Sequence[str]) -> None:
+    if record is not None and record.startswith("-"):
+        raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
+    if (around is not None and record is None) or (kinds and around is None):
+        raise click.UsageError("--around is for --record NAME, and --on for --around: give both, or neither")
 
 
 def _of_kinds(kinds: Sequence[str]) -> Anomaly:

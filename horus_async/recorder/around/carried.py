@@ -94,14 +94,10 @@ class Carried:
         there = list(_earlier(path))
         for line in (*there, *self._new):
             streams.setdefault((line["topic"], line["publisher"], line.get("source", 0)), {})[line["seq"]] = line
-        lines = [
-            rows[seq] for stream, rows in streams.items() for seq in sorted(rows)[-self._most.get(stream, 1) :]
-        ]
+        lines = [rows[seq] for stream, rows in streams.items() for seq in sorted(rows)[-self._most.get(stream, 1) :]]
         lines.sort(key=lambda line: (line["tick"], line["stamp_ns"], line["seq"]))
         header = {"kind": "header", **self._header, "role": KEPT_STEM, "node": ""}
-        made = FrameFile(
-            path.with_name(path.name + _NEW), json.dumps(header).encode() + b"\n", has_messages=False
-        )
+        made = FrameFile(path.with_name(path.name + _NEW), json.dumps(header).encode() + b"\n", has_messages=False)
         try:
             made.open()
             waiting = bytearray()
@@ -118,9 +114,7 @@ class Carried:
         self._new = []
 
 
-def _messages(
-    recorded: RecordedFile, topics: set[str], node: str
-) -> Iterator[tuple[tuple[str, str | None], Fields]]:
+def _messages(recorded: RecordedFile, topics: set[str], node: str) -> Iterator[tuple[tuple[str, str | None], Fields]]:
     """The messages of some topics in a file, with topic and publisher as its footer names them."""
     marks = [b'"topic":' + text_json(topic) for topic in topics]
     for line in recorded.lines():

@@ -1,8 +1,7 @@
 """Makes one session of a window, in a process of its own: beside a robot's loop it would take the interpreter away.
 
-Started as ``python -c PROGRAM``, with an `Order` as JSON on its standard input. Answers in lines: ``.`` now and then, at
-the end the JSON of what was made, or ``{"error": …}``. If the robot is killed meanwhile it still ends by itself, with the
-session made.
+Gets an `Order` as JSON on its standard input. Answers in lines: ``.`` now and then, at the end the JSON of what was
+made, or ``{"error": …}``. If the robot is killed meanwhile it still ends by itself, with the session made.
 """
 
 from __future__ import annotations

@@ -67,7 +67,11 @@ class Job:
             raise RecordingError(said) from error
 
     def wait(self, *, patient: bool) -> bool:
-        """Wait for it; whether it is done. A second signal ends that, and where nothing gets on not everybody is patient."""
+        """Wait for it; whether it is done.
+
+        Args:
+            patient: However long it takes, if no second signal comes; else no longer than it gets on.
+        """
         if patient:
             done = disk.wait_to_the_end(self._work.is_done_within, f"session {self.order.name} is being made")
         else:
@@ -119,4 +123,3 @@ class Job:
             return Made(str(told["session"]), [str(note) for note in told["notes"]])
         except (ValueError, TypeError, KeyError):
             raise RecordingError(f"the process that made it ended with {process.returncode}") from None
-

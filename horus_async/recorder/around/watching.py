@@ -1,4 +1,4 @@
-"""Looking at messages for what a session is to be made on: where redaction runs, at what was sent and not at what is kept."""
+"""Looks at messages for what a session is to be made on: where redaction runs, and at what was sent."""
 
 from __future__ import annotations
 
@@ -63,4 +63,6 @@ class WatchingScreen(Screen):
         self.failed[predicate.name] = times
         if times == 1:
             # The exception's text may hold what must not be written.
-            _log.error("around: %s failed with %s on %s: it is taken for no", predicate.name, type(error).__name__, topic)
+            _log.error(
+                "around: %s failed with %s on %s: it is taken for no", predicate.name, type(error).__name__, topic
+            )

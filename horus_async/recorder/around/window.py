@@ -1,8 +1,8 @@
 """The files of the last seconds: all of them go on in new ones now and then, and old ones are taken away.
 
-They do so together, by the ticks of the run and not by those of their lines: a callback that lasts for ever has lines of
-the tick in which it began, and nodes that are silent have none. For the writer's thread, but for what is set from the
-event loop's.
+They do so together, by the ticks of the run and not by those of their lines: a callback that lasts for ever has lines
+of the tick in which it began, and nodes that are silent have none. For the writer's thread, but for what is set from
+the event loop's.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from .carried import Carried
-
 if TYPE_CHECKING:
     from horus_async.recorder.write.files import SessionFiles
     from horus_async.recorder.write.frame_file import EndedPart, FrameFile
+
+    from .carried import Carried
 
 PARTS = 8
 """About so many files hold ``before``."""

@@ -82,7 +82,11 @@ class EditedFile:
         text = json.dumps({**header, "session": folder.name}, separators=(",", ":")).encode() + b"\n"
         self.name = name
         self._file = FrameFile(folder / name, text, has_messages=self.role in _OF_MESSAGES)
-        self._file.open()
+        try:
+            self._file.open()
+        except OSError:
+            self._file.close()
+            raise
         self._waiting = 0
         self.last_tick = 0
         """Of its lines so far."""

@@ -96,8 +96,6 @@ class Session:
         self.started_at = header.started_at
         """ISO 8601, UTC."""
         self.namespace = header.namespace
-        self.window = header.window
-        """Whether its oldest files were taken away, again and again, while it was recorded."""
         self.filtered = isinstance(manifest.get("filter"), dict)
         """Whether something was left out on purpose."""
         ended = manifest.get("ended_at")
@@ -106,14 +104,22 @@ class Session:
         notes = manifest.get("notes")
         self.notes = [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
         """What was missing when it was made of others."""
-        trigger = manifest.get("trigger")
-        self.trigger: dict[str, Any] | None = trigger if isinstance(trigger, dict) else None
-        """What it was made around, if it was."""
+        self._trigger = manifest.get("trigger")
         self._order_nodes(manifest.get("nodes"))
         self.missing_nodes = self._find_missing(manifest)
         """Recorded nodes of whose file nothing can be read, and why."""
         self.clock = RecordedClock(None if self.deterministic else self.scheduler)
         """What time it was since the run began, whatever the wall clock was set to."""
+
+    @property
+    def window(self) -> bool:
+        """Whether its oldest files were taken away, again and again, while it was recorded."""
+        return any(file.header is not None and file.header.window for file in self.all_files())
+
+    @property
+    def trigger(self) -> dict[str, Any] | None:
+        """What it was made around, as its manifest says; None if it was not."""
+        return self._trigger if isinstance(self._trigger, dict) else None
 
     @property
     def first_tick(self) -> int | None:
@@ -267,7 +273,7 @@ class Session:
                     yield record
 
     def earlier(self) -> Iterator[EarlierMessage]:
-        """Of a session that was cut: the messages from before it that were read in it; of a window those that may be."""
+        """Of a session that was cut: the messages from before it that were read in it; of a window, that may be."""
         for file in (self.kept_file, self.external_file):
             for record in () if file is None else file.records():
                 if not isinstance(record, EarlierMessage):
@@ -288,8 +294,7 @@ class Session:
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
-    def _open_files(self) -> list[Header]:
-        files: list[tuple[RecordedFile, Header]] = []
+    def _files_with_headers(self) -> Iterator[tuple[RecordedFile, Header]]:
         for path in sorted(self.path.glob(f"*{SUFFIX}")):
             try:
                 file = RecordedFile(path)
@@ -303,7 +308,10 @@ class Session:
             if file.header is None:
                 self.unreadable[path.name] = f"{path} has lost its header, which says whose it is"
                 continue
-            files.append((file, file.header))
+            yield file, file.header
+
+    def _open_files(self) -> list[Header]:
+        files = list(self._files_with_headers())
         runs = Counter(_run_of(header) for _, header in files)
         headers = []
         for file, header in files:

@@ -55,8 +55,8 @@ class Around:
         before: Seconds of the run's time, 0 or more: so much of it is always on disk.
         after: Seconds of the run's time, 0 or more.
         on: What counts: `Anomaly`, or some of its kinds (``Anomaly.NODE_ERROR | Anomaly.WATCHDOG``); a dict of patterns
-            of topics and functions of a message, ``{"odom": lambda message: message["v"] > 2}``; a function of topic and
-            message, for which every message is decoded; a list of all these; or an empty one for `trigger` alone.
+            of topics and functions of a message, ``{"odom": lambda message: message["v"] > 2}``; a function of topic
+            and message, for which every message is decoded; a list of these, empty for `trigger` alone.
 
     Raises:
         ConfigurationError: An option that cannot work; the message names it.

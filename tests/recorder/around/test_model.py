@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +17,8 @@ from horus_async.recorder.read.check import Verdict, check_session
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    import pytest
 
 RATE = 100
 
@@ -111,7 +111,7 @@ def contents(folder: Path) -> dict[str, list[bytes]]:
 def test_each_session_is_what_a_full_recording_has_there(
     tmp_path_factory: pytest.TempPathFactory, at: list[int], before: int, after: int, ticks: int
 ) -> None:
-    """The ticks around each trigger, merged where they overlap; all messages of them, and every reader finds them whole."""
+    """The ticks around each trigger, merged where they overlap, with all messages; a check finds them whole."""
     root = tmp_path_factory.mktemp("around")
     around = Around(before=before / RATE, after=after / RATE, on=())
     run(root, ticks / RATE, at, "full", Around(on=()))
@@ -156,7 +156,7 @@ def test_two_runs_make_the_same_sessions(tmp_path_factory: pytest.TempPathFactor
 
 
 def test_what_is_on_disk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the run, also of a node that is in one tick for ever: parts are taken away, and nothing else stays."""
+    """However long the run, also of a node that is in one tick for ever; and nothing is left."""
     around = Around(before=2, after=1, on=())
     bytes_there, files_there = [], []
     turned = window_module.Window.turn
@@ -169,7 +169,7 @@ def test_what_is_on_disk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(window_module.Window, "turn", turn)
     run(tmp_path, 300, [], RecordingOptions(name="s", around=around, interval=0.001), around)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
     run(tmp_path, 300, [], "full", around)
     rows = len(Session(tmp_path / "full").all_files())
     assert max(bytes_there) < sum(path.stat().st_size for path in (tmp_path / "full").iterdir()) / 4
