@@ -22,6 +22,7 @@ CONCEPTS = [
     "docs/sync.md",
     "docs/frames.md",
     "docs/record_start.md",
+    "docs/record_around.md",
 ]
 PAGES = [
     "README.md",

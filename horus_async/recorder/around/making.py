@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-import horus_async
 from horus_async.errors import RecordingError
 from horus_async.limits import disk
 from horus_async.limits.disk import Beside
@@ -101,7 +100,7 @@ class Job:
             raise RecordingError("it was not done in time")
 
     def _made_apart(self) -> Made:
-        root = str(Path(horus_async.__file__).parent.parent)
+        root = str(Path(__file__).resolve().parents[3])  # where this very package is
         command = [sys.executable, "-P", "-c", _PROGRAM.format(root=root)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - ours
             self._process = process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -227,7 +228,7 @@ def test_what_goes_on_for_ever_is_many_sessions_that_touch(tmp_path: Path) -> No
     assert len(made) > 2
     assert made[0][0] == 0
     assert made[-1][1] == 499
-    assert all(before[1] + 1 == after[0] for before, after in zip(made, made[1:], strict=False))  # type: ignore[operator]
+    assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(made))  # type: ignore[operator]
     assert not problems(ran)
 
 
@@ -313,7 +314,8 @@ def test_what_was_made_replays_and_verifies(tmp_path: Path, monkeypatch: pytest.
             Node("plan", tick=plan, subs=["map", "count"], pubs="plan"),
         ]
 
-    ran = scheduler(tmp_path, around, *nodes(), Node("act", tick=lambda _: around.trigger() if tick() == 3000 else None))
+    act = Node("act", tick=lambda _: around.trigger() if tick() == 3000 else None)
+    ran = scheduler(tmp_path, around, *nodes(), act)
     ran.run_sync(40)
     assert ranges(tmp_path) == [(2900, 3050)]
     session = Session(tmp_path / "s-1")
