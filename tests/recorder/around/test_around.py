@@ -189,7 +189,7 @@ def test_messages_that_count(tmp_path: Path) -> None:
 
     def any_topic(topic: str, message: Any) -> bool:
         seen.append(topic)
-        return message == "now"
+        return bool(message == "now")
 
     other = Node("other", tick=lambda n: n.send("said", "now" if tick() == 70 else ""), pubs="said")
     around = Around(0.1, 0.05, on=[{"cou*": secret_at_40}, any_topic])
@@ -449,7 +449,7 @@ def test_in_real_time_a_process_makes_it_while_the_run_goes_on(tmp_path: Path) -
     for name in ("s-1", "s-2"):
         session = Session(tmp_path / name)
         assert check_session(session).verdict is Verdict.WHOLE
-        numbers = [message.data for message in session_messages(session)]
+        numbers = [message.seq for message in session_messages(session)]
         assert numbers == list(range(numbers[0], numbers[-1] + 1))
         assert session.trigger is not None
         at = session.trigger["triggers"][0]["tick"]
@@ -476,7 +476,7 @@ def test_a_killed_process_leaves_its_window(tmp_path: Path) -> None:
     assert not left.unreadable
     assert check_session(left).verdict is Verdict.CUT
     cut_session(left, "crash", root=tmp_path)
-    numbers = [message.data for message in session_messages(Session(tmp_path / "crash"))]
+    numbers = [message.seq for message in session_messages(Session(tmp_path / "crash"))]
     assert numbers[-1] - numbers[0] >= 50
     assert numbers == list(range(numbers[0], numbers[-1] + 1))
     assert {summary.name for summary in list_sessions(tmp_path)} == {"crash", "s-1", "s-window"}
