@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections import deque
 from math import ceil, inf
 from typing import TYPE_CHECKING
@@ -26,7 +27,6 @@ from .watching import WatchingScreen
 from .window import Window
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
@@ -62,7 +62,7 @@ class AroundRecorder(Recorder):
         self._window = Window(0, 1.0, Carried())
         self._ranges = Ranges(0, 0)
         self._settled = self._slack = 0
-        self._now_ns = 0
+        self._now_ns = self._process = 0
         self._job: Job | None = None
         self._job_range: Range | None = None
         self._made: list[str] = []
@@ -106,6 +106,7 @@ class AroundRecorder(Recorder):
         self._ranges = Ranges(before, after)
         self._settled = ceil(SETTLED * run.tick_rate) + 1
         self._now_ns = run.start_ns
+        self._process = os.getpid()
         self._after_flush = self._window.turn
         super().run_started(run)
         self._record_end = self.tick_ended
@@ -236,6 +237,8 @@ class AroundRecorder(Recorder):
             return
         self._stop_listening()
         super()._finish(reason)
+        if os.getpid() != self._process:
+            return  # a forked child: the sessions are its parent's
         self.__dict__.pop("tick_ended", None)
         if self._asked:
             self._take_asked(max(0, self._window.tick))

@@ -97,6 +97,9 @@ def cut_session(
         notes += keep_origins(edited.folder, [session])
         manifest = {key: value for key, value in manifest_of(session).items() if key not in _OF_WINDOWS}
         cut = {"session": session.name, "ticks": [first, last]}
+        if complete_from is not None and earlier.missing and not session.filtered:
+            said = f"{earlier.missing} messages that were read in it had been sent before, and are not in it"
+            manifest["notes"] = [*session.notes, said]
         edited.finish({**manifest, "reason": "cut", "cut": cut, **(also or {})})
     return told(edited, first, last, notes, whole=not notes and not session.unreadable)
 

@@ -505,3 +505,42 @@ def test_triggers_of_many_threads_at_once(tmp_path: Path) -> None:
     assert trigger is not None
     assert trigger["count"] == 50
     assert {one["text"] for one in trigger["triggers"]} == {str(number) for number in range(50)}
+
+
+def test_what_was_read_and_is_not_there_is_counted(tmp_path: Path) -> None:
+    """A node that reads ever further behind: what was sent in the second before is there, the rest is said."""
+    around = Around(0.5, 0.1, on=())
+
+    def behind(n: Node) -> None:
+        n.recv("count")
+        if tick() == 2000:
+            around.trigger()
+
+    ran = scheduler(tmp_path, around, counter(), Node("behind", tick=behind, subs="count", rate=90))
+    ran.run_sync(25)
+    session = Session(tmp_path / "s-1")
+    missing = [note for note in session.notes if "had been sent before" in note]
+    assert len(missing) == 1
+    assert not problems(ran)
+
+
+def test_a_forked_child_makes_and_removes_nothing(tmp_path: Path) -> None:
+    """What its parent records is its parent's."""
+    around = Around(0.5, 0.1, on=())
+    there: list[list[str]] = []
+
+    def fork(_: Node) -> None:
+        if tick() == 50:
+            around.trigger()
+            child = os.fork()
+            if not child:
+                ran.stop_recording()
+                os._exit(0)
+            os.waitpid(child, 0)
+            there.append(sorted(path.name for path in tmp_path.iterdir()))
+
+    ran = scheduler(tmp_path, around, counter(), Node("fork", tick=fork))
+    ran.run_sync(1)
+    assert there == [["s-window"]]
+    assert ranges(tmp_path) == [(0, 60)]
+    assert not problems(ran)
