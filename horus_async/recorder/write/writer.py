@@ -25,7 +25,7 @@ from .feed import LogFeed
 from .files import SessionFiles
 from .intake import EagerIntake, Intake
 from .line_maker import LineMaker
-from .room import Room
+from .room import Flushes, Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,11 +115,7 @@ class SessionWriter:
         self._tidy = tidy
         self._after_flush = after_flush
         """Called behind each flush, with whether the files can be written to."""
-        self._begun = self._done = 0
-        """Flushes."""
-        self._over = False
-        """Whether nothing is written any more."""
-        self._flushed = threading.Condition()
+        self._flushes = Flushes()
         self._block = block
         self._given_up = False
         self._unmade = 0
@@ -228,14 +224,7 @@ class SessionWriter:
 
         What a callback has sent that goes on comes with the second flush.
         """
-        with self._flushed:
-            wanted = self._begun + 2
-            while self._done < wanted and not self._over:
-                before = self._done
-                self.intake.room.wake.set()
-                if not self._flushed.wait(seconds) and self._done == before:
-                    return False
-        return True
+        return self._flushes.wait_for(2, seconds, self.intake.room.wake)
 
     def break_off(self, why: str) -> None:
         """What is to come is not recorded: write what waits, but no end, as of a run that was killed."""
@@ -246,7 +235,7 @@ class SessionWriter:
     def let_go(self) -> None:
         """In a forked child: the recording is the parent's. Without the folder's lock held here, it ends with it."""
         self.state = RecordingState.OFF
-        self._flushed = threading.Condition()
+        self._flushes = Flushes()
         self.intake.room.let_go()
         self.files.let_go()
         self._lock.release()
@@ -266,9 +255,7 @@ class SessionWriter:
             self.intake.room.refusing = True  # first: where there is no memory, nothing else may come to be done
             _at_work.discard(self)
             self._close()
-            with self._flushed:
-                self._over = True
-                self._flushed.notify_all()
+            self._flushes.close()
         if not self._given_up:
             self._tidy()
 
@@ -299,11 +286,9 @@ class SessionWriter:
             wake.clear()
             ending = self._ending
             began_ns = monotonic_ns()
-            self._begun += 1
+            self._flushes.begin()
             self.flush()
-            with self._flushed:
-                self._done = self._begun
-                self._flushed.notify_all()
+            self._flushes.end()
 
     def flush(self) -> None:
         """Write what waits, or count it as lost while nothing can be written."""
