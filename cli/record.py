@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from horus_async.recorder.read.info import SessionInfo
 
 DAY_SECONDS = 86_400
+_TRIGGERS_SHOWN = 5
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
@@ -232,6 +233,18 @@ def info(session: str, *, as_json: bool) -> None:
         _show_info(found)
 
 
+def _show_trigger(trigger: dict[str, Any]) -> None:
+    """What a session was made around; a file of others may hold anything there."""
+    rows = trigger.get("triggers")
+    told = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    for row in told[:_TRIGGERS_SHOWN]:
+        why = ": ".join(str(row[key]) for key in ("what", "text") if row.get(key)) or row.get("kind")
+        tell_lines(fold(f"around    tick {row.get('tick')}, {row.get('kind')}: {why}", indent=10))
+    count = trigger.get("count")
+    if isinstance(count, int) and count > _TRIGGERS_SHOWN:
+        tell(f"          and {count - _TRIGGERS_SHOWN} more")
+
+
 def _show_info(found: SessionInfo) -> None:
     tell(f"session   {found.name}: {found.path}")
     started = f"started   {found.started_at}, {found.mode}, {found.tick_rate:g} Hz, seed {found.seed}"
@@ -239,6 +252,10 @@ def _show_info(found: SessionInfo) -> None:
     tell(f"length    {found.duration:g} s, ticks {found.first_tick} to {found.last_tick}")
     logged = f" and {found.log_lines} log lines" if found.log_lines else ""
     tell(f"holds     {found.messages} messages{logged} in {size_text(found.bytes)}")
+    if found.window:
+        tell("window    the last seconds of a run, with no older files")
+    if found.trigger is not None:
+        _show_trigger(found.trigger)
     if found.origin is not None:
         _show_origin(found.origin)
     tell()

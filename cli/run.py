@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from horus_async.errors import AppError
+from horus_async.errors import AppError, ConfigurationError
 from horus_async.hints.installed import command
 from horus_async.launch.child import parent_is_gone, tell_when_up
 from horus_async.realtime.options import HIGHEST_PRIORITY, LOWEST_PRIORITY, Realtime
+from horus_async.recorder.triggers.anomaly import ANY, Anomaly
+from horus_async.recorder.triggers.around import Around
 from horus_async.recording_state import RecordingState
 from horus_async.scheduler.in_force import overriding
 from horus_async.scheduler.options import Gc
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from horus_async import Scheduler
 
 DEFAULT_BLACKBOX_MB = 16
+_ANOMALIES = tuple(str(kind.name).lower().replace("_", "-") for kind in Anomaly)
 _GC = tuple(policy.value.replace(" ", "-") for policy in Gc)
 
 
@@ -42,6 +47,16 @@ def _policy(value: str) -> Gc:
         return Gc(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} is none of {', '.join(_GC)}") from None
+
+
+def _seconds(value: str) -> tuple[float, float]:
+    """Seconds before and after a moment."""
+    try:
+        before, after = map(float, value.split(","))
+        Around(before, after)
+    except (ValueError, ConfigurationError):
+        raise click.BadParameter(f"{value!r:.80} is not two numbers of seconds, as in 30,10") from None
+    return before, after
 
 
 def _name(value: str) -> str:
@@ -60,6 +75,20 @@ def _name(value: str) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     help="With --record: the folder of the session, whatever the program says.",
+)
+@click.option(
+    "--around",
+    type=_seconds,
+    metavar="BEFORE,AFTER",
+    help="With --record: keep only the last seconds, and make sessions NAME-1, … of what is around anomalies.",
+)
+@click.option(
+    "--on",
+    "kinds",
+    multiple=True,
+    type=click.Choice(_ANOMALIES),
+    metavar="KIND",
+    help=f"With --around: only this kind of anomaly: {', '.join(_ANOMALIES)}. May be repeated.",
 )
 @click.option(
     "--name", type=_name, metavar="N", help="Of a scheduler that the program did not name, and of its black box."
@@ -92,6 +121,8 @@ def run(
     *,
     record: str | None,
     recordings_dir: Path | None,
+    around: tuple[float, float] | None,
+    kinds: tuple[str, ...],
     name: str | None,
     duration: float | None,
     deterministic: bool,
@@ -116,6 +147,8 @@ def run(
 
     Example: horus-async run --deterministic --record mines examples/lidar_mapping.py -- drive.dat
 
+    Example: horus-async run --record night --around 30,10 --on node-error --on emergency-stop robot.py
+
     Example: horus-async run --param arm.gain=0.5 --params tuned.toml robot.py
 
     Example: horus-async run --asyncio examples/hardware/http_gauge.py -- http://192.168.0.20
@@ -124,8 +157,7 @@ def run(
     """
     if no_blackbox and blackbox_mb is not None:
         raise click.UsageError("--blackbox-mb and --no-blackbox contradict each other")
-    if record is not None and record.startswith("-"):
-        raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
+    _check_recording(record, around, kinds)
     _check_parent(record, recordings_dir)
     wanted = _realtime(realtime=realtime, cpu=cpu, priority=priority, deterministic=deterministic)
     if in_asyncio and deterministic:
@@ -144,6 +176,7 @@ def run(
         seed=seed,
         recording=record,
         recordings_dir=recordings_dir,
+        around=None if around is None else Around(*around, on=_of_kinds(kinds)),
         duration=duration,
         realtime=wanted,
         gc=gc,
@@ -170,6 +203,18 @@ def run(
     if not overrides.used:
         _nothing_ran(app, record)
     _check_recordings(made)
+
+
+def _check_recording(record: str | None, around: tuple[float, float] | None, kinds: Sequence[str]) -> None:
+    if record is not None and record.startswith("-"):
+        raise click.UsageError(f"--record needs a name, and {record!r} looks like an option")
+    if (around is not None and record is None) or (kinds and around is None):
+        raise click.UsageError("--around is for --record NAME, and --on for --around: give both, or neither")
+
+
+def _of_kinds(kinds: Sequence[str]) -> Anomaly:
+    chosen = [Anomaly[kind.upper().replace("-", "_")] for kind in kinds]
+    return functools.reduce(operator.or_, chosen) if chosen else ANY
 
 
 def _check_parent(record: str | None, recordings_dir: Path | None) -> None:
@@ -212,6 +257,8 @@ def _check_recordings(schedulers: Sequence[Scheduler]) -> None:
         if recorder is None or recorder.path is None:
             continue
         stats, name = recorder.stats(), recorder.path.name
+        if recorder.problems:
+            fail(f"the run is over, and what was recorded of it is not all: {'; '.join(recorder.problems)}", FOUND)
         failed = recorder.failure if stats.state is RecordingState.FAILED else ""
         lost = f"{stats.dropped} messages or lines are missing" if stats.dropped else ""
         if failed or lost:

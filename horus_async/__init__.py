@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from horus_async.realtime.collector import GcStats
     from horus_async.realtime.options import Realtime
     from horus_async.recorder.options import Fsync, RecordingOptions, Redact
+    from horus_async.recorder.triggers.anomaly import Anomaly
+    from horus_async.recorder.triggers.around import Around
     from horus_async.recorder.write.recorder import RecordingStats
     from horus_async.replay.verify.comparison import Difference, VerifyReport
     from horus_async.scheduler.options import Gc
@@ -84,7 +86,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActionError",
+    "Anomaly",
     "AppError",
+    "Around",
     "BlackBoxError",
     "BorrowedMessage",
     "ConfigurationError",
@@ -179,6 +183,8 @@ _HOMES = {
     "realtime.collector": ("GcStats",),
     "realtime.options": ("Realtime",),
     "recorder.options": ("Fsync", "RecordingOptions", "Redact"),
+    "recorder.triggers.anomaly": ("Anomaly",),
+    "recorder.triggers.around": ("Around",),
     "recorder.write.recorder": ("RecordingStats",),
     "scheduler.options": ("Gc",),
     "scheduler.scheduler": ("Scheduler", "run"),

@@ -105,6 +105,8 @@ def forged_session(folder: Path, node: str) -> None:
     (folder / "log@00000000.jsonl.lz4").write_bytes(frame(header("log", "log")) + frame(said))
     manifest = {"schema_version": 1, "started_at": HOSTILE, "tick_rate": 1, "deterministic": True}
     manifest |= {"nodes": {node: HOSTILE}, "scheduler": HOSTILE, "files": [HOSTILE], HOSTILE: HOSTILE}
+    around = {"tick": HOSTILE, "kind": HOSTILE, "what": HOSTILE, "text": HOSTILE}
+    manifest["trigger"] = {"count": 9, "triggers": [around], "before": HOSTILE}
     (folder / "session.json").write_bytes(orjson.dumps(manifest))
     attached = {"name": HOSTILE, "media_type": HOSTILE, "log_time_ns": 0, "create_time_ns": 0, "bytes": 1, "file": "a"}
     origin = {"file": HOSTILE, "topics": {HOSTILE: HOSTILE}, "nodes": {node: HOSTILE}, "attachments": [attached]}

@@ -82,13 +82,23 @@ def show_summary(schedulers: Sequence[Scheduler]) -> None:
         )
         if stats.gc is not None:
             tell(_collected(stats.gc), err=True)
-        if stats.recording is not None:
+        if stats.recording is not None and stats.recording.sessions is not None:
+            _show_sessions(stats.recording.sessions)
+        elif stats.recording is not None:
             files = scheduler.stop_recording()
             tell(
                 f"recorded {stats.recording.messages} messages in {stats.recording.bytes} bytes, "
                 f"{stats.recording.dropped} dropped: {Path(files[0]).parent if files else ''}",
                 err=True,
             )
+
+
+def _show_sessions(names: Sequence[str]) -> None:
+    """What came of a recording around certain moments."""
+    if names:
+        tell(f"recorded around what happened: {', '.join(names)}", err=True)
+    else:
+        tell("nothing happened to record anything around: no session", err=True)
 
 
 def _collected(stats: GcStats) -> str:

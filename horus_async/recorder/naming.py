@@ -25,6 +25,9 @@ MANIFEST = "session.json"
 SCHEDULER_STEM, EXTERNAL_STEM, LOG_STEM = "scheduler", "external", "log"
 """How the names of files that belong to no node begin."""
 
+KEPT_STEM = "kept"
+"""The same of the file of earlier messages in a recording of which only the last seconds are kept."""
+
 WAY_OUT = "set HORUS_RECORDINGS_DIR or recordings_dir= to a folder of yours"
 """What can be done where the usual folder does not do."""
 
@@ -85,11 +88,11 @@ def file_name(node: str, identity: str) -> str:
     """The file name of a node, unique among nodes and different from those of files that belong to no node.
 
     ``/`` becomes ``,``; other characters outside ``A-Z a-z 0-9 _ . - ~`` are written ``%XX`` as in a URL, and so are
-    a leading dot and the first letter of the three reserved names. A name that is too long is cut and ends in ``+`` and
+    a leading dot and the first letter of the four reserved names. A name that is too long is cut and ends in ``+`` and
     a hash of the whole.
     """
     stem = quote(node, safe="/").replace("/", ",")
-    if stem in {SCHEDULER_STEM, EXTERNAL_STEM, LOG_STEM} or stem.startswith("."):
+    if stem in {SCHEDULER_STEM, EXTERNAL_STEM, LOG_STEM, KEPT_STEM} or stem.startswith("."):
         stem = f"%{ord(stem[0]):02X}{stem[1:]}"
     if len(stem) > _STEM_LIMIT:
         from hashlib import blake2b

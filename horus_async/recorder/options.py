@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from horus_async.errors import ConfigurationError
+from horus_async.errors import ConfigurationError, SessionNameError
 from horus_async.validators import is_number, is_positive, is_whole_from
 
 from .naming import check_session_name
+from .triggers.around import Around
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+_LONGEST_AROUND = 230
+"""Characters of a name that gets ``-window-12`` or a number behind it."""
 
 
 class Fsync(enum.Enum):
@@ -86,6 +91,10 @@ class RecordingOptions:
     keep_sessions: int | None = None
     """The same, until there are no more than this many sessions, this one included."""
 
+    around: Around | None = None
+    """Keep only the last seconds on disk, and make sessions of what is around certain moments; None: record it all.
+    Their names are this one's with a number, ``NAME-1``; the last seconds are the session ``NAME-window`` meanwhile."""
+
     def __attrs_post_init__(self) -> None:
         if self.name is not None:
             check_session_name(self.name)
@@ -106,6 +115,19 @@ class RecordingOptions:
         keep = self.keep_sessions
         if keep is not None and not is_whole_from(1)(keep):
             raise ConfigurationError(f"keep_sessions={keep!r} is neither None nor a whole number from 1")
+        self._check_around()
+
+    def _check_around(self) -> None:
+        if self.around is None:
+            return
+        if not isinstance(self.around, Around):
+            raise ConfigurationError(f"around={self.around!r} is no Around(before=30, after=10, on=Anomaly)")
+        if self.rotate_mb is not None or self.rotate_seconds is not None:
+            raise ConfigurationError("around= has files of its own: leave out rotate_mb and rotate_seconds")
+        if self.name is not None and len(self.name) > _LONGEST_AROUND:
+            raise SessionNameError(
+                f"name={self.name[:40]!r}… has more than {_LONGEST_AROUND} characters: with around= something follows"
+            )
 
 
 def _check_patterns(name: str, patterns: object) -> None:

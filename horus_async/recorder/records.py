@@ -57,6 +57,8 @@ class Header:
     """Which file of a rotated recording it is, from 0."""
     origin_ns: int | None = None
     """The ``now_ns`` of the run's first tick, in a session that begins later."""
+    window: bool = False
+    """Whether older files are taken away while it is recorded: the first parts are missing on purpose."""
 
 
 @frozen

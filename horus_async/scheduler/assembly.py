@@ -221,6 +221,10 @@ def _make_recorder(options: SchedulerOptions) -> Recorder | None:
         asked = RecordingOptions()
     elif isinstance(asked, str):
         asked = RecordingOptions(name=asked)
+    if asked.around is not None:
+        from horus_async.recorder.around.keeper import AroundRecorder
+
+        return AroundRecorder(asked, options.recordings_dir, block=options.deterministic)
     return Recorder(asked, options.recordings_dir, block=options.deterministic)
 
 

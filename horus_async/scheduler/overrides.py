@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.realtime.options import Realtime
+    from horus_async.recorder import RecordingOptions
+    from horus_async.recorder.triggers.around import Around
 
     from .options import Gc, SchedulerOptions
 
@@ -35,6 +37,8 @@ class Overrides:
     deterministic: bool | None = None
     seed: int | None = None
     recording: str | None = None
+    around: Around | None = None
+    """What ``recording`` is to be made around; None for all of the run."""
     recordings_dir: Path | None = None
     """Where it is recorded, whatever the program says."""
     blackbox_mb: int | None = None
@@ -82,7 +86,7 @@ class Overrides:
             "deterministic": self.deterministic,
             "seed": self.seed,
             "blackbox_mb": self.blackbox_mb,
-            "recording": self.recording,
+            "recording": self._recording(),
             "recordings_dir": self.recordings_dir,
             "realtime": self.realtime,
             "gc": self.gc,
@@ -101,6 +105,13 @@ class Overrides:
                 f"--realtime: scheduler {name!r} is deterministic, and its time virtual; leave out deterministic=True"
             )
         return attrs.evolve(options, **changes)
+
+    def _recording(self) -> str | RecordingOptions | None:
+        if self.recording is None or self.around is None:
+            return self.recording
+        from horus_async.recorder import RecordingOptions  # late, as few runs need it
+
+        return RecordingOptions(name=self.recording, around=self.around)
 
     def check_loop(self, options: SchedulerOptions, *, replays: bool) -> None:
         """Whether the run can be under asyncio, as it is to be.

@@ -275,6 +275,14 @@ class Scheduler(Running):
         """
         return [] if self._recorder is None else [str(path) for path in self._recorder.stop()]
 
+    def trigger(self, reason: str = "") -> None:
+        """Have a session made of what is around now, if the run is recorded with ``around``; else this does nothing.
+
+        From any thread, callback and signal handler.
+        """
+        if self._recorder is not None and (self._running or self._stepping):
+            self._recorder.trigger(reason)
+
     @staticmethod
     def list_recordings(recordings_dir: str | Path | None = None) -> list[str]:
         """The names of all sessions, oldest first."""

@@ -23,6 +23,7 @@ CONCEPTS = [
     "docs/frames.md",
     "docs/record_start.md",
     "docs/viewers.md",
+    "docs/record_around.md",
 ]
 PAGES = [
     "README.md",

@@ -309,7 +309,7 @@ def test_a_cut_of_all_verifies(recordings_dir: Path) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_later_part_verifies_as_the_whole_does_from_there(program: str, *, deterministic: bool) -> None:
     """What its ticks read from before it is kept beside its messages, also when it is cut again or put together."""
-    record("s", PROGRAMS[program](), duration=0.3 if deterministic else 1.5, deterministic=deterministic)
+    record("s", PROGRAMS[program](), duration=0.3 if deterministic else 0.6, deterministic=deterministic)
     cut_session(open_session("s"), "part", start=10)
     cut_session(open_session("part"), "again", start=15, stop=25)
     cut_session(open_session("s"), "middle", start=10, stop=20)

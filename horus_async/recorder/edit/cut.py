@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -16,7 +16,7 @@ from .raw import RawLines
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from horus_async.recorder.read.session import Session
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CUT_HERE = "cut_here"
 """In the line of a callback that went on after the part: what its field ``cut`` was."""
 _STEP = 4096
+_OF_WINDOWS = ("window",)
+"""What a manifest says of a recording of which only the last seconds are kept, and a part of it is not."""
 _CALLBACKS = ("tick", "init", "shutdown", "safe_state", "request")
 
 
@@ -55,6 +57,8 @@ def cut_session(
     stop: int | None = None,
     root: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
+    also: Mapping[str, Any] | None = None,
+    complete_from: int | None = None,
 ) -> Edited:
     """Make a session of some of a session's ticks.
 
@@ -67,6 +71,8 @@ def cut_session(
         stop: Its last tick, inclusive; None for the last.
         root: The folder for sessions; None for the usual one.
         progress: Told the tick that was reached, now and then.
+        also: What its manifest is to say besides.
+        complete_from: Of a window: the tick from which on it has everything for certain (`Earlier`).
 
     Raises:
         RecordingError: It has no such ticks, or ticks go back in it, or the new one cannot be written.
@@ -80,7 +86,7 @@ def cut_session(
         headers = [(file, {"origin_ns": origin_ns, **header}) for file, header in headers]
     notes: list[str] = []
     with new_session(name, root, identity_of(session)) as edited:
-        earlier = Earlier()
+        earlier = Earlier(complete_from)
         earlier.see_outside(session, first, last)
         for file, header in headers:
             if file is not session.external_file:
@@ -89,8 +95,12 @@ def cut_session(
         for node in session.missing_nodes:
             edited.miss(node)
         notes += keep_origins(edited.folder, [session])
-        manifest = manifest_of(session)
-        edited.finish({**manifest, "reason": "cut", "cut": {"session": session.name, "ticks": [first, last]}})
+        manifest = {key: value for key, value in manifest_of(session).items() if key not in _OF_WINDOWS}
+        cut = {"session": session.name, "ticks": [first, last]}
+        if complete_from is not None and earlier.missing and not session.filtered:
+            said = f"{earlier.missing} messages that were read in it had been sent before, and are not in it"
+            manifest["notes"] = [*session.notes, said]
+        edited.finish({**manifest, "reason": "cut", "cut": cut, **(also or {})})
     return told(edited, first, last, notes, whole=not notes and not session.unreadable)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,11 +21,20 @@ _NEAR = 1000
 
 
 class Earlier:
-    """Gathers which messages the lines of a part name that are not in it."""
+    """Gathers which messages the lines of a part name that are not in it.
 
-    def __init__(self) -> None:
+    Args:
+        since: The tick from which on the session has all messages for certain; None if it has all of the run. What is
+            older is only in the part if it was one of the last of its topic then, as many as its node keeps for late
+            readers: else it would depend on chance.
+    """
+
+    def __init__(self, since: int | None = None) -> None:
+        self._since = since
         self._first: dict[Stream, int] = {}
         """The lowest number in the part."""
+        self.missing = 0
+        """How many of these messages the session does not have, once `lines` has looked."""
         self._named: dict[Stream, set[int]] = {}
 
     def see_outside(self, session: Session, first: int, last: int) -> None:
@@ -59,8 +69,30 @@ class Earlier:
         outside = {s: n for s, n in wanted.items() if s[2] or s[1] not in session.files}
         found += _find([_external(session, first)], outside)
         found += _find([_again(session)], wanted)
-        unique = {(line["topic"], line["publisher"], line.get("source", 0), line["seq"]): line for line in found}
-        return sorted(unique.values(), key=lambda line: (line["tick"], line["stamp_ns"]))
+        unique = {(*_stream_of(line), line["seq"]): line for line in found}
+        if self._since is not None:
+            last = _last_ones(session, {_stream_of(line) for line in unique.values()}, self._since)
+            unique = {name: line for name, line in unique.items() if line["tick"] >= self._since or name in last}
+        self.missing = sum(map(len, wanted.values())) - len(unique)
+        return sorted(unique.values(), key=lambda line: (line["tick"], line["stamp_ns"], line["topic"], line["seq"]))
+
+
+def _stream_of(line: Fields) -> Stream:
+    return line["topic"], line["publisher"], line.get("source", 0)
+
+
+def _last_ones(session: Session, streams: set[Stream], before: int) -> set[tuple[str, str, int, int]]:
+    """The last messages before a tick, as many of each stream as are kept for late readers."""
+    found: dict[Stream, list[int]] = {stream: [] for stream in streams}
+    places = [_again(session), _external(session, before)]
+    publishers = {stream[1] for stream in streams}
+    places += [_sent(session, node, None, before) for node in session.files if node in publishers]
+    for line in itertools.chain(*places):
+        stream = _stream_of(line)
+        if stream in found and line["tick"] < before:
+            most = max(1, session.nodes[stream[1]].keep.get(stream[0], 1)) if stream[1] in session.nodes else 1
+            found[stream] = sorted({*found[stream], line["seq"]})[-most:]
+    return {(*stream, seq) for stream, numbers in found.items() for seq in numbers}
 
 
 def _find(places: Iterable[Iterable[Fields]], wanted: dict[Stream, set[int]]) -> Iterator[Fields]:
@@ -79,19 +111,24 @@ def _find(places: Iterable[Iterable[Fields]], wanted: dict[Stream, set[int]]) ->
 
 def _outputs(session: Session, node: str, first: int) -> Iterator[Iterator[Fields]]:
     for start in (max(0, first - _NEAR), None):
-        yield (_line(sent, node) for sent in session.outputs(node, start, first - 1))
+        yield _sent(session, node, start, first)
+
+
+def _sent(session: Session, node: str, start: int | None, before: int) -> Iterator[Fields]:
+    return (earlier_line(sent, node) for sent in session.outputs(node, start, before - 1))
 
 
 def _external(session: Session, first: int) -> Iterator[Fields]:
-    return (_line(message, message.publisher, message.source) for message in session.external(None, first - 1))
+    return (earlier_line(message, message.publisher, message.source) for message in session.external(None, first - 1))
 
 
 def _again(session: Session) -> Iterator[Fields]:
     """Those that a session which was cut has of before itself."""
-    return (_line(message, message.publisher, message.source) for message in session.earlier())
+    return (earlier_line(message, message.publisher, message.source) for message in session.earlier())
 
 
-def _line(message: RecordedOutput | ExternalMessage | EarlierMessage, publisher: str, source: int = 0) -> Fields:
+def earlier_line(message: RecordedOutput | ExternalMessage | EarlierMessage, publisher: str, source: int = 0) -> Fields:
+    """The line of a message from before a part."""
     which = {"source": source} if source else {}
     named = {"kind": "earlier", "topic": message.topic, "publisher": publisher, **which}
     return {**named, "data": message.data, "stamp_ns": message.stamp_ns, "seq": message.seq, "tick": message.tick}

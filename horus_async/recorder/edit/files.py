@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 Fields = dict[str, Any]
 _IDENTITY = re.compile(r"@([0-9a-f]{8})\.")
+_OF_ROWS = ("part", "window")
+"""What a header says of the file's place among others."""
 _OF_MESSAGES = ("node", EXTERNAL_STEM)
 
 
@@ -59,7 +61,7 @@ def header_fields(file: RecordedFile) -> Fields:
     for line in file.lines():
         fields = json.loads(line)
         if fields.get("kind") == "header":
-            return {key: value for key, value in fields.items() if key != "part"}
+            return {key: value for key, value in fields.items() if key not in _OF_ROWS}
     raise RecordingError(f"{file.path} has lost its header, which says whose it is")
 
 
@@ -80,7 +82,11 @@ class EditedFile:
         text = json.dumps({**header, "session": folder.name}, separators=(",", ":")).encode() + b"\n"
         self.name = name
         self._file = FrameFile(folder / name, text, has_messages=self.role in _OF_MESSAGES)
-        self._file.open()
+        try:
+            self._file.open()
+        except OSError:
+            self._file.close()
+            raise
         self._waiting = 0
         self.last_tick = 0
         """Of its lines so far."""

@@ -91,7 +91,7 @@ def _check_together(session: Session, files: Sequence[CheckedFile]) -> list[str]
     scheduler = [file for file in files if file.role == SCHEDULER_STEM]
     nodes = [file for file in files if file.role == "node"]
     whole = not session.unreadable and all(file.footer is not None and file.intact for file in files)
-    if whole and scheduler and scheduler[-1].footer is not None:
+    if whole and not session.window and scheduler and scheduler[-1].footer is not None:
         promised = scheduler[-1].footer.inputs, scheduler[-1].footer.outputs
         held = sum(file.inputs for file in nodes), sum(file.found.messages for file in nodes)
         if promised != held:
@@ -149,7 +149,8 @@ def _check_manifest(session: Session) -> list[str]:
         *(nodes.values() if isinstance(nodes, dict) else ()),
     ]
     named = [name for name in names if isinstance(name, str) and name not in session.unreadable]
-    problems = [f"{name} is missing" for name in named if not (session.path / name).is_file()]
+    gone = () if session.window else named  # of a window, the first files of each row were taken away
+    problems = [f"{name} is missing" for name in gone if not (session.path / name).is_file()]
     if session.scheduler is None and not any(str(name).startswith("scheduler") for name in session.unreadable):
         problems.append("the scheduler's file is missing: the session cannot be replayed")
     return list(dict.fromkeys(problems))

@@ -112,6 +112,10 @@ class SessionInfo:
     """Lines of its log."""
     origin: Origin | None = None
     """What it keeps of the file that it was imported from, if it was."""
+    window: bool = False
+    """Whether it is what a recording has of the last seconds, its older files taken away."""
+    trigger: dict[str, Any] | None = None
+    """What it was made around, as its manifest says."""
 
     @property
     def messages(self) -> int:
@@ -138,6 +142,8 @@ def session_info(session: Session) -> SessionInfo:
         last_tick=session.last_tick,
         duration=duration,
         bytes=session_bytes(session),
+        window=session.window,
+        trigger=session.trigger,
     )
     for node, file in session.files.items():
         figures, topics = _node_info(session, node, file)

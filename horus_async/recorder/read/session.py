@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from horus_async.errors import (
     DamagedRecordingError,
     RecordingError,
+    SessionNotFoundError,
     UnsupportedVersionError,
 )
 from horus_async.recorder.manifest import read_manifest
-from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, MANIFEST, SCHEDULER_STEM, SUFFIX, missing_part_name
+from horus_async.recorder.naming import (
+    EXTERNAL_STEM,
+    KEPT_STEM,
+    LOG_STEM,
+    MANIFEST,
+    SCHEDULER_STEM,
+    SUFFIX,
+    missing_part_name,
+)
 from horus_async.recorder.records import (
     EarlierMessage,
     ExecutionRecord,
@@ -61,6 +70,8 @@ class Session:
         """The file of the external messages; None if there were none."""
         self.log_file: RecordedFile | None = None
         """The file of what was logged; None if there was nothing."""
+        self.kept_file: RecordedFile | None = None
+        """Of a window: the file of earlier messages that may still be read."""
         self.nodes: dict[str, NodeInfo] = {}
         """The recorded nodes, in the order in which they were added."""
         self._topics: dict[str, set[str]] = {}
@@ -93,11 +104,22 @@ class Session:
         notes = manifest.get("notes")
         self.notes = [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
         """What was missing when it was made of others."""
+        self._trigger = manifest.get("trigger")
         self._order_nodes(manifest.get("nodes"))
         self.missing_nodes = self._find_missing(manifest)
         """Recorded nodes of whose file nothing can be read, and why."""
         self.clock = RecordedClock(None if self.deterministic else self.scheduler)
         """What time it was since the run began, whatever the wall clock was set to."""
+
+    @property
+    def window(self) -> bool:
+        """Whether its oldest files were taken away, again and again, while it was recorded."""
+        return any(file.header is not None and file.header.window for file in self.all_files())
+
+    @property
+    def trigger(self) -> dict[str, Any] | None:
+        """What it was made around, as its manifest says; None if it was not."""
+        return self._trigger if isinstance(self._trigger, dict) else None
 
     @property
     def first_tick(self) -> int | None:
@@ -123,7 +145,7 @@ class Session:
 
     def all_files(self) -> list[RecordedFile]:
         """All files: the scheduler's, the nodes', those for external messages and the log; all parts of each."""
-        files = (self.scheduler, *self.files.values(), self.external_file, self.log_file)
+        files = (self.scheduler, *self.files.values(), self.external_file, self.log_file, self.kept_file)
         whole = [file for file in files if file is not None]
         return [part for file in whole for part in (file.parts if isinstance(file, RecordedParts) else [file])]
 
@@ -251,11 +273,11 @@ class Session:
                     yield record
 
     def earlier(self) -> Iterator[EarlierMessage]:
-        """Of a session that was cut: the messages from before it that were read in it."""
-        if self.external_file is not None:
-            for record in self.external_file.records():
+        """Of a session that was cut: the messages from before it that were read in it; of a window, that may be."""
+        for file in (self.kept_file, self.external_file):
+            for record in () if file is None else file.records():
                 if not isinstance(record, EarlierMessage):
-                    return  # they come first
+                    break  # they come first
                 yield record
 
     @property
@@ -272,20 +294,24 @@ class Session:
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
-    def _open_files(self) -> list[Header]:
-        files: list[tuple[RecordedFile, Header]] = []
+    def _files_with_headers(self) -> Iterator[tuple[RecordedFile, Header]]:
         for path in sorted(self.path.glob(f"*{SUFFIX}")):
             try:
                 file = RecordedFile(path)
             except UnsupportedVersionError:
                 raise
+            except SessionNotFoundError:  # a window has gone on meanwhile; others miss it where they name it
+                continue
             except RecordingError as error:
                 self.unreadable[path.name] = str(error)
                 continue
             if file.header is None:
                 self.unreadable[path.name] = f"{path} has lost its header, which says whose it is"
                 continue
-            files.append((file, file.header))
+            yield file, file.header
+
+    def _open_files(self) -> list[Header]:
+        files = list(self._files_with_headers())
         runs = Counter(_run_of(header) for _, header in files)
         headers = []
         for file, header in files:
@@ -311,9 +337,10 @@ class Session:
         assert header is not None
         last = parts[-1].header
         assert last is not None
-        if len(parts) <= last.part:
+        first = header.part if header.window else 0
+        if len(parts) <= last.part - first:
             here = {part.header.part for part in parts if part.header is not None}
-            for number in sorted(set(range(last.part)) - here):
+            for number in sorted(set(range(first, last.part)) - here):
                 self._miss(missing_part_name(parts[0].path, number))
         following = parts[-1].following
         if following is not None and not (self.path / following).exists():
@@ -324,6 +351,8 @@ class Session:
             self.external_file = self.external_file or file
         elif header.role == LOG_STEM:
             self.log_file = self.log_file or file
+        elif header.role == KEPT_STEM:
+            self.kept_file = self.kept_file or file
         elif header.info is not None and header.node not in self.files:
             self.files[header.node] = file
             self.nodes[header.node] = header.info

@@ -50,7 +50,11 @@ class SessionFiles:
         self._identity = identity
         self._screen = screen
         self._thorough = thorough
-        self._choices = {**screen_fields(options), **_log_choice(options)}
+        window = {} if options.around is None else {"window": True}
+        self._choices = {**screen_fields(options), **_log_choice(options), **window}
+        self.also: dict[str, Any] = {}
+        """What the manifest says besides, until the recording is closed."""
+        self._also_announced = self.also
         self._rotation = _rotation(options, run.tick_rate)
         self._announced: list[str] = []
         """The files that the manifest names."""
@@ -83,7 +87,7 @@ class SessionFiles:
             if self._screen is None or self._screen.takes_node(node.name):
                 self.add_node(node).open()
         write_manifest(self.folder, self._manifest(None, None), sync=self.synced)
-        self._announced = [file.paths[0].name for file in self]
+        self._announced = [file.first_name for file in self]
         if self.synced:
             sync_folder(self.folder.parent)
         check_files_left(KEPT_BACK)  # those for what comes later, and the rest of the program
@@ -93,11 +97,11 @@ class SessionFiles:
 
         Where that fails it is tried again with the next flush; the files' headers say the same.
         """
-        names = [file.paths[0].name for file in self if file.begun]
-        if names != self._announced:
+        names, also = [file.first_name for file in self if file.begun], self.also
+        if names != self._announced or also is not self._also_announced:
             with suppress(OSError):
                 write_manifest(self.folder, self._manifest(None, None), sync=self.synced)
-                self._announced = names
+                self._announced, self._also_announced = names, also
 
     def finish(self, ended_ns: int, reason: str) -> None:
         """Write the footers, the indexes and the manifest.
@@ -155,8 +159,10 @@ class SessionFiles:
     def _new_file(self, name: str, role: str, node: NodeInfo | None = None, feed: LogFeed | None = None) -> FrameFile:
         header = header_line(self._run, self.folder.name, role, node, self._choices)
         has_messages = role not in {SCHEDULER_STEM, LOG_STEM}
-        path, thorough = self.folder / name, self._thorough
-        return FrameFile(path, header, self._rotation, has_messages=has_messages, thorough=thorough, feed=feed)
+        path, thorough, keep = self.folder / name, self._thorough, None if node is None else node.keep
+        return FrameFile(
+            path, header, self._rotation, has_messages=has_messages, thorough=thorough, feed=feed, keep=keep
+        )
 
     def _footer(self, file: FrameFile, ended_ns: int) -> bytes:
         counts = file.part_counts
@@ -187,11 +193,12 @@ class SessionFiles:
             **run_fields(self._run),
             "ended_at": None if ended_ns is None else iso_utc(ended_ns),
             "reason": reason,
-            "scheduler": self.scheduler.paths[0].name,
-            "nodes": {name: file.paths[0].name for name, file in list(self.nodes.items()) if file.begun},
-            "external": None if self.external is None or not self.external.begun else self.external.paths[0].name,
-            "log": self.log.paths[0].name if self.log.begun else None,
+            "scheduler": self.scheduler.first_name,
+            "nodes": {name: file.first_name for name, file in list(self.nodes.items()) if file.begun},
+            "external": None if self.external is None or not self.external.begun else self.external.first_name,
+            "log": self.log.first_name if self.log.begun else None,
             **self._choices,
+            **self.also,
             **({} if self._rotation is None or ended_ns is None else {"files": [path.name for path in self.paths()]}),
             **versions(),
         }
@@ -206,7 +213,7 @@ def _log_choice(options: RecordingOptions) -> dict[str, Any]:
 
 def _rotation(options: RecordingOptions, tick_rate: float) -> Rotation | None:
     size, seconds = options.rotate_mb, options.rotate_seconds
-    if size is None and seconds is None:
+    if size is None and seconds is None and options.around is None:
         return None
     return Rotation(
         None if size is None else size * (1 << 20),

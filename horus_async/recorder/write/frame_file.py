@@ -25,6 +25,7 @@ from .index import IndexBuilder
 from .lines import Counts, Gap, count_fields, count_line, footer_line, gap_line, line_messages, line_tick
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from horus_async.recorder.tallies import TopicTally
@@ -43,6 +44,16 @@ class Rotation:
     ticks: float | None
     sync: bool
     """Whether a file is synced to disk before it is closed."""
+
+
+@frozen
+class EndedPart:
+    """A file of a row that is closed, and gone on in the next one."""
+
+    path: Path
+    bytes: int
+    tallies: Tallies
+    """What it holds of each topic."""
 
 
 @define
@@ -85,11 +96,17 @@ class FrameFile:
         has_messages: bool = True,
         thorough: bool = True,
         feed: Feed | None = None,
+        keep: Mapping[str, int] | None = None,
     ) -> None:
+        self.keep = keep or {}
+        """How many messages its node keeps for late readers, by topic."""
         self.path = path
         """The current file."""
         self.paths = [path]
-        """All of them; ``path`` is the last."""
+        """All of them that are there; ``path`` is the last."""
+        self.first_name = path.name
+        """The name of the first of the row, whether it is still there or not."""
+        self._first, self._number = path, 0
         self.feed = feed or Feed()
         """Where its lines come from."""
         self.earlier_bytes = 0
@@ -123,7 +140,7 @@ class FrameFile:
     @property
     def begun(self) -> bool:
         """Whether there is a file, under its name."""
-        return self.written > 0 or len(self.paths) > 1
+        return self.written > 0 or self._number > 0
 
     @property
     def counts(self) -> Counts:
@@ -354,6 +371,23 @@ class FrameFile:
         """The frame with the index; nothing where ticks went back, as it could not be searched."""
         return b"" if self.feed.rewound or self._went_back else self._part.index.build()
 
+    def end_part(self) -> EndedPart | None:
+        """Go on in a new file, if there is anything in the current one, and tell of that; of files that rotate.
+
+        Raises:
+            OSError: the disk refused; it can be tried again.
+        """
+        if self._rotation is None or self._given_up or self._part.frames < 2:
+            return None
+        ended, path, size = self._part, self.path, self.written
+        self._rotate(self._rotation)
+        return EndedPart(path, size, ended.tallies)
+
+    def forget(self, part: EndedPart) -> None:
+        """A file that was closed is taken away."""
+        self.paths.remove(part.path)
+        self.earlier_bytes -= part.bytes
+
     # -- rotation ------------------------------------------------------------------------------------------------------
 
     def _count(self, text: bytes, last: int | None) -> None:
@@ -374,10 +408,10 @@ class FrameFile:
 
     def _rotate(self, rotation: Rotation) -> None:
         """Close the current file and go on in the next one, which is there before a footer names it."""
-        path = part_path(self.paths[0], len(self.paths))
+        path = part_path(self._first, self._number + 1)
         if self._next is None:
-            header = self._header[:-2] + b',"part":%d}\n' % len(self.paths)
-            self._next = _Part()
+            header = self._header[:-2] + b',"part":%d}\n' % (self._number + 1)
+            self._next = _Part(index=IndexBuilder(self._part.index.highest, self.feed.last_loose_tick))
             try:
                 self._begin(self._next, path, header)
             except OSError:
@@ -399,7 +433,8 @@ class FrameFile:
         self.earlier_bytes += self.written
         self._earlier.add(self._part.counts)
         self._part = following
-        self.path = part_path(self.paths[0], len(self.paths))
+        self._number += 1
+        self.path = part_path(self._first, self._number)
         self.paths.append(self.path)
 
 

@@ -10,14 +10,27 @@ enough to search through, and the index stays short."""
 
 
 class IndexBuilder:
-    """Entries of the frames written so far."""
+    """Entries of the frames written so far.
 
-    def __init__(self) -> None:
+    Args:
+        highest: The highest tick of the file that this one continues; of what has no tick it is the one.
+        loose: The newest tick in which something was sent outside a callback in that file. Lines of callbacks that
+            lasted longer may come after it.
+    """
+
+    def __init__(self, highest: int | None = None, loose: int | None = None) -> None:
+        self._before = highest or 0
+        self._loose_before = loose
         self._entries: list[IndexEntry] = []
         self._entry_text = 0
         self._highest_tick: int | None = None
         self.went_back = False
         """Whether ticks went back somewhere, so that the entries cannot be searched."""
+
+    @property
+    def highest(self) -> int | None:
+        """The highest tick so far; None without frames."""
+        return self._entries[-1].last_tick if self._entries else None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -42,7 +55,7 @@ class IndexBuilder:
             self.went_back = True
         if last is not None and (high is None or last > high):
             high = self._highest_tick = last
-        high = max((tick for tick in (high, loose) if tick is not None), default=0)
+        high = max((tick for tick in (high, loose) if tick is not None), default=self._before)
         if self._entries and self._entry_text < ENTRY_TEXT:
             entry = self._entries[-1]
             self._entries[-1] = IndexEntry(entry.offset, entry.size + size, entry.first_tick, high, entry.lines + lines)
@@ -52,6 +65,8 @@ class IndexBuilder:
             begins = high if first is None else first
             if self._entries:
                 begins = max(begins, self._entries[-1].last_tick)
+            elif self._loose_before is not None:
+                begins, high = max(begins, self._loose_before), max(high, self._loose_before)
             self._entries.append(IndexEntry(offset, size, begins, high, lines))
             self._entry_text = 0
         self._entry_text += text

@@ -30,10 +30,13 @@ from .writer import RecordingStats, SessionWriter
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from horus_async.observe import Execution, External, Incident, Logged, NodeInfo, Resumed, RunInfo, Sent, TickEnd
     from horus_async.recorder.options import RecordingOptions
+
+    from .files import SessionFiles
 
 _log = logging.getLogger("horus_async.recorder")
 
@@ -72,6 +75,7 @@ class Recorder(Observer):
         self._screen = Screen(options) if Screen.needed(options) else None
         self._held: list[Sent] = []
         self._stopped = False
+        self._after_flush: Callable[[SessionFiles, bool], None] | None = None
         if options.log:
             self.logs_from = options.log_level or 0
             self.logs_kept_back = options.log_level is not None
@@ -90,6 +94,14 @@ class Recorder(Observer):
     def failure(self) -> str:
         """Why it could not write for a while, or cannot any longer; empty if it always could."""
         return "" if self._writer is None else self._writer.failure
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with it besides what `stats` and `failure` say, one line each."""
+        return []
+
+    def trigger(self, reason: str) -> None:
+        """Something has happened. To a recording that has the whole run that is no news."""
 
     def stats(self) -> RecordingStats:
         """How the recording fares."""
@@ -127,8 +139,7 @@ class Recorder(Observer):
 
     def _begin(self, run: RunInfo) -> SessionWriter:
         root = recordings_root(self._root)
-        asked = self._options.name
-        for name in default_session_names(run.started_at_ns, run.name) if asked is None else (asked,):
+        for name in self._names(run):
             folder = root / check_session_name(name)
             try:
                 return SessionWriter(
@@ -143,6 +154,7 @@ class Recorder(Observer):
                     resume=self._resume,
                     thorough=self._thorough,
                     gives_way=self._gives_way,
+                    after_flush=self._after_flush,
                 )
             except FileExistsError:
                 continue
@@ -150,8 +162,13 @@ class Recorder(Observer):
                 left = "" if _remove_beginnings(folder) else "; what it has begun there cannot be removed either"
                 raise RecordingError(f"cannot record into {folder}: {_said(error)}{left}") from error
         raise SessionExistsError(
-            f"there is a session {asked!r} in {root} already: choose another name, or delete it first"
+            f"there is a session {self._options.name!r} in {root} already: choose another name, or delete it first"
         )
+
+    def _names(self, run: RunInfo) -> Iterable[str]:
+        """Names for the session, of which the first that is free is taken."""
+        asked = self._options.name
+        return default_session_names(run.started_at_ns, run.name) if asked is None else (asked,)
 
     def incident(self, tick: int, incident: Incident) -> None:
         """Incidents are the black box's; the lines hold each tick's error."""

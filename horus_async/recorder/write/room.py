@@ -45,6 +45,49 @@ class Wake:
             self._asked.get(timeout=max(0.0, seconds))
 
 
+class Flushes:
+    """Counts the flushes of a writer, for whoever waits until what has come by now is written, or lost."""
+
+    def __init__(self) -> None:
+        self._begun = self._done = 0
+        self._over = False
+        """Whether there will be no more."""
+        self._changed = threading.Condition()
+
+    def begin(self) -> None:
+        """The next one begins. For the writer's thread, as are `end` and `close`."""
+        self._begun += 1
+
+    def end(self) -> None:
+        """It is over."""
+        with self._changed:
+            self._done = self._begun
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """It was the last."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def wait_for(self, count: int, seconds: float, wake: Wake) -> bool:
+        """Wait for so many that have not begun yet, asking for each; whether they are over.
+
+        Args:
+            count: How many.
+            seconds: How long for one of them.
+            wake: Asks for one.
+        """
+        with self._changed:
+            wanted = self._begun + count
+            while self._done < wanted and not self._over:
+                before = self._done
+                wake.set()
+                if not self._changed.wait(seconds) and self._done == before:
+                    return False
+        return True
+
+
 class Room(RoomCore):
     """Room for ``limit`` bytes between the thread that puts and the writer's, which makes it free again.
 

@@ -25,7 +25,7 @@ from .feed import LogFeed
 from .files import SessionFiles
 from .intake import EagerIntake, Intake
 from .line_maker import LineMaker
-from .room import Room
+from .room import Flushes, Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,8 @@ class RecordingStats:
     """Bytes of all files of lines."""
     dropped: int
     """What could not be kept, over all files: messages, and lines without any. The ``gap`` lines tell where."""
+    sessions: tuple[str, ...] | None = None
+    """With ``around``: the sessions that were made so far. ``messages`` are then those of the run."""
 
 
 class SessionWriter:
@@ -87,6 +89,7 @@ class SessionWriter:
         resume: bool = True,
         thorough: bool = True,
         gives_way: bool = True,
+        after_flush: Callable[[SessionFiles, bool], None] | None = None,
     ) -> None:
         self.folder = folder
         self.state = RecordingState.ON
@@ -110,6 +113,9 @@ class SessionWriter:
         """Files of which a line, or which themselves, could not be made, which was said."""
         self._lock = FolderLock(folder)
         self._tidy = tidy
+        self._after_flush = after_flush
+        """Called behind each flush, with whether the files can be written to."""
+        self._flushes = Flushes()
         self._block = block
         self._given_up = False
         self._unmade = 0
@@ -213,6 +219,13 @@ class SessionWriter:
             self.stats().dropped,
         )
 
+    def await_flushes(self, seconds: float) -> bool:
+        """Wait until all that has come by now is written, or lost; whether it is. For other threads than the writer's.
+
+        What a callback has sent that goes on comes with the second flush.
+        """
+        return self._flushes.wait_for(2, seconds, self.intake.room.wake)
+
     def break_off(self, why: str) -> None:
         """What is to come is not recorded: write what waits, but no end, as of a run that was killed."""
         self._broken_off = why
@@ -222,6 +235,7 @@ class SessionWriter:
     def let_go(self) -> None:
         """In a forked child: the recording is the parent's. Without the folder's lock held here, it ends with it."""
         self.state = RecordingState.OFF
+        self._flushes = Flushes()
         self.intake.room.let_go()
         self.files.let_go()
         self._lock.release()
@@ -241,6 +255,7 @@ class SessionWriter:
             self.intake.room.refusing = True  # first: where there is no memory, nothing else may come to be done
             _at_work.discard(self)
             self._close()
+            self._flushes.close()
         if not self._given_up:
             self._tidy()
 
@@ -271,7 +286,9 @@ class SessionWriter:
             wake.clear()
             ending = self._ending
             began_ns = monotonic_ns()
+            self._flushes.begin()
             self.flush()
+            self._flushes.end()
 
     def flush(self) -> None:
         """Write what waits, or count it as lost while nothing can be written."""
@@ -292,6 +309,11 @@ class SessionWriter:
             self.intake.written(written)
         if self.state is RecordingState.ON:
             self.files.announce()
+        if self._after_flush is not None and not self._given_up:
+            try:
+                self._after_flush(self.files, self.state is RecordingState.ON and not self._ending)
+            except OSError as error:
+                self._fail(error)
 
     def _write_lines(self) -> int:
         """Write all lines that are made; how many bytes that was."""

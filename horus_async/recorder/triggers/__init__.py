@@ -1,0 +1,1 @@
+"""What a recording may be made around, as a user writes it."""
