@@ -19,6 +19,7 @@ MOST = 2000
 LOG, CUSTOM = "Log.", "Custom."
 """What the kinds begin with of which there are many."""
 _LONGEST = 200
+_LARGEST = 2**62
 
 _KINDS = {
     observe.NodeFailed: "NodeError",
@@ -116,10 +117,14 @@ def read_rows(rows: object) -> list[Happening] | None:
 def _checked(rows: list[Any]) -> Iterator[Happening]:
     for row in rows:
         found = Happening(*(row[name] for name in Happening._fields))
-        ticks = all(tick is None or type(tick) is int for tick in (found.first_tick, found.last_tick))
-        if type(found.event) is not str or type(found.node) is not str or type(found.count) is not int or not ticks:
+        numbers = found.count, found.first_tick or 0, found.last_tick or 0
+        if type(found.event) is not str or type(found.node) is not str or not all(map(_is_number, numbers)):
             raise TypeError
         yield found
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and abs(value) < _LARGEST
 
 
 def merged(one: Iterable[Happening], other: Iterable[Happening]) -> list[Happening]:

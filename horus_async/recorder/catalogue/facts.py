@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING
 
 import orjson
 from attrs import asdict, field, frozen
@@ -86,6 +87,7 @@ class Facts:
         """As a catalogue keeps it."""
         fields = asdict(self, recurse=False)
         fields["topics"] = [(t.topic, t.publisher, t.count, t.first_tick, t.last_tick) for t in self.topics]
+        fields["happenings"] = [tuple(row) for row in self.happenings]
         return orjson.dumps(fields)
 
     @classmethod
@@ -150,7 +152,7 @@ def _read(folder: Path) -> Facts:
         started_ns=_when(session.started_at),
         ended_at=session.ended_at and _plain(session.ended_at),
         reason=_plain(reason),
-        tick_rate=session.tick_rate,
+        tick_rate=session.tick_rate if isfinite(session.tick_rate) else 0.0,
         deterministic=session.deterministic,
         seed=str(session.seed),
         first_tick=session.first_tick,
