@@ -185,5 +185,3 @@ def _fields(hit: Hit) -> dict[str, Any]:
         "events": [row._asdict() for row in hit.happened],
         "messages": hit.messages,
     }
-
-

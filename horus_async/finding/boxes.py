@@ -92,8 +92,16 @@ def _kept(entry: Entry | None, mark: bytes) -> BoxFacts | None:
         return None
     try:
         fields = orjson.loads(entry[1])
-        runs = [BoxRun(**{**run, "happenings": tuple(Happening(*row) for row in run["happenings"]),
-                          "nodes": tuple(run["nodes"])}) for run in fields["runs"]]
+        runs = [
+            BoxRun(
+                **{
+                    **run,
+                    "happenings": tuple(Happening(*row) for row in run["happenings"]),
+                    "nodes": tuple(run["nodes"]),
+                }
+            )
+            for run in fields["runs"]
+        ]
         return BoxFacts(tuple(runs), tuple(fields["problems"]))
     except (ValueError, TypeError, LookupError):
         return None

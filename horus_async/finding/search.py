@@ -117,7 +117,9 @@ class Search:
         total = sum(hit.messages or 0 for hit in self.candidates)
         done = 0
         for hit in self.candidates:
-            found = self._look(hit, self.tally, (lambda read, done=done: progress(done + read, total)) if progress else None)
+            found = self._look(
+                hit, self.tally, (lambda read, done=done: progress(done + read, total)) if progress else None
+            )
             done += hit.messages or 0
             if found is not None:
                 yield found
@@ -223,5 +225,3 @@ def message_names(session: Session) -> Callable[[RecordedMessage], dict[str, Any
         return names_of(plain(message.data), more)
 
     return names
-
-
