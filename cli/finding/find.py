@@ -6,7 +6,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-
 import click
 
 from horus_async.cli.support.errors import FOUND, USAGE

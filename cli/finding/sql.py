@@ -68,10 +68,12 @@ def sql(
     runs = [run for run in _chosen(found.runs, sessions) if _is_in_time(run, since_ns, until_ns)]
     problems = [f"{run.name}: {problem}" for run in runs for problem in run.facts.problems]
     question = Question(query, runs, problems if sessions else [*found.problems, *problems])
-    with progress("reading", None, printing=True) as bar:
-        with question.answer(lambda done: bar.update(bar.task_ids[0], completed=done)) as answer:
-            bar.stop()
-            _print(answer, as_json=as_json, as_csv=as_csv)
+    with (
+        progress("reading", None, printing=True) as bar,
+        question.answer(lambda done: bar.update(bar.task_ids[0], completed=done)) as answer,
+    ):
+        bar.stop()
+        _print(answer, as_json=as_json, as_csv=as_csv)
     tell_what_is_wrong(list(found.notes), question.problems)
     if question.problems:
         raise SystemExit(USAGE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +17,7 @@ from horus_async.recorder.happenings import CUSTOM, LOG, Happening, Happenings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from horus_async.blackbox import Record
     from horus_async.recorder.catalogue.store import Store

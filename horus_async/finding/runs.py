@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -20,7 +21,6 @@ from .boxes import BoxFacts, BoxRun, known_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from horus_async.recorder.catalogue.catalogue import Known
 
@@ -36,7 +36,7 @@ class Run:
 
     name: str
     """Of the session, ``SET/PROGRAM`` in a set; of the box's file where there is no session."""
-    path: Path | str
+    path: str
     """Of the session, or of the box."""
     facts: Facts
     box: str = ""
@@ -112,7 +112,7 @@ def _session_run(known: Known) -> Run:
     if not facts.readable:
         state = "unreadable"
     elif facts.ended_at is None:
-        state = "recording" if is_being_recorded(known.path) else "killed"
+        state = "recording" if is_being_recorded(Path(known.path)) else "killed"
     if state == "killed":
         died = Happening("Killed", "", 1, facts.last_tick, facts.last_tick)
         facts = evolve(facts, happenings=tuple(merged(facts.happenings, [died])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -19,7 +20,6 @@ from .events import event_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from horus_async.predicates.predicate import Predicate
     from horus_async.recorder.happenings import Happening
@@ -188,7 +188,7 @@ class Search:
         assert topic is not None
         matched, first, read = 0, None, 0
         try:
-            session = Session(run.path)  # type: ignore[arg-type]
+            session = Session(Path(run.path))
             names = message_names(session)
             for message in session_messages(session, {topic}, progress):
                 read += 1

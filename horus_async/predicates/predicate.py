@@ -122,7 +122,8 @@ class Tally:
             known = [name for name in self._known if name != path]
             some = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
             raise PredicateError(
-                f"none of {self.seen:,} messages has a field {path}; they have {some or 'none'}{did_you_mean(path, known)}"
+                f"none of {self.seen:,} messages has a field {path}; they have {some or 'none'}"
+                f"{did_you_mean(path, known)}"
             )
         why = self.unfit.most_common(1)[0][0]
         raise PredicateError(f"the predicate fits none of {self.seen:,} messages: {why}")

@@ -43,7 +43,7 @@ class Happening(NamedTuple):
 
 
 class Happenings:
-    """Counts them. From any thread and from signal handlers, without a lock: each step on what is shared is one call."""
+    """Counts them. From any thread and from signal handlers, without a lock: what is shared is changed in one call."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], _Count] = {}

@@ -39,10 +39,11 @@ def _for_python(value: Any) -> Any:
     return _Fields({name: _for_python(one) for name, one in value.items()}) if isinstance(value, dict) else value
 
 
+CONSTANTS = ["1.5", "0.1", "'arm'", "''", "True", "None", "[1, 2]", "(1, 'arm')"]
 values = st.sampled_from(
     ["volts", "count", "zero", "name", "ok", "nothing", "xs", "empty", "pose.x", "pose.at.z", "pose", 'pose["y"]',
      "xs[0]", "xs[-1]", "xs[1:]", "xs[::2]", "name[0]", "name[:2]", "pi"]
-) | st.integers(-20, 20).map(str) | st.sampled_from(["1.5", "0.1", "'arm'", "''", "True", "None", "[1, 2]", "(1, 'arm')"])  # fmt: skip
+) | st.integers(-20, 20).map(str) | st.sampled_from(CONSTANTS)  # fmt: skip
 
 
 def _more(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -82,10 +83,10 @@ def test_it_says_what_python_says(text: str) -> None:
     predicate = Predicate(text)
     try:
         found = predicate.value(names_of(FIELDS, {}))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Python adds and repeats lists, repeats and formats texts, and has complex roots: predicates do not.
         more = ("possible between", "a root of", "too large", "a number is needed", "so many digits", "for numbers")
-        assert expected == (None, "raises") or any(one in str(error) for one in more), (text, expected, error)
+        assert expected == (None, "raises") or any(one in str(error) for one in more), text  # noqa: PT017
         return
     assert expected != (None, "raises"), (text, found)
     assert repr(found) == repr(expected), text
@@ -96,11 +97,13 @@ ESCAPES = [
     "lambda: 1", "(lambda: 1)()", "(x := 1)", "f'{volts}'", "f'{volts.__class__}'", "'{0.__class__}'.format(volts)",
     "getattr(data, '__class__')", "eval('1')", "exec('1')", "open('/etc/passwd')", "globals()", "vars()", "dir()",
     "[x for x in xs]", "{x for x in xs}", "{x: x for x in xs}", "(x for x in xs)", "any(x for x in xs for y in xs)",
-    "any(any(y for y in xs) for x in xs)", "sum((x for x in xs), 1)", "any(_ for _ in xs)", "any((x, y) for x, y in xs)",
+    "any(any(y for y in xs) for x in xs)", "sum((x for x in xs), 1)",
+    "any(_ for _ in xs)", "any((x, y) for x, y in xs)",
     "any(x for pose.x in xs)", "len(x for x in xs)", "max(xs, key=abs)", "max(*xs)", "min(**pose)", "[*xs]",
     "await x", "(yield)", "x @ y", "~count", "{1: 2}", "{1, 2}", "1j", "...", "b'x'", "name.upper()", "xs.append(1)",
     "abs.__self__", "abs", "print(1)", "type(volts)", "isinstance(volts, float)", "volts is 11.5", "import os", "x = 1",
-    "volts; count", "del x", "", " ", "\0", "(" * 300, "-" * 1900 + "1", "9" * 5000, "a" * (LONGEST + 1), "[" * 190 + "]" * 190,
+    "volts; count", "del x", "", " ", "\0", "(" * 300, "-" * 1900 + "1", "9" * 5000, "a" * (LONGEST + 1),
+    "[" * 190 + "]" * 190,
     "1+" * 900 + "1", "not " * 400 + "x", ".".join("x" * 900), "name.__len__", "(1).real.__class__", "[].__class__",
     "breakpoint()", "input()", "compile('1', '', 'eval')", "(abs)(__import__('os'))", "pose['x'].__class__",
     "any(x.__class__ for x in xs)", "any(x for x in xs.__class__)", "any(x for x in xs if x._y)", "factorial(100000)",
@@ -112,8 +115,7 @@ def test_what_is_refused(text: str) -> None:
     """Everything that could reach outside of a message is refused before any message is looked at; or is no field."""
     try:
         predicate = Predicate(text)
-    except PredicateError as error:
-        assert str(error)
+    except PredicateError:
         return
     tally = Tally(predicate)
     assert not tally.test(names_of(FIELDS, {}))
@@ -124,7 +126,8 @@ def test_what_is_refused(text: str) -> None:
 BOMBS = [
     "9 ** 9 ** 9", "2 ** 10000000", "(10 ** 1000) * (10 ** 1000)", "1 << 10000000", "count << 99999", "'a' * 10 ** 9",
     "name * 1000000000", "[1] * 1000000000", "xs * 1000000000", "(1,) * 10 ** 9", "'%1000000000d' % 5", "name % 5",
-    "round(5, -1000000000)", "round(1.5, 10 ** 300)", "int('9' + '9')" + " ** 2000000", "str(xs)", "exp(10000)", "0 ** -1",
+    "round(5, -1000000000)", "round(1.5, 10 ** 300)", "int('9' + '9')" + " ** 2000000", "str(xs)", "exp(10000)",
+    "0 ** -1",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -122,7 +123,7 @@ class Question:
             if not run.is_session or not run.facts.readable:
                 continue
             try:
-                session = Session(run.path)  # type: ignore[arg-type]
+                session = Session(Path(run.path))
                 for count, row in enumerate(rows(run, session)):
                     if not count & 255:
                         progress.see(count)

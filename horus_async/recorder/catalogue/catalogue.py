@@ -35,7 +35,7 @@ class Known:
     """A session, and what is in it."""
 
     name: str
-    path: Path
+    path: str
     facts: Facts
 
 
@@ -79,7 +79,7 @@ def known_sessions(
     if changed or gone:
         store.write(changed, gone)
     for found in folders:
-        yield Known(found.name, Path(found.path), facts[found.key])
+        yield Known(found.name, found.path, facts[found.key])
 
 
 def _read(found: Found) -> Facts:

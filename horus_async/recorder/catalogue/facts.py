@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from horus_async.recorder.records import ExecutionRecord, GapRecord, parse_line
 from horus_async.recorder.tallies import Tallies
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from horus_async.recorder.read.reader import RecordedFile
@@ -180,14 +182,18 @@ def _see_node(session: Session, node: str, file: RecordedFile, topics: Tallies, 
         return
     _add(topics, footer.topics, node)
     if errors is not None:
-        for text in file.lines():
-            if b'"error":"' in text:
-                try:
-                    found = parse_line(text)
-                except DamagedRecordingError:
-                    continue
+        for line in _with_errors(file):
+            _see_error(node, line, errors)
+
+
+def _with_errors(file: RecordedFile) -> Iterator[ExecutionRecord]:
+    """The callbacks that failed. No other line is parsed."""
+    for text in file.lines():
+        if b'"error":"' in text:
+            with suppress(DamagedRecordingError):
+                found = parse_line(text)
                 if isinstance(found, ExecutionRecord):
-                    _see_error(node, found, errors)
+                    yield found
 
 
 def _see_error(node: str, line: ExecutionRecord, errors: Happenings) -> None:

@@ -82,7 +82,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _look(name: str, path: str, now_ns: int) -> tuple[Found | None, list[str]]:
     """A session, if it is one; and the parts of a set, if it is one."""
     key = os.fsencode(name)
-    rows: list[bytes] = []
+    rows: list[str] = []
     folders: list[str] = []
     newest = 0
     is_session = is_a_set = False
@@ -97,7 +97,7 @@ def _look(name: str, path: str, now_ns: int) -> tuple[Found | None, list[str]]:
                     status = entry.stat()
                     times = status.st_mtime_ns, status.st_ctime_ns
                     newest = max(newest, status.st_ctime_ns)
-                    rows.append(b"%b %d %d %d %d" % (os.fsencode(file), status.st_size, *times, status.st_ino))
+                    rows.append(f"{file} {status.st_size} {times[0]} {times[1]} {status.st_ino}")
                 else:
                     folders.append(file)
     except FileNotFoundError:  # deleted meanwhile; or a link that leads nowhere
@@ -111,5 +111,5 @@ def _look(name: str, path: str, now_ns: int) -> tuple[Found | None, list[str]]:
         return None, [file for file in folders if part_of(file) is not None]
     if not is_session:
         return None, []
-    mark = blake2b(b"\n".join(sorted(rows)), digest_size=16).digest()
+    mark = blake2b("\n".join(sorted(rows)).encode(errors="surrogateescape"), digest_size=16).digest()
     return Found(key, name, path, mark, settled=abs(now_ns - newest) > _JUST_NOW_NS), []
