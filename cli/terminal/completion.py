@@ -139,7 +139,7 @@ def _kinds(_: click.Context) -> Iterable[str]:
     return KINDS
 
 
-def _catalogued(_: click.Context) -> Iterator[Any]:
+def _catalogued() -> Iterator[Any]:
     """What is known of all sessions, without opening one."""
     from horus_async.recorder import recordings_root
     from horus_async.recorder.catalogue.facts import Facts
@@ -149,23 +149,23 @@ def _catalogued(_: click.Context) -> Iterator[Any]:
     if not is_there(root):
         return
     with Store.open(root, wait=0.2) as store, suppress(ValueError, TypeError, LookupError):
-        for key, (_, facts) in store.read().items():
+        for key, (_, text) in store.read().items():
             if not key.startswith(b"/"):
-                yield Facts.from_json(facts)
+                yield Facts.from_json(text)
 
 
-def _known_nodes(ctx: click.Context) -> Iterable[str]:
-    return {node for facts in _catalogued(ctx) for node in facts.nodes}
+def _known_nodes(_: click.Context) -> Iterable[str]:
+    return {node for facts in _catalogued() for node in facts.nodes}
 
 
-def _known_topics(ctx: click.Context) -> Iterable[str]:
-    return {topic.topic for facts in _catalogued(ctx) for topic in facts.topics}
+def _known_topics(_: click.Context) -> Iterable[str]:
+    return {topic.topic for facts in _catalogued() for topic in facts.topics}
 
 
-def _known_events(ctx: click.Context) -> Iterable[str]:
+def _known_events(_: click.Context) -> Iterable[str]:
     from horus_async.finding.events import KNOWN
 
-    return {*KNOWN, *(row.event for facts in _catalogued(ctx) for row in facts.happenings)}
+    return {*KNOWN, *(row.event for facts in _catalogued() for row in facts.happenings)}
 
 
 def _interfaces(ctx: click.Context) -> Iterable[Any]:

@@ -13,7 +13,7 @@ from horus_async.blackbox.events import LOG as LOG_CATEGORY
 from horus_async.blackbox.events import Custom, SchedulerStart, SchedulerStop
 from horus_async.blackbox.reader import Filter, box_mark, node_of
 from horus_async.errors import BlackBoxError
-from horus_async.recorder.happenings import CUSTOM, LOG, Happening, Happenings
+from horus_async.recorder.catalogue.happenings import CUSTOM, LOG, Happening, Happenings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,7 +155,7 @@ def _kind_of(record: Record) -> str:
         return record.kind
     if event.category != LOG_CATEGORY:
         return f"{CUSTOM}{event.category}"
-    return f"{LOG}{event.data.get('level') if isinstance(event.data, dict) else ''}"
+    return f"{LOG}{event.data.get('level') if type(event.data) is dict else ''}"
 
 
 def _finished(run: _Run, path: Path, name: str, lost: int) -> BoxRun:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from horus_async.blackbox import ANOMALIES
 from horus_async.errors import ConfigurationError
-from horus_async.recorder.happenings import CUSTOM, LOG
+from horus_async.recorder.catalogue.happenings import CUSTOM, LOG
 from horus_async.spelling import did_you_mean
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from horus_async.clock.system import NANOSECONDS, iso_utc
 from horus_async.errors import BlackBoxError
 from horus_async.recorder.catalogue.catalogue import known_sessions, open_store
 from horus_async.recorder.catalogue.facts import Facts
+from horus_async.recorder.catalogue.happenings import Happening, merged
 from horus_async.recorder.catalogue.store import Store
-from horus_async.recorder.happenings import Happening, merged
 from horus_async.recorder.locking import is_being_recorded
 from horus_async.recorder.naming import recordings_root
 
@@ -97,13 +97,13 @@ def _joined(sessions: list[Known], boxes: list[BoxRun]) -> list[Run]:
     for place, run in enumerate(runs):
         by_names.setdefault((frozenset(run.facts.nodes), run.facts.program), []).append(place)
     for told in boxes:
-        place = _nearest(told, runs, by_names.get((frozenset(told.nodes), told.program), []))
-        if place is None:
+        nearest = _nearest(told, runs, by_names.get((frozenset(told.nodes), told.program), []))
+        if nearest is None:
             runs.append(_box_run(told))
             continue
-        facts = runs[place].facts
+        facts = runs[nearest].facts
         together = tuple(merged(facts.happenings, told.happenings))
-        runs[place] = evolve(runs[place], box=told.path, facts=evolve(facts, happenings=together))
+        runs[nearest] = evolve(runs[nearest], box=told.path, facts=evolve(facts, happenings=together))
     return runs
 
 

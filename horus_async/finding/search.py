@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from horus_async.predicates.predicate import Predicate
-    from horus_async.recorder.happenings import Happening
+    from horus_async.recorder.catalogue.happenings import Happening
     from horus_async.recorder.messages import RecordedMessage
 
     from .runs import Run, Runs
@@ -60,7 +60,7 @@ class Hit:
     @property
     def count(self) -> int | None:
         """How often it is as asked: messages if it is asked of them, else events; None if of neither."""
-        return self.messages if self.messages is not None else sum(row.count for row in self.happened) or None
+        return self.messages if self.messages is not None else sum(row.times for row in self.happened) or None
 
     @property
     def first_tick(self) -> int | None:
@@ -117,9 +117,8 @@ class Search:
         total = sum(hit.messages or 0 for hit in self.candidates)
         done = 0
         for hit in self.candidates:
-            found = self._look(
-                hit, self.tally, (lambda read, done=done: progress(done + read, total)) if progress else None
-            )
+            report = None if progress is None else _Share(progress, done, total)
+            found = self._look(hit, self.tally, report)
             done += hit.messages or 0
             if found is not None:
                 yield found
@@ -202,6 +201,18 @@ class Search:
         if matched and first is not None:
             return Hit(run, hit.happened, matched, first)
         return None
+
+
+@frozen
+class _Share:
+    """Tells how many messages were read in all, by those of one session."""
+
+    progress: Callable[[int, int], None]
+    before: int
+    total: int
+
+    def __call__(self, read: int) -> None:
+        self.progress(self.before + read, self.total)
 
 
 def message_names(session: Session) -> Callable[[RecordedMessage], dict[str, Any]]:

@@ -61,7 +61,7 @@ def parsed(text: str) -> ast.expr:
     except SyntaxError as error:
         raise PredicateError(f"the predicate {text!r} is not a Python expression: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise PredicateError(f"the predicate {text[:80]!r} cannot be read: {error or 'it is too deep'}") from None
+        raise PredicateError(f"the predicate {text[:80]!r} cannot be read: {str(error) or 'it is too deep'}") from None
     _check_size(tree)
     _Check(text).check(tree)
     return tree

@@ -69,7 +69,7 @@ class World:
     def __init__(self, root: Path, made: dict[str, Callable[[Path], object]]) -> None:
         self.root, self.made = root, made
 
-    def do(self, what: str, name: str, other: str, number: int) -> None:
+    def do(self, what: str, name: str, other: str, number: int) -> None:  # noqa: C901, PLR0912
         """One of these, if it is possible."""
         folder, target = self.root / name, self.root / other
         kinds = list(self.made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ TOPICS = "topic"
 """The schema that topics are in, where their names are those of other tables: ``topic.log``."""
 MEMORY = "1GiB"
 """That DuckDB may take; what is beyond goes to no disk, and is an error."""
-_CONFIGURATION = {
+_CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
@@ -198,6 +198,6 @@ def _said(error: Exception) -> str:
     """What DuckDB says, in a line."""
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not set(line) <= set("^~ ")]
-    with suppress(ValueError):
-        kept = kept[: next(index for index, line in enumerate(kept) if line.startswith("LINE "))]
+    place = next((index for index, line in enumerate(kept) if line.startswith("LINE ")), None)
+    kept = kept[:place]
     return " ".join(kept)[:600]

@@ -6,6 +6,7 @@ The one place that knows how messages become Arrow columns, by the same modules 
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -75,7 +76,12 @@ class _Holder:
 
 def _spooled(form: TableFormat, table: Table, rows: Callable[[], Iterable[Row]]) -> _Spool | None:
     holder = _Holder()
-    _fill(Rows(form, table, holder), rows)
+    try:
+        _fill(Rows(form, table, holder), rows)
+    except BaseException:
+        if holder.spool is not None:
+            holder.spool.drop()
+        raise
     return holder.spool
 
 
@@ -105,6 +111,12 @@ class _Spool:
 
         columns = [column_of([row.get(name) for row in rows], kind) for name, kind in self._kinds.items()]
         self._writer.write_table(pa.table(columns, schema=self._schema))
+
+    def drop(self) -> None:
+        """Forget what was written."""
+        with suppress(OSError):
+            self._writer.close()
+        self._file.close()
 
     def close(self) -> None:
         """Make the table of what was written."""

@@ -130,7 +130,7 @@ COLUMNS = {
         *("first_tick", "last_tick", "nodes", "messages", "reason", "path", "blackbox"),
     ),
     "topics": ("session", "topic", "publisher", "messages", "first_tick", "last_tick"),
-    "events": ("session", "event", "node", "count", "first_tick", "last_tick", "first_at"),
+    "events": ("session", "event", "node", "times", "first_tick", "last_tick", "first_at"),
     "ticks": (*("session", "node", "tick", "kind", "now_ns", "dt_ns", "duration_ns", "inputs", "outputs", "error"),),
     "log": ("session", "tick", "now_ns", "node", "level", "levelno", "message", "exception", "extra"),
     "messages": ("session", "topic", "tick", "stamp_ns", "seq", "publisher", "data"),

@@ -12,7 +12,7 @@ from attrs import asdict, field, frozen
 from horus_async.clock.system import parse_iso_utc
 from horus_async.errors import DamagedRecordingError, RecordingError, UnsupportedVersionError
 from horus_async.limits.open_files import why
-from horus_async.recorder.happenings import LOG, Happening, Happenings, merged, read_rows
+from horus_async.recorder.catalogue.happenings import LOG, Happening, Happenings, merged, read_rows
 from horus_async.recorder.manifest import read_manifest
 from horus_async.recorder.read.session import Session
 from horus_async.recorder.records import ExecutionRecord, GapRecord, parse_line

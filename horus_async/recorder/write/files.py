@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.clock.system import iso_utc
 from horus_async.limits.open_files import KEPT_BACK, check_files_left, expect_files, too_many_files
 from horus_async.observe import NodeInfo
-from horus_async.recorder.happenings import Happenings
+from horus_async.recorder.catalogue.happenings import Happenings
 from horus_async.recorder.manifest import sync_folder, write_manifest
 from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, SCHEDULER_STEM, file_name, plain_file_name
 from horus_async.recorder.options import Fsync

@@ -37,7 +37,7 @@ class Happening(NamedTuple):
     event: str
     node: str
     """Empty where it is about no certain node."""
-    count: int
+    times: int
     first_tick: int | None
     last_tick: int | None
 
@@ -117,7 +117,7 @@ def read_rows(rows: object) -> list[Happening] | None:
 def _checked(rows: list[Any]) -> Iterator[Happening]:
     for row in rows:
         found = Happening(*(row[name] for name in Happening._fields))
-        numbers = found.count, found.first_tick or 0, found.last_tick or 0
+        numbers = found.times, found.first_tick or 0, found.last_tick or 0
         if type(found.event) is not str or type(found.node) is not str or not all(map(_is_number, numbers)):
             raise TypeError
         yield found
@@ -127,16 +127,18 @@ def _is_number(value: object) -> bool:
     return type(value) is int and abs(value) < _LARGEST
 
 
+def _both(one: Happening, other: Happening) -> Happening:
+    first = [row.first_tick for row in (one, other) if row.first_tick is not None]
+    last = [row.last_tick for row in (one, other) if row.last_tick is not None]
+    times = max(one.times, other.times)
+    return one._replace(times=times, first_tick=min(first, default=None), last_tick=max(last, default=None))
+
+
 def merged(one: Iterable[Happening], other: Iterable[Happening]) -> list[Happening]:
     """What two tell of the same run: of each kind and node the larger count, as both saw the same."""
     found: dict[tuple[str, str], Happening] = {}
     for row in (*one, *other):
         key = row.event, row.node
         before = found.get(key)
-        if before is not None:
-            first = [tick for tick in (before.first_tick, row.first_tick) if tick is not None]
-            last = [tick for tick in (before.last_tick, row.last_tick) if tick is not None]
-            count = max(before.count, row.count)
-            row = Happening(*key, count, min(first, default=None), max(last, default=None))  # noqa: PLW2901
-        found[key] = row
+        found[key] = row if before is None else _both(before, row)
     return [found[key] for key in sorted(found)]
