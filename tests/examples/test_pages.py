@@ -22,6 +22,7 @@ CONCEPTS = [
     "docs/sync.md",
     "docs/frames.md",
     "docs/record_start.md",
+    "docs/finding_sessions.md",
 ]
 PAGES = [
     "README.md",

@@ -100,8 +100,7 @@ class _Count:
             self.last = tick if self.last is None else max(self.last, tick)
 
     def so_far(self) -> int:
-        found: int = self._number.__reduce__()[1][0]
-        return found + self._more
+        return int(repr(self._number)[len("count(") : -1]) + self._more  # without counting on
 
 
 def read_rows(rows: object) -> list[Happening] | None:
