@@ -44,6 +44,9 @@ class Run:
     state: str = "closed"
     """``closed``, ``recording``, ``killed``, ``unreadable``, or ``box`` where there is no session."""
 
+    lost: int = 0
+    """Events of the box that were overwritten, where the box alone can tell what happened."""
+
     @property
     def is_session(self) -> bool:
         """Whether there is a session."""
@@ -103,7 +106,8 @@ def _joined(sessions: list[Known], boxes: list[BoxRun]) -> list[Run]:
             continue
         facts = runs[nearest].facts
         together = tuple(merged(facts.happenings, told.happenings))
-        runs[nearest] = evolve(runs[nearest], box=told.path, facts=evolve(facts, happenings=together))
+        lost = told.lost if runs[nearest].state == "killed" else 0
+        runs[nearest] = evolve(runs[nearest], box=told.path, lost=lost, facts=evolve(facts, happenings=together))
     return runs
 
 
@@ -146,7 +150,7 @@ def _box_run(told: BoxRun) -> Run:
         happenings=told.happenings,
     )
     name = told.path.rpartition("/")[2]
-    return Run(name, told.path, facts, told.path, "box")
+    return Run(name, told.path, facts, told.path, "box", told.lost)
 
 
 def _iso(ns: int) -> str:

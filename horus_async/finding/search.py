@@ -133,6 +133,8 @@ class Search:
             is_meant = event_test(query.event, there)
         for run in runs:
             self.problems += [f"{run.name}: {problem}" for problem in run.facts.problems]
+            if run.lost and is_meant is not None:
+                self.notes.append(f"{run.box}: {run.lost} older events have been overwritten")
             hit = self._asked(run, is_meant)
             if hit is not None:
                 self.candidates.append(hit)

@@ -185,12 +185,34 @@ def test_types_that_change_on_the_way(recordings_dir: Path) -> None:
     send("a", 1)
     send("b", 1.5)
     send("c", "text")
-    rows = sql(
-        'SELECT session, any_value(x) AS x, max("data.session") AS s FROM topic.log GROUP BY ALL ORDER BY 1'
-    )
+    rows = sql('SELECT session, any_value(x) AS x, max("data.session") AS s FROM topic.log GROUP BY ALL ORDER BY 1')
     assert [row["x"] for row in rows] == ["1", "1.5", '"text"']
     assert rows[0]["s"] == 1
     assert sql("a", "SELECT sum(x)::INT AS n FROM topic.log") == [{"n": 5000}]
+
+
+def test_arrays_are_lists(recordings_dir: Path) -> None:
+    """However large: of any length, so that a few images do not take room for thousands."""
+    import numpy as np
+
+    from horus_async import Node, Scheduler
+
+    image = np.arange(40_000, dtype="u2").reshape(200, 200)
+    node = Node("n", tick=lambda node: node.send("cam", {"data": image, "xs": np.zeros(3)}), rate=100)
+    Scheduler(deterministic=True, recording="a", recordings_dir=recordings_dir).add(node).run_sync(0.1)
+    assert sql("SELECT max(list_max(data)) AS top, sum(len(xs))::INT AS n FROM cam") == [{"top": 39_999, "n": 30}]
+    assert names("--topic", "cam", "--where", "max(data) == 39999 and any(xs == 0)") == ["a"]
+
+
+def test_what_a_box_has_overwritten_is_said(recordings_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing else tells what happened."""
+    from horus_async.blackbox.reader import BlackBoxReader
+
+    monkeypatch.setattr(BlackBoxReader, "lost", 7)
+    folder = record(recordings_dir, "a", "late", blackbox_mb=1)
+    assert "overwritten" not in find("--event", "DeadlineMiss").stderr
+    kill(folder)
+    assert "robot.hbb: 7 older events have been overwritten" in find("--event", "DeadlineMiss").stderr
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class _Spool:
         import pyarrow as pa
 
         self._kinds = dict(table.columns)
-        self._schema = pa.schema([field_of(name, kind) for name, kind in self._kinds.items()])
+        self._schema = pa.schema([_of_any_length(field_of(name, kind)) for name, kind in self._kinds.items()])
         self._file = tempfile.TemporaryFile(prefix="horus-sql-")  # noqa: SIM115 - as long as its table
         self._sink = pa.PythonFile(self._file, mode="w")
         self._writer = pa.ipc.new_file(self._sink, self._schema)
@@ -110,7 +110,8 @@ class _Spool:
         import pyarrow as pa
 
         columns = [column_of([row.get(name) for row in rows], kind) for name, kind in self._kinds.items()]
-        self._writer.write_table(pa.table(columns, schema=self._schema))
+        fitting = [column.cast(one.type) for column, one in zip(columns, self._schema, strict=True)]
+        self._writer.write_table(pa.table(fitting, schema=self._schema))
 
     def drop(self) -> None:
         """Forget what was written."""
@@ -129,6 +130,13 @@ class _Spool:
         mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         self._file.close()
         self.table = pa.ipc.open_file(pa.py_buffer(mapped)).read_all()
+
+
+def _of_any_length(one: Any) -> Any:
+    """Of a list of fixed size DuckDB makes room for 2,048 at a time, be they images."""
+    import pyarrow as pa
+
+    return one.with_type(pa.list_(one.type.value_field)) if pa.types.is_fixed_size_list(one.type) else one
 
 
 def _empty(columns: list[str]) -> Any:
