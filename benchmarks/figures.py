@@ -353,6 +353,13 @@ _RECORDINGS = (
         _of("sessions", "info_three_topics"),
         max_ours=0.15,
     ),
+    Figure(
+        "find_sessions",
+        "record find --event among 10,000 sessions, from the catalogue",
+        "s",
+        _of("sessions", "find_among_many"),
+        max_ours=1.0,
+    ),
     Figure("seek", "the hour: open it and read a tick of each node", "s", _of("sessions", "seek"), max_ours=0.2),
     Figure(
         "replay",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,27 @@ def _info(scale: float, *, topics: int) -> list[float]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     took = perf_ns() - start
     if done.returncode:
+        raise CannotMeasureError((done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1])
+    return [took / 1e9]
+
+
+def find_among_many(scale: float) -> list[float]:
+    """Seconds that ``record find`` takes among many sessions that are in the catalogue, with the start of Python."""
+    root = Path(os.environ["HORUS_BENCH_SHARED"]) / f"many{round(10_000 * scale)}"
+    environ = {**os.environ, "HORUS_RECORDINGS_DIR": str(root), "HORUS_BLACKBOX_DIR": str(root / "boxes")}
+    command = [sys.executable, "-m", "horus_async", "record", "find", "--event", "Fatal"]
+    if not root.is_dir():
+        node = Node("n", tick=lambda node: node.send("reading", SMALL), rate=RATE)
+        scheduler = Scheduler(tick_rate=RATE, deterministic=True, recording="s0", recordings_dir=root)
+        scheduler.add(node).run_sync(0.1)
+        for number in range(1, round(10_000 * scale)):
+            shutil.copytree(root / "s0", root / f"s{number}")
+        subprocess.run(command, env=environ, capture_output=True, check=False)  # makes the catalogue
+        subprocess.run(command, env=environ, capture_output=True, check=False)
+    start = perf_ns()
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    took = perf_ns() - start
+    if done.returncode != 1:  # nothing is found
         raise CannotMeasureError((done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1])
     return [took / 1e9]
 

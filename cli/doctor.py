@@ -29,6 +29,7 @@ EXTRAS = {
     "serve": "horus-async serve",
     "otel": "OpenTelemetry spans of policy requests",
     "parquet": "Parquet files",
+    "sql": "record sql",
     "mcap": "MCAP files, as of Foxglove",
     "foxglove": "horus-async foxglove: viewers of running robots and sessions",
     "bags": "import of ROS messages and bags",

@@ -45,6 +45,8 @@ _FORCE = click.option("--force", is_flag=True, help="Do not ask.")
 
 _ELSEWHERE = {
     "start": ("recording.start", "start", "Record what the programs of a namespace publish, from outside."),
+    "find": ("finding.find", "find", "Find sessions and boxes by time, node, event or message."),
+    "sql": ("finding.sql", "sql", "Ask sessions as tables, in SQL."),
     "replay": ("replay", "replay", "Replay a recorded session, as the command replay does."),
     "inject": ("inject", "inject", "Let recorded nodes play among live ones."),
     "diff": ("record_data", "diff", "Compare every message of two sessions."),
@@ -57,7 +59,9 @@ _ELSEWHERE = {
 _ORDER = (
     "start",
     "list",
+    "find",
     "info",
+    "sql",
     "replay",
     "inject",
     "diff",

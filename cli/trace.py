@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from itertools import chain, islice
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from horus_async.clock.system import NANOSECONDS, parse_iso_utc, wall_ns
 from horus_async.policy import (
     Bucket,
     DatasetOptions,
@@ -27,6 +25,7 @@ from horus_async.policy.trace.finding import find_traces
 from .support.errors import FOUND
 from .support.traces import JSON, NumberRange, bar, check_files, exits, print_json, reading
 from .terminal.commands import Group
+from .terminal.options import Since
 from .terminal.table import print_table
 from .terminal.text import tell, tell_fields
 from .trace_replay import replay
@@ -34,26 +33,10 @@ from .trace_replay import replay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_SINCE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _ROWS = 1000
 """Of a table on a terminal, whose columns are as wide as the widest of them: nobody waits for a million."""
 _RATE = NumberRange(0, min_open=True, finite=True)
 _PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-
-
-class _Since(click.ParamType):  # type: ignore[type-arg]
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if found := _SINCE.fullmatch(value):
-            return wall_ns() - int(float(found[1]) * _SECONDS[found[2]] * NANOSECONDS)
-        try:
-            return parse_iso_utc(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither an age like 30m, 2h, 7d nor an ISO 8601 time", param, ctx)
 
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +45,7 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--min-latency", "min_latency_ms", type=NumberRange(0), help="Only requests of at least MS."),
         click.option("--status", help="success, failed, an HTTP status, or an error's slug."),
         click.option("--episode", help="Only requests of this episode."),
-        click.option("--since", "since_ns", type=_Since(), help="An age (30m, 2h, 7d) or an ISO 8601 time."),
+        click.option("--since", "since_ns", type=Since(), help="An age (30m, 2h, 7d) or an ISO 8601 time."),
     ):
         command = option(command)
     return command

@@ -203,6 +203,10 @@ class ParamError(HorusError, ValueError):
     """There is no such parameter, or it cannot have that value."""
 
 
+class PredicateError(HorusError, ValueError):
+    """It is no condition over the fields of messages, or fits none of them."""
+
+
 class ServiceError(HorusError):
     """A service failed: the text is that of the node that provides it."""
 

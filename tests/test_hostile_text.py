@@ -235,6 +235,22 @@ COMMANDS: dict[str, Calls] = {
         ("record", "start", "none", "--duration", "0.5", "--topic", HOSTILE),
     ),
     "record list": (("record", "list"), ("record", "list", "--long")),
+    "record find": (
+        ("record", "find"), ("record", "find", "--event", "Log"), ("record", "find", "--node", HOSTILE),
+        ("record", "find", "--event", HOSTILE), ("record", "find", "--topic", HOSTILE), ("record", "find", "--json"),
+        ("record", "find", "--topic", "words", "--where", "image == ''"),
+        ("record", "find", "--topic", "words", "--where", "no.such == 1"),
+        ("record", "find", "--topic", "words", "--where", HOSTILE),
+        ("record", "find", "--topic", "words", "--where", "data", "--since", "7d"),
+    ),
+    "record sql": (
+        ("record", "sql", "SELECT * FROM sessions"), ("record", "sql", "SELECT * FROM words"),
+        ("record", "sql", "s", "SELECT * FROM words", "--csv"), ("record", "sql", "s", "SELECT * FROM log"),
+        ("record", "sql", "SELECT * FROM events"), ("record", "sql", f"SELECT * FROM {HOSTILE}"),
+        ("record", "sql", f'SELECT * FROM "{HOSTILE}"'), ("record", "sql", f"SELECT '{HOSTILE}' AS x"),
+        ("record", "sql", HOSTILE, "SELECT 1"), ("record", "sql", "SELECT data FROM messages"),
+        ("record", "sql", "forged", "SELECT * FROM ticks"), ("record", "sql", "SELECT no FROM words"),
+    ),
     "record info": (
         ("record", "info", "s"), ("record", "info", "forged"), ("record", "info", "mild"), ("record", "info", "set"),
     ),

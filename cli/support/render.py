@@ -112,8 +112,11 @@ def _collected(stats: GcStats) -> str:
     return f"garbage: {counts}{late}"
 
 
-def progress(label: str, total: int | None) -> Any:
-    """A progress bar on standard error, only on a terminal; without a total it shows that something moves."""
+def progress(label: str, total: int | None, *, printing: bool = False) -> Any:
+    """A progress bar on standard error, only on a terminal; without a total it shows that something moves.
+
+    Where there is ``printing`` meanwhile, that goes where it should; at a terminal the bar has to be stopped for it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -125,6 +128,7 @@ def progress(label: str, total: int | None) -> Any:
         console=Console(file=sys.stderr),
         disable=not sys.stderr.isatty(),
         transient=True,
+        redirect_stdout=not printing,
     )
     bar.add_task(label, total=total)
     return bar

@@ -139,6 +139,35 @@ def _kinds(_: click.Context) -> Iterable[str]:
     return KINDS
 
 
+def _catalogued() -> Iterator[Any]:
+    """What is known of all sessions, without opening one."""
+    from horus_async.recorder import recordings_root
+    from horus_async.recorder.catalogue.facts import Facts
+    from horus_async.recorder.catalogue.store import Store, is_there
+
+    root = recordings_root()
+    if not is_there(root):
+        return
+    with Store.open(root, wait=0.2) as store, suppress(ValueError, TypeError, LookupError):
+        for key, (_, text) in store.read().items():
+            if not key.startswith(b"/"):
+                yield Facts.from_json(text)
+
+
+def _known_nodes(_: click.Context) -> Iterable[str]:
+    return {node for facts in _catalogued() for node in facts.nodes}
+
+
+def _known_topics(_: click.Context) -> Iterable[str]:
+    return {topic.topic for facts in _catalogued() for topic in facts.topics}
+
+
+def _known_events(_: click.Context) -> Iterable[str]:
+    from horus_async.finding.events import KNOWN
+
+    return {*KNOWN, *(row.event for facts in _catalogued() for row in facts.happenings)}
+
+
 def _interfaces(ctx: click.Context) -> Iterable[Any]:
     from horus_async.remote.client import Client
 
@@ -181,3 +210,6 @@ topic = _one_of(_topics)
 namespace = _one_of(_namespaces)
 noted_node = _one_of(_noted_nodes)
 event = _one_of(_kinds)
+known_node = _one_of(_known_nodes)
+known_topic = _one_of(_known_topics)
+known_event = _one_of(_known_events)

@@ -22,6 +22,10 @@ SUFFIX = ".jsonl.lz4"
 MANIFEST = "session.json"
 """The file that describes a session."""
 
+CATALOGUE = ".catalogue.sqlite3"
+"""What is known of all sessions, in the folder that holds them, once somebody has looked for some. It can be deleted at
+any time."""
+
 SCHEDULER_STEM, EXTERNAL_STEM, LOG_STEM = "scheduler", "external", "log"
 """How the names of files that belong to no node begin."""
 
@@ -116,6 +120,11 @@ def missing_part_name(known: Path, part: int) -> str:
 def plain_file_name(stem: str, identity: str) -> str:
     """The file name of the scheduler, of the external messages, or of the log."""
     return f"{stem}@{identity}{SUFFIX}"
+
+
+def has_catalogue(folder: Path) -> bool:
+    """Whether there is one beside a session, or beside the set that it belongs to."""
+    return any(os.path.lexists(above / CATALOGUE) for above in (folder.parent, folder.parent.parent))
 
 
 def is_session_name(name: str) -> bool:

@@ -24,6 +24,7 @@ CONCEPTS = [
     "docs/record_start.md",
     "docs/viewers.md",
     "docs/record_around.md",
+    "docs/finding_sessions.md",
 ]
 PAGES = [
     "README.md",

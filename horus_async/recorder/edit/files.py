@@ -189,7 +189,7 @@ class EditedSession:
             if file.role == SCHEDULER_STEM:
                 file.finish(totals)
         named = {file.role: file.name for file in self.files if file.role != "node"}
-        fields = {key: value for key, value in manifest.items() if key != "files"}
+        fields = {key: value for key, value in manifest.items() if key not in {"files", "happenings"}}
         write_manifest(
             self.folder,
             {

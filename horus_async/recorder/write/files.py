@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from horus_async.clock.system import iso_utc
 from horus_async.limits.open_files import KEPT_BACK, check_files_left, expect_files, too_many_files
 from horus_async.observe import NodeInfo
+from horus_async.recorder.catalogue.happenings import Happenings
 from horus_async.recorder.manifest import sync_folder, write_manifest
 from horus_async.recorder.naming import EXTERNAL_STEM, LOG_STEM, SCHEDULER_STEM, file_name, plain_file_name
 from horus_async.recorder.options import Fsync
@@ -56,6 +57,8 @@ class SessionFiles:
         """What the manifest says besides, until the recording is closed."""
         self._also_announced = self.also
         self._rotation = _rotation(options, run.tick_rate)
+        self.happenings = Happenings()
+        """What happened, which the manifest says in the end."""
         self._announced: list[str] = []
         """The files that the manifest names."""
         self._making = threading.Lock()
@@ -173,6 +176,10 @@ class SessionFiles:
             ended_ns, counts, file.tallies, excluded=self._excluded(file), sends=file.sends, loose=file.loose
         )
 
+    def _told(self) -> dict[str, Any]:
+        told = self.happenings.told()
+        return {} if told is None else {"happenings": told}
+
     def _excluded(self, file: FrameFile) -> int | None:
         if self._screen is None:
             return None
@@ -199,6 +206,7 @@ class SessionFiles:
             "log": self.log.first_name if self.log.begun else None,
             **self._choices,
             **self.also,
+            **({} if ended_ns is None else self._told()),
             **({} if self._rotation is None or ended_ns is None else {"files": [path.name for path in self.paths()]}),
             **versions(),
         }

@@ -171,7 +171,11 @@ class Recorder(Observer):
         return default_session_names(run.started_at_ns, run.name) if asked is None else (asked,)
 
     def incident(self, tick: int, incident: Incident) -> None:
-        """Incidents are the black box's; the lines hold each tick's error."""
+        """Count it. Incidents are the black box's; the lines hold each tick's error."""
+        if self._writer is not None and not self._stopped:
+            node = getattr(incident, "node", None)
+            if node is None or self._screen is None or self._screen.takes_node(node):
+                self._writer.files.happenings.incident(tick, incident)
 
     def node_added(self, node: NodeInfo) -> None:
         """Make a file for a node that joined."""
@@ -186,6 +190,7 @@ class Recorder(Observer):
             return
         if line.node is None or self._screen is None or self._screen.takes_node(line.node):
             writer.log.put(log_line(line), line.at_tick)
+            writer.files.happenings.logged(line)
 
     def received_external(self, message: External) -> None:
         """Record an external message."""

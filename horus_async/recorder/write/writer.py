@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from horus_async.limits.open_files import too_many_files, why
 from horus_async.limits.threads import start_thread
 from horus_async.live_objects import LiveObjects
 from horus_async.recorder.locking import FolderLock
+from horus_async.recorder.naming import has_catalogue
 from horus_async.recording_state import RecordingState
 
 from .feed import LogFeed
@@ -47,6 +49,8 @@ LOG_SHARE = 8
 
 _LEAST_PROGRESS = 4 << 20
 """Bytes that a disk has to take in each `disk.END_PATIENCE`, for the end of a run to wait for more."""
+_CATALOGUE = 0.25
+"""Seconds that the end of a run waits for its session to be entered into the catalogue."""
 _PAUSE_NS = 50_000
 _AHEAD = 0.4
 """Of an interval: so far may a deterministic run be ahead of the writer, in time that the writing takes."""
@@ -118,6 +122,7 @@ class SessionWriter:
         self._flushes = Flushes()
         self._block = block
         self._given_up = False
+        self._has_catalogue = False
         self._unmade = 0
         """What was given up before there was a line of it."""
         self._opening = Beside(partial(self._open, make_folder), f"recorder {folder.name}: opening")
@@ -188,6 +193,15 @@ class SessionWriter:
         self.intake.room.wake.set()
         if not self._ends_in_time():
             self._give_up()
+        elif self.state is RecordingState.OFF and self._has_catalogue:
+            self._enter_into_catalogue()
+
+    def _enter_into_catalogue(self) -> None:
+        """Beside the run, which waits for it only so long: whoever looks for sessions finds this one anyway."""
+        from horus_async.recorder.catalogue.catalogue import keep_up  # late: it brings the reader, and SQLite
+
+        with suppress(LimitError):
+            Beside(partial(keep_up, self.folder), f"recorder {self.folder.name}: catalogue").is_done_within(_CATALOGUE)
 
     def _ends_in_time(self) -> bool:
         if self._block:
@@ -403,6 +417,7 @@ class SessionWriter:
         else:
             if not self._given_up:
                 self.state = RecordingState.OFF
+                self._has_catalogue = has_catalogue(self.folder)
 
 
 def _let_others_run() -> None:

@@ -1,0 +1,1 @@
+"""``horus-async record find`` and ``record sql``: questions about all sessions."""
