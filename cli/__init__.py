@@ -22,6 +22,8 @@ _COMMANDS = {
     "check": "Check that a program does the same each time.",
     "record": "Work with recorded sessions.",
     "blackbox": "Show the events in a black box.",
+    "top": "See nodes, topics and processes as they go.",
+    "log": "Show what nodes log, live or recorded.",
     "topic": "Watch, measure and publish topics.",
     "frames": "Show the tree of coordinate frames.",
     "node": "See, pause and resume running nodes.",
@@ -34,6 +36,7 @@ _COMMANDS = {
 }
 
 _HOMES = {name: f"asking.{name}" for name in ("node", "param", "service", "action")}
+_HOMES |= {name: f"watching.{name}" for name in ("top", "log")}
 """Of commands that share a folder."""
 
 
