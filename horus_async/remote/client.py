@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import frozen
 
@@ -14,6 +14,7 @@ from horus_async.topics import Topic, check_namespace, default_namespace
 from horus_async.topics.inspection import rings
 
 from .conversation import Conversation
+from .watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -141,6 +142,33 @@ class Client:
                 timeout = min(timeout, _AFTER_THE_FIRST)
         return sorted(rows, key=lambda row: str(row["node"]))
 
+    def info(self, node: str, timeout: float = 1.0) -> list[dict[str, Any]]:
+        """All that is to be said of the running nodes of that name, mostly one; see `facts.whole`.
+
+        Raises:
+            ServiceTimeoutError: No such node runs, or its program does not answer.
+        """
+        found: list[dict[str, Any]] = []
+        with Conversation(self.namespace, CONTROL, "request", "reply") as talk:
+            asked, wait = talk.ask({"do": "info", "node": node}), timeout
+            while (reply := talk.next_of(asked, wait)) is not None:
+                if _is_row(value := reply.get("value")):
+                    found.append(value)
+                    wait = min(timeout, _AFTER_THE_FIRST)
+        return found or self._no_node(node)
+
+    def uses(self, timeout: float = 1.0) -> list[dict[str, Any]]:
+        """The topics of the nodes of programs that run in real time: ``node``, ``sends``, ``reads``, ``run``, ``pid``.
+
+        Args:
+            timeout: Seconds to wait for the answers of all of them.
+        """
+        with Watch(self.namespace) as watch:
+            watch.ask("uses")
+            watch.wait(timeout)
+            answers = watch.answers("uses").values()
+            return [{**row, "run": answer.run, "pid": answer.pid} for answer in answers for row in answer.rows.values()]
+
     def pause(self, node: str, timeout: float = 1.0) -> dict[str, Any]:
         """Have a node enter its safe state and tick no more: ``node``, ``paused``, and whether that has ``changed``.
 
@@ -159,6 +187,9 @@ class Client:
         value = None if reply is None else reply.get("value")
         if isinstance(value, dict):
             return value
+        return self._no_node(node)
+
+    def _no_node(self, node: str) -> NoReturn:
         known = [str(row["node"]) for row in self.nodes()]
         raise ServiceTimeoutError(
             f"no node {node!r} answers in namespace {self.namespace!r}{did_you_mean(node, known)}"

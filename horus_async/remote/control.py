@@ -101,7 +101,8 @@ class Control:
             else:
                 self._reply(named, {"error": f"{_ASKERS} programs ask at once; ask again"})
         elif do == "list":
-            self._reply(named, {"value": [facts.listed(run) for run in runs.values()]})
+            whose = {"run": self._runtime.info.name, "pid": os.getpid()}
+            self._reply(named, {"value": [{**facts.listed(run), **whose} for run in runs.values()]})
         elif do == "log":
             self._reply(named, {"value": {**self._run(), "lines": self._follow(asked)}})
         else:

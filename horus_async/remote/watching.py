@@ -180,7 +180,7 @@ class LogWatch:
 
 def number_of(value: Any, other: float = 0) -> float:
     """A number that somebody says, if it is a finite one."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18 and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 63 and math.isfinite(value):
         return value
     return other
 
