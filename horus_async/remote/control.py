@@ -104,7 +104,7 @@ class Control:
             whose = {"run": self._runtime.info.name, "pid": os.getpid()}
             self._reply(named, {"value": [{**facts.listed(run), **whose} for run in runs.values()]})
         elif do == "log":
-            self._reply(named, {"value": {**self._run(), "lines": self._follow(asked)}})
+            self._reply(named, {"value": {**self._run(), "lines": self._follow(asked), "next": self._recent.heard}})
         else:
             run = runs.get(asked["node"]) if isinstance(asked.get("node"), str) else None
             value = None if run is None else self._of_node(do, run)

@@ -55,6 +55,8 @@ class Recent(Observer):
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_WAITING)
         """What nobody could send yet. A line that finds no room takes the place of the oldest; ``seq`` tells."""
         self._numbers = itertools.count()
+        self.heard = 0
+        """How many lines were heard so far."""
         self._until_ns = 0
         self.followed = False
         """Whether somebody has asked for what is logged, lately."""
@@ -97,6 +99,7 @@ class Recent(Observer):
             "message": _cut(line.message, _TEXT),
             "exception": _cut(traceback_of(line.record), _TRACEBACK),
         }
+        self.heard = said["seq"] + 1
         if line.level >= logging.WARNING:
             self._kept.append(said)
         if self.followed:

@@ -144,6 +144,8 @@ class LogWatch:
         self._expected: dict[RunKey, int] = {}
         self.missed = 0
         """Lines that were logged, and came too fast to be passed on."""
+        self.answered = False
+        """Whether any run has."""
 
     def __enter__(self) -> Self:
         return self
@@ -160,6 +162,10 @@ class LogWatch:
     def kept(self) -> Iterator[dict[str, Any]]:
         """Lines of the answers that have come: what each run has kept."""
         while (said := self._talk.next_now(*self._asked)) is not None:
+            self.answered = True
+            key, following = _key(said.get("value")), said.get("value")
+            if key is not None and isinstance(following, dict) and type(following.get("next")) is int:
+                self._expected.setdefault(key, following["next"])
             yield from (line for _, line in _lines_in(said.get("value")))
 
     def lines(self) -> Iterator[dict[str, Any]]:
