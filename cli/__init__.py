@@ -22,6 +22,8 @@ _COMMANDS = {
     "check": "Check that a program does the same each time.",
     "record": "Work with recorded sessions.",
     "blackbox": "Show the events in a black box.",
+    "top": "See nodes, topics and processes as they go.",
+    "log": "Show what nodes log, live or recorded.",
     "topic": "Watch, measure and publish topics.",
     "frames": "Show the tree of coordinate frames.",
     "foxglove": "Show robots and sessions to Foxglove.",
@@ -34,10 +36,8 @@ _COMMANDS = {
     "trace": "Work with request traces of a policy server.",
 }
 
-_HOMES = {
-    **{name: f"asking.{name}" for name in ("node", "param", "service", "action")},
-    "foxglove": "seeing.foxglove",
-}
+_HOMES = {name: f"asking.{name}" for name in ("node", "param", "service", "action")}
+_HOMES |= {name: f"watching.{name}" for name in ("top", "log", "foxglove")}
 """Of commands that share a folder."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +10,17 @@ import attrs
 import click
 import orjson
 
-from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic
+from horus_async.clock.system import NANOSECONDS, clock_face, monotonic_ns, sleep_until_monotonic, wall_ns
 from horus_async.errors import MessageDecodeError, TopicError
 from horus_async.hints.installed import command
 from horus_async.spelling import did_you_mean, printable_json
-from horus_async.topics import Bus, Topic, check_namespace, check_topic_name, default_namespace
-from horus_async.topics.codec import to_json
+from horus_async.topics import Bus, check_namespace, check_topic_name, default_namespace
+from horus_async.topics.codec import encode, to_json
 from horus_async.topics.external.leftovers import reclaim
 from horus_async.topics.inspection import rings, survey
 from horus_async.topics.keeping.keep import KEEP_LIMIT
 
+from .asking.readers import UNKNOWN, read_by
 from .support.errors import prints_no_data
 from .support.in_order import OrderedGroup
 from .support.render import print_json
@@ -29,8 +31,13 @@ from .terminal import completion
 from .terminal.options import JSON, NAMESPACE
 from .terminal.table import fold, print_table
 from .terminal.text import styled, tell, tell_lines
+from .values.described import class_of, payload_for
+from .values.plain import field_of, plain, type_of
+from .values.yaml_text import yaml_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from horus_async.topics.inspection import RingInfo
     from horus_async.topics.ring.region import Taken
 
@@ -52,15 +59,18 @@ def topic() -> None:
 @NAMESPACE
 @JSON
 def list_(*, namespace: str | None, as_json: bool) -> None:
-    """All topics, who publishes them, and what they take.
+    """All topics, who publishes and who reads them, and what they take.
+
+    A reader is a node that says so, or a process that has the topic's memory open.
 
     Example: horus-async topic list
     """
     found, left_out = survey(_namespace(namespace))
     for left in left_out:
         tell(f"not read: {left.title}: {left.reason}", err=True)
+    readers = read_by(namespace)
     if as_json:
-        print_json([_ring_as_dict(ring) for ring in found])
+        print_json([{**_ring_as_dict(ring), "readers": readers.named(ring.topic)} for ring in found])
         return
     if not found and (hint := other_users()):
         tell(hint, err=True)
@@ -69,13 +79,14 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
             ring.topic,
             ", ".join(ring.publishers) or "-",
             ring.pid,
+            ", ".join(readers.named(ring.topic)) or "-",
             ring.messages,
             ring.memory // 1024,
             _state(ring),
         )
         for ring in found
     ]
-    print_table(("topic", "publishers", "process", "messages", "KiB", "state"), rows)
+    print_table(("topic", "publishers", "process", "readers", "messages", "KiB", "state"), rows)
 
 
 @topic.command()
@@ -83,7 +94,7 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 @NAMESPACE
 @JSON
 def info(name: str, *, namespace: str | None, as_json: bool) -> None:
-    """One topic: its rings, their publishers, and the newest message. Exit code 2 if nobody publishes it.
+    """One topic: its rings, their publishers, its readers, and the newest message. Exit code 2 if nobody publishes it.
 
     Example: horus-async topic info arm.joints
     """
@@ -94,6 +105,7 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         meant = did_you_mean(name, {ring.topic for ring in rings(namespace)})
         advice = meant or f"; {other_users() or 'see ' + command('topic list')}"
         raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}{advice}")
+    readers = read_by(namespace)
     with Bus(namespace, from_start=False) as bus:
         newest = bus.subscriber(name).latest()
     message, unread = None, ""
@@ -105,7 +117,8 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
             tell(unread, err=True)
     if as_json:
         shown = [_ring_as_dict(ring) for ring in found]
-        print_json({"topic": name, "namespace": namespace, "rings": shown, "newest": message})
+        about = {"topic": name, "namespace": namespace, "rings": shown, "readers": readers.named(name)}
+        print_json({**about, "newest": message})
         return
     tell(f"topic     {name}")
     tell(f"namespace {namespace}")
@@ -120,6 +133,8 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
         for schema in ring.schemas:
             text = f"type      {schema.record.name}: {schema.record.describe() or 'no fields'}"
             tell_lines(fold(text, indent=10))
+    text = f"readers   {', '.join(readers.named(name)) or 'none'}{'' if readers.complete else f'; {UNKNOWN}'}"
+    tell_lines(fold(text, indent=10))
     if newest is not None and not unread:
         _tell_message(newest, "newest    ")
 
@@ -137,14 +152,18 @@ def _hint(name: str, namespace: str) -> None:
 @topic.command()
 @click.argument("name", shell_complete=completion.topic)
 @click.option("-n", "--number", type=click.IntRange(1), help="Stop after this many messages.")
+@click.option("--field", metavar="A.B", help="Print this field alone; numbers are places in lists.")
+@click.option("--full", is_flag=True, help="Print long lists, arrays and texts in full.")
 @NAMESPACE
 @JSON
-def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool) -> None:
-    """Print messages as they come, until Ctrl-C. Standard error says how many came too fast to be printed.
+def echo(
+    name: str, *, number: int | None, field: str | None, full: bool, namespace: str | None, as_json: bool
+) -> None:
+    """Print messages as they come, as YAML, until Ctrl-C. Standard error says how many came too fast to be printed.
 
-    What publishers keep for late readers is printed first.
+    What publishers keep for late readers is printed first. JSON (--json) is never shortened.
 
-    Example: horus-async topic echo arm.joints -n 3
+    Example: horus-async topic echo arm.joints -n 3 --field position.0
     """
     namespace = _namespace(namespace)
     _hint(name, namespace)
@@ -160,13 +179,16 @@ def echo(name: str, *, number: int | None, namespace: str | None, as_json: bool)
                 tell(f"{subscriber.lost - lost} messages lost: they came too fast", err=True)
                 lost = subscriber.lost
             try:
-                if as_json:
-                    print_json(_as_dict(message))
-                else:
-                    _tell_message(message)
+                shown = _as_dict(message)
             except TopicError as error:
                 tell(_not_read(message, error), err=True)
                 continue
+            if field is not None:
+                shown["value"] = field_of(shown["value"], field)
+            if as_json:
+                print_json(shown)
+            else:
+                tell_lines(_as_yaml(shown, full=full))
             count += 1
 
 
@@ -230,8 +252,9 @@ def bw(name: str, *, window: float, number: int | None, namespace: str | None, a
     "--type",
     "kind",
     metavar="CLASS",
-    help="Send an object of it: module.Class, or a class of horus_async.messages.",
+    help="Send an object of it: module.Class, or a class of horus_async.messages. Default: what the topic has.",
 )
+@click.option("--untyped", is_flag=True, help="Send the value as it is, whatever class the topic has.")
 @click.option(
     "--keep",
     type=click.IntRange(1, KEEP_LIMIT),
@@ -246,21 +269,33 @@ def pub(
     rate: float | None,
     count: int | None,
     kind: str | None,
+    untyped: bool,
     keep: int | None,
     namespace: str | None,
 ) -> None:
-    """Send a value.
+    """Send a value; on a topic that has messages of one class, an object of that class.
 
     Example: horus-async topic pub cmd_vel '{"linear": 0.5}' --type CmdVel -r 10 -n 50
     """
+    if untyped and kind is not None:
+        raise click.UsageError("--untyped and --type: give one of them")
     message = parse_message(value, kind)
+    namespace = _namespace(namespace)
+    check_topic_name(name)
+    payload = None
+    if kind is None and not untyped and (described := class_of(rings(namespace), name)) is not None:
+        payload = payload_for(described, message, name)
     if count is None:
         count = 1 if rate is None else None
-    with Topic(name, namespace=_namespace(namespace), keep=keep) as handle:
+    with Bus(namespace, from_start=False) as bus:
+        who = f"topic-{os.getpid()}"
+        if keep is not None:
+            bus.keep(name, who, keep)
+        publisher = bus.publisher(name, who)
+        payload = encode(message, publisher.forms) if payload is None else payload
         start, sent = monotonic_ns(), 0
         while True:
-            handle.send(message)
-            handle.recv()  # its own
+            publisher.publish(payload, wall_ns(), None, monotonic_ns())
             sent += 1
             if sent == count:
                 return
@@ -304,6 +339,13 @@ def _ring_as_dict(ring: RingInfo) -> dict[str, Any]:
 def _as_dict(message: Taken) -> dict[str, Any]:
     payload, publisher, seq, stamp_ns = message
     return {"stamp_ns": stamp_ns, "publisher": publisher, "seq": seq, "value": _loaded(to_json(payload))}
+
+
+def _as_yaml(shown: dict[str, Any], *, full: bool) -> Iterator[str]:
+    yield "---"
+    value, kind = shown["value"], type_of(shown["value"])
+    about = {"stamp": clock_face(shown["stamp_ns"]), "publisher": shown["publisher"], "seq": shown["seq"]}
+    yield from yaml_lines({**about, **({} if kind is None else {"type": kind}), "value": plain(value, full=full)})
 
 
 def _loaded(text: bytes) -> Any:

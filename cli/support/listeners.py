@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from horus_async.observe import RunInfo
+    from horus_async.topics.external.rings import RingFile
 
 LOOK_SECONDS = 0.2
 
@@ -79,18 +80,46 @@ def mapped_by_others(namespace: str, processes: Path) -> set[str] | None:
 
     None where the system does not tell.
     """
+    found = mapped(namespace, processes)
+    if found is None:
+        return None
+    mine = f"{os.getpid():x}-"
+    return {file.component for pid, files in found.items() if pid != os.getpid() for file in files if _of(file, mine)}
+
+
+def readers(namespace: str, processes: Path = Path("/proc")) -> dict[str, set[int]] | None:
+    """By topic, as `path_component` writes it, the other processes that have rings of it mapped that are not theirs.
+
+    None where the system does not tell. Who waits for a topic that nobody publishes has no ring of it yet.
+    """
+    found = mapped(namespace, processes)
+    if found is None:
+        return None
+    topics: dict[str, set[int]] = {}
+    for pid, files in found.items():
+        for file in files:
+            if pid != os.getpid() and not _of(file, f"{pid:x}-"):
+                topics.setdefault(file.component, set()).add(pid)
+    return topics
+
+
+def _of(file: RingFile, process: str) -> bool:
+    return file.ring.startswith(process)
+
+
+def mapped(namespace: str, processes: Path) -> dict[int, set[RingFile]] | None:
+    """The rings of a namespace that each process has mapped; None where the system does not tell."""
     if not (processes / "self" / "maps").exists():
         return None
     folder = f" {(memory.root() / path_component(namespace)).resolve()}/"
-    mine = f"{os.getpid():x}-"
-    found = set()
+    found: dict[int, set[RingFile]] = {}
     for process in processes.iterdir():
-        if not process.name.isdecimal() or int(process.name) == os.getpid():
+        if not process.name.isdecimal():
             continue
         with suppress(OSError):  # it has ended, or is somebody else's
             for line in (process / "maps").read_text(errors="replace").splitlines():
                 _, there, name = line.partition(folder)
                 file = ring_file(name.removesuffix(" (deleted)")) if there else None
-                if file is not None and file.ring.startswith(mine):
-                    found.add(file.component)
+                if file is not None:
+                    found.setdefault(int(process.name), set()).add(file)
     return found

@@ -71,14 +71,18 @@ class Audience(AudienceCore):
     def begin(self) -> None:
         """Ask everybody for which nodes' ticks they listen, and who hears what is logged."""
         self.has_begun = True
+        self.ask_for_levels()
+        for run in self._runs:
+            found = ((observer, observer.tick_listener(run.name)) for observer in self._observers)
+            run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
+
+    def ask_for_levels(self) -> None:
+        """Ask everybody from which level on they hear what is logged. Whoever changes that calls this."""
         levels = ((observer.logs_from, observer) for observer in self._observers)
         self._hearing = tuple((level, observer) for level, observer in levels if level is not None)
         self.logs_from = min((level for level, _ in self._hearing), default=math.inf)
         kept_back = (level for level, observer in self._hearing if observer.logs_kept_back)
         self.kept_back_from = min(kept_back, default=math.inf)
-        for run in self._runs:
-            found = ((observer, observer.tick_listener(run.name)) for observer in self._observers)
-            run.tick_listeners = [(observer, listener) for observer, listener in found if listener is not None]
 
     def leave_out(self, observer: Observer, error: Exception) -> None:
         """Go on without an observer that has just raised this."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import frozen
 
-from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.errors import ActionError, ParamError, ServiceError, ServiceTimeoutError
-from horus_async.nodes.interface.identity import ENDS, PARAMS, Request
+from horus_async.nodes.interface.identity import ENDS, PARAMS
 from horus_async.nodes.interface.marks import ANNOUNCED, CONTROL
 from horus_async.spelling import did_you_mean
-from horus_async.topics import Topic, check_namespace, check_topic_name, default_namespace
+from horus_async.topics import Topic, check_namespace, default_namespace
 from horus_async.topics.inspection import rings
+
+from .conversation import Conversation
+from .watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_LOOK_NS = 2_000_000
 
 
 @frozen
@@ -67,7 +66,7 @@ class Client:
         Raises:
             ServiceError: It failed; a `ServiceTimeoutError` if nobody answered within ``timeout`` seconds.
         """
-        with _Conversation(self.namespace, service, "request", "reply") as talk:
+        with Conversation(self.namespace, service, "request", "reply") as talk:
             asked = talk.ask(request)
             reply = talk.next_of(asked, timeout)
         if reply is None:
@@ -82,7 +81,7 @@ class Client:
         Raises:
             ParamError: One cannot be set, or the node does not answer.
         """
-        with _Conversation(self.namespace, PARAMS, "request", "reply") as talk:
+        with Conversation(self.namespace, PARAMS, "request", "reply") as talk:
             reply = talk.next_of(talk.ask({"node": node, "set": dict(values)}), timeout)
         if reply is None:
             known = self.interfaces()
@@ -111,7 +110,7 @@ class Client:
             ActionError: Nobody has.
         """
         with (
-            _Conversation(self.namespace, action, "goal", "status") as talk,
+            Conversation(self.namespace, action, "goal", "status") as talk,
             Topic(f"{action}/cancel", namespace=self.namespace) as cancel,
         ):
             asked, state = talk.ask(goal), "asked"
@@ -135,13 +134,40 @@ class Client:
             timeout: Seconds to wait for the answers of all of them.
         """
         rows: list[dict[str, Any]] = []
-        with _Conversation(self.namespace, CONTROL, "request", "reply") as talk:
+        with Conversation(self.namespace, CONTROL, "request", "reply") as talk:
             asked = talk.ask({"do": "list"})
             while (reply := talk.next_of(asked, timeout)) is not None:
                 found = reply.get("value")
                 rows += [row for row in (found if isinstance(found, list) else ()) if _is_row(row)]
                 timeout = min(timeout, _AFTER_THE_FIRST)
         return sorted(rows, key=lambda row: str(row["node"]))
+
+    def info(self, node: str, timeout: float = 1.0) -> list[dict[str, Any]]:
+        """All that is to be said of the running nodes of that name, mostly one; see `facts.whole`.
+
+        Raises:
+            ServiceTimeoutError: No such node runs, or its program does not answer.
+        """
+        found: list[dict[str, Any]] = []
+        with Conversation(self.namespace, CONTROL, "request", "reply") as talk:
+            asked, wait = talk.ask({"do": "info", "node": node}), timeout
+            while (reply := talk.next_of(asked, wait)) is not None:
+                if _is_row(value := reply.get("value")):
+                    found.append(value)
+                    wait = min(timeout, _AFTER_THE_FIRST)
+        return found or self._no_node(node)
+
+    def uses(self, timeout: float = 1.0) -> list[dict[str, Any]]:
+        """The topics of the nodes of programs that run in real time: ``node``, ``sends``, ``reads``, ``run``, ``pid``.
+
+        Args:
+            timeout: Seconds to wait for the answers of all of them.
+        """
+        with Watch(self.namespace) as watch:
+            watch.ask("uses")
+            watch.wait(timeout)
+            answers = watch.answers("uses").values()
+            return [{**row, "run": answer.run, "pid": answer.pid} for answer in answers for row in answer.rows.values()]
 
     def pause(self, node: str, timeout: float = 1.0) -> dict[str, Any]:
         """Have a node enter its safe state and tick no more: ``node``, ``paused``, and whether that has ``changed``.
@@ -156,11 +182,14 @@ class Client:
         return self._control("resume", node, timeout)
 
     def _control(self, do: str, node: str, timeout: float) -> dict[str, Any]:
-        with _Conversation(self.namespace, CONTROL, "request", "reply") as talk:
+        with Conversation(self.namespace, CONTROL, "request", "reply") as talk:
             reply = talk.next_of(talk.ask({"do": do, "node": node}), timeout)
         value = None if reply is None else reply.get("value")
         if isinstance(value, dict):
             return value
+        return self._no_node(node)
+
+    def _no_node(self, node: str) -> NoReturn:
         known = [str(row["node"]) for row in self.nodes()]
         raise ServiceTimeoutError(
             f"no node {node!r} answers in namespace {self.namespace!r}{did_you_mean(node, known)}"
@@ -183,48 +212,6 @@ _AFTER_THE_FIRST = 0.3
 """Seconds within which the answers of other programs come after that of the first."""
 
 _DEAF = "its node is busy, or is in a deterministic run or a replay, which take no messages from outside"
-
-
-class _Conversation:
-    """Requests on one topic, and what comes back for them on another."""
-
-    def __init__(self, namespace: str, name: str, asks: str, answers: str) -> None:
-        check_topic_name(name)
-        self._answers = Topic(f"{name}/{answers}", namespace=namespace)
-        try:
-            self._asks = Topic(f"{name}/{asks}", namespace=namespace)
-        except BaseException:
-            self._answers.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._asks.close()
-        self._answers.close()
-
-    def ask(self, value: Any) -> Request:
-        self._asks.send(value)
-        publisher = self._asks._publisher  # noqa: SLF001 - a handle does not say what number its message got
-        assert publisher is not None
-        return Request(f"topic-{os.getpid()}", publisher.next_seq - 1, None)
-
-    def next_of(self, asked: Request, timeout: float | None) -> dict[str, Any] | None:
-        """What came back next; None if nothing did in time."""
-        until_ns = None if timeout is None else monotonic_ns() + round(timeout * NANOSECONDS)
-        while True:
-            message = self._answers.recv_message()
-            if message is None:
-                now_ns = monotonic_ns()
-                if until_ns is not None and now_ns >= until_ns:
-                    return None
-                sleep_until_monotonic(now_ns + _LOOK_NS)
-                continue
-            named = Request.named_in(message.value)
-            if named is not None and asked.is_meant_by(named):
-                said: dict[str, Any] = message.value
-                return said
 
 
 def _tables(said: Any) -> dict[str, dict[str, Any]]:

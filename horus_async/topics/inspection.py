@@ -44,6 +44,8 @@ class RingInfo:
     """Wall clock when it was opened, nanoseconds since 1970."""
     newest_ns: int | None
     """Time stamp of the newest message."""
+    newest_bytes: int | None
+    """Its size, as it lies in the ring."""
     schemas: tuple[Schema, ...]
     """Schemas of the classes of its messages, in the order in which they were first sent."""
     file: str = field(repr=False)
@@ -126,6 +128,7 @@ def _info(namespace: str, first: RingFile, files: list[RingFile], region: Region
         memory=sum(_bytes(folder / file.name) for file in files),
         started_ns=region.words[Word.STARTED_NS],
         newest_ns=None if record is None else record[0][3],
+        newest_bytes=None if record is None else len(record[0][0]),
         schemas=tuple(newest.schemas()),
         file=first.name,
     )

@@ -16,12 +16,15 @@ NONSENSE: list[Any] = [
     None, True, -1, 2**70, 1.5, float("nan"), "", "x" * 5000, b"\0", [], [[]], {}, {"node": "arm"}, {"node": []},
     {"node": "arm", "set": 3}, {"node": "arm", "set": {"gain": "x"}}, {"node": "arm", "set": {"": 1, "gain": 1}},
     {"node": "arm", "set": {3: 1}}, {"do": "list"}, {"do": "pause"}, {"do": "pause", "node": {}}, {"do": []},
-    {"do": [], "node": "arm"}, {"publisher": "x", "seq": 0}, {"publisher": 1, "seq": "x", "stamp_ns": []},
+    {"do": [], "node": "arm"}, {"do": "stats"}, {"do": "uses"},
+    {"do": "info", "node": "arm"}, {"do": "info", "node": 1}, {"do": "log"}, {"do": "log", "seconds": float("nan")},
+    {"do": "log", "seconds": 10**400, "level": 10**400}, {"do": "log", "seconds": 1, "level": "x"}, {"do": 3},
+    {"do": "log", "seconds": 1, "level": -(2**70)}, {"publisher": "x", "seq": 0}, {"publisher": 1, "seq": "x", "stamp_ns": []},
     {"publisher": "x", "seq": -1, "stamp_ns": 0}, {"publisher": "arm", "seq": 0, "stamp_ns": None, "value": [1]},
     {"state": "succeeded"}, (1, 2), {"$type": "os.system", "value": 1}, {"a": {"b": {"c": [None] * 50}}},
 ]  # fmt: skip
 TOPICS = (
-    "nodes/request", "nodes/reply", "params/request", "params/reply", "arm.home/request", "arm.home/reply",
+    "nodes/request", "nodes/reply", "nodes/log", "params/request", "params/reply", "arm.home/request", "arm.home/reply",
     "arm.move/goal", "arm.move/cancel", "arm.move/status", "interfaces",
 )  # fmt: skip
 

@@ -3,7 +3,7 @@
 ANNOUNCED = "interfaces"
 """Where nodes say what they offer."""
 CONTROL = "nodes"
-"""The service with which runs themselves are asked: ``{"do": "list"}``, or ``{"do": "pause", "node": name}``."""
+"""The service with which runs themselves are asked: see `remote.control`."""
 OFFERS = "__horus_offers__"
 
 

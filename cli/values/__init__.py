@@ -1,0 +1,1 @@
+"""Values of messages as people read and type them."""
