@@ -21,6 +21,7 @@ _COMMANDS = {
     "replay": "Replay a recorded session.",
     "check": "Check that a program does the same each time.",
     "record": "Work with recorded sessions.",
+    "view": "Show sessions and black boxes on a page.",
     "blackbox": "Show the events in a black box.",
     "topic": "Watch, measure and publish topics.",
     "frames": "Show the tree of coordinate frames.",
@@ -33,7 +34,7 @@ _COMMANDS = {
     "trace": "Work with request traces of a policy server.",
 }
 
-_HOMES = {name: f"asking.{name}" for name in ("node", "param", "service", "action")}
+_HOMES = {"view": "pages.view", **{name: f"asking.{name}" for name in ("node", "param", "service", "action")}}
 """Of commands that share a folder."""
 
 
