@@ -23,10 +23,10 @@ from horus_async.errors import BlackBoxError, HorusError
 from horus_async.hints.installed import command, install
 from horus_async.recorder import open_session
 from horus_async.recorder.exports.output import STDOUT, goes_to_stdout, writing
-from horus_async.view.box import is_box
 from horus_async.view.html import has_plots
 from horus_async.view.making import PageMaker
-from horus_async.view.trace import is_trace_file
+from horus_async.view.reading.box import is_box
+from horus_async.view.reading.trace import is_trace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

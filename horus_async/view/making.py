@@ -12,12 +12,13 @@ from horus_async.blackbox import open_blackbox
 from horus_async.errors import BlackBoxError
 from horus_async.hints.installed import install
 
-from .box import box_of, box_source, is_of_run, join_box
-from .budget import Budget
-from .comparing import LiveMessages, compare_sessions
 from .html import page
-from .recording import SessionReading, session_source
-from .trace import trace_source
+from .parts.budget import Budget
+from .reading.box import box_of, box_source, is_of_run, join_box
+from .reading.comparing import LiveMessages, compare_sessions
+from .reading.recording import SessionReading
+from .reading.session import session_source
+from .reading.trace import trace_source
 from .words import summary
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ def summary(source: dict[str, Any]) -> dict[str, Any]:
     for row in source["incident_counts"]:
         counts.setdefault(row["kind"], Counter())[row["node"]] += row["count"]
     told = [
-        {"kind": kind, "count": counts[kind].total(), "words": _counted(kind, counts[kind]), "nodes": dict(counts[kind])}
+        {"kind": kind, "count": found.total(), "words": _counted(kind, found), "nodes": dict(found)}
         for kind in _KINDS
-        if kind in counts
+        if (found := counts.get(kind))
     ]
     first = next((one for one in source["incidents"] if one["level"] == "bad"), None)
     return {
@@ -89,7 +89,7 @@ def duration(seconds: float) -> str:
         return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 120:
-        return f"{minutes} min {rest:02d} s"
+        return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 

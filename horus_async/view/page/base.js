@@ -74,8 +74,8 @@ const upTo = (row, value) => {
 // Steps of an axis: round numbers of µs.
 const ticksOf = (a, b, most) => {
   const steps = [];
-  for (let power = 1; power <= 1e9; power *= 10) steps.push(power, 2 * power, 5 * power);
-  steps.push(6e7, 12e7, 3e8, 6e8, 18e8, 36e8, 72e8, 216e8, 864e8);
+  for (let power = 1; power <= 1e6; power *= 10) steps.push(power, 2 * power, 5 * power);
+  steps.push(1e7, 2e7, 3e7, 6e7, 12e7, 3e8, 6e8, 18e8, 36e8, 72e8, 216e8, 864e8);
   steps.sort((one, other) => one - other);
   const step = steps.find((one) => (b - a) / one <= most) || (b - a);
   const found = [];

@@ -24,7 +24,7 @@ const lineOf = (channel) => {
   const details = h("details", { open: openTopics.has(key), on: { toggle: () => {
     if (details.open) openTopics.add(key); else openTopics.delete(key);
     if (details.open && details.children.length === 1) details.append(messageOf(found));
-  } } }, h("summary", {}, swatch(channel.publisher), h("b", {}, several ? `${source.letter} ` : "", channel.topic),
+  } } }, h("summary", {}, swatch(channel.publisher), h("b", {}, letterOf(source), channel.topic),
     h("span", { class: "faint" }, ` #${channel.seq[row]}, ${span(age)} ago`, exact ? "" : " (later ones are not on this page)"),
     h("code", { class: "brief" }, brief(channel.value[row]))));
   if (details.open) details.append(messageOf(found));
@@ -53,7 +53,7 @@ const logNear = (source) => {
   const place = upTo(source.logTimes || (source.logTimes = source.log.map((line) => line.t)), state.cursor);
   return source.log.slice(Math.max(0, place - 4), place + 3).map((line) =>
     h("li", { class: line.t > state.cursor ? "later" : "" }, timeButton(line.t, source), " ", levelOf(line), " ",
-      line.node ? [swatch(line.node), h("b", {}, line.node), " "] : "", line.text));
+      line.node ? [h("b", {}, who(line.node)), " "] : "", line.text));
 };
 const levelOf = (line) => h("span", { class: `level ${LEVELS[line.level] === 2 ? "bad" : LEVELS[line.level] === 1 ? "warned" : ""}` }, line.level);
 
@@ -69,12 +69,12 @@ const showCursor = () => {
   for (const source of data.sources) {
     const now = happened(source);
     if (now.length) {
-      parts.push(h("h3", {}, several ? `${source.letter}: ` : "", "Happened here"), h("ul", { class: "plain" }, now.map((one) =>
-        h("li", {}, one.node ? [swatch(one.node), h("b", {}, one.node), " "] : "", h("span", { class: one.level === "bad" ? "bad" : one.level === "warning" ? "warned" : "" }, one.text)))));
+      parts.push(h("h3", {}, lettered ? `${source.letter}: ` : "", "Happened here"), h("ul", { class: "plain" }, now.map((one) =>
+        h("li", {}, one.node ? [h("b", {}, who(one.node)), " "] : "", h("span", { class: one.level === "bad" ? "bad" : one.level === "warning" ? "warned" : "" }, one.text)))));
     }
   }
   const rows = data.sources.flatMap((source) => source.nodes.map((node) => h("tr", {},
-    h("th", { scope: "row" }, swatch(node.name), several ? `${source.letter} ` : "", node.name), h("td", {}, doing(source, node)))));
+    h("th", { scope: "row" }, who(node.name, letterOf(source))), h("td", {}, doing(source, node)))));
   if (rows.length) parts.push(h("h3", {}, "Nodes"), h("table", { class: "tight" }, h("tbody", {}, rows)));
   const images = data.sources.flatMap((source) => source.images.map((entry) => nearImage(source, entry)).filter(Boolean));
   if (images.length) parts.push(h("h3", {}, "Images"), h("div", { class: "images" }, images));
@@ -86,7 +86,7 @@ const showCursor = () => {
   }
   for (const source of data.sources) {
     const lines = logNear(source);
-    if (lines.length) parts.push(h("h3", {}, several ? `${source.letter}: ` : "", "Log"), h("ul", { class: "plain log" }, lines));
+    if (lines.length) parts.push(h("h3", {}, lettered ? `${source.letter}: ` : "", "Log"), h("ul", { class: "plain log" }, lines));
   }
   aside.replaceChildren(...parts.flat());
 };

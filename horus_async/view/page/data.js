@@ -3,11 +3,14 @@
 const data = JSON.parse($("data").textContent);
 data.begin = Math.min(...data.sources.map((source) => source.begin));
 data.end = Math.max(...data.sources.map((source) => source.end));
-data.step = Math.max(1, Math.min(1000, (data.end - data.begin) / 1000));
+data.step = data.end - data.begin < 1e5 ? 10 : 1000;
 data.closeUp = Math.max(20, Math.min(data.end - data.begin, Math.max(2e6, (data.end - data.begin) / 60)));
 data.twoSided = data.sources.length === 2;
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const several = data.sources.length > 1;
+// Nodes are told apart by the letters of their sources where there are nodes of several.
+const lettered = data.sources.filter((source) => source.kind !== "live").length > 1;
+const letterOf = (source) => (lettered ? `${source.letter} ` : "");
 const KINDS = ["tick", "init", "shutdown", "safe state", "request"];
 
 const unpack = (row) => {
@@ -52,12 +55,13 @@ data.sources.forEach((source, place) => {
 });
 const colourOf = (node) => `var(--n${nodeColours.has(node) ? nodeColours.get(node) : 7})`;
 const swatch = (node) => h("span", { class: "swatch", style: `background:${colourOf(node)}`, "aria-hidden": "true" });
+const who = (node, before = "") => h("span", { class: node.length < 32 ? "who" : "" }, swatch(node), before, node);
 
 // Whether all messages and calls of a moment are on the page; else only some are.
 const isWhole = (source, us) =>
-  source.detail.length === 0 || source.detail.some(([begin, end]) => begin <= us && us < end);
+  source.detail === null || source.detail.some(([begin, end]) => begin <= us && us < end);
 const wholeSpan = (source, us) =>
-  source.detail.length === 0 ? [source.begin, source.end] : source.detail.find(([begin, end]) => begin <= us && us < end);
+  source.detail === null ? [source.begin - 1, source.end + 1] : source.detail.find(([begin, end]) => begin <= us && us < end);
 
 const tickAt = (source, us) => {
   const map = source.ticks;

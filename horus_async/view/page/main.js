@@ -87,7 +87,7 @@ const start = () => {
   drawTimeline();
   showCursor();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => changed("view"));
-  document.documentElement.dataset.ready = "yes";
+  document.documentElement.dataset.ready = String(Math.round(performance.now()));
   setTimeout(loadLibrary, 30);
 };
 start();

@@ -34,6 +34,9 @@ const choose = () => {
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const seriesColour = (one) => style(`--n${nodeColours.has(one.publisher) ? nodeColours.get(one.publisher) : 7}`);
 
+// Where lines stand in every plot: anomalies, and the first difference.
+const marks = [...new Set([...(first ? [first.t] : []), ...bads.filter((one) => one.level === "bad").map((one) => one.t)])];
+
 // What is drawn of a series: points in view and one to each side, so that lines go on beyond the edges.
 const visible = (one) => {
   const begin = Math.max(0, upTo(one.t, state.a) - 1), end = Math.min(one.t.length, upTo(one.t, state.b) + 2);
@@ -51,7 +54,7 @@ const drawPlots = () => {
   const ink = style("--ink"), faint = style("--line");
   const { step, found } = ticksOf(state.a, state.b, Math.max(2, (figure.clientWidth - left) / 110));
   const layout = {
-    height, margin: { l: left, r: RIGHT, t: 4, b: 24 }, showlegend: false, hovermode: "closest", dragmode: "zoom",
+    height, margin: { l: left, r: RIGHT, t: 4, b: 24 }, showlegend: false, hovermode: "x", hoverdistance: -1, dragmode: "zoom",
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", annotations: [], shapes: [], uirevision: "kept",
     font: { family: style("--font"), size: 11, color: ink },
     xaxis: { range: [state.a / 1e6, state.b / 1e6], tickvals: found.map((us) => us / 1e6), ticktext: found.map((us) => time(us, step)),
@@ -72,7 +75,7 @@ const drawPlots = () => {
         line: { color: side ? style("--other") : seriesColour(one), width: side ? 1.2 : 1.5, dash: side ? "dot" : "solid", shape: "linear" },
         hovertemplate: `%{y}<extra>${plain(several ? one.from.letter : "")}</extra>` });
     });
-    for (const at of stops.filter((us) => us >= state.a && us <= state.b).slice(0, 60)) {
+    for (const at of marks.filter((us) => us >= state.a && us <= state.b).slice(0, 60)) {
       layout.shapes.push({ type: "line", xref: "x", yref: `${name} domain`, x0: at / 1e6, x1: at / 1e6, y0: 0, y1: 1, layer: "below",
         line: { width: 1, color: first && first.t === at ? style("--first") : style("--bad-line") } });
     }
@@ -127,7 +130,7 @@ const showValues = () => {
 // The library comes packed, and is a program that the page's policy knows by its hash.
 const loadLibrary = async () => {
   const text = $("library").textContent;
-  if (!text) return;
+  if (!text || !$("figure")) return;
   try {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -139,8 +142,10 @@ const loadLibrary = async () => {
     $("plots-wait").textContent = `The plots cannot be drawn in this browser (${error}). The table of fields has their figures.`;
     return;
   }
+  if (!$("plots-wait")) return;
   $("plots-wait").remove();
   drawPlots();
+  document.documentElement.dataset.plotted = String(Math.round(performance.now()));
 };
 
 const startPlots = () => {

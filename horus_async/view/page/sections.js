@@ -15,7 +15,7 @@ const table = (heads, rows, make, { most = AT_FIRST, label } = {}) => {
     h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col", class: head.startsWith("#") ? "n" : "" }, head.replace(/^#/, ""))))), body)), more);
   return { element, filter: (keep) => { shown = rows.filter(keep); show(most); return shown.length; } };
 };
-const nodeCell = (name) => h("td", {}, name ? [swatch(name), name] : "–");
+const nodeCell = (name) => h("td", {}, name ? who(name) : "–");
 
 const startHead = () => {
   $("head").append(...data.sources.map((source) => h("div", { class: "source" },
@@ -34,7 +34,7 @@ const startNotes = () => {
   const section = $("notes");
   section.hidden = false;
   const item = (note) => h("li", {}, note);
-  section.append(h("h2", { id: "notes-title" }, data.whole ? "To know" : "Not everything is here"),
+  section.append(h("h2", { id: "notes-title" }, "Not everything is here"),
     h("ul", {}, notes.slice(0, 8).map(item)),
     notes.length > 8 ? h("details", {}, h("summary", {}, `${count(notes.length - 8)} more`), h("ul", {}, notes.slice(8).map(item))) : "");
 };
@@ -46,12 +46,12 @@ const startSummary = () => {
     if (source.kind === "live") continue;
     const said = source.summary;
     section.append(h("div", { class: "verdict" },
-      h("p", { class: `lead ${said.bad ? "bad" : ""}` }, several ? `${source.letter}: ` : "", said.verdict),
+      h("p", { class: `lead ${said.bad ? "bad" : ""}` }, lettered ? `${source.letter}: ` : "", said.verdict),
       said.first ? h("p", { class: "first-anomaly" }, "First anomaly at ",
         h("button", { class: "time strong", type: "button", on: { click: () => goTo(said.first.t) } }, time(said.first.t, data.step)),
         wall(source, said.first.t) ? `, ${wall(source, said.first.t)}` : "", said.first.tick === null ? "" : `, tick ${count(said.first.tick)}`, ": ",
-        said.first.node ? [swatch(said.first.node), h("b", {}, said.first.node), " "] : "", said.first.text, ".") : "",
-      h("p", { class: "facts" }, said.facts.join(" · "))));
+        said.first.node ? [h("b", {}, who(said.first.node)), " "] : "", said.first.text, ".") : "",
+      h("p", { class: "facts" }, said.facts.join(" · ")), source.remarks.map((remark) => h("p", { class: "facts" }, remark))));
   }
   const rows = data.sources.flatMap((source) => source.nodes.map((node) => ({ source, node })));
   if (!rows.length) return;
@@ -63,8 +63,8 @@ const startSummary = () => {
     const { source, node } = row, seconds = (source.end - source.begin) / 1e6;
     const misses = hasBox(source) ? of(row, "DeadlineMiss") : null;
     return h("tr", { "data-node": node.name },
-      h("th", { scope: "row" }, swatch(node.name), several ? `${source.letter} ` : "", node.name),
-      cell(node.ticks), h("td", { class: "n" }, node.rate ? `${number(node.rate)} Hz` : node.on.length ? "on messages" : `${number(Number((node.ticks / seconds).toPrecision(3)))}/s`),
+      h("th", { scope: "row" }, who(node.name, letterOf(source))),
+      cell(node.ticks), h("td", { class: "n" }, source.kind === "blackbox" ? "–" : node.rate ? `${number(node.rate)} Hz` : node.on.length ? "on messages" : `${number(Number((node.ticks / seconds).toPrecision(3)))}/s`),
       source.kind === "blackbox" ? h("td", { class: "n zero" }, "–") : cell(messages(row)),
       h("td", { class: "n" }, node.longest_at === null ? "–" : h("button", { class: "time", type: "button", on: { click: () => goTo(node.longest_at) } }, span(node.longest))),
       cell(misses, true), cell(node.errors, true), cell(node.skipped, false), cell(of(row, "Gap"), false));
@@ -79,7 +79,7 @@ const startIncidents = () => {
   const left = data.sources.reduce((sum, source) => sum + source.incidents_left_out, 0);
   $("incidents").append(h("h2", { id: "incidents-title" }, "What happened"),
     rows.length ? table(["time", "#tick", "node", "event", "what"], rows, (one) => h("tr", { class: one.level },
-      h("td", {}, several ? `${one.source.letter} ` : "", timeButton(one.t, one.source)), h("td", { class: "n" }, one.tick === null ? "–" : count(one.tick)), nodeCell(one.node), h("td", {}, one.kind),
+      h("td", {}, letterOf(one.source), timeButton(one.t, one.source)), h("td", { class: "n" }, one.tick === null ? "–" : count(one.tick)), nodeCell(one.node), h("td", {}, one.kind),
       h("td", {}, one.text, one.more ? h("details", {}, h("summary", {}, "traceback"), h("pre", { tabindex: "0" }, one.more)) : "")), { label: "Events" }).element
       : h("p", { class: "hint" }, "Nothing but ticks."),
     left ? h("p", { class: "hint" }, `${plural(left, "further event")} counted above and marked on the time line, but not listed.`) : "");
@@ -94,7 +94,7 @@ const startLog = () => {
     return;
   }
   const lines = table(["time", "level", "node", "text"], rows, (line) => h("tr", {},
-    h("td", {}, several ? `${line.source.letter} ` : "", timeButton(line.t, line.source)), h("td", {}, levelOf(line)), nodeCell(line.node),
+    h("td", {}, letterOf(line.source), timeButton(line.t, line.source)), h("td", {}, levelOf(line)), nodeCell(line.node),
     h("td", { class: "text" }, line.text, line.more ? h("details", {}, h("summary", {}, "traceback"), h("pre", { tabindex: "0" }, line.more)) : "")), { label: "Log" });
   const choice = h("select", { "aria-label": "least level", on: { change: () => lines.filter((line) => line.no >= Number(choice.value)) } },
     [["all levels", -1], ["INFO and up", 20], ["WARNING and up", 30], ["ERROR and up", 40]].map(([text, value]) => h("option", { value }, text)));
@@ -110,7 +110,7 @@ const startImages = () => {
   section.append(h("h2", { id: "images-title" }, "Images"));
   for (const { source, entry } of entries) {
     const channel = source.channels[entry.channel];
-    section.append(h("h3", {}, several ? `${source.letter}: ` : "", channel.topic),
+    section.append(h("h3", {}, lettered ? `${source.letter}: ` : "", channel.topic),
       h("p", { class: "hint" }, entry.images.length < entry.count ? `${count(entry.images.length)} of ${count(entry.count)}, spread over the time.` : `All ${count(entry.count)}.`),
       h("div", { class: "strip", tabindex: "0", role: "group", "aria-label": `images of ${channel.topic}` }, entry.images.map((image) => h("figure", {},
         h("button", { type: "button", on: { click: () => goTo(image.t) } }, h("img", { src: image.src, alt: `message ${image.seq} at ${time(image.t)}: ${image.said}`, loading: "lazy" })),
@@ -123,7 +123,7 @@ const startTopics = () => {
   if (!rows.length) return;
   $("topics").hidden = false;
   $("topics").append(h("h2", { id: "topics-title" }, "Topics"), table(["topic", "publisher", "#messages", "#rate", "type", "first", "last", "#on this page"], rows, ({ source, channel }) => h("tr", {},
-    h("th", { scope: "row" }, several ? `${source.letter} ` : "", channel.topic), h("td", {}, swatch(channel.publisher), channel.publisher, channel.external ? h("small", {}, " from outside") : ""),
+    h("th", { scope: "row" }, letterOf(source), channel.topic), h("td", {}, who(channel.publisher), channel.external ? h("small", {}, " from outside") : ""),
     h("td", { class: "n" }, count(channel.count)), h("td", { class: "n" }, `${number(Number((channel.count / ((source.end - source.begin) / 1e6)).toPrecision(3)))}/s`), h("td", {}, channel.type || "–"),
     h("td", {}, timeButton(channel.first, source)), h("td", {}, timeButton(channel.last, source)),
     h("td", { class: "n" }, channel.seq.length >= channel.count ? "all" : count(channel.seq.length))), { label: "Topics" }).element);
@@ -152,7 +152,7 @@ const startComparison = () => {
     found.notes.map((note) => h("p", { class: "hint" }, note)));
   if (first) {
     section.append(h("p", { class: "first-anomaly" }, "First difference at ", h("button", { class: "time strong", type: "button", on: { click: () => { goTo(first.t); showPair(first); } } }, time(first.t, data.step)),
-      `, tick ${count(first.tick)}: `, swatch(first.node), h("b", {}, first.node), `, topic ${first.topic}${first.field ? `, field ${first.field}` : ""}: ${a} `, h("code", {}, first.a), `, ${b} `, h("code", {}, first.b), "."),
+      `, tick ${count(first.tick)}: `, h("b", {}, who(first.node)), `, topic ${first.topic}${first.field ? `, field ${first.field}` : ""}: ${a} `, h("code", {}, first.a), `, ${b} `, h("code", {}, first.b), "."),
       h("div", { id: "pair" }));
   }
   if (found.topics.length) section.append(table(["topic", "#compared", "#differing", "#largest difference"], found.topics, (row) => h("tr", {}, h("th", { scope: "row" }, row.topic),
@@ -174,7 +174,7 @@ const showPair = (one) => {
   });
   const texts = sides.map((side) => (side ? pretty(side.channel.value[side.row]).split("\n") : null));
   const pane = (place) => h("div", {}, h("h3", {}, data.sources[place].said, sides[place] ? h("span", { class: "faint" }, ` ${one.topic} #${sides[place].channel.seq[sides[place].row]}, tick ${one.tick}`) : ""),
-    texts[place] ? h("pre", { tabindex: "0" }, texts[place].map((line, number) => h("span", { class: texts[1 - place] && texts[1 - place][number] === line ? "" : "differs" }, `${line}\n`)))
+    texts[place] ? h("pre", { tabindex: "0" }, texts[place].map((line, number) => h("span", { class: texts[1 - place] && texts[1 - place][number] === line ? "" : "differs" }, line || " ")))
       : h("p", { class: "hint" }, "No such message, or it is not on this page."));
   $("pair").replaceChildren(h("div", { class: "pair" }, pane(0), pane(1)));
 };
@@ -182,8 +182,12 @@ const showPair = (one) => {
 const startAbout = () => {
   const items = [];
   for (const source of data.sources) {
-    const name = several ? `${source.letter}: ` : "", folded = source.series.filter((one) => one.per > 1).length;
-    if (source.detail.length) items.push(`${name}every message and call is here of ${source.detail.map(([begin, end]) => `${time(begin)} to ${time(end)}`).join(", ")}; of the rest, some messages of each topic. Counts and plots are of all of them.`);
+    if (source.kind === "live") {
+      items.push(`${source.letter}: of what the program sent, the messages that differ are here, and the plots of their topics; all else is as it was recorded.`);
+      continue;
+    }
+    const name = lettered ? `${source.letter}: ` : "", folded = source.series.filter((one) => one.per > 1).length;
+    if (source.detail) items.push(`${name}every message and call is here of ${!source.detail.length ? "no span of time" : source.detail.map(([begin, end]) => `${time(begin)} to ${time(end)}`).join(", ")}; of the rest, some messages of each topic. Counts and plots are of all of them.`);
     else if (source.channels.length || Object.keys(source.calls).length) items.push(`${name}every message and call of the time shown is here.`);
     if (folded) items.push(`${name}${plural(folded, "plot")} of ${count(source.series.length)} are thinned: each point is the least or the greatest value of so many in a row as the table of fields says, so no spike is lost.`);
     for (const entry of source.images) if (entry.images.length < entry.count) items.push(`${name}${count(entry.images.length)} of ${count(entry.count)} images of ${source.channels[entry.channel].topic}.`);

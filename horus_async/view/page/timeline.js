@@ -5,10 +5,10 @@ const gutter = () => (narrow() ? 46 : 168);
 const RIGHT = 14, LANE = 26, AXIS = 22, LOG = 20;
 const LEVELS = { ERROR: 2, CRITICAL: 2, WARNING: 1 };
 
-const lanes = () => data.sources.flatMap((source) => [
+const lanes = () => [...(data.comparison && first ? [{ source: data.sources[0], node: null, differences: data.comparison.shown }] : []), ...data.sources.flatMap((source) => [
   ...source.nodes.map((node) => ({ source, node })),
   ...(source.log.length || source.incidents.some((one) => !one.node) ? [{ source, node: null }] : []),
-]);
+])];
 
 const drawTimeline = () => {
   const box = $("lanes"), width = box.clientWidth;
@@ -49,12 +49,12 @@ const said = () => {
     + "The tables below say the same in words.";
 };
 
-const nameOf = ({ source, node }, y, left, label) => {
+const nameOf = ({ source, node, differences }, y, left, label) => {
   const group = svg("g", {});
-  const name = node ? node.name : "run, log";
-  const room = label ? 60 : Math.floor((left - 22) / 7.2) - (several ? 2 : 0);
+  const name = node ? node.name : differences ? "differences" : "run, log";
+  const room = label ? 60 : Math.floor((left - 22) / 7.2) - (lettered ? 2 : 0);
   const text = svg("text", { class: "name", x: label ? 14 : 14, y: y + (label ? 12 : 17) });
-  text.textContent = (several ? `${source.letter} ` : "") + (name.length > room ? `${name.slice(0, room - 1)}…` : name);
+  text.textContent = (letterOf(source)) + (name.length > room ? `${name.slice(0, room - 1)}…` : name);
   const title = svg("title", {});
   title.textContent = several ? `${source.name}: ${name}` : name;
   group.append(title, text);
@@ -100,14 +100,20 @@ const drawLane = (drawing, { source, node }, top, x, left, right) => {
   for (const [column, [share, wide]] of columns) {
     const begins = Math.max(column, left), ends = Math.min(column + wide, right);
     if (ends <= begins) continue;
-    const high = 4 + share * (tall - 4);
+    const high = 7 + share * (tall - 7);
     bars.push(`M${begins} ${floor}v${(-high).toFixed(1)}h${ends - begins}v${high.toFixed(1)}z`);
   }
   drawing.append(svg("path", { d: bars.join(""), style: `fill:${colour}`, class: "bars" }));
 };
 
 // Anomalies that are there one by one; where there are more of them, counts of the buckets stand in.
-const drawIncidents = (drawing, { source, node }, top, x, left, right) => {
+const drawIncidents = (drawing, { source, node, differences }, top, x, left, right) => {
+  if (differences) {
+    const inView = differences.filter((one) => one.t >= state.a && one.t <= state.b);
+    const ticks = inView.map((one) => `M${x(one.t).toFixed(1)} ${top + 4}v${LOG - 8}`);
+    drawing.append(svg("path", { d: ticks.join(""), class: "differ" }));
+    return;
+  }
   const bad = [], warned = [], centre = top + (node ? 8 : 10);
   const mark = (at, into, round) => {
     const place = x(at);
@@ -139,7 +145,7 @@ const drawIncidents = (drawing, { source, node }, top, x, left, right) => {
 
 // Below the axis: where all messages are on the page.
 const drawWhole = (drawing, source, x, left, right) => {
-  for (const [begin, end] of source.detail) {
+  for (const [begin, end] of source.detail || []) {
     const from = clamp(x(begin), left, right), to = clamp(x(end), left, right);
     if (to <= from) continue;
     const line = svg("rect", { class: "whole", x: from, width: Math.max(2, to - from), y: AXIS - 4 - source.place * 3, height: 3 });
@@ -165,10 +171,10 @@ const startTimeline = () => {
   const box = h("div", { id: "lanes", class: "lanes" });
   $("timeline").append(
     h("h2", { id: "timeline-title" }, "Time line"),
-    h("p", { class: "hint" }, "Click to place the cursor, drag to zoom in, double-click to see all. ",
+    h("p", { class: "hint" }, h("span", { class: "wide" }, "Click to place the cursor, drag to zoom in, double-click to see all. "),
       h("span", { class: "key bad" }), " anomaly ", h("span", { class: "key warned" }), " warning ",
       h("span", { class: "key bars" }), " ticks; the taller, the longer they took",
-      data.sources.some((source) => source.detail.length)
+      data.sources.some((source) => source.detail && source.detail.length)
         ? [" ", h("span", { class: "key whole" }), " every message is on the page"] : "",
       first ? [" ", h("span", { class: "key first" }), " first difference"] : ""),
     box);

@@ -1,7 +1,8 @@
-"""What a page has of a black box: alone, or beside the session of the same run, on whose time line its events are put."""
+"""What a page has of a black box: alone, or with the session of its run, on whose time line its events are put."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from horus_async.blackbox.events import (
     Custom,
     DeadlineMiss,
     EmergencyStop,
+    Event,
     FailurePolicy,
     NodeAdded,
     NodeError,
@@ -25,11 +27,10 @@ from horus_async.blackbox.layout import PAGE, read_file_header
 from horus_async.blackbox.reader import Filter, node_of
 from horus_async.clock.system import iso_utc, parse_iso_utc
 from horus_async.errors import BlackBoxError
-from horus_async.recorder.log_lines import LEVELS
-
-from .budget import Budget
-from .incidents import BAD, INFO, Incident, Incidents, LogLines
-from .lanes import Lane
+from horus_async.recorder.log_lines import LEVELS, LogLine
+from horus_async.view.parts.budget import Budget
+from horus_async.view.parts.incidents import BAD, INFO, Incident, Incidents, LogLines
+from horus_async.view.parts.lanes import Lane
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session
@@ -40,7 +41,6 @@ SUFFIX = ".hbb"
 _APART_NS = 10_000_000_000
 """A box is begun when its run is, and so is the recording: at most so long apart, in ns."""
 _MOST_CALLS = 12_000
-_LEVEL_WARNING = 30
 
 
 def is_box(name: str) -> bool:
@@ -105,14 +105,14 @@ def join_box(reading: SessionReading, box: BlackBoxReader) -> None:
     """Put what a box says of a run on the time line of its session: by ticks, as a virtual clock is not the wall's."""
     failed = [(one.node, one.tick or 0) for one in reading.incidents.kept() if one.kind == "NodeError"]
     wanted = Filter.of((*ANOMALIES, Custom, SchedulerStop))
-    bounds = reading._bounds()  # noqa: SLF001 - its own reading
+    times = reading.times
     for record in box.iterate(wanted):
-        if not bounds[0] <= record.tick <= bounds[1] + 1:
+        if not times.first <= record.tick <= times.last + 1:
             continue
         if reading.session.deterministic:
-            at = reading.tick_at(record.tick)
+            at = times.of_tick(record.tick)
         else:
-            at = reading.at(record.time_ns, record.tick)
+            at = times.at(record.time_ns, record.tick)
         event = record.event
         if isinstance(event, NodeError) and any(n == event.name and 0 <= record.tick - t <= 1 for n, t in failed):
             reading.incidents.tell_more(event.name, record.tick, event.traceback or "")
@@ -120,45 +120,55 @@ def join_box(reading: SessionReading, box: BlackBoxReader) -> None:
         incident = incident_of(record, at)
         if incident is not None:
             reading.note(incident)
-    reading.notes.append(_said(box))
-
-
-def _said(box: BlackBoxReader) -> str:
-    lost = f"; its {box.lost} oldest events have been overwritten" if box.lost else ""
-    damage = "".join(f"; damaged: {note}" for note in box.damage)
-    return (
-        f"deadline misses, overruns, changes of policies and tracebacks are from the black box {box.path.name} "
-        f"of the same run{lost}{damage}"
+    reading.remarks.append(
+        f"Deadline misses, overruns, changes of policies and tracebacks are from {box.path.name}, the black box of the "
+        "same run."
     )
+    oldest = next(box.iterate(Filter()), None)
+    if box.lost and oldest is not None:
+        reading.notes.append(
+            f"the black box {box.path.name} has overwritten its oldest {box.lost:,} events: misses, overruns and "
+            f"changes of policies before tick {oldest.tick:,} are not known"
+        )
+    reading.notes += [f"{box.path.name}: damaged: {note}" for note in box.damage]
 
 
 def incident_of(record: Record, at_us: int) -> Incident | None:
     """An event as the page shows it; None for what is no incident, as ticks and logs are."""
     event = record.event
-    name = node_of(event)
-    if isinstance(event, DeadlineMiss):
-        text = f"missed its deadline: {_ms(event.actual_us)} instead of {_ms(event.deadline_us)}"
-        return Incident(at_us, record.tick, name, "DeadlineMiss", BAD, text)
-    if isinstance(event, BudgetViolation):
-        text = f"took longer than its budget: {_ms(event.actual_us)} instead of {_ms(event.budget_us)}"
-        return Incident(at_us, record.tick, name, "BudgetViolation", BAD, text)
-    if isinstance(event, NodeError):
-        return Incident(at_us, record.tick, name, "NodeError", BAD, f"failed: {event.error}", event.traceback or "")
-    if isinstance(event, FailurePolicy):
-        text = f"failure policy {event.policy}: {event.from_} → {event.to}"
-        return Incident(at_us, record.tick, name, "FailurePolicy", BAD, text)
-    if isinstance(event, Watchdog):
-        text = f"watchdog: {event.stage}: one tick takes far too long"
-        return Incident(at_us, record.tick, name, "Watchdog", BAD, text, event.stack or "")
-    if isinstance(event, EmergencyStop):
-        return Incident(at_us, record.tick, None, "EmergencyStop", BAD, f"emergency stop: {event.reason}")
-    if isinstance(event, SchedulerStop):
-        return Incident(at_us, record.tick, None, "SchedulerStop", INFO, f"the run ended: {event.reason}")
-    if isinstance(event, SchedulerStart):
-        return Incident(at_us, record.tick, None, "SchedulerStart", INFO, f"the run began: {event.nodes} nodes")
-    if isinstance(event, Custom) and event.category != LOG:
-        return Incident(at_us, record.tick, name, "Custom", INFO, f"{event.category}: {event.message}")
-    return None
+    said = _said(event)
+    if said is None:
+        return None
+    more = {NodeError: "traceback", Watchdog: "stack"}.get(type(event))
+    text = "" if more is None else getattr(event, more) or ""
+    level = BAD if record.is_anomaly else INFO
+    return Incident(at_us, record.tick, node_of(event), record.kind, level, said, text)
+
+
+def _said(event: Event) -> str | None:
+    said: str | None
+    match event:
+        case DeadlineMiss():
+            said = f"missed its deadline: {_ms(event.actual_us)} instead of {_ms(event.deadline_us)}"
+        case BudgetViolation():
+            said = f"took longer than its budget: {_ms(event.actual_us)} instead of {_ms(event.budget_us)}"
+        case NodeError():
+            said = f"failed: {event.error}"
+        case FailurePolicy():
+            said = f"failure policy {event.policy}: {event.from_} → {event.to}"
+        case Watchdog():
+            said = f"watchdog, {event.stage}: one tick takes far too long"
+        case EmergencyStop():
+            said = f"emergency stop: {event.reason}"
+        case SchedulerStop():
+            said = f"the run ended: {event.reason}"
+        case SchedulerStart():
+            said = f"the run began: {event.nodes} nodes"
+        case Custom() if event.category != LOG:
+            said = f"{event.category}: {event.message}"
+        case _:
+            said = None
+    return said
 
 
 def _ms(us: Any) -> str:
@@ -201,6 +211,7 @@ def box_source(box: BlackBoxReader, budget: Budget | None = None) -> dict[str, A
         "wall": origin // 1000,
         "ticks": ticks,
         "notes": notes,
+        "remarks": [],
         "nodes": found.nodes(),
         "bucket": width,
         "incidents": found.incidents.rows(),
@@ -241,11 +252,7 @@ class _Found:
         if isinstance(event, NodeTick):
             self._tick(record, event, at)
         elif isinstance(event, Custom) and event.category == LOG:
-            data = event.data if isinstance(event.data, dict) else {}
-            level = str(data.get("level") or "WARNING")
-            more = data.get("exception")
-            number = LEVELS.get(level, _LEVEL_WARNING)
-            self.log.put(at, record.tick, node, level, number, str(event.message), str(more) if more else None)
+            self._log(record, event, node, at)
         else:
             incident = incident_of(record, at)
             if incident is not None:
@@ -253,6 +260,20 @@ class _Found:
                 if node in self._lanes and incident.level == BAD:
                     self._lanes[node].note(at)
                     self._lanes[node].errors += incident.kind == "NodeError"
+
+    def _log(self, record: Record, event: Custom, node: str | None, at: int) -> None:
+        level, more = str(event.data.get("level") or "WARNING"), event.data.get("exception")
+        line = LogLine(
+            tick=record.tick,
+            now_ns=record.time_ns,
+            node=node,
+            level=level,
+            message=str(event.message),
+            at_tick=record.tick,
+            levelno=LEVELS.get(level, logging.WARNING),
+            exception=str(more) if more else None,
+        )
+        self.log.add(line, at)
 
     def _tick(self, record: Record, event: NodeTick, at: int) -> None:
         took = event.duration_us or 0
@@ -271,9 +292,9 @@ class _Found:
         for name, value in columns.items():
             self.calls.setdefault(event.name, {}).setdefault(name, []).append(value)
 
-    def covered(self, end: int) -> list[list[int]]:
-        """The spans in which every tick is there; none if all is."""
-        return [[self._whole_from, end]] if self._whole_from else []
+    def covered(self, end: int) -> list[list[int]] | None:
+        """The spans in which every tick is there; None if all are."""
+        return [[self._whole_from, end]] if self._whole_from else None
 
     def nodes(self) -> list[dict[str, Any]]:
         """Its nodes, with their time lines."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from attrs import define, field
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 KINDS = ("tick", "init", "shutdown", "safe_state", "request")
 """Callbacks by number."""
 _CALL_BYTES = 24
+
+
+class Message(NamedTuple):
+    """A message, as a page has it; a named tuple, as there are many."""
+
+    seq: int
+    t: int
+    """µs since the run began."""
+    tick: int
+    data: Any
+    """As parsed from JSON."""
 
 
 @define
@@ -110,30 +121,26 @@ class Details:
         self.calls: dict[str, Calls] = {}
         self._sent_during: dict[tuple[str, int], list[tuple[int, int]]] = {}
 
-    def message(
-        self, channel: int, seq: int, at_us: int, tick: int, data: Any, call: int | None = None, *, forced: bool = False
-    ) -> bool:
+    def message(self, channel: int, message: Message, call: int | None = None, *, forced: bool = False) -> bool:
         """Keep a message. False where there was no room.
 
         Args:
             channel: Its number.
-            seq: Its own.
-            at_us: When it was sent.
-            tick: In which.
-            data: As parsed from JSON.
+            message: The message.
             call: The number of its node's call that sent it; None where that is not known.
             forced: Whether it is kept in any case.
         """
         rows = self.channels.all[channel].rows
-        if seq in rows:
+        known = rows.get(message.seq)
+        if known is not None:
             if call is not None:
-                rows[seq] = (*rows[seq][:2], call, rows[seq][3])
+                rows[message.seq] = (*known[:2], call, known[3])
             return True
         if self.room <= 0 and not forced:
             return False
-        value = shortened(data, self._value_bytes)
+        value = shortened(message.data, self._value_bytes)
         self.room -= len(orjson.dumps(value)) + _CALL_BYTES
-        rows[seq] = at_us, tick, call, value
+        rows[message.seq] = message.t, message.tick, call, value
         return True
 
     def call(self, node: str, line: ExecutionRecord, at_us: int) -> int:

@@ -56,11 +56,10 @@ class Series:
 
     def _fold(self) -> None:
         """Make one bucket of each two."""
-        folded = []
-        for place in range(0, len(self._buckets) - 1, 2):
-            folded.append(_together(self._buckets[place], self._buckets[place + 1]))
-        if len(self._buckets) % 2:
-            folded.append(self._buckets[-1])  # it is half full now
+        old = self._buckets
+        folded = [_together(old[place], old[place + 1]) for place in range(0, len(old) - 1, 2)]
+        if len(old) % 2:
+            folded.append(old[-1])  # it is half full now
         else:
             self._begun += self.per
         self._buckets = folded

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from horus_async.policy.trace.reader import TraceReader, is_trace
-
-from .budget import Budget
-from .details import Calls, Channels
-from .images import picture
-from .incidents import BAD, Incident, Incidents
-from .lanes import Lane
-from .series import SeriesSet
-from .values import ELEMENTS, numbers, shortened
+from horus_async.view.parts.budget import Budget
+from horus_async.view.parts.details import Calls, Channels
+from horus_async.view.parts.images import picture
+from horus_async.view.parts.incidents import BAD, Incident, Incidents
+from horus_async.view.parts.lanes import Lane
+from horus_async.view.parts.series import SeriesSet
+from horus_async.view.parts.values import ELEMENTS, numbers, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +66,7 @@ def trace_source(
         "wall": begin_ns // 1000,
         "ticks": [],
         "notes": [*notes, *found.notes()],
+        "remarks": [],
         "nodes": [found.node()],
         "bucket": width,
         "incidents": found.incidents.rows(),
@@ -153,7 +153,7 @@ class _Requests:
             self.series.add(self._answered, "latency_ms", at + took, float(request.latency_ms))
         first = request.actions[0] if request.actions else None
         row = first if isinstance(first, list) else request.actions
-        for place, value in enumerate(row[:ELEMENTS] if isinstance(row, list) else ()):
+        for place, value in enumerate(row[:ELEMENTS]):
             if isinstance(value, int | float):
                 self.series.add(self._answered, f"actions[0][{place}]", at + took, float(value))
         for field, value in numbers({"state": request.request.get("state")}):
@@ -165,7 +165,8 @@ class _Requests:
             if request.ok:
                 return
         call = len(self.calls.rows)
-        asked = {name: value for name, value in request.request.items() if not name.endswith("_b64") and name != "image"}
+        fields = request.request.items()
+        asked = {name: value for name, value in fields if not name.endswith("_b64") and name != "image"}
         shown = shortened({**asked, "episode": request.episode}, self._budget.value_bytes)
         answer = shortened({"actions": request.actions, "error": request.error}, self._budget.value_bytes)
         self._room -= len(str(shown)) + len(str(answer)) + _ROOM_OF_REQUEST
@@ -196,9 +197,9 @@ class _Requests:
                 row = {"seq": request.seq, "t": at, "tick": request.seq, "said": made[1], "src": made[0]}
                 self._images.setdefault(number, []).append(row)
 
-    def covered(self) -> list[list[int]]:
-        """The span in which every request is there; none if all are."""
-        return [] if self._whole_until is None else [[0, self._whole_until]]
+    def covered(self) -> list[list[int]] | None:
+        """The span in which every request is there; None if all are."""
+        return None if self._whole_until is None else [[0, self._whole_until]]
 
     def notes(self) -> list[str]:
         """What is to be known of it."""

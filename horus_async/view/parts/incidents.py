@@ -70,9 +70,7 @@ class Incidents:
 
     def rows(self) -> list[dict[str, Any]]:
         """What goes in the page."""
-        return [
-            {**asdict(one), "text": one.text[:MOST_TEXT], "more": one.more[:MOST_TEXT]} for one in self.kept()
-        ]
+        return [{**asdict(one), "text": one.text[:MOST_TEXT], "more": one.more[:MOST_TEXT]} for one in self.kept()]
 
     def count_rows(self) -> list[dict[str, Any]]:
         """How many of each kind and node."""
@@ -89,18 +87,19 @@ class LogLines:
         """By level."""
 
     def add(self, line: LogLine, at_us: int) -> None:
-        """One more line."""
-        self.put(at_us, line.at_tick, line.node, line.level, line.levelno, line.message, line.exception or line.stack)
-
-    def put(
-        self, at_us: int, tick: int | None, node: str | None, level: str, levelno: int, text: str, more: str | None
-    ) -> None:
-        """The same, by its parts."""
-        self.counts[level] += 1
-        row = {"t": at_us, "tick": tick, "node": node, "level": level, "no": levelno, "text": text[:MOST_TEXT]}
-        if more:
+        """One more line, at a moment."""
+        self.counts[line.level] += 1
+        row: dict[str, Any] = {
+            "t": at_us,
+            "tick": line.at_tick,
+            "node": line.node,
+            "level": line.level,
+            "no": line.levelno,
+        }
+        row["text"] = line.message[:MOST_TEXT]
+        if more := line.exception or line.stack:
             row["more"] = more[:MOST_TEXT]
-        entry = levelno, -self.counts.total(), row
+        entry = line.levelno, -self.counts.total(), row
         if len(self._heap) < self._most:
             heapq.heappush(self._heap, entry)
         else:

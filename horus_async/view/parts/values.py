@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import Any
 
 import orjson
 
-from horus_async.recorder.exports.flatten import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from horus_async.recorder.exports.flatten import VALUE, plain
 
 ELEMENTS = 16
 """Lists of up to so many numbers become a plot for each; of longer ones the least, the mean and the greatest are
@@ -20,31 +18,46 @@ _DEPTH = 8
 _SCALARS = (int, float, bool)
 
 
-def numbers(data: Any) -> Iterator[tuple[str, float]]:
+def numbers(data: Any) -> list[tuple[str, float]]:
     """Path and value of each number in a message, as parsed from JSON with the codec's tags; booleans are 0 and 1.
 
     Paths are those of exported tables: ``pose.x``, and ``value`` for a message that is itself a number. The elements of
     lists are ``ranges[3]``, or ``min(ranges)``, ``mean(ranges)`` and ``max(ranges)``.
     """
-    yield from _numbers("", data, 0)
+    found: list[tuple[str, float]] = []
+    _collect("", data, 0, found)
+    return found
 
 
-def _numbers(path: str, value: Any, depth: int) -> Iterator[tuple[str, float]]:
+def _collect(path: str, value: Any, depth: int, found: list[tuple[str, float]]) -> None:
     kind = type(value)
-    if kind is float or kind is int or kind is bool:
-        yield path or "value", float(value) if abs(value) < 1e308 else float("inf")
+    if kind is float:
+        found.append((path or VALUE, value))
+    elif kind is int or kind is bool:
+        found.append((path or VALUE, _as_float(value)))
     elif kind is dict:
         if value and next(iter(value))[:1] == "$":
             value = _untagged(value)
             if type(value) is not dict:
-                yield from _numbers(path, value, depth)
+                _collect(path, value, depth, found)
                 return
         if depth < _DEPTH:
+            before = f"{path}." if path else ""
             for key, item in value.items():
                 step = key.replace("\\", "\\\\").replace(".", "\\.") if "." in key or "\\" in key else key
-                yield from _numbers(f"{path}.{step}" if path else step, item, depth + 1)
+                if type(item) is float:
+                    found.append((before + step, item))
+                else:
+                    _collect(before + step, item, depth + 1, found)
     elif kind is list or hasattr(value, "dtype"):
-        yield from _elements(path or "value", value, depth)
+        _elements(path or VALUE, value, depth, found)
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _untagged(value: dict[str, Any]) -> Any:
@@ -62,7 +75,7 @@ def _size(shape: Any) -> int:
     return size
 
 
-def _elements(path: str, values: Any, depth: int) -> Iterator[tuple[str, float]]:
+def _elements(path: str, values: Any, depth: int, found: list[tuple[str, float]]) -> None:
     if hasattr(values, "dtype"):
         values = values.reshape(-1).tolist() if values.dtype.kind in "biuf" else []
     if len(values) > MOST_ELEMENTS:
@@ -70,13 +83,12 @@ def _elements(path: str, values: Any, depth: int) -> Iterator[tuple[str, float]]
     if len(values) <= ELEMENTS:
         for place, value in enumerate(values):
             if depth < _DEPTH:
-                yield from _numbers(f"{path}[{place}]", value, depth + 1)
+                _collect(f"{path}[{place}]", value, depth + 1, found)
         return
-    found = [float(value) for value in values if type(value) in _SCALARS and abs(value) < 1e308]  # NaN is left out
-    if found:
-        yield f"min({path})", min(found)
-        yield f"mean({path})", sum(found) / len(found)
-        yield f"max({path})", max(found)
+    finite = [one for value in values if type(value) in _SCALARS and math.isfinite(one := _as_float(value))]
+    if finite:
+        found += [(f"min({path})", min(finite)), (f"mean({path})", sum(finite) / len(finite))]
+        found.append((f"max({path})", max(finite)))
 
 
 def shortened(data: Any, most_bytes: int) -> Any:
@@ -92,20 +104,22 @@ def _short(value: Any, items: int, letters: int, depth: int) -> Any:
     if isinstance(value, str):
         return value if len(value) <= letters else f"{value[:letters]}… ({len(value)} characters)"
     if isinstance(value, dict):
-        if value and next(iter(value))[:1] == "$" and (said := _tagged(value, items, letters, depth)) is not None:
-            return said
-        if depth >= _DEPTH:
-            return f"… ({len(value)} fields)"
-        kept = list(value.items())[: items * 2]
-        shown = {_short(key, items, letters, depth): _short(item, items, letters, depth + 1) for key, item in kept}
-        if len(value) > len(kept):
-            shown["…"] = f"{len(value) - len(kept)} more fields"
-        return shown
+        return _fields(value, items, letters, depth)
     if isinstance(value, list):
-        if depth >= _DEPTH:
-            return f"… ({len(value)} items)"
-        return _row(value, len(value), items, letters, depth)
+        return f"… ({len(value)} items)" if depth >= _DEPTH else _row(value, len(value), items, letters, depth)
     return value
+
+
+def _fields(value: dict[str, Any], items: int, letters: int, depth: int) -> Any:
+    if value and next(iter(value))[:1] == "$" and (said := _tagged(value, items, letters, depth)) is not None:
+        return said
+    if depth >= _DEPTH:
+        return f"… ({len(value)} fields)"
+    kept = list(value.items())[: items * 2]
+    shown = {_short(key, items, letters, depth): _short(item, items, letters, depth + 1) for key, item in kept}
+    if len(value) > len(kept):
+        shown["…"] = f"{len(value) - len(kept)} more fields"
+    return shown
 
 
 def _row(values: list[Any], size: int, items: int, letters: int, depth: int) -> list[Any]:

@@ -10,19 +10,19 @@ import orjson
 from horus_async.recorder.read.diff import diff_sessions
 from horus_async.topics.codec import to_json
 from horus_async.value_diff import short, short_pair
-
-from .details import Channels, Details
-from .series import SeriesSet
-from .values import numbers
+from horus_async.view.parts.details import Channels, Details, Message
+from horus_async.view.parts.series import SeriesSet
+from horus_async.view.parts.values import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from horus_async.observe import Sent
+    from horus_async.recorder.read.diff import MessageDifference
     from horus_async.recorder.records import RecordedOutput
     from horus_async.replay.verify.comparison import Difference, VerifyReport
+    from horus_async.view.parts.budget import Budget
 
-    from .budget import Budget
     from .recording import SessionReading
 
 MOST_SHOWN = 300
@@ -54,17 +54,14 @@ def compare_sessions(
         "only_b": sorted(found.only_b),
         "missing_nodes": [],
         "notes": [] if found.pairs else ["nothing could be compared: they have no tick, node and topic in common"],
-        "shown": [
-            _row(a, one.tick, one.node, one.topic, one.field, *short_pair(one.a, one.b))
-            for one in found.shown[:MOST_SHOWN]
-        ],
+        "shown": [_row(a, one, *short_pair(one.a, one.b)) for one in found.shown[:MOST_SHOWN]],
         "tolerance": tolerance,
     }
 
 
-def _row(reading: SessionReading, tick: int, node: str, topic: str, field: str, a: str, b: str) -> dict[str, Any]:
-    at = reading.tick_at(tick)
-    return {"t": at, "tick": tick, "node": node, "topic": topic, "field": short(field, text=True), "a": a, "b": b}
+def _row(reading: SessionReading, one: MessageDifference | Difference, a: str, b: str) -> dict[str, Any]:
+    field, at = short(one.field, text=True), reading.times.of_tick(one.tick)
+    return {"t": at, "tick": one.tick, "node": one.node, "topic": one.topic, "field": field, "a": a, "b": b}
 
 
 class LiveMessages:
@@ -96,14 +93,14 @@ class LiveMessages:
         if live is None:
             return
         stamp, where = (live.stamp_ns, live.tick) if recorded is None else (recorded.stamp_ns, recorded.tick)
-        at = self.reading.at(stamp, where)
+        at = self.reading.times.at(stamp, where)
         data = orjson.loads(to_json(live.payload))
         self.channels.all[number].see(at)
         for field, value in numbers(data):
             self.series.add(number, field, at, value)
         if found is not None:
             seq = live.seq if recorded is None else recorded.seq
-            self._details.message(number, seq, at, tick, data)
+            self._details.message(number, Message(seq, at, tick, data))
 
     def source(self, app: str) -> dict[str, Any]:
         """What the page has of the program."""
@@ -117,11 +114,12 @@ class LiveMessages:
             "mode": "live, given what was recorded",
             "tick_rate": self.reading.session.tick_rate,
             "seed": None,
-            "begin": self.reading.begin_us,
-            "end": self.reading.end_us,
+            "begin": self.reading.times.begin_us,
+            "end": self.reading.times.end_us,
             "wall": None,
             "ticks": [],
             "notes": [],
+            "remarks": [],
             "nodes": [],
             "bucket": self.reading.width_us,
             "incidents": [],
@@ -132,7 +130,7 @@ class LiveMessages:
             "log_left_out": 0,
             "channels": [channel.fields() for channel in self.channels.all],
             "calls": {},
-            "detail": [],
+            "detail": None,
             "series": self.series.rows(),
             "fields_left_out": len(self.series.left_out),
             "images": [],
@@ -161,9 +159,6 @@ class LiveMessages:
             "only_b": [],
             "missing_nodes": list(report.missing_nodes),
             "notes": notes,
-            "shown": [
-                _row(self.reading, one.tick, one.node, one.topic, one.field, *short_pair(one.recorded, one.live))
-                for one in shown
-            ],
+            "shown": [_row(self.reading, one, *short_pair(one.recorded, one.live)) for one in shown],
             "tolerance": tolerance,
         }

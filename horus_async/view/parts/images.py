@@ -65,7 +65,7 @@ def _kind_of(content: bytes) -> str | None:
 
 
 def picture(data: dict[str, Any], side: int) -> tuple[str, str] | None:
-    """An image as a ``data:`` address and in words, with no side longer than so many pixels; None if it cannot be shown.
+    """An image as a ``data:`` address and in words, no side longer than so many pixels; else None.
 
     Args:
         data: What `image_in` found.
@@ -120,7 +120,7 @@ def _pixels(pixels: Pixels, side: int, encoding: str = "") -> tuple[str, str]:
 
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    rows, columns, channels = pixels.shape
+    rows, columns, _ = pixels.shape
     said = f"{columns} × {rows} pixels{', ' if encoding else ''}{encoding}"
     each = max(1, -(-max(rows, columns) // side))
     pixels = pixels[::each, ::each]
