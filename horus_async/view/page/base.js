@@ -119,8 +119,12 @@ const setCursor = (us) => {
   changed("cursor");
 };
 // Show a moment, near enough to see what was around it.
+const closeUp = (us) => {
+  const inside = data.sources.filter((source) => source.detail).map((source) => wholeSpan(source, us)).find(Boolean);
+  return inside ? (inside[1] - inside[0]) * 1.2 : Math.max(20, (data.end - data.begin) / 8);
+};
 const goTo = (us, { near = true } = {}) => {
-  const width = Math.min(state.b - state.a, near ? data.closeUp : state.b - state.a);
+  const width = Math.min(state.b - state.a, near ? closeUp(us) : state.b - state.a);
   setView(us - width / 2, us + width / 2);
   setCursor(us);
 };

@@ -4,8 +4,6 @@ const data = JSON.parse($("data").textContent);
 data.begin = Math.min(...data.sources.map((source) => source.begin));
 data.end = Math.max(...data.sources.map((source) => source.end));
 data.step = data.end - data.begin < 1e5 ? 10 : 1000;
-data.closeUp = Math.max(20, Math.min(data.end - data.begin, Math.max(2e6, (data.end - data.begin) / 60)));
-data.twoSided = data.sources.length === 2;
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const several = data.sources.length > 1;
 // Nodes are told apart by the letters of their sources where there are nodes of several.

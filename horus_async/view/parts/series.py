@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 _Bucket = list[Any]
@@ -83,7 +84,7 @@ class Series:
                 values.append(None)
         finite = [value for value in values if value is not None]
         return {
-            "t": [b - a for a, b in zip([0, *times[:-1]], times, strict=True)],
+            "t": [after - before for before, after in pairwise([0, *times])],
             "v": values,
             "n": self.count,
             "per": self.per,

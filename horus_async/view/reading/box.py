@@ -187,7 +187,7 @@ def box_source(box: BlackBoxReader, budget: Budget | None = None) -> dict[str, A
         raise BlackBoxError(f"{box.path} holds no events")
     origin = min(record.time_ns for record in records)
     begins = [r.time_ns - r.event.duration_us * 1000 for r in records if isinstance(r.event, NodeTick)]
-    origin = min([origin, *begins])
+    origin = min([origin, *begins]) // 1000 * 1000
     end = max(1, (max(record.time_ns for record in records) - origin) // 1000 + 1)
     width = max(1, -(-end // budget.lane_buckets))
     found = _Found(origin, width, budget, skipped=max(0, len(begins) - _MOST_CALLS))
