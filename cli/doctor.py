@@ -28,6 +28,7 @@ EXTRAS = {
     "numpy": "arrays in messages, np_rng()",
     "serve": "horus-async serve",
     "otel": "OpenTelemetry spans of policy requests",
+    "view": "plots on the pages of horus-async view",
     "parquet": "Parquet files",
     "mcap": "MCAP files, as of Foxglove",
     "bags": "import of ROS messages and bags",

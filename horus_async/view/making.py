@@ -89,9 +89,19 @@ class PageMaker:
         app: str,
         boxes: Sequence[Path] = (),
         *,
+        only: tuple[str, ...] | None = None,
         tolerance: float = 0.0,
     ) -> VerifyReport:
         """Add a session, and beside it what the nodes of a program send when they are given what was recorded.
+
+        Args:
+            ref: The word by which the session is found again.
+            session: The session.
+            nodes: Those of the program.
+            app: What the program is called.
+            boxes: Black boxes, as in `sessions`.
+            only: The nodes that are compared; None for all that were recorded.
+            tolerance: Numbers this far apart are equal.
 
         Raises:
             HorusError: It cannot be read, or a node failed that did not fail when it was recorded.
@@ -105,7 +115,7 @@ class PageMaker:
             _join(reading, box)
         live = LiveMessages(self.budget.half(), reading)
         report = trio.run(
-            lambda: verify(session, nodes, None, self.start, self.stop, tolerance=tolerance, watch=live.compared)
+            lambda: verify(session, nodes, only, self.start, self.stop, tolerance=tolerance, watch=live.compared)
         )
         for one in sorted(live.differences, key=lambda one: one.tick)[:3]:
             reading.mark(one.tick)
