@@ -21,6 +21,7 @@ _COMMANDS = {
     "replay": "Replay a recorded session.",
     "check": "Check that a program does the same each time.",
     "record": "Work with recorded sessions.",
+    "view": "Show sessions and black boxes on a page.",
     "blackbox": "Show the events in a black box.",
     "top": "See nodes, topics and processes as they go.",
     "log": "Show what nodes log, live or recorded.",
@@ -38,6 +39,7 @@ _COMMANDS = {
 
 _HOMES = {name: f"asking.{name}" for name in ("node", "param", "service", "action")}
 _HOMES |= {name: f"watching.{name}" for name in ("top", "log", "foxglove")}
+_HOMES["view"] = "pages.view"
 """Of commands that share a folder."""
 
 

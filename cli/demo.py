@@ -12,9 +12,12 @@ from attrs import asdict, frozen
 
 from horus_async import Node, Scheduler
 from horus_async.clock.system import NANOSECONDS, iso_utc, perf_ns, wall_ns
-from horus_async.hints.installed import command
+from horus_async.hints.installed import command, install
 from horus_async.recorder import open_session
+from horus_async.recorder.exports.output import writing
 from horus_async.topics.codec import decode
+from horus_async.view.html import has_plots
+from horus_async.view.making import PageMaker
 
 from .support.errors import FOUND
 from .support.own_namespace import own_namespace
@@ -25,6 +28,7 @@ from .terminal.text import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from horus_async import Difference, Message, VerifyReport
     from horus_async.recorder import Session
@@ -61,6 +65,10 @@ class Proof:
     changed_differences: int
     """How many differ once one constant is changed."""
     changed_first: Difference | None
+    page: str
+    """The file of the page that shows the recording beside the changed program."""
+    has_plots: bool
+    """Whether the page has plots, which need the extra ``view``."""
     seconds: float
 
     @property
@@ -113,7 +121,7 @@ def _prove(say: Callable[[str], object]) -> tuple[Proof, VerifyReport]:
     say("Running the same program on the recorded inputs ...")
     same = trio.run(_verify, session, STOP_DISTANCE_M)
     say(f"And once more with one constant changed: the guard stops at {CHANGED_STOP_DISTANCE_M:.1f} m ...")
-    changed = trio.run(_verify, session, CHANGED_STOP_DISTANCE_M)
+    page, changed = _change(session)
     proof = Proof(
         session=session.name,
         path=str(session.path),
@@ -124,6 +132,8 @@ def _prove(say: Callable[[str], object]) -> tuple[Proof, VerifyReport]:
         differences=same.differences,
         changed_differences=changed.differences,
         changed_first=changed.first_difference,
+        page=str(page),
+        has_plots=has_plots(),
         seconds=(perf_ns() - began_ns) / NANOSECONDS,
     )
     return proof, same
@@ -166,6 +176,18 @@ async def _verify(session: Session, stop_distance_m: float) -> VerifyReport:
     return await Scheduler.verify(session.path, lambda: build(stop_distance_m=stop_distance_m))
 
 
+def _change(session: Session) -> tuple[Path, VerifyReport]:
+    """Run the changed program on the recorded inputs; the page of that lies beside the recording's files."""
+    maker = PageMaker()
+    nodes = build(stop_distance_m=CHANGED_STOP_DISTANCE_M).nodes
+    said = f"the guard stops at {CHANGED_STOP_DISTANCE_M:.1f} m"
+    report = maker.verification(session.name, session, nodes, said)
+    page = session.path / "page.html"
+    with writing(page) as file:
+        file.write(maker.html("horus-async demo", command("").strip()).encode())
+    return page, report
+
+
 def _show(proof: Proof, same: VerifyReport) -> None:
     tell()
     rows = [(name, node.ticks, node.messages, node.bytes) for name, node in proof.nodes.items()]
@@ -178,6 +200,9 @@ def _show(proof: Proof, same: VerifyReport) -> None:
         tell(f"           first: {same.first_difference}")
     tell(f"changed    {proof.changed_differences} differ with the guard's constant changed")
     tell(f"           first: {proof.changed_first}")
+    tell(f"page       {proof.page}: open it in a browser")
+    if not proof.has_plots:
+        tell(f"           with plots, if you like: {install('view')}")
     verdict = "every message came back bit for bit" if proof.holds else "THE PROOF FAILED"
     tell()
     tell(f"{verdict}, in {proof.seconds:.1f} s. What to try next:")
@@ -191,6 +216,7 @@ def _next_steps(proof: Proof) -> list[str]:
     around = f" --start-tick {max(0, first.tick - 100)} --stop-tick {first.tick}" if first is not None else ""
     return [
         f"record info {proof.session}",
+        f"view {proof.session}",
         f"replay {proof.session}{around}",
         "run --record NAME YOUR_PROGRAM.py",
     ]

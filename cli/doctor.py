@@ -28,6 +28,7 @@ EXTRAS = {
     "numpy": "arrays in messages, np_rng()",
     "serve": "horus-async serve",
     "otel": "OpenTelemetry spans of policy requests",
+    "view": "plots on the pages of horus-async view",
     "parquet": "Parquet files",
     "sql": "record sql",
     "mcap": "MCAP files, as of Foxglove",

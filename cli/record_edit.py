@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,9 @@ import attrs
 import click
 
 from horus_async.recorder import open_session
-from horus_async.recorder.read.moments import first_tick_from, parse_span, span_text
 
-from .support.errors import FOUND, USAGE, fail, prints_no_data
+from .recording.spans import ticks_of
+from .support.errors import FOUND, prints_no_data
 from .support.in_order import ended_in_order
 from .support.render import print_json, progress, show_notes
 from .terminal import completion
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from horus_async.recorder.edit.cut import Edited
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_TICKS = re.compile(r"(\d*)(-?)(\d*)")
 
 
 @click.command()
@@ -51,7 +49,7 @@ def cut(session: str, *, ticks: str | None, span: str | None, name: str, as_json
         raise click.UsageError("give --ticks N-M or --time A-B")
     prints_no_data(unless=as_json)
     opened = open_session(session)
-    start, stop = _ticks(ticks) if ticks is not None else _ticks_of_time(opened, span or "")
+    start, stop = ticks_of(opened, ticks, span)
     with _bar("cutting", [opened]) as report:
         made = cut_session(opened, name, start=start, stop=stop, progress=report)
     show_notes(opened)
@@ -63,25 +61,6 @@ def _bar(label: str, sessions: list[Session]) -> Iterator[Callable[[int], None]]
     total = max((session.last_tick or 0) + 1 for session in sessions)
     with ended_in_order(), progress(label, total) as bar:
         yield lambda tick: bar.update(bar.task_ids[0], completed=tick)
-
-
-def _ticks(text: str) -> tuple[int | None, int | None]:
-    match = _TICKS.fullmatch(text.strip())
-    if match is None or not (match[1] or match[3]):
-        raise click.UsageError(f"--ticks {text!r}: give N-M, N-, -M or N")
-    start = int(match[1]) if match[1] else None
-    stop = int(match[3]) if match[3] else None if match[2] else start
-    return start, stop
-
-
-def _ticks_of_time(session: Session, text: str) -> tuple[int | None, int | None]:
-    begin, end = parse_span(text)
-    start = None if begin is None else first_tick_from(session, begin)
-    after = None if end is None else first_tick_from(session, end)
-    stop = None if after is None else after - 1
-    if (begin is not None and start is None) or (after is not None and after <= (start or session.first_tick or 0)):
-        fail(f"--time {text!r}: session {session.name!r} has no tick there; it has {span_text(session)}", USAGE)
-    return start, stop
 
 
 def _show(made: Edited, *, as_json: bool) -> None:

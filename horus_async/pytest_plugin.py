@@ -12,11 +12,15 @@ is a `Scheduler`, or a function that makes one, ``build(args)`` or one without p
 ``tolerance`` apart are equal. The session is a path relative to the test file, or the
 name of one of the user's recordings, also in a test with the fixture ``horus``, which has a folder of its own. The
 test's own body runs after that.
+
+Where messages differ, and the extra ``view`` is installed, a page shows both sides: it lies beside the report of
+``--junit-xml`` or ``--html``, else in pytest's cache, and the failure names it.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -189,5 +193,44 @@ def _replay(
         elif report.differences:
             first = report.first_difference
             failure = f"{report.differences} of {report.compared} messages differ{lacking}; first: {first}"
+            failure += _page(item, _found(item, session), app, nodes, tolerance)
     if failure:
         pytest.fail(f"session {session}: {failure}", pytrace=False)
+
+
+def _page(item: pytest.Function, session: str | Path, app: Any, nodes: Any, tolerance: float) -> str:
+    """Write the page of a verification that found differences; gives a line that names it, or nothing."""
+    from .replay.program import made_by
+    from .scheduler.scheduler import Scheduler
+    from .view.html import has_plots
+
+    if not has_plots():
+        return ""
+    try:
+        from .recorder import open_session
+        from .view.making import PageMaker
+
+        live = app if isinstance(app, Scheduler) else made_by(app)
+        maker = PageMaker()
+        chosen = (nodes,) if isinstance(nodes, str) else None if nodes is None else tuple(nodes)
+        maker.verification(str(session), open_session(session), live.nodes, item.name, only=chosen, tolerance=tolerance)
+        path = _page_folder(item.config) / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', item.nodeid)[-120:]}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(maker.html(f"pytest {item.nodeid}"), encoding="utf-8")
+    except Exception as error:  # noqa: BLE001 - it is the difference that matters, and the program ran once more
+        return f"\nno page of it could be made: {type(error).__name__}: {error}"
+    return f"\nboth sides, on a page: {path}"
+
+
+def _page_folder(config: pytest.Config) -> Path:
+    """Where the test's report goes, else pytest's cache, else the folder of temporary files."""
+    import tempfile
+    from pathlib import Path
+
+    for option in ("xmlpath", "htmlpath"):
+        report = config.getoption(option, default=None)
+        if report:
+            return Path(str(report)).absolute().parent
+    if config.cache is not None:
+        return Path(config.cache.mkdir("horus"))
+    return Path(tempfile.gettempdir())

@@ -288,6 +288,11 @@ COMMANDS: dict[str, Calls] = {
     ),
     "record clean": (("record", "clean", "--max-age-days", "0", "--dry-run"),),
     "record delete": (("record", "delete", HOSTILE, "--force"), ("record", "delete", "gone", "--force")),
+    "view": (
+        ("view", "s", "-o", "v.html"), ("view", "forged", "mild", "-o", "v.html"), ("view", HOSTILE, "-o", "x.html"),
+        ("view", "s", "--app", "twin.py", "-o", "view.html"), ("view", "boxes", "-o", f"{NAME[:40]}.html"),
+        ("view", "traces/t.jsonl", "--json"), ("view", "s", "--ticks", HOSTILE, "--json"), ("view", "mild", "-o", "-"),
+    ),
     "blackbox": (
         ("blackbox",), ("blackbox", "--anomalies"),
         ("blackbox", "--node", HOSTILE), ("blackbox", "traces/t.jsonl"),

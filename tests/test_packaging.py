@@ -45,6 +45,8 @@ def test_the_wheel_holds_every_module_once(wheel: Path) -> None:
     expected = {"horus_async/py.typed"}
     for folder, prefix in ((ROOT / "horus_async", "horus_async"), (ROOT / "cli", "horus_async/cli")):
         expected |= {f"{prefix}/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.py")}
+    pages = ROOT / "horus_async" / "view" / "page"
+    expected |= {f"horus_async/view/page/{path.name}" for path in pages.iterdir() if path.suffix != ".py"}
 
     assert len(held) == len(set(held))
     assert set(held) == expected

@@ -16,12 +16,15 @@ from horus_async.value_diff import first_difference, largest_difference, same, s
 from .callbacks import RecordedEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from horus_async.recorder import Session
     from horus_async.recorder.records import RecordedOutput
 
     from .callbacks import Callback
+
+    Watch = Callable[[str, int, RecordedOutput | None, Sent | None, "Difference | None"], None]
+    """Takes node, tick, what was recorded, what the live node sent, and how they differ, if they do."""
 
 _MOST_DOUBTFUL = 1000
 """So many messages of a callback are kept until it is known whether they count."""
@@ -165,11 +168,13 @@ class Comparison(Observer):
     Args:
         session: The recording.
         tolerance: Numbers this far apart, absolute, count as equal; 0 for bit by bit.
+        watch: Told of every message that was compared.
     """
 
-    def __init__(self, session: Session, tolerance: float) -> None:
+    def __init__(self, session: Session, tolerance: float, watch: Watch | None = None) -> None:
         self._session = session
         self._tolerance = tolerance
+        self._watch = watch
         self.compared = 0
         self.differences = 0
         self.first: Difference | None = None
@@ -287,24 +292,33 @@ class Comparison(Observer):
         row = self._row(topic)
         self.compared += 1
         row.compared += 1
+        found = self._difference(node, tick, topic, recorded, live)
+        if found is not None:
+            self._note(row, found)
+        if self._watch is not None:
+            self._watch(node, tick, recorded, live, found)
+
+    def _difference(
+        self, node: str, tick: int, topic: str, recorded: RecordedOutput | None, live: Sent | None
+    ) -> Difference | None:
         left = None if recorded is None else recorded.payload
         right = None if live is None else to_json(live.payload)
         if left == right or _same_classes(left) == _same_classes(right):
             if recorded is not None and live is not None and self.ends[node].differs_in_time(recorded, live):
                 was, came = f"(in tick {recorded.tick})", f"(in tick {live.tick})"
-                self._note(row, Difference(recorded.tick, node, topic, "", was, came))
-            return
+                return Difference(recorded.tick, node, topic, "", was, came)
+            return None
         if left is None or right is None:
             a, b = (NOTHING if side is None else decode(side) for side in (left, right))
-            self._note(row, Difference(tick, node, topic, "", a, b))
-            return
+            return Difference(tick, node, topic, "", a, b)
         a, b = decode(left), decode(right)
+        row = self._row(topic)
         apart = largest_difference(a, b)
         if apart is not None and (row.largest is None or apart > row.largest):
             row.largest = apart
         if self._tolerance and same(a, b, tolerance=self._tolerance):
-            return
-        self._note(row, Difference(tick, node, topic, *first_difference(a, b, tolerance=self._tolerance or None)))
+            return None
+        return Difference(tick, node, topic, *first_difference(a, b, tolerance=self._tolerance or None))
 
     def _row(self, topic: str) -> _Row:
         row = self._rows.get(topic)

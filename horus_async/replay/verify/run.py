@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from horus_async.nodes.node import Node
     from horus_async.recorder import Session
 
-    from .comparison import VerifyReport
+    from .comparison import VerifyReport, Watch
 
 
 async def verify(
@@ -36,6 +36,7 @@ async def verify(
     stop: int | None = None,
     *,
     tolerance: float = 0.0,
+    watch: Watch | None = None,
 ) -> VerifyReport:
     """Give live nodes the recorded inputs and clock, and compare what they send with what was recorded.
 
@@ -46,6 +47,7 @@ async def verify(
         start: First tick, inclusive.
         stop: Last tick, inclusive.
         tolerance: Numbers this far apart, absolute, count as equal; 0 for bit by bit.
+        watch: Told of every message that was compared.
 
     Raises:
         ConfigurationError: ``tolerance`` is no number, or below 0.
@@ -67,7 +69,7 @@ async def verify(
     check_missing(opened, lambda name: nodes is not None and name not in nodes)
     chosen = _chosen(opened, live, nodes)
     learn_classes(live)
-    comparison = Comparison(opened, tolerance)
+    comparison = Comparison(opened, tolerance, watch)
     lacking = () if nodes is not None else tuple(n for n in opened.nodes if n not in {node.name for node in chosen})
     try:
         notes = await _verify_nodes(options, chosen, comparison)

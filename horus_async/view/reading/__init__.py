@@ -1,0 +1,1 @@
+"""Reads sessions, black boxes and traces for a page."""
