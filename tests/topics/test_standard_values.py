@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from horus_async import Node, Scheduler, Topic
 from horus_async.errors import MessageDecodeError, TopicTypeError, ValueNotSupportedError
 from horus_async.recorder import open_session
-from horus_async.recorder.exports.flatten import plain
+from horus_async.recorder.tables.flatten import plain
 from horus_async.recorder.read.info import type_name
 from horus_async.recorder.records import ExecutionRecord
 from horus_async.topics.codec import as_bytes, decode, encode, to_json

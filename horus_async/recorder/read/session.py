@@ -153,7 +153,7 @@ class Session:
         """
         lines = self.executions(node, start, stop)
         in_callbacks = (sent for line in lines if _is_of_callback(line) for sent in line.outputs)
-        if not self._has_loose(node):
+        if not self.has_loose(node):
             return in_callbacks
         in_background = self.sends(node, start, stop, background=True)
         return _by_number(heapq.merge(in_callbacks, in_background, key=_when))
@@ -230,8 +230,12 @@ class Session:
         """
         return next(self._file_of(node).sends(), None) is not None
 
-    def _has_loose(self, node: str) -> bool:
-        """Whether it may have sent something outside of callbacks, for which its file has to be read twice."""
+    def has_loose(self, node: str) -> bool:
+        """Whether it may have sent something outside of callbacks, for which its file has to be read twice.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
         footer = self._file_of(node).footer
         if footer is None or footer.sends is None or footer.loose is None:
             return self.has_sends(node)

@@ -16,16 +16,19 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from horus_async.json_text import FLOATS
 
 from .arrays import array_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from horus_async.recorder.messages import RecordedMessage
+
+    Columns = dict[str, Sequence[Any]]
+    """Cells by column, all of one length."""
 
 FIXED = ("tick", "stamp_ns", "seq", "publisher")
 """The first columns of every table."""
@@ -33,6 +36,7 @@ FIXED = ("tick", "stamp_ns", "seq", "publisher")
 VALUE = "value"
 """The column of a message that is not a dict."""
 
+_OBJECT = ("$type", "value")
 _LIKE_FIXED = re.compile(rf"(data\.)*({'|'.join(FIXED)})").fullmatch
 _is_atomic = {int, float, str, bool, type(None)}.issuperset
 
@@ -43,16 +47,70 @@ class Digits(str):
     __slots__ = ()
 
 
-def row_of(message: RecordedMessage) -> dict[str, Any]:
-    """The cells of one message by column, the fixed ones first."""
-    row: dict[str, Any] = {
-        "tick": message.tick,
-        "stamp_ns": message.stamp_ns,
-        "seq": message.seq,
-        "publisher": message.publisher,
-    }
-    _fill(row, None, plain(message.data))
+class Batch(NamedTuple):
+    """Some messages of a topic, column by column."""
+
+    ticks: Sequence[int]
+    stamps_ns: Sequence[int]
+    seqs: Sequence[int]
+    publishers: Sequence[str]
+    data: Sequence[Any]
+    """As parsed from JSON, with the codec's tags."""
+
+    @classmethod
+    def of(cls, messages: Sequence[RecordedMessage]) -> Batch:
+        """That of some messages."""
+        ticks, stamps_ns, publishers, _, seqs, data = zip(*messages, strict=True)
+        return cls(ticks, stamps_ns, seqs, publishers, data)
+
+
+def columns_of(batch: Batch) -> Columns:
+    """The columns of some messages, at least one, the fixed ones first; None where a message lacks a field."""
+    fixed = dict(zip(FIXED, (batch.ticks, batch.stamps_ns, batch.seqs, batch.publishers), strict=True))
+    found: Columns = {}
+    if not _spread(batch.data, None, found):
+        rows = [_row_of(data) for data in batch.data]
+        names = dict.fromkeys(name for row in rows for name in row)
+        found = {name: [row.get(name) for row in rows] for name in names}
+    return {**fixed, **found}
+
+
+def _row_of(data: Any) -> dict[str, Any]:
+    """The cells of one message by column."""
+    row: dict[str, Any] = {}
+    _fill(row, None, plain(data))
     return row
+
+
+def _spread(values: Sequence[Any], path: str | None, found: Columns) -> bool:
+    """Add the columns of the fields of values that all have the same form, without a look at each by itself.
+
+    Returns:
+        False if they have not: then each is a row of its own.
+    """
+    types = set(map(type, values))
+    if types == {dict}:
+        keys = tuple(values[0])
+        if keys == _OBJECT and {*map(tuple, values)} == {_OBJECT}:
+            return _spread([value["value"] for value in values], path, found)
+        if keys and keys[0] not in _PLAIN:
+            return _spread_dicts(values, keys, path, found)
+    if types & {dict, list}:
+        values = list(map(plain, values))
+        if dict in set(map(type, values)):
+            return False
+    found[_name(path)] = values
+    return True
+
+
+def _spread_dicts(dicts: Sequence[Any], keys: tuple[str, ...], path: str | None, found: Columns) -> bool:
+    if set(map(len, dicts)) != {len(keys)} or any(key in _PLAIN for key in keys):
+        return False
+    try:
+        fields = [[one[keys[0]] for one in dicts]] if len(keys) == 1 else zip(*map(itemgetter(*keys), dicts), strict=True)
+        return all(_spread(values, _below(path, key), found) for key, values in zip(keys, fields, strict=True))
+    except KeyError:
+        return False
 
 
 def plain(data: Any) -> Any:
@@ -90,12 +148,21 @@ def _fill(row: dict[str, Any], path: str | None, value: Any) -> None:
     """Add the fields of ``value``, which is at ``path``; None for the message itself."""
     if type(value) is dict and (value or path is None):
         for key, item in value.items():
-            step = key.replace("\\", "\\\\").replace(".", "\\.") if "." in key or "\\" in key else key
-            _fill(row, step if path is None else f"{path}.{step}", item)
-    elif path is None:
-        row[VALUE] = value
+            _fill(row, _below(path, key), item)
     else:
-        row[f"data.{path}" if _LIKE_FIXED(path) else path] = value
+        row[_name(path)] = value
+
+
+def _below(path: str | None, key: str) -> str:
+    step = key.replace("\\", "\\\\").replace(".", "\\.") if "." in key or "\\" in key else key
+    return step if path is None else f"{path}.{step}"
+
+
+def _name(path: str | None) -> str:
+    """The column of a field; None stands for a message that is not a dict."""
+    if path is None:
+        return VALUE
+    return f"data.{path}" if _LIKE_FIXED(path) else path
 
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {

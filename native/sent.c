@@ -1,0 +1,268 @@
+/* `horus_async.recorder.sent`: the messages of one topic in the lines of a frame. Lines that hold the topic's name are
+ * looked through as compact JSON, without a value being made of anything but the numbers of its messages; whatever is
+ * not as our own writers have it (blanks, escapes in names, keys twice, wrong types, huge numbers) is left to Python. */
+#include "native.h"
+
+enum { DEEPEST = 200, DIGITS = 30, EXPONENT = 250 };
+
+typedef struct {
+    const char *at, *end;
+} Span;
+
+/* The members of an object that matter. */
+enum Member { KIND, TICK, OUTPUTS, DIGEST, TOPIC, PUBLISHER, SEQ, STAMP, DATA, MEMBERS };
+static const char *const members[MEMBERS] = {"\"kind\"",      "\"tick\"", "\"outputs\"",  "\"digest\"", "\"topic\"",
+                                             "\"publisher\"", "\"seq\"",  "\"stamp_ns\"", "\"data\""};
+static const char *const kinds[] = {"\"tick\"",       "\"init\"",    "\"shutdown\"",
+                                    "\"safe_state\"", "\"request\"", "\"sends\""};
+
+typedef struct {
+    Span name;
+    PyObject *ticks, *stamps, *seqs, *publishers;
+    char *values, *to; /* the JSON text of the data, with commas */
+} Found;
+
+/* Each of these gives where a piece of JSON ends; NULL where it is none, or Python has to look. */
+
+static const char *skip_string(const char *at, const char *end) {
+    if (at >= end || *at++ != '"') return NULL;
+    for (; at < end; at++) {
+        if (*at == '"') return at + 1;
+        if ((unsigned char)*at < 0x20) return NULL;
+        if (*at != '\\') continue;
+        if (++at >= end) return NULL;
+        if (*at == 'u') {
+            if (end - at < 5) return NULL;
+            for (int i = 1; i <= 4; i++) {
+                if (at[i] == 0 || strchr("0123456789abcdefABCDEF", at[i]) == NULL) return NULL;
+            }
+            if ((at[1] == 'd' || at[1] == 'D') && at[2] >= '8') return NULL; /* half of a pair */
+            at += 4;
+        } else if (*at == 0 || strchr("\"\\/bfnrt", *at) == NULL) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+static int is_digit(const char *at, const char *end) { return at < end && *at >= '0' && *at <= '9'; }
+
+static const char *skip_digits(const char *at, const char *end) {
+    while (is_digit(at, end)) at++;
+    return at;
+}
+
+static const char *skip_number(const char *at, const char *end) {
+    if (at < end && *at == '-') at++;
+    const char *begin = at;
+    if (!is_digit(at, end) || (*at == '0' && is_digit(at + 1, end))) return NULL;
+    at = skip_digits(at, end);
+    if (at < end && *at == '.') {
+        if (!is_digit(++at, end)) return NULL;
+        at = skip_digits(at, end);
+    }
+    if (at - begin > DIGITS) return NULL;
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        if (at < end && (*at == '+' || *at == '-')) at++;
+        int exponent = 0;
+        begin = at;
+        for (; is_digit(at, end) && exponent <= EXPONENT; at++) exponent = 10 * exponent + (*at - '0');
+        if (at == begin || exponent > EXPONENT) return NULL;
+    }
+    return at;
+}
+
+static const char *skip_word(const char *at, const char *end, const char *word) {
+    size_t size = strlen(word);
+    return (size_t)(end - at) >= size && memcmp(at, word, size) == 0 ? at + size : NULL;
+}
+
+static const char *skip_value(const char *at, const char *end, int depth) {
+    if (at >= end || depth > DEEPEST) return NULL;
+    char closing;
+    switch (*at) {
+        case '"': return skip_string(at, end);
+        case 't': return skip_word(at, end, "true");
+        case 'f': return skip_word(at, end, "false");
+        case 'n': return skip_word(at, end, "null");
+        case '{': closing = '}'; break;
+        case '[': closing = ']'; break;
+        default: return skip_number(at, end);
+    }
+    if (++at < end && *at == closing) return at + 1;
+    for (;;) {
+        if (closing == '}') {
+            at = skip_string(at, end);
+            if (at == NULL || at >= end || *at++ != ':') return NULL;
+        }
+        at = skip_value(at, end, depth + 1);
+        if (at == NULL || at >= end) return NULL;
+        if (*at == closing) return at + 1;
+        if (*at++ != ',') return NULL;
+    }
+}
+
+static int is(Span span, const char *text) {
+    size_t size = strlen(text);
+    return span.at != NULL && (size_t)(span.end - span.at) == size && memcmp(span.at, text, size) == 0;
+}
+
+static int has_escapes(Span text) { return memchr(text.at, '\\', text.end - text.at) != NULL; }
+
+/* Takes an object apart into the members that matter. */
+static const char *read_object(const char *at, const char *end, Span *found) {
+    memset(found, 0, MEMBERS * sizeof *found);
+    if (at >= end || *at++ != '{') return NULL;
+    for (;;) {
+        Span key = {at, skip_string(at, end)};
+        if (key.end == NULL || has_escapes(key) || key.end >= end || *key.end != ':') return NULL;
+        Span value = {key.end + 1, skip_value(key.end + 1, end, 0)};
+        if (value.end == NULL || value.end >= end) return NULL;
+        for (int member = 0; member < MEMBERS; member++) {
+            if (!is(key, members[member])) continue;
+            if (found[member].at != NULL) return NULL;
+            found[member] = value;
+            break;
+        }
+        if (*value.end == '}') return value.end + 1;
+        if (*value.end != ',') return NULL;
+        at = value.end + 1;
+    }
+}
+
+/* 1 if it is a whole number that is surely one of 64 bits. */
+static int read_whole(Span span, int64_t *number) {
+    if (span.at == NULL) return 0;
+    int negative = *span.at == '-';
+    const char *at = span.at + negative;
+    if (span.end - at > 18 || (negative && *at == '0')) return 0;
+    for (*number = 0; at < span.end; at++) {
+        if (*at < '0' || *at > '9') return 0;
+        *number = 10 * *number + (*at - '0');
+    }
+    if (negative) *number = -*number;
+    return 1;
+}
+
+static int append(PyObject *list, PyObject *item) {
+    int result = item == NULL ? -1 : PyList_Append(list, item);
+    Py_XDECREF(item);
+    return result;
+}
+
+/* 1 if the message is of the topic, 0 if it is of another, -1 where Python has to look or with an exception. */
+static int is_meant(const Found *found, const Span *message) {
+    Span topic = message[TOPIC];
+    if (topic.at == NULL || *topic.at != '"') return -1;
+    size_t size = found->name.end - found->name.at;
+    if ((size_t)(topic.end - topic.at) == size && memcmp(topic.at, found->name.at, size) == 0) return 1;
+    return has_escapes(topic) ? -1 : 0;
+}
+
+static int take(Found *found, const Span *message, Span tick_span) {
+    int64_t tick, seq, stamp;
+    Span data = message[DATA];
+    if (data.at == NULL || !read_whole(tick_span, &tick) || !read_whole(message[SEQ], &seq) || seq < 0 ||
+        !read_whole(message[STAMP], &stamp)) {
+        return -1;
+    }
+    if (append(found->ticks, PyLong_FromLongLong(tick)) < 0 || append(found->stamps, PyLong_FromLongLong(stamp)) < 0 ||
+        append(found->seqs, PyLong_FromLongLong(seq)) < 0) {
+        return -1;
+    }
+    *found->to++ = ',';
+    memcpy(found->to, data.at, data.end - data.at);
+    found->to += data.end - data.at;
+    return 0;
+}
+
+static int take_outputs(Found *found, const Span *line) {
+    const char *at = line[OUTPUTS].at, *end = line[OUTPUTS].end;
+    int64_t tick;
+    if (at == NULL || *at++ != '[' || line[TICK].at == NULL) return -1;
+    if (!is(line[TICK], "null") && !read_whole(line[TICK], &tick)) return -1;
+    if (*at == ']') return 0;
+    for (;; at++) {
+        Span output[MEMBERS];
+        at = read_object(at, end, output);
+        if (at == NULL) return -1;
+        int meant = is_meant(found, output);
+        if (meant < 0) return -1;
+        if (meant && take(found, output, output[TICK].at == NULL ? line[TICK] : output[TICK]) < 0) return -1;
+        if (*at == ']') return 0;
+    }
+}
+
+static int take_outside(Found *found, const Span *line) {
+    int meant = is_meant(found, line);
+    if (meant <= 0) return meant;
+    Span publisher = line[PUBLISHER];
+    if (publisher.at == NULL || *publisher.at != '"' || has_escapes(publisher)) return -1;
+    if (take(found, line, line[TICK]) < 0) return -1;
+    return append(found->publishers, PyUnicode_DecodeUTF8(publisher.at + 1, publisher.end - publisher.at - 2, "strict"));
+}
+
+static int take_line(Found *found, const char *at, const char *end) {
+    Span line[MEMBERS];
+    if (read_object(at, end, line) != end || line[KIND].at == NULL || *line[KIND].at != '"' || has_escapes(line[KIND])) {
+        return -1;
+    }
+    if (is(line[KIND], "\"message\"")) return take_outside(found, line);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (is(line[KIND], kinds[i])) return line[DIGEST].at != NULL ? 0 : take_outputs(found, line);
+    }
+    return 0;
+}
+
+static int take_all(Found *found, const char *text, const char *end) {
+    size_t size = found->name.end - found->name.at;
+    for (const char *at = text; at < end;) {
+        const char *place = memmem(at, end - at, found->name.at, size);
+        if (place == NULL) break;
+        const char *begin = place, *stop = memchr(place, '\n', end - place);
+        while (begin > at && begin[-1] != '\n') begin--;
+        if (stop == NULL) stop = end;
+        if (take_line(found, begin, stop) < 0) return -1;
+        at = stop + 1;
+    }
+    return 0;
+}
+
+/* sent_in(text, name): ticks, stamps, numbers, publishers (of external messages) and the JSON text of a list of the data;
+ * None where Python has to look. */
+static PyObject *sent_in(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *text, *name;
+    Py_ssize_t size, name_size;
+    if (!PyArg_ParseTuple(args, "y#y#", &text, &size, &name, &name_size)) return NULL;
+    if (name_size < 2) Py_RETURN_NONE;
+    Found found = {{name, name + name_size}, PyList_New(0), PyList_New(0), PyList_New(0), PyList_New(0), NULL, NULL};
+    PyObject *result = NULL;
+    /* Every value has a character behind it in its line, so there is room for a comma each. */
+    found.values = found.to = PyMem_Malloc(size + 2);
+    if (found.values == NULL) {
+        PyErr_NoMemory();
+    } else if (found.ticks != NULL && found.stamps != NULL && found.seqs != NULL && found.publishers != NULL) {
+        if (take_all(&found, text, text + size) == 0) {
+            if (found.to == found.values) *found.to++ = '[';
+            *found.values = '[';
+            *found.to++ = ']';
+            result = Py_BuildValue("OOOOy#", found.ticks, found.stamps, found.seqs, found.publishers, found.values,
+                                   (Py_ssize_t)(found.to - found.values));
+        } else if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+            PyErr_Clear();
+            result = Py_NewRef(Py_None);
+        }
+    }
+    PyMem_Free(found.values);
+    Py_XDECREF(found.ticks);
+    Py_XDECREF(found.stamps);
+    Py_XDECREF(found.seqs);
+    Py_XDECREF(found.publishers);
+    return result;
+}
+
+static PyMethodDef functions[] = {{"sent_in", sent_in, METH_VARARGS, NULL}, {0}};
+
+int add_sent(PyObject *module) { return PyModule_AddFunctions(module, functions); }
