@@ -10,7 +10,7 @@ import attrs
 import click
 
 from horus_async.recorder import open_session
-from horus_async.recorder.read.moments import first_tick_from, parse_span, span_text
+from horus_async.recorder.view.moments import first_tick_from, parse_span, span_text
 
 from .support.errors import FOUND, USAGE, fail, prints_no_data
 from .support.in_order import ended_in_order

@@ -1,4 +1,4 @@
-/* `horus_async.recorder.sent`: the messages of one topic in the lines of a frame. Lines that hold the topic's name are
+/* `horus_async.recorder.tables.sent`: the messages of one topic in the lines of a frame. Lines that hold the topic's name are
  * looked through as compact JSON, without a value being made of anything but the numbers of its messages; whatever is
  * not as our own writers have it (blanks, escapes in names, keys twice, wrong types, huge numbers) is left to Python. */
 #include "native.h"
@@ -11,8 +11,12 @@ typedef struct {
 
 /* The members of an object that matter. */
 enum Member { KIND, TICK, OUTPUTS, DIGEST, TOPIC, PUBLISHER, SEQ, STAMP, DATA, MEMBERS };
-static const char *const members[MEMBERS] = {"\"kind\"",      "\"tick\"", "\"outputs\"",  "\"digest\"", "\"topic\"",
-                                             "\"publisher\"", "\"seq\"",  "\"stamp_ns\"", "\"data\""};
+#define NAMED(text) {text, sizeof text - 1}
+static const struct {
+    const char *text;
+    size_t size;
+} members[MEMBERS] = {NAMED("\"kind\""),      NAMED("\"tick\""), NAMED("\"outputs\""),  NAMED("\"digest\""), NAMED("\"topic\""),
+                      NAMED("\"publisher\""), NAMED("\"seq\""),  NAMED("\"stamp_ns\""), NAMED("\"data\"")};
 static const char *const kinds[] = {"\"tick\"",       "\"init\"",    "\"shutdown\"",
                                     "\"safe_state\"", "\"request\"", "\"sends\""};
 
@@ -110,20 +114,27 @@ static int is(Span span, const char *text) {
 
 static int has_escapes(Span text) { return memchr(text.at, '\\', text.end - text.at) != NULL; }
 
-/* Takes an object apart into the members that matter. */
-static const char *read_object(const char *at, const char *end, Span *found) {
-    memset(found, 0, MEMBERS * sizeof *found);
+static const char *take_outputs(Found *found, const char *at, const char *end);
+
+/* Takes an object apart into the members that matter. Of a line's outputs the messages are taken at once. */
+static const char *read_object(const char *at, const char *end, Span *members_of, Found *line) {
+    memset(members_of, 0, MEMBERS * sizeof *members_of);
     if (at >= end || *at++ != '{') return NULL;
     for (;;) {
         Span key = {at, skip_string(at, end)};
         if (key.end == NULL || has_escapes(key) || key.end >= end || *key.end != ':') return NULL;
-        Span value = {key.end + 1, skip_value(key.end + 1, end, 0)};
+        int member = 0;
+        size_t size = key.end - key.at;
+        while (member < MEMBERS && (size != members[member].size || memcmp(key.at, members[member].text, size) != 0)) {
+            member++;
+        }
+        Span value = {key.end + 1, NULL};
+        int are_outputs = line != NULL && member == OUTPUTS && value.at < end && *value.at == '[';
+        value.end = are_outputs ? take_outputs(line, value.at, end) : skip_value(value.at, end, 0);
         if (value.end == NULL || value.end >= end) return NULL;
-        for (int member = 0; member < MEMBERS; member++) {
-            if (!is(key, members[member])) continue;
-            if (found[member].at != NULL) return NULL;
-            found[member] = value;
-            break;
+        if (member < MEMBERS) {
+            if (members_of[member].at != NULL) return NULL;
+            members_of[member] = value;
         }
         if (*value.end == '}') return value.end + 1;
         if (*value.end != ',') return NULL;
@@ -160,15 +171,17 @@ static int is_meant(const Found *found, const Span *message) {
     return has_escapes(topic) ? -1 : 0;
 }
 
-static int take(Found *found, const Span *message, Span tick_span) {
-    int64_t tick, seq, stamp;
+/* Adds a message; one without a tick has that of its line, which may come later: see `set_ticks`. */
+static int take(Found *found, const Span *message) {
+    int64_t tick = 0, seq, stamp;
     Span data = message[DATA];
-    if (data.at == NULL || !read_whole(tick_span, &tick) || !read_whole(message[SEQ], &seq) || seq < 0 ||
-        !read_whole(message[STAMP], &stamp)) {
+    int has_tick = message[TICK].at != NULL;
+    if (data.at == NULL || (has_tick && !read_whole(message[TICK], &tick)) || !read_whole(message[SEQ], &seq) ||
+        seq < 0 || !read_whole(message[STAMP], &stamp)) {
         return -1;
     }
-    if (append(found->ticks, PyLong_FromLongLong(tick)) < 0 || append(found->stamps, PyLong_FromLongLong(stamp)) < 0 ||
-        append(found->seqs, PyLong_FromLongLong(seq)) < 0) {
+    if (append(found->ticks, has_tick ? PyLong_FromLongLong(tick) : Py_NewRef(Py_None)) < 0 ||
+        append(found->stamps, PyLong_FromLongLong(stamp)) < 0 || append(found->seqs, PyLong_FromLongLong(seq)) < 0) {
         return -1;
     }
     *found->to++ = ',';
@@ -177,42 +190,53 @@ static int take(Found *found, const Span *message, Span tick_span) {
     return 0;
 }
 
-static int take_outputs(Found *found, const Span *line) {
-    const char *at = line[OUTPUTS].at, *end = line[OUTPUTS].end;
-    int64_t tick;
-    if (at == NULL || *at++ != '[' || line[TICK].at == NULL) return -1;
-    if (!is(line[TICK], "null") && !read_whole(line[TICK], &tick)) return -1;
-    if (*at == ']') return 0;
+static const char *take_outputs(Found *found, const char *at, const char *end) {
+    if (++at < end && *at == ']') return at + 1;
     for (;; at++) {
         Span output[MEMBERS];
-        at = read_object(at, end, output);
-        if (at == NULL) return -1;
+        at = read_object(at, end, output, NULL);
+        if (at == NULL || at >= end) return NULL;
         int meant = is_meant(found, output);
-        if (meant < 0) return -1;
-        if (meant && take(found, output, output[TICK].at == NULL ? line[TICK] : output[TICK]) < 0) return -1;
-        if (*at == ']') return 0;
+        if (meant < 0 || (meant && take(found, output) < 0)) return NULL;
+        if (*at == ']') return at + 1;
+        if (*at != ',') return NULL;
     }
+}
+
+/* Gives the messages from a place on the tick of their line, which have none of their own. */
+static int set_ticks(Found *found, Py_ssize_t place, Span span) {
+    int64_t tick;
+    for (; place < PyList_Size(found->ticks); place++) {
+        if (PyList_GetItem(found->ticks, place) != Py_None) continue;
+        if (!read_whole(span, &tick)) return -1;
+        PyObject *number = PyLong_FromLongLong(tick);
+        if (number == NULL || PyList_SetItem(found->ticks, place, number) < 0) return -1;
+    }
+    return 0;
 }
 
 static int take_outside(Found *found, const Span *line) {
     int meant = is_meant(found, line);
     if (meant <= 0) return meant;
     Span publisher = line[PUBLISHER];
-    if (publisher.at == NULL || *publisher.at != '"' || has_escapes(publisher)) return -1;
-    if (take(found, line, line[TICK]) < 0) return -1;
+    if (publisher.at == NULL || *publisher.at != '"' || has_escapes(publisher) || line[TICK].at == NULL) return -1;
+    if (take(found, line) < 0) return -1;
     return append(found->publishers, PyUnicode_DecodeUTF8(publisher.at + 1, publisher.end - publisher.at - 2, "strict"));
 }
 
 static int take_line(Found *found, const char *at, const char *end) {
     Span line[MEMBERS];
-    if (read_object(at, end, line) != end || line[KIND].at == NULL || *line[KIND].at != '"' || has_escapes(line[KIND])) {
-        return -1;
-    }
-    if (is(line[KIND], "\"message\"")) return take_outside(found, line);
+    Py_ssize_t place = PyList_Size(found->ticks);
+    if (read_object(at, end, line, found) != end) return -1;
+    Span kind = line[KIND];
+    if (kind.at == NULL || *kind.at != '"' || has_escapes(kind)) return -1;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (is(line[KIND], kinds[i])) return line[DIGEST].at != NULL ? 0 : take_outputs(found, line);
+        if (!is(kind, kinds[i]) || line[DIGEST].at != NULL) continue;
+        if (line[TICK].at == NULL || line[OUTPUTS].at == NULL || *line[OUTPUTS].at != '[') return -1;
+        return set_ticks(found, place, line[TICK]);
     }
-    return 0;
+    if (PyList_Size(found->ticks) > place) return -1; /* what has outputs is no line of ours */
+    return is(kind, "\"message\"") ? take_outside(found, line) : 0;
 }
 
 static int take_all(Found *found, const char *text, const char *end) {

@@ -33,6 +33,11 @@ class RecordedMessage(NamedTuple):
     """As parsed from JSON, with the codec's tags."""
 
     @property
+    def stamp(self) -> float:
+        """When it was sent, in seconds since 1970, or of the run's virtual time."""
+        return self.stamp_ns / 1e9
+
+    @property
     def value(self) -> Any:
         """What was sent; a class that the program does not have comes as a dict with its ``$type``."""
         return decode(orjson.dumps(self.data))

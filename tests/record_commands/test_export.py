@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcap.reader import make_reader
 
-from horus_async.recorder.tables.flatten import FIXED, Batch, columns_of
 from horus_async.recorder.exports.mcap_export import merged_schema, schema_of
 from horus_async.recorder.exports.tables import table_paths
 from horus_async.recorder.messages import RecordedMessage
+from horus_async.recorder.tables.flatten import FIXED, Batch, columns_of
 from horus_async.topics.codec import decode
 
 from .sessions import call, call_json, make, outsider, robot

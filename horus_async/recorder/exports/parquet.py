@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from horus_async.recorder.tables.arrow import schema_of, table_of
 from horus_async.recorder.tables.kinds import Array, Lists
+
 from .output import need
 from .tables import TableFormat, export_tables
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
     from horus_async.recorder.messages import Progress
     from horus_async.recorder.read.session import Session
-
     from horus_async.recorder.tables.flatten import Columns
     from horus_async.recorder.tables.kinds import Kind
     from horus_async.recorder.tables.table import Table
+
     from .output import Exported
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .tables import TableFormat
 from horus_async.recorder.tables.text import csv_line, is_formula, json_text
+
+from .tables import TableFormat
 
 if TYPE_CHECKING:
     from horus_async.recorder.tables.flatten import Columns

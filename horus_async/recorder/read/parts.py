@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from horus_async.recorder.frames import Damage
     from horus_async.recorder.records import SendsRecord, SessionLine
-    from horus_async.recorder.sent import Sent
+    from horus_async.recorder.tables.sent import Sent
 
 
 class RecordedParts(RecordedFile):

@@ -28,7 +28,7 @@ from horus_async.recorder.records import (
     SessionLine,
     parse_line,
 )
-from horus_async.recorder.sent import Sent, sent_in
+from horus_async.recorder.tables.sent import Sent, sent_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

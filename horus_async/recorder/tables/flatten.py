@@ -107,7 +107,8 @@ def _spread_dicts(dicts: Sequence[Any], keys: tuple[str, ...], path: str | None,
     if set(map(len, dicts)) != {len(keys)} or any(key in _PLAIN for key in keys):
         return False
     try:
-        fields = [[one[keys[0]] for one in dicts]] if len(keys) == 1 else zip(*map(itemgetter(*keys), dicts), strict=True)
+        rows = map(itemgetter(*keys), dicts)
+        fields = [tuple(rows)] if len(keys) == 1 else zip(*rows, strict=True)
         return all(_spread(values, _below(path, key), found) for key, values in zip(keys, fields, strict=True))
     except KeyError:
         return False

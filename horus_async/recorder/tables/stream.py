@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from horus_async.recorder.messages import Progress, Recorded
-    from horus_async.recorder.sent import Sent
+    from horus_async.recorder.tables.sent import Sent
 
 _NUMBERS = (int, float, bool)
 ROWS, BYTES = 4096, 16 << 20
@@ -124,13 +124,18 @@ def _in_frames(found: Iterable[Sent], node: str | None) -> Iterator[Batch]:
 
 
 def _together(found: list[Sent], node: str | None) -> Batch:
-    def joined(column: int) -> list[object]:
-        return list(chain.from_iterable(sent[column] for sent in found))  # type: ignore[arg-type]
+    ticks = _joined([sent.ticks for sent in found])
+    return Batch(
+        ticks,
+        _joined([sent.stamps_ns for sent in found]),
+        _joined([sent.seqs for sent in found]),
+        _joined([sent.publishers for sent in found]) if node is None else [node] * len(ticks),
+        _joined([sent.data for sent in found]),
+    )
 
-    columns = [joined(column) if len(found) > 1 else found[0][column] for column in range(5)]
-    if node is not None:
-        columns[3] = [node] * len(columns[0])  # type: ignore[arg-type]
-    return Batch(*columns)  # type: ignore[arg-type]
+
+def _joined(lists: list[list[Any]]) -> list[Any]:
+    return lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
 
 
 def _in_order(session: Recorded, node: str, topic: str, start: int | None, stop: int | None) -> Iterator[Batch]:

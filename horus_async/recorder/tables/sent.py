@@ -42,8 +42,12 @@ class Sent(NamedTuple):
         ]
         if len(places) == len(self.ticks):
             return self
-        columns = (self.ticks, self.stamps_ns, self.seqs, self.publishers, self.data)
-        return Sent(*([column[place] for place in places] if column else [] for column in columns), self.size)  # type: ignore[misc]
+
+        def some(column: list[Any]) -> list[Any]:
+            return [column[place] for place in places] if column else []
+
+        columns = some(self.ticks), some(self.stamps_ns), some(self.seqs), some(self.publishers), some(self.data)
+        return Sent(*columns, self.size)
 
 
 def sent_in(
@@ -113,7 +117,7 @@ def _take(fields: dict[str, Any], topic: str, found: Sent) -> None:
             raise TypeError("tick, stamp_ns and seq have to be whole numbers")
         if kind == _OUTSIDE and type(sent["publisher"]) is not str:
             raise TypeError("publisher has to be text")
-        sent["data"]  # noqa: B018 - before anything is added
+        sent["data"]
     for tick, sent in rows:
         found.ticks.append(tick)
         found.stamps_ns.append(sent["stamp_ns"])
