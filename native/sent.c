@@ -3,6 +3,8 @@
  * not as our own writers have it (blanks, escapes in names, keys twice, wrong types, huge numbers) is left to Python. */
 #include "native.h"
 
+#define MISSING INT64_MIN
+
 enum { DEEPEST = 200, DIGITS = 30, EXPONENT = 250 };
 
 typedef struct {
@@ -21,9 +23,15 @@ static const char *const kinds[] = {"\"tick\"",       "\"init\"",    "\"shutdown
                                     "\"safe_state\"", "\"request\"", "\"sends\""};
 
 typedef struct {
+    int64_t tick, stamp, seq;
+} Row;
+
+typedef struct {
     Span name;
-    PyObject *ticks, *stamps, *seqs, *publishers;
-    char *values, *to; /* the JSON text of the data, with commas */
+    Row *rows;
+    Py_ssize_t count, room;
+    PyObject *publishers;
+    char *values, *to; /* the JSON texts of the data, a newline before each */
 } Found;
 
 /* Each of these gives where a piece of JSON ends; NULL where it is none, or Python has to look. */
@@ -156,10 +164,19 @@ static int read_whole(Span span, int64_t *number) {
     return 1;
 }
 
-static int append(PyObject *list, PyObject *item) {
-    int result = item == NULL ? -1 : PyList_Append(list, item);
-    Py_XDECREF(item);
-    return result;
+static int add_row(Found *found, Row row) {
+    if (found->count == found->room) {
+        Py_ssize_t room = 2 * found->room + 64;
+        Row *rows = PyMem_Realloc(found->rows, room * sizeof *rows);
+        if (rows == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        found->rows = rows;
+        found->room = room;
+    }
+    found->rows[found->count++] = row;
+    return 0;
 }
 
 /* 1 if the message is of the topic, 0 if it is of another, -1 where Python has to look or with an exception. */
@@ -180,11 +197,8 @@ static int take(Found *found, const Span *message) {
         seq < 0 || !read_whole(message[STAMP], &stamp)) {
         return -1;
     }
-    if (append(found->ticks, has_tick ? PyLong_FromLongLong(tick) : Py_NewRef(Py_None)) < 0 ||
-        append(found->stamps, PyLong_FromLongLong(stamp)) < 0 || append(found->seqs, PyLong_FromLongLong(seq)) < 0) {
-        return -1;
-    }
-    *found->to++ = ',';
+    if (add_row(found, (Row){has_tick ? tick : MISSING, stamp, seq}) < 0) return -1;
+    *found->to++ = '\n';
     memcpy(found->to, data.at, data.end - data.at);
     found->to += data.end - data.at;
     return 0;
@@ -205,12 +219,9 @@ static const char *take_outputs(Found *found, const char *at, const char *end) {
 
 /* Gives the messages from a place on the tick of their line, which have none of their own. */
 static int set_ticks(Found *found, Py_ssize_t place, Span span) {
-    int64_t tick;
-    for (; place < PyList_Size(found->ticks); place++) {
-        if (PyList_GetItem(found->ticks, place) != Py_None) continue;
-        if (!read_whole(span, &tick)) return -1;
-        PyObject *number = PyLong_FromLongLong(tick);
-        if (number == NULL || PyList_SetItem(found->ticks, place, number) < 0) return -1;
+    for (; place < found->count; place++) {
+        int64_t *tick = &found->rows[place].tick;
+        if (*tick == MISSING && !read_whole(span, tick)) return -1;
     }
     return 0;
 }
@@ -221,12 +232,15 @@ static int take_outside(Found *found, const Span *line) {
     Span publisher = line[PUBLISHER];
     if (publisher.at == NULL || *publisher.at != '"' || has_escapes(publisher) || line[TICK].at == NULL) return -1;
     if (take(found, line) < 0) return -1;
-    return append(found->publishers, PyUnicode_DecodeUTF8(publisher.at + 1, publisher.end - publisher.at - 2, "strict"));
+    PyObject *name = PyUnicode_DecodeUTF8(publisher.at + 1, publisher.end - publisher.at - 2, "strict");
+    int result = name == NULL ? -1 : PyList_Append(found->publishers, name);
+    Py_XDECREF(name);
+    return result;
 }
 
 static int take_line(Found *found, const char *at, const char *end) {
     Span line[MEMBERS];
-    Py_ssize_t place = PyList_Size(found->ticks);
+    Py_ssize_t place = found->count;
     if (read_object(at, end, line, found) != end) return -1;
     Span kind = line[KIND];
     if (kind.at == NULL || *kind.at != '"' || has_escapes(kind)) return -1;
@@ -235,7 +249,7 @@ static int take_line(Found *found, const char *at, const char *end) {
         if (line[TICK].at == NULL || line[OUTPUTS].at == NULL || *line[OUTPUTS].at != '[') return -1;
         return set_ticks(found, place, line[TICK]);
     }
-    if (PyList_Size(found->ticks) > place) return -1; /* what has outputs is no line of ours */
+    if (found->count > place) return -1; /* what has outputs is no line of ours */
     return is(kind, "\"message\"") ? take_outside(found, line) : 0;
 }
 
@@ -253,36 +267,48 @@ static int take_all(Found *found, const char *text, const char *end) {
     return 0;
 }
 
-/* sent_in(text, name): ticks, stamps, numbers, publishers (of external messages) and the JSON text of a list of the data;
- * None where Python has to look. */
+/* The ticks, stamps or numbers as one row of 64-bit integers. */
+static PyObject *column_of(const Found *found, int column) {
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, found->count * sizeof(int64_t));
+    if (bytes == NULL) return NULL;
+    int64_t *to = (int64_t *)PyBytes_AsString(bytes);
+    for (Py_ssize_t i = 0; i < found->count; i++) {
+        const Row *row = &found->rows[i];
+        to[i] = column == 0 ? row->tick : column == 1 ? row->stamp : row->seq;
+    }
+    return bytes;
+}
+
+/* sent_in(text, name): ticks, stamps, numbers (each 64-bit integers), publishers (of external messages) and the JSON texts of the data, with
+ * newlines between them; None where Python has to look. */
 static PyObject *sent_in(PyObject *module, PyObject *args) {
     (void)module;
     const char *text, *name;
     Py_ssize_t size, name_size;
     if (!PyArg_ParseTuple(args, "y#y#", &text, &size, &name, &name_size)) return NULL;
     if (name_size < 2) Py_RETURN_NONE;
-    Found found = {{name, name + name_size}, PyList_New(0), PyList_New(0), PyList_New(0), PyList_New(0), NULL, NULL};
+    Found found = {{name, name + name_size}, NULL, 0, 0, PyList_New(0), NULL, NULL};
     PyObject *result = NULL;
-    /* Every value has a character behind it in its line, so there is room for a comma each. */
+    /* Every value has a character behind it in its line, so there is room for a newline each. */
     found.values = found.to = PyMem_Malloc(size + 2);
     if (found.values == NULL) {
         PyErr_NoMemory();
-    } else if (found.ticks != NULL && found.stamps != NULL && found.seqs != NULL && found.publishers != NULL) {
+    } else if (found.publishers != NULL) {
         if (take_all(&found, text, text + size) == 0) {
-            if (found.to == found.values) *found.to++ = '[';
-            *found.values = '[';
-            *found.to++ = ']';
-            result = Py_BuildValue("OOOOy#", found.ticks, found.stamps, found.seqs, found.publishers, found.values,
-                                   (Py_ssize_t)(found.to - found.values));
+            int any = found.to > found.values; /* then with a newline before the first, too */
+            PyObject *columns[3] = {column_of(&found, 0), column_of(&found, 1), column_of(&found, 2)};
+            if (columns[0] != NULL && columns[1] != NULL && columns[2] != NULL) {
+                result = Py_BuildValue("OOOOy#", columns[0], columns[1], columns[2], found.publishers, found.values + any,
+                                       (Py_ssize_t)(found.to - found.values) - any);
+            }
+            for (int i = 0; i < 3; i++) Py_XDECREF(columns[i]);
         } else if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
             PyErr_Clear();
             result = Py_NewRef(Py_None);
         }
     }
     PyMem_Free(found.values);
-    Py_XDECREF(found.ticks);
-    Py_XDECREF(found.stamps);
-    Py_XDECREF(found.seqs);
+    PyMem_Free(found.rows);
     Py_XDECREF(found.publishers);
     return result;
 }

@@ -124,7 +124,10 @@ def test_a_table_does_not_depend_on_where_batches_end(values: list[Any], some: i
 
     def batches(size: int) -> list[flatten.Batch]:
         cuts = [rows[at : at + size] for at in rows[::size]]
-        return [flatten.Batch(cut, cut, cut, ["n"] * len(cut), [data[row] for row in cut]) for cut in cuts]
+        return [
+            flatten.Batch(cut, cut, cut, ["n"] * len(cut), None, b"\n".join(orjson.dumps(data[row]) for row in cut))
+            for cut in cuts
+        ]
 
     one = table.arrow_table("t", lambda: batches(some))
     assert is_like(one, table.arrow_table("t", lambda: batches(seen + 3)))
@@ -160,8 +163,10 @@ def test_it_is_a_sequence(
 LINES = st.sampled_from(
     [
         b'{"kind":"tick","tick":7,"outputs":[{"topic":"t","data":{"x":-1.5e3,"s":"\\u00e9\\n"},"stamp_ns":5,"seq":0}]}\n',
-        b'{"kind":"tick","outputs":[{"topic":"a","data":1,"stamp_ns":5,"seq":0},{"topic":"t","data":[],"stamp_ns":-5,'
-        b'"seq":1,"tick":9}],"now_ns":3,"tick":7}\n',
+        (
+            b'{"kind":"tick","outputs":[{"topic":"a","data":1,"stamp_ns":5,"seq":0},{"topic":"t","data":[],"stamp_ns":-5,'
+            b'"seq":1,"tick":9}],"now_ns":3,"tick":7}\n'
+        ),
         b'{"kind":"sends","outputs":[{"topic":"t","data":{"topic":"t"},"stamp_ns":5,"seq":0,"tick":3}],"tick":null}\n',
         b'{"kind":"message","topic":"t","publisher":"p","seq":1,"stamp_ns":2,"data":{"$float":"nan"},"tick":4}\n',
         b'{"kind":"log","message":"\\"t\\"","outputs":"t","tick":4}\n',
@@ -187,11 +192,14 @@ def test_the_native_core_finds_the_same_messages(lines: list[bytes], data: st.Da
             )
             text[at : at + data.draw(st.integers(0, 2))] = piece
 
-    def found(with_core: Any) -> tuple[Any, list[str]]:
+    def found(with_core: Any) -> tuple[Any, ...]:
         noted: list[str] = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sent, "core", with_core)
-            return sent_in(bytes(text), "t", bytes.splitlines, noted.append), noted
+            found = sent_in(bytes(text), "t", bytes.splitlines, noted.append)
+            if found is None:
+                return None, noted
+            return [*found.ticks], [*found.stamps_ns], [*found.seqs], found.publishers, found.data, noted
 
     assert repr(found(core)) == repr(found(None))
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
-from horus_async.recorder.tables.flatten import columns_of
 from horus_async.recorder.tables.kinds import Simple, is_of_digits
 from horus_async.recorder.tables.stream import session_batches
 from horus_async.recorder.tables.table import Table, UnforeseenError
@@ -65,10 +64,9 @@ class Rows:
         """Add some messages.
 
         Raises:
-            UnforeseenError: See `Table.see`.
+            UnforeseenError: See `Table.take`.
         """
-        columns, rows = columns_of(batch), len(batch.ticks)
-        self.table.see(columns, rows)
+        columns, rows = self.table.take(batch), len(batch.ticks)
         if self.format.writer is None:
             return
         if self._writer is None:

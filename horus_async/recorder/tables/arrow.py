@@ -25,7 +25,7 @@ def field_of(name: str, kind: Kind) -> Any:
     import pyarrow as pa
 
     if not isinstance(kind, Array):
-        return pa.field(name, _type(kind))
+        return pa.field(name, type_of(kind))
     described = {"dtype": kind.dtype.name}
     if kind.shape is not None:
         described["shape"] = orjson.dumps(kind.shape).decode()
@@ -48,21 +48,24 @@ def table_of(columns: Mapping[str, Sequence[Any]], rows: int, kinds: Mapping[str
 
 
 def column_of(cells: Sequence[Any], kind: Kind) -> Any:
-    """The Arrow array of some cells."""
+    """The Arrow array of some cells, which may be one already."""
     import pyarrow as pa
 
+    if isinstance(cells, pa.Array):
+        return cells
     if isinstance(kind, Array):
         return _fixed(cells, kind) if kind.fixed_size else _nested(cells, kind)
     if kind in _AS_THEY_ARE or (isinstance(kind, Number) and kind.type is not NumberType.TEXT):
-        return pa.array(cells, _type(kind))
-    return pa.array([None if cell is None else _converted(cell, kind) for cell in cells], _type(kind))
+        return pa.array(cells, type_of(kind))
+    return pa.array([None if cell is None else _converted(cell, kind) for cell in cells], type_of(kind))
 
 
-def _type(kind: Kind) -> Any:
+def type_of(kind: Kind) -> Any:
+    """The Arrow type of a column that is none of arrays."""
     import pyarrow as pa
 
     if isinstance(kind, Lists):
-        return pa.list_(pa.field("element", _type(kind.item)))
+        return pa.list_(pa.field("element", type_of(kind.item)))
     if isinstance(kind, Number) and kind.type is not NumberType.TEXT:
         return pa.type_for_alias(kind.type.value)
     return pa.bool_() if kind is Simple.BOOL else pa.string()

@@ -16,7 +16,10 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from attrs import define
 
 from horus_async.json_text import FLOATS
 
@@ -36,7 +39,8 @@ FIXED = ("tick", "stamp_ns", "seq", "publisher")
 VALUE = "value"
 """The column of a message that is not a dict."""
 
-_OBJECT = ("$type", "value")
+OBJECT = ("$type", "value")
+"""The keys of an object of a class."""
 _LIKE_FIXED = re.compile(rf"(data\.)*({'|'.join(FIXED)})").fullmatch
 _is_atomic = {int, float, str, bool, type(None)}.issuperset
 
@@ -47,21 +51,36 @@ class Digits(str):
     __slots__ = ()
 
 
-class Batch(NamedTuple):
+@define
+class Batch:
     """Some messages of a topic, column by column."""
 
     ticks: Sequence[int]
     stamps_ns: Sequence[int]
     seqs: Sequence[int]
     publishers: Sequence[str]
-    data: Sequence[Any]
-    """As parsed from JSON, with the codec's tags."""
+    _data: Sequence[Any] | None = None
+    text: bytes = b""
+    """Their JSON text, with a newline between two; empty if they are here as data."""
 
     @classmethod
     def of(cls, messages: Sequence[RecordedMessage]) -> Batch:
         """That of some messages."""
         ticks, stamps_ns, publishers, _, seqs, data = zip(*messages, strict=True)
         return cls(ticks, stamps_ns, seqs, publishers, data)
+
+    @property
+    def data(self) -> Sequence[Any]:
+        """As parsed from JSON, with the codec's tags."""
+        if self._data is None:
+            self._data = parsed(self.text)
+        return self._data
+
+
+def parsed(text: bytes) -> list[Any]:
+    """The values of JSON texts with a newline between two."""
+    values: list[Any] = orjson.loads(b"[%b]" % text.replace(b"\n", b","))
+    return values
 
 
 def columns_of(batch: Batch) -> Columns:
@@ -91,7 +110,7 @@ def _spread(values: Sequence[Any], path: str | None, found: Columns) -> bool:
     types = set(map(type, values))
     if types == {dict}:
         keys = tuple(values[0])
-        if keys == _OBJECT and {*map(tuple, values)} == {_OBJECT}:
+        if keys == OBJECT and {*map(tuple, values)} == {OBJECT}:
             return _spread([value["value"] for value in values], path, found)
         if keys and keys[0] not in _PLAIN:
             return _spread_dicts(values, keys, path, found)
@@ -99,7 +118,7 @@ def _spread(values: Sequence[Any], path: str | None, found: Columns) -> bool:
         values = list(map(plain, values))
         if dict in set(map(type, values)):
             return False
-    found[_name(path)] = values
+    found[name_of(path)] = values
     return True
 
 
@@ -109,7 +128,7 @@ def _spread_dicts(dicts: Sequence[Any], keys: tuple[str, ...], path: str | None,
     try:
         rows = map(itemgetter(*keys), dicts)
         fields = [tuple(rows)] if len(keys) == 1 else zip(*rows, strict=True)
-        return all(_spread(values, _below(path, key), found) for key, values in zip(keys, fields, strict=True))
+        return all(_spread(values, below(path, key), found) for key, values in zip(keys, fields, strict=True))
     except KeyError:
         return False
 
@@ -149,17 +168,23 @@ def _fill(row: dict[str, Any], path: str | None, value: Any) -> None:
     """Add the fields of ``value``, which is at ``path``; None for the message itself."""
     if type(value) is dict and (value or path is None):
         for key, item in value.items():
-            _fill(row, _below(path, key), item)
+            _fill(row, below(path, key), item)
     else:
-        row[_name(path)] = value
+        row[name_of(path)] = value
 
 
-def _below(path: str | None, key: str) -> str:
+def is_tag(key: str) -> bool:
+    """Whether a dict whose first key it is stands for something else."""
+    return key in _PLAIN
+
+
+def below(path: str | None, key: str) -> str:
+    """The path of a field of what is at ``path``."""
     step = key.replace("\\", "\\\\").replace(".", "\\.") if "." in key or "\\" in key else key
     return step if path is None else f"{path}.{step}"
 
 
-def _name(path: str | None) -> str:
+def name_of(path: str | None) -> str:
     """The column of a field; None stands for a message that is not a dict."""
     if path is None:
         return VALUE

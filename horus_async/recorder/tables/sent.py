@@ -7,31 +7,47 @@ code, a frame at a time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from array import array
+from typing import TYPE_CHECKING, Any
 
 import orjson
+from attrs import define, field
 
 from horus_async.native import core
 
+from .flatten import parsed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    Whole = list[int] | array[int]
+    """Whole numbers; an array of 64-bit ones from the native core."""
 
 _OF_NODE = frozenset({"tick", "init", "shutdown", "safe_state", "request", "sends"})
 _OUTSIDE = "message"
 
 
-class Sent(NamedTuple):
+@define
+class Sent:
     """Messages of one topic, in the order of their lines; all columns are of one length."""
 
-    ticks: list[int]
-    stamps_ns: list[int]
-    seqs: list[int]
+    ticks: Whole
+    stamps_ns: Whole
+    seqs: Whole
     publishers: list[str]
     """Empty in a node's file: all are the node's."""
-    data: list[Any]
-    """As parsed from JSON, with the codec's tags."""
     size: int
     """Bytes of the frame that they stand in."""
+    _data: list[Any] | None = field(default=None, repr=False)
+    text: bytes = field(default=b"", repr=False)
+    """Their JSON text, with a newline between two; empty if they are here as data."""
+
+    @property
+    def data(self) -> list[Any]:
+        """As parsed from JSON, with the codec's tags."""
+        if self._data is None:
+            self._data = parsed(self.text)
+        return self._data
 
     def within(self, start: int | None, stop: int | None) -> Sent:
         """Those of some ticks, both included; None for no limit."""
@@ -43,11 +59,11 @@ class Sent(NamedTuple):
         if len(places) == len(self.ticks):
             return self
 
-        def some(column: list[Any]) -> list[Any]:
+        def some(column: Whole | list[Any]) -> list[Any]:
             return [column[place] for place in places] if column else []
 
-        columns = some(self.ticks), some(self.stamps_ns), some(self.seqs), some(self.publishers), some(self.data)
-        return Sent(*columns, self.size)
+        columns = some(self.ticks), some(self.stamps_ns), some(self.seqs), some(self.publishers)
+        return Sent(*columns, self.size, some(self.data))
 
 
 def sent_in(
@@ -71,7 +87,11 @@ def sent_in(
         found = _by_core(text, name)
         if found is not None:
             return found if found.ticks else None
-    found = Sent([], [], [], [], [], len(text))
+    data: list[Any] = []
+    ticks: list[int] = []
+    stamps_ns: list[int] = []
+    seqs: list[int] = []
+    found = Sent(ticks, stamps_ns, seqs, [], len(text), data)
     for line in lines_of(text):
         try:
             if name in (line if isinstance(line, bytes) else bytes(line)):
@@ -88,14 +108,13 @@ def _by_core(text: bytes, name: bytes) -> Sent | None:
     columns = core.sent_in(text, name)
     if columns is None:
         return None
-    ticks, stamps_ns, seqs, publishers, values = columns
-    try:
-        data = orjson.loads(values)
-        if not text.isascii():
+    if not text.isascii():
+        try:
             text.decode()
-    except ValueError:
-        return None
-    return Sent(ticks, stamps_ns, seqs, publishers, data, len(text))
+        except ValueError:
+            return None
+    ticks, stamps_ns, seqs, publishers, values = columns
+    return Sent(array("q", ticks), array("q", stamps_ns), array("q", seqs), publishers, len(text), None, values)
 
 
 def _take(fields: dict[str, Any], topic: str, found: Sent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from horus_async.recorder.messages import RecordedMessage, may_hold, session_mes
 from .flatten import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from horus_async.recorder.messages import Progress, Recorded
     from horus_async.recorder.tables.sent import Sent
@@ -124,18 +125,24 @@ def _in_frames(found: Iterable[Sent], node: str | None) -> Iterator[Batch]:
 
 
 def _together(found: list[Sent], node: str | None) -> Batch:
+    is_text = all(sent.text for sent in found)
     ticks = _joined([sent.ticks for sent in found])
     return Batch(
         ticks,
         _joined([sent.stamps_ns for sent in found]),
         _joined([sent.seqs for sent in found]),
         _joined([sent.publishers for sent in found]) if node is None else [node] * len(ticks),
-        _joined([sent.data for sent in found]),
+        None if is_text else _joined([sent.data for sent in found]),
+        b"\n".join([sent.text for sent in found]) if is_text else b"",
     )
 
 
-def _joined(lists: list[list[Any]]) -> list[Any]:
-    return lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
+def _joined(columns: Sequence[Any]) -> Any:
+    if len(columns) == 1:
+        return columns[0]
+    if all(type(column) is array for column in columns):
+        return array("q", b"".join(columns))
+    return list(chain.from_iterable(columns))
 
 
 def _in_order(session: Recorded, node: str, topic: str, start: int | None, stop: int | None) -> Iterator[Batch]:
@@ -149,8 +156,9 @@ def _in_order(session: Recorded, node: str, topic: str, start: int | None, stop:
 
 
 def _rows(batches: Iterable[Batch], topic: str) -> Iterator[RecordedMessage]:
-    for ticks, stamps_ns, seqs, publishers, data in batches:
-        for tick, stamp_ns, seq, publisher, value in zip(ticks, stamps_ns, seqs, publishers, data, strict=True):
+    for batch in batches:
+        columns = batch.ticks, batch.stamps_ns, batch.seqs, batch.publishers, batch.data
+        for tick, stamp_ns, seq, publisher, value in zip(*columns, strict=True):
             yield RecordedMessage(tick, stamp_ns, publisher, topic, seq, value)
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from .flatten import FIXED, columns_of
-from .kinds import Number, Simple, form, kind_of, merge
+from .kinds import Number, Simple, form, merge
+from .regular import TypedColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,20 +39,26 @@ class Table:
     """Whether rows have been written."""
     formulas: int = 0
     """Cells, names of columns among them, that a spreadsheet would take for formulas."""
+    _typed_columns: TypedColumns = field(factory=TypedColumns, init=False)
 
-    def see(self, columns: Columns, rows: int) -> None:
-        """Take some rows into account.
+    def take(self, batch: Batch) -> Columns:
+        """Take some messages into account; returns their columns.
 
         Raises:
             UnforeseenError: They do not fit, and rows were written already.
         """
-        found = dict.fromkeys([*self.columns, *columns], Simple.EMPTY) | self.columns
+        kinds: dict[str, Kind] = {}
         if self.typed:
-            found |= {name: merge(found[name], kind_of(cells)) for name, cells in columns.items()}
+            columns, kinds = self._typed_columns.of(batch)
+        else:
+            columns = columns_of(batch)
+        found = dict.fromkeys([*self.columns, *columns], Simple.EMPTY) | self.columns
+        found |= {name: merge(found[name], kind) for name, kind in kinds.items()}
         if self.settled and not self._is_like(found):
             raise UnforeseenError
         self.columns = found
-        self.rows += rows
+        self.rows += len(batch.ticks)
+        return columns
 
     def _is_like(self, columns: dict[str, Kind]) -> bool:
         return columns.keys() == self.columns.keys() and all(
@@ -72,7 +79,7 @@ def arrow_table(topic: str, batches: Callable[[], Iterable[Batch]]) -> Any:
     except UnforeseenError:
         table = Table(topic, typed=True)
         for batch in batches():
-            table.see(columns_of(batch), len(batch.ticks))
+            table.take(batch)
         table.settled = True
         return _filled(table, batches())
 
@@ -84,8 +91,7 @@ def _filled(table: Table, batches: Iterable[Batch]) -> Any:
 
     parts: list[Any] = []
     for batch in batches:
-        columns = columns_of(batch)
-        table.see(columns, len(batch.ticks))
+        columns = table.take(batch)
         if not parts:
             table.settled, kinds = True, dict(table.columns)
             schema = schema_of(kinds)
