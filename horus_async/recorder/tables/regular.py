@@ -35,6 +35,8 @@ class TypedColumns:
     def __init__(self) -> None:
         self._type: Any = None
         """The Arrow type of a message's text; None if it is not known."""
+        self._objects = 0
+        """How many objects of classes it holds."""
         self._tries = _TRIES
 
     def of(self, batch: Batch) -> tuple[Columns, dict[str, Kind]]:
@@ -59,6 +61,7 @@ class TypedColumns:
             self._tries -= 1
             return
         self._type = found if type(value) is dict else None
+        self._objects = _objects_in(found)
 
     def _read(self, batch: Batch) -> tuple[Columns, dict[str, Kind]]:
         import pyarrow as pa
@@ -66,6 +69,8 @@ class TypedColumns:
 
         if batch.text[:1] != b"{" or batch.text.count(b"\n{") + 1 != len(batch.ticks):
             raise _IrregularError  # what is no object crashes Arrow's reader
+        if batch.text.count(b'{"$type":') != self._objects * len(batch.ticks):
+            raise _IrregularError  # it has to be the first key
         read = pj.ReadOptions(use_threads=False, block_size=len(batch.text) + 1)
         parse = pj.ParseOptions(explicit_schema=pa.schema(self._type), unexpected_field_behavior="error")
         try:
@@ -106,6 +111,14 @@ def _type_at(value: Any, path: str | None, kinds: Mapping[str, Kind]) -> Any:
     if not _is_plain(kind):
         raise _IrregularError
     return type_of(kind)
+
+
+def _objects_in(kind: Any) -> int:
+    import pyarrow as pa
+
+    if not pa.types.is_struct(kind):
+        return 0
+    return sum(_objects_in(field.type) for field in kind) + (tuple(field.name for field in kind) == OBJECT)
 
 
 def _is_plain(kind: Kind) -> bool:
