@@ -29,6 +29,7 @@ EXTRAS = {
     "serve": "horus-async serve",
     "otel": "OpenTelemetry spans of policy requests",
     "parquet": "Parquet files",
+    "pandas": "sessions as data frames",
     "mcap": "MCAP files, as of Foxglove",
     "bags": "import of ROS messages and bags",
     "protobuf": "import of protobuf messages in MCAP",

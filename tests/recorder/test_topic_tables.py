@@ -411,3 +411,59 @@ def test_stamps_that_are_no_time(recordings_dir: Path) -> None:
     )
     assert isinstance(session["operator.cmd"].to_pandas().index, pd.Index)
     assert pa.types.is_uint64(session["operator.cmd"].to_arrow().schema.field("stamp_ns").type)
+
+
+def test_reports_and_figures_are_tables(recordings_dir: Path) -> None:
+    """A verification and ``stats()`` in a notebook: escaped, and a comparison of nothing is no pass."""
+    from horus_async.replay.verify.comparison import Difference, TopicRow, VerifyReport
+
+    difference = Difference(3, "n", "<t>", "x", 1, 2)
+    report = VerifyReport(5, 1, difference, (TopicRow("<t>", 5, 1, 1.0),), ("gone",), ("<note>",))
+    text = report._repr_html_()
+    assert "verification failed: 5 messages compared, 1 differ" in text
+    assert text.count("&lt;") == 3
+    assert "<t>" not in text
+    assert "nothing was compared" in VerifyReport(0, 0, None)._repr_html_()
+    scheduler = Scheduler(deterministic=True, recording=RecordingOptions(name="st"), recordings_dir=recordings_dir)
+    scheduler.add(Node(name="n", tick=lambda node: node.send("t", 1), pubs=["t"])).run_sync(0.05)
+    text = scheduler.stats()._repr_html_()
+    assert "<th>mean_us</th>" in text
+    assert "<td>n</td><td>5</td>" in text
+    assert "recording " in text
+
+
+def test_a_set_is_looked_at_like_a_session(recordings_dir: Path) -> None:
+    """Several programs under one name: their topics on one time axis."""
+    from horus_async.recorder.edit.merge import merge_sessions
+
+    one = make(recordings_dir, "left", {tick: [("a", "t", {"v": tick})] for tick in range(4)}, ticks=4)
+    two = make(recordings_dir, "right", {tick: [("b", "t", {"v": -tick})] for tick in range(4)}, ticks=4)
+    merge_sessions([one, two], "both", root=recordings_dir)
+    both = open_session("both", recordings_dir)
+    assert both.topics == {"t": 8}
+    assert sorted(one.publisher for one in both["t"]) == ["a"] * 4 + ["b"] * 4
+    assert len(both["t"].to_pandas()) == 8
+    assert len(both.between(0.0, 0.02)["t"]) == 4
+
+
+def test_what_a_line_lacks_is_noted(recordings_dir: Path) -> None:
+    """A line of the topic that makes no sense is left out, and the session says so."""
+    noted: list[str] = []
+    text = b'{"kind":"tick","outputs":[{"topic":"t","data":1,"stamp_ns":5}],"tick":1}\n'
+    assert sent_in(text, "t", bytes.splitlines, noted.append) is None
+    assert "no field 'seq'" in noted[0]
+
+
+def test_large_topics_in_bounded_memory(recordings_dir: Path) -> None:
+    """Iterating, counting and indexing hold some thousands of messages, whatever the length."""
+    import tracemalloc
+
+    session = of(recordings_dir, [{"v": "x" * 500} for _ in range(30_000)])
+    tracemalloc.start()
+    try:
+        found = session["t"]
+        assert sum(1 for _ in found) == len(found) == 30_000
+        assert found[29_999].seq == 29_999
+        assert tracemalloc.get_traced_memory()[1] < 14e6  # all of them are 30 MB and more
+    finally:
+        tracemalloc.stop()

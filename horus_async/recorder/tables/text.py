@@ -91,7 +91,8 @@ def _text_of_bytes(array: Any) -> bytes:
         cells[:, 0], cells[:, -1] = _OPENING, _COMMA
         cells[:, 1:-1] = rows
         cells[:, -2] = _CLOSING
-    return cells.tobytes()[:-1].translate(None, b"\0")
+    text: bytes = cells.tobytes()
+    return text[:-1].translate(None, b"\0")
 
 
 @cache
