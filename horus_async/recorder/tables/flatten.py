@@ -79,8 +79,7 @@ class Batch:
 
 def parsed(text: bytes) -> list[Any]:
     """The values of JSON texts with a newline between two."""
-    values: list[Any] = orjson.loads(b"[%b]" % text.replace(b"\n", b","))
-    return values
+    return list(map(orjson.loads, text.split(b"\n")))  # all at once orjson takes some ten times the text's room
 
 
 def columns_of(batch: Batch) -> Columns:
