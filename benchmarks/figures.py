@@ -369,6 +369,14 @@ _RECORDINGS = (
         max_ours=0.005,
     ),
     Figure(
+        "to_pandas",
+        "a recorded topic as a data frame: 1,000,000 messages of nine fields, a message",
+        "µs",
+        _of("frames", "to_pandas", "to_pandas()"),
+        _of("frames", "mcap_loop", "a loop over mcap's reader with json.loads"),
+        max_ratio=0.2,
+    ),
+    Figure(
         "export_images",
         "record export to Parquet of 1,000 images of 640x480",
         "s",

@@ -31,6 +31,7 @@ EXTRAS = {
     "view": "plots on the pages of horus-async view",
     "parquet": "Parquet files",
     "sql": "record sql",
+    "pandas": "sessions as data frames",
     "mcap": "MCAP files, as of Foxglove",
     "foxglove": "horus-async foxglove: viewers of running robots and sessions",
     "bags": "import of ROS messages and bags",

@@ -14,7 +14,7 @@ import trio
 from horus_async import Scheduler
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
-from horus_async.recorder.read.moments import parse_moment
+from horus_async.recorder.view.moments import parse_moment
 from horus_async.replay.options import session_topics, tick_at
 from horus_async.spelling import did_you_mean
 from horus_async.topics.codec import decode

@@ -66,7 +66,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (module != NULL && (add_ring(module) < 0 || add_codec(module) < 0 || add_packed(module) < 0 ||
                            add_topics(module) < 0 || add_state(module) < 0 || add_ports(module) < 0 ||
                            add_tick(module) < 0 || add_records(module) < 0 || add_lines(module) < 0 ||
-                           add_box(module) < 0 || add_frames(module) < 0 ||
+                           add_box(module) < 0 || add_frames(module) < 0 || add_sent(module) < 0 ||
                            PyModule_AddIntConstant(module, "INTERFACE", INTERFACE) < 0)) {
         Py_CLEAR(module);
     }

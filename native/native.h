@@ -13,7 +13,7 @@
 
 /* Raise it, here and in `native/__init__.py` of the package, whenever what the two say to each other changes: a checkout
  * that was updated and not installed again has an older core, which must not be used. */
-#define INTERFACE 2
+#define INTERFACE 3
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -141,6 +141,10 @@ int add_records(PyObject *module);
 int add_lines(PyObject *module);
 int add_box(PyObject *module);
 int add_frames(PyObject *module);
+
+/* sent.c */
+
+int add_sent(PyObject *module);
 
 /* Makes a type from its description and adds it to the module; NULL and an exception if that fails. */
 PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);

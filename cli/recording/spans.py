@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from horus_async.cli.support.errors import USAGE, fail
-from horus_async.recorder.read.moments import first_tick_from, parse_span, span_text
+from horus_async.recorder.view.moments import first_tick_from, parse_span, span_text
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session

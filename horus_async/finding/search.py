@@ -11,9 +11,9 @@ from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import RecordingError
 from horus_async.limits.open_files import why
 from horus_async.predicates.predicate import Tally, names_of
-from horus_async.recorder.exports.flatten import plain
 from horus_async.recorder.messages import session_messages
 from horus_async.recorder.read.session import Session
+from horus_async.recorder.tables.flatten import plain
 from horus_async.spelling import did_you_mean
 
 from .events import event_test

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import RecordingError
 from horus_async.recorder.messages import session_messages
-from horus_async.recorder.read.moments import first_tick_from
 from horus_async.recorder.read.session import Session
+from horus_async.recorder.view.moments import first_tick_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SWITCH = "HORUS_NATIVE"
 """The environment variable: 0 to do without the native core."""
 
-INTERFACE = 2
+INTERFACE = 3
 """What the Python code expects of the core: ``INTERFACE`` in ``native/native.h``."""
 
 _MODULE = "horus_async._native"

@@ -9,10 +9,10 @@ from horus_async.recording_state import RecordingState
 
 if TYPE_CHECKING:
     from .log_lines import LogLine
+    from .messages import RecordedMessage
     from .naming import recordings_root
     from .options import Fsync, RecordingOptions, Redact
     from .read.listing import SessionSummary, delete_session, list_sessions
-    from .read.log import RecordedLog
     from .read.reader import RecordedFile
     from .read.session import Session
     from .records import (
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
         SendsRecord,
     )
     from .sets.opening import open_session
+    from .tables.topic import TopicMessages
+    from .view.log import RecordedLog
+    from .view.params import ParamSetting, RecordedParams
+    from .view.view import SessionView
     from .write.lines import tick_digest
     from .write.recorder import Recorder
     from .write.writer import RecordingStats
@@ -36,11 +40,14 @@ __all__ = [
     "Fsync",
     "GapRecord",
     "LogLine",
+    "ParamSetting",
     "RecordedFile",
     "RecordedInput",
     "RecordedLog",
     "RecordedLook",
+    "RecordedMessage",
     "RecordedOutput",
+    "RecordedParams",
     "Recorder",
     "RecordingOptions",
     "RecordingState",
@@ -50,6 +57,8 @@ __all__ = [
     "SendsRecord",
     "Session",
     "SessionSummary",
+    "SessionView",
+    "TopicMessages",
     "delete_session",
     "list_sessions",
     "open_session",
@@ -63,11 +72,14 @@ _HOMES = {
     "Fsync": "options",
     "GapRecord": "records",
     "LogLine": "log_lines",
+    "ParamSetting": "view.params",
     "RecordedFile": "read.reader",
     "RecordedInput": "records",
-    "RecordedLog": "read.log",
+    "RecordedLog": "view.log",
     "RecordedLook": "records",
+    "RecordedMessage": "messages",
     "RecordedOutput": "records",
+    "RecordedParams": "view.params",
     "Recorder": "write.recorder",
     "RecordingOptions": "options",
     "RecordingStats": "write.writer",
@@ -76,6 +88,8 @@ _HOMES = {
     "SendsRecord": "records",
     "Session": "read.session",
     "SessionSummary": "read.listing",
+    "SessionView": "view.view",
+    "TopicMessages": "tables.topic",
     "delete_session": "read.listing",
     "list_sessions": "read.listing",
     "open_session": "sets.opening",

@@ -12,6 +12,8 @@ from horus_async.topics.codec import decode
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from horus_async.observe import NodeInfo
+
     from .records import ExternalMessage, RecordedOutput
 
     Progress = Callable[[int], None]
@@ -31,6 +33,11 @@ class RecordedMessage(NamedTuple):
     """As parsed from JSON, with the codec's tags."""
 
     @property
+    def stamp(self) -> float:
+        """When it was sent, in seconds since 1970, or of the run's virtual time."""
+        return self.stamp_ns / 1e9
+
+    @property
     def value(self) -> Any:
         """What was sent; a class that the program does not have comes as a dict with its ``$type``."""
         return decode(orjson.dumps(self.data))
@@ -40,6 +47,14 @@ class Recorded(Protocol):
     """What is asked of a session, which is read in `horus_async.recorder.read`."""
 
     @property
+    def name(self) -> str:
+        """The session's."""
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        """By name."""
+
+    @property
     def files(self) -> Mapping[str, Any]:
         """By node."""
 
@@ -47,11 +62,14 @@ class Recorded(Protocol):
     def external_file(self) -> Any:
         """None where there is none."""
 
-    def outputs(self, node: str, start: int | None = None, /) -> Iterable[RecordedOutput]:
-        """What a node sent, from a tick on."""
+    def outputs(self, node: str, start: int | None = ..., stop: int | None = ..., /) -> Iterable[RecordedOutput]:
+        """What a node sent, of a range of ticks."""
 
-    def external(self, start: int | None = None, /) -> Iterable[ExternalMessage]:
-        """What came from outside, from a tick on."""
+    def external(self, start: int | None = ..., stop: int | None = ..., /) -> Iterable[ExternalMessage]:
+        """What came from outside, of a range of ticks."""
+
+    def has_loose(self, node: str, /) -> bool:
+        """Whether a node may have sent something outside of its callbacks."""
 
 
 def session_messages(
@@ -66,39 +84,40 @@ def session_messages(
     Args:
         session: Read frame by frame; memory does not grow with its length.
         topics: Only messages of these; all if empty.
-        progress: Told how far it is, with every message read.
+        progress: Told how far it is, with every message of these topics.
         start: The tick to begin with; None for the first.
     """
-    sources = [_node_messages(session, node, start) for node, file in session.files.items() if _may_hold(file, topics)]
-    if session.external_file is not None and _may_hold(session.external_file, topics):
+    sources = [_node_messages(session, node, start) for node, file in session.files.items() if may_hold(file, topics)]
+    if session.external_file is not None and may_hold(session.external_file, topics):
         sources.append(_external_messages(session, start))
-    for count, message in enumerate(heapq.merge(*sources, key=_when)):
+    merged = heapq.merge(*sources, key=when)
+    for count, message in enumerate(one for one in merged if not topics or one.topic in topics):
         if progress is not None:
             progress(count)
-        if not topics or message.topic in topics:
-            yield message
+        yield message
 
 
 def count_messages(session: Recorded, topics: Collection[str] = ()) -> int | None:
-    """How many messages `session_messages` reads for this; None where only reading them tells."""
+    """How many messages `session_messages` gives for this; None where only reading them tells."""
     count = 0
     for file in (*session.files.values(), session.external_file):
-        if file is None or not _may_hold(file, topics):
+        if file is None or not may_hold(file, topics):
             continue
         if file.footer is None or file.footer.topics is None:
             return None
-        count += sum(tally.count for tally in file.footer.topics)
+        count += sum(tally.count for tally in file.footer.topics if not topics or tally.topic in topics)
     return count
 
 
-def _may_hold(file: Any, topics: Collection[str]) -> bool:
+def may_hold(file: Any, topics: Collection[str]) -> bool:
     """Whether a file may hold messages of one of these topics, by what it says when it was closed."""
     if not topics or file.footer is None or file.footer.topics is None:
         return True
     return any(tally.topic in topics for tally in file.footer.topics)
 
 
-def _when(message: RecordedMessage) -> tuple[int, int]:
+def when(message: RecordedMessage) -> tuple[int, int]:
+    """What messages are ordered by: tick and stamp."""
     return message[:2]
 
 

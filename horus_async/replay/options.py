@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from horus_async.clock.system import NANOSECONDS
 from horus_async.errors import ReplayError
 from horus_async.recorder import open_session
-from horus_async.recorder.read.moments import first_tick_from, span_text
+from horus_async.recorder.view.moments import first_tick_from, span_text
 from horus_async.spelling import did_you_mean
 from horus_async.topics.codec import encode
 from horus_async.validators import is_not_negative, is_number, is_whole
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from horus_async.recorder import Session
-    from horus_async.recorder.read.moments import Moment
     from horus_async.recorder.records import ExternalMessage, RecordedOutput
+    from horus_async.recorder.view.moments import Moment
 
 MIN_SPEED, MAX_SPEED = 0.01, 100.0
 MIN_STAMP, MAX_STAMP = -(1 << 63), (1 << 63) - 1

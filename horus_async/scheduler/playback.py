@@ -104,7 +104,7 @@ class Playback:
         """
         replay = self._replaying("start_at_time")
         if isinstance(moment, str):
-            from horus_async.recorder.read.moments import parse_moment
+            from horus_async.recorder.view.moments import parse_moment
 
             moment = parse_moment(moment)
         replay.set_start_time(moment)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 
 from horus_async.encodings import merged_schema, schema_of
-from horus_async.recorder.exports.flatten import FIXED, row_of
 from horus_async.recorder.exports.tables import table_paths
 from horus_async.recorder.messages import RecordedMessage
+from horus_async.recorder.tables.flatten import FIXED, Batch, columns_of
 from horus_async.topics.codec import decode
 from tests.parquet import read_parquet
 
@@ -134,7 +134,7 @@ def test_a_column_is_one_field(one: dict[str, Any], other: dict[str, Any]) -> No
     """Two fields have one column if and only if they are one field, in whatever dicts."""
 
     def columns(value: dict[str, Any]) -> list[str]:
-        return [*row_of(RecordedMessage(0, 0, "n", "t", 0, value))][len(FIXED) :]
+        return [*columns_of(Batch.of([RecordedMessage(0, 0, "n", "t", 0, value)]))][len(FIXED) :]
 
     named = {path: name for value in (one, other) for path, name in zip(paths(value), columns(value), strict=True)}
     for value in (one, other):

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from horus_async.recorder.exports.kinds import form as form_of
-from horus_async.recorder.exports.kinds import kind_of, merge
-from horus_async.recorder.exports.text import csv_line, json_text
+from horus_async.recorder.tables.kinds import form as form_of
+from horus_async.recorder.tables.kinds import kind_of, merge
+from horus_async.recorder.tables.text import csv_line, json_text
 from tests.parquet import read_parquet
 
 from .sessions import call, make
@@ -175,14 +175,14 @@ def test_images_are_not_taken_apart(recordings_dir: Path, tmp_path: Path, monkey
     """No element of a large array becomes an object of the interpreter, in any format."""
     image = np.zeros((480, 640, 3), np.uint8)
     make(recordings_dir, "s", {0: [("n", "t", {"v": image, "none": None})]}, ticks=1)
-    monkeypatch.setattr("horus_async.recorder.exports.text._strict", _without_long_lists(monkeypatch))
+    monkeypatch.setattr("horus_async.recorder.tables.text._strict", _without_long_lists(monkeypatch))
     for form in ("csv", "jsonl", "parquet"):
         result = call("export", "s", "--format", form, "--output", tmp_path / f"t.{form}")
         assert result.exit_code == 0, result.output
 
 
 def _without_long_lists(monkeypatch: pytest.MonkeyPatch) -> Any:
-    from horus_async.recorder.exports import text
+    from horus_async.recorder.tables import text
 
     real = text._strict
 
@@ -219,7 +219,7 @@ def test_no_mixture_is_too_odd(recordings_dir: Path, tmp_path: Path, values: lis
 @given(st.lists(CELLS, max_size=5), st.lists(CELLS, max_size=5))
 def test_kinds_of_parts_merge_to_that_of_the_whole(a: list[Any], b: list[Any]) -> None:
     """Columns are found out some rows at a time; that gives what all of them at once would give."""
-    from horus_async.recorder.exports.flatten import plain
+    from horus_async.recorder.tables.flatten import plain
     from horus_async.topics.codec import as_bytes, encode, to_json
 
     left, right = ([plain(orjson.loads(to_json(as_bytes(encode(value))))) for value in side] for side in (a, b))

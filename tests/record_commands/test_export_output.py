@@ -171,13 +171,14 @@ def test_ctrl_c_leaves_nothing_behind(recordings_dir: Path, tmp_path: Path, form
     (tmp_path / "t").write_text("old")
     script = (
         "import os, signal, sys\n"
-        "from horus_async.recorder.exports import flatten, tables, mcap_export\n"
+        "from horus_async.recorder.exports import mcap_export\n"
+        "from horus_async.recorder.tables import stream\n"
         "from horus_async.recorder import messages\n"
         "real = messages.session_messages\n"
         "def slow(*args):\n"
         "    yield from real(*args)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "tables.session_messages = mcap_export.session_messages = slow\n"
+        "stream.session_messages = mcap_export.session_messages = slow\n"
         "from horus_async.cli import main\n"
         "main()\n"
     )

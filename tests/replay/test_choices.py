@@ -18,7 +18,7 @@ from horus_async import Node, RecordingError, ReplayError, Scheduler, TopicNameE
 from horus_async.cli.replay import replay
 from horus_async.observe import Execution, External, NodeInfo, RunInfo, Sent, TickEnd
 from horus_async.recorder import Recorder, RecordingOptions, open_session
-from horus_async.recorder.read.moments import first_tick_from, parse_span
+from horus_async.recorder.view.moments import first_tick_from, parse_span
 from horus_async.replay import timeline
 from horus_async.replay.choosing.gaps import EmptyTime
 from tests.replay.sessions import heard, record

@@ -30,9 +30,9 @@ from hypothesis import strategies as st
 from horus_async import Node, Scheduler, Topic
 from horus_async.errors import MessageDecodeError, TopicTypeError, ValueNotSupportedError
 from horus_async.recorder import open_session
-from horus_async.recorder.exports.flatten import plain
 from horus_async.recorder.read.info import type_name
 from horus_async.recorder.records import ExecutionRecord
+from horus_async.recorder.tables.flatten import plain
 from horus_async.topics.codec import as_bytes, decode, encode, to_json
 from horus_async.value_diff import first_difference, same
 from tests.engine.programs import environment, scheduler_of

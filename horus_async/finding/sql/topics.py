@@ -13,32 +13,48 @@ from attrs import define, field
 
 from horus_async.errors import RecordingError
 from horus_async.limits.open_files import why
-from horus_async.recorder.exports.arrow import column_of, field_of
-from horus_async.recorder.exports.flatten import row_of
-from horus_async.recorder.exports.tables import Rows, Table, TableFormat, UnforeseenError
-from horus_async.recorder.messages import session_messages
+from horus_async.recorder.tables.arrow import column_of, field_of
+from horus_async.recorder.tables.flatten import columns_of
+from horus_async.recorder.tables.kinds import Simple, form, kind_of, merge
+from horus_async.recorder.tables.stream import topic_batches
+from horus_async.recorder.tables.table import UnforeseenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from horus_async.recorder.read.session import Session
+    from horus_async.recorder.tables.kinds import Kind
 
     Row = dict[str, Any]
+    Columns = dict[str, list[Any]]
+    Kinds = dict[str, Kind]
 
 SESSION = "session"
 """The first column: the session's name."""
+_ROWS, _BYTES = 4096, 16 << 20
+"""So many rows, or so much of them, are held at once."""
 
 
 def message_rows(name: str, session: Session, topic: str, progress: Callable[[int], None] | None) -> Iterator[Row]:
     """The messages of a topic as rows of its table."""
-    for message in session_messages(session, {topic}, progress):
-        row = row_of(message)
-        if SESSION in row:  # a field that is called so
-            place = f"data.{SESSION}"
-            while place in row:
-                place = f"data.{place}"
-            row[place] = row.pop(SESSION)
-        yield {SESSION: name, **row}
+    count = 0
+    for batch in topic_batches(session, topic):
+        columns = columns_of(batch)
+        names = [SESSION, *(_beside(column, columns) for column in columns)]
+        for row in zip(*columns.values(), strict=True):
+            yield dict(zip(names, (name, *row), strict=True))
+        count += len(batch.ticks)
+        if progress is not None:
+            progress(count)
+
+
+def _beside(column: str, columns: Mapping[str, Sequence[Any]]) -> str:
+    """What a column is called beside the first one: a field may be called so."""
+    if column == SESSION:
+        column = f"data.{SESSION}"
+        while column in columns:
+            column = f"data.{column}"
+    return column
 
 
 def arrow_table(rows: Callable[[], Iterable[Row]], columns: Iterable[str] = ()) -> Any:
@@ -51,15 +67,14 @@ def arrow_table(rows: Callable[[], Iterable[Row]], columns: Iterable[str] = ()) 
     Raises:
         RecordingError: There is no room on the disk for them.
     """
-    form = TableFormat(_Spool, typed=True)
     try:
         try:
-            spool = _spooled(form, Table("", typed=True), rows)
+            spool = _spooled(rows, {})
         except UnforeseenError:
-            survey = Table("", typed=True)
-            _fill(Rows(TableFormat(None, typed=True), survey, None), rows)
-            survey.settled = True
-            spool = _spooled(form, survey, rows)
+            kinds: Kinds = {}
+            for piece in _pieces(rows()):
+                kinds = _merged(kinds, piece)
+            spool = _spooled(rows, kinds)
     except OSError as error:
         raise RecordingError(
             f"there is no room for the tables in {tempfile.gettempdir()}: {why(error)}; set TMPDIR to another folder"
@@ -67,49 +82,81 @@ def arrow_table(rows: Callable[[], Iterable[Row]], columns: Iterable[str] = ()) 
     return _empty(list(columns)) if spool is None else spool.table
 
 
-@define
-class _Holder:
-    """What `Rows` takes for the stream: where the writer is put."""
+def _spooled(rows: Callable[[], Iterable[Row]], kinds: Kinds) -> _Spool | None:
+    """All rows, in columns of these kinds, or of those of the first rows; None if there are none.
 
+    Raises:
+        UnforeseenError: Later rows do not fit these.
+    """
     spool: _Spool | None = None
-
-
-def _spooled(form: TableFormat, table: Table, rows: Callable[[], Iterable[Row]]) -> _Spool | None:
-    holder = _Holder()
     try:
-        _fill(Rows(form, table, holder), rows)
+        for piece in _pieces(rows()):
+            found = _merged(kinds, piece)
+            if spool is None:
+                kinds, spool = found, _Spool(found)
+            elif found.keys() != kinds.keys() or any(form(found[name]) != form(kinds[name]) for name in kinds):
+                raise UnforeseenError
+            spool.write(piece)
+        if spool is not None:
+            spool.close()
     except BaseException:
-        if holder.spool is not None:
-            holder.spool.drop()
+        if spool is not None:
+            spool.drop()
         raise
-    return holder.spool
+    return spool
 
 
-def _fill(into: Rows, rows: Callable[[], Iterable[Row]]) -> None:
-    for row in rows():
-        into.add(row)
-    into.close()
+def _merged(kinds: Kinds, piece: Columns) -> Kinds:
+    return kinds | {name: merge(kinds.get(name, Simple.EMPTY), kind_of(cells)) for name, cells in piece.items()}
+
+
+def _pieces(rows: Iterable[Row]) -> Iterator[Columns]:
+    """Some rows at a time, as columns."""
+    held: list[Row] = []
+    weight = 0
+    for row in rows:
+        held.append(row)
+        weight += sum(map(_weight, row.values()))
+        if len(held) >= _ROWS or weight >= _BYTES:
+            yield _columns(held)
+            held, weight = [], 0
+    if held:
+        yield _columns(held)
+
+
+def _columns(rows: list[Row]) -> Columns:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _weight(cell: Any) -> int:
+    """About how many bytes a cell takes."""
+    if isinstance(cell, str | bytes):
+        return len(cell)
+    if isinstance(cell, list):
+        return sum(map(_weight, cell)) + 8 * len(cell)
+    return int(getattr(cell, "nbytes", 8))
 
 
 class _Spool:
     """Writes batches into a file that has no name, and maps it: the system takes its pages back as it likes."""
 
-    def __init__(self, holder: _Holder, table: Table) -> None:
+    def __init__(self, kinds: Kinds) -> None:
         import pyarrow as pa
 
-        self._kinds = dict(table.columns)
+        self._kinds = kinds
         self._schema = pa.schema([_of_any_length(field_of(name, kind)) for name, kind in self._kinds.items()])
         self._file = tempfile.TemporaryFile(prefix="horus-sql-")  # noqa: SIM115 - as long as its table
         self._sink = pa.PythonFile(self._file, mode="w")
         self._writer = pa.ipc.new_file(self._sink, self._schema)
-        holder.spool = self
         self.table: Any = None
 
-    def write(self, rows: list[Row]) -> None:
+    def write(self, piece: Columns) -> None:
         """Write some rows."""
         import pyarrow as pa
 
-        columns = [column_of([row.get(name) for row in rows], kind) for name, kind in self._kinds.items()]
+        rows = len(next(iter(piece.values())))
+        columns = [column_of(piece.get(name, [None] * rows), kind) for name, kind in self._kinds.items()]
         fitting = [column.cast(one.type) for column, one in zip(columns, self._schema, strict=True)]
         self._writer.write_table(pa.table(fitting, schema=self._schema))
 

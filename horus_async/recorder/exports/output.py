@@ -172,7 +172,9 @@ class Counted:
 
     def _put(self, data: Any) -> None:
         assert self._stream is not None
-        self._stream.write(data)
+        view = memoryview(data).cast("B")
+        while view:  # standard output without a buffer (`python -u`) takes a part if its reader leaves meanwhile
+            view = view[self._stream.write(view) :]
 
 
 class Appended(Counted):

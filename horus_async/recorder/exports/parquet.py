@@ -5,8 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from .arrow import column_of, field_of
-from .kinds import Array, Lists
+from horus_async.recorder.tables.arrow import schema_of, table_of
+from horus_async.recorder.tables.kinds import Array, Lists
+
 from .output import need
 from .tables import TableFormat, export_tables
 
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
 
     from horus_async.recorder.messages import Progress
     from horus_async.recorder.read.session import Session
+    from horus_async.recorder.tables.flatten import Columns
+    from horus_async.recorder.tables.kinds import Kind
+    from horus_async.recorder.tables.table import Table
 
-    from .kinds import Kind
     from .output import Exported
-    from .tables import Table
-
-    Row = dict[str, Any]
 
 
 def export_parquet(
@@ -55,20 +55,18 @@ class _Parquet:
         import pyarrow.parquet as pq
 
         self._kinds = dict(table.columns)
-        self._schema = pa.schema([field_of(name, kind) for name, kind in self._kinds.items()])
+        self._schema = schema_of(self._kinds)
         self._thread = thread
         self._running: Future[None] | None = None
         self._writer = pq.ParquetWriter(
             pa.PythonFile(stream, mode="w"), self._schema, compression="snappy", **_encodings(self._kinds)
         )
 
-    def write(self, rows: list[Row]) -> None:
+    def write(self, columns: Columns, rows: int) -> None:
         """Write some rows, at the latest before the next ones."""
-        import pyarrow as pa
-
-        columns = [column_of([row.get(name) for row in rows], kind) for name, kind in self._kinds.items()]
+        table = table_of(columns, rows, self._kinds, self._schema)
         self._wait()
-        self._running = self._thread.submit(self._writer.write_table, pa.table(columns, schema=self._schema))
+        self._running = self._thread.submit(self._writer.write_table, table)
 
     def close(self) -> None:
         """Write what is left."""

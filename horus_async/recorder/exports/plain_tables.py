@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from horus_async.recorder.tables.text import csv_line, is_formula, json_text
+
 from .tables import TableFormat
-from .text import csv_line, is_formula, json_text
 
 if TYPE_CHECKING:
-    from .tables import Table
-
-    Row = dict[str, Any]
+    from horus_async.recorder.tables.flatten import Columns
+    from horus_async.recorder.tables.table import Table
 
 
 class _Csv:
@@ -26,9 +26,10 @@ class _Csv:
         table.formulas = sum(map(is_formula, self._columns))
         stream.write(csv_line(self._columns))
 
-    def write(self, rows: list[Row]) -> None:
+    def write(self, columns: Columns, rows: int) -> None:
         """Write some rows."""
-        lines = [[row.get(column) for column in self._columns] for row in rows]
+        nothing = (None,) * rows
+        lines = list(zip(*(columns.get(column, nothing) for column in self._columns), strict=True))
         self._table.formulas += sum(is_formula(cell) for line in lines for cell in line)
         self._stream.write(b"".join(map(csv_line, lines)))
 
@@ -41,11 +42,13 @@ class _JsonLines:
 
     def __init__(self, stream: Any, table: Table) -> None:
         self._stream = stream
-        self._empty = dict.fromkeys(table.columns)
+        self._columns = [*table.columns]
 
-    def write(self, rows: list[Row]) -> None:
+    def write(self, columns: Columns, rows: int) -> None:
         """Write some rows."""
-        self._stream.write(b"".join([json_text({**self._empty, **row}) + b"\n" for row in rows]))
+        nothing = (None,) * rows
+        lines = zip(*(columns.get(column, nothing) for column in self._columns), strict=True)
+        self._stream.write(b"".join([json_text(dict(zip(self._columns, line, strict=True))) + b"\n" for line in lines]))
 
     def close(self) -> None:
         """Nothing."""

@@ -1,8 +1,6 @@
 """A session as flat tables, one per topic: reading, what columns there are, and which files they go to.
 
-A table's columns are those of its first rows. Where a later row does not fit them, the session is read to its end to
-find out what does, and all tables are begun anew; so one pass is enough for most sessions. What cannot be begun anew,
-a pipe, is written in a second pass.
+Tables are filled as `recorder.tables.table` says. What cannot be begun anew, a pipe, is written in a second pass.
 """
 
 from __future__ import annotations
@@ -14,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
-from horus_async.recorder.messages import session_messages
+from horus_async.recorder.tables.kinds import Simple, is_of_digits
+from horus_async.recorder.tables.stream import session_batches
+from horus_async.recorder.tables.table import Table, UnforeseenError
 
-from .flatten import row_of
-from .kinds import Simple, form, is_of_digits, kind_of, merge
 from .output import Appended, Exported, beside, check_found, is_stream, settle, some_of, too_many, writing
 
 if TYPE_CHECKING:
@@ -26,64 +24,18 @@ if TYPE_CHECKING:
 
     from horus_async.recorder.messages import Progress
     from horus_async.recorder.read.session import Session
-
-    from .kinds import Kind
-
-    Row = dict[str, Any]
+    from horus_async.recorder.tables.flatten import Batch, Columns
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
 _NAME_LIMIT = 245
 """Bytes of a file's name, which leaves room for what tells two apart, as ``_2``."""
-_ROWS, _BYTES = 4096, 16 << 20
-"""Rows written at a time, and about how many bytes of arrays and text."""
-
-
-class UnforeseenError(Exception):
-    """A row that does not fit the columns that were found in the rows before it."""
-
-
-@define
-class Table:
-    """What is known about the columns of a topic."""
-
-    topic: str
-    typed: bool
-    """Whether the kinds of its columns matter, and not just their names."""
-    columns: dict[str, Kind] = field(factory=dict)
-    rows: int = 0
-    settled: bool = False
-    """Whether rows have been written."""
-    formulas: int = 0
-    """Cells, names of columns among them, that a spreadsheet would take for formulas."""
-
-    def see(self, rows: list[Row]) -> None:
-        """Take some rows into account.
-
-        Raises:
-            UnforeseenError: They do not fit, and rows were written already.
-        """
-        names = dict.fromkeys([*self.columns, *(name for row in rows for name in row)])
-        found: dict[str, Kind] = dict.fromkeys(names, Simple.EMPTY)
-        if self.typed:
-            for name in names:
-                new = kind_of([row.get(name) for row in rows])
-                found[name] = merge(self.columns.get(name, Simple.EMPTY), new)
-        if self.settled and not self._is_like(found):
-            raise UnforeseenError
-        self.columns = found
-        self.rows += len(rows)
-
-    def _is_like(self, columns: dict[str, Kind]) -> bool:
-        return columns.keys() == self.columns.keys() and all(
-            form(kind) == form(self.columns[name]) for name, kind in columns.items()
-        )
 
 
 class Writer(Protocol):
     """Writes the rows of one table."""
 
-    def write(self, rows: list[Row]) -> None:
-        """Write some rows, which fit the table."""
+    def write(self, columns: Columns, rows: int) -> None:
+        """Write some rows, which fit the table; it may have columns that they lack."""
 
     def close(self) -> None:
         """Write what comes after them."""
@@ -106,38 +58,26 @@ class Rows:
     format: TableFormat
     table: Table
     stream: Any
-    _waiting: list[Row] = field(factory=list, init=False)
-    _size: int = field(default=0, init=False)
     _writer: Writer | None = field(default=None, init=False)
 
-    def add(self, row: Row) -> None:
-        """Add a row.
+    def add(self, batch: Batch) -> None:
+        """Add some messages.
 
         Raises:
-            UnforeseenError: See `Table.see`.
+            UnforeseenError: See `Table.take`.
         """
-        self._waiting.append(row)
-        self._size += sum(map(_size_of, row.values()))
-        if len(self._waiting) >= _ROWS or self._size >= _BYTES:
-            self._flush()
-
-    def close(self) -> None:
-        """Write what is left, and the end."""
-        self._flush()
-        if self._writer is not None:
-            self._writer.close()
-
-    def _flush(self) -> None:
-        rows, self._waiting, self._size = self._waiting, [], 0
-        if not rows:
-            return
-        self.table.see(rows)
+        columns, rows = self.table.take(batch), len(batch.ticks)
         if self.format.writer is None:
             return
         if self._writer is None:
             self.table.settled = True
             self._writer = self.format.writer(self.stream, self.table)
-        self._writer.write(rows)
+        self._writer.write(columns, rows)
+
+    def close(self) -> None:
+        """Write the end."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 def export_tables(
@@ -235,11 +175,11 @@ class _Job:
     def write(self, rows_of: Callable[[str], Rows]) -> None:
         """Give every message to the rows of its topic, which ``rows_of`` makes."""
         rows: dict[str, Rows] = {}
-        for message in session_messages(self.session, self.topics, self.progress):
-            mine = rows.get(message.topic)
+        for topic, batch in session_batches(self.session, self.topics, self.progress):
+            mine = rows.get(topic)
             if mine is None:
-                mine = rows[message.topic] = rows_of(message.topic)
-            mine.add(row_of(message))
+                mine = rows[topic] = rows_of(topic)
+            mine.add(batch)
         check_found(self.session, self.topics, rows)
         for mine in rows.values():
             mine.close()
@@ -257,9 +197,3 @@ def _notes(table: Table) -> Iterator[str]:
     ):
         if names:
             yield f"topic {table.topic}: these columns are {how}, as {why}: {some_of(names)}"
-
-
-def _size_of(cell: Any) -> int:
-    if type(cell) in (int, float, bool):
-        return 8
-    return int(cell.nbytes) if hasattr(cell, "nbytes") else 8 * len(cell) if hasattr(cell, "__len__") else 8

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from horus_async.recorder.frames import Damage
     from horus_async.recorder.records import SendsRecord, SessionLine
+    from horus_async.recorder.tables.sent import Sent
 
 
 class RecordedParts(RecordedFile):
@@ -102,6 +103,10 @@ class RecordedParts(RecordedFile):
     def sends(self, start: int | None = None) -> Iterator[SendsRecord]:
         """What was sent while a callback was still going on, or outside of any."""
         return (record for part in self.parts for record in part.sends(start))
+
+    def messages(self, topic: str, start: int | None = None, stop: int | None = None) -> Iterator[Sent]:
+        """What was sent on a topic, frame by frame."""
+        return (found for part in self.parts for found in part.messages(topic, start, stop))
 
     def lines(self, start: int | None = None) -> Iterator[bytes]:
         """Every whole line of all files as it is, headers and footers too."""

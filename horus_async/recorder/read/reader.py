@@ -28,6 +28,7 @@ from horus_async.recorder.records import (
     SessionLine,
     parse_line,
 )
+from horus_async.recorder.tables.sent import Sent, sent_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -184,6 +185,37 @@ class RecordedFile:
             if isinstance(record, SendsRecord):
                 yield record
 
+    def messages(self, topic: str, start: int | None = None, stop: int | None = None) -> Iterator[Sent]:
+        """What was sent on a topic, frame by frame, in the order of the lines; no other line is parsed.
+
+        Args:
+            topic: its name.
+            start: the first tick in which something was sent, as ``stop`` is the last one. Where ticks never go back,
+                nothing is read that lies far from them.
+            stop: see there.
+        """
+        offset = self._offset_before(start)
+        with self._open() as (read, size):
+            for frame in self._frames(read, size, offset):
+                damaged = partial(Damage, frame.offset, frame.size)
+                found = sent_in(frame.text, topic, lines_of, lambda why, damaged=damaged: self._note(damaged(why)))  # type: ignore[misc]
+                if found is None:
+                    continue
+                if stop is not None and found.ticks[0] > stop and not self.rewound:
+                    return
+                within = found if start is None and stop is None else found.within(start, stop)
+                if within.ticks:
+                    yield within
+
+    def _offset_before(self, start: int | None) -> int:
+        """Where to begin so that no line of a tick or a later one is left out; older lines may come before it."""
+        if start is None or not (entries := self._entries()) or self._rewound:
+            return 0
+        position = bisect_left(entries, start, key=_last_tick)
+        if position:  # a callback that began long before may still be sending
+            position = bisect_left(entries, entries[position - 1].last_tick, key=_last_tick)
+        return entries[min(position, len(entries) - 1)].offset
+
     def resumed(self, start: int | None = None) -> Iterator[ResumedRecord]:
         """When tasks went on, in real time; perhaps from before ``start`` too. No other line is parsed."""
         entries = self._entries() if start is not None else []
@@ -200,12 +232,7 @@ class RecordedFile:
         Args:
             start: nothing of this tick or a later one is left out; older lines may come before it.
         """
-        offset = 0
-        if start is not None and (entries := self._entries()) and not self._rewound:
-            position = bisect_left(entries, start, key=_last_tick)
-            if position:  # a callback that began long before may still be sending
-                position = bisect_left(entries, entries[position - 1].last_tick, key=_last_tick)
-            offset = entries[min(position, len(entries) - 1)].offset
+        offset = self._offset_before(start)
         with self._open() as (read, size):
             for frame in self._frames(read, size, offset):
                 yield from frame.text.splitlines()

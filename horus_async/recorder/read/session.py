@@ -35,10 +35,10 @@ from horus_async.recorder.records import (
     SchedulerTick,
     SendsRecord,
 )
+from horus_async.recorder.view.view import SessionView
 from horus_async.spelling import did_you_mean
 
 from .clock import RecordedClock
-from .log import RecordedLog
 from .parts import RecordedParts
 from .reader import RecordedFile
 
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 
     from horus_async.observe import NodeInfo
     from horus_async.recorder.frames import Damage
+    from horus_async.recorder.tables.topic import TopicMessages
+    from horus_async.recorder.view.log import RecordedLog
+    from horus_async.recorder.view.moments import Moment
+    from horus_async.recorder.view.params import RecordedParams
 
 
 class Session:
@@ -175,7 +179,7 @@ class Session:
         """
         lines = self.executions(node, start, stop)
         in_callbacks = (sent for line in lines if _is_of_callback(line) for sent in line.outputs)
-        if not self._has_loose(node):
+        if not self.has_loose(node):
             return in_callbacks
         in_background = self.sends(node, start, stop, background=True)
         return _by_number(heapq.merge(in_callbacks, in_background, key=_when))
@@ -252,8 +256,12 @@ class Session:
         """
         return next(self._file_of(node).sends(), None) is not None
 
-    def _has_loose(self, node: str) -> bool:
-        """Whether it may have sent something outside of callbacks, for which its file has to be read twice."""
+    def has_loose(self, node: str) -> bool:
+        """Whether it may have sent something outside of callbacks, for which its file has to be read twice.
+
+        Raises:
+            RecordingError: no such node was recorded.
+        """
         footer = self._file_of(node).footer
         if footer is None or footer.sends is None or footer.loose is None:
             return self.has_sends(node)
@@ -280,10 +288,52 @@ class Session:
                     break  # they come first
                 yield record
 
+    # -- as notebooks look at it ---------------------------------------------------------------------------------------
+
+    def __getitem__(self, topic: str) -> TopicMessages:
+        """The messages of a topic, as a sequence that is read as it is used.
+
+        Raises:
+            RecordingError: no such topic was recorded; the message names the nearest.
+        """
+        return SessionView(self)[topic]
+
+    def __contains__(self, topic: object) -> bool:
+        return topic in SessionView(self)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the topics, in order."""
+        return iter(self.topics)
+
+    @property
+    def topics(self) -> dict[str, int]:
+        """How many messages each topic has; 0 for one that a node declares and was silent on."""
+        return SessionView(self).topics
+
     @property
     def log(self) -> RecordedLog:
         """What was logged, line by line, oldest first; empty if there was nothing, or nothing of it was recorded."""
-        return RecordedLog(self.log_file)
+        return SessionView(self).log
+
+    @property
+    def params(self) -> RecordedParams:
+        """The nodes' parameters as the session begins, and every change, with its tick."""
+        return SessionView(self).params
+
+    def between(self, begin: Moment | None = None, end: Moment | None = None) -> SessionView:
+        """The part from one moment up to another, with the same topics, log and parameters; whole ticks.
+
+        Args:
+            begin: seconds since the first tick, or a `datetime`, UTC if it has no zone; None for the beginning.
+            end: the same; it is not in it. None for the end.
+
+        Raises:
+            RecordingError: the session's times are not known, or these are none.
+        """
+        return SessionView(self).between(begin, end)
+
+    def _repr_html_(self) -> str:
+        return SessionView(self)._repr_html_()
 
     def _file_of(self, node: str) -> RecordedFile:
         file = self.files.get(node)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field, frozen
 
+from horus_async.notebook.html_table import html_table
 from horus_async.observe import Execution, Observer, Sent
 from horus_async.topics.codec import decode, to_json
 from horus_async.topics.values.classes import canonical
@@ -83,6 +84,15 @@ class VerifyReport:
     def passed(self) -> bool:
         """At least one message was compared and none differs. Comparing nothing is no pass."""
         return self.compared > 0 and self.differences == 0
+
+    def _repr_html_(self) -> str:
+        verdict = "passed" if self.passed else "failed" if self.compared else "failed: nothing was compared"
+        caption = f"verification {verdict}: {self.compared} messages compared, {self.differences} differ"
+        rows = [(row.topic, row.compared, row.differing, row.largest) for row in self.topics]
+        notes = [f"first: {self.first_difference}"] if self.first_difference is not None else []
+        notes += [f"the live program has no node {node}" for node in self.missing_nodes]
+        head = ("topic", "compared", "differing", "largest difference")
+        return html_table(caption, head, rows, [*notes, *self.notes])
 
 
 @define

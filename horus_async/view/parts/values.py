@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from horus_async.recorder.exports.flatten import VALUE, plain
+from horus_async.recorder.tables.flatten import VALUE, plain
 
 ELEMENTS = 16
 """Lists of up to so many numbers become a plot for each; of longer ones the least, the mean and the greatest are

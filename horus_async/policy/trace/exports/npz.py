@@ -14,8 +14,8 @@ import zipfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from horus_async.recorder.exports.kinds import Number, NumberType, Simple, kind_of
-from horus_async.recorder.exports.text import json_text
+from horus_async.recorder.tables.kinds import Number, NumberType, Simple, kind_of
+from horus_async.recorder.tables.text import json_text
 
 from .corpus import Kind
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from horus_async.errors import TraceError
 from horus_async.hints.installed import install
-from horus_async.recorder.exports.arrow import column_of, field_of
-from horus_async.recorder.exports.kinds import Simple, kind_of
+from horus_async.recorder.tables.arrow import column_of, field_of
+from horus_async.recorder.tables.kinds import Simple, kind_of
 
 from .corpus import Kind
 

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from horus_async.clock.system import NANOSECONDS, iso_utc
 from horus_async.errors import RecordingError
 from horus_async.validators import is_number
 
 if TYPE_CHECKING:
-    from horus_async.recorder.records import SchedulerTick
+    from collections.abc import Iterator
 
-    from .session import Session
+    from horus_async.recorder.records import SchedulerTick
 
 Moment = float | datetime
 """Seconds since the first tick of a session, or a time of day; one without a zone is UTC."""
+
+
+class Session(Protocol):
+    """What is asked of a session."""
+
+    name: str
+    deterministic: bool
+    scheduler: Any
+    """The scheduler's file; None if it is lost."""
+    clock: Any
+    """Its `RecordedClock`."""
+
+    @property
+    def first_tick(self) -> int | None:
+        """The first tick recorded."""
+
+    @property
+    def last_tick(self) -> int | None:
+        """The last one."""
+
+    def scheduler_ticks(self, start: int | None = ..., stop: int | None = ...) -> Iterator[SchedulerTick]:
+        """What the scheduler did, tick by tick."""
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from math import inf, isnan
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from attrs import frozen
 
 from .arrays import exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_MANY = 1 << 10
+"""Elements from which an array is worth a way of its own."""
+_OPENING, _CLOSING, _COMMA = b"[],"
 _PLAIN = frozenset({int, str, bool, type(None)})
 _FORMULAS = frozenset("=+-@\t\r")
 _QUOTED = re.compile(rb'[",\n\r]')
+
+
+@frozen
+class _Image:
+    """An array of bytes that is large, and so has a way of its own: orjson takes long over many short rows."""
+
+    array: Any
+
+    def tolist(self) -> Any:
+        """Nested lists of its elements."""
+        return self.array.tolist()
 
 
 def json_text(value: Any) -> bytes:
     """A cell as strict JSON, which knows neither infinity (written as text, ``"inf"``) nor NaN (written as null)."""
     strict = _strict(value)
     try:
-        return orjson.dumps(strict, option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(strict, _fragment, orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:  # an integer beyond 64 bits
         return json.dumps(strict, ensure_ascii=False, separators=(",", ":"), default=lambda one: one.tolist()).encode()
 
@@ -59,7 +75,36 @@ def _strict(value: Any) -> Any:
 def _strict_array(array: Any) -> Any:
     if array.dtype.kind == "f" and not _is_finite(array):
         return _strict(array.tolist())
+    if array.dtype == "u1" and array.ndim > 1 and array.size >= _MANY:
+        return _Image(array)
     return exact(array if array.flags.c_contiguous else array.copy())
+
+
+def _text_of_bytes(array: Any) -> bytes:
+    """The JSON text of an array of bytes: cells of one width, each with its comma, without what pads them."""
+    import numpy as np
+
+    cells = _byte_cells()[array.reshape(-1)].view("u1")
+    for size in reversed(array.shape):
+        rows = cells.reshape(-1, size * cells.shape[-1] if cells.ndim > 1 else 4 * size)
+        cells = np.empty((len(rows), rows.shape[1] + 2), "u1")
+        cells[:, 0], cells[:, -1] = _OPENING, _COMMA
+        cells[:, 1:-1] = rows
+        cells[:, -2] = _CLOSING
+    text: bytes = cells.tobytes()
+    return text[:-1].translate(None, b"\0")
+
+
+@cache
+def _byte_cells() -> Any:
+    """The text of each byte, in four bytes, padded by zeros, as numbers of 32 bits."""
+    import numpy as np
+
+    return np.frombuffer(b"".join(f"{number},".encode().rjust(4, b"\0") for number in range(256)), "u4")
+
+
+def _fragment(image: Any) -> orjson.Fragment:
+    return orjson.Fragment(_text_of_bytes(image.array))
 
 
 def _is_finite(array: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -11,14 +11,17 @@ from horus_async.recorder.log_lines import LogLine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .reader import RecordedFile
-
 
 @frozen
 class RecordedLog:
     """What was logged in a recorded run. Iterate over it, as often as you like; each time reads the file."""
 
-    file: RecordedFile | None
+    file: Any
+    """The `RecordedFile` that holds it; None if nothing of it was recorded."""
+    start: int | None = None
+    """The first scheduler tick during which something of it was logged; None for no limit."""
+    stop: int | None = None
+    """The last one."""
 
     def __iter__(self) -> Iterator[LogLine]:
         return self.select()
@@ -36,6 +39,8 @@ class RecordedLog:
         """
         if self.file is None:
             return
+        start = self.start if start is None or (self.start is not None and start < self.start) else start
+        stop = self.stop if stop is None or (self.stop is not None and stop > self.stop) else stop
         for line in self.file.records(start):  # to the end: threads may log of a moment a little later
             if (
                 isinstance(line, LogLine)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Kind: TypeAlias = "Simple | Number | Array | Lists"
 
 _NUMBERS = {int, float, Digits}
-_EXACT = 2**53
+EXACT = 2**53
 """Integers up to here are floats without loss."""
 
 
@@ -65,7 +65,7 @@ class Number:
     def type(self) -> NumberType:
         """What holds them."""
         if self.real:
-            return NumberType.FLOAT64 if self.low >= -_EXACT and self.high <= _EXACT else NumberType.TEXT
+            return NumberType.FLOAT64 if self.low >= -EXACT and self.high <= EXACT else NumberType.TEXT
         if self.low >= -(2**63) and self.high < 2**63:
             return NumberType.INT64
         return NumberType.UINT64 if self.low >= 0 and self.high < 2**64 else NumberType.TEXT

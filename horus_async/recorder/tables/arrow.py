@@ -11,10 +11,11 @@ from .kinds import Array, Lists, Number, NumberType, Simple, is_of_digits
 from .text import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .kinds import Kind
 
+_AS_THEY_ARE = (Simple.EMPTY, Simple.BOOL, Simple.TEXT)
 _LARGE = 1 << 16
 """Bytes of an array from which it is a piece of its own."""
 
@@ -24,27 +25,47 @@ def field_of(name: str, kind: Kind) -> Any:
     import pyarrow as pa
 
     if not isinstance(kind, Array):
-        return pa.field(name, _type(kind))
+        return pa.field(name, type_of(kind))
     described = {"dtype": kind.dtype.name}
     if kind.shape is not None:
         described["shape"] = orjson.dumps(kind.shape).decode()
     return pa.field(name, _array_type(kind), metadata=described)
 
 
-def column_of(cells: Sequence[Any], kind: Kind) -> Any:
-    """The Arrow array of some cells."""
+def schema_of(kinds: Mapping[str, Kind]) -> Any:
+    """The Arrow schema of some columns."""
     import pyarrow as pa
 
+    return pa.schema([field_of(name, kind) for name, kind in kinds.items()])
+
+
+def table_of(columns: Mapping[str, Sequence[Any]], rows: int, kinds: Mapping[str, Kind], schema: Any) -> Any:
+    """The Arrow table of some rows, whose columns are among those of ``kinds``."""
+    import pyarrow as pa
+
+    nothing = [None] * rows
+    return pa.table([column_of(columns.get(name, nothing), kind) for name, kind in kinds.items()], schema=schema)
+
+
+def column_of(cells: Sequence[Any], kind: Kind) -> Any:
+    """The Arrow array of some cells, which may be one already."""
+    import pyarrow as pa
+
+    if isinstance(cells, pa.Array):
+        return cells
     if isinstance(kind, Array):
         return _fixed(cells, kind) if kind.fixed_size else _nested(cells, kind)
-    return pa.array([None if cell is None else _converted(cell, kind) for cell in cells], _type(kind))
+    if kind in _AS_THEY_ARE or (isinstance(kind, Number) and kind.type is not NumberType.TEXT):
+        return pa.array(cells, type_of(kind))
+    return pa.array([None if cell is None else _converted(cell, kind) for cell in cells], type_of(kind))
 
 
-def _type(kind: Kind) -> Any:
+def type_of(kind: Kind) -> Any:
+    """The Arrow type of a column that is none of arrays."""
     import pyarrow as pa
 
     if isinstance(kind, Lists):
-        return pa.list_(_type(kind.item))
+        return pa.list_(pa.field("element", type_of(kind.item)))
     if isinstance(kind, Number) and kind.type is not NumberType.TEXT:
         return pa.type_for_alias(kind.type.value)
     return pa.bool_() if kind is Simple.BOOL else pa.string()
@@ -56,9 +77,9 @@ def _array_type(kind: Array) -> Any:
 
     inner = pa.from_numpy_dtype(kind.dtype)
     if kind.fixed_size:
-        return pa.list_(pa.field("item", inner, nullable=False), kind.fixed_size)
+        return pa.list_(pa.field("element", inner, nullable=False), kind.fixed_size)
     for _ in range(kind.dimensions):
-        inner = pa.list_(pa.field("item", inner, nullable=False))
+        inner = pa.list_(pa.field("element", inner, nullable=False))
     return inner
 
 
@@ -95,7 +116,7 @@ def _nested(cells: Sequence[Any], kind: Array) -> Any:
 def _lists(values: Any, offsets: Any, missing: list[bool] | None = None) -> Any:
     import pyarrow as pa
 
-    kind = pa.list_(pa.field("item", values.type, nullable=False))
+    kind = pa.list_(pa.field("element", values.type, nullable=False))
     return pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32()), values, type=kind, mask=None if missing is None else pa.array(missing)
     )

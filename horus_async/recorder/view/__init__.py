@@ -1,0 +1,1 @@
+"""How a program looks at a session: topics, the log, parameters, moments; of all of it or of a part."""
