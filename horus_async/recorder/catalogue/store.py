@@ -23,6 +23,8 @@ _SCHEMA = "CREATE TABLE entries(key BLOB PRIMARY KEY, mark BLOB NOT NULL, facts 
 
 Entry = tuple[bytes, bytes]
 """A mark, and facts."""
+_FAILED = (sqlite3.Error, UnicodeDecodeError)
+"""What a catalogue may fail with; the latter where SQLite's own message has bytes of a damaged one in it."""
 
 
 class Store:
@@ -59,7 +61,7 @@ class Store:
             except sqlite3.OperationalError as error:
                 _close(connection)
                 return cls(None, f"{path} cannot be used: {error}")
-            except sqlite3.Error:
+            except _FAILED:
                 _close(connection)
                 with suppress(OSError):
                     _remove(root)
@@ -75,7 +77,7 @@ class Store:
         try:
             rows = self._connection.execute("SELECT key, mark, facts, sum FROM entries").fetchall()
             return {key: (mark, facts) for key, mark, facts, check in rows if check == _sum(key, mark, facts)}
-        except (sqlite3.Error, TypeError) as error:
+        except (*_FAILED, TypeError) as error:
             self._give_up(error)
             return {}
 
@@ -89,7 +91,7 @@ class Store:
             self._connection.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in gone])
             self._connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except _FAILED as error:
             self._give_up(error)
 
     def close(self) -> None:
@@ -107,7 +109,7 @@ class Store:
         """Do without it; one that is damaged goes, so that the next one is whole."""
         damaged = not isinstance(error, sqlite3.OperationalError)
         if damaged and self._connection is not None:
-            with suppress(sqlite3.Error, OSError):
+            with suppress(*_FAILED, OSError):
                 (_, _, path), *_ = self._connection.execute("PRAGMA database_list").fetchall()
                 self.close()
                 _remove_file(path)

@@ -69,7 +69,7 @@ class TypedColumns:
 
         if batch.text[:1] != b"{" or batch.text.count(b"\n{") + 1 != len(batch.ticks):
             raise _IrregularError  # what is no object crashes Arrow's reader
-        if batch.text.count(b'{"$type":') != self._objects * len(batch.ticks):
+        if self._objects and batch.text.count(b'{"$type":') != self._objects * len(batch.ticks):
             raise _IrregularError  # it has to be the first key
         read = pj.ReadOptions(use_threads=False, block_size=len(batch.text) + 1)
         parse = pj.ParseOptions(explicit_schema=pa.schema(self._type), unexpected_field_behavior="error")
