@@ -154,9 +154,9 @@ def _recorded(name: str, shown: _Shown, level: int, *, follow: bool) -> None:
     if not follow:
         for line in session.log.select(node=shown.node, level=level):
             shown.recorded(line)
-        damaged = session.log_file is not None and bool(session.log_file.damage)
-        dropped = 0 if session.log_file is None else sum(gap.dropped for gap in session.log_file.gaps())
-        _note_missing(damaged=damaged, dropped=dropped)
+        file = session.log_file
+        if file is not None:
+            _note_missing(damaged=bool(file.damage), dropped=sum(gap.dropped for gap in file.gaps()))
         return
     tail = LogTail(session.path)
     while True:

@@ -93,7 +93,10 @@ def _print(look: Look) -> None:
     tell()
     print_table(
         ("topic", "Hz", "bytes/s", "messages", "state", "publishers"),
-        [(t.topic, t.rate, t.bytes_per_second, t.messages, t.state, ", ".join(t.publishers) or "-") for t in look.topics],
+        [
+            (t.topic, t.rate, t.bytes_per_second, t.messages, t.state, ", ".join(t.publishers) or "-")
+            for t in look.topics
+        ],
     )
     tell()
     print_table(

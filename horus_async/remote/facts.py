@@ -45,7 +45,7 @@ def listed(run: NodeRun) -> dict[str, Any]:
 
 
 def figures(runtime: Runtime, run: NodeRun) -> list[Any]:
-    """How a node fares, by `FIGURES`: nothing that takes more than a look. Its ``rate`` is None if it ticks on topics."""
+    """How a node fares, by `FIGURES`: nothing that takes more than a look. ``rate`` is None on messages."""
     durations = run.durations
     return [
         run.name,

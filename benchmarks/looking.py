@@ -1,0 +1,54 @@
+"""What being looked at takes of a robot's time: ``horus-async top`` looks twice a second."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
+from horus_async.remote.watching import Watch, number_of
+from horus_async.testing import unique_namespace
+
+_LOOK_NS = NANOSECONDS // 2
+_PROGRAM = """
+import sys
+from horus_async import Node, Scheduler
+
+def tick(node):
+    node.send(node.name, {"value": 1.0})
+
+scheduler = Scheduler(tick_rate=100)
+for number in range(int(sys.argv[1])):
+    scheduler.add(Node(f"node{number}", tick=tick if number < 20 else lambda node: None, rate=100 if number < 20 else 10))
+print("up", flush=True)
+scheduler.run_sync()
+"""
+
+
+def twice_a_second(scale: float, nodes: int) -> list[float]:
+    """Per cent of its time that a run of so many nodes spends on its answers, as the run itself has measured."""
+    namespace = unique_namespace()
+    command = [sys.executable, "-c", _PROGRAM, str(nodes)]
+    environment = {**os.environ, "HORUS_NAMESPACE": namespace}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            return [_share(namespace, max(4, round(20 * scale)))]
+        finally:
+            process.terminate()
+
+
+def _share(namespace: str, looks: int) -> float:
+    seen = []
+    with Watch(namespace) as watch:
+        for _ in range(looks + 2):
+            next_ns = monotonic_ns() + _LOOK_NS
+            watch.ask("stats")
+            sleep_until_monotonic(next_ns)
+            watch.collect()
+            heads = [answer.head for answer in watch.answers("stats").values()]
+            seen += [(number_of(head["spent_ns"]), number_of(head["elapsed_ns"])) for head in heads]
+    (first_spent, first_elapsed), (last_spent, last_elapsed) = seen[0], seen[-1]
+    return 100 * (last_spent - first_spent) / (last_elapsed - first_elapsed)
