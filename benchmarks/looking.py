@@ -20,7 +20,8 @@ def tick(node):
 
 scheduler = Scheduler(tick_rate=100)
 for number in range(int(sys.argv[1])):
-    scheduler.add(Node(f"node{number}", tick=tick if number < 20 else lambda node: None, rate=100 if number < 20 else 10))
+    busy = number < 20
+    scheduler.add(Node(f"node{number}", tick=tick if busy else lambda _: None, rate=100 if busy else 10))
 print("up", flush=True)
 scheduler.run_sync()
 """

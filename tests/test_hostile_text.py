@@ -358,7 +358,7 @@ def answer_of(do: str) -> Any:
     if do == "list":
         return [{"node": HOSTILE, "state": HOSTILE, "rate": HOSTILE}]
     if do == "log":
-        return {**about, "next": HOSTILE, "lines": [{"seq": 1, "levelno": 50, "now_ns": 10**30, **texts}, HOSTILE]}
+        return {**about, "next": HOSTILE, "lines": [{"seq": 1, "levelno": 50, "now_ns": 10**18, **texts}, HOSTILE]}
     if do == "info":
         lists = {key: [HOSTILE] for key in ("on", "sends", "reads")}
         return {**about, **texts, **lists, "class": HOSTILE, "failure_policy": HOSTILE, "last_error": texts}

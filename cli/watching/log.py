@@ -135,12 +135,9 @@ def _live(namespace: str, shown: _Shown, level: int, *, follow: bool) -> None:
                 watch.ask(level, _ASKED_SECONDS)
                 asked_ns = now_ns
             sleep_until_monotonic(now_ns + _LOOK_NS)
-        if not follow and not watch.answered:
-            tell(
-                f"no program that answers runs in namespace {namespace!r}: a deterministic run and a replay do not, but "
-                "they can be recorded",
-                err=True,
-            )
+        if not watch.answered:
+            why = "deterministic runs and replays do not"
+            tell(f"no program that answers runs in namespace {namespace!r}: {why}", err=True)
 
 
 # Sessions
