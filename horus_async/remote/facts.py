@@ -50,7 +50,7 @@ def figures(runtime: Runtime, run: NodeRun) -> list[Any]:
     return [
         run.name,
         None if run.on else run.rate or runtime.info.tick_rate,
-        list(islice(run.node.on or (), _MOST_TOPICS)),
+        list(islice(run.node.on or (), _MOST_TOPICS)) if run.on else (),
         durations.count,
         durations.total / 1000,
         durations.longest / 1000,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from horus_async import Topic
+from horus_async.messages import CmdVel
 from horus_async.remote.client import Client
 from horus_async.testing import unique_namespace
 from tests.watching.robots import call, running, top_of
@@ -53,8 +54,8 @@ def test_what_is_typed_becomes_what_the_topic_has(there: str) -> None:
     with Topic("arm.at", namespace=there) as topic:
         done = call("topic", "pub", "arm.at", '{"linear": 77, "angular": 0}', "--namespace", there)
         assert done.returncode == 0, done.stderr
-        found = next(value for value in iter(lambda: topic.recv(0), None) if value and value.linear == 77)
-        assert type(found).__name__ == "CmdVel"
+        found = next(one for one in iter(topic.recv, 0) if isinstance(one, CmdVel) and one.linear == 77)
+        assert found.angular == 0
         wrong = call("topic", "pub", "arm.at", '{"linear": "x"}', "--namespace", there)
         assert wrong.returncode == 2
         assert "expected a number" in wrong.stderr
