@@ -306,9 +306,9 @@ _RUNS = (
 _LOOKING = tuple(
     Figure(
         f"top_{nodes}",
-        f"a run of {nodes} nodes with `top` looking twice a second: part of its time",
+        f"a run of {nodes} nodes with `top` looking: part of its time",
         "%",
-        _of("looking", "twice_a_second", "horus-async", nodes),
+        _of("looking", "share", "horus-async", nodes),
         max_ours=1.0,
     )
     for nodes in (20, 1000)

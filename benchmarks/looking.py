@@ -1,4 +1,4 @@
-"""What being looked at takes of a robot's time: ``horus-async top`` looks twice a second."""
+"""What being looked at takes of a robot's time: ``horus-async top`` looks twice a second, less where that is dear."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 
+from horus_async.cli.watching.top import INTERVAL, paced
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
 from horus_async.remote.watching import Watch, number_of
 from horus_async.testing import unique_namespace
 
-_LOOK_NS = NANOSECONDS // 2
 _PROGRAM = """
 import sys
 from horus_async import Node, Scheduler
@@ -27,7 +27,7 @@ scheduler.run_sync()
 """
 
 
-def twice_a_second(scale: float, nodes: int) -> list[float]:
+def share(scale: float, nodes: int) -> list[float]:
     """Per cent of its time that a run of so many nodes spends on its answers, as the run itself has measured."""
     namespace = unique_namespace()
     command = [sys.executable, "-c", _PROGRAM, str(nodes)]
@@ -36,20 +36,25 @@ def twice_a_second(scale: float, nodes: int) -> list[float]:
         try:
             assert process.stdout is not None
             process.stdout.readline()
-            return [_share(namespace, max(4, round(20 * scale)))]
+            return [_watched(namespace, max(4, round(20 * scale)))]
         finally:
             process.terminate()
 
 
-def _share(namespace: str, looks: int) -> float:
-    seen = []
+def _watched(namespace: str, looks: int) -> float:
+    seen, interval = list[tuple[float, float]](), INTERVAL
     with Watch(namespace) as watch:
         for _ in range(looks + 2):
-            next_ns = monotonic_ns() + _LOOK_NS
+            next_ns = monotonic_ns() + round(interval * NANOSECONDS)
             watch.ask("stats")
             sleep_until_monotonic(next_ns)
             watch.collect()
             heads = [answer.head for answer in watch.answers("stats").values()]
             seen += [(number_of(head["spent_ns"]), number_of(head["elapsed_ns"])) for head in heads]
-    (first_spent, first_elapsed), (last_spent, last_elapsed) = seen[0], seen[-1]
-    return 100 * (last_spent - first_spent) / (last_elapsed - first_elapsed)
+            if len(seen) > 1:
+                interval = paced(interval, _part(*seen[-2:]))
+    return _part(seen[2], seen[-1])
+
+
+def _part(before: tuple[float, float], after: tuple[float, float]) -> float:
+    return 100 * (after[0] - before[0]) / max(1, after[1] - before[1])

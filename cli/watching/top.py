@@ -136,7 +136,7 @@ def _go_on(looker: Looker) -> None:
             now_ns = monotonic_ns()
             if now_ns >= next_ns and not view.paused:
                 look = looker.look()
-                interval = _paced(interval, look.cost)
+                interval = paced(interval, look.cost)
                 looker.ask()
                 next_ns = now_ns + round(interval * NANOSECONDS)
             if keyboard.stop_asked:
@@ -151,7 +151,7 @@ def _press(keyboard: Keyboard, view: View) -> None:
         view.press(key)
 
 
-def _paced(interval: float, cost: float) -> float:
+def paced(interval: float, cost: float) -> float:
     """How long to wait for the next look, so that it takes no run more than 1 % of its time."""
     if cost > _COST:
         return min(_MOST, interval * 2)
