@@ -319,6 +319,17 @@ _RUNS = (
     ),
 )
 
+_LOOKING = tuple(
+    Figure(
+        f"top_{nodes}",
+        f"a run of {nodes} nodes with `top` looking: part of its time",
+        "%",
+        _of("looking", "share", "horus-async", nodes),
+        max_ours=1.0,
+    )
+    for nodes in (20, 1000)
+)
+
 _RECORDINGS = (
     _beside_horus("recording_extra", "deterministic run, 2 nodes: what recording adds to a tick", "µs", max_ratio=0.1),
     _beside_horus("recorded_bytes", "the same: bytes recorded a tick", "B", max_ours=100.0),
@@ -417,4 +428,4 @@ _POLICIES = (
     ),
 )
 
-FIGURES = (*_TOPICS, *_PROCESSES, *_FRAMES, *_VIEWERS, *_RUNS, *_RECORDINGS, *_POLICIES)
+FIGURES = (*_TOPICS, *_PROCESSES, *_FRAMES, *_VIEWERS, *_RUNS, *_LOOKING, *_RECORDINGS, *_POLICIES)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from horus_async.topics.inspection import RingInfo
     from horus_async.topics.ring.region import Taken
+    from horus_async.topics.values.payload import Payload
 
 _WINDOW = click.option(
     "--window", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Seconds per window."
@@ -68,7 +69,7 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
     found, left_out = survey(_namespace(namespace))
     for left in left_out:
         tell(f"not read: {left.title}: {left.reason}", err=True)
-    readers = read_by(namespace)
+    readers = read_by(_namespace(namespace))
     if as_json:
         print_json([{**_ring_as_dict(ring), "readers": readers.named(ring.topic)} for ring in found])
         return
@@ -156,9 +157,7 @@ def _hint(name: str, namespace: str) -> None:
 @click.option("--full", is_flag=True, help="Print long lists, arrays and texts in full.")
 @NAMESPACE
 @JSON
-def echo(
-    name: str, *, number: int | None, field: str | None, full: bool, namespace: str | None, as_json: bool
-) -> None:
+def echo(name: str, *, number: int | None, field: str | None, full: bool, namespace: str | None, as_json: bool) -> None:
     """Print messages as they come, as YAML, until Ctrl-C. Standard error says how many came too fast to be printed.
 
     What publishers keep for late readers is printed first. JSON (--json) is never shortened.
@@ -282,7 +281,7 @@ def pub(
     message = parse_message(value, kind)
     namespace = _namespace(namespace)
     check_topic_name(name)
-    payload = None
+    payload: Payload | None = None
     if kind is None and not untyped and (described := class_of(rings(namespace), name)) is not None:
         payload = payload_for(described, message, name)
     if count is None:

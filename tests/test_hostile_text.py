@@ -297,14 +297,23 @@ COMMANDS: dict[str, Calls] = {
         ("blackbox",), ("blackbox", "--anomalies"),
         ("blackbox", "--node", HOSTILE), ("blackbox", "traces/t.jsonl"),
     ),
+    "top": (("top", "--once"), ("top", "--once", "--namespace", HOSTILE)),
+    "log": (
+        ("log",), ("log", "s"), ("log", "forged"), ("log", "forged", "--follow"), ("log", HOSTILE),
+        ("log", "s", "--node", HOSTILE), ("log", "--namespace", HOSTILE),
+    ),
     "topic list": (("topic", "list"),),
     "topic info": (("topic", "info", "words"), ("topic", "info", "other"), ("topic", "info", HOSTILE)),
-    "topic echo": (("topic", "echo", "words", "-n", "1"), ("topic", "echo", HOSTILE)),
+    "topic echo": (
+        ("topic", "echo", "words", "-n", "1"), ("topic", "echo", HOSTILE),
+        ("topic", "echo", "words", "--field", HOSTILE),
+    ),
     "topic hz": (("topic", "hz", "words", "-n", "1", "--window", "0.1"),),
     "topic bw": (("topic", "bw", "words", "-n", "1", "--window", "0.1"),),
     "topic pub": (("topic", "pub", "words", HOSTILE), ("topic", "pub", "words", "{}", "--type", HOSTILE)),
     "topic clean": (("topic", "clean", "--dry-run"), ("topic", "clean", "--namespace", HOSTILE)),
     "node list": (("node", "list"), ("node", "list", "--namespace", HOSTILE)),
+    "node info": (("node", "info", HOSTILE, "--timeout", "9"),),
     "node pause": (("node", "pause", HOSTILE, "--timeout", "0.1"), ("node", "pause", "talker", "--timeout", "9")),
     "node resume": (("node", "resume", HOSTILE, "--timeout", "0.1"),),
     "param list": (("param", "list"), ("param", "list", HOSTILE), ("param", "list", "--json")),
@@ -366,6 +375,22 @@ def test_every_command_is_called() -> None:
     assert LEAVES.keys() == COMMANDS.keys()
 
 
+def answer_of(do: str) -> Any:
+    """What a run that is hostile says of itself."""
+    about = {"run": PUBLISHER, "pid": 1, "began_ns": 1, "tick": HOSTILE, "spent_ns": HOSTILE, "elapsed_ns": -1}
+    texts = dict.fromkeys(("level", "exception", "kind", "node", "text", "error", "traceback", "message"), HOSTILE)
+    if do == "list":
+        return [{"node": HOSTILE, "state": HOSTILE, "rate": HOSTILE}]
+    if do == "log":
+        return {**about, "next": HOSTILE, "lines": [{"seq": 1, "levelno": 50, "now_ns": 10**18, **texts}, HOSTILE]}
+    if do == "info":
+        lists = {key: [HOSTILE] for key in ("on", "sends", "reads")}
+        return {**about, **texts, **lists, "class": HOSTILE, "failure_policy": HOSTILE, "last_error": texts}
+    columns = ["node", "rate", "on", "ticks", "state", "sends", "reads", HOSTILE]
+    rows = [[HOSTILE, "x", [HOSTILE], float(10**30), HOSTILE, [HOSTILE], [HOSTILE, "words"], HOSTILE], HOSTILE, [1]]
+    return {**about, "page": 0, "pages": 1, "columns": columns, "rows": rows, "anomalies": [texts, HOSTILE]}
+
+
 @contextlib.contextmanager
 def talking(namespace: str) -> Iterator[None]:
     """A publisher that is hostile in name and messages, and a file with the name of a ring that is none."""
@@ -378,7 +403,7 @@ def talking(namespace: str) -> Iterator[None]:
         said = {"node": PUBLISHER, "params": offered, "services": offered, "actions": offered}
         bus.publisher("interfaces", PUBLISHER).publish(orjson.dumps(said), 1)
         asked: dict[str, tuple[str, dict[str, Any]]] = {
-            "nodes/request": ("nodes/reply", {"value": [{"node": HOSTILE, "state": HOSTILE, "rate": HOSTILE}]}),
+            "nodes/request": ("nodes/reply", {"value": []}),
             "params/request": ("params/reply", {"error": HOSTILE}),
             "words/request": ("words/reply", {"error": HOSTILE}),
             "words/goal": ("words/status", {"state": HOSTILE, "error": HOSTILE}),
@@ -393,6 +418,8 @@ def talking(namespace: str) -> Iterator[None]:
                 publisher.publish(text, 1)
                 for topic, (answers, answer) in asked.items():
                     while (taken := requests[topic].take()) is not None:
+                        if topic == "nodes/request":
+                            answer = {"value": answer_of(orjson.loads(taken[0]).get("do"))}  # noqa: PLW2901
                         named = {"publisher": taken[1], "seq": taken[2], "stamp_ns": taken[3], **answer}
                         bus.publisher(answers, PUBLISHER).publish(orjson.dumps(named), 1)
                         if "state" in answer:

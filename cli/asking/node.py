@@ -67,7 +67,9 @@ def info(name: str, *, timeout: float, namespace: str | None, as_json: bool) -> 
     client = Client(namespace)
     found = client.info(name, timeout)
     offered = client.interfaces().get(name)
-    offers = {part: {} if offered is None else dict(getattr(offered, part)) for part in ("params", "services", "actions")}
+    offers = {
+        part: {} if offered is None else dict(getattr(offered, part)) for part in ("params", "services", "actions")
+    }
     said = [{**one, "program": _program(one.get("pid")), **offers} for one in found]
     if as_json:
         print_json(said)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from horus_async.topics.inspection import RingInfo
     from horus_async.topics.packed.schema import Wire
+    from horus_async.topics.values.payload import Payload
 
 _OURS = "horus_async.messages."
 
@@ -43,15 +44,14 @@ def class_of(rings: Sequence[RingInfo], topic: str) -> Struct | None:
     return next(iter(found.values()), None)
 
 
-def payload_for(kind: Struct, value: Any, topic: str) -> bytes:
+def payload_for(kind: Struct, value: Any, topic: str) -> Payload:
     """A message of a described class, from JSON.
 
     Raises:
         TopicError: The value does not fit the class; says where.
     """
     if kind.name.startswith(_OURS):
-        made = structure(kind.name.removeprefix(_OURS), value)
-        return bytes(encode(made))
+        return encode(structure(kind.name.removeprefix(_OURS), value))
     return orjson.dumps(_fitted(kind, value, kind.name.rpartition(".")[2], topic))
 
 
@@ -76,7 +76,9 @@ def _fitted(kind: Wire, value: Any, place: str, topic: str) -> Any:
 
 def _object(kind: Struct, value: Any, place: str, topic: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TopicError(f"topic {topic!r}: {place} is {kind.name}: give an object with {kind.describe()}; or --untyped")
+        raise TopicError(
+            f"topic {topic!r}: {place} is {kind.name}: give an object with {kind.describe()}; or --untyped"
+        )
     fields = dict(kind.fields)
     for name in value:
         if name not in fields:

@@ -64,7 +64,7 @@ def _text(text: Any, *, full: bool) -> Any:
     return f"{text[:SHOWN_TEXT]}… ({len(text)} characters)"
 
 
-def _untagged(value: dict[str, Any], *, full: bool) -> Any:
+def _untagged(value: dict[str, Any], *, full: bool) -> Any:  # noqa: PLR0911 - one line a tag
     tag = next(iter(value))
     inner = value[tag]
     match tag, inner:

@@ -37,7 +37,7 @@ def yaml_lines(value: Any, indent: str = "") -> Iterator[str]:
                 yield from _after(f"{indent}:", item, indent)
             else:
                 yield from _after(f"{indent}{written}:", item, indent)
-    elif isinstance(value, list) and value and (flow := _flow(value)) is None:
+    elif isinstance(value, list) and value and _flow(value) is None:
         for item in value:
             yield from _after(f"{indent}-", item, indent)
     else:
@@ -67,7 +67,9 @@ def _flow(row: list[Any]) -> str | None:
     """A row of scalars, or a short row of such rows, in brackets; None for any other."""
     if any(isinstance(item, dict) and item for item in row):
         return None
-    parts = [_flow(item) if isinstance(item, list) else "{}" if isinstance(item, dict) else _scalar(item) for item in row]
+    parts = [
+        _flow(item) if isinstance(item, list) else "{}" if isinstance(item, dict) else _scalar(item) for item in row
+    ]
     if any(part is None for part in parts):
         return None
     text = f"[{', '.join(part for part in parts if part is not None)}]"
@@ -75,7 +77,7 @@ def _flow(row: list[Any]) -> str | None:
     return None if nested and len(text) > _WIDTH else text
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: Any) -> str:  # noqa: PLR0911 - one line a type
     if value is None:
         return "null"
     if isinstance(value, bool):

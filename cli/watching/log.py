@@ -135,12 +135,9 @@ def _live(namespace: str, shown: _Shown, level: int, *, follow: bool) -> None:
                 watch.ask(level, _ASKED_SECONDS)
                 asked_ns = now_ns
             sleep_until_monotonic(now_ns + _LOOK_NS)
-        if not follow and not watch.answered:
-            tell(
-                f"no program that answers runs in namespace {namespace!r}: a deterministic run and a replay do not, but "
-                "they can be recorded",
-                err=True,
-            )
+        if not watch.answered:
+            why = "deterministic runs and replays do not"
+            tell(f"no program that answers runs in namespace {namespace!r}: {why}", err=True)
 
 
 # Sessions
@@ -154,9 +151,9 @@ def _recorded(name: str, shown: _Shown, level: int, *, follow: bool) -> None:
     if not follow:
         for line in session.log.select(node=shown.node, level=level):
             shown.recorded(line)
-        damaged = session.log_file is not None and bool(session.log_file.damage)
-        dropped = 0 if session.log_file is None else sum(gap.dropped for gap in session.log_file.gaps())
-        _note_missing(damaged=damaged, dropped=dropped)
+        file = session.log_file
+        if file is not None:
+            _note_missing(damaged=bool(file.damage), dropped=sum(gap.dropped for gap in file.gaps()))
         return
     tail = LogTail(session.path)
     while True:

@@ -194,7 +194,7 @@ class Looker:
                 cpu[pid, process.began] = now_ns, process.cpu_seconds
                 if before is not None:
                     part = 100 * NANOSECONDS * (process.cpu_seconds - before[1]) / max(1, now_ns - before[0])
-            count = nodes[pid] if pid in nodes else None
+            count = nodes.get(pid)
             found.append(ProcessRow(pid, process.program, count, len(topics[pid]), process.memory, part, "running"))
         self._cpu = cpu
         return found
@@ -224,22 +224,22 @@ def _node_row(key: RunKey, row: dict[str, Any], before: dict[str, Any] | None, s
         if more > 0:
             mean_us = (total_us - number_of(before.get("total_us"))) / more
     on = row.get("on")
-    counts = [
-        int(number_of(row.get(name))) for name in ("misses", "overruns", "errors", "restarts", "lost", "refused")
-    ]
     return NodeRow(
-        str(row["node"]),
-        key[0],
-        key[1],
-        None if row.get("rate") is None else number_of(row.get("rate")),
-        tuple(map(str, on)) if isinstance(on, list) else (),
-        rate,
-        mean_us,
-        number_of(row.get("max_us")),
-        ticks,
-        *counts,
-        f"silent {silent_ns // NANOSECONDS} s" if silent_ns > _SILENT_NS else str(row.get("state")),
+        node=str(row["node"]),
+        run=key[0],
+        pid=key[1],
+        wanted=None if row.get("rate") is None else number_of(row.get("rate")),
+        on=tuple(map(str, on)) if isinstance(on, list) else (),
+        rate=rate,
+        mean_us=mean_us,
+        max_us=number_of(row.get("max_us")),
+        ticks=ticks,
+        state=f"silent {silent_ns // NANOSECONDS} s" if silent_ns > _SILENT_NS else str(row.get("state")),
+        **{name: int(number_of(row.get(name))) for name in _COUNTS},
     )
+
+
+_COUNTS = ("misses", "overruns", "errors", "restarts", "lost", "refused")
 
 
 def _anomalies(answers: Iterable[Answers]) -> list[Anomaly]:

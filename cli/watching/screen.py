@@ -56,7 +56,7 @@ class View:
     paused: bool = False
     quit: bool = field(default=False)
 
-    def press(self, key: str) -> None:
+    def press(self, key: str) -> None:  # noqa: C901 - one line a key
         """A key was pressed."""
         if self.typing:
             self._type(key)
@@ -166,7 +166,9 @@ def _line(text: str, width: int, style: str) -> Text:
 
 
 def _table(section: Section, rows: Sequence[Any], count: int, width: int) -> Table:
-    table = Table(box=None, pad_edge=False, show_edge=False, width=width, padding=(0, 1, 0, 0), header_style="bold cyan")
+    table = Table(
+        box=None, pad_edge=False, show_edge=False, width=width, padding=(0, 1, 0, 0), header_style="bold cyan"
+    )
     more = f" {len(rows)} of {count}" if len(rows) < count else f" {count}"
     table.add_column(Text(f"{section.title}{more}"), ratio=1, no_wrap=True, overflow="ellipsis")
     for number, column in enumerate(section.columns):
@@ -245,6 +247,8 @@ def _size(count: float) -> str:
 
 def _words(row: Any) -> str:
     """What a filter looks in, and names are sorted by."""
-    first = next((str(value) for name in ("node", "topic", "pid") if (value := getattr(row, name, None)) is not None), "")
+    first = next(
+        (str(value) for name in ("node", "topic", "pid") if (value := getattr(row, name, None)) is not None), ""
+    )
     more = (getattr(row, name, "") for name in ("run", "publishers", "program", "kind", "state"))
     return " ".join([first, *(" ".join(part) if isinstance(part, tuple) else str(part) for part in more)])

@@ -93,7 +93,10 @@ def _print(look: Look) -> None:
     tell()
     print_table(
         ("topic", "Hz", "bytes/s", "messages", "state", "publishers"),
-        [(t.topic, t.rate, t.bytes_per_second, t.messages, t.state, ", ".join(t.publishers) or "-") for t in look.topics],
+        [
+            (t.topic, t.rate, t.bytes_per_second, t.messages, t.state, ", ".join(t.publishers) or "-")
+            for t in look.topics
+        ],
     )
     tell()
     print_table(
@@ -133,7 +136,7 @@ def _go_on(looker: Looker) -> None:
             now_ns = monotonic_ns()
             if now_ns >= next_ns and not view.paused:
                 look = looker.look()
-                interval = _paced(interval, look.cost)
+                interval = paced(interval, look.cost)
                 looker.ask()
                 next_ns = now_ns + round(interval * NANOSECONDS)
             if keyboard.stop_asked:
@@ -148,7 +151,7 @@ def _press(keyboard: Keyboard, view: View) -> None:
         view.press(key)
 
 
-def _paced(interval: float, cost: float) -> float:
+def paced(interval: float, cost: float) -> float:
     """How long to wait for the next look, so that it takes no run more than 1 % of its time."""
     if cost > _COST:
         return min(_MOST, interval * 2)

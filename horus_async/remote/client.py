@@ -152,7 +152,8 @@ class Client:
         with Conversation(self.namespace, CONTROL, "request", "reply") as talk:
             asked, wait = talk.ask({"do": "info", "node": node}), timeout
             while (reply := talk.next_of(asked, wait)) is not None:
-                if _is_row(value := reply.get("value")):
+                value: Any = reply.get("value")
+                if _is_row(value):
                     found.append(value)
                     wait = min(timeout, _AFTER_THE_FIRST)
         return found or self._no_node(node)

@@ -22,6 +22,8 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from horus_async.clock.system import NANOSECONDS, monotonic_ns, perf_ns
 from horus_async.errors import TopicError
 from horus_async.nodes.interface.marks import CONTROL
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from horus_async.engine.node_run import NodeRun
     from horus_async.engine.rules.schedule import Step
     from horus_async.engine.runtime import Runtime
+    from horus_async.topics.values.payload import Payload
 
 _log = logging.getLogger("horus_async")
 
@@ -170,11 +173,19 @@ class Control:
         runtime = self._runtime
         publisher = runtime.bus.publisher(f"{CONTROL}/{topic}", runtime.info.name)
         try:
-            publisher.publish(encode(value, publisher.forms), runtime.stamp_ns(), None, monotonic_ns())
+            publisher.publish(_packed(value, publisher.forms), runtime.stamp_ns(), None, monotonic_ns())
         except TopicError as error:  # who looks must not end the run; he hears nothing, and says so
             if not self._failed:
                 self._failed = True
                 _log.warning("an answer to another program could not be sent: %s", error)
+
+
+def _packed(value: dict[str, Any], forms: Any) -> Payload:
+    """A message of plain values, without the codec's look at each of them where JSON has them all."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return encode(value, forms)
 
 
 _BY_PAGE: dict[str, tuple[Sequence[str], Callable[[Runtime, NodeRun], list[Any]]]] = {

@@ -45,12 +45,12 @@ def listed(run: NodeRun) -> dict[str, Any]:
 
 
 def figures(runtime: Runtime, run: NodeRun) -> list[Any]:
-    """How a node fares, by `FIGURES`: nothing that takes more than a look. Its ``rate`` is None if it ticks on topics."""
+    """How a node fares, by `FIGURES`: nothing that takes more than a look. ``rate`` is None on messages."""
     durations = run.durations
     return [
         run.name,
         None if run.on else run.rate or runtime.info.tick_rate,
-        list(islice(run.node.on or (), _MOST_TOPICS)),
+        list(islice(run.node.on or (), _MOST_TOPICS)) if run.on else (),
         durations.count,
         durations.total / 1000,
         durations.longest / 1000,

@@ -1,7 +1,7 @@
 """The newest of what went wrong in a run and of what was logged, kept for those who ask, and log lines as they come.
 
-Nobody pays for it who does not look: what is kept is rare (warnings, failures, misses), and less than that is heard only
-while somebody has asked for it within the last seconds.
+Nobody pays for it who does not look: what is kept is rare (warnings, failures, misses), and what is less than
+that is heard only while somebody has asked for it within the last seconds.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ _KINDS: dict[type, str] = {
 }
 
 
-def _text(incident: Incident) -> str:
+def _text(incident: Incident) -> str:  # noqa: PLR0911 - one line a kind
     match incident:
         case NodeFailed():
             return incident.error

@@ -1,4 +1,4 @@
-"""Looking at the runs of a namespace again and again: each is asked, and answers when its next scheduler ticks begin."""
+"""Looking at the runs of a namespace again and again: each is asked, and answers as its next ticks begin."""
 
 from __future__ import annotations
 

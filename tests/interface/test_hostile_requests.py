@@ -19,7 +19,8 @@ NONSENSE: list[Any] = [
     {"do": [], "node": "arm"}, {"do": "stats"}, {"do": "uses"},
     {"do": "info", "node": "arm"}, {"do": "info", "node": 1}, {"do": "log"}, {"do": "log", "seconds": float("nan")},
     {"do": "log", "seconds": 10**400, "level": 10**400}, {"do": "log", "seconds": 1, "level": "x"}, {"do": 3},
-    {"do": "log", "seconds": 1, "level": -(2**70)}, {"publisher": "x", "seq": 0}, {"publisher": 1, "seq": "x", "stamp_ns": []},
+    {"do": "log", "seconds": 1, "level": -(2**70)},
+    {"publisher": "x", "seq": 0}, {"publisher": 1, "seq": "x", "stamp_ns": []},
     {"publisher": "x", "seq": -1, "stamp_ns": 0}, {"publisher": "arm", "seq": 0, "stamp_ns": None, "value": [1]},
     {"state": "succeeded"}, (1, 2), {"$type": "os.system", "value": 1}, {"a": {"b": {"c": [None] * 50}}},
 ]  # fmt: skip

@@ -55,7 +55,7 @@ def test_all_of_a_robot_is_seen(robot: tuple[str, int]) -> None:
     assert topics["arm.at"]["publishers"] == ["arm"]
     assert topics["arm.at"]["rate"] > 0
     assert topics["arm.at"]["bytes_per_second"] > topics["arm.at"]["rate"]
-    process = named(said["processes"], "pid")[pid]
+    process = next(row for row in said["processes"] if row["pid"] == pid)
     assert process["nodes"] == 3
     assert process["state"] == "running"
     assert process["program"] in {"robot.py", ""}
