@@ -22,6 +22,7 @@ CONCEPTS = [
     "docs/sync.md",
     "docs/frames.md",
     "docs/record_start.md",
+    "docs/view.md",
 ]
 PAGES = [
     "README.md",
