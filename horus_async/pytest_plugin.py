@@ -231,6 +231,7 @@ def _page_folder(config: pytest.Config) -> Path:
         report = config.getoption(option, default=None)
         if report:
             return Path(str(report)).absolute().parent
-    if config.cache is not None:
-        return Path(config.cache.mkdir("horus"))
+    cache = getattr(config, "cache", None)  # its plugin may be switched off
+    if cache is not None:
+        return Path(cache.mkdir("horus"))
     return Path(tempfile.gettempdir())

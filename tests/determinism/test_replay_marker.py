@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 
 APP = """
@@ -149,3 +151,45 @@ def test_the_users_recordings_are_found_beside_the_fixture(tmp_path: Path) -> No
     )
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "session night: no session 'night'" in done.stdout
+
+
+def test_a_failing_replay_writes_a_page_beside_the_report(tmp_path: Path) -> None:
+    """It is named in the failure, and shows both sides; where the cache is, if there is no report."""
+    pytest.importorskip("plotly")
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "test_user.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\npythonpath = .\n")
+    subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import app; app.build().run_sync(0.5)"],
+        cwd=tmp_path,
+        check=True,
+    )
+    for report, folder in (
+        (["--junit-xml", str(tmp_path / "report" / "tests.xml")], "report"),
+        ([], ".pytest_cache/d/horus"),
+    ):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "horus_async.pytest_plugin",
+                *report,
+                "-k",
+                "test_changed",
+                ".",
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        page = tmp_path / folder / "test_user_py_test_changed.html"
+        assert f"both sides, on a page: {page}" in done.stdout, done.stdout + done.stderr
+        assert "tick 1, node controller" in done.stdout
+        text = page.read_text()
+        assert '"kind":"verification"' in text
+        assert '"differences":4' in text

@@ -56,6 +56,19 @@ def test_the_demo_says_where_the_recording_is_and_what_to_type_next(tmp_path: Pa
     assert again.returncode == 0, again.stderr
 
 
+def test_the_demo_ends_with_a_page(tmp_path: Path, recordings_dir: Path) -> None:
+    """It shows the recording beside the changed program, and lies with the recording."""
+    done = horus("demo", cwd=tmp_path)
+    (session,) = Scheduler.list_recordings()
+    page = recordings_dir / session / "page.html"
+    assert f"page       {page}: " in done.stdout
+    text = page.read_text()
+    assert '"kind":"verification"' in text
+    assert "the guard stops at 0.5 m" in text
+    assert len(text) < 6_000_000
+    assert horus("record", "check", session, cwd=tmp_path).returncode == 0
+
+
 def test_the_demo_fails_when_the_program_does_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """A controller that changes between recording and verification makes it exit 1 and name the difference."""
     built = []

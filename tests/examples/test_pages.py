@@ -25,6 +25,7 @@ CONCEPTS = [
     "docs/viewers.md",
     "docs/record_around.md",
     "docs/finding_sessions.md",
+    "docs/view.md",
 ]
 PAGES = [
     "README.md",

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from horus_async import Node, Scheduler, Skip, tick
+from horus_async.policy import ImageMode
 from horus_async.recorder import open_session
 from horus_async.view.html import has_plots
 from horus_async.view.making import PageMaker
-from tests.test_hostile_text import HOSTILE
+from tests.policy.traces import exchange, record
+from tests.test_hostile_text import HOSTILE, forged_session, frame, header
 from tests.view.runs import crash, recorded
 from tests.view.test_others import _counter
 from tests.view.test_recording import _see
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
@@ -367,3 +369,69 @@ def test_an_hour_is_a_small_page(browser: Browser, tmp_path: Path) -> None:
         settle(page)
         assert "Here only some messages are on the page. All of them:" in page.locator("#cursor").inner_text()
         assert "view long --ticks 5900-6100" in page.locator("#cursor").inner_text()
+
+
+def _empty(folder: Path) -> PageMaker:
+    maker = PageMaker()
+    scheduler = Scheduler(tick_rate=100, deterministic=True, recording="odd", recordings_dir=folder)
+    scheduler.add(Node("idle", tick=lambda node: None, rate=1)).run_sync(0.0)
+    maker.sessions([("odd", open_session(folder / "odd"))])
+    return maker
+
+
+def _forged(folder: Path) -> PageMaker:
+    maker = PageMaker()
+    forged_session(folder / "forged", HOSTILE)
+    maker.sessions([("forged", open_session(folder / "forged"))])
+    return maker
+
+
+def _from_outside(folder: Path) -> PageMaker:
+    maker = PageMaker()
+    forged_session(folder / "heard", "talker")
+    message = {"kind": "message", "tick": 0, "topic": "t", "publisher": "p", "seq": 0, "stamp_ns": -5, "data": {"x": 1}}
+    content = frame(header("external", "external")) + frame(message, {**message, "seq": 1, "stamp_ns": 10**15})
+    (folder / "heard" / "external@00000000.jsonl.lz4").write_bytes(content)
+    maker.sessions([("heard", open_session(folder / "heard"))])
+    return maker
+
+
+def _trace(folder: Path) -> PageMaker:
+    maker = PageMaker()
+    asked = {"instruction": "lift", "state": [0.5, 1.0]}
+    maker.trace(str(record(folder, [exchange(asked), exchange(asked, failure="boom")], images=ImageMode.NONE)))
+    return maker
+
+
+def _box(folder: Path) -> PageMaker:
+    maker = PageMaker()
+    maker.box(crash(folder)[1])
+    return maker
+
+
+def _three(folder: Path) -> PageMaker:
+    maker = PageMaker()
+    session, box = crash(folder)
+    other = recorded(folder, "a", _counter(1000))
+    maker.sessions([("night", session), ("a", other), ("a", other)], [box])
+    maker.box(box)
+    return maker
+
+
+@pytest.mark.parametrize("make", [_empty, _forged, _from_outside, _trace, _box, _three])
+def test_every_kind_of_page_works(make: Callable[[Path], PageMaker], browser: Browser, tmp_path: Path) -> None:
+    """Zoomed, searched, with every message opened, without an error."""
+    with opened(browser, put(tmp_path, make(tmp_path)), plots=False) as page:
+        page.wait_for_timeout(50)
+        for key in ("+", "+", "-", "n", "p", "0", "Home", "End", ".", ",", "ArrowLeft"):
+            page.keyboard.press(key)
+            settle(page)
+        for message in page.locator("#cursor details").all():
+            message.locator("summary").click()
+        settle(page)
+        for button in page.locator("#cursor .message button", has_text="What led to it?").all():
+            button.click()
+        page.keyboard.press("/")
+        page.keyboard.type("e")
+        settle(page)
+        assert page.locator("#head .title").count() >= 1

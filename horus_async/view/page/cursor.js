@@ -1,6 +1,5 @@
 // What was at the cursor: what each node was doing, the newest message of each topic, the log, images.
 
-const gone = new Set();
 const openTopics = new Set();
 
 const doing = (source, node) => {
@@ -59,7 +58,13 @@ const levelOf = (line) => h("span", { class: `level ${LEVELS[line.level] === 2 ?
 
 const happened = (source) => {
   const near = Math.max(data.step * 2, (state.b - state.a) / 400);
-  return source.incidents.filter((one) => Math.abs(one.t - state.cursor) <= near).slice(0, 12);
+  const found = new Map();
+  for (const one of source.incidents) {
+    if (Math.abs(one.t - state.cursor) > near) continue;
+    const key = `${one.node} ${one.text}`, known = found.get(key);
+    found.set(key, { ...(known || one), times: (known ? known.times : 0) + 1 });
+  }
+  return [...found.values()].slice(0, 12);
 };
 
 const showCursor = () => {
@@ -70,7 +75,7 @@ const showCursor = () => {
     const now = happened(source);
     if (now.length) {
       parts.push(h("h3", {}, lettered ? `${source.letter}: ` : "", "Happened here"), h("ul", { class: "plain" }, now.map((one) =>
-        h("li", {}, one.node ? [h("b", {}, who(one.node)), " "] : "", h("span", { class: one.level === "bad" ? "bad" : one.level === "warning" ? "warned" : "" }, one.text)))));
+        h("li", {}, one.node ? [h("b", {}, who(one.node)), " "] : "", h("span", { class: one.level === "bad" ? "bad" : one.level === "warning" ? "warned" : "" }, one.text), one.times > 1 ? ` × ${one.times}` : ""))));
     }
   }
   const rows = data.sources.flatMap((source) => source.nodes.map((node) => h("tr", {},

@@ -33,7 +33,7 @@ def session_source(reading: SessionReading) -> dict[str, Any]:
         "started_at": session.started_at,
         "mode": "virtual time" if session.deterministic else "real time",
         "tick_rate": session.tick_rate,
-        "seed": session.seed,
+        "seed": str(session.seed),
         "begin": times.begin_us,
         "end": times.end_us,
         "wall": None if session.deterministic else session.start_ns // 1000,
