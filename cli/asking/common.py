@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
-from horus_async.cli.support.render import print_json
+from horus_async.cli.support.render import json_line, print_json
 from horus_async.cli.support.typed import parse_message
 from horus_async.cli.terminal.table import print_table
 from horus_async.cli.terminal.text import tell
@@ -52,4 +51,4 @@ def show_offered(rows: Sequence[dict[str, Any]], columns: Sequence[str], namespa
 
 def shown(value: Any) -> str:
     """A value as JSON, with escapes for what controls a terminal."""
-    return printable_json(orjson.dumps(value).decode())
+    return printable_json(json_line(value))

@@ -68,8 +68,9 @@ def parse_param(text: str) -> tuple[str, Any]:
 def as_value(text: str) -> Any:
     """JSON as a value; what is none is a text."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        orjson.loads(text)  # the stricter one, which makes floats of integers beyond 64 bits
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return text
 
 

@@ -24,12 +24,16 @@ _DECIMAL_BITS = 2048
 
 
 def print_json(value: Any, *, err: bool = False) -> None:
-    """Print one JSON value on one line; integers in digits, those beyond 2048 bits as text in hexadecimal."""
+    """Print one JSON value on one line, as `json_line` has it."""
+    tell_json(json_line(value), err=err)
+
+
+def json_line(value: Any) -> str:
+    """A value as JSON; integers in digits, those beyond 2048 bits as text in hexadecimal."""
     try:
-        text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except orjson.JSONEncodeError:  # an integer beyond 64 bits, or half a surrogate pair
-        text = json.dumps(_simple(value), ensure_ascii=False, separators=(",", ":"))
-    tell_json(text, err=err)
+        return json.dumps(_simple(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def _simple(value: Any) -> Any:

@@ -108,6 +108,8 @@ class Asker(Node):
             ask = answer.ask
             if not isinstance(ask, (Call, Give, SetParam)):
                 raise ConfigurationError(f"asks: {ask!r:.60}: give Call(...), Give(...) or SetParam(...)")
+            if isinstance(ask, SetParam) and not all(str(ask.name).rpartition(".")[::2]):
+                raise ConfigurationError(f"asks: SetParam of {ask.name!r:.60}: give NODE.PARAMETER, such as 'arm.gain'")
             if not is_whole_from(0)(ask.tick) or ask.tick >= ticks:
                 raise ConfigurationError(f"asks: {ask} is for tick {ask.tick}; the run has ticks 0 to {ticks - 1}")
 

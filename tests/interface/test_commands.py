@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from horus_async import Node, Scheduler, ServiceTimeoutError
+from horus_async.cli.asking.params import as_value
 from horus_async.errors import ActionError
 from horus_async.remote.client import Client
 from horus_async.testing import unique_namespace
@@ -31,6 +32,7 @@ class Arm(Node):
     name, rate = "arm", 50
     gain = Param(0.8, min=0.0, max=2.0, unit="1/s", doc="How hard it pulls.")
     label = Param("7")
+    count = Param(7)
 
     @service("arm.home")
     async def home(self, request):
@@ -107,12 +109,24 @@ def test_parameters(robot: tuple[str, Path]) -> None:
     said = json.loads(call(robot, "param", "set", "arm.label", "8", "--json", "--timeout", "60"))
     assert said == {"node": "arm", "name": "label", "from": "7", "to": "8"}  # a text stays one
     call(robot, "param", "save", "-o", "tuned.toml")
-    assert tomllib.loads((robot[1] / "tuned.toml").read_text()) == {"arm": {"gain": 1.5, "label": "8"}}
+    assert tomllib.loads((robot[1] / "tuned.toml").read_text()) == {"arm": {"gain": 1.5, "label": "8", "count": 7}}
     assert "has to be float from 0.0 to 2.0 1/s, not 9" in call(robot, "param", "set", "arm.gain", "9", code=2)
     assert "did you mean 'arm.gain'?" in call(robot, "param", "get", "arm.gian", code=2)
     assert "did you mean 'arm'?" in call(robot, "param", "list", "amr", code=2)
     assert call(robot, "param", "get", "arm.gain") == "1.5\n"
     call(robot, "param", "set", "arm.gain", "0.8", "--timeout", "60")
+
+
+def test_large_integers(robot: tuple[str, Path]) -> None:
+    """Beyond 64 bits they are set, shown and answered with all their digits."""
+    large = 10**30 + 1
+    assert call(robot, "param", "set", "arm.count", str(large), "--timeout", "60") == f"arm.count: 7 -> {large}\n"
+    assert call(robot, "param", "get", "arm.count") == f"{large}\n"
+    assert f"arm.count  {large}" in call(robot, "param", "list")
+    assert as_value(f"[{large}]") == [large]
+    assert as_value("NaN") == "NaN"
+    assert str(large) in call(robot, "service", "call", "arm.home", str(large), "--timeout", "60")
+    assert call(robot, "param", "set", "arm.count", "7", "--timeout", "60") == f"arm.count: {large} -> 7\n"
 
 
 def test_services(robot: tuple[str, Path]) -> None:

@@ -76,3 +76,6 @@ def test_mistakes_in_what_is_asked_are_named() -> None:
         run_nodes(Arm(), ticks=5, asks=[Call(9, "arm.home")])
     with pytest.raises(ConfigurationError, match=r"give Call"):
         run_nodes(Arm(), ticks=5, asks=["arm.home"])  # type: ignore[list-item]
+    for name in ("arm", ".gain", "arm.", ""):  # nobody would answer, and that only after the time-out
+        with pytest.raises(ConfigurationError, match=r"give NODE.PARAMETER, such as 'arm.gain'"):
+            run_nodes(Arm(), ticks=5, asks=[SetParam(1, name, 0.5)])

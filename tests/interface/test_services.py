@@ -195,6 +195,23 @@ def test_nobody_provides_it() -> None:
     scheduler_of([caller(ask)], deterministic=True).run_sync(4000)
 
 
+def test_who_was_asked_for_parameters_is_named() -> None:
+    """All nodes with parameters answer to one name, so that alone would say nothing of a misspelt node."""
+    asks = (
+        ({"node": "amr", "set": {"gain": 1}}, r"asked was node 'amr'; 'horus-async param list' shows which nodes"),
+        ({"set": {"gain": 1}}, r"the request names no node: {\"node\": …}"),
+        (7, r"the request names no node"),
+    )
+
+    async def ask(node: Node) -> None:
+        for request, said in asks:
+            with pytest.raises(ServiceTimeoutError, match=said):
+                await node.call("params", request, timeout=1)
+        node.request_stop()
+
+    scheduler_of([caller(ask)], deterministic=True).run_sync(10)
+
+
 @both_modes
 def test_several_callers_get_their_own_replies(*, deterministic: bool, tmp_path: Path) -> None:
     """Three nodes, and several tasks of one node at once."""

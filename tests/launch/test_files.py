@@ -115,6 +115,43 @@ after = ["a"]
     assert [line.startswith("horus-async: robot.toml: ") for line in done.stderr.splitlines()] == [True] * 4
 
 
+def test_no_error_hides_another(tmp_path: Path) -> None:
+    """Neither a value of another type nor a program without an app; and what defaults say wrong is said once, there."""
+    toml = f"""
+[defaults]
+restart = "sometimes"
+backoff = -1
+[programs.a]
+after = ["b"]
+options = "--duration 3"
+grace = nan
+[programs.b]
+app = "amr.py"
+after = ["a", "c"]
+max_restarts = "many"
+[programs.c]
+{APP}
+after = ["d"]
+foo = 1
+bar = 2
+"""
+    found = problems(tmp_path, toml)
+    starts = [
+        "defaults.restart: 'sometimes'",
+        "defaults: backoff = -1",
+        "programs.a.app: is missing",
+        "programs.a.options: '--duration 3'",
+        "programs.a: grace = nan",
+        "programs.b.max_restarts: 'many'",
+        "programs.c: there is no key 'foo'",
+        "programs.c: there is no key 'bar'",
+        "programs.b: app: there is no file 'amr.py'",
+        "programs.c: after: there is no program 'd'",
+        "programs wait for each other: a -> b -> a",
+    ]
+    assert [line[: len(start)] for line, start in zip(found, starts, strict=True)] == starts
+
+
 def test_a_circle_is_named(tmp_path: Path) -> None:
     """Each once."""
     waits = {"a": "b", "b": "c", "c": "a", "d": "e", "e": "d"}

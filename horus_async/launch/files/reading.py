@@ -30,6 +30,8 @@ PROGRAM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LARGEST = 1 << 20
 _OURS = ("--record", "--recordings-dir", "--param", "--params")
 """Options of ``run`` that launch itself gives."""
+_ANY_APP = "module:name"
+"""Stands in for an app that is missing or wrong, while the rest of its program is looked at."""
 _TOP = ("programs", "defaults")
 _KEYS = tuple(attribute.name for attribute in Program.__attrs_attrs__)
 
@@ -80,6 +82,7 @@ def _programs(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Progr
         problems.append('there are no programs: write a table [programs.NAME] with app = "FILE.py" for each')
         return {}
     given = {key: value for key, value in defaults.items() if key in DEFAULTS}
+    given = _right("defaults", given, problems)
     found = {}
     for name, table in tables.items():
         if PROGRAM_NAME.fullmatch(name) is None:
@@ -88,9 +91,7 @@ def _programs(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Progr
         if not isinstance(table, dict):
             problems.append(f"programs.{name} is no table: write [programs.{name}]")
             continue
-        program = _program(name, _with_defaults(table, given), problems)
-        if program is not None:
-            found[name] = program
+        found[name] = _program(name, table, given, problems)
     return found
 
 
@@ -103,19 +104,32 @@ def _with_defaults(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dic
     return both
 
 
-def _program(name: str, table: dict[str, Any], problems: list[str]) -> Program | None:
+def _program(name: str, table: dict[str, Any], defaults: Mapping[str, Any], problems: list[str]) -> Program:
+    """The program, without the keys that are wrong: so what else is wrong with it is named, too."""
     params = table.get("params")
     if isinstance(params, dict):
         flat: dict[str, Any] = {}
         problems += [f"programs.{name}.params: {problem}" for problem in _flatten(params, "", flat)]
         table = {**table, "params": flat}
-    try:
-        return _CONVERTER.structure(table, Program)
-    except (ClassValidationError, IterableValidationError) as error:
-        for text in transform_error(error, path=f"programs.{name}", format_exception=_said):
-            said, _, place = text.rpartition(" @ ")
-            problems.append(f"{place}: {said}")
-        return None
+    if "app" not in table:
+        problems.append(f'programs.{name}.app: is missing: give the program, app = "FILE.py"')
+    right = _right(f"programs.{name}", table, problems)
+    return _CONVERTER.structure({"app": _ANY_APP, **_with_defaults(right, defaults)}, Program)
+
+
+def _right(place: str, table: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The keys of a table whose values are such as a program has; what is wrong with others is a problem."""
+    right = {}
+    for key, value in table.items():
+        try:
+            _CONVERTER.structure({"app": _ANY_APP, key: value}, Program)
+        except (ClassValidationError, IterableValidationError) as error:
+            for text in transform_error(error, path=place, format_exception=_said):
+                said, _, where = text.rpartition(" @ ")
+                problems.append(f"{where}: {said}")
+        else:
+            right[key] = value
+    return right
 
 
 def _flatten(table: Mapping[str, Any], before: str, flat: dict[str, Any]) -> Iterator[str]:
@@ -145,8 +159,6 @@ def _said(error: BaseException, _: type | None) -> str:
     if isinstance(error, ForbiddenExtraKeysError):
         unknown = sorted(error.extra_fields)
         return "; ".join(f"there is no key {key!r}{did_you_mean(key, _KEYS)}" for key in unknown)
-    if isinstance(error, KeyError):
-        return 'is missing: give the program, app = "FILE.py"'  # the one key that has to be there
     return str(error)
 
 

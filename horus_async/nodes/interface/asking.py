@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from horus_async.clock.event_loop import event_loop
 from horus_async.errors import ActionError, ContextError, ServiceError, ServiceTimeoutError
 
-from .identity import ENDS, Request
+from .identity import ENDS, PARAMS, Request
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -99,12 +99,19 @@ class Asking:
         finally:
             self.close(asked)
         if reply is None:
-            raise ServiceTimeoutError(
-                f"no reply from {name!r} within {timeout:g} s ('horus-async service list' shows who provides what)"
-            )
+            raise ServiceTimeoutError(f"no reply from {name!r} within {timeout:g} s ({_who_answers(name, request)})")
         if "error" in reply:
             raise ServiceError(f"{name}: {reply['error']}")
         return reply.get("value")
+
+
+def _who_answers(name: str, request: Any) -> str:
+    """Where to look when nobody did. Every node with parameters answers to ``params``, for itself alone."""
+    if name != PARAMS:
+        return "'horus-async service list' shows who provides what"
+    node = request.get("node") if isinstance(request, dict) else None
+    asked = f"asked was node {node!r:.80}" if node else 'the request names no node: {"node": …}'
+    return f"{asked}; 'horus-async param list' shows which nodes have parameters"
 
 
 class Goal:
