@@ -306,7 +306,7 @@ COMMANDS: dict[str, Calls] = {
     "topic info": (("topic", "info", "words"), ("topic", "info", "other"), ("topic", "info", HOSTILE)),
     "topic echo": (
         ("topic", "echo", "words", "-n", "1"), ("topic", "echo", HOSTILE),
-        ("topic", "echo", "words", "--field", HOSTILE),
+        ("topic", "echo", "words", "-n", "1", "--field", HOSTILE),
     ),
     "topic hz": (("topic", "hz", "words", "-n", "1", "--window", "0.1"),),
     "topic bw": (("topic", "bw", "words", "-n", "1", "--window", "0.1"),),
