@@ -67,12 +67,15 @@ def _counted(kind: str, nodes: Counter[str]) -> str:
 def _facts(source: dict[str, Any]) -> list[str]:
     seconds = (source["end"] - source["begin"]) / 1e6
     facts = [f"{duration(seconds)} of {source['mode']}" if source["kind"] == "session" else duration(seconds)]
-    nodes = len(source["nodes"])
+    nodes = sum(not node.get("outside") for node in source["nodes"])
+    outside = len(source["nodes"]) - nodes
     ticks = sum(node["ticks"] for node in source["nodes"])
     if source["kind"] == "trace":
         facts.append(f"{_number(ticks)} requests")
     else:
         facts.append(f"{nodes} {'node' if nodes == 1 else 'nodes'}, {_number(ticks)} node ticks")
+    if outside:
+        facts.append(f"{outside} {'publisher' if outside == 1 else 'publishers'} outside of it")
     messages = sum(channel["count"] for channel in source["channels"])
     if source["kind"] == "session":
         topics = len({channel["topic"] for channel in source["channels"]})

@@ -435,3 +435,18 @@ def test_every_kind_of_page_works(make: Callable[[Path], PageMaker], browser: Br
         page.keyboard.type("e")
         settle(page)
         assert page.locator("#head .title").count() >= 1
+
+
+def test_without_the_library_the_page_is_complete_but_for_plots(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table has the figures of each field, and it is said what brings the plots."""
+    monkeypatch.setattr("horus_async.view.html._library", lambda: b"")
+    session, box = crash(tmp_path)
+    maker = PageMaker()
+    maker.sessions([("night", session)], [box])
+    with opened(browser, put(tmp_path, maker), plots=False) as page:
+        assert "Plots need the extra view: " in page.locator("#plots").inner_text()
+        row = page.locator("#fields tr", has_text="plan · speed").inner_text()
+        assert row.split("\t")[-5:-1] == ["0.0001", "0.0001", "0.02", "53"]
+        assert page.locator("#lanes svg .bad").count() > 0

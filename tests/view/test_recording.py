@@ -224,3 +224,31 @@ def test_gaps_are_on_the_time_line(tmp_path: Path) -> None:
     (gap,) = [one for one in source["incidents"] if one["kind"] == "Gap"]
     assert "12 messages or lines are missing" in gap["text"]
     assert any("12 messages or lines are missing" in note for note in source["notes"])
+
+
+def test_a_part_that_was_cut_knows_what_it_read_from_before(tmp_path: Path) -> None:
+    """The branches of its trees end in messages, not in nothing."""
+    from horus_async.recorder.edit.cut import cut_session
+
+    session, _ = crash(tmp_path)
+    cut_session(session, "part", start=103, stop=150, root=tmp_path)
+    source = page_of(open_session(tmp_path / "part"))
+    saw = source["calls"]["arm_controller"]["saw"][0]
+    channel = source["channels"][saw[0]]
+    assert channel["topic"] == "plan"
+    assert saw[1] in channel["seq"]
+
+
+def test_publishers_outside_of_a_session_have_lanes(tmp_path: Path) -> None:
+    """As in a session that was recorded from outside, which has no nodes."""
+    from tests.test_hostile_text import forged_session, frame, header
+
+    forged_session(tmp_path / "heard", "talker")
+    message = {"kind": "message", "tick": 0, "topic": "t", "publisher": "p", "seq": 0, "stamp_ns": 5, "data": {"x": 1}}
+    content = frame(header("external", "external")) + frame(message, {**message, "seq": 1})
+    (tmp_path / "heard" / "external@00000000.jsonl.lz4").write_bytes(content)
+    source = page_of(open_session(tmp_path / "heard"))
+    (outside,) = [node for node in source["nodes"] if node.get("outside")]
+    assert outside["name"] == "p"
+    assert sum(count for count in outside["lane"]["count"] if count > 0) == 2
+    assert "1 publisher outside of it" in source["summary"]["facts"]

@@ -3,6 +3,7 @@
 const openTopics = new Set();
 
 const doing = (source, node) => {
+  if (node.outside) return "outside of this session";
   const calls = source.calls[node.name];
   if (!isWhole(source, state.cursor)) return "not on this page one by one";
   if (!calls) return "not called";

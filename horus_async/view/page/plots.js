@@ -2,6 +2,7 @@
 
 const series = new Map();
 for (const source of data.sources) for (const one of source.series) {
+  one.isFlag = one.per === 1 && one.v.every((value) => value === 0 || value === 1 || value === null);
   if (!series.has(one.key)) series.set(one.key, []);
   series.get(one.key).push(one);
 }
@@ -72,7 +73,7 @@ const drawPlots = () => {
       const [x, y] = visible(one);
       traces.push({ type: "scatter", mode: x.length < 150 ? "lines+markers" : "lines", x, y, yaxis: name, name: one.from.said,
         marker: { size: 3.5, color: seriesColour(one) }, connectgaps: false,
-        line: { color: side ? style("--other") : seriesColour(one), width: side ? 1.2 : 1.5, dash: side ? "dot" : "solid", shape: "linear" },
+        line: { color: side ? style("--other") : seriesColour(one), width: side ? 1.2 : 1.5, dash: side ? "dot" : "solid", shape: one.isFlag ? "hv" : "linear" },
         hovertemplate: `%{y}<extra>${plain(several ? one.from.letter : "")}</extra>` });
     });
     for (const at of marks.filter((us) => us >= state.a && us <= state.b).slice(0, 60)) {

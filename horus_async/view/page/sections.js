@@ -57,17 +57,17 @@ const startSummary = () => {
   if (!rows.length) return;
   const of = ({ source, node }, kind) => source.incident_counts.filter((one) => one.kind === kind && one.node === node.name).reduce((sum, one) => sum + one.count, 0);
   const cell = (value, bad) => h("td", { class: `n${value && bad ? " bad" : ""}${value ? "" : " zero"}` }, value === null || value === undefined ? "–" : count(value));
-  const messages = ({ source, node }) => source.channels.filter((channel) => channel.publisher === node.name && !channel.external).reduce((sum, channel) => sum + channel.count, 0);
+  const messages = ({ source, node }) => source.channels.filter((channel) => channel.publisher === node.name && channel.external === Boolean(node.outside)).reduce((sum, channel) => sum + channel.count, 0);
   const hasBox = (source) => source.kind === "blackbox" || source.box;
   section.append(table(["node", "#ticks", "#rate", "#messages", "#longest tick", "#misses", "#failures", "#left out", "#gaps"], rows, (row) => {
     const { source, node } = row, seconds = (source.end - source.begin) / 1e6;
     const misses = hasBox(source) ? of(row, "DeadlineMiss") : null;
     return h("tr", { "data-node": node.name },
       h("th", { scope: "row" }, who(node.name, letterOf(source))),
-      cell(node.ticks), h("td", { class: "n" }, source.kind === "blackbox" ? "–" : node.rate ? `${number(node.rate)} Hz` : node.on.length ? "on messages" : `${number(Number((node.ticks / seconds).toPrecision(3)))}/s`),
+      node.outside ? h("td", { class: "n zero" }, "outside") : cell(node.ticks), h("td", { class: "n" }, source.kind === "blackbox" || node.outside ? "–" : node.rate ? `${number(node.rate)} Hz` : node.on.length ? "on messages" : `${number(Number((node.ticks / seconds).toPrecision(3)))}/s`),
       source.kind === "blackbox" ? h("td", { class: "n zero" }, "–") : cell(messages(row)),
       h("td", { class: "n" }, node.longest_at === null ? "–" : h("button", { class: "time", type: "button", on: { click: () => goTo(node.longest_at) } }, span(node.longest))),
-      cell(misses, true), cell(node.errors, true), cell(node.skipped, false), cell(of(row, "Gap"), false));
+      cell(node.outside ? null : misses, true), cell(node.outside ? null : node.errors, true), cell(node.skipped, false), cell(of(row, "Gap"), false));
   }, { most: 30, label: "Nodes" }).element);
   if (rows.some(({ source }) => source.kind === "session" && !hasBox(source))) {
     section.append(h("p", { class: "hint" }, "Deadline misses are in the black box of a run, and none was found for this one: give it beside the session."));

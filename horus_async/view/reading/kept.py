@@ -35,6 +35,10 @@ class KeptMessages:
 
     def read_details(self) -> list[list[int]] | None:
         """Read what goes in one by one; returns the spans of time, in µs, of which all is there. None: of all."""
+        for message in self._session.earlier():  # of a session that was cut: what its ticks read from before
+            number = self._channels.number(message.topic, message.publisher, message.source)
+            at = self._times.at(message.stamp_ns, message.tick, external=True)
+            self._put(number, Message(message.seq, at, message.tick, message.data))
         windows = self._windows()
         covered = []
         for first, last in windows:

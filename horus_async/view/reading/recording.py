@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _MEASURED = 32
 _PARAMS = "params/reply"
 _MOST_CHANGES = 500
+_MOST_OUTSIDE = 40
+"""Lanes of publishers that are no nodes."""
 
 
 class SessionReading:
@@ -67,6 +69,8 @@ class SessionReading:
         width = max(1, -(-(end - begin) // self.budget.lane_buckets))
         self.lanes = {node: Lane(begin, width, self.budget.lane_buckets) for node in session.nodes}
         self.width_us = width
+        self.outside: dict[str, Lane] = {}
+        """The messages of publishers that are no nodes of the session, by their names."""
         self.params: list[dict[str, Any]] = []
         self._changes_left_out = 0
         self._last_params: dict[str, dict[str, Any]] = {}
@@ -95,6 +99,7 @@ class SessionReading:
             at = self.times.at(message.stamp_ns, message.tick, external=True)
             number = self.channels.number(message.topic, message.publisher, message.source)
             self.channels.all[number].external = True
+            self._lane_outside(message.publisher).add(at, 0)
             self._message(number, Message(message.seq, at, message.tick, message.data), "")
         for line in self.session.log.select(start=self._start, stop=self._stop):
             at = self.times.at(line.now_ns, line.at_tick)
@@ -125,6 +130,14 @@ class SessionReading:
                 self._message(number, Message(sent.seq, at, sent.tick, sent.data), node)
             self._done += 1
             self._progress(self._done)
+
+    def _lane_outside(self, publisher: str) -> Lane:
+        lane = self.outside.get(publisher)
+        if lane is None:
+            lane = Lane(self.times.begin_us, self.width_us, self.budget.lane_buckets)
+            if len(self.outside) < _MOST_OUTSIDE:
+                self.outside[publisher] = lane
+        return lane
 
     def _call(self, node: str, lane: Lane, line: ExecutionRecord, at: int) -> None:
         took = line.duration_ns // 1000

@@ -12,6 +12,7 @@ from .kept import KeptMessages
 
 if TYPE_CHECKING:
     from horus_async.recorder import Session
+    from horus_async.view.parts.lanes import Lane
 
     from .recording import SessionReading
 
@@ -40,7 +41,10 @@ def session_source(reading: SessionReading) -> dict[str, Any]:
         "ticks": times.map(),
         "notes": [*_warnings(session), *reading.notes],
         "remarks": reading.remarks,
-        "nodes": [_node(reading, node) for node in session.nodes],
+        "nodes": [
+            *(_node(reading, node) for node in session.nodes),
+            *(_publisher(name, lane) for name, lane in reading.outside.items()),
+        ],
         "bucket": reading.width_us,
         "incidents": reading.incidents.rows(),
         "incident_counts": reading.incidents.count_rows(),
@@ -74,6 +78,14 @@ def _node(reading: SessionReading, node: str) -> dict[str, Any]:
         "longest_at": lane.longest_at,
         "lane": lane.fields(),
     }
+
+
+def _publisher(name: str, lane: Lane) -> dict[str, Any]:
+    """A publisher outside of the session, as a node of which nothing but its messages is known."""
+    return {
+        "name": name, "outside": True, "rate": None, "on": [], "subs": [], "pubs": [], "calls": 0, "ticks": 0,
+        "errors": 0, "skipped": None, "longest": 0, "longest_at": None, "lane": lane.fields(),
+    }  # fmt: skip
 
 
 def _warnings(session: Session) -> list[str]:
