@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from horus_async import ConfigurationError, Frames, FramesError, Keep, Node, Restart, Scheduler, Topic, now, now_ns, tick
+from horus_async import (
+    ConfigurationError,
+    Frames,
+    FramesError,
+    Keep,
+    Node,
+    Restart,
+    Scheduler,
+    Topic,
+    now,
+    now_ns,
+    tick,
+)
 from horus_async.errors import ContextError, NodeFailure, TopicNameError
 from horus_async.frames import frames as frames_module
 from horus_async.frames import stamped
