@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 import orjson
 
@@ -60,7 +62,8 @@ def send(
     Example: horus-async action send arm.move '{"x": 1.0}'
     """
     said = {}
-    states = Client(namespace).goal(name, as_message(goal, kind), timeout)
+    client = Client(namespace)
+    states = client.goal(name, as_message(goal, kind, partial(client.goal_of, name)), timeout)
     try:
         for said in states:
             line = {key: said[key] for key in ("state", "value", "error") if key in said}

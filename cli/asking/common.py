@@ -13,7 +13,7 @@ from horus_async.cli.terminal.text import tell
 from horus_async.spelling import printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 TIMEOUT = click.option(
     "--timeout",
@@ -24,19 +24,24 @@ TIMEOUT = click.option(
     help="Seconds to wait for an answer.",
 )
 TYPE = click.option(
-    "--type", "kind", metavar="CLASS", help="Send an object of it: module.Class, or of horus_async.messages."
+    "--type", "kind", metavar="CLASS", help="Send an object of it, module.Class; of horus_async.messages it is known."
 )
 
 
-def as_message(text: str | None, kind: str | None) -> Any:
-    """The value of JSON that may be left out, as an object of that class if one is given.
+def as_message(text: str | None, kind: str | None, announced: Callable[[Any], Any]) -> Any:
+    """The value of JSON that may be left out, as an object of that class.
+
+    Args:
+        text: The JSON.
+        kind: The class, if the user names one.
+        announced: Makes an object of the value by what is announced, otherwise.
 
     Raises:
         TopicError: It is not JSON, or does not fit the class.
     """
-    if text is None:
-        text = "null" if kind is None else "{}"
-    return parse_message(text, kind)
+    if kind is not None:
+        return parse_message("{}" if text is None else text, kind)
+    return announced(parse_message("null" if text is None else text, None))
 
 
 def show_offered(rows: Sequence[dict[str, Any]], columns: Sequence[str], namespace: str, *, as_json: bool) -> None:

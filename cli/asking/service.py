@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import click
 import orjson
@@ -59,9 +59,10 @@ def call(
 
     Example: horus-async service call arm.home '{"speed": 0.1}' --timeout 5
     """
-    value: Any = as_message(request, kind)
+    client = Client(namespace)
+    value = as_message(request, kind, partial(client.request_of, name))
     try:
-        reply = Client(namespace).call(name, value, timeout)
+        reply = client.call(name, value, timeout)
     except ServiceTimeoutError:
         raise
     except ServiceError as error:

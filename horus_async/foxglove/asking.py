@@ -193,9 +193,9 @@ def _service(name: str, nodes: Nodes) -> Service:
 
 
 def _call(name: str, nodes: Nodes, request: ServiceRequest) -> bytes:
-    """Ask the service; the SDK tells the client of an exception."""
+    """Ask the service, with an object if it takes one; the SDK tells the client of an exception."""
     value = orjson.loads(request.payload) if request.payload else None
-    text = bytes(to_json(encode(nodes.call(name, value, _TIMEOUT))))
+    text = bytes(to_json(encode(nodes.call(name, nodes.request_of(name, value), _TIMEOUT))))
     return text if text.startswith(b"{") else b'{"value":%b}' % text
 
 

@@ -127,7 +127,8 @@ class Frames:
         """Publish an edge, or a list of them, on the node's topic ``frames``, or ``frames.static``.
 
         Edges that move go as a message each. Static ones travel together, so that the newest message of a node has all
-        that it has sent so far; unless the topic is declared with `TransformStamped`, which is one edge.
+        that it has sent so far; unless the topic is declared with `TransformStamped`, which is one edge. A node with
+        ``frames.static`` (or ``tf_static``) in its ``pubs`` keeps them for late readers, as if by `Keep`.
 
         Raises:
             FramesError: One of them is no rigid motion between two frames; none is sent.

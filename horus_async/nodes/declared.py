@@ -12,6 +12,13 @@ from horus_async.topics.keeping.keep import Keep
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LATCHED = ("frames.static", "tf_static")
+"""Topics of frames that never change, sent once: late readers get them in any case, as from ROS 2's ``/tf_static``."""
+_LATCHED_MESSAGES = 100
+"""Of what may be lists of all edges of a node, sent again and again."""
+_LATCHED_EDGES = 1000
+"""Of single edges, where a class is declared."""
+
 
 class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot have slots
     """The names of topics, in their order; some are declared to carry objects of one class."""
@@ -47,6 +54,10 @@ class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot 
             raise ConfigurationError(f"{option}={given!r}: Keep goes into the pubs of the node that sends the messages")
         types = {topic: kind.type if isinstance(kind, Keep) else kind for topic, kind in kinds.items()}
         made.types = {topic: kind for topic, kind in types.items() if kind is not None}
+        if option == "pubs":
+            latched = [topic for topic in LATCHED if topic in made]
+            counts = {topic: _LATCHED_EDGES if topic in made.types else _LATCHED_MESSAGES for topic in latched}
+            made.keeps = {**counts, **made.keeps}
         if made.types:
             from horus_async.topics.typed import check_type  # late, as most nodes do without
 

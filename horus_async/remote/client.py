@@ -14,6 +14,7 @@ from horus_async.topics import Topic, check_namespace, default_namespace
 from horus_async.topics.inspection import rings
 
 from .conversation import Conversation
+from .typed import as_announced
 from .watching import Watch
 
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ class Client:
                     parts = (_tables(said.get(part)) for part in ("params", "services", "actions"))
                     found[message.publisher] = Interface(message.publisher, *parts)
         return dict(sorted(found.items()))
+
+    def request_of(self, service: str, value: Any) -> Any:
+        """What to ask a service, made of the value of JSON: an object of the common messages, if it takes one.
+
+        Raises:
+            TopicError: The value does not fit the class that its node announces, or that is another one.
+        """
+        kinds = [one.services[service].get("request") for one in self.interfaces().values() if service in one.services]
+        return as_announced(service, kinds, value)
+
+    def goal_of(self, action: str, value: Any) -> Any:
+        """What to give an action as a goal, made of the value of JSON; as `request_of`."""
+        kinds = [one.actions[action].get("goal") for one in self.interfaces().values() if action in one.actions]
+        return as_announced(action, kinds, value)
 
     def call(self, service: str, request: Any = None, timeout: float | None = 1.0) -> Any:
         """Ask a service; its reply.

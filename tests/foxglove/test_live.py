@@ -41,6 +41,10 @@ class Lidar(Node):
         self.send("status", {"number": self.number, "ok": True})
         self.number += 1
 
+    @service("lidar.sees", request=LaserScan)
+    async def sees(self, request):
+        return {"ranges": len(request.ranges)}
+
     @service("lidar.home")
     async def home(self, request):
         if request == {"value": "fail"}:
@@ -106,11 +110,14 @@ def test_parameters_and_services(robot: None) -> None:
         assert "lidar.gain has to be float from 0.0 to 2.0, not 7.0" in seen.of("status")[0]["message"]
         assert gains(seen)[-1] == 1.5
         seen.until(lambda seen: seen.of("advertiseServices"))
-        home = seen.of("advertiseServices")[0]["services"][0]
-        assert home["name"] == "lidar.home"
+        home, sees = sorted(seen.of("advertiseServices")[0]["services"], key=lambda one: str(one["name"]))
+        assert (home["name"], sees["name"]) == ("lidar.home", "lidar.sees")
         seen.call(home["id"], {"fast": True})
         seen.until(lambda seen: seen.replies)
         assert seen.replies == [{"asked": {"fast": True}}]
+        seen.call(sees["id"], {"ranges": [1.0, 2.0]})  # made into an object
+        seen.until(lambda seen: len(seen.replies) > 1)
+        assert seen.replies[1] == {"ranges": 2}
         seen.call(home["id"], {"value": "fail"})
         seen.until(lambda seen: seen.of("serviceCallFailure"))
         assert "no power" in seen.of("serviceCallFailure")[0]["message"]

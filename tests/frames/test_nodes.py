@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from horus_async import ConfigurationError, Frames, FramesError, Node, Restart, Scheduler, Topic, now, now_ns, tick
+from horus_async import (
+    ConfigurationError,
+    Frames,
+    FramesError,
+    Keep,
+    Node,
+    Restart,
+    Scheduler,
+    Topic,
+    now,
+    now_ns,
+    tick,
+)
 from horus_async.errors import ContextError, NodeFailure, TopicNameError
 from horus_async.frames import frames as frames_module
 from horus_async.frames import stamped
@@ -94,16 +106,44 @@ def test_a_live_asker_among_recorded_frames_gets_the_same() -> None:
     assert heard == expected
 
 
+@pytest.mark.parametrize("pubs", [("frames", "frames.static"), {"frames": None, "frames.static": TransformStamped}])
+def test_late_readers_get_static_frames_that_were_sent_once(pubs: Any) -> None:
+    """Each of them, whether they travel together or one by one; from a handle, and from a program that has ended."""
+    children = [f"sensor{number}" for number in range(20)]
+
+    class Mounts(Node):
+        async def init(self) -> None:
+            frames = Frames(self)
+            for child in children:
+                frames.send(stamped("base_link", child), static=True)
+
+        async def tick(self) -> None:
+            if tick() == 2:
+                found.append(Frames())
+                with Topic("frames.static") as late:
+                    while (message := late.recv_message()) is not None:
+                        found[-1].add_all(message, static=True)
+
+    found: list[Frames] = []
+    Scheduler(tick_rate=100, recording="kept").add(Mounts("mounts", pubs=pubs)).run_sync(0.05)
+    assert open_session("kept").nodes["mounts"].keep["frames.static"] >= len(children)
+    with Topic("frames.static") as later:
+        tree = Frames()
+        while (message := later.recv_message()) is not None:
+            tree.add_all(message, static=True)
+    assert [frames.names() for frames in (*found, tree)] == [["base_link", *sorted(children)]] * 2
+
+
+def test_how_many_static_messages_are_kept_can_be_said() -> None:
+    """By the node that sends them, as for any topic; who only reads keeps nothing."""
+    assert Node("a", tick=print, pubs={"frames.static": Keep(n=3)}).pubs.keeps == {"frames.static": 3}  # type: ignore[union-attr]
+    assert Node("b", tick=print, pubs=["tf_static", "frames"]).pubs.keeps == {"tf_static": 100}  # type: ignore[union-attr]
+    assert Node("c", tick=print, subs=["frames.static"]).subs.keeps == {}  # type: ignore[union-attr]
+
+
 PROGRAM = """
 from horus_async import Scheduler
 from tests.frames.robots import Base, Asker
-
-class Again(Base):
-    async def tick(self):
-        await super().tick()
-        if self.static_due:  # who starts later missed the first
-            await Base.init(self)
-    static_due = True
 
 class Done(Asker):
     count = 0
@@ -114,7 +154,7 @@ class Done(Asker):
             self.request_stop()
 
 def build(args):
-    node = Again() if args[0] == "base" else Done()
+    node = Base() if args[0] == "base" else Done()
     return Scheduler(name=args[0], tick_rate=100, recording=args[0]).add(node)
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import trio
 
 from horus_async import Node, Scheduler, ServiceTimeoutError
 from horus_async.cli.asking.params import as_value
-from horus_async.errors import ActionError
+from horus_async.errors import ActionError, TopicError
 from horus_async.remote.client import Client
+from horus_async.remote.typed import as_announced
 from horus_async.testing import unique_namespace
 from tests.engine.programs import environment
 from tests.interface.programs import count, scheduler_of
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
 ROBOT = """
 import sys
+from attrs import define
 from horus_async import Node, Param, Scheduler, ServiceError, action, service, sleep
+from horus_async.messages import Pose
+
+@define
+class Own:
+    x: int = 0
 
 class Arm(Node):
     name, rate = "arm", 50
@@ -52,7 +59,29 @@ class Arm(Node):
     def tick(self):
         self.send("gain", self.gain)
 
-scheduler = Scheduler().add(Arm()).add(Node("other", tick=lambda _: None, rate=1))
+class Typed(Node):
+    name, rate = "typed", 50
+
+    @service("arm.to", request=Pose, reply=float)
+    async def to(self, request):
+        return request.position.x
+
+    @service("arm.scale", request=float)
+    async def scale(self, request):
+        return request
+
+    @service("arm.own", request=Own)
+    async def own(self, request):
+        return request.x
+
+    @action("arm.reach", goal=Pose)
+    async def reach(self, goal, handle):
+        return goal.position.y
+
+    def tick(self):
+        pass
+
+scheduler = Scheduler().add(Arm()).add(Typed()).add(Node("other", tick=lambda _: None, rate=1))
 if __name__ == "__main__":
     print("up", flush=True)
     scheduler.run_sync()
@@ -131,10 +160,9 @@ def test_large_integers(robot: tuple[str, Path]) -> None:
 
 def test_services(robot: tuple[str, Path]) -> None:
     """List, call; one that fails, and one that nobody provides."""
-    assert json.loads(call(robot, "service", "list", "--json")) == [
-        {"service": "arm.home", "node": "arm", "request": None, "reply": None}
-    ]
-    assert "arm.home  arm" in call(robot, "service", "list")
+    offered = json.loads(call(robot, "service", "list", "--json"))
+    assert offered[0] == {"service": "arm.home", "node": "arm", "request": None, "reply": None}
+    assert "arm.home   arm    any" in call(robot, "service", "list")
     reply = json.loads(call(robot, "service", "call", "arm.home", '{"x": [1, null]}', "--timeout", "60"))
     assert reply == {"asked": {"x": [1, None]}, "gain": 0.8}
     assert json.loads(call(robot, "service", "call", "arm.home", "--timeout", "60", "--json"))["asked"] is None
@@ -180,12 +208,54 @@ def test_actions(robot: tuple[str, Path]) -> None:
     assert "succeeded: 1" in call(robot, "action", "send", "arm.move", "1", "--timeout", "60")  # it was given up
 
 
+def test_objects_of_announced_classes(robot: tuple[str, Path]) -> None:
+    """Made of the common messages by what nodes announce; wrong fields and other classes are named."""
+
+    def ask(name: str, *words: str, code: int = 0, what: tuple[str, str] = ("service", "call")) -> str:
+        return call(robot, *what, name, *words, "--timeout", "60", code=code)
+
+    assert ask("arm.to", '{"position": {"x": 2.5}}') == "2.5\n"
+    assert ask("arm.to") == "0.0\n"
+    assert ask("arm.scale", "3") == "3.0\n"
+    assert "'arm.to'" not in ask("arm.to", "{}", "--type", "horus_async.messages.Pose")
+    assert "expected a number, not 'far'" in ask("arm.to", '{"position": {"x": "far"}}', code=2)
+    assert "positoin" in ask("arm.to", '{"positoin": {}}', code=2)
+    assert "not a Pose: its fields must be a JSON object, not 5" in ask("arm.to", "5", code=2)
+    assert "'arm.own' takes objects of '__main__.Own'" in ask("arm.own", '{"x": 1}', code=2)
+    assert "--type" in ask("arm.own", code=2)
+    said = ask("arm.reach", '{"position": {"y": -1}}', what=("action", "send"))
+    assert said.splitlines()[-1] == "succeeded: -1.0"
+    assert "expected a number" in ask("arm.reach", '{"position": {"y": null}}', what=("action", "send"), code=2)
+
+
+def test_nothing_is_imported_on_a_messages_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever somebody announces: a module of the user's, a function of ours, escapes, no text at all."""
+    (tmp_path / "trap.py").write_text("raise SystemExit(99)")
+    monkeypatch.syspath_prepend(tmp_path)
+    for kind in (
+        "trap.Trap",
+        "horus_async.messages.Nope",
+        "horus_async.messages.__doc__",
+        "os.system",
+        "a\x1b[2Jb",
+        "",
+    ):
+        with pytest.raises(TopicError, match="none of the common messages") as caught:
+            as_announced("s", [kind], {})
+        assert "\x1b" not in str(caught.value)
+    assert "trap" not in sys.modules
+    for kinds in ([None], [5], [{}], [], ["builtins.dict"], ["builtins.float", "builtins.int"]):
+        assert as_announced("s", kinds, {"a": 1}) == {"a": 1}
+    assert repr(as_announced("s", ["builtins.float"] * 2, 3)) == "3.0"
+    assert as_announced("s", ["builtins.float"], True) is True
+
+
 def test_nodes(robot: tuple[str, Path]) -> None:
     """List, pause, resume."""
     assert call(robot, "node", "pause", "other", "--timeout", "60") == "other: paused\n"
     assert call(robot, "node", "pause", "other", "--timeout", "60") == "other: paused, as it was\n"
     states = {row["node"]: row["state"] for row in json.loads(call(robot, "node", "list", "--json"))}
-    assert states == {"arm": "running", "other": "paused"}
+    assert states == {"arm": "running", "other": "paused", "typed": "running"}
     assert call(robot, "node", "resume", "other", "--timeout", "60") == "other: running\n"
     assert "did you mean 'other'?" in call(robot, "node", "pause", "othr", "--timeout", "0.2", code=2)
 

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from horus_async.errors import ConfigurationError
 from horus_async.topics import check_topic_name
+from horus_async.topics.kinds.finding import name_of
 from horus_async.topics.typed import check_type
 
 from .marks import OFFERS
@@ -126,7 +127,7 @@ def _check_classes(name: str, *kinds: type | None) -> None:
 
 
 def _title(kind: type | None) -> str | None:
-    return None if kind is None else f"{kind.__module__}.{kind.__qualname__}"
+    return None if kind is None else name_of(kind)  # the same whether its script runs or was loaded
 
 
 @frozen(eq=False)
