@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from horus_async.remote.typed import structure
 from horus_async.errors import TopicError
+from horus_async.remote.typed import structure
 from horus_async.spelling import did_you_mean
 from horus_async.topics.codec import encode
 from horus_async.topics.packed.schema import Choice, Other, Row, Struct, title
