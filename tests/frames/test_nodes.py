@@ -136,9 +136,9 @@ def test_late_readers_get_static_frames_that_were_sent_once(pubs: Any) -> None:
 
 def test_how_many_static_messages_are_kept_can_be_said() -> None:
     """By the node that sends them, as for any topic; who only reads keeps nothing."""
-    assert Node("a", tick=print, pubs={"frames.static": Keep(n=3)}).pubs.keeps == {"frames.static": 3}  # type: ignore[union-attr]
-    assert Node("b", tick=print, pubs=["tf_static", "frames"]).pubs.keeps == {"tf_static": 100}  # type: ignore[union-attr]
-    assert Node("c", tick=print, subs=["frames.static"]).subs.keeps == {}  # type: ignore[union-attr]
+    assert Node("a", tick=print, pubs={"frames.static": Keep(n=3)}).pubs.keeps == {"frames.static": 3}  # type: ignore[attr-defined]
+    assert Node("b", tick=print, pubs=["tf_static", "frames"]).pubs.keeps == {"tf_static": 100}  # type: ignore[attr-defined]
+    assert Node("c", tick=print, subs=["frames.static"]).subs.keeps == {}  # type: ignore[attr-defined]
 
 
 PROGRAM = """

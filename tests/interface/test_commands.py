@@ -230,7 +230,8 @@ def test_nothing_is_imported_on_a_messages_word(tmp_path: Path, monkeypatch: pyt
             as_announced("s", [kind], {})
         assert "\x1b" not in str(caught.value)
     assert "trap" not in sys.modules
-    for kinds in ([None], [5], [{}], [], ["builtins.dict"], ["builtins.float", "builtins.int"]):
+    takes_all: list[list[Any]] = [[None], [5], [{}], [], ["builtins.dict"], ["builtins.float", "builtins.int"]]
+    for kinds in takes_all:
         assert as_announced("s", kinds, {"a": 1}) == {"a": 1}
     assert repr(as_announced("s", ["builtins.float"] * 2, 3)) == "3.0"
     assert as_announced("s", ["builtins.float"], True) is True
