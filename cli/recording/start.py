@@ -23,6 +23,7 @@ from horus_async.recorder.options import RecordingOptions
 from horus_async.recorder.read.listing import delete_session
 from horus_async.recorder.running.session import OVERWRITTEN, RunningSession
 from horus_async.topics import check_namespace, default_namespace
+from horus_async.topics.external.notices import ring_title
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -95,7 +96,8 @@ def start(
     other. Deterministic runs and replays can be recorded too.
 
     Ctrl-C, SIGTERM and SIGHUP close the session. Exit code 0 after --duration or --max-mb, 130, 143 or 129 after a
-    signal; but 1 where messages came too fast to be recorded, which is said, or nothing was recorded.
+    signal; but 1 where messages came too fast to be recorded, which is said, or a ring
+    could not be read, or nothing was recorded.
 
     Example: horus-async record start drive --topic 'camera/*' --topic odom --exclude '*/depth'
 
@@ -220,11 +222,16 @@ def _end(session: RunningSession, namespace: str, reason: str, *, as_json: bool)
     empty = not found.messages and found.whole
     if empty and not session.failure:
         delete_session(name, session.path.parent)
+    unreadable = sorted(session.unreadable)
     if as_json:
         fields = {"session": None if empty else name, "path": None if empty else str(session.path), "ended_by": reason}
         counts = {"messages": found.messages, "bytes": found.bytes, "dropped": found.dropped, "seconds": found.seconds}
-        print_json({**fields, **counts, "topics": session.by_topic, "lost": dict(session.lost)})
+        print_json(
+            {**fields, **counts, "topics": session.by_topic, "lost": dict(session.lost), "unreadable": unreadable}
+        )
     if empty and not session.failure:
+        if unreadable:
+            fail(f"nothing was recorded, and no session is kept: {_unreadable(unreadable)}", FOUND)
         why = f"; {other_users()}" if other_users() else f": see {command('topic list')}"
         fail(f"nothing was recorded: no message came in namespace {namespace!r}, and no session is kept{why}", FOUND)
     if not as_json:
@@ -232,7 +239,7 @@ def _end(session: RunningSession, namespace: str, reason: str, *, as_json: bool)
             f"recorded {found.messages} messages of {len(session.by_topic)} topics in {found.seconds:.1f} s, "
             f"{found.bytes} bytes: {session.path}"
         )
-    if found.whole and not session.failure:
+    if found.whole and not session.failure and not unreadable:
         return
     missing = [f"{count} of {topic}" for topic, count in _most_first(session.lost)]
     if len(session.lost) > _MOST_NAMED:
@@ -240,7 +247,13 @@ def _end(session: RunningSession, namespace: str, reason: str, *, as_json: bool)
     said = [f"{found.lost} messages were {OVERWRITTEN} ({', '.join(missing)})"] if found.lost else []
     said += [f"{found.dropped} messages could not be written"] if found.dropped else []
     said += [session.failure] if session.failure else []
+    said += [_unreadable(unreadable)] if unreadable else []
     fail(f"recording {name} is not whole: {'; '.join(said)}; see {command(f'record check {name}')}", FOUND)
+
+
+def _unreadable(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{len(names)} rings could not be read ({', '.join(map(ring_title, names[:_MOST_NAMED]))}{more})"
 
 
 def _most_first(lost: Counter[str]) -> list[tuple[str, int]]:

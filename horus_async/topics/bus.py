@@ -176,6 +176,10 @@ class Bus:
         """
         return [] if self._discovery is None else self._discovery.topics()
 
+    def left_out(self) -> set[str]:
+        """The rings of other processes, by their files' names, that have to be left out at present; the log has why."""
+        return set() if self._discovery is None else self._discovery.left_out()
+
     def close(self) -> None:
         """Mark all rings as ended and remove their files. Readers that have them mapped can still read the rest."""
         with self._lock:

@@ -302,6 +302,11 @@ class Discovery(GlanceCore):
         self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
         return False
 
+    def left_out(self) -> set[str]:
+        """The rings, by their files' names, of which was said that they cannot be read, and that still cannot be."""
+        with self._lock:
+            return {name for name, left_out in self._left_out.items() if left_out.said}
+
     def _say_left_out(self, name: str, reason: str) -> None:
         self._said += 1
         if self._said <= notices.MOST_SAID:

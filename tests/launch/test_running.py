@@ -329,3 +329,21 @@ def test_many_programs_of_one_app_have_boxes_of_their_own(tmp_path: Path, blackb
         assert sorted(path.name for path in blackbox_dir.iterdir()) == sorted(f"{name}.hbb" for name in names)
         launched.signal()
         assert launched.end() == 130
+
+
+def test_a_program_runs_under_asyncio_if_its_options_say_so(tmp_path: Path) -> None:
+    """As by ``horus-async run --asyncio``."""
+    program = """
+import sniffio
+from horus_async import Node, Scheduler
+async def step(node):
+    print("under", sniffio.current_async_library())
+    node.request_stop()
+def build(args):
+    return Scheduler(tick_rate=50).add(Node("node", tick=step))
+"""
+    toml = '[programs.a]\napp = "a.py:build"\noptions = ["--asyncio"]\n[programs.t]\napp = "t.py:build"'
+    with Launched(robot(tmp_path, toml, a=program, t=program)) as launched:
+        assert launched.end() == 0
+        assert "under asyncio" in launched.lines("a")
+        assert "under trio" in launched.lines("t")

@@ -21,6 +21,7 @@ from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.running import session as running
 from horus_async.recorder.running.session import RunningSession
 from horus_async.topics.external.leftovers import reclaim
+from horus_async.topics.ring import memory
 from tests.engine.programs import PATIENCE, environment
 from tests.terminal import at_a_terminal
 
@@ -296,6 +297,33 @@ def test_nothing_recorded_is_a_failure_and_leaves_the_name_free(recordings_dir: 
     assert "nothing was recorded: no message came in namespace" in said
     assert json.loads(said.splitlines()[0])["session"] is None
     assert not (recordings_dir / "s").exists()
+
+
+@pytest.mark.parametrize("with_messages", [True, False])
+def test_a_ring_that_cannot_be_read_is_no_success(
+    recordings_dir: Path,
+    namespace: str,
+    with_messages: bool,
+) -> None:
+    """What was on it is missing, and the exit code says so; of topics that are not chosen it does not matter."""
+    with Talker("good") as good:
+        good.send(1)
+        spoilt = memory.root() / namespace / "bad@4d2-1-1.0"
+        spoilt.write_bytes(b"HORUSRNG" + (99).to_bytes(8, "little") + bytes(9000))
+        try:
+            options = ["--topic", "good"] if with_messages else ["--topic", "b*"]
+            chosen = Recording(recordings_dir, "chosen", *options, "--duration", "1", "--json")
+            both = Recording(recordings_dir, "both", "--duration", "3", "--json")
+            good.send(3)
+            code, output = chosen.ended(None)
+            assert code == (0 if with_messages else 1), chosen.errors
+            assert json.loads(output)["unreadable"] == ([] if with_messages else [spoilt.name])
+            code, output = both.ended(None)
+            assert code == 1
+            assert json.loads(output)["unreadable"] == [spoilt.name]
+            assert "1 rings could not be read (bad@4d2-1-1.0 of process 1234)" in both.errors
+        finally:
+            spoilt.unlink(missing_ok=True)
 
 
 def test_a_name_that_is_taken_is_refused(recordings_dir: Path) -> None:

@@ -61,6 +61,8 @@ class Listening:
         self._marks: set[bytes] = set()
         self._numbers = ExternalSources(())
         self._next_look_ns = 0
+        self.unreadable: set[str] = set()
+        """Rings that could not be read, at least for a while, by their files' names."""
         self._bus = Bus(namespace)
 
     @property
@@ -90,11 +92,17 @@ class Listening:
         if now_ns < self._next_look_ns and not at_once:
             return
         self._next_look_ns = now_ns + LOOK_NS
+        self.unreadable.update(filter(self._is_of_ours, self._bus.left_out()))
         for topic in self._bus.published():
             if topic not in self._known:
                 self._known.add(topic)
                 if self._takes(topic):
                     self._places[topic] = _Place(self._bus.subscriber(topic, from_start=True))
+
+    def _is_of_ours(self, ring: str) -> bool:
+        """Whether a ring is of a topic that is read, by its file's name; a long topic's does not say."""
+        component = ring.rpartition("@")[0]
+        return component.startswith("+") or self._takes(component.removeprefix(",").replace(",", "/"))
 
     def heard(self, tick_of: Callable[[int], int]) -> list[External]:
         """What has come, topic by topic, of each only so much: ask again for the rest.

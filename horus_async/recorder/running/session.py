@@ -112,6 +112,11 @@ class RunningSession:
         return Heeded(sum(counts.values()), stats.bytes, lost, stats.dropped - lost, len(counts), seconds)
 
     @property
+    def unreadable(self) -> set[str]:
+        """Rings that could not be read, at least for a while, by their files' names; the log has why."""
+        return self._listening.unreadable
+
+    @property
     def by_topic(self) -> dict[str, int]:
         """The messages that were read, by topic."""
         return {topic: count for topic, count in sorted(self._listening.counts.items()) if count}
