@@ -41,6 +41,7 @@ class Live:
         self._quiet: dict[str, Subscriber] = {}
         """Topics without a message as yet: what they are made of is not known."""
         self._tasks: dict[str, trio.CancelScope] = {}
+        self._subscribers: dict[str, Subscriber] = {}
         self._nursery: trio.Nursery | None = None
         self.lost: Counter[str] = Counter()
         """Messages that were overwritten before they were read, by topic."""
@@ -84,23 +85,30 @@ class Live:
             self._quiet.pop(topic).close()
 
     def _begin(self, topic: str) -> None:
-        if self._nursery is not None and topic not in self._tasks:
-            scope = self._tasks[topic] = trio.CancelScope()
-            self._nursery.start_soon(self._send_on, topic, scope)
+        if topic in self._tasks:
+            self._show_newest(topic, self._subscribers[topic])  # to whoever came just now
+        elif self._nursery is not None:
+            scope, subscriber = trio.CancelScope(), self._bus.subscriber(topic)
+            self._tasks[topic], self._subscribers[topic] = scope, subscriber
+            if not subscriber.has_message():
+                self._show_newest(topic, subscriber)
+            self._nursery.start_soon(self._send_on, topic, scope, subscriber)
+
+    def _show_newest(self, topic: str, subscriber: Subscriber) -> None:
+        """So that what is sent rarely shows at once."""
+        newest = subscriber.latest()
+        if newest is not None:
+            self._show(topic, newest)
 
     def _end(self, topic: str) -> None:
         scope = self._tasks.pop(topic, None)
         if scope is not None:
             scope.cancel()
 
-    async def _send_on(self, topic: str, scope: trio.CancelScope) -> None:
-        subscriber = self._bus.subscriber(topic)
+    async def _send_on(self, topic: str, scope: trio.CancelScope, subscriber: Subscriber) -> None:
         lost = 0
         try:
             with scope:
-                newest = None if subscriber.has_message() else subscriber.latest()
-                if newest is not None:  # so that what is sent rarely shows at once
-                    self._show(topic, newest)
                 while True:
                     await subscriber.wait()
                     for _ in range(_AT_ONCE):

@@ -34,7 +34,7 @@ class Listener(ServerListener):
     def __init__(self, token: trio.lowlevel.TrioToken) -> None:
         self._token = token
         self.changed: Callable[[str, bool], object] = _ignore
-        """Told what viewers call a topic, and whether it is watched from now on."""
+        """Told what viewers call a topic, and whether somebody begins to watch it, or nobody watches it any more."""
         self._watching: dict[str, set[tuple[int, int]]] = {}
 
     def on_subscribe(self, client: Client, channel: ChannelView) -> None:
@@ -51,10 +51,8 @@ class Listener(ServerListener):
             self._token.run_sync_soon(function, *arguments)
 
     def _subscribed(self, name: str, who: tuple[int, int]) -> None:
-        watching = self._watching.setdefault(name, set())
-        watching.add(who)
-        if len(watching) == 1:
-            self.changed(name, True)
+        self._watching.setdefault(name, set()).add(who)
+        self.changed(name, True)  # each time, as a new channel of the name may be there before the old one has gone
 
     def _unsubscribed(self, name: str, who: tuple[int, int]) -> None:
         watching = self._watching.get(name, set())
