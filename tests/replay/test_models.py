@@ -143,8 +143,8 @@ def test_tables_have_the_fields(robot: Path) -> None:
     assert table.column("at.x").to_pylist()[:2] == [1.0, 2.0]
     with (robot / "t.mcap").open("rb") as stream:
         messages = {channel.topic: orjson.loads(one.data) for _, channel, one in make_reader(stream).iter_messages()}
-    assert messages["pose"]["value"]["at"]["value"] == {"x": 10.0, "y": 0.5}
-    assert messages["command"] == {"$type": "__main__.Command", "value": {"speed": 10.0, "brake": False}}
+    assert messages["/pose"]["value"]["at"]["value"] == {"x": 10.0, "y": 0.5}
+    assert messages["/command"] == {"$type": "__main__.Command", "value": {"speed": 10.0, "brake": False}}
 
 
 def test_recordings_are_compared_with_what_was_set(robot: Path) -> None:
