@@ -12,6 +12,11 @@ from horus_async.topics.keeping.keep import Keep
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+STATIC_FRAMES = "frames.static"
+"""The topic of frames that never move: late readers need what was sent once."""
+_EDGES_KEPT = 100
+"""Where each of these is a message of its own."""
+
 
 class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot have slots
     """The names of topics, in their order; some are declared to carry objects of one class."""
@@ -53,3 +58,10 @@ class DeclaredTopics(tuple[str, ...]):  # noqa: SLOT001 - one of a tuple cannot 
             for topic, kind in made.types.items():
                 check_type(topic, kind)
         return made
+
+    def kept(self) -> dict[str, int]:
+        """How many messages late readers are to get, by topic, also where that goes without saying."""
+        kept = dict(self.keeps)
+        if STATIC_FRAMES in self:
+            kept.setdefault(STATIC_FRAMES, _EDGES_KEPT if STATIC_FRAMES in self.types else 1)
+        return kept

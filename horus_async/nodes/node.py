@@ -416,7 +416,7 @@ def node(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any
 
 def keeps(node: Node) -> dict[str, int]:
     """How many messages a node keeps for late readers, by topic."""
-    kept = dict(getattr(node.pubs, "keeps", {}))
+    kept = node.pubs.kept() if isinstance(node.pubs, DeclaredTopics) else {}
     if offers_of(node) is not None:
         kept[ANNOUNCED] = 1
     return kept
