@@ -65,6 +65,7 @@ def problems(folder: Path, toml: str) -> list[str]:
         (f"{ARM}max_restarts = -2", "max_restarts = -2: give a number, 0 or more"),
         (f"{ARM}max_restarts = 2.5", "2.5 is not a whole number"),
         (f"{ARM}required = 1", "1 is not true or false"),
+        (f'{ARM}asyncio = "yes"', "'yes' is not true or false"),
         (f"{ARM}env = {{ A = 1 }}", "A = 1 is not a text: write it in quotes"),
         (f'{ARM}env = {{ "A=" = "1" }}', "env: 'A=' cannot be an environment variable"),
         (

@@ -32,6 +32,26 @@ def test_a_program_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
         assert "horus-async: bad failed: exit code 1" in launched.errors
 
 
+ASKS_WHERE = """
+import sniffio
+from horus_async import Node, Scheduler
+async def step(node):
+    print("under", sniffio.current_async_library(), flush=True)
+    node.request_stop()
+def build(args):
+    return Scheduler(tick_rate=50).add(Node("one", tick=step))
+"""
+
+
+def test_a_program_that_runs_under_asyncio(tmp_path: Path) -> None:
+    """Beside one that does not; the key may be among the defaults."""
+    toml = "[defaults]\nasyncio = true\n[programs.http]\n[programs.arm]\nasyncio = false\n"
+    with Launched(robot(tmp_path, toml, http=ASKS_WHERE, arm=ASKS_WHERE)) as launched:
+        assert launched.end() == 0
+        assert "under asyncio" in launched.lines("http")
+        assert "under trio" in launched.lines("arm")
+
+
 def test_all_that_end_well_make_exit_code_0(tmp_path: Path) -> None:
     """Also where one waits for another that has ended: it has done what it is there for."""
     file = robot(tmp_path, '[programs.first]\n[programs.then]\nafter = ["first"]', first="print(1)", then="print(2)")

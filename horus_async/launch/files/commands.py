@@ -37,7 +37,7 @@ def command_of(
     command = [python or sys.executable, "-P", "-m", "horus_async", "run"]
     if record is not None:
         command += ["--recordings-dir", str(record[0]), "--record", record[1]]
-    command += ["--name", name, *program.options]
+    command += ["--name", name, *(("--asyncio",) if program.asyncio else ()), *program.options]
     for param, value in program.params.items():
         command += ["--param", f"{param}={orjson.dumps(value).decode()}"]
     command.append(str(expanded(program.app)) if program.app.startswith("~") else program.app)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = (
     *("namespace", "env", "options", "restart", "backoff", "backoff_limit", "max_restarts", "restart_window"),
-    *("wait_timeout", "grace"),
+    *("wait_timeout", "grace", "asyncio"),
 )
 """Keys of a program that may stand in ``[defaults]``, for all of them."""
 
@@ -57,6 +57,8 @@ class Program:
     """Parameters of its nodes: ``"arm.gain" = 0.5``. Nested tables are joined with dots."""
     options: tuple[str, ...] = ()
     """Options of ``horus-async run``: ``["--realtime", "--cpu", "3"]``."""
+    asyncio: bool = False
+    """Whether it runs under asyncio, not trio: ``--asyncio``."""
     namespace: str | None = None
     """Of its topics; None: that of launch."""
     env: dict[str, str] = field(factory=dict)
