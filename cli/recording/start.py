@@ -95,7 +95,8 @@ def start(
     other. Deterministic runs and replays can be recorded too.
 
     Ctrl-C, SIGTERM and SIGHUP close the session. Exit code 0 after --duration or --max-mb, 130, 143 or 129 after a
-    signal; but 1 where messages came too fast to be recorded, which is said, or nothing was recorded.
+    signal; but 1 where messages came too fast to be recorded or a ring could not be read, which is said, or nothing
+    was recorded.
 
     Example: horus-async record start drive --topic 'camera/*' --topic odom --exclude '*/depth'
 
@@ -223,24 +224,36 @@ def _end(session: RunningSession, namespace: str, reason: str, *, as_json: bool)
     if as_json:
         fields = {"session": None if empty else name, "path": None if empty else str(session.path), "ended_by": reason}
         counts = {"messages": found.messages, "bytes": found.bytes, "dropped": found.dropped, "seconds": found.seconds}
-        print_json({**fields, **counts, "topics": session.by_topic, "lost": dict(session.lost)})
+        lost = {"lost": dict(session.lost), "unreadable": session.unreadable}
+        print_json({**fields, **counts, "topics": session.by_topic, **lost})
     if empty and not session.failure:
         why = f"; {other_users()}" if other_users() else f": see {command('topic list')}"
-        fail(f"nothing was recorded: no message came in namespace {namespace!r}, and no session is kept{why}", FOUND)
+        unread = f" ({_unread(session)})" if session.unreadable else ""
+        fail(
+            f"nothing was recorded: no message came in namespace {namespace!r}, and no session is kept{unread}{why}",
+            FOUND,
+        )
     if not as_json:
         tell(
             f"recorded {found.messages} messages of {len(session.by_topic)} topics in {found.seconds:.1f} s, "
             f"{found.bytes} bytes: {session.path}"
         )
-    if found.whole and not session.failure:
+    if found.whole and not session.failure and not session.unreadable:
         return
     missing = [f"{count} of {topic}" for topic, count in _most_first(session.lost)]
     if len(session.lost) > _MOST_NAMED:
         missing.append(f"others of {len(session.lost) - _MOST_NAMED} more topics")
     said = [f"{found.lost} messages were {OVERWRITTEN} ({', '.join(missing)})"] if found.lost else []
     said += [f"{found.dropped} messages could not be written"] if found.dropped else []
+    said += [_unread(session)] if session.unreadable else []
     said += [session.failure] if session.failure else []
     fail(f"recording {name} is not whole: {'; '.join(said)}; see {command(f'record check {name}')}", FOUND)
+
+
+def _unread(session: RunningSession) -> str:
+    rings = [f"{title}: {why}" for title, why in session.unreadable.items()]
+    named = rings[:_MOST_NAMED] + ([f"{len(rings) - _MOST_NAMED} more"] if len(rings) > _MOST_NAMED else [])
+    return f"{len(rings)} ring{'' if len(rings) == 1 else 's'} could not be read ({'; '.join(named)})"
 
 
 def _most_first(lost: Counter[str]) -> list[tuple[str, int]]:

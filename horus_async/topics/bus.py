@@ -176,6 +176,10 @@ class Bus:
         """
         return [] if self._discovery is None else self._discovery.topics()
 
+    def never_read(self) -> dict[str, str]:
+        """The rings of other processes that could not be read so far, and were said to be left out: why, by file."""
+        return {} if self._discovery is None else self._discovery.never_read()
+
     def close(self) -> None:
         """Mark all rings as ended and remove their files. Readers that have them mapped can still read the rest."""
         with self._lock:

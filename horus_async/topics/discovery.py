@@ -85,6 +85,9 @@ class Discovery(GlanceCore):
         self._said = 0
         """How many rings were said to be left out."""
         self._left_out: dict[str, _LeftOut] = {}
+        self._never_read: dict[str, str] = {}
+        """Of the rings that were said to be left out and have not been read since: why, by file, also of files that are
+        gone."""
         self._stamp: tuple[int, int] | None = None
         self._stamp_seen_ns = 0
         self._retry_ns = _NEVER_NS
@@ -149,6 +152,11 @@ class Discovery(GlanceCore):
             for files in self._files.values():
                 self._try(files, len(files))
             return [topic_of(rings[0].generations[0]) for rings in self._open.values() if rings]
+
+    def never_read(self) -> dict[str, str]:
+        """The rings that could not be read so far, though they were there for a while: why, by their files."""
+        with self._lock:
+            return dict(self._never_read)
 
     # Beginning and end
 
@@ -287,6 +295,7 @@ class Discovery(GlanceCore):
             region, failure = None, str(error)
         if region is not None:
             self._left_out.pop(file.name, None)
+            self._never_read.pop(file.name, None)
             ring = self._rings[file.name] = ExternalRing(self.namespace, file, region)
             self._open.setdefault(file.component, []).append(ring)
             return True
@@ -298,6 +307,7 @@ class Discovery(GlanceCore):
             left_out.next_try_ns = now + _RETRY_NS * (1 + len(self._left_out) // _MOST_TRIED)
             if say and not left_out.said:
                 left_out.said = True
+                self._never_read[file.name] = failure or notices.UNFINISHED
                 self._say_left_out(file.name, failure or notices.UNFINISHED)
         self._retry_ns = min(self._retry_ns, left_out.next_try_ns)
         return False

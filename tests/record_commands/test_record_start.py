@@ -21,7 +21,10 @@ from horus_async.recorder.read.check import Verdict, check_session
 from horus_async.recorder.running import session as running
 from horus_async.recorder.running.session import RunningSession
 from horus_async.topics.external.leftovers import reclaim
+from horus_async.topics.external.notices import ring_title
+from horus_async.topics.ring import memory
 from tests.engine.programs import PATIENCE, environment
+from tests.examples.programs import EXAMPLES
 from tests.terminal import at_a_terminal
 
 if TYPE_CHECKING:
@@ -524,3 +527,63 @@ def test_the_memory_of_the_namespace_is_left_as_it_was(recordings_dir: Path, nam
         code, said = horus("topic", "list", "--json")
         assert (code, [row["topic"] for row in json.loads(said)]) == (0, ["t"])
     assert os.listdir(recordings_dir) == ["s"]  # noqa: PTH208 - names
+
+
+def spoilt(namespace: str, topic: str) -> Path:
+    """A ring of another process that no version can read, beside those that are there."""
+    file = memory.root() / namespace / f"{topic}@1f-00112233-1.0"
+    file.write_bytes(b"no ring" * 1000)
+    return file
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_ring_that_cannot_be_read_shows_in_the_exit_code(gone: bool, recordings_dir: Path, namespace: str) -> None:
+    """All others are recorded; and also where it has gone meanwhile."""
+    with Talker("odom") as talker:
+        file = spoilt(namespace, "scan")
+        recording = Recording(recordings_dir, "night", "--json")
+        talker.send(5)
+        until(lambda: recording.messages() == 5)
+        threading.Event().wait(1.5)  # so long nothing is said of a ring whose writer may be about to finish it
+        if gone:
+            file.unlink()
+        code, output = recording.ended()
+        assert code == 1
+        said = json.loads(output)
+        assert (said["messages"], list(said["unreadable"])) == (5, [ring_title(file.name)])
+        assert f"recording night is not whole: 1 ring could not be read ({ring_title(file.name)}" in recording.errors
+
+
+def test_a_ring_that_was_not_to_be_read_may_be_unreadable(recordings_dir: Path, namespace: str) -> None:
+    """Its topic was not chosen."""
+    with Talker("odom") as talker:
+        spoilt(namespace, "scan")
+        recording = Recording(recordings_dir, "night", "--topic", "odom")
+        talker.send(5)
+        until(lambda: recording.messages() == 5)
+        threading.Event().wait(1.5)
+        assert recording.ended()[0] == 130
+
+
+def test_beside_a_launch(recordings_dir: Path) -> None:
+    """The programs of a robot that is launched later, and ended before the recording is."""
+    recording = Recording(recordings_dir, "drive")
+    launch = subprocess.Popen(
+        [*COMMAND[:3], "launch", str(EXAMPLES / "fleet" / "robot.toml"), "--json"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    _started.append(launch)
+    until(lambda: recording.messages() > 50)
+    launch.send_signal(signal.SIGINT)
+    assert launch.wait(PATIENCE) == 130
+    code, output = recording.ended()
+    assert code == 130, (output, recording.errors)
+    session = open_session(recordings_dir / "drive")
+    assert {(message.topic, message.publisher) for message in session.external()} == {
+        ("cmd_vel", "planner"),
+        ("odom", "base"),
+        ("scan", "lidar"),
+    }
+    assert check_session(session).verdict is Verdict.WHOLE

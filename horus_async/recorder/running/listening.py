@@ -14,7 +14,10 @@ from horus_async.errors import TopicError
 from horus_async.observe import External
 from horus_async.topics.bus import Bus
 from horus_async.topics.codec import as_bytes, to_json
+from horus_async.topics.external.notices import ring_title
+from horus_async.topics.external.rings import ring_file
 from horus_async.topics.packed.marks import MARK, MARK_BYTES
+from horus_async.topics.ring.names import topic_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +70,18 @@ class Listening:
     def counts(self) -> dict[str, int]:
         """The messages that were read, by topic."""
         return {topic: place.count for topic, place in self._places.items()}
+
+    def unreadable(self) -> dict[str, str]:
+        """The rings that could not be read: why, by their titles.
+
+        Of one whose topic has a very long name it is not known whether that is read: it is among these.
+        """
+        files = ((ring_file(name), why) for name, why in sorted(self._bus.never_read().items()))
+        return {
+            ring_title(file.name): why
+            for file, why in files
+            if file is not None and ((topic := topic_in(file.component)) is None or self._takes(topic))
+        }
 
     def close(self) -> None:
         """Listen no more. Idempotent."""

@@ -77,6 +77,8 @@ class RunningSession:
         self._options = options
         self.lost: Counter[str] = Counter()
         """Messages that were overwritten before that, by topic."""
+        self.unreadable: dict[str, str] = {}
+        """The rings that could not be read: why, by their titles; known when it has finished."""
         self._tick, self._open = -1, False
         self._was_set = False
         self._pause_ns = _SHORTEST_PAUSE_NS
@@ -146,6 +148,7 @@ class RunningSession:
         """Record what has come by now, and close the session. Idempotent."""
         try:
             self._listening.look(at_once=True)
+            self.unreadable = self._listening.unreadable()
             behind = self._listening.behind()
             while self._step() and behind():
                 pass

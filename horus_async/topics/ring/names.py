@@ -44,6 +44,11 @@ def check_namespace(name: str) -> str:
     return name
 
 
+def topic_in(component: str) -> str | None:
+    """The topic of a `path_component`; None where that does not say it."""
+    return None if component.startswith("+") else component.removeprefix(",").replace(",", "/")
+
+
 def path_component(name: str) -> str:
     """The file name for a checked topic or namespace name; no two names share one.
 
