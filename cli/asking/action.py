@@ -60,7 +60,8 @@ def send(
     Example: horus-async action send arm.move '{"x": 1.0}'
     """
     said = {}
-    states = Client(namespace).goal(name, as_message(goal, kind), timeout)
+    client = Client(namespace)
+    states = client.goal(name, as_message(goal, kind, client, name), timeout)
     try:
         for said in states:
             line = {key: said[key] for key in ("state", "value", "error") if key in said}

@@ -16,6 +16,8 @@ from horus_async.spelling import printable_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from horus_async.remote.client import Client
+
 TIMEOUT = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -25,19 +27,23 @@ TIMEOUT = click.option(
     help="Seconds to wait for an answer.",
 )
 TYPE = click.option(
-    "--type", "kind", metavar="CLASS", help="Send an object of it: module.Class, or of horus_async.messages."
+    "--type",
+    "kind",
+    metavar="CLASS",
+    help="Send an object of it: module.Class, or of horus_async.messages. Default: what its node announces.",
 )
 
 
-def as_message(text: str | None, kind: str | None) -> Any:
-    """The value of JSON that may be left out, as an object of that class if one is given.
+def as_message(text: str | None, kind: str | None, client: Client, name: str) -> Any:
+    """The value of JSON that may be left out, as an object of that class if one is given, else of the announced one.
 
     Raises:
         TopicError: It is not JSON, or does not fit the class.
     """
     if text is None:
         text = "null" if kind is None else "{}"
-    return parse_message(text, kind)
+    value = parse_message(text, kind)
+    return client.request_of(name, value) if kind is None else value
 
 
 def show_offered(rows: Sequence[dict[str, Any]], columns: Sequence[str], namespace: str, *, as_json: bool) -> None:

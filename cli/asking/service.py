@@ -59,9 +59,10 @@ def call(
 
     Example: horus-async service call arm.home '{"speed": 0.1}' --timeout 5
     """
-    value: Any = as_message(request, kind)
+    client = Client(namespace)
+    value: Any = as_message(request, kind, client, name)
     try:
-        reply = Client(namespace).call(name, value, timeout)
+        reply = client.call(name, value, timeout)
     except ServiceTimeoutError:
         raise
     except ServiceError as error:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import frozen
 
-from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic
+from horus_async.clock.system import NANOSECONDS, monotonic_ns, sleep_until_monotonic, wall_ns
 from horus_async.errors import ActionError, ParamError, ServiceError, ServiceTimeoutError
 from horus_async.nodes.interface.identity import ENDS, PARAMS, Request
 from horus_async.nodes.interface.marks import ANNOUNCED, CONTROL
 from horus_async.spelling import did_you_mean
 from horus_async.topics import Topic, check_namespace, check_topic_name, default_namespace
 from horus_async.topics.inspection import rings
+
+from .announced import OfClass, as_announced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,9 +31,9 @@ class Interface:
     params: Mapping[str, Mapping[str, Any]]
     """By name: its ``value``, ``default``, ``type``, and what else is said of it."""
     services: Mapping[str, Mapping[str, Any]]
-    """By name: the classes of ``request`` and ``reply``, None for any."""
+    """By name: the classes of ``request`` and ``reply``, None for any, and in ``schemas`` the fields of these."""
     actions: Mapping[str, Mapping[str, Any]]
-    """By name: the classes of ``goal``, ``feedback`` and ``result``, and its ``policy``."""
+    """By name: the classes of ``goal``, ``feedback`` and ``result``, and its ``policy``; ``schemas`` as above."""
 
 
 class Client:
@@ -60,6 +62,20 @@ class Client:
                     parts = (_tables(said.get(part)) for part in ("params", "services", "actions"))
                     found[message.publisher] = Interface(message.publisher, *parts)
         return dict(sorted(found.items()))
+
+    def request_of(self, name: str, value: Any) -> Any:
+        """The JSON value of a request as the service or action of that name takes it; as it is where none is there.
+
+        Its class need not be known here: the node that offers it has announced its fields.
+
+        Raises:
+            TopicTypeError: It is something else; names the field.
+        """
+        for interface in self.interfaces().values():
+            for part, offered in (("request", interface.services), ("goal", interface.actions)):
+                if name in offered:
+                    return as_announced(offered[name], part, value)
+        return value
 
     def call(self, service: str, request: Any = None, timeout: float | None = 1.0) -> Any:
         """Ask a service; its reply.
@@ -205,9 +221,12 @@ class _Conversation:
         self._answers.close()
 
     def ask(self, value: Any) -> Request:
-        self._asks.send(value)
         publisher = self._asks._publisher  # noqa: SLF001 - a handle does not say what number its message got
         assert publisher is not None
+        if isinstance(value, OfClass):
+            publisher.publish(value.payload, wall_ns(), None, monotonic_ns())
+        else:
+            self._asks.send(value)
         return Request(f"topic-{os.getpid()}", publisher.next_seq - 1, None)
 
     def next_of(self, asked: Request, timeout: float | None) -> dict[str, Any] | None:

@@ -25,7 +25,25 @@ if TYPE_CHECKING:
 
 ROBOT = """
 import sys
+from enum import Enum
+from attrs import frozen
 from horus_async import Node, Param, Scheduler, ServiceError, action, service, sleep
+
+class Side(Enum):
+    LEFT = 1
+    RIGHT = 2
+
+@frozen
+class Tool:
+    name: str
+    weight: float = 0.5
+
+@frozen
+class Pick:
+    at: tuple[float, float]
+    tool: Tool
+    side: Side = Side.RIGHT
+    path: list[float] = []
 
 class Arm(Node):
     name, rate = "arm", 50
@@ -37,6 +55,14 @@ class Arm(Node):
         if request == "fail":
             raise ServiceError("no power")
         return {"asked": request, "gain": self.gain}
+
+    @service("arm.pick", request=Pick, reply=str)
+    def pick(self, request):
+        return repr(request)
+
+    @action("arm.turn", goal=float, result=float)
+    async def turn(self, goal, handle):
+        return goal
 
     @action("arm.move")
     async def move(self, goal, handle):
@@ -118,7 +144,8 @@ def test_parameters(robot: tuple[str, Path]) -> None:
 def test_services(robot: tuple[str, Path]) -> None:
     """List, call; one that fails, and one that nobody provides."""
     assert json.loads(call(robot, "service", "list", "--json")) == [
-        {"service": "arm.home", "node": "arm", "request": None, "reply": None}
+        {"service": "arm.home", "node": "arm", "request": None, "reply": None},
+        {"service": "arm.pick", "node": "arm", "request": "__main__.Pick", "reply": "builtins.str"},
     ]
     assert "arm.home  arm" in call(robot, "service", "list")
     reply = json.loads(call(robot, "service", "call", "arm.home", '{"x": [1, null]}', "--timeout", "60"))
@@ -231,3 +258,36 @@ def test_nobody_is_there() -> None:
         client.call("x", timeout=0.05)
     with pytest.raises(ServiceTimeoutError, match="no program runs there in real time"):
         client.pause("x", timeout=0.05)
+
+
+def test_requests_have_the_class_that_was_announced(robot: tuple[str, Path]) -> None:
+    """Its fields are known by the announcement: the class lies in the robot's program alone."""
+    given = '{"at": [1, 2.5], "tool": {"name": "gripper"}, "side": "LEFT", "path": [1, 2]}'
+    said = call(robot, "service", "call", "arm.pick", given, "--json")
+    assert json.loads(said) == (
+        "Pick(at=(1.0, 2.5), tool=Tool(name='gripper', weight=0.5), side=<Side.LEFT: 1>, path=[1, 2])"
+    )
+    assert call(robot, "action", "send", "arm.turn", "3").splitlines() == ["accepted", "succeeded: 3.0"]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ('{"at": [1, 2], "tol": {"name": "x"}}', "has no field 'tol'; did you mean 'tool'?"),
+        ('{"at": [1], "tool": {"name": "x"}}', "request.at has to be a list of 2: tuple[float, float], not [1]"),
+        ('{"at": [1, "x"], "tool": {"name": "x"}}', "request.at[1] has to be float, not 'x'"),
+        ('{"at": [1, 2], "tool": {"name": 3}}', "request.tool.name has to be str, not 3"),
+        ('{"at": [1, 2], "tool": 3}', "request.tool is a __main__.Tool: give its fields as a JSON object, not 3"),
+        ('{"at": [1, 2], "tool": {"name": "x"}, "side": "UP"}', "request.side has to be one of LEFT, RIGHT, not 'UP'"),
+        ('{"at": [1, 2], "tool": {"name": "x"}, "path": ["a"]}', "request.path has to be a list of numbers, not ['a']"),
+        ("3", "request is a __main__.Pick: give its fields as a JSON object, not 3"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(robot: tuple[str, Path], given: str, named: str) -> None:
+    """Before anything is sent."""
+    assert named in call(robot, "service", "call", "arm.pick", given, code=2)
+
+
+def test_a_plain_goal_that_does_not_fit(robot: tuple[str, Path]) -> None:
+    """It is said by whom it is needed."""
+    assert "goal has to be float, not 'x'" in call(robot, "action", "send", "arm.turn", '"x"', code=2)

@@ -572,6 +572,7 @@ def test_beside_a_launch(recordings_dir: Path) -> None:
         [*COMMAND[:3], "launch", str(EXAMPLES / "fleet" / "robot.toml"), "--json"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        text=True,
         env=environment(),
     )
     _started.append(launch)

@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
+from orjson import loads
 
 from horus_async.errors import ConfigurationError
 from horus_async.topics import check_topic_name
@@ -33,7 +34,7 @@ class Service:
     @property
     def described(self) -> dict[str, Any]:
         """What others are told of it."""
-        return {"request": _title(self.request), "reply": _title(self.reply)}
+        return _described({"request": self.request, "reply": self.reply})
 
 
 @frozen
@@ -50,7 +51,7 @@ class Action:
     def described(self) -> dict[str, Any]:
         """What others are told of it."""
         kinds = {"goal": self.goal, "feedback": self.feedback, "result": self.result}
-        return {**{name: _title(kind) for name, kind in kinds.items()}, "policy": self.policy.value}
+        return {**_described(kinds), "policy": self.policy.value}
 
 
 def service(name: str, *, request: type | None = None, reply: type | None = None) -> Callable[[F], F]:
@@ -125,8 +126,26 @@ def _check_classes(name: str, *kinds: type | None) -> None:
             check_type(name, kind)
 
 
+def _described(kinds: dict[str, type | None]) -> dict[str, Any]:
+    """The names of classes, and of those that have fields what these are."""
+    said: dict[str, Any] = {name: _title(kind) for name, kind in kinds.items()}
+    given = {name: kind for name, kind in kinds.items() if kind is not None and kind.__module__ != "builtins"}
+    if given:
+        from horus_async.topics.packed.describe import describe  # late, as most nodes do without
+        from horus_async.topics.packed.schema import Schema
+
+        records = {name: describe(kind) for name, kind in given.items()}
+        schemas = {name: loads(Schema.of(record).text) for name, record in records.items() if record is not None}
+        if schemas:
+            said["schemas"] = schemas
+    return said
+
+
 def _title(kind: type | None) -> str | None:
-    return None if kind is None else f"{kind.__module__}.{kind.__qualname__}"
+    if kind is None:
+        return None
+    module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__  # a script that is not run itself
+    return f"{module}.{kind.__qualname__}"
 
 
 @frozen(eq=False)
