@@ -386,4 +386,25 @@ _POLICIES = (
     ),
 )
 
-FIGURES = (*_TOPICS, *_PROCESSES, *_FRAMES, *_RUNS, *_RECORDINGS, *_POLICIES)
+_ASKING = (
+    *(
+        Figure(
+            f"{how}_{mode}",
+            f"{title} to another node of the program, {mode} time, beside a topic each way by hand",
+            "µs",
+            _of("asking", "in_a_run", title, how, mode),
+            _of("asking", "in_a_run", "by hand", "by hand", mode),
+        )
+        for how, title in (("call", "a service call"), ("goal", "a goal that succeeds at once"))
+        for mode in ("virtual", "real")
+    ),
+    Figure(
+        "call_between",
+        "a service call to a node of another process",
+        "µs",
+        _of("asking", "between_processes"),
+        _of("asking", "zmq_between_processes", "pyzmq REQ/REP"),
+    ),
+)
+
+FIGURES = (*_TOPICS, *_PROCESSES, *_ASKING, *_FRAMES, *_RUNS, *_RECORDINGS, *_POLICIES)
