@@ -160,8 +160,9 @@ class Asking:
             if ring.live:
                 published.setdefault(ring.topic, set()).update(ring.publishers)
         read: dict[str, set[str]] = {}
-        for row in self._nodes.nodes(_TIMEOUT):
-            for topic in row.get("subs") or ():
+        for row in self._nodes.uses(_TIMEOUT):
+            topics = row.get("reads")
+            for topic in topics if isinstance(topics, list) else ():
                 read.setdefault(str(topic), set()).add(str(row["node"]))
         shown = published, read, providers
         if shown == self._shown:

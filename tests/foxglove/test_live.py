@@ -131,17 +131,19 @@ def heard(seen: Viewer) -> int:
     return len(seen.said) + len(seen.replies)
 
 
-def test_the_graph_names_who_publishes(robot: None) -> None:
+def test_the_graph_names_who_publishes_and_who_reads(robot: None) -> None:
     """And which services there are; only while somebody looks."""
     del robot
 
     def is_drawn(seen: Viewer) -> bool:
         updates = seen.of("connectionGraphUpdate")
         topics = {one["name"]: one["publisherIds"] for said in updates for one in said["publishedTopics"]}
+        read = {one["name"]: one["subscriberIds"] for said in updates for one in said["subscribedTopics"]}
         services = [one for said in updates for one in said["advertisedServices"]]
         lidar = ["lidar"]
         return (
-            topics.get("/lidar/scan") == topics.get("/status") == lidar
+            read.get("/status") == ["brake"]
+            and topics.get("/lidar/scan") == topics.get("/status") == lidar
             and {"name": "lidar.home", "providerIds": lidar} in services
         )
 
