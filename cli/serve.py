@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from horus_async.errors import ConfigurationError, HorusError, PolicyError
+from horus_async.errors import HorusError
 from horus_async.hints.installed import install
 from horus_async.policy import ImageMode, TraceOptions
 
 from .support.errors import USAGE, fail, prints_no_data
 from .terminal.logs import PrintableFormatter
+from .terminal.serving import EXIT_ON_SIGNAL, until_signal
 from .terminal.text import tell
 
 if TYPE_CHECKING:
     from horus_async.policy.server.http import ServerOptions
 
-_EXIT_ON_SIGNAL = 128
 _KEY_VARIABLE = "HORUS_API_KEY"
 
 
@@ -94,7 +93,7 @@ def serve(policy: str, **options: Any) -> None:
     except (HorusError, ValueError) as error:
         fail(str(error), USAGE)
     if received is not None:
-        raise SystemExit(_EXIT_ON_SIGNAL + received)
+        raise SystemExit(EXIT_ON_SIGNAL + received)
 
 
 def _server_options(options: dict[str, Any]) -> ServerOptions:
@@ -130,57 +129,18 @@ def _server_options(options: dict[str, Any]) -> ServerOptions:
     )
 
 
-def _ending_signals() -> list[signal.Signals]:
-    """Ctrl-C, SIGTERM, and SIGHUP of a closed terminal, unless ``nohup`` has the server outlive it."""
-    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
-
-
 def _run(policy: str, options: ServerOptions) -> int | None:
     """Serve until a signal arrives, and return it. A second one does not wait for running requests."""
     import trio
 
     from horus_async.policy.server.http import serve_policy
 
-    received: list[int] = []
-
-    async def wait_for_signal(
-        stop: trio.Event, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.open_signal_receiver(*_ending_signals()) as signals:
-            task_status.started()
-            async for number in signals:
-                if received:
-                    scope.cancel()
-                received.append(number)
-                stop.set()
-
-    async def serve_and_say(stop: trio.Event, done: trio.CancelScope) -> None:
+    async def serve_and_say(stop: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
             url = await nursery.start(partial(serve_policy, policy, options, stop=stop))
             tell(f"serving {policy} on {url}")
-        done.cancel()
 
-    async def main() -> None:
-        stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(wait_for_signal, stop, nursery.cancel_scope)
-            nursery.start_soon(serve_and_say, stop, nursery.cancel_scope)
-
-    try:
-        trio.run(main)
-    except BaseExceptionGroup as group:
-        raise _first_of_ours(group) from None
-    return received[0] if received else None
-
-
-def _first_of_ours(group: BaseExceptionGroup) -> BaseException:
-    """The error that ended the server, out of the groups that trio wraps it in."""
-    ours = group.subgroup((PolicyError, ConfigurationError))
-    found: BaseException = ours if ours is not None else group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
+    return until_signal(serve_and_say)[0]
 
 
 def _log_to_stderr() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,16 +12,12 @@ from horus_async.cli.support.errors import USAGE, fail
 from horus_async.cli.support.render import print_json
 from horus_async.cli.terminal import completion
 from horus_async.cli.terminal.options import JSON, NAMESPACE
+from horus_async.cli.terminal.serving import EXIT_ON_SIGNAL, until_signal
 from horus_async.cli.terminal.text import tell
-from horus_async.errors import HorusError
 from horus_async.hints.installed import install
 from horus_async.topics import check_namespace, default_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import trio
-
     from horus_async.foxglove.serving import Served
 
 _SWITCH_SECONDS = 0.0005
@@ -65,9 +60,12 @@ def foxglove(session: str | None, *, port: int, host: str, namespace: str | None
         from horus_async.recorder import open_session
 
         serve = partial(serving.serve_session, open_session(session), host, port)
-    number, served = _until_ended(serve, partial(_say_where, as_json=as_json))
-    _say_what(served, as_json=as_json)
-    raise SystemExit(128 + number)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    number, served = until_signal(partial(serve, partial(_say_where, as_json=as_json)))
+    if served is not None:
+        _say_what(served, as_json=as_json)
+    if number is not None:
+        raise SystemExit(EXIT_ON_SIGNAL + number)
 
 
 def _say_where(url: str, *, as_json: bool) -> None:
@@ -86,48 +84,3 @@ def _say_what(served: Served, *, as_json: bool) -> None:
         tell(f"{topic}: {count} messages came too fast", err=True)
     for topic, count in sorted(served.unread.items()):
         tell(f"{topic}: {count} messages could not be read", err=True)
-
-
-def _until_ended(
-    serve: Callable[[Callable[[str], object], trio.Event], Awaitable[Served]], begun: Callable[[str], object]
-) -> tuple[int, Served]:
-    """Serve until a signal arrives; its number, and what was done."""
-    import trio
-
-    async def wait_for_signal(stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(*_ending_signals()) as signals:
-            task_status.started()
-            received.append(await anext(aiter(signals)))
-            stop.set()
-
-    async def main() -> Served:
-        stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(wait_for_signal, stop)
-            try:
-                return await serve(begun, stop)
-            finally:
-                nursery.cancel_scope.cancel()
-
-    received: list[int] = []
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    try:
-        served = trio.run(main)
-    except BaseExceptionGroup as group:
-        raise _first_of_ours(group) from None
-    return received[0], served
-
-
-def _ending_signals() -> list[signal.Signals]:
-    """Ctrl-C, SIGTERM, and SIGHUP of a closed terminal, unless ``nohup`` has the server outlive it."""
-    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
-
-
-def _first_of_ours(group: BaseExceptionGroup[Any]) -> BaseException:
-    """The error that ended the server, out of the groups that trio wraps it in."""
-    ours = group.subgroup(HorusError)
-    found: BaseException = ours if ours is not None else group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
