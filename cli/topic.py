@@ -66,10 +66,11 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 
     Example: horus-async topic list
     """
-    found, left_out = survey(_namespace(namespace))
+    namespace = _namespace(namespace)
+    found, left_out = survey(namespace)
     for left in left_out:
         tell(f"not read: {left.title}: {left.reason}", err=True)
-    readers = read_by(_namespace(namespace))
+    readers = read_by(namespace, found)
     if as_json:
         print_json([{**_ring_as_dict(ring), "readers": readers.named(ring.topic)} for ring in found])
         return
@@ -101,12 +102,13 @@ def info(name: str, *, namespace: str | None, as_json: bool) -> None:
     """
     namespace = _namespace(namespace)
     check_topic_name(name)
-    found = [ring for ring in rings(namespace) if ring.topic == name]
+    there = rings(namespace)
+    found = [ring for ring in there if ring.topic == name]
     if not found:
-        meant = did_you_mean(name, {ring.topic for ring in rings(namespace)})
+        meant = did_you_mean(name, {ring.topic for ring in there})
         advice = meant or f"; {other_users() or 'see ' + command('topic list')}"
         raise TopicError(f"nobody publishes topic {name!r} in namespace {namespace!r}{advice}")
-    readers = read_by(namespace)
+    readers = read_by(namespace, there)
     with Bus(namespace, from_start=False) as bus:
         newest = bus.subscriber(name).latest()
     message, unread = None, ""

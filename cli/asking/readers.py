@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import frozen
 
 from horus_async.cli.support.listeners import readers
 from horus_async.remote.client import Client
-from horus_async.topics.inspection import survey
 from horus_async.topics.ring.names import path_component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from horus_async.topics.inspection import RingInfo
 
 UNKNOWN = "other processes that read it are not known on this system"
 _SECONDS = 0.5
@@ -30,17 +36,18 @@ class Readers:
         return [*self.nodes.get(topic, ()), *(f"process {pid}" for pid in others)]
 
 
-def _is_alive(namespace: str) -> bool:
-    """Whether anything runs there: to ask clears up what dead processes left, which is to be seen."""
-    return any(ring.live for ring in survey(namespace)[0])
+def read_by(namespace: str, found: Iterable[RingInfo]) -> Readers:
+    """Who reads which topic now. Who waits for a topic that nobody publishes, and has no node, cannot be seen.
 
-
-def read_by(namespace: str) -> Readers:
-    """Who reads which topic now. Who waits for a topic that nobody publishes, and has no node, cannot be seen."""
-    mapped = readers(namespace)  # before we look at any ring ourselves
+    Args:
+        namespace: Its topics.
+        found: Its rings. Where none is live nobody is asked: that would clear up what dead processes left.
+    """
+    mapped = readers(namespace)
     nodes: dict[str, list[str]] = {}
     answering = set()
-    for row in Client(namespace).uses(_SECONDS) if _is_alive(namespace) else ():
+    is_alive = any(ring.live for ring in found)
+    for row in Client(namespace).uses(_SECONDS) if is_alive else ():
         answering.add(row["pid"])
         reads = row.get("reads")
         for topic in reads if isinstance(reads, list) else ():

@@ -82,6 +82,19 @@ def json_channel(name: str, first: Any, *, schema: dict[str, Any] | None = None)
     return Channel("json", name, "jsonschema", data, _wrapped_text if wrapped else _text)
 
 
+def channel_of_recorded(data: Any, topic: str = "") -> RecordedChannel | None:
+    """`channel_for` a message as recordings have it; the same object for all messages that go together.
+
+    Args:
+        data: The message, with the codec's tags.
+        topic: Its topic.
+    """
+    parts = data if type(data) is list and data and topic in EITHER else [data]
+    kinds = {part.get("$type") if type(part) is dict else None for part in parts}
+    kind = kinds.pop()
+    return recorded_channel(kind, topic) if not kinds and type(kind) is str else None
+
+
 def recorded_channel(kind: str, topic: str = "") -> RecordedChannel | None:
     """`channel_for` a class by the name that recordings give it."""
     short = kind.removeprefix(f"{MODULE}.")

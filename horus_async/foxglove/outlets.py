@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import foxglove
 import orjson
 from attrs import frozen
 
-from horus_async.encodings import MisfitError, json_channel, recorded_channel, schema_of, viewer_name
+from horus_async.encodings import (
+    MisfitError,
+    channel_for,
+    channel_of_recorded,
+    json_channel,
+    schema_of,
+    viewer_name,
+)
 from horus_async.frames.names import EITHER
 from horus_async.topics.codec import decode, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from horus_async.encodings import Channel, RecordedChannel
+    from horus_async.encodings import Channel
     from horus_async.recorder.messages import RecordedMessage
     from horus_async.topics.ring.region import Taken
 
@@ -25,10 +33,10 @@ class Shown:
     """A message that is to be shown."""
 
     stamp_ns: int
-    kind: str | None
-    """The class of `horus_async.messages` that it is of, as recordings call it; None for any other."""
-    as_cdr: Callable[[RecordedChannel], bytes]
-    """Of a message that has a ``kind``. It raises `MisfitError`."""
+    channel: Channel | None
+    """That of its class in `horus_async.messages`; None for any other."""
+    as_cdr: Callable[[], bytes] | None
+    """Where there is a ``channel``. It raises `MisfitError`."""
     as_text: Callable[[], bytes]
     """JSON, with the codec's tags."""
 
@@ -42,22 +50,17 @@ def live(topic: str, taken: Taken) -> Shown:
     payload, _, _, stamp_ns = taken
     value = decode(payload)
     first = value[0] if topic in EITHER and isinstance(value, list) and value else value
-    kind = f"{type(first).__module__}.{type(first).__qualname__}"
-    known = recorded_channel(kind, topic) is not None
-    return Shown(
-        stamp_ns, kind if known else None, lambda channel: channel.encode(value), lambda: bytes(to_json(payload))
-    )
+    channel = channel_for(type(first), topic)
+    encoded = None if channel is None else partial(channel.encode, value)
+    return Shown(stamp_ns, channel, encoded, lambda: bytes(to_json(payload)))
 
 
 def recorded(message: RecordedMessage) -> Shown:
     """A message of a session."""
     data = message.data
-    first = data[0] if message.topic in EITHER and isinstance(data, list) and data else data
-    kind = first.get("$type") if isinstance(first, dict) else None
-    known = isinstance(kind, str) and recorded_channel(kind, message.topic) is not None
-    return Shown(
-        message.stamp_ns, kind if known else None, lambda channel: channel.write(data), lambda: orjson.dumps(data)
-    )
+    channel = channel_of_recorded(data, message.topic)
+    encoded = None if channel is None else partial(channel.write, data)
+    return Shown(message.stamp_ns, channel, encoded, lambda: orjson.dumps(data))
 
 
 class Outlet:
@@ -74,8 +77,8 @@ class Outlet:
         self.name = name
         """What viewers call it."""
         self.count = 0
-        self._kind: str | None = None
-        self._cdr: RecordedChannel | None = None
+        self._cdr: Channel | None = None
+        """What all messages so far are written by; None as soon as one is not."""
         self._wraps = False
         self._channel: foxglove.Channel | None = None
 
@@ -104,11 +107,11 @@ class Outlet:
             channel.close()
 
     def _encoded(self, message: Shown) -> bytes:
-        if self._channel is None and message.kind is not None:
-            self._cdr, self._kind = recorded_channel(message.kind, self.topic), message.kind
-        if self._cdr is not None and message.kind == self._kind:
+        if self._channel is None and message.channel is not None:
+            self._cdr = message.channel
+        if self._cdr is not None and message.channel is self._cdr and message.as_cdr is not None:
             try:
-                data = message.as_cdr(self._cdr)
+                data = message.as_cdr()
             except MisfitError:
                 pass
             else:
@@ -118,7 +121,7 @@ class Outlet:
         wraps = self._wraps or not text.startswith(b"{")
         if self._cdr is not None or wraps is not self._wraps:
             self.close()  # viewers ask for it again by its name
-            self._cdr = self._kind = None
+            self._cdr = None
             self._wraps = wraps
         if self._channel is None:
             schema = schema_of(orjson.loads(text))

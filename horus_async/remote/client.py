@@ -15,7 +15,7 @@ from horus_async.topics.inspection import rings
 
 from .conversation import Conversation
 from .typed import as_announced
-from .watching import Watch
+from .watching import QUIET, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -149,12 +149,8 @@ class Client:
             timeout: Seconds to wait for the answers of all of them.
         """
         rows: list[dict[str, Any]] = []
-        with Conversation(self.namespace, CONTROL, "request", "reply") as talk:
-            asked = talk.ask({"do": "list"})
-            while (reply := talk.next_of(asked, timeout)) is not None:
-                found = reply.get("value")
-                rows += [row for row in (found if isinstance(found, list) else ()) if _is_row(row)]
-                timeout = min(timeout, _AFTER_THE_FIRST)
+        for found in self._of_all_runs({"do": "list"}, timeout):
+            rows += [row for row in (found if isinstance(found, list) else ()) if _is_row(row)]
         return sorted(rows, key=lambda row: str(row["node"]))
 
     def info(self, node: str, timeout: float = 1.0) -> list[dict[str, Any]]:
@@ -163,15 +159,16 @@ class Client:
         Raises:
             ServiceTimeoutError: No such node runs, or its program does not answer.
         """
-        found: list[dict[str, Any]] = []
+        answers = self._of_all_runs({"do": "info", "node": node}, timeout)
+        return [value for value in answers if _is_row(value)] or self._no_node(node)
+
+    def _of_all_runs(self, asked: dict[str, Any], timeout: float) -> Iterator[Any]:
+        """What the runs answer that do: once one has, the others are waited for a little longer."""
         with Conversation(self.namespace, CONTROL, "request", "reply") as talk:
-            asked, wait = talk.ask({"do": "info", "node": node}), timeout
-            while (reply := talk.next_of(asked, wait)) is not None:
-                value: Any = reply.get("value")
-                if _is_row(value):
-                    found.append(value)
-                    wait = min(timeout, _AFTER_THE_FIRST)
-        return found or self._no_node(node)
+            request = talk.ask(asked)
+            while (reply := talk.next_of(request, timeout)) is not None:
+                yield reply.get("value")
+                timeout = min(timeout, QUIET)
 
     def uses(self, timeout: float = 1.0) -> list[dict[str, Any]]:
         """The topics of the nodes of programs that run in real time: ``node``, ``sends``, ``reads``, ``run``, ``pid``.
@@ -223,9 +220,6 @@ class Client:
 def _is_row(row: Any) -> bool:
     return isinstance(row, dict) and isinstance(row.get("node"), str)
 
-
-_AFTER_THE_FIRST = 0.3
-"""Seconds within which the answers of other programs come after that of the first."""
 
 _DEAF = "its node is busy, or is in a deterministic run or a replay, which take no messages from outside"
 

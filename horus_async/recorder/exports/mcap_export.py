@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from attrs import define, field
 
-from horus_async.encodings import MisfitError, merged_schema, recorded_channel, schema_of, viewer_names
+from horus_async.encodings import MisfitError, channel_of_recorded, merged_schema, schema_of, viewer_names
 from horus_async.encodings.json_schema import readable
-from horus_async.frames.names import EITHER
 from horus_async.recorder.messages import session_messages
 from horus_async.recorder.origin import Origin, attachment_path, read_origin
 
@@ -53,9 +52,8 @@ REGULAR = "deterministic"
 
 @define
 class _Topic:
-    kind: str | None
-    """The class of its messages, as long as they are all of one that CDR has."""
     channel: RecordedChannel | None
+    """That of the class of its messages, as long as they are all of one that CDR has."""
     schema: dict[str, Any] | None = None
     wrapped: bool = False
     channels: dict[str, int] = field(factory=dict)
@@ -120,8 +118,7 @@ def _survey(
         name = message.topic
         topic = found.get(name)
         if topic is None:
-            kind = _kind_of(message)
-            topic = found[name] = _Topic(kind, None if kind is None else recorded_channel(kind, name))
+            topic = found[name] = _Topic(channel_of_recorded(message.data, name))
         topic.count += 1
         topic.channels[message.publisher] = 0
         if topic.channel is None:
@@ -129,7 +126,7 @@ def _survey(
                 _describe(topic, message)
             continue
         try:
-            if _kind_of(message) != topic.kind:
+            if channel_of_recorded(message.data, name) is not topic.channel:
                 plain.add(name)
             else:
                 topic.channel.write(message.data)
@@ -148,18 +145,6 @@ def _survey(
 def _describe(topic: _Topic, message: RecordedMessage) -> None:
     topic.wrapped = topic.wrapped or not isinstance(message.data, dict)
     topic.schema = merged_schema(topic.schema, schema_of(message.data))
-
-
-def _kind_of(message: RecordedMessage) -> str | None:
-    """The class of a message, if it is one that CDR has."""
-    data = message.data
-    if type(data) is list and data and message.topic in EITHER:
-        kinds = {part.get("$type") if type(part) is dict else None for part in data}
-        if len(kinds) > 1:
-            return None
-        data = data[0]
-    kind = data.get("$type") if type(data) is dict else None
-    return kind if type(kind) is str and recorded_channel(kind, message.topic) is not None else None
 
 
 def _make_channels(writer: Any, found: dict[str, _Topic], origin: Origin) -> None:
