@@ -96,8 +96,8 @@ def start(
     other. Deterministic runs and replays can be recorded too.
 
     Ctrl-C, SIGTERM and SIGHUP close the session. Exit code 0 after --duration or --max-mb, 130, 143 or 129 after a
-    signal; but 1 where messages came too fast to be recorded, which is said, or a ring
-    could not be read, or nothing was recorded.
+    signal; but 1 where messages came too fast to be recorded, which is said, or a ring could not be read, or nothing
+    was recorded.
 
     Example: horus-async record start drive --topic 'camera/*' --topic odom --exclude '*/depth'
 

@@ -18,7 +18,6 @@ from horus_async.engine.watchdog import Watchdog
 from horus_async.limits.open_files import hold_reserve
 from horus_async.nodes.node import declared, offers_of
 from horus_async.observe import RunInfo
-from horus_async.remote.control import Control
 from horus_async.topics import Bus
 
 from .options import Gc
@@ -173,6 +172,8 @@ def _add_all(
         for node in nodes:
             runtime.add(node)
         if not options.deterministic:
+            from horus_async.remote.control import Control  # late: nobody asks anything of other runs
+
             Control(runtime)
 
 
