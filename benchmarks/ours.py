@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -15,6 +15,9 @@ from horus_async.clock.system import monotonic_ns, perf_ns
 from horus_async.messages import CmdVel, Imu, LaserScan
 
 from .sampling import BYTES, LARGE, RATE, SMALL, lateness_us, microseconds_a_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def dict_send_recv(scale: float) -> list[float]:
@@ -90,6 +93,16 @@ def _send_recv(
 
 def _two_nodes(ticks: int, *, recording: bool | str) -> float:
     """Run a sensor and a controller for that many ticks. Microseconds per tick, start and stop included."""
+    scheduler, arrived = _sensor_and_controller(recording=recording, recordings_dir=Path("recordings"))
+    start = perf_ns()
+    scheduler.run_sync(duration=ticks / RATE)
+    took = perf_ns() - start
+    _check_arrived(arrived(), ticks)
+    return took / ticks / 1000
+
+
+def _sensor_and_controller(**options: Any) -> tuple[Scheduler, Callable[[], int]]:
+    """Two nodes, the first of which sends a dict per tick; and what tells how many the second has taken."""
     received = 0
 
     async def sense(node: Node) -> None:
@@ -101,15 +114,15 @@ def _two_nodes(ticks: int, *, recording: bool | str) -> float:
         if node.recv("sensor.reading") is not None:
             received += 1
 
-    scheduler = Scheduler(tick_rate=RATE, deterministic=True, recording=recording, recordings_dir=Path("recordings"))
+    scheduler = Scheduler(tick_rate=RATE, deterministic=True, **options)
     scheduler.add(Node(name="sensor", tick=sense, pubs=["sensor.reading"]))
     scheduler.add(Node(name="controller", tick=control, subs=["sensor.reading"]))
-    start = perf_ns()
-    scheduler.run_sync(duration=ticks / RATE)
-    took = perf_ns() - start
-    if received != ticks:
-        raise AssertionError(f"{received} of {ticks} messages arrived")
-    return took / ticks / 1000
+    return scheduler, lambda: received
+
+
+def _check_arrived(received: int, sent: int) -> None:
+    if received != sent:
+        raise AssertionError(f"{received} of {sent} messages arrived")
 
 
 def time_a_node(nodes: int, scale: float, **options: Any) -> list[float]:
@@ -152,25 +165,11 @@ def time_a_node(nodes: int, scale: float, **options: Any) -> list[float]:
 def whole_run(scale: float) -> list[float]:
     """Milliseconds of a deterministic run of two nodes from nothing to its end; what it imports late counts, too."""
     ticks = round(20_000 * scale)
-    received = 0
     start_ns = perf_ns()
-
-    async def sense(node: Node) -> None:
-        tick = horus_async.tick()
-        node.send("sensor.reading", {"value": math.sin(tick * 0.01), "tick": tick})
-
-    async def control(node: Node) -> None:
-        nonlocal received
-        if node.recv("sensor.reading") is not None:
-            received += 1
-
-    scheduler = Scheduler(tick_rate=RATE, deterministic=True)
-    scheduler.add(Node("sensor", tick=sense, pubs=["sensor.reading"]))
-    scheduler.add(Node("controller", tick=control, subs=["sensor.reading"]))
+    scheduler, arrived = _sensor_and_controller()
     trio.run(scheduler.run, ticks / RATE)
     took = perf_ns() - start_ns
-    if received != ticks:
-        raise AssertionError(f"{received} of {ticks} messages arrived")
+    _check_arrived(arrived(), ticks)
     return [took / 1e6]
 
 

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 _HIDDEN = (
     "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
@@ -45,6 +45,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'scan'?``, to follow a sentence about an unknown name; empty where none is like it."""
     found = nearest(name, known)
     return "" if found is None else f"; did you mean {found!r}?"
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """The name itself; where it is taken, with the first free number behind it: ``name_2``."""
+    name, number = wanted, 2
+    while name in taken:
+        name = f"{wanted}_{number}"
+        number += 1
+    return name
 
 
 def is_one_edit(one: str, other: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from horus_async.frames.names import MOVING, STATIC
+from horus_async.spelling import free_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,11 +25,6 @@ def viewer_names(topics: Iterable[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for topic in sorted(topics, key=lambda topic: topic not in _FRAMES):
-        name = wanted = viewer_name(topic)
-        number = 2
-        while name in taken:
-            name = f"{wanted}_{number}"
-            number += 1
+        name = names[topic] = free_name(viewer_name(topic), taken)
         taken.add(name)
-        names[topic] = name
     return names

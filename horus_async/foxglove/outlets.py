@@ -18,6 +18,7 @@ from horus_async.encodings import (
     viewer_name,
 )
 from horus_async.frames.names import EITHER
+from horus_async.spelling import free_name
 from horus_async.topics.codec import decode, to_json
 
 if TYPE_CHECKING:
@@ -154,11 +155,7 @@ class Outlets:
         """The outlet of a topic."""
         outlet = self._by_topic.get(topic)
         if outlet is None:
-            name = wanted = viewer_name(topic)
-            number = 2
-            while name in self._by_name:
-                name = f"{wanted}_{number}"
-                number += 1
+            name = free_name(viewer_name(topic), self._by_name)
             outlet = self._by_topic[topic] = self._by_name[name] = Outlet(self._context, topic, name)
         return outlet
 

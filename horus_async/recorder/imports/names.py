@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from horus_async.errors import RecordingError
-from horus_async.spelling import did_you_mean
+from horus_async.spelling import did_you_mean, free_name
 from horus_async.validators import NODE_NAME_LIMIT, is_node_name_character
 
 if TYPE_CHECKING:
@@ -46,11 +46,7 @@ def _node_name(original: str) -> str:
 def _unique(originals: Iterable[str], usable: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     taken: set[str] = set()
     for original in originals:
-        name = wanted = usable(original)
-        number = 2
-        while name in taken:
-            name = f"{wanted}_{number}"
-            number += 1
+        name = free_name(usable(original), taken)
         taken.add(name)
         yield original, name
 
