@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ class TaskMoments:
 
     In real time a task goes on a little after what it waits for has come, and in a verification at once: it would see
     its node, and be cancelled, at another point of its way. Here it waits on, up to the next recorded moment; where the
-    recorded one went on only because the run ended, or not at all as its process was killed, until it is cut as well.
+    recorded one did not go on, or only because the run ended, until it is cut as well.
     """
 
     def __init__(self, session: Session, node: str, start: int | None) -> None:
@@ -38,9 +37,6 @@ class TaskMoments:
             if one.cut:
                 self._cuts.setdefault(one.task, len(moments))
             moments.append(session.clock.sent_ns(one.now_ns, one.tick))
-        if session.files[node].footer is None:  # its process was killed, and no task went on any further
-            for task, moments in self._of.items():
-                self._cuts.setdefault(task, len(moments))
 
     def turn(self, work: Work, turn: Turn, elapsed_ns: Callable[[], int]) -> Turn:
         """What a task awaits before it goes on.
@@ -53,7 +49,7 @@ class TaskMoments:
         moments = self._of.get(work.number)
         if moments is None:
             return turn
-        cut = self._cuts.get(work.number, math.inf)
+        cut = self._cuts.get(work.number, len(moments))
         used = 0
 
         async def at_its_moment(into_thread: Callable[[], bool] = nowhere) -> None:
