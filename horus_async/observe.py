@@ -148,8 +148,6 @@ class Resumed(NamedTuple):
     tick: int
     now_ns: int
     """The run's time of day, as messages that are sent now are stamped."""
-    cut: bool = False
-    """Whether it was cancelled, as the run ended or its node began anew."""
 
 
 class External(NamedTuple):

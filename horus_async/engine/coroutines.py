@@ -58,8 +58,7 @@ def carry(
     Args:
         coroutine: It was started, by ``send(None)``, in the task that awaits this.
         trap: What it yielded.
-        turn: Awaited each time before the coroutine goes on: where one thing runs at a time, its turn has come. What
-            it raises is raised where the coroutine waits.
+        turn: Awaited each time before the coroutine goes on: where one thing runs at a time, its turn has come.
         carrier: Is given what the coroutine waits for, each time.
         variables: The context variables that it sees and sets.
     """
@@ -73,12 +72,7 @@ def carry(
         except BaseException as thrown:  # noqa: BLE001 - it is thrown into the coroutine, whose it is
             error = thrown
         if turn is not None and not isinstance(error, GeneratorExit):
-            carrier.thrown = value.error if isinstance(value, outcome.Error) else error  # trio hands on outcomes
-            try:
-                yield from turn(into_thread).__await__()
-            except BaseException as thrown:  # noqa: BLE001 - as above
-                error = thrown
-            carrier.thrown = None
+            yield from turn(into_thread).__await__()
         try:
             trap = variables.run(coroutine.send, value) if error is None else variables.run(coroutine.throw, error)
         except StopIteration:
@@ -108,15 +102,13 @@ def _goes_into_thread(coroutine: Any) -> bool:
 class Carrier:
     """The task that carries a coroutine. Made in that task, inside of the scope that cancels it."""
 
-    __slots__ = ("_outermost", "_task", "busy", "thrown", "trap")
+    __slots__ = ("_outermost", "_task", "busy", "trap")
 
     def __init__(self) -> None:
         self.busy = True
         """It has not ended."""
         self.trap: Any = None
         """What the coroutine yielded last."""
-        self.thrown: BaseException | None = None
-        """What is to be raised where it waits, while its turn has not come."""
         in_trio = trio.lowlevel.in_trio_run()
         self._task: Any = trio.lowlevel.current_task() if in_trio else asyncio_task()
         self._outermost = getattr(self._task, "_cancel_status", None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +54,6 @@ class Work:
     reported: BaseException | None = None
     """What it raised, once the run was told of it."""
     busy: bool = True
-    cut: bool = False
-    """Whether it was cancelled, as the run ends or its node begins anew."""
-    standing: Scope | None = None
-    """Where it stands still until it is cut."""
     resumed: int = 0
     resumed_ns: int = 0
     held_ns: int = 0
@@ -67,20 +62,6 @@ class Work:
     def rank(self) -> float:
         """Its place: behind its node's callbacks and what the node started before, and before the next node's."""
         return self.run.rank + (self.number + 1) / (self.number + 2)
-
-    def end(self) -> None:
-        """Cancel it: the run ends, or its node begins anew."""
-        self.cut = True
-        if self.scope is not None:
-            self.scope.cancel()
-        if self.standing is not None:
-            self.standing.cancel()
-
-    async def until_cut(self) -> None:
-        """Stand still until it is cancelled so, also within a shield."""
-        with event_loop().scope(shield=True) as self.standing:
-            await event_loop().sleep(math.inf)
-        self.standing = None
 
     def waits_for_nobody(self) -> None:
         """It may: it does not have to end."""
@@ -139,9 +120,7 @@ class Working(Calling):
             now_ns = self.stamp_ns()
             work.context.went_on(now_ns, now_ns - self.time_of_day.dial.began_ns)
             if self.audience.hears_messages:
-                thrown = None if work.carrier is None else work.carrier.thrown
-                cut = work.cut and thrown is not None and self._is_cancellation(thrown)
-                self.audience.tell("resumed", Resumed(work.run.name, work.number, self.tick, now_ns, cut))
+                self.audience.tell("resumed", Resumed(work.run.name, work.number, self.tick, now_ns))
 
         return told
 
@@ -240,7 +219,8 @@ class Working(Calling):
         self._end_threads(node)
         tasks = [work for work in self._works if work.run.name == node and work.thread is None]
         for work in tasks:
-            work.end()
+            if work.scope is not None:
+                work.scope.cancel()
         return tasks
 
     def _end_threads(self, node: str | None) -> None:

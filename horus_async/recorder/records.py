@@ -177,8 +177,6 @@ class ResumedRecord:
     """How many tasks and threads the node had started before."""
     now_ns: int
     tick: int
-    cut: bool = False
-    """It was cancelled, as the run ended or its node began anew."""
     kind: str = field(default="resumed", init=False)
 
 

@@ -111,8 +111,7 @@ def sends_line(tick: int | None, outputs: Sequence[Sent]) -> bytes:
 
 def resumed_line(resumed: Resumed) -> bytes:
     """The line of a task that went on."""
-    cut = b'"cut":true,' if resumed.cut else b""
-    return b'{"kind":"resumed","task":%d,%b"now_ns":%d,"tick":%d}\n' % (resumed.task, cut, resumed.now_ns, resumed.tick)
+    return b'{"kind":"resumed","task":%d,"now_ns":%d,"tick":%d}\n' % (resumed.task, resumed.now_ns, resumed.tick)
 
 
 def _looks(looks: Looks) -> Iterator[bytes]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from horus_async.engine.pace.pace import Turn
-    from horus_async.engine.work import Work
     from horus_async.recorder import Session
 
 
@@ -22,34 +21,27 @@ class TaskMoments:
     """The moments at which the tasks of one recorded node went on, in real time.
 
     In real time a task goes on a little after what it waits for has come, and in a verification at once: it would see
-    its node, and be cancelled, at another point of its way. Here it waits on, up to the next recorded moment; where the
-    recorded one did not go on, or only because the run ended, until it is cut as well.
+    its node, and be cancelled, at another point of its way. Here it waits on, up to the next recorded moment.
     """
 
     def __init__(self, session: Session, node: str, start: int | None) -> None:
         self._of: dict[int, array[int]] = {}
-        self._cuts: dict[int, int] = {}
-        """By task, the first of its moments at which it was cancelled, as the run ended or its node began anew."""
         if session.deterministic:
             return
         for one in session.resumed(node, start):
-            moments = self._of.setdefault(one.task, array("q"))
-            if one.cut:
-                self._cuts.setdefault(one.task, len(moments))
-            moments.append(session.clock.sent_ns(one.now_ns, one.tick))
+            self._of.setdefault(one.task, array("q")).append(session.clock.sent_ns(one.now_ns, one.tick))
 
-    def turn(self, work: Work, turn: Turn, elapsed_ns: Callable[[], int]) -> Turn:
+    def turn(self, task: int, turn: Turn, elapsed_ns: Callable[[], int]) -> Turn:
         """What a task awaits before it goes on.
 
         Args:
-            work: The task.
+            task: Its number.
             turn: What it awaits anyway.
             elapsed_ns: The session's own time.
         """
-        moments = self._of.get(work.number)
+        moments = self._of.get(task)
         if moments is None:
             return turn
-        cut = self._cuts.get(work.number, len(moments))
         used = 0
 
         async def at_its_moment(into_thread: Callable[[], bool] = nowhere) -> None:
@@ -65,14 +57,8 @@ class TaskMoments:
             now_ns = elapsed_ns()
             if used:  # it begins when it is started, perhaps a little later than the recorded one
                 used = bisect_left(moments, now_ns, used)
-            if used >= cut and not work.cut and not holds_token:
-                await work.until_cut()
-                await turn(into_thread)
-                used += 1
-                await event_loop().checkpoint()  # here it is cancelled, if it stands in no shield
-                return
-            if used >= len(moments):
-                return  # what it does now is not compared
+            if used == len(moments):
+                return  # it was cut: what it does now is not compared
             wait_ns = moments[used] - now_ns
             used += 1
             if wait_ns > 0 and not holds_token:  # time stands still for a thread, also for one that will begin

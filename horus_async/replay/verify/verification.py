@@ -167,7 +167,7 @@ class Verification(Following):
 
     def turn_of(self, work: Work, turn: Turn) -> Turn:
         """A task of a live node goes on when the recorded one did."""
-        return self._task_moments[work.run.name].turn(work, turn, self._elapsed_ns)
+        return self._task_moments[work.run.name].turn(work.number, turn, self._elapsed_ns)
 
     def _elapsed_ns(self) -> int:
         """How long it is since the first scheduler tick, in the session's own time."""
