@@ -148,6 +148,8 @@ class Resumed(NamedTuple):
     tick: int
     now_ns: int
     """The run's time of day, as messages that are sent now are stamped."""
+    cancelled: bool = False
+    """Whether with its cancellation: the run ended, or the node began anew."""
 
 
 class External(NamedTuple):

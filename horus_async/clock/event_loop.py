@@ -29,6 +29,10 @@ if TYPE_CHECKING:
         """What can be cancelled: the body of a ``with`` statement."""
 
         @property
+        def cancel_called(self) -> bool:
+            """Whether it was cancelled."""
+
+        @property
         def cancelled_caught(self) -> bool:
             """Whether it was cancelled, and ended with that."""
 

@@ -72,7 +72,12 @@ def carry(
         except BaseException as thrown:  # noqa: BLE001 - it is thrown into the coroutine, whose it is
             error = thrown
         if turn is not None and not isinstance(error, GeneratorExit):
-            yield from turn(into_thread).__await__()
+            carrier.thrown = value.error if type(value) is outcome.Error else error  # trio hands on what it raises
+            try:
+                yield from turn(into_thread).__await__()
+            except BaseException as thrown:  # noqa: BLE001 - its turn was that it is cancelled
+                error = thrown
+            carrier.thrown = None
         try:
             trap = variables.run(coroutine.send, value) if error is None else variables.run(coroutine.throw, error)
         except StopIteration:
@@ -102,13 +107,15 @@ def _goes_into_thread(coroutine: Any) -> bool:
 class Carrier:
     """The task that carries a coroutine. Made in that task, inside of the scope that cancels it."""
 
-    __slots__ = ("_outermost", "_task", "busy", "trap")
+    __slots__ = ("_outermost", "_task", "busy", "thrown", "trap")
 
     def __init__(self) -> None:
         self.busy = True
         """It has not ended."""
         self.trap: Any = None
         """What the coroutine yielded last."""
+        self.thrown: BaseException | None = None
+        """While it waits for its turn: with what it will go on, if that is an exception."""
         in_trio = trio.lowlevel.in_trio_run()
         self._task: Any = trio.lowlevel.current_task() if in_trio else asyncio_task()
         self._outermost = getattr(self._task, "_cancel_status", None)

@@ -49,6 +49,8 @@ class Work:
     scope: Scope | None = None
     """Cancels it, once it was started."""
     thread: threading.Thread | None = None
+    held: Scope | None = None
+    """In which it waits for nothing but its end."""
     carrier: Carrier | None = None
     """Of a task that has begun."""
     reported: BaseException | None = None
@@ -63,14 +65,27 @@ class Work:
         """Its place: behind its node's callbacks and what the node started before, and before the next node's."""
         return self.run.rank + (self.number + 1) / (self.number + 2)
 
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether it goes on with the cancellation of all of it."""
+        carrier, scope = self.carrier, self.scope
+        if carrier is None or scope is None or carrier.thrown is None:
+            return False
+        return scope.cancel_called and isinstance(carrier.thrown, event_loop().cancelled)
+
     def waits_for_nobody(self) -> None:
         """It may: it does not have to end."""
+
+    def cancel(self) -> None:
+        """Cancel it, if it was started."""
+        for scope in (self.scope, self.held):
+            if scope is not None:
+                scope.cancel()
 
     def leave_behind(self) -> None:
         """It may not send any more, and is not waited for."""
         self.context.over = True
-        if self.scope is not None:
-            self.scope.cancel()
+        self.cancel()
         if self.thread is not None:
             self.busy = False
 
@@ -120,7 +135,8 @@ class Working(Calling):
             now_ns = self.stamp_ns()
             work.context.went_on(now_ns, now_ns - self.time_of_day.dial.began_ns)
             if self.audience.hears_messages:
-                self.audience.tell("resumed", Resumed(work.run.name, work.number, self.tick, now_ns))
+                resumed = Resumed(work.run.name, work.number, self.tick, now_ns, work.is_being_cancelled)
+                self.audience.tell("resumed", resumed)
 
         return told
 
@@ -219,8 +235,7 @@ class Working(Calling):
         self._end_threads(node)
         tasks = [work for work in self._works if work.run.name == node and work.thread is None]
         for work in tasks:
-            if work.scope is not None:
-                work.scope.cancel()
+            work.cancel()
         return tasks
 
     def _end_threads(self, node: str | None) -> None:

@@ -177,6 +177,8 @@ class ResumedRecord:
     """How many tasks and threads the node had started before."""
     now_ns: int
     tick: int
+    cancelled: bool = False
+    """Whether with its cancellation: the run ended, or the node began anew."""
     kind: str = field(default="resumed", init=False)
 
 

@@ -111,7 +111,13 @@ def sends_line(tick: int | None, outputs: Sequence[Sent]) -> bytes:
 
 def resumed_line(resumed: Resumed) -> bytes:
     """The line of a task that went on."""
-    return b'{"kind":"resumed","task":%d,"now_ns":%d,"tick":%d}\n' % (resumed.task, resumed.now_ns, resumed.tick)
+    cancelled = b',"cancelled":true' if resumed.cancelled else b""
+    return b'{"kind":"resumed","task":%d,"now_ns":%d,"tick":%d%b}\n' % (
+        resumed.task,
+        resumed.now_ns,
+        resumed.tick,
+        cancelled,
+    )
 
 
 def _looks(looks: Looks) -> Iterator[bytes]:

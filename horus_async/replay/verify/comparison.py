@@ -152,6 +152,12 @@ class Recorded:
                 return True
         return False
 
+    def last_ns(self) -> int:
+        """The stamp of the last one that is left; 0 if none is."""
+        while (output := self._pull()) is not None:
+            self._skipped.setdefault(output.topic, deque()).append(output)
+        return max((waiting[-1].stamp_ns for waiting in self._skipped.values() if waiting), default=0)
+
     def _pull(self) -> RecordedOutput | None:
         ahead, self._ahead = self._ahead, None
         return ahead if ahead is not None else next(self._left, None)
@@ -206,6 +212,11 @@ class Comparison(Observer):
     def has_background(self) -> bool:
         """Whether recorded nodes sent something outside of their callbacks that is still to be compared."""
         return any(expected.any_left() for expected in self._background.values())
+
+    @property
+    def last_background_ns(self) -> int:
+        """The stamp of the last of these; 0 if there is none."""
+        return max((expected.last_ns() for expected in self._background.values()), default=0)
 
     def has_background_of(self, node: str) -> bool:
         """The same of one node."""

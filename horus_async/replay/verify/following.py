@@ -46,6 +46,16 @@ class Following(Runtime):
         self._begun: set[str] = set()
         """The recorded nodes whose turn has come in this scheduler tick."""
         self._places_in_order: dict[str, int] = {}
+        self._ended: frozenset[str] = frozenset()
+        """Once all had their turns in the last scheduler tick, the names of the nodes."""
+        self._lasts_ns = 0
+        """How long this scheduler tick is, up to the next one."""
+        self._asked_to_end = False
+        """Whether a live node has asked for the end of the run."""
+
+    def end_after_tick(self) -> None:
+        """A live node asks for the end: what its tasks do in the meantime is compared, too."""
+        self._asked_to_end = True
 
     def order_nodes(self, names: list[str], edges: dict[str, set[str]], recorded: Sequence[str] | None) -> list[str]:
         """As they were added; whose turn it is, the recording says. It does not say whose task's."""
@@ -66,22 +76,46 @@ class Following(Runtime):
         pace.start()
         if self._comparison.has_background:
             pace.suspended += 1  # tasks of nodes are at work between the ticks: time is not to jump over them
-        while not self.reason and (step := self.timeline.next_step(None)) is not None:
+        ahead = self.timeline.next_step(None)
+        while not self._is_to_end and (step := ahead) is not None:
+            ahead = self.timeline.next_step(None)
+            self._lasts_ns = _PATIENCE_NS if ahead is None else ahead.at_ns - step.at_ns
             while not pace.reached(step.at_ns):
                 yield pace.reach(step.at_ns)
                 if self.reason:
                     return
             yield from self._tick_pass(step)
         for run in self._order:
-            while run.recorded.next is not None and run.recorded.next.kind != SHUTDOWN and not self.reason:
+            while run.recorded.next is not None and run.recorded.next.kind != SHUTDOWN and not self._is_to_end:
                 yield from self._perform(run)
         if not self.reason:
             yield self._let_threads_go_on()
+        yield from self._to_the_cut()
         if self._comparison.has_background and not self.reason:
             yield self._let_tasks_go_on()
         for run in self._order:
             yield from self._last_one(run)
         self.stop(self.timeline.end_reason)
+
+    def _to_the_cut(self) -> Plan:
+        """Callbacks that the end of the recorded run cut go on until then, and are cut, too.
+
+        In virtual time all that goes on is cut in the same way as it was, by the end of this run, a moment later.
+        """
+        cut = [run for run in self._order if run.busy and not run.stuck and run.was_cut]
+        for run in cut:
+            if not self.reason:
+                yield self._let_go_on(run, lambda run=run: not run.busy, 0)  # type: ignore[misc]
+        if self._replay.session.deterministic or self.reason:
+            return
+        for run in cut:
+            if run.scope is not None:
+                run.scope.cancel()
+        yield self.pace.settle()
+
+    @property
+    def _is_to_end(self) -> bool:
+        return self._asked_to_end or bool(self.reason)
 
     def _last_one(self, run: VerifiedRun) -> Plan:
         """What still runs goes on: to its end, or as long as the recorded one that was cut, until it sent as much."""
@@ -89,9 +123,8 @@ class Following(Runtime):
         def behind() -> bool:
             return run.busy and self._comparison.is_behind(run.name)
 
-        if run.busy and not run.stuck and not self.reason:
-            cut = run.line is None or run.line.was_cut
-            yield self._let_go_on(run, lambda: not run.busy, 0 if cut else _PATIENCE_NS)
+        if run.busy and not run.stuck and not run.was_cut and not self.reason:
+            yield self._let_go_on(run, lambda: not run.busy, 0 if run.line is None else _PATIENCE_NS)
             if behind():
                 yield self._let_go_on(run, lambda: not behind())
 
@@ -151,15 +184,21 @@ class Following(Runtime):
                 return
             self._begun.add(name)
             yield from self._tell_tasks()
-        if self._waiting_tasks():
-            self._begun.update(self._replay.session.nodes)  # what tasks of the others sent as the tick began
-            yield from self._tell_tasks()
+        yield from self._turns_over(step)
         for run in self._order:
             if not run.follows:
                 yield from self._own_turns(run, step.tick)
         yield from self._requests(step.tick)
         for run in self._order:
             yield from self._catch_up(run, step.tick + 1)
+
+    def _turns_over(self, step: Step) -> Plan:
+        """All recorded nodes had their turns in this scheduler tick."""
+        if self._waiting_tasks():
+            self._begun.update(self._replay.session.nodes)  # what tasks of the others sent as the tick began
+            yield from self._tell_tasks()
+        if step.tick == self._replay.session.last_tick:
+            self._ended = frozenset(self._verified)
 
     def _waiting_tasks(self) -> bool:
         """Whether tasks of nodes wait for messages."""
@@ -217,7 +256,7 @@ class Following(Runtime):
         """How long after its scheduler tick began a recorded tick did."""
         if self._replay.session.deterministic:
             return line.after_ns
-        return min(max(0, line.now_ns - self._step.now_ns), round(NANOSECONDS / self._replay.session.tick_rate))
+        return min(max(0, line.now_ns - self._step.now_ns), self._lasts_ns)
 
     def _catch_up(self, run: VerifiedRun, tick: int) -> Plan:
         """What was recorded before ``tick``, and what is no tick: safe states and a second ``init``."""
@@ -295,7 +334,11 @@ class Following(Runtime):
         """After the last scheduler tick, let tasks of nodes go on until they have sent what recorded ones did."""
         pace = self.pace
         assert isinstance(pace, VirtualPace)
-        until_ns = pace.elapsed_ns() + round(NANOSECONDS * max(1.0, 2 / self._replay.session.tick_rate))
+        session = self._replay.session
+        if session.deterministic:  # what the end itself made them send comes with the end
+            until_ns = pace.elapsed_ns() + max(0, self._comparison.last_background_ns - self.stamp_ns())
+        else:
+            until_ns = pace.elapsed_ns() + round(NANOSECONDS * max(1.0, 2 / session.tick_rate))
         await pace.until_stuck(lambda: bool(self.reason) or not self._comparison.has_background, lambda: True, until_ns)
 
     async def _let_threads_go_on(self) -> None:

@@ -133,6 +133,8 @@ class Moment(NamedTuple):
     """Nodes whose turn in this scheduler tick has come."""
     began_ns: int = -1
     """The stamp of messages that were sent as the scheduler tick began; -1 where that is not known."""
+    ended: frozenset[str] = frozenset()
+    """In the last scheduler tick, after all turns: live nodes, whose messages may be those of their ``shutdown``."""
 
 
 class View:
@@ -199,7 +201,7 @@ class View:
             return message.tick <= moment.tick
         if message.stamp_ns != moment.stamp_ns or not self._deterministic:
             return message.stamp_ns < moment.stamp_ns
-        if node == self._reader:
+        if node == self._reader or node in moment.ended:
             return self._place(number) < math.inf
         if node in moment.begun or -1 < moment.began_ns < message.stamp_ns:
             return True

@@ -68,6 +68,7 @@ class ShadowPorts(Ports):
         sent_live: Gives the places of the messages that a live node has sent on a topic.
         tell_tasks: Has tasks of all nodes that wait for messages look whether this was theirs.
         counterpart: Gives the recorded message with which the last one on a topic was compared.
+        end_after_tick: The node asks for the end of the run.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ShadowPorts(Ports):
         sent_live: Callable[[str, str], Sequence[int]],
         tell_tasks: Callable[[], None],
         counterpart: Callable[[str], RecordedOutput | None],
+        end_after_tick: Callable[[], None],
     ) -> None:
         super().__init__(node, bus, run)
         self._session = session
@@ -96,6 +98,7 @@ class ShadowPorts(Ports):
         self._sent_live = sent_live
         self._tell_tasks = tell_tasks
         self._counterpart = counterpart
+        self._end_after_tick = end_after_tick
         info = session.nodes[node]
         self._known = {*info.subs, *info.on}
         self._read_everywhere: set[str] | None = None
@@ -274,6 +277,10 @@ class ShadowPorts(Ports):
     def lost_in_all(self) -> int:
         """Nothing is lost here."""
         return 0
+
+    def request_stop(self) -> None:
+        """The verification ends where the recorded run did, or after this tick."""
+        self._end_after_tick()
 
     def ask(self, topic: str, value: Any, answers: str) -> Request:
         """Send a request; what comes back was recorded, and names the recorded one."""

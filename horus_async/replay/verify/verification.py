@@ -87,6 +87,7 @@ class Verification(Following):
             place=self._places.__next__,
             sent_live=lambda name, topic: self._verified[name].ports.sent_live(topic) if name in self._verified else (),
             tell_tasks=self._stir_tasks,
+            end_after_tick=self.end_after_tick,
             counterpart=lambda topic: self._comparison.counterparts.get((node.name, topic)),
         )
         run = VerifiedRun(node, ports, session, callbacks)
@@ -158,7 +159,7 @@ class Verification(Following):
 
     def _moment(self, run: VerifiedRun) -> Moment:
         if self._replay.session.deterministic or run.line is None:
-            return Moment(self.tick, self.stamp_ns(), self._begun, self._step.now_ns)
+            return Moment(self.tick, self.stamp_ns(), self._begun, self._step.now_ns, self._ended)
         clock = self._replay.session.clock
         if type(current.get(None)) is WorkContext:
             return Moment(self.tick, self._elapsed_ns() + clock.origin_ns(self.tick), self._begun)
@@ -167,7 +168,7 @@ class Verification(Following):
 
     def turn_of(self, work: Work, turn: Turn) -> Turn:
         """A task of a live node goes on when the recorded one did."""
-        return self._task_moments[work.run.name].turn(work.number, turn, self._elapsed_ns)
+        return self._task_moments[work.run.name].turn(work, turn, self._elapsed_ns)
 
     def _elapsed_ns(self) -> int:
         """How long it is since the first scheduler tick, in the session's own time."""

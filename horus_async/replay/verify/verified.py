@@ -51,6 +51,11 @@ class VerifiedRun(NodeRun):
         self.deadline_ns = self.budget_ns = None
 
     @property
+    def was_cut(self) -> bool:
+        """Whether the recorded one of its callback that runs, or was last, was cut by the end of the run."""
+        return self.line is not None and self.line.was_cut
+
+    @property
     def follows(self) -> bool:
         """Whether it ticks when the recorded one did."""
         return self.own_schedule is None and not self.own_topics
