@@ -42,6 +42,7 @@ class TaskMoments:
 
     def __init__(self, session: Session, node: str, start: int | None) -> None:
         self._of: dict[int, _Recorded] = {}
+        self._from_start = start is None
         self._breaks_off = session.files[node].footer is None
         """Whether the recording does, as after a kill."""
         if session.deterministic:
@@ -63,10 +64,10 @@ class TaskMoments:
         recorded = self._of.get(work.number)
         if recorded is None:
             return turn
-        used = 0
+        used = late_ns = 0
 
         async def at_its_moment(into_thread: Callable[[], bool] = nowhere) -> None:
-            nonlocal used
+            nonlocal used, late_ns
             holds_token = False
 
             def seen() -> bool:
@@ -78,7 +79,7 @@ class TaskMoments:
             moments, loop = recorded.at_ns, event_loop()
             now_ns = elapsed_ns()
             if used:  # it begins when it is started, perhaps a little later than the recorded one
-                used = bisect_left(moments, now_ns, used)
+                used = bisect_left(moments, now_ns - late_ns, used)
             if used == len(moments):
                 waited = self._breaks_off or len(moments) - 1 in recorded.cancelled
                 if waited and not holds_token and not work.is_being_cancelled:
@@ -89,6 +90,7 @@ class TaskMoments:
             cancelled = used in recorded.cancelled
             wait_ns = moments[used] - now_ns
             used += 1
+            late_ns = max(0, -wait_ns) if self._from_start else 0  # before the first tick nothing takes time here
             if wait_ns > 0 and not holds_token:  # time stands still for a thread, also for one that will begin
                 with loop.scope(shield=True):  # a cancellation has a moment, too
                     await loop.sleep(wait_ns / NANOSECONDS)
