@@ -43,7 +43,7 @@ class Player:
         """When it began to play from ``_at_ns``, by the monotonic clock; None while it pauses."""
         self._speed = 1.0
         self._ended = False
-        self._seeks = 0
+        self._sought: tuple[int, int] = 0, self._first_ns
 
     def control(self, request: PlaybackControlRequest) -> PlaybackState:
         """Do what a viewer asks for, and say what that comes to."""
@@ -52,20 +52,17 @@ class Player:
             if request.playback_speed > 0:
                 self._speed = min(max(request.playback_speed, _SPEEDS[0]), _SPEEDS[1])
             if request.seek_time is not None:
-                self._at_ns = min(max(request.seek_time, self._first_ns), self._last_ns)
-                self._ended = False
-                self._seeks += 1
+                self._seek(request.seek_time)
             if request.playback_command == PlaybackCommand.Play:
                 if self._ended:
-                    self._at_ns, self._ended = self._first_ns, False
-                    self._seeks += 1
+                    self._seek(self._first_ns)
                 self._since_ns = monotonic_ns()
             return self._state(request.seek_time is not None, request.request_id)
 
-    def where(self) -> tuple[int, int, bool]:
-        """The time that is shown, how often it was set by a seek, and whether it goes on."""
+    def where(self) -> tuple[int, tuple[int, int], bool]:
+        """The time that is shown; the number of the last seek and where that went; and whether time goes on."""
         with self._lock:
-            return self._now(), self._seeks, self._since_ns is not None
+            return self._now(), self._sought, self._since_ns is not None
 
     def wait_ns(self, stamp_ns: int) -> int:
         """How long until that time comes, as it goes now."""
@@ -77,6 +74,10 @@ class Player:
         with self._lock:
             self._since_ns, self._at_ns, self._ended = None, self._last_ns, True
             return self._state(False, None)
+
+    def _seek(self, at_ns: int) -> None:
+        self._at_ns, self._ended = min(max(at_ns, self._first_ns), self._last_ns), False
+        self._sought = self._sought[0] + 1, self._at_ns
 
     def _now(self) -> int:
         if self._since_ns is None:
@@ -149,12 +150,13 @@ class Playback:
         pending: RecordedMessage | None = None
         while True:
             self._wake = trio.Event()
-            now_ns, seeks_now, plays = self._player.where()
-            if seeks_now != seeks:
-                seeks, messages = seeks_now, self._recording.messages_from(now_ns)
+            now_ns, sought, plays = self._player.where()
+            if sought[0] != seeks:
+                seeks, from_ns = sought
+                messages = self._recording.messages_from(from_ns)  # time may have gone on since
                 pending = next(messages, None)
                 self._new = set()
-                self._show_state(now_ns, ())
+                self._show_state(from_ns, ())
             elif self._new:
                 topics, self._new = self._new, set()
                 self._show_state(now_ns, topics)

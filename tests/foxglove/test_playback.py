@@ -112,6 +112,16 @@ def test_a_player_stays_within_its_session(
         now[0] += wait
 
 
+def test_what_was_sent_right_after_a_seek_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the event loop follows one that plays at once: it begins where it went."""
+    now = [0]
+    monkeypatch.setattr("horus_async.foxglove.playback.monotonic_ns", lambda: now[0])
+    player = Player((0, 10**10))
+    player.control(cast("Any", Request(True, 50.0, 3 * 10**9)))
+    now[0] += 20_000_000
+    assert player.where() == (4 * 10**9, (1, 3 * 10**9), True)
+
+
 class Request:
     """What a viewer asks for, as the SDK has it."""
 
